@@ -1,0 +1,146 @@
+"""The contract: what a protocol's author derives from, and all that a handler may ask of the world.
+
+A handler is pure. It sees bytes and causes, it names waits and states, and for anything else
+(the time of day, who the peer is) it asks its row, so that a simulated world can answer.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, TypeAlias
+
+    from .machine import Machine
+    from .waits import Address, Cause, Wait
+
+    State: TypeAlias = Callable[[Any], Any]
+    Step: TypeAlias = tuple[Wait, State] | Coroutine[Wait, Any, Any] | None
+
+
+class Handler:
+    """What `StreamHandler` and `DatagramHandler` have in common. Derive from one of these.
+
+    Define `handle`: it returns the first step. A *step* is ``(wait, state)``, ``None`` to finish
+    the request, or a coroutine that awaits waits. A *state* is any callable that takes the
+    wait's result and returns a step.
+
+    A mix-in is a handler that goes first: its `handle` has states of its own, and its last one
+    ends with ``return super().handle()``.
+
+    Instances are made with no arguments when a request arrives.
+    """
+
+    __slots__ = ("_machine",)
+    _machine: Machine
+
+    timeout: float | None = 300.0
+    """Seconds that any one wait may take unless the wait says otherwise. ``None``: for ever."""
+
+    high_water = 65_536
+    """Output waiting in the row, in bytes, past which the row neither reads nor goes on."""
+
+    low_water = 16_384
+    """Output waiting in the row, in bytes, at which it goes on again."""
+
+    max_output = 16 << 20
+    """Output waiting in the row, in bytes, past which the row ends with `LimitPassed`."""
+
+    def setup(self) -> None:
+        """Called once before `handle`. The default does nothing."""
+
+    def handle(self) -> Step | Coroutine[Wait, Any, Step]:
+        """Return the first step. Every handler defines this."""
+        raise NotImplementedError(f"{type(self).__name__} must define handle()")
+
+    def finish(self) -> None:
+        """Called once when the request ends, however it ends, if `setup` had succeeded.
+
+        What it sends is still sent if the peer is there. The default does nothing.
+        """
+
+    def interrupted(self, cause: Cause) -> Step:
+        """Answer a wait that could not be satisfied, with a step or with ``None`` to end.
+
+        It is called for every cause but the clean end of a stream between messages; with a
+        coroutine, for those that the coroutine did not catch. By default the request ends with
+        the cause as its reason. After `Reset` and `Cancelled` a further step is not taken.
+        """
+        return None
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue ``data`` for the peer: for a stream in order, for a datagram as one packet.
+
+        Never blocks and never fails half-way; what a state sends leaves when the state has
+        returned, in one system call if the kernel takes it. May be called from another row's
+        state. On a request that has ended it does nothing.
+        """
+        self._machine.write(data)
+
+    def close(self) -> None:
+        """End this request from another row's state, once its output has been sent.
+
+        Raises `RuntimeError` in a state of its own: there, return ``None``.
+        """
+        self._machine.close()
+
+    def now(self) -> float:
+        """The time of day in seconds since 1970-01-01 00:00 UTC."""
+        return self._machine.driver.now()
+
+    @property
+    def peer(self) -> Address | None:
+        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it."""
+        return self._machine.driver.peer
+
+    @property
+    def server(self) -> Any:
+        """The server that took the request; ``None`` where there is none."""
+        return self._machine.driver.server
+
+
+class StreamHandler(Handler):
+    """A protocol over a stream of bytes (TCP, Unix stream sockets), as a state machine.
+
+    >>> from handlers import StreamHandler, StreamMachine, Until
+    >>> class Upper(StreamHandler):
+    ...     def handle(self):
+    ...         return Until(b"\\n", limit=512), self.line
+    ...
+    ...     def line(self, data):
+    ...         self.send(data.upper())
+    ...         return self.handle()
+    >>> machine = StreamMachine(Upper())
+    >>> machine.feed(b"one\\ntw")
+    >>> machine.read()
+    b'ONE\\n'
+    """
+
+    __slots__ = ()
+
+    def send_eof(self) -> None:
+        """End the stream to the peer once all output has been sent; input goes on.
+
+        (``shutdown(SHUT_WR)`` of POSIX.) What is sent later is dropped.
+        """
+        self._machine.write_eof()
+
+
+class DatagramHandler(Handler):
+    """A protocol over datagrams, as a state machine: one request is one exchange with one peer.
+
+    The first packet of a peer begins the request; later ones of the same peer go to the same
+    request for as long as it waits for a `Packet`.
+
+    >>> from handlers import DatagramHandler, DatagramMachine, Packet
+    >>> class Twice(DatagramHandler):
+    ...     async def handle(self):
+    ...         self.send(await Packet() + await Packet())
+    >>> machine = DatagramMachine(Twice())
+    >>> machine.feed(b"ab"), machine.feed(b"cd")
+    (True, True)
+    >>> machine.read()
+    b'abcd'
+    """
+
+    __slots__ = ()

@@ -1,0 +1,543 @@
+"""The machine: feeds input to a handler and hands out its output; the only place that satisfies waits.
+
+It knows no socket, no clock and no loop. A reactor's row drives it, and so can anybody: feed it
+bytes under asyncio or trio, or in a unit test, and read the bytes that it wants sent. Input is
+searched once: each look resumes where the last one stopped, so one byte at a time costs the
+same work per byte as all at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from types import CoroutineType
+
+from .waits import (
+    Cancelled, Cause, Connected, Delay, Elsewhere, EndOfStream, Exactly, Flushed, LimitPassed, Packet,
+    StreamWait, TimedOut, Wait,
+)  # fmt: skip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from .handler import DatagramHandler, Handler, StreamHandler
+    from .waits import Address
+
+    class Driver(Protocol):
+        """What a machine asks of whoever drives it."""
+
+        @property
+        def peer(self) -> Address | None: ...
+        @property
+        def server(self) -> Any: ...
+        def now(self) -> float: ...
+        def touched(self) -> None:
+            """There is output, or an end, that no call of the driver's own has caused."""
+
+
+_NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
+_BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
+
+
+class World:
+    """The driver of a machine that nobody's reactor drives: answers what a handler asks.
+
+    ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
+    """
+
+    def __init__(
+        self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None
+    ) -> None:
+        self.peer = peer
+        self.server = server
+        self._now = now
+
+    def now(self) -> float:
+        if self._now is None:
+            raise RuntimeError("this machine has no clock: give it World(now=time.time)")
+        return self._now()
+
+    def touched(self) -> None:
+        """Nothing to do: whoever feeds the machine also reads it."""
+
+
+class Machine:
+    """What the machines for streams and for datagrams have in common.
+
+    Every call that lets the handler run raises what the handler raises; the machine has then
+    ended, with that exception as its `reason`.
+    """
+
+    __slots__ = (
+        "blocked", "driver", "followers", "fresh", "handler", "inbox", "opening", "outbox", "reason",
+        "running", "state", "wait",
+    )  # fmt: skip
+    accepts: tuple[type[Wait], ...]  # the waits that make sense here
+    held_in: int  # bytes of input held for the request
+    held_out: int  # bytes of output not yet handed out
+    ended = False  # whether the input has ended; a stream's can
+
+    handler: Handler
+    inbox: Any
+    outbox: Any
+
+    def __init__(self, handler: Handler, driver: Driver | None = None) -> None:
+        self.handler = handler
+        self.driver: Driver = World() if driver is None else driver
+        self.state: Callable[[Any], Any] | None = self._open
+        self.wait: Wait | None = _BEFORE
+        """What the request waits for now; ``None`` when it has ended."""
+        self.opening: object = None  # the place in the handler of its first wait: messages begin there
+        self.reason: BaseException | None = None
+        """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
+        self.fresh = False
+        """Whether a wait began that the driver has not yet taken note of."""
+        self.blocked = False
+        """Whether output must drain before the request can go on."""
+        self.running = False
+        self.outbox = None
+        self.followers: list[Machine] | None = None  # machines that wait for this one's output to drain
+        handler._machine = self
+
+    @property
+    def finished(self) -> bool:
+        """Whether the request has ended; output may still wait to be read."""
+        return self.state is None
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether the request can go on when more input comes."""
+        wait = self.wait
+        return wait is not None and wait.reads and not self.blocked and not self.ended
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the wait which just began may take; ``inf`` for no bound."""
+        wait = self.wait
+        if type(wait) is Delay:
+            return wait.seconds
+        timeout = None if wait is None else wait.timeout
+        if timeout is None:
+            timeout = self.handler.timeout
+        return float("inf") if timeout is None else timeout
+
+    @property
+    def state_name(self) -> str:
+        """The state's name; for a coroutine its name and the line that it has reached."""
+        coroutine = self._coroutine()
+        if coroutine is not None:
+            frame = coroutine.cr_frame
+            return f"{coroutine.__name__}:{frame.f_lineno}" if frame else coroutine.__name__
+        return "finished" if self.state is None else getattr(self.state, "__name__", repr(self.state))
+
+    # What drives it
+
+    def advance(self) -> None:
+        """Go on as far as input and output allow; the first call starts the request."""
+        self._run()
+
+    def resume(self, result: object) -> None:
+        """Satisfy a wait for something outside (`Forked`, `Connected`, …) with its result."""
+        self._run(self._answer, result)
+
+    def interrupt(self, cause: Cause) -> None:
+        """Tell the request that its wait won't be satisfied, and why; it may go on."""
+        self._run(self._deliver, cause)
+
+    def expire(self) -> None:
+        """The time of the wait is over: the end of a `Delay`, for any other wait `TimedOut`."""
+        wait = self.wait
+        if type(wait) is Delay:
+            self.resume(None)
+        elif wait is not None:
+            self.interrupt(TimedOut(wait))
+
+    def abandon(self, cause: Cause) -> None:
+        """Tell the request why it must end, and end it whatever it answers."""
+        if not self.finished:
+            self._run(self._deliver, cause)
+        if not self.finished:
+            self._end(cause)
+
+    def close(self) -> None:
+        """End the request from outside its own states."""
+        if self.running:
+            raise RuntimeError("a state ends its own request by returning None, not by close()")
+        if not self.finished:
+            self._end(Cancelled("closed from another request"))
+            self.driver.touched()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue output; the handler's ``send()``."""
+        raise NotImplementedError
+
+    # How it works
+
+    def _run(self, call: Callable[[Any], None] | None = None, argument: object = None) -> None:
+        if self.running or self.state is None:
+            return
+        self.running = True
+        try:
+            if self.opening is None:
+                self._step(self._open, None)
+                self.opening = self._place()
+            if call is not None:
+                call(argument)
+            self._loop()
+        except BaseException as error:
+            if self.state is None:
+                self.reason = error
+            else:
+                self._end(error)
+            raise
+        finally:
+            self.running = False
+            self._trim()
+
+    def _trim(self) -> None:
+        """Drop the input that has been taken. Packets are dropped as they are taken."""
+
+    def _open(self, _: None) -> object:
+        self.handler.setup()
+        self.opening = _NOTHING  # from here on finish() is owed
+        return self.handler.handle()
+
+    def _loop(self) -> None:
+        barren = 0
+        while (wait := self.wait) is not None:
+            if self.outbox and self.held_out > (self.handler.low_water if self.blocked else self.handler.high_water):
+                self.blocked = True
+                return
+            self.blocked = False
+            try:
+                result = self._take(wait)
+            except Cause as cause:
+                result = None
+                self._deliver(cause)
+            else:
+                if result is _NOTHING:
+                    return
+                self._step(self.state, result)
+            barren = 0 if result else barren + 1
+            if barren > _BARREN:
+                raise RuntimeError(
+                    f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
+                    f"(the wait is {self.wait!r}); let it return None, or wait for something"
+                )
+
+    def _take(self, wait: Wait) -> object:
+        """The wait's result if it is satisfied, else ``_NOTHING``; raises the cause if it can't be."""
+        if type(wait) is Flushed:
+            target = self if wait.of is None else wait.of._machine
+            if target is not self:  # follow first, look second: the other may drain in its own thread
+                target.follow(self)
+            if not target.outbox:
+                return None
+            self.blocked = True
+        return _NOTHING
+
+    def follow(self, machine: Machine) -> None:
+        """Have ``machine``'s driver told when the output here has drained."""
+        if self.followers is None:
+            self.followers = []
+        if machine not in self.followers:
+            self.followers.append(machine)
+
+    def drop_output(self) -> None:
+        """Forget the output: there is nobody to send it to."""
+        self.outbox = None
+        self._drained()
+
+    def _drained(self) -> None:
+        followers, self.followers = self.followers, None
+        for machine in followers or ():
+            machine.driver.touched()
+
+    def _step(self, call: Any, argument: object) -> None:
+        """Run a state and take the step that it returns."""
+        while True:
+            try:
+                step = call(argument)
+            except StopIteration as stop:
+                if type(getattr(call, "__self__", None)) is not CoroutineType:
+                    raise RuntimeError(f"{self.state_name} raised StopIteration") from stop
+                step = stop.value  # what a coroutine returns is a step too
+            except Cause as cause:
+                step = self.handler.interrupted(cause)
+                if step is None:
+                    self._end(cause)
+                    return
+            if step.__class__ is tuple and len(step) == 2 and isinstance(step[0], self.accepts):
+                self.wait, self.state = step
+                self.fresh = True
+                return
+            if step is None:
+                self._end(None)
+                return
+            if isinstance(step, self.accepts) and type(getattr(call, "__self__", None)) is CoroutineType:
+                self.wait = step
+                self.fresh = True
+                return
+            if type(step) is not CoroutineType:
+                raise TypeError(self._nonsense(step))
+            call = self.state = step.send
+            argument = None
+
+    def _answer(self, result: object) -> None:
+        self._step(self.state, result)
+
+    def _deliver(self, cause: Cause) -> None:
+        coroutine = self._coroutine()
+        self._step(_raise if coroutine is None else coroutine.throw, cause)
+
+    def _end(self, reason: BaseException | None) -> None:
+        """Record why and let the handler clean up, once."""
+        if self.state is None:
+            return
+        coroutine, started = self._coroutine(), self.opening is not None
+        self.reason = reason
+        try:
+            if coroutine is not None:
+                coroutine.close()
+        finally:
+            try:
+                if started:
+                    self.handler.finish()
+            finally:
+                self.state = self.wait = self.inbox = None
+                self.fresh = True
+                self._drained()
+
+    def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
+        owner = getattr(self.state, "__self__", None)
+        return owner if isinstance(owner, CoroutineType) else None
+
+    def _place(self) -> object:
+        """Where in the handler the request waits: the state, or where its coroutine is suspended."""
+        coroutine = self._coroutine()
+        if coroutine is not None and coroutine.cr_frame is not None:
+            return coroutine.cr_frame.f_lasti
+        return getattr(self.state, "__func__", self.state)
+
+    def _nonsense(self, step: object) -> str:
+        name, wait = type(self.handler).__name__, step[0] if isinstance(step, tuple) and step else step
+        allowed = ", ".join(accepted.__name__ for accepted in self.accepts)
+        if isinstance(wait, Wait) and not isinstance(wait, self.accepts):
+            return f"{name}.{self.state_name} waits for {wait!r}, which a {type(self).__name__} has not: {allowed}"
+        return (
+            f"{name}.{self.state_name} returned {step!r}; a state returns (wait, next_state), a coroutine or "
+            f"None, and a coroutine awaits waits: {allowed}"
+        )
+
+
+def _raise(cause: Cause) -> None:
+    raise cause
+
+
+_BEFORE = Flushed()  # what a request that has not started waits for
+_ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Elsewhere, Connected)
+
+
+OPEN, ENDING, ENDED = "open", "ending", "ended"
+"""What has become of a stream's output: `ENDING` ends when it has drained, `ENDED` has been shut down."""
+
+
+class StreamMachine(Machine):
+    """Runs a `StreamHandler` over the bytes of a stream.
+
+    >>> from handlers import StreamHandler, StreamMachine, Until
+    >>> class Greet(StreamHandler):
+    ...     async def handle(self):
+    ...         name = await Until(b"\\n", limit=80)
+    ...         self.send(b"hello " + name)
+    >>> machine = StreamMachine(Greet())
+    >>> for byte in (b"a", b"d", b"a", b"\\n"):
+    ...     machine.feed(byte)
+    >>> machine.read(), machine.finished, machine.reason
+    (b'hello ada\\n', True, None)
+    """
+
+    __slots__ = ("ended", "output", "scanned", "start")
+    accepts = (StreamWait, *_ANYWHERE)
+    handler: StreamHandler
+    inbox: bytes | bytearray | None
+    outbox: bytearray | None
+
+    def __init__(self, handler: StreamHandler, driver: Driver | None = None) -> None:
+        super().__init__(handler, driver)
+        self.inbox = b""
+        self.start = 0  # where in the inbox the wait's piece begins
+        self.scanned = 0  # up to where the wait has looked in vain
+        self.ended = False
+        self.output = OPEN
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held for the request."""
+        return len(self.inbox) - self.start if self.inbox else 0
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output not yet read."""
+        return len(self.outbox) if self.outbox else 0
+
+    def feed(self, data: bytes) -> None:
+        """Take ``data``, the next bytes of the stream, and let the request go on.
+
+        Raises what the handler raises. A request that has ended takes no more: the data is dropped.
+        """
+        if self.inbox:
+            self.inbox += data  # a bytearray: see _trim()
+        elif self.state is not None:
+            self.inbox = data
+        self._run()
+
+    def end(self) -> None:
+        """Take the end of the stream and let the request go on."""
+        self.ended = True
+        self._run()
+
+    def read(self, limit: int | None = None) -> bytes:
+        """Hand out the output (at most ``limit`` bytes), as if the kernel had taken it; go on."""
+        data = bytes(self.outbox[:limit]) if self.outbox else b""
+        self.sent(len(data))
+        if self.blocked:
+            self.advance()
+        return data
+
+    def sent(self, count: int) -> None:
+        """Drop the first ``count`` bytes of the outbox: they are on their way."""
+        outbox = self.outbox
+        if outbox is not None:
+            if count < len(outbox):
+                del outbox[:count]
+            else:
+                self.outbox = None
+                if self.followers:
+                    self._drained()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.state is None or self.output != OPEN:
+            return
+        if self.outbox is None:
+            self.outbox = bytearray(data)
+        else:
+            self.outbox += data
+        if not self.running:
+            self.driver.touched()
+
+    def write_eof(self) -> None:
+        """End the output once it has drained; the handler's ``send_eof()``."""
+        if self.output == OPEN:
+            self.output = ENDING
+        if not self.running:
+            self.driver.touched()
+
+    def _take(self, wait: Wait) -> object:
+        if not wait.reads:
+            return super()._take(wait)
+        held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
+        try:
+            end = wait.find(held, self.start, self.scanned, self.ended)  # type: ignore[attr-defined]
+        except LimitPassed as passed:
+            if type(wait) is not Exactly:
+                passed.partial = self._cut(min(len(held), self.start + wait.limit))  # type: ignore[attr-defined]
+            raise
+        if end >= 0:
+            return self._cut(end)
+        self.scanned = len(held)
+        if not self.ended:
+            return _NOTHING
+        if self.start == len(held) and self._place() == self.opening:
+            self._end(None)  # a clean end, between messages
+            return _NOTHING
+        raise EndOfStream(self._cut(len(held)))
+
+    def _cut(self, end: int) -> bytes:
+        held: bytes | bytearray = self.inbox  # type: ignore[assignment]
+        piece = held[self.start : end]
+        self.start = self.scanned = end
+        return piece if type(piece) is bytes else bytes(piece)
+
+    def _deliver(self, cause: Cause) -> None:
+        self.scanned = self.start  # the next wait may look for something else
+        super()._deliver(cause)
+
+    def _trim(self) -> None:
+        """Drop what has been taken. A piece that stays is a bytearray, which grows and shrinks in place."""
+        held, start = self.inbox, self.start
+        if held:
+            if start == len(held):
+                self.inbox = b""
+            elif type(held) is bytes:
+                self.inbox = bytearray(held[start:])
+            else:
+                del held[:start]  # type: ignore[union-attr]
+            self.start = 0
+            self.scanned -= start
+
+
+class DatagramMachine(Machine):
+    """Runs a `DatagramHandler` over the packets of one peer; each fed or read is one datagram."""
+
+    __slots__ = ()
+    accepts = (Packet, *_ANYWHERE)
+    max_packets = 64
+    """Packets held for a request that is not waiting for one; more are dropped, as a socket's buffer does."""
+
+    handler: DatagramHandler
+    inbox: deque[bytes] | None
+    outbox: deque[bytes] | None
+
+    def __init__(self, handler: DatagramHandler, driver: Driver | None = None) -> None:
+        super().__init__(handler, driver)
+        self.inbox = deque()
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held for the request."""
+        return sum(map(len, self.inbox or ()))
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output not yet read."""
+        return sum(map(len, self.outbox or ()))
+
+    def feed(self, packet: bytes) -> bool:
+        """Take the next packet and let the request go on; ``False`` if it had to be dropped."""
+        if self.inbox is None or len(self.inbox) >= self.max_packets:
+            return False
+        self.inbox.append(packet)
+        self._run()
+        return True
+
+    def read(self) -> bytes | None:
+        """Hand out the next packet of the output, ``None`` if there is none; go on."""
+        packet = self.outbox[0] if self.outbox else None
+        self.sent()
+        if self.blocked:
+            self.advance()
+        return packet
+
+    def sent(self) -> None:
+        """Drop the first packet of the outbox: it is on its way."""
+        if self.outbox:
+            self.outbox.popleft()
+            if not self.outbox:
+                self.outbox = None
+                self._drained()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.state is None:
+            return
+        if self.outbox is None:
+            self.outbox = deque()
+        self.outbox.append(bytes(data))
+        if not self.running:
+            self.driver.touched()
+
+    def _take(self, wait: Wait) -> object:
+        if not wait.reads:
+            return super()._take(wait)
+        return self.inbox.popleft() if self.inbox else _NOTHING

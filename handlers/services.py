@@ -1,0 +1,172 @@
+"""The small specimens: echo, discard, daytime, time and character generator, for streams and datagrams.
+
+RFC 862, 863, 867, 868 and 864. They are here to be read, to be served when no handler is named,
+and to be what the tests of the machinery run.
+"""
+
+from __future__ import annotations
+
+from .handler import DatagramHandler, StreamHandler
+from .waits import Flushed, Packet, Some
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .handler import Step
+
+
+class Echo(StreamHandler):
+    """Send back what comes, until the client ends its side (RFC 862, TCP).
+
+    >>> from handlers import StreamMachine
+    >>> machine = StreamMachine(Echo())
+    >>> machine.feed(b"hello")
+    >>> machine.read()
+    b'hello'
+    """
+
+    def handle(self) -> Step:
+        return Some(), self.echo
+
+    def echo(self, data: bytes) -> Step:
+        self.send(data)
+        return Some(), self.echo
+
+
+class EchoDatagram(DatagramHandler):
+    """Send each datagram back (RFC 862, UDP)."""
+
+    def handle(self) -> Step:
+        return Packet(), self.echo
+
+    def echo(self, packet: bytes) -> Step:
+        self.send(packet)
+        return None
+
+
+class Discard(StreamHandler):
+    """Throw away what comes; no response (RFC 863, TCP)."""
+
+    def handle(self) -> Step:
+        return Some(), self.discard
+
+    def discard(self, data: bytes) -> Step:
+        return self.handle()
+
+
+class DiscardDatagram(DatagramHandler):
+    """Throw each datagram away; no response (RFC 863, UDP)."""
+
+    def handle(self) -> Step:
+        return Packet(), self.discard
+
+    def discard(self, packet: bytes) -> Step:
+        return None
+
+
+_DAYS = ("Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday")  # 1970-01-01: a Thursday
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+)  # fmt: skip
+
+
+def daytime(seconds: float) -> bytes:
+    """The line of RFC 867 for ``seconds`` since 1970-01-01 00:00 UTC, in its first suggested form.
+
+    >>> daytime(383_275_063)
+    b'Tuesday, February 23, 1982 01:37:43-UTC\\r\\n'
+    """
+    days, clock = divmod(int(seconds), 86_400)
+    # The civil date of a day number, in years that begin in March so that the leap day comes last.
+    century, of_century = divmod(4 * (days + 719_468) + 3, 146_097)
+    year, of_year = divmod(4 * (of_century // 4) + 3, 1_461)
+    month, of_month = divmod(5 * (of_year // 4) + 2, 153)
+    year += 100 * century + (month >= 10)
+    return (
+        f"{_DAYS[days % 7]}, {_MONTHS[(month + 2) % 12]} {of_month // 5 + 1}, {year} "
+        f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02}-UTC\r\n"
+    ).encode()
+
+
+class Daytime(StreamHandler):
+    """Send the date and time as a line of text and close (RFC 867, TCP). Input is not read."""
+
+    def handle(self) -> Step:
+        self.send(daytime(self.now()))
+        return None
+
+
+class DaytimeDatagram(DatagramHandler):
+    """Answer each datagram with the date and time as text (RFC 867, UDP)."""
+
+    def handle(self) -> Step:
+        return Packet(), self.answer
+
+    def answer(self, packet: bytes) -> Step:
+        self.send(daytime(self.now()))
+        return None
+
+
+_EPOCH_1900 = 2_208_988_800  # seconds from 1900-01-01 to 1970-01-01, both 00:00 UTC (RFC 868)
+
+
+def time32(seconds: float) -> bytes:
+    """Seconds since 1900-01-01 00:00 UTC as 32 bits, most significant first (RFC 868).
+
+    ``seconds`` counts from 1970-01-01 00:00 UTC. The number wraps in 2036, as RFC 868's must.
+
+    >>> time32(0).hex()
+    '83aa7e80'
+    """
+    return ((int(seconds) + _EPOCH_1900) & 0xFFFF_FFFF).to_bytes(4, "big")
+
+
+class Time(StreamHandler):
+    """Send the time as a 32-bit number and close (RFC 868, TCP). Input is not read."""
+
+    def handle(self) -> Step:
+        self.send(time32(self.now()))
+        return None
+
+
+class TimeDatagram(DatagramHandler):
+    """Answer each datagram with the time as a 32-bit number (RFC 868, UDP)."""
+
+    def handle(self) -> Step:
+        return Packet(), self.answer
+
+    def answer(self, packet: bytes) -> Step:
+        self.send(time32(self.now()))
+        return None
+
+
+_RING = bytes(range(0x20, 0x7F))  # the 95 printing characters, space included
+_PATTERN = b"".join((_RING + _RING)[first : first + 72] + b"\r\n" for first in range(len(_RING)))
+
+
+class CharGen(StreamHandler):
+    """Send lines of 72 printing characters, each shifted by one, for as long as the client takes them.
+
+    (RFC 864, TCP.) Input is not read.
+    """
+
+    def handle(self) -> Step:
+        return Flushed(), self.more
+
+    def more(self, _: None) -> Step:
+        self.send(_PATTERN)
+        return Flushed(), self.more
+
+
+class CharGenDatagram(DatagramHandler):
+    """Answer each datagram with between 0 and 512 characters of the pattern (RFC 864, UDP).
+
+    The number is taken from the time, for RFC 864 wants it random and a handler has no dice.
+    """
+
+    def handle(self) -> Step:
+        return Packet(), self.answer
+
+    def answer(self, packet: bytes) -> Step:
+        self.send(_PATTERN[: int(self.now() * 1_000_000) % 513])
+        return None

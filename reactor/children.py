@@ -1,0 +1,130 @@
+"""Forked children: how they begin, and how their end is heard. Fork hygiene lives here.
+
+A child gets copies of everything, the selector's kernel object included. It closes its copies and
+unregisters nothing. The parent hears of its end by a descriptor, and reaps by the pid it knows:
+nobody else's child is ever waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from selectors import EVENT_READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .loop import Reactor
+    from .sources import Watch
+    from .table import Request
+
+NO_FORK = "this host can't fork; take the Select or the plain server class, and Threaded or neither for Forked"
+
+
+class Child:
+    """A running child and the descriptor that becomes readable when it ends."""
+
+    def __init__(self, pid: int, descriptor: int, on_exit: Callable[[int | None], object]) -> None:
+        self.pid = pid
+        self.descriptor = descriptor
+        self.on_exit = on_exit
+        self.watch: Watch | None = None
+        self.killed = False
+
+
+class Children:
+    """The children that one reactor has forked and not yet reaped."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._running: dict[int, Child] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def fork(self, on_exit: Callable[[int | None], object], keep: Request | None = None) -> int:
+        """Fork. Returns 0 in the child, where the reactor is let go of, and in the parent the child's pid.
+
+        The child keeps its copies of the descriptors of the row ``keep``, and of no other.
+
+        ``on_exit`` is called in the parent's loop with the exit status as ``waitpid`` gives it
+        (``None`` if somebody else has taken it). Raises `RuntimeError` where there is no fork.
+        """
+        if not hasattr(os, "fork"):
+            raise RuntimeError(NO_FORK)
+        # The child alone holds the writing end, so its end is the end of this pipe.
+        reader, writer = os.pipe()
+        try:
+            pid = os.fork()
+        except BaseException:
+            os.close(reader)
+            os.close(writer)
+            raise
+        if pid == 0:
+            os.close(reader)
+            self._reactor.forked(keep)
+            return 0
+        os.close(writer)
+        child = self._running[pid] = Child(pid, self._exit_descriptor(pid, reader), on_exit)
+        child.watch = self._reactor.watch(child.descriptor, EVENT_READ, lambda events: self.reap(pid))
+        return pid
+
+    def reap(self, pid: int, blocking: bool = False) -> bool:
+        """Reap the child ``pid`` if it has ended (with ``blocking``: when it has). Whether it is gone."""
+        child = self._running.get(pid)
+        if child is None:
+            return True
+        status: int | None
+        try:
+            reaped, status = os.waitpid(pid, 0 if blocking else os.WNOHANG)
+        except ChildProcessError:
+            reaped, status = pid, None
+        if not reaped:
+            if child.watch is not None:  # it closed its end of the pipe and lives: look again a little later
+                child.watch.modify(0)
+                self._reactor.call_later(0.05, self.reap, pid)
+            return False
+        del self._running[pid]
+        self._forget(child)
+        child.on_exit(status)
+        return True
+
+    def kill(self, pid: int) -> None:
+        """Kill a child; it is reaped when it is gone."""
+        child = self._running.get(pid)
+        if child is not None and not child.killed:
+            child.killed = True
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still this child's
+
+    def close(self) -> None:
+        """Stop listening for ends. Those that were killed are waited for; the others go on."""
+        for child in list(self._running.values()):
+            if child.killed:
+                self.reap(child.pid, blocking=True)
+            else:
+                self._forget(child)
+        self._running.clear()
+
+    def forked(self) -> None:
+        """In a child: its siblings are the parent's children, not its own."""
+        for child in self._running.values():
+            os.close(child.descriptor)
+        self._running.clear()
+
+    def _forget(self, child: Child) -> None:
+        if child.watch is not None:
+            child.watch.cancel()
+        os.close(child.descriptor)
+
+    @staticmethod
+    def _exit_descriptor(pid: int, pipe: int) -> int:
+        # A pidfd where the kernel has it: what a grandchild keeps open can't delay it.
+        if hasattr(os, "pidfd_open"):
+            try:
+                descriptor = os.pidfd_open(pid)
+            except OSError:
+                return pipe  # the kernel, or the sandbox, is without it
+            os.close(pipe)
+            return descriptor
+        return pipe

@@ -1,0 +1,388 @@
+"""The reactor: timers → select → dispatch → settle → reap, and nothing else.
+
+Selector and clock are arguments; there is no loop of the module's own. Handlers mark, the loop
+reaps: nothing is closed or freed in the middle of a batch of events. What a batch has touched is
+settled when the batch is done, so the output of one read, to whichever rows, leaves at once.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import deque
+from selectors import EVENT_READ, DefaultSelector
+
+from handlers import Cancelled, Cause, Connected
+
+from .children import Children
+from .sources import Port, Wakeup, Watch
+from .stream import Connecting
+from .table import RequestTable
+from .timers import NEVER, Timed, Timer, Timers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from selectors import BaseSelector, SelectorKey
+    from typing import Any, Protocol
+
+    from handlers import Wait
+
+    from .table import Request
+
+    class Clock(Protocol):
+        """What a reactor asks of its clock; the module ``time`` is one."""
+
+        def monotonic(self) -> float: ...
+        def time(self) -> float: ...
+
+    class Job(Protocol):
+        """Work outside that a row waits for."""
+
+        def start(self) -> None: ...
+        def cancel(self) -> None: ...
+
+
+class Reactor:
+    """One loop and its table.
+
+    ``selector``: any ``selectors.BaseSelector``; ``DefaultSelector()`` when not given. The reactor
+    owns it. ``clock``: anything with ``monotonic()`` and ``time()``, such as the module ``time``.
+
+    ``policy`` decides what is worked on next: it is given the selector's list of ready
+    ``(key, events)``, where ``key.data`` is a row (`Request`), a server's listener or a `Watch`,
+    and returns those to work on now, in that order. What it leaves out is ready again next time.
+
+    >>> from reactor import Reactor
+    >>> loop = Reactor()
+    >>> timer = loop.call_later(0.01, print, "due")
+    >>> loop.run()          # returns when nothing can happen any more, or after stop()
+    due
+    >>> loop.close()
+    """
+
+    max_children = 40
+    """Children that may run at once for `Forked`; more wait in the table."""
+
+    max_threads = 32
+    """Threads that may run at once for `Threaded`; more wait in the table."""
+
+    def __init__(
+        self,
+        selector: BaseSelector | None = None,
+        clock: Clock | None = None,
+        policy: Callable[[list[tuple[SelectorKey, int]]], Iterable[tuple[SelectorKey, int]]] | None = None,
+        *,
+        outer: Reactor | None = None,
+    ) -> None:
+        self._selector = DefaultSelector() if selector is None else selector
+        self.clock: Clock = time if clock is None else clock
+        self.policy = policy
+        self.time = self.clock.monotonic()
+        """When the current batch of events began, by the reactor's clock."""
+        self.table = RequestTable(self._selector, None if outer is None else outer.table)
+        self.timers = Timers()
+        self.watches: set[Watch] = set()
+        self.ports: dict[int, Port] = {}
+        self.paused: set[Port] = set()
+        """Ports whose arrivals wait until a row ends."""
+        self.jobs: dict[int, Job] = {}
+        prepare()
+        from .workers import Workers
+
+        self.children = Children(self)
+        self.workers = Workers(self)
+        self._soon: deque[Timer] = deque()
+        self._due: deque[Timed] = deque()
+        self._unsettled: dict[int, Request] = {}
+        self._ended: dict[int, Request] = {}
+        self.inner: Reactor | None = None
+        """The loop of the request that this loop's own caller is driving, if it is."""
+        self._wakeup: Wakeup | None = None
+        self._selecting = False
+        self._stopping = False
+
+    # Running it
+
+    def run(self) -> None:
+        """Serve until `stop`, or until nothing can happen any more: nothing open, watched or due."""
+        self.run_while(lambda: self.busy)
+
+    def run_while(self, going_on: Callable[[], bool], interval: float | None = None) -> None:
+        """Serve until `stop`, or until ``going_on()``, asked before each step, says no.
+
+        It is asked at least every ``interval`` seconds if that is not ``None``.
+        """
+        self.make_wakeup()
+        try:
+            while not self._stopping and going_on():
+                self.step(interval)
+        finally:
+            self._stopping = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything can still happen."""
+        return bool(
+            self.table or self.watches or self._soon or self._unsettled
+            or self.timers.next() < NEVER or any(port.open for port in self.ports.values())
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """End `run` after the batch of events it is in; called before, make the next one return at once.
+
+        May be called from a handler, a signal handler or another thread. Rows stay open, and
+        another `run` goes on with them.
+        """
+        self._stopping = True
+        inner = self.inner
+        if inner is not None:
+            inner.stop()
+        self._wake()
+
+    def step(self, timeout: float | None = None) -> None:
+        """Wait for one batch of events, at most ``timeout`` seconds (``None``: as long as needed), and do it.
+
+        With 0 it never blocks. With nothing to wait for it returns at once.
+        """
+        self._selecting = True  # from here on another thread's call_soon() wakes the selector
+        try:
+            events = self._selector.select(self._patience(timeout))
+        finally:
+            self._selecting = False
+        self.time = now = self.clock.monotonic()
+        for key, mask in events if self.policy is None else self.policy(events):
+            source = key.data
+            try:
+                source.ready(mask, now)
+            except Exception as error:
+                source.failed(error)
+        self._due.extend(self.timers.due(now))
+        while self._due:
+            timed = self._due.popleft()
+            self._guard(timed, timed.expire, now)
+        for _ in range(len(self._soon)):
+            self._soon.popleft().expire(now)
+        self._settle(now)
+        if self._ended:
+            self._reap()
+
+    def timeout(self) -> float | None:
+        """Seconds until `step` has something to do even if no event comes; ``None``: never."""
+        if self._soon or self._due or self._unsettled or self._ended or self._stopping:
+            return 0
+        due = self.timers.next()
+        return None if due == NEVER else max(0.0, due - self.clock.monotonic())
+
+    def fileno(self) -> int:
+        """The selector's descriptor, readable when `step` has events: to embed this loop in another.
+
+        Raises `TypeError` for a selector that has none (``select`` and ``poll``).
+        """
+        if not hasattr(self._selector, "fileno"):
+            raise TypeError(
+                f"{type(self._selector).__name__} has no descriptor; give Reactor an EpollSelector or "
+                f"KqueueSelector, or call step(0) regularly"
+            )
+        number: int = self._selector.fileno()
+        return number
+
+    def close(self) -> None:
+        """Cancel all rows, and give back the selector. A second call does nothing."""
+        self.cancel(list(self.table))
+        self.children.close()
+        for watch in list(self.watches):
+            watch.cancel()
+        if self._wakeup is not None:
+            self.table.want(self._wakeup, 0)
+            self._wakeup.close()
+            self._wakeup = None
+        self._selector.close()
+
+    def cancel(self, rows: Iterable[Request]) -> None:
+        """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""
+        now = self.time = self.clock.monotonic()
+        for row in rows:
+            if row.machine is not None and row in self.table:
+                self._guard(row, row.machine.abandon, Cancelled())
+                self._guard(row, row.settle, now)
+                self.end(row)
+        self._reap()
+
+    # What is to be done, and when
+
+    def call_soon(self, call: Callable[..., object], *arguments: Any) -> Timer:
+        """Call it in the next step. May be called from another thread or a signal handler."""
+        timer = Timer(0.0, call, arguments)
+        self._soon.append(timer)
+        self._wake()
+        return timer
+
+    def call_later(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Timer:
+        """Call it ``seconds`` from now. Returns a `Timer`, which has ``cancel()``."""
+        return self.call_at(self.clock.monotonic() + seconds, call, *arguments)
+
+    def call_at(self, when: float, call: Callable[..., object], *arguments: Any) -> Timer:
+        """Call it at ``when``, seconds of the reactor's clock (``clock.monotonic()``)."""
+        timer = Timer(when, call, arguments, self.timers)
+        self.timers.arm(timer)
+        return timer
+
+    def watch(self, descriptor: Any, events: int, call: Callable[[int], object]) -> Watch:
+        """Call ``call(events)`` whenever the descriptor (a number, or what has ``fileno()``) is ready.
+
+        ``events`` are ``selectors.EVENT_READ`` and ``EVENT_WRITE``. Raises what the selector raises
+        for a descriptor that it can't watch. What ``call`` raises leaves through `run`.
+        """
+        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+        watch = Watch(self, number, call)
+        watch.modify(events)
+        self.watches.add(watch)
+        return watch
+
+    def port(self, owner: Any) -> Port:
+        """The port, in this loop, of a socket that many requests share; ``owner`` is it or its server."""
+        port = self.ports.get(owner.fileno())
+        if port is None:
+            port = self.ports[owner.fileno()] = Port(self, owner)
+        return port
+
+    # What rows and modes ask of it
+
+    def adopt(self, row: Any) -> None:
+        """Enter a row and let its handler begin; from here on this loop drives it."""
+        row.reactor = self
+        self.table.add(row)
+        self.settle_soon(row)
+        self._guard(row, row.start)
+
+    def drive(self, row: Any) -> None:
+        """Drive one row, and the connections it opens, until all have ended; `stop` cancels them."""
+        self.adopt(row)
+        while self.table and not self._stopping:
+            self.step()
+        self.cancel(list(self.table))
+
+    def settle_soon(self, row: Request) -> None:
+        """Settle ``row`` when the batch is done. May be called from another thread."""
+        self._unsettled[row.serial] = row
+        self._wake()
+
+    def end(self, row: Request) -> None:
+        """Let go of ``row`` when the batch is done."""
+        self._ended[row.serial] = row
+
+    def begin_job(self, row: Request, wait: Wait) -> None:
+        """Begin the work outside that ``row`` has come to wait for."""
+        job = Connecting(row, wait) if isinstance(wait, Connected) else self.workers.job(row, wait)
+        self.jobs[row.serial] = job
+        job.start()
+
+    def finish_job(self, row: Request, job: Job, result: object) -> None:
+        """Hand a job's result, or the `Cause` of its failure, to its row. May be called from another thread."""
+        self.call_soon(self._job_done, row, job, result)
+
+    def forget_job(self, row: Request) -> None:
+        """The row no longer waits for its work outside, if it had any."""
+        job = self.jobs.pop(row.serial, None)
+        if job is not None:
+            job.cancel()
+
+    def make_wakeup(self) -> None:
+        """Make the descriptor by which another thread can wake the selector, where the host has one."""
+        if self._wakeup is None:
+            self._wakeup = Wakeup.make()
+            if self._wakeup is not None:
+                self.table.want(self._wakeup, EVENT_READ)
+
+    def forked(self, keep: Request | None) -> None:
+        """In a child: let go of the parent's selector and descriptors, but for those of the row ``keep``.
+
+        An epoll set is shared with the parent, so nothing is unregistered; only copies are closed.
+        """
+        self._selector.close()
+        for row in self.table:
+            if row is not keep:
+                row.close_copy()
+        for port in self.ports.values():
+            port.close_copy()
+        if self._wakeup is not None:
+            self._wakeup.close()
+            self._wakeup = None
+        self.children.forked()
+
+    def inside(self) -> Reactor:
+        """A new loop for one request that somebody else drives. Its rows stand in this table too."""
+        kind = getattr(selectors, "PollSelector", DefaultSelector)  # no descriptor of its own
+        inner = Reactor(kind(), self.clock, outer=self)
+        if self._wakeup is not None:  # who can wake this loop must be able to wake that one
+            inner.make_wakeup()
+        return inner
+
+    def _job_done(self, row: Request, job: Job, result: object) -> None:
+        if self.jobs.get(row.serial) is job and row.machine is not None:
+            del self.jobs[row.serial]
+            self.settle_soon(row)
+            machine = row.machine
+            if isinstance(result, Cause):
+                self._guard(row, machine.interrupt, result)
+            else:
+                self._guard(row, machine.resume, result)
+
+    # How a step is done
+
+    def _wake(self) -> None:
+        if self._selecting and self._wakeup is not None:
+            self._wakeup.wake()
+
+    def _patience(self, timeout: float | None) -> float | None:
+        due = self.timeout()
+        if due is None:
+            return timeout if timeout is not None or self.busy else 0
+        return due if timeout is None else min(due, timeout)
+
+    def _guard(self, source: Any, call: Callable[..., object], *arguments: object) -> None:
+        """A handler that raises ends its own row; everybody else goes on."""
+        try:
+            call(*arguments)
+        except Exception as error:
+            source.failed(error)
+
+    def _settle(self, now: float) -> None:
+        # Settling a row may touch another (output that drains lets the next row go on). A few
+        # rounds at once save steps; a bound keeps two rows from playing ball for ever.
+        for _ in range(4):
+            if not self._unsettled:
+                break
+            batch, self._unsettled = self._unsettled, {}
+            for row in batch.values():
+                if row in self.table:
+                    self._guard(row, row.settle, now)
+
+    def _reap(self) -> None:
+        ended, self._ended = self._ended, {}
+        for row in ended.values():
+            if row in self.table:
+                self.table.want(row, 0)  # before it is closed: a copy in a child would keep it reporting
+                self.table.remove(row)
+                self.timers.disarm(row)
+                self.forget_job(row)
+                row.released()
+        if self.paused:
+            self.make_room()
+
+    def make_room(self) -> None:
+        """A request has ended: look again at the arrivals that had to wait for that."""
+        paused, self.paused = self.paused, set()
+        for port in paused:
+            port.resume()
+
+
+def prepare() -> None:
+    """Import what may be needed while serving, so that nothing is imported first in the middle of it.
+
+    Called whenever a reactor or a server is made; not with the package, whose import stays light.
+    """
+    import traceback  # noqa: F401  # for handle_error()
+
+    from . import workers  # noqa: F401

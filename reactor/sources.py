@@ -1,0 +1,160 @@
+"""What the selector reports on, besides rows: shared sockets, watched descriptors, the wake-up.
+
+Each has a ``mask`` (what is registered now, which only the table changes) and ``ready()``.
+"""
+
+from __future__ import annotations
+
+import socket
+from selectors import EVENT_READ, EVENT_WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .loop import Reactor
+    from .packets import PacketRow
+
+
+class Watch:
+    """A descriptor that the reactor watches for somebody; `cancel` ends it."""
+
+    def __init__(self, reactor: Reactor, descriptor: int, call: Callable[[int], object]) -> None:
+        self.mask = 0
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._call = call
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def ready(self, events: int, now: float) -> None:
+        if self.mask:
+            self._call(events)
+
+    def failed(self, error: Exception) -> None:
+        """Nobody stands between a watch and its owner: the loop's caller gets the error."""
+        raise error
+
+    def modify(self, events: int) -> None:
+        """Watch for other ``events`` (0: for none, until the next `modify`)."""
+        self._reactor.table.want(self, events)
+
+    def cancel(self) -> None:
+        """Watch no more. Call it before the descriptor is closed; a second call does nothing."""
+        self._reactor.table.want(self, 0)
+        self._reactor.watches.discard(self)
+
+
+class Port:
+    """A socket that many requests share: one that listens, or one of datagrams."""
+
+    def __init__(self, reactor: Reactor, owner: Any) -> None:
+        self.mask = 0
+        self.open = False
+        """Whether arrivals are wanted at all; a port that is open may still be paused."""
+        self._reactor = reactor
+        self._owner = owner  # a server, or a socket
+        self._descriptor: int = owner.fileno()
+        self._arrivals: Callable[[], None] | None = None
+        self._reading = False
+        self._senders: dict[int, PacketRow] = {}
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def listen(self, arrivals: Callable[[], None]) -> None:
+        """Call ``arrivals()`` whenever something has arrived."""
+        self._arrivals = arrivals
+        self.open = True
+        self.resume()
+
+    def pause(self) -> None:
+        """Leave arrivals in the kernel until `resume`."""
+        self._reading = False
+        self._want()
+
+    def pause_until_room(self) -> None:
+        """Leave arrivals in the kernel until a row has ended."""
+        self._reactor.paused.add(self)
+        self.pause()
+
+    def resume(self) -> None:
+        """Take arrivals again, if the port has not been closed meanwhile."""
+        self._reading = self.open
+        self._want()
+
+    def close(self) -> None:
+        """Take no more arrivals; what waits to be sent is still sent. The socket stays its owner's."""
+        self.open = self._reading = False
+        self._reactor.paused.discard(self)
+        self._want()
+
+    def close_copy(self) -> None:
+        """In a forked child: a copy of a listening socket would keep its address taken."""
+        if getattr(self._owner, "socket_type", None) == socket.SOCK_STREAM:
+            self._owner.socket.close()
+
+    def send_later(self, row: PacketRow) -> None:
+        """Settle ``row`` again when the socket can be written."""
+        self._senders[row.serial] = row
+        self._want()
+
+    def ready(self, events: int, now: float) -> None:
+        if events & EVENT_WRITE:
+            rows, self._senders = self._senders, {}
+            for row in rows.values():
+                self._reactor.settle_soon(row)
+            self._want()
+        if events & EVENT_READ and self._reading and self._arrivals is not None:
+            self._arrivals()
+
+    def failed(self, error: Exception) -> None:
+        """What a server's own hooks raise leaves through the loop, as it always did."""
+        raise error
+
+    def _want(self) -> None:
+        mask = (EVENT_READ if self._reading else 0) | (EVENT_WRITE if self._senders else 0)
+        self._reactor.table.want(self, mask)
+        if not mask and not self.open:
+            self._reactor.ports.pop(self._descriptor, None)
+
+
+class Wakeup:
+    """A descriptor that another thread, or a signal handler, makes readable to wake the selector."""
+
+    def __init__(self) -> None:
+        self.mask = 0
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    @classmethod
+    def make(cls) -> Wakeup | None:
+        """A new one; ``None`` where the host has no such thing, and then nothing wakes the selector."""
+        return cls() if hasattr(socket, "socketpair") else None
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def wake(self) -> None:
+        """Make the selector return. Never blocks."""
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:
+            pass  # so many wakes are pending that one more makes no difference
+
+    def ready(self, events: int, now: float) -> None:
+        try:
+            self._reader.recv(4096)
+        except BlockingIOError:
+            pass
+
+    def failed(self, error: Exception) -> None:
+        raise error
+
+    def close(self) -> None:
+        """Close this process's copies."""
+        self._reader.close()
+        self._writer.close()

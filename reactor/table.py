@@ -1,0 +1,272 @@
+"""The explicit table of partially finished requests: the one truth about what is open.
+
+The selector is only a cache of it. What a row wants to hear of follows from the row (its wait,
+its output, its water marks); `RequestTable.want` compares that with what is registered, and is
+the only place that registers, modifies or unregisters.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from handlers import Flushed, LimitPassed, TimedOut
+
+from .timers import NEVER, Timed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from selectors import BaseSelector
+    from typing import Any, Protocol
+
+    from handlers import Cause, Machine
+
+    from .loop import Reactor
+
+    class Source(Protocol):
+        """What the selector may report on: a row, a listener, a watched descriptor."""
+
+        mask: int
+
+        def fileno(self) -> int: ...
+        def ready(self, events: int, now: float) -> None: ...
+        def failed(self, error: Exception) -> None: ...
+
+
+LOOP = "loop"
+"""Who drives a row in select mode. The others: ``"caller"``, ``"child 4711"``, ``"thread Thread-3"``."""
+
+
+class Request(Timed):
+    """One row: a request that has been begun and is not finished.
+
+    Times are seconds of the reactor's clock, sizes are bytes.
+    """
+
+    __slots__ = (
+        "created", "driver", "machine", "peer", "progress", "reactor", "serial", "server", "total_in", "total_out",
+    )  # fmt: skip
+
+    def __init__(self, reactor: Reactor, server: Any, peer: Any, machine: Machine | None, driver: str) -> None:
+        super().__init__()
+        self.reactor = reactor
+        self.server = server
+        self.peer = peer
+        self.machine = machine
+        """What runs the handler; ``None`` where a blocking handler runs itself."""
+        self.driver = driver
+        self.serial = 0
+        """Given by the table, counted from 1, never given again."""
+        self.created = self.progress = reactor.time
+        """When the request arrived, and when a byte last went in or out."""
+        self.total_in = self.total_out = 0
+
+    @property
+    def handler(self) -> str:
+        """The name of the handler's class."""
+        kind = self.server.RequestHandlerClass if self.machine is None else type(self.machine.handler)
+        return getattr(kind, "__name__", repr(kind))
+
+    @property
+    def state(self) -> str:
+        """The name of the state that the wait's result goes to."""
+        return "handle" if self.machine is None else self.machine.state_name
+
+    @property
+    def wait(self) -> str:
+        """What the request waits for, as it would be written."""
+        return "" if self.machine is None or self.machine.wait is None else repr(self.machine.wait)
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held."""
+        return 0 if self.machine is None else self.machine.held_in
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output held."""
+        return 0 if self.machine is None else self.machine.held_out
+
+    def age(self) -> float:
+        """Seconds since the request arrived."""
+        return self.reactor.clock.monotonic() - self.created
+
+    def idle(self) -> float:
+        """Seconds since a byte last went in or out."""
+        return self.reactor.clock.monotonic() - self.progress
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain data: strings, numbers, and ``None`` for no deadline.
+
+        ``deadline`` is in seconds from now.
+        """
+        now = self.reactor.clock.monotonic()
+        return {
+            "serial": self.serial,
+            "peer": _address(self.peer),
+            "handler": self.handler,
+            "state": self.state,
+            "wait": self.wait,
+            "held_in": self.held_in,
+            "held_out": self.held_out,
+            "total_in": self.total_in,
+            "total_out": self.total_out,
+            "age": now - self.created,
+            "idle": now - self.progress,
+            "deadline": None if self.deadline == NEVER else self.deadline - now,
+            "driver": self.driver,
+        }
+
+    # What a handler asks of its row
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 00:00 UTC."""
+        return self.reactor.clock.time()
+
+    def touched(self) -> None:
+        """Output, or an end, came from outside the row's own states: settle it with the batch."""
+        self.reactor.settle_soon(self)
+
+    # What the reactor asks of it
+
+    def settle(self, now: float) -> None:
+        """Bring kernel, selector and timers into line with what the machine wants now."""
+
+    def took_turn(self, now: float) -> None:
+        """Take note of the wait that has just begun: its deadline, and its work outside, if any."""
+        machine, reactor = self.machine, self.reactor
+        assert machine is not None
+        machine.fresh = False
+        self.deadline = now + machine.patience
+        if self.deadline < self.armed:
+            reactor.timers.arm(self)
+        reactor.forget_job(self)
+        if machine.wait is not None and machine.wait.outside:
+            reactor.begin_job(self, machine.wait)
+
+    def expire(self, now: float) -> None:
+        """The time of the wait is over; for a row that only drains, the peer's time to take the rest."""
+        machine = self.machine
+        assert machine is not None
+        if machine.finished:
+            self.drop(TimedOut(Flushed()))
+        else:
+            machine.expire()
+        self.settle(now)
+
+    def drop(self, cause: Cause) -> None:
+        """End the row for ``cause``, whatever its handler answers, and drop what was to be sent."""
+        machine = self.machine
+        assert machine is not None
+        try:
+            if machine.finished:
+                machine.reason = machine.reason or cause
+            else:
+                machine.abandon(cause)
+        finally:
+            machine.drop_output()
+            self.reactor.end(self)
+
+    def check_output(self) -> None:
+        """End the row if more output waits than its handler allows."""
+        machine = self.machine
+        assert machine is not None
+        limit = machine.handler.max_output
+        if machine.held_out > limit:
+            what = f"more output waits than the {limit} bytes of {type(machine.handler).__name__}.max_output"
+            self.drop(LimitPassed(None, what=what))
+
+    def failed(self, error: Exception) -> None:
+        """The handler raised ``error``; called while it is being handled."""
+        if self.driver == LOOP:
+            self.server.handle_error(self.request(), self.peer)
+
+    def request(self) -> Any:
+        """What ``socketserver`` calls the request: a connected socket, or ``(packet, socket)``."""
+
+    def close_copy(self) -> None:
+        """In a forked child that has nothing to do with the row: close its copy of the descriptor."""
+
+    def released(self) -> None:
+        """The loop has let go of the row: give back what it held."""
+        if self.driver == LOOP:
+            self.server.shutdown_request(self.request())
+
+
+class RequestTable:
+    """All open rows, in the order of their arrival, whoever drives them.
+
+    Iterating is safe whatever happens to the table meanwhile: it walks over the rows of the moment.
+    """
+
+    def __init__(self, selector: BaseSelector, outer: RequestTable | None = None) -> None:
+        self._rows: dict[int, Request] = {}
+        self._selector = selector
+        self._outer = outer  # the server's table, where this is the table of one request's own loop
+        self._serials = count(1)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(list(self._rows.values()))
+
+    def __contains__(self, row: object) -> bool:
+        return isinstance(row, Request) and self._rows.get(row.serial) is row
+
+    def add(self, row: Request) -> None:
+        """Enter a row; one that has no serial yet is given the next."""
+        if self._outer is not None:
+            self._outer.add(row)
+        elif not row.serial:
+            row.serial = next(self._serials)
+        self._rows[row.serial] = row
+
+    def remove(self, row: Request) -> None:
+        """Strike a row out. Does nothing if it is not in here."""
+        self._rows.pop(row.serial, None)
+        if self._outer is not None:
+            self._outer.remove(row)
+
+    def want(self, source: Source, mask: int) -> None:
+        """Have ``source`` told of the events in ``mask``; of none, and it is not in the selector at all."""
+        held = source.mask
+        if mask == held:
+            return
+        if not mask:
+            self._selector.unregister(source.fileno())
+        elif not held:
+            self._selector.register(source.fileno(), mask, source)
+        else:
+            self._selector.modify(source.fileno(), mask, source)
+        source.mask = mask
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Every row as plain data: see `Request.as_dict`."""
+        return [row.as_dict() for row in self]
+
+    def __str__(self) -> str:
+        """The table as lines of text, a heading first."""
+        lines = [("row", "peer", "handler", "state", "waits for", "in", "out", "age", "idle", "due in", "driven by")]
+        for row in self.as_dicts():
+            due = "" if row["deadline"] is None else f"{row['deadline']:.1f}"
+            lines.append((
+                str(row["serial"]), row["peer"], row["handler"], row["state"], row["wait"],
+                f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
+                f"{row['age']:.1f}", f"{row['idle']:.1f}", due, row["driver"],
+            ))  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _address(peer: Any) -> str:
+    """An address as text: ``host:port``, a Unix path, or ``-`` where the peer has none.
+
+    >>> _address(("::1", 7, 0, 0)), _address("/run/x"), _address("")
+    ('[::1]:7', '/run/x', '-')
+    """
+    if isinstance(peer, tuple) and len(peer) >= 2:
+        return f"[{peer[0]}]:{peer[1]}" if ":" in str(peer[0]) else f"{peer[0]}:{peer[1]}"
+    if isinstance(peer, bytes):
+        peer = "@" + peer[1:].decode(errors="replace") if peer[:1] == b"\0" else peer.decode(errors="replace")
+    return str(peer or "-")
