@@ -98,7 +98,7 @@ class DatagramRequestHandler(BaseRequestHandler):
     A packet is a whole request, so this class runs in select mode as it is.
     """
 
-    request = Packet()
+    request: Any = Packet()
 
     def setup(self) -> None:
         self.packet, self.socket = self.request
@@ -199,7 +199,7 @@ class _Connection:
     def makefile(self, mode: str = "r", buffering: int = -1) -> Any:
         """``"rb"`` and ``"wb"`` as ``socket.makefile`` has them."""
         if mode == "rb":
-            return BufferedReader(self._held) if buffering else self._held  # type: ignore[type-var]
+            return BufferedReader(self._held) if buffering else self._held
         if mode == "wb":
             return BufferedWriter(_Output(self._handler), *([buffering] if buffering > 0 else []))
         raise UnsupportedOperation(f"makefile({mode!r}) in select mode: only 'rb' and 'wb'")

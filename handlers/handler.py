@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, TypeAlias
 
-    from .machine import Machine
+    from .machine import Machine, StreamMachine
     from .waits import Address, Cause, Wait
 
     State: TypeAlias = Callable[[Any], Any]
@@ -117,6 +117,7 @@ class StreamHandler(Handler):
     """
 
     __slots__ = ()
+    _machine: StreamMachine
 
     def send_eof(self) -> None:
         """End the stream to the peer once all output has been sent; input goes on.

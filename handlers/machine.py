@@ -12,8 +12,19 @@ from collections import deque
 from types import CoroutineType
 
 from .waits import (
-    Cancelled, Cause, Connected, Delay, Elsewhere, EndOfStream, Exactly, Flushed, LimitPassed, Packet,
-    StreamWait, TimedOut, Wait,
+    Cancelled,
+    Cause,
+    Connected,
+    Delay,
+    Elsewhere,
+    EndOfStream,
+    Exactly,
+    Flushed,
+    LimitPassed,
+    Packet,
+    StreamWait,
+    TimedOut,
+    Wait,
 )  # fmt: skip
 
 TYPE_CHECKING = False
@@ -74,8 +85,6 @@ class Machine:
         "running", "state", "wait",
     )  # fmt: skip
     accepts: tuple[type[Wait], ...]  # the waits that make sense here
-    held_in: int  # bytes of input held for the request
-    held_out: int  # bytes of output not yet handed out
     ended = False  # whether the input has ended; a stream's can
 
     handler: Handler
@@ -104,6 +113,16 @@ class Machine:
     def finished(self) -> bool:
         """Whether the request has ended; output may still wait to be read."""
         return self.state is None
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held for the request."""
+        raise NotImplementedError
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output not yet handed out."""
+        raise NotImplementedError
 
     @property
     def wants_input(self) -> bool:
@@ -379,7 +398,7 @@ class StreamMachine(Machine):
 
     @property
     def held_out(self) -> int:
-        """Bytes of output not yet read."""
+        """Bytes of output not yet handed out."""
         return len(self.outbox) if self.outbox else 0
 
     def feed(self, data: bytes) -> None:
@@ -501,7 +520,7 @@ class DatagramMachine(Machine):
 
     @property
     def held_out(self) -> int:
-        """Bytes of output not yet read."""
+        """Bytes of output not yet handed out."""
         return sum(map(len, self.outbox or ()))
 
     def feed(self, packet: bytes) -> bool:

@@ -123,7 +123,7 @@ class Until(StreamWait):
     def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
         delimiter = self.delimiter
         first = scanned - len(delimiter) + 1
-        found = held.find(delimiter, first if first > start else start)
+        found = held.find(delimiter, max(start, first))
         if found < 0:
             if len(held) - start >= self.limit:
                 raise LimitPassed(self)
@@ -241,9 +241,7 @@ class Elsewhere(Wait):
     __slots__ = ("arguments", "function")
     outside = True
 
-    def __init__(
-        self, function: Callable[..., object], *arguments: object, timeout: float | None = None
-    ) -> None:
+    def __init__(self, function: Callable[..., object], *arguments: object, timeout: float | None = None) -> None:
         if not callable(function):
             raise TypeError(f"{type(self).__name__}: {function!r} can't be called")
         super().__init__(timeout)
@@ -294,9 +292,7 @@ class Connected(Wait):
 
         def __await__(self) -> Generator[Wait, StreamHandler, StreamHandler]: ...
 
-    def __init__(
-        self, address: Address, handler: StreamHandler, timeout: float | None = None
-    ) -> None:
+    def __init__(self, address: Address, handler: StreamHandler, timeout: float | None = None) -> None:
         super().__init__(timeout)
         self.address = address
         self.handler = handler

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from selectors import EVENT_READ, DefaultSelector
 
-from handlers import Cancelled, Cause, Connected
+from handlers import Cancelled, Cause, Connected, Elsewhere
 
 from .children import Children
 from .sources import Port, Wakeup, Watch
@@ -80,7 +80,7 @@ class Reactor:
         self.policy = policy
         self.time = self.clock.monotonic()
         """When the current batch of events began, by the reactor's clock."""
-        self.table = RequestTable(self._selector, None if outer is None else outer.table)
+        self.table: RequestTable = RequestTable(self._selector, None if outer is None else outer.table)
         self.timers = Timers()
         self.watches: set[Watch] = set()
         self.ports: dict[int, Port] = {}
@@ -274,7 +274,12 @@ class Reactor:
 
     def begin_job(self, row: Request, wait: Wait) -> None:
         """Begin the work outside that ``row`` has come to wait for."""
-        job = Connecting(row, wait) if isinstance(wait, Connected) else self.workers.job(row, wait)
+        job: Job
+        if isinstance(wait, Connected):
+            job = Connecting(row, wait)
+        else:
+            assert isinstance(wait, Elsewhere)
+            job = self.workers.job(row, wait)
         self.jobs[row.serial] = job
         job.start()
 
@@ -363,7 +368,6 @@ class Reactor:
         ended, self._ended = self._ended, {}
         for row in ended.values():
             if row in self.table:
-                self.table.want(row, 0)  # before it is closed: a copy in a child would keep it reporting
                 self.table.remove(row)
                 self.timers.disarm(row)
                 self.forget_job(row)

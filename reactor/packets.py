@@ -33,7 +33,6 @@ class PacketRow(Request):
 
     __slots__ = ("first", "mail", "socket", "wake")
     machine: DatagramMachine
-    mask = 0  # the socket is its port's to register
 
     def __init__(
         self, reactor: Reactor, server: Any, request: tuple[bytes, socket.socket], peer: Any,

@@ -66,7 +66,7 @@ class BaseServer:
         self._handed_over: set[int] = set()  # the requests, by id(), that a child of their handler's goes on with
         self._is_child = False
         self._taken = 0
-        self._own_timeout: float | object | None = _UNSET  # the socket's, while it must not block
+        self._own_timeout: Any = _UNSET  # the socket's, while it must not block
         self._shutdown_request = False
         self._serving = allocate_lock()
         self._server_thread = 0

@@ -7,6 +7,7 @@ block after all changes nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from handlers import Connected, StreamHandler
     from handlers.waits import Address
 
-    from .loop import Reactor, Watch
+    from .loop import Reactor
+    from .sources import Watch
 
 READ_SIZE = 65_536
 """Bytes that one read of one row may take before the other rows have their turn."""
@@ -200,15 +202,13 @@ class Connecting:
         sock = self._socket
         assert sock is not None
         try:
-            sock.getpeername()  # fails where it is not connected; then the pending error says why
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+            sock.getpeername()  # not connected yet after all: a spurious wake-up
         except OSError as error:
-            try:
-                number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if number:
-                    error = OSError(number, os.strerror(number))
+            if error.errno != errno.ENOTCONN:
                 self._next(error)
-            except OSError as failed:
-                self._next(failed)
         else:
             self._connected(sock)
 

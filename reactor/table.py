@@ -43,6 +43,7 @@ class Request(Timed):
     Times are seconds of the reactor's clock, sizes are bytes.
     """
 
+    mask = 0  # what of its own is in the selector; a row of a connected socket has that
     __slots__ = (
         "created", "driver", "machine", "peer", "progress", "reactor", "serial", "server", "total_in", "total_out",
     )  # fmt: skip
@@ -128,6 +129,13 @@ class Request(Timed):
         self.reactor.settle_soon(self)
 
     # What the reactor asks of it
+
+    def fileno(self) -> int:
+        """The descriptor that is the row's own."""
+        raise NotImplementedError
+
+    def ready(self, events: int, now: float) -> None:
+        """The selector reports ``events`` on it."""
 
     def settle(self, now: float) -> None:
         """Bring kernel, selector and timers into line with what the machine wants now."""
@@ -223,8 +231,9 @@ class RequestTable:
         self._rows[row.serial] = row
 
     def remove(self, row: Request) -> None:
-        """Strike a row out. Does nothing if it is not in here."""
-        self._rows.pop(row.serial, None)
+        """Strike a row out, and out of the selector. Does nothing if it is not in here."""
+        if self._rows.pop(row.serial, None) is not None and row.mask:
+            self.want(row, 0)  # before it is closed: a copy in a child would keep it reporting
         if self._outer is not None:
             self._outer.remove(row)
 
@@ -255,7 +264,7 @@ class RequestTable:
                 f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
                 f"{row['age']:.1f}", f"{row['idle']:.1f}", due, row["driver"],
             ))  # fmt: skip
-        widths = [max(map(len, column)) for column in zip(*lines)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .sources import Watch
     from .table import Request
 
+NO_THREADS = "this host can't start a thread; Forked does the same in a child, where there is fork"
 MAX_RESULT = 64 << 20
 """Bytes of pickled result that a `Forked` child may send back (64 MiB)."""
 
@@ -237,6 +238,3 @@ def _describe(status: int) -> str:
         return f"the child was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"the child was killed by signal {-code}"
-
-
-NO_THREADS = "this host can't start a thread; take the Select or the plain server class, and Forked or neither for Threaded"

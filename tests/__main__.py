@@ -1,0 +1,40 @@
+"""``python3 -m tests``: make a virtual environment, install what the tests need, run them all.
+
+Needs Python with pip and nothing else. Arguments go to pytest; with any, only pytest runs.
+"""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str]) -> int:
+    """Run the linters and the tests in ``.venv``; return the exit status of the first that fails."""
+    python = make_environment(ROOT / ".venv")
+    commands = [["-m", "pytest", *arguments]]
+    if not arguments:
+        commands = [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], *commands]
+    for command in commands:
+        print("+ python", *command, flush=True)
+        status = subprocess.call([str(python), *command], cwd=ROOT)
+        if status:
+            return status
+    return 0
+
+
+def make_environment(place: Path) -> Path:
+    """The Python of a virtual environment that has the project and its test dependencies."""
+    python = place / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if not python.exists():
+        venv.create(place, with_pip=False)  # no ensurepip needed: the pip that runs this installs into it
+    subprocess.check_call(
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--editable", f"{ROOT}[test]"]
+    )
+    return python
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
