@@ -209,6 +209,7 @@ class Machine:
                 self.reason = error
             else:
                 self._end(error)
+            self.driver.touched()
             raise
         finally:
             self.running = False

@@ -73,7 +73,7 @@ _MONTHS = (
 def daytime(seconds: float) -> bytes:
     """The line of RFC 867 for ``seconds`` since 1970-01-01 00:00 UTC, in its first suggested form.
 
-    >>> daytime(383_275_063)
+    >>> daytime(383_276_263)
     b'Tuesday, February 23, 1982 01:37:43-UTC\\r\\n'
     """
     days, clock = divmod(int(seconds), 86_400)

@@ -94,7 +94,7 @@ class Reactor:
         self.workers = Workers(self)
         self._soon: deque[Timer] = deque()
         self._due: deque[Timed] = deque()
-        self._unsettled: dict[int, Request] = {}
+        self._unsettled: deque[Request] = deque()
         self._ended: dict[int, Request] = {}
         self.inner: Reactor | None = None
         """The loop of the request that this loop's own caller is driving, if it is."""
@@ -193,6 +193,8 @@ class Reactor:
         self.children.close()
         for watch in list(self.watches):
             watch.cancel()
+        for port in list(self.ports.values()):
+            port.close()
         if self._wakeup is not None:
             self.table.want(self._wakeup, 0)
             self._wakeup.close()
@@ -265,7 +267,7 @@ class Reactor:
 
     def settle_soon(self, row: Request) -> None:
         """Settle ``row`` when the batch is done. May be called from another thread."""
-        self._unsettled[row.serial] = row
+        self._unsettled.append(row)
         self._wake()
 
     def end(self, row: Request) -> None:
@@ -357,10 +359,8 @@ class Reactor:
         # Settling a row may touch another (output that drains lets the next row go on). A few
         # rounds at once save steps; a bound keeps two rows from playing ball for ever.
         for _ in range(4):
-            if not self._unsettled:
-                break
-            batch, self._unsettled = self._unsettled, {}
-            for row in batch.values():
+            for _ in range(len(self._unsettled)):
+                row = self._unsettled.popleft()
                 if row in self.table:
                     self._guard(row, row.settle, now)
 

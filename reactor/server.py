@@ -96,7 +96,7 @@ class BaseServer:
         self._unlisten()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Serve until `shutdown`, or until the reactor is stopped.
+        """Serve until `shutdown`, until the reactor is stopped, or, after `stop_serving`, until nothing is open.
 
         Nothing is polled: ``poll_interval``, in seconds, is only how often an overridden
         `service_actions` is called at least.
@@ -118,7 +118,7 @@ class BaseServer:
     def _going_on(self) -> bool:
         if not self._shutdown_request:
             self.service_actions()
-        return not self._shutdown_request
+        return not self._shutdown_request and self.reactor.busy
 
     def shutdown(self) -> None:
         """End `serve_forever`, and wait until it has ended.
@@ -239,17 +239,24 @@ class BaseServer:
             if not self.verify_request(request, client_address):
                 self.shutdown_request(request)
                 return
-            row = self._rows[id(request)] = self._row(request, client_address)
-            self.reactor.table.add(row)
+            self._enter(request, client_address)
             self.process_request(request, client_address)
-        except Exception:
-            self.handle_error(request, client_address)
-            self.shutdown_request(request)
-            self._ended(request, status=1)
-        except BaseException:
-            self.shutdown_request(request)
+        except BaseException as error:
+            try:
+                if not isinstance(error, Exception):
+                    raise
+                self.handle_error(request, client_address)
+            finally:
+                self.shutdown_request(request)
+                self._ended(request, status=1)
+        row = self._rows.get(id(request))
+        if row is not None and (row.driver == CALLER or id(request) in self._handed_over):
             self._ended(request)
-            raise
+
+    def _enter(self, request: Any, client_address: Any) -> Request:
+        row = self._rows[id(request)] = self._row(request, client_address)
+        self.reactor.table.add(row)
+        return row
 
     def _row(self, request: Any, client_address: Any) -> Request:
         handler = self._handler
@@ -265,7 +272,6 @@ class BaseServer:
         """Finish the request before anything else is done. Here the modes differ."""
         self.finish_request(request, client_address)
         self.shutdown_request(request)
-        self._ended(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Do the request to its end, in whatever caller, child or thread this is called.
@@ -273,7 +279,17 @@ class BaseServer:
         A blocking handler does it all in its constructor; a state machine is driven by a loop of its own.
         """
         row = self._rows.get(id(request))
-        if row is None or row.machine is None:
+        if row is None:  # an overridden process_request() has put it off
+            row = self._enter(request, client_address)
+            try:
+                self._finish(row, request, client_address)
+            finally:
+                self._ended(request)
+        else:
+            self._finish(row, request, client_address)
+
+    def _finish(self, row: Request, request: Any, client_address: Any) -> None:
+        if row.machine is None:
             self.RequestHandlerClass(request, client_address, self)
             return
         inner = self.reactor.inside()
@@ -513,7 +529,7 @@ class UDPServer(TCPServer):
 
     def _row(self, request: Any, client_address: Any) -> Request:
         row = super()._row(request, client_address)
-        if isinstance(row, PacketRow):
+        if isinstance(row, PacketRow) and client_address:  # a nameless Unix peer can't be told from another
             self._exchanges[client_address] = row
         return row
 

@@ -86,7 +86,7 @@ class Port:
         self._want()
 
     def close(self) -> None:
-        """Take no more arrivals; what waits to be sent is still sent. The socket stays its owner's."""
+        """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
         self.open = self._reading = False
         self._reactor.paused.discard(self)
         self._want()

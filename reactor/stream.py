@@ -58,8 +58,12 @@ class StreamRow(Request):
 
     def start(self) -> None:
         """Let the handler begin."""
-        self.socket.setblocking(False)
-        self.machine.advance()
+        try:
+            self.socket.setblocking(False)
+        except OSError as error:  # closed already, by a hook of the server
+            self.drop(Reset(error))
+        else:
+            self.machine.advance()
 
     def ready(self, events: int, now: float) -> None:
         """The selector says that the socket can be read or written."""

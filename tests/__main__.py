@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> int:
-    """Run the linters and the tests in ``.venv``; return the exit status of the first that fails."""
-    python = make_environment(ROOT / ".venv")
+    """Run the linters and the tests in ``.venv``, one for each Python; return the exit status of the first that fails."""
+    python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info))
     commands = [["-m", "pytest", *arguments]]
     if not arguments:
         commands = [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], *commands]
