@@ -8,6 +8,7 @@ settled when the batch is done, so the output of one read, to whichever rows, le
 from __future__ import annotations
 
 import selectors
+import socket
 import time
 from collections import deque
 from selectors import EVENT_READ, DefaultSelector
@@ -48,6 +49,7 @@ class Reactor:
 
     ``selector``: any ``selectors.BaseSelector``; ``DefaultSelector()`` when not given. The reactor
     owns it. ``clock``: anything with ``monotonic()`` and ``time()``, such as the module ``time``.
+    ``network``: what has ``socket()`` and the like, such as the module ``socket``.
 
     ``policy`` decides what is worked on next: it is given the selector's list of ready
     ``(key, events)``, where ``key.data`` is a row (`Request`), a server's listener or a `Watch`,
@@ -73,10 +75,13 @@ class Reactor:
         clock: Clock | None = None,
         policy: Callable[[list[tuple[SelectorKey, int]]], Iterable[tuple[SelectorKey, int]]] | None = None,
         *,
+        network: Any = socket,
         outer: Reactor | None = None,
     ) -> None:
         self._selector = DefaultSelector() if selector is None else selector
         self.clock: Clock = time if clock is None else clock
+        self.network = network
+        """Where sockets come from."""
         self.policy = policy
         self.time = self.clock.monotonic()
         """When the current batch of events began, by the reactor's clock."""
@@ -298,7 +303,7 @@ class Reactor:
     def make_wakeup(self) -> None:
         """Make the descriptor by which another thread can wake the selector, where the host has one."""
         if self._wakeup is None:
-            self._wakeup = Wakeup.make()
+            self._wakeup = Wakeup.make(self.network)
             if self._wakeup is not None:
                 self.table.want(self._wakeup, EVENT_READ)
 
@@ -321,7 +326,7 @@ class Reactor:
     def inside(self) -> Reactor:
         """A new loop for one request that somebody else drives. Its rows stand in this table too."""
         kind = getattr(selectors, "PollSelector", DefaultSelector)  # no descriptor of its own
-        inner = Reactor(kind(), self.clock, outer=self)
+        inner = Reactor(kind(), self.clock, network=self.network, outer=self)
         if self._wakeup is not None:  # who can wake this loop must be able to wake that one
             inner.make_wakeup()
         return inner

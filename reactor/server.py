@@ -401,7 +401,8 @@ class TCPServer(BaseServer):
     ) -> None:  # fmt: skip
         super().__init__(server_address, RequestHandlerClass, reactor=reactor)
         self._check_handler()
-        self.socket = socket.socket(self.address_family, self.socket_type)
+        network = socket if reactor is None else reactor.network
+        self.socket: socket.socket = network.socket(self.address_family, self.socket_type)
         if bind_and_activate:
             try:
                 self.server_bind()

@@ -124,19 +124,20 @@ class Port:
 class Wakeup:
     """A descriptor that another thread, or a signal handler, makes readable to wake the selector."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Any) -> None:
         self.mask = 0
-        self._reader, self._writer = socket.socketpair()
+        self._reader, self._writer = network.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
 
     @classmethod
-    def make(cls) -> Wakeup | None:
+    def make(cls, network: Any) -> Wakeup | None:
         """A new one; ``None`` where the host has no such thing, and then nothing wakes the selector."""
-        return cls() if hasattr(socket, "socketpair") else None
+        return cls(network) if hasattr(network, "socketpair") else None
 
     def fileno(self) -> int:
-        return self._reader.fileno()
+        number: int = self._reader.fileno()
+        return number
 
     def wake(self) -> None:
         """Make the selector return. Never blocks."""

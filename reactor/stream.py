@@ -143,7 +143,7 @@ class OutgoingRow(StreamRow):
         self.socket.close()
 
 
-def _resolve(address: Address) -> list[tuple[int, Any]]:
+def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
     """The families and socket addresses to try for ``address``, in order. Raises ``OSError``."""
     if not isinstance(address, tuple):
         if not hasattr(socket, "AF_UNIX"):
@@ -152,7 +152,7 @@ def _resolve(address: Address) -> list[tuple[int, Any]]:
     host, port = address[:2]
     # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
     encoded = host.encode("ascii") if host.isascii() else host.encode("idna")
-    found = socket.getaddrinfo(encoded, port, type=socket.SOCK_STREAM)
+    found = network.getaddrinfo(encoded, port, type=socket.SOCK_STREAM)
     return [(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
@@ -162,6 +162,7 @@ class Connecting:
     def __init__(self, row: Request, wait: Connected) -> None:
         self._row = row
         self._wait = wait
+        self._network = row.reactor.network
         self._socket: socket.socket | None = None
         self._watch: Watch | None = None
         self._opened: OutgoingRow | None = None
@@ -169,7 +170,7 @@ class Connecting:
 
     def start(self) -> None:
         try:
-            self._addresses = _resolve(self._wait.address)
+            self._addresses = _resolve(self._network, self._wait.address)
         except OSError as error:
             self._failed(error)
         else:
@@ -188,7 +189,7 @@ class Connecting:
         while self._addresses:
             family, address = self._addresses.pop(0)
             try:
-                sock = self._socket = socket.socket(family, socket.SOCK_STREAM)
+                sock = self._socket = self._network.socket(family, socket.SOCK_STREAM)
                 sock.setblocking(False)
                 try:
                     sock.connect(address)
