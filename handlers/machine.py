@@ -359,6 +359,8 @@ _BEFORE = Flushed()  # what a request that has not started waits for
 _ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Elsewhere, Connected)
 
 
+_SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
+
 OPEN, ENDING, ENDED = "open", "ending", "ended"
 """What has become of a stream's output: `ENDING` ends when it has drained, `ENDED` has been shut down."""
 
@@ -408,7 +410,7 @@ class StreamMachine(Machine):
         Raises what the handler raises. A request that has ended takes no more: the data is dropped.
         """
         if self.inbox:
-            self.inbox += data  # a bytearray: see _trim()
+            self.inbox += data
         elif self.state is not None:
             self.inbox = data
         self._run()
@@ -485,13 +487,13 @@ class StreamMachine(Machine):
         super()._deliver(cause)
 
     def _trim(self) -> None:
-        """Drop what has been taken. A piece that stays is a bytearray, which grows and shrinks in place."""
+        """Drop what has been taken. A piece that stays and grows is a bytearray, which does so in place."""
         held, start = self.inbox, self.start
         if held:
             if start == len(held):
                 self.inbox = b""
             elif type(held) is bytes:
-                self.inbox = bytearray(held[start:])
+                self.inbox = held[start:] if len(held) - start < _SMALL else bytearray(held[start:])
             else:
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0

@@ -2,24 +2,28 @@
 
 A child gets copies of everything, the selector's kernel object included. It closes its copies and
 unregisters nothing. The parent hears of its end by a descriptor, and reaps by the pid it knows:
-nobody else's child is ever waited for.
+nobody else's child is ever waited for. Imported when a reactor is made: see ``workers``.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from selectors import EVENT_READ
+import socket
+from collections import deque
+from selectors import EVENT_READ, EVENT_WRITE
+
+from .stream import AGAIN
+from .table import NO_FORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .loop import Reactor
+    from .packets import PacketRow
     from .sources import Watch
     from .table import Request
-
-NO_FORK = "this host can't fork; take the Select or the plain server class, and Threaded or neither for Forked"
 
 
 class Child:
@@ -128,3 +132,60 @@ class Children:
             os.close(pipe)
             return descriptor
         return pipe
+
+
+class Mailbox:
+    """The packets of one peer on their way from the server's socket to the child that serves it.
+
+    Each process could read the socket, but only one gets each packet; so the parent reads, and sorts.
+    """
+
+    def __init__(self, reactor: Reactor, row: PacketRow) -> None:
+        self._reactor = reactor
+        self._row = row
+        self._watch: Watch | None = None
+        self._parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._parent.setblocking(False)
+        self.child.setblocking(False)
+
+    def open(self) -> None:
+        """In the parent: send on what comes from now on. The child has its copy of what came before."""
+        self._row.mail.clear()
+        self._row.wake = self._post
+
+    def collect(self) -> None:
+        """In the child: deliver what has come."""
+        while (packet := self._receive()) is not None:
+            self._row.deliver(packet)
+
+    def close(self) -> None:
+        """In the parent, when the child has ended: take back what it had not collected."""
+        unread: deque[bytes] = deque()
+        while (packet := self._receive()) is not None:
+            unread.append(packet)
+        self._row.mail.extendleft(reversed(unread))
+        self._row.wake = None
+        if self._watch is not None:
+            self._watch.cancel()
+        self._parent.close()
+        self.child.close()
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self.child.recv(65_536)
+        except AGAIN:
+            return None
+
+    def _post(self, events: int = 0) -> None:
+        mail = self._row.mail
+        try:
+            while mail:
+                self._parent.send(mail[0])
+                mail.popleft()
+        except AGAIN:
+            if self._watch is None:
+                self._watch = self._reactor.watch(self._parent, EVENT_WRITE, self._post)
+        else:
+            if self._watch is not None:
+                self._watch.cancel()
+                self._watch = None

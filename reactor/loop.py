@@ -13,11 +13,9 @@ import time
 from collections import deque
 from selectors import EVENT_READ, DefaultSelector
 
-from handlers import Cancelled, Cause, Connected, Elsewhere
+from handlers import Cancelled, Cause
 
-from .children import Children
 from .sources import Port, Wakeup, Watch
-from .stream import Connecting
 from .table import RequestTable
 from .timers import NEVER, Timed, Timer, Timers
 
@@ -93,6 +91,7 @@ class Reactor:
         """Ports whose arrivals wait until a row ends."""
         self.jobs: dict[int, Job] = {}
         prepare()
+        from .children import Children
         from .workers import Workers
 
         self.children = Children(self)
@@ -281,13 +280,7 @@ class Reactor:
 
     def begin_job(self, row: Request, wait: Wait) -> None:
         """Begin the work outside that ``row`` has come to wait for."""
-        job: Job
-        if isinstance(wait, Connected):
-            job = Connecting(row, wait)
-        else:
-            assert isinstance(wait, Elsewhere)
-            job = self.workers.job(row, wait)
-        self.jobs[row.serial] = job
+        job = self.jobs[row.serial] = self.workers.job(row, wait)
         job.start()
 
     def finish_job(self, row: Request, job: Job, result: object) -> None:
@@ -394,4 +387,4 @@ def prepare() -> None:
     """
     import traceback  # noqa: F401  # for handle_error()
 
-    from . import workers  # noqa: F401
+    from . import children, workers  # noqa: F401

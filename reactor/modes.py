@@ -9,17 +9,13 @@ from __future__ import annotations
 import os
 import socket
 from _thread import get_ident, start_new_thread
-from collections import deque
-from selectors import EVENT_READ, EVENT_WRITE
+from selectors import EVENT_READ
 
 from handlers import DatagramHandler, StreamHandler
-from handlers.blocking import buffered
 
-from .children import NO_FORK
 from .packets import PacketRow
 from .server import TCPServer, UDPServer
-from .stream import AGAIN
-from .table import LOOP
+from .table import LOOP, NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +24,13 @@ if TYPE_CHECKING:
 
     from handlers import Machine
 
+    from .children import Mailbox
     from .loop import Reactor
-    from .sources import Watch
     from .table import Request
 
     _Base = TCPServer
 else:
     _Base = object
-
-NO_THREADS = "this host can't start a thread; take the Select, the Forking or the plain server class"
 
 
 class SelectMixIn(_Base):
@@ -50,6 +44,8 @@ class SelectMixIn(_Base):
 
     def _check_handler(self) -> None:
         super()._check_handler()
+        from handlers.buffered import buffered  # now, and not with the package: most servers don't need it
+
         kind = self.RequestHandlerClass
         if not (isinstance(kind, type) and issubclass(kind, (StreamHandler, DatagramHandler))):
             self._handler = buffered(kind, packets=self.socket_type == socket.SOCK_DGRAM)
@@ -91,6 +87,8 @@ class ForkingMixIn(_Base):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child that does the request."""
+        from .children import Mailbox  # imported long since, by prepare()
+
         row = self._rows[id(request)]
         mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
 
@@ -151,63 +149,6 @@ class ForkingMixIn(_Base):
         self._unlisten()
         self.collect_children(blocking=self.block_on_close)
         super().server_close()
-
-
-class Mailbox:
-    """The packets of one peer on their way from the server's socket to the child that serves it.
-
-    Each process could read the socket, but only one gets each packet; so the parent reads, and sorts.
-    """
-
-    def __init__(self, reactor: Reactor, row: PacketRow) -> None:
-        self._reactor = reactor
-        self._row = row
-        self._watch: Watch | None = None
-        self._parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._parent.setblocking(False)
-        self.child.setblocking(False)
-
-    def open(self) -> None:
-        """In the parent: send on what comes from now on. The child has its copy of what came before."""
-        self._row.mail.clear()
-        self._row.wake = self._post
-
-    def collect(self) -> None:
-        """In the child: deliver what has come."""
-        while (packet := self._receive()) is not None:
-            self._row.deliver(packet)
-
-    def close(self) -> None:
-        """In the parent, when the child has ended: take back what it had not collected."""
-        unread: deque[bytes] = deque()
-        while (packet := self._receive()) is not None:
-            unread.append(packet)
-        self._row.mail.extendleft(reversed(unread))
-        self._row.wake = None
-        if self._watch is not None:
-            self._watch.cancel()
-        self._parent.close()
-        self.child.close()
-
-    def _receive(self) -> bytes | None:
-        try:
-            return self.child.recv(65_536)
-        except AGAIN:
-            return None
-
-    def _post(self, events: int = 0) -> None:
-        mail = self._row.mail
-        try:
-            while mail:
-                self._parent.send(mail[0])
-                mail.popleft()
-        except AGAIN:
-            if self._watch is None:
-                self._watch = self._reactor.watch(self._parent, EVENT_WRITE, self._post)
-        else:
-            if self._watch is not None:
-                self._watch.cancel()
-                self._watch = None
 
 
 class ThreadingMixIn(_Base):

@@ -37,6 +37,10 @@ LOOP = "loop"
 """Who drives a row in select mode. The others: ``"caller"``, ``"child 4711"``, ``"thread Thread-3"``."""
 
 
+NO_FORK = "this host can't fork; take the Select or the plain server class, and Threaded or neither for Forked"
+NO_THREADS = "this host can't start a thread; take the Select, the Forking or the plain server class, and not Threaded"
+
+
 class Request(Timed):
     """One row: a request that has been begun and is not finished.
 

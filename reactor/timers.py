@@ -7,8 +7,6 @@ in again further on. What is far away stands unsorted in the list of its second:
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,12 +63,13 @@ class Timers:
     """All items with a deadline, those of the current second sorted, the others by their second."""
 
     def __init__(self) -> None:
-        self._near: list[tuple[float, int, Timed]] = []
+        self._near: list[tuple[float, int, Timed]] = []  # the next one last
         self._far: dict[int, list[Timed]] = {}
         self._horizon = 0  # what is due before this second is near
         self._next_far = NEVER
         self._entries = 0  # ever put in: breaks ties in the order of arming
         self._dead = 0  # taken back since the last sweep, and perhaps still standing here
+        self._enough = 100  # dead entries that are worth a sweep
 
     def __len__(self) -> int:
         """Entries held, those that have moved on or were taken back but not yet dropped included."""
@@ -84,8 +83,7 @@ class Timers:
         item.armed = deadline
         second = int(deadline)
         if second < self._horizon:
-            self._entries += 1
-            heappush(self._near, (deadline, self._entries, item))
+            self._insert(self._entry(item))
         else:
             self._far.setdefault(second, []).append(item)
             if second < self._next_far:
@@ -96,16 +94,16 @@ class Timers:
         item.deadline = NEVER
         if item.armed < NEVER:
             self._dead += 1
-            if self._dead > 100 and 2 * self._dead > len(self):
+            if self._dead > self._enough:
                 self._sweep()
 
     def next(self) -> float:
         """When something may be due next, ``inf`` for never."""
         while self._near:
-            when, _, item = self._near[0]
+            when, _, item = self._near[-1]
             if item.armed == when and item.deadline == when:
                 return when
-            self._again(heappop(self._near))
+            self._again(self._near.pop())
         return self._next_far
 
     def due(self, now: float) -> list[Timed]:
@@ -114,8 +112,8 @@ class Timers:
         if horizon > self._horizon:
             self._bring_near(horizon)
         due: list[Timed] = []
-        while self._near and self._near[0][0] <= now:
-            entry = heappop(self._near)
+        while self._near and self._near[-1][0] <= now:
+            entry = self._near.pop()
             when, _, item = entry
             if item.armed == when and item.deadline <= now:
                 item.armed = item.deadline = NEVER
@@ -131,9 +129,24 @@ class Timers:
         for second in sorted(second for second in self._far if second < horizon):
             for item in self._far.pop(second):
                 if second <= item.armed < second + 1:
-                    self._entries += 1
-                    heappush(self._near, (item.armed, self._entries, item))
+                    self._near.append(self._entry(item))
+        self._near.sort(reverse=True)
         self._next_far = min(self._far, default=NEVER)
+
+    def _entry(self, item: Timed) -> tuple[float, int, Timed]:
+        self._entries += 1
+        return item.armed, self._entries, item
+
+    def _insert(self, entry: tuple[float, int, Timed]) -> None:
+        # By hand, because the import of bisect or heapq is a tenth of this package's.
+        near, low, high = self._near, 0, len(self._near)
+        while low < high:
+            middle = (low + high) // 2
+            if near[middle] > entry:
+                low = middle + 1
+            else:
+                high = middle
+        near.insert(low, entry)
 
     def _again(self, entry: tuple[float, int, Timed]) -> None:
         """Put an item whose moment came too soon in again, where its deadline is now."""
@@ -143,12 +156,18 @@ class Timers:
             self.arm(item)
 
     def _sweep(self) -> None:
-        """Drop the entries of all that was taken back; amortised over the calls of `disarm`."""
-        self._dead = 0
-        self._near = [entry for entry in self._near if entry[2].deadline < NEVER]
-        heapify(self._near)
-        for second, items in list(self._far.items()):
-            self._far[second] = [item for item in items if item.deadline < NEVER]
-            if not self._far[second]:
-                del self._far[second]
+        """Drop the entries of all that have no deadline now; amortised over the calls of `disarm`."""
+        self._near = [entry for entry in self._near if self._lives(entry[2])]
+        self._far = {
+            second: alive for second, items in self._far.items() if (alive := list(filter(self._lives, items)))
+        }
         self._next_far = min(self._far, default=NEVER)
+        self._dead = 0
+        self._enough = max(100, len(self))
+
+    @staticmethod
+    def _lives(item: Timed) -> bool:
+        if item.deadline < NEVER:
+            return True
+        item.armed = NEVER
+        return False

@@ -1,4 +1,4 @@
-"""Parts of requests that run outside the loop: `Forked` in a child, `Threaded` in a thread. Bounded.
+"""Work outside the loop that rows wait for: `Forked` in a child, `Threaded` in a thread, `Connected`.
 
 A job hands its result to its row through the loop. What is over the bound waits its turn in the
 order of asking, its row in the table all the while. `Reactor` imports this module when one is
@@ -14,7 +14,10 @@ import threading
 from collections import deque
 from selectors import EVENT_READ
 
-from handlers import Failed, Forked
+from handlers import Connected, Failed, Forked
+
+from .connecting import Connecting
+from .table import NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from .sources import Watch
     from .table import Request
 
-NO_THREADS = "this host can't start a thread; Forked does the same in a child, where there is fork"
 MAX_RESULT = 64 << 20
 """Bytes of pickled result that a `Forked` child may send back (64 MiB)."""
 
@@ -65,8 +67,10 @@ class Workers:
         self._forked = Crew(reactor.max_children)
         self._threaded = Crew(reactor.max_threads)
 
-    def job(self, row: Request, wait: Elsewhere) -> Job:
+    def job(self, row: Request, wait: Any) -> Job | Connecting:
         """The job, not yet started, that a wait asks for."""
+        if isinstance(wait, Connected):
+            return Connecting(row, wait)
         if isinstance(wait, Forked):
             return ForkedJob(row, wait, self._forked)
         return ThreadedJob(row, wait, self._threaded)

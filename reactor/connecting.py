@@ -1,0 +1,139 @@
+"""Connections that a row's handler opens itself (`Connected`): the job that makes one, and its row.
+
+Imported when a reactor is made: see ``workers``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from selectors import EVENT_WRITE
+
+from handlers import Failed
+
+from .stream import AGAIN, StreamRow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from handlers import Connected
+    from handlers.waits import Address
+
+    from .sources import Watch
+    from .table import Request
+
+
+class OutgoingRow(StreamRow):
+    """The row of a connection that another row's handler has opened (`Connected`)."""
+
+    __slots__ = ()
+
+    def failed(self, error: Exception) -> None:
+        self.server.handle_error(self.socket, self.peer)
+
+    def released(self) -> None:
+        self.socket.close()
+
+
+def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
+    """The families and socket addresses to try for ``address``, in order. Raises ``OSError``."""
+    if not isinstance(address, tuple):
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError(f"{address!r}: this host has no Unix sockets")
+        return [(socket.AF_UNIX, address)]
+    host, port = address[:2]
+    # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
+    encoded = host.encode("ascii") if host.isascii() else host.encode("idna")
+    found = network.getaddrinfo(encoded, port, type=socket.SOCK_STREAM)
+    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+class Connecting:
+    """The job of a row that waits for a connection of its own: tries the addresses one by one."""
+
+    def __init__(self, row: Request, wait: Connected) -> None:
+        self._row = row
+        self._wait = wait
+        self._network = row.reactor.network
+        self._socket: socket.socket | None = None
+        self._watch: Watch | None = None
+        self._opened: OutgoingRow | None = None
+        self._addresses: list[tuple[int, Any]] = []
+
+    def start(self) -> None:
+        try:
+            self._addresses = _resolve(self._network, self._wait.address)
+        except OSError as error:
+            self._failed(error)
+        else:
+            self._next(OSError("no address"))
+
+    def cancel(self) -> None:
+        """Give up: the row waits for something else now."""
+        self._addresses.clear()
+        self._drop()
+        if self._opened is not None:
+            self._opened.machine.close()
+
+    def _next(self, error: OSError) -> None:
+        """Try the next address; when there is none, fail with the ``error`` of the last."""
+        self._drop()
+        while self._addresses:
+            family, address = self._addresses.pop(0)
+            try:
+                sock = self._socket = self._network.socket(family, socket.SOCK_STREAM)
+                sock.setblocking(False)
+                try:
+                    sock.connect(address)
+                except AGAIN:
+                    self._watch = self._row.reactor.watch(sock, EVENT_WRITE, self._writable)
+                else:
+                    self._connected(sock)
+                return
+            except OSError as refused:
+                self._drop()
+                error = refused
+        self._failed(error)
+
+    def _writable(self, events: int) -> None:
+        sock = self._socket
+        assert sock is not None
+        try:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+            sock.getpeername()  # not connected yet after all: a spurious wake-up
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                self._next(error)
+        else:
+            self._connected(sock)
+
+    def _connected(self, sock: socket.socket) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        row, handler = self._row, self._wait.handler
+        self._socket = None  # the new row's from here on
+        self._opened = OutgoingRow(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
+        row.reactor.adopt(self._opened)
+        row.reactor.finish_job(row, self, handler)
+
+    def _peer(self, sock: socket.socket) -> Any:
+        try:
+            return sock.getpeername()
+        except OSError:  # gone again already; the row will find out when it reads
+            return self._wait.address
+
+    def _failed(self, error: OSError) -> None:
+        self._row.reactor.finish_job(self._row, self, Failed(self._wait, error))
+
+    def _drop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
