@@ -5,8 +5,8 @@ handler runs wherever Python does.
 """
 
 from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
-from .handler import DatagramHandler, Handler, StreamHandler
-from .machine import DatagramMachine, Machine, StreamMachine, World
+from .handler import DatagramHandler, Handler, StreamHandler, World
+from .machine import DatagramMachine, Machine, StreamMachine
 from .waits import (
     Cancelled,
     Cause,

@@ -9,13 +9,46 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, TypeAlias
+    from typing import Any, Protocol, TypeAlias
 
     from .machine import Machine, StreamMachine
     from .waits import Address, Cause, Wait
 
     State: TypeAlias = Callable[[Any], Any]
     Step: TypeAlias = tuple[Wait, State] | Coroutine[Wait, Any, Any] | None
+
+    class Driver(Protocol):
+        """What a machine asks of whoever drives it."""
+
+        @property
+        def peer(self) -> Address | None: ...
+        @property
+        def server(self) -> Any: ...
+        def now(self) -> float: ...
+        def touched(self) -> None:
+            """There is output, or an end, that no call of the driver's own has caused."""
+
+
+class World:
+    """The driver of a machine that nobody's reactor drives: answers what a handler asks.
+
+    ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
+    """
+
+    def __init__(
+        self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None
+    ) -> None:
+        self.peer = peer
+        self.server = server
+        self._now = now
+
+    def now(self) -> float:
+        if self._now is None:
+            raise RuntimeError("this machine has no clock: give it World(now=time.time)")
+        return self._now()
+
+    def touched(self) -> None:
+        """Nothing to do: whoever feeds the machine also reads it."""
 
 
 class Handler:

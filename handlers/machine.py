@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from types import CoroutineType
 
+from .handler import World
 from .waits import (
     Cancelled,
     Cause,
@@ -30,47 +31,12 @@ from .waits import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
-    from .handler import DatagramHandler, Handler, StreamHandler
-    from .waits import Address
-
-    class Driver(Protocol):
-        """What a machine asks of whoever drives it."""
-
-        @property
-        def peer(self) -> Address | None: ...
-        @property
-        def server(self) -> Any: ...
-        def now(self) -> float: ...
-        def touched(self) -> None:
-            """There is output, or an end, that no call of the driver's own has caused."""
-
+    from .handler import DatagramHandler, Driver, Handler, StreamHandler
 
 _NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
 _BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
-
-
-class World:
-    """The driver of a machine that nobody's reactor drives: answers what a handler asks.
-
-    ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
-    """
-
-    def __init__(
-        self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None
-    ) -> None:
-        self.peer = peer
-        self.server = server
-        self._now = now
-
-    def now(self) -> float:
-        if self._now is None:
-            raise RuntimeError("this machine has no clock: give it World(now=time.time)")
-        return self._now()
-
-    def touched(self) -> None:
-        """Nothing to do: whoever feeds the machine also reads it."""
 
 
 class Machine:

@@ -20,7 +20,8 @@ from .modes import (
     ThreadingTCPServer,
     ThreadingUDPServer,
 )
-from .server import BaseServer, TCPServer, UDPServer
+from .packets import UDPServer
+from .server import BaseServer, TCPServer
 from .table import Request, RequestTable
 
 __all__ = [
@@ -53,7 +54,8 @@ if hasattr(_socket, "AF_UNIX"):
         ThreadingUnixDatagramServer,
         ThreadingUnixStreamServer,
     )
-    from .server import UnixDatagramServer, UnixStreamServer
+    from .packets import UnixDatagramServer
+    from .server import UnixStreamServer
 
     __all__ += [
         "ForkingUnixDatagramServer",

@@ -13,8 +13,8 @@ from selectors import EVENT_READ
 
 from handlers import DatagramHandler, StreamHandler
 
-from .packets import PacketRow
-from .server import TCPServer, UDPServer
+from .packets import PacketRow, UDPServer
+from .server import TCPServer
 from .table import LOOP, NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
@@ -290,7 +290,8 @@ class SelectUDPServer(SelectMixIn, UDPServer):
 
 
 if hasattr(socket, "AF_UNIX"):
-    from .server import UnixDatagramServer, UnixStreamServer
+    from .packets import UnixDatagramServer
+    from .server import UnixStreamServer
 
     class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
         """Unix stream sockets, a child for each connection."""

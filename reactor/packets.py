@@ -1,4 +1,4 @@
-"""Readiness of a datagram socket ↔ the machines of its rows: one row for each peer in an exchange.
+"""Datagrams: the row of one exchange with one peer, and the server that sorts packets by their peer.
 
 One socket serves all peers: what comes is sorted by the peer's address (`UDPServer`), what goes
 out goes through that socket. A packet that the kernel does not take now waits in its row, and
@@ -10,8 +10,9 @@ from __future__ import annotations
 import socket
 from collections import deque
 
-from handlers import DatagramMachine, Reset
+from handlers import DatagramHandler, DatagramMachine, Reset
 
+from .server import BUDGET, CALLER, BaseServer, TCPServer, is_kind
 from .stream import AGAIN
 from .table import LOOP, Request
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from handlers import DatagramHandler
-
     from .loop import Reactor
 
+_BACKLOG = 64  # packets that come while their time has not, kept for later
+_AGAIN = 0.05  # seconds until one of them is tried again where there was no room
 DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 """Flag that makes one call non-blocking and leaves the socket as the handlers expect it."""
 
@@ -100,3 +101,114 @@ class PacketRow(Request):
             self.total_out += len(packet)
             machine.sent()
         self.check_output()
+
+
+class UDPServer(TCPServer):
+    """A server of datagram sockets, in the plain mode; see ``socketserver.UDPServer``.
+
+    A request is ``(packet, socket)``. For a `DatagramHandler`, the packets of one peer go to one
+    request for as long as it is open.
+    """
+
+    socket_type = socket.SOCK_DGRAM
+    max_packet_size = 8192
+    """Bytes of a packet that are taken; the kernel cuts off the rest."""
+
+    def __init__(
+        self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
+        reactor: Reactor | None = None,
+    ) -> None:  # fmt: skip
+        self._exchanges: dict[Any, PacketRow] = {}
+        self._backlog: deque[tuple[Any, Any]] = deque()
+        super().__init__(server_address, RequestHandlerClass, bind_and_activate, reactor=reactor)
+
+    def server_activate(self) -> None:
+        """Nothing to do: a datagram socket doesn't listen."""
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Take a packet: ``((packet, socket), client_address)``."""
+        if self._backlog:
+            return self._backlog.popleft()
+        packet, client_address = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
+        return (packet, self.socket), client_address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Nothing to end: the socket is the server's."""
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Nothing to close: the socket is the server's."""
+
+    def _listen(self, arrivals: Callable[[], None]) -> None:
+        if DONTWAIT:  # blocking handlers share this socket: it stays as they expect it
+            BaseServer._listen(self, arrivals)
+        else:
+            super()._listen(arrivals)
+
+    def _begin(self, request: Any, client_address: Any) -> None:
+        row = self._exchanges.get(client_address) if client_address else None
+        if row is None:
+            super()._begin(request, client_address)
+        else:
+            row.deliver(request[0])
+
+    def _row(self, request: Any, client_address: Any) -> Request:
+        if not is_kind(self._handler, DatagramHandler):
+            return super()._row(request, client_address)
+        row = PacketRow(self.reactor, self, request, client_address, self._handler(), CALLER)
+        if client_address:  # a nameless Unix peer can't be told from another
+            self._exchanges[client_address] = row
+        return row
+
+    def _strike(self, row: Request) -> None:
+        super()._strike(row)
+        if isinstance(row, PacketRow) and self._reactor is not None:
+            self._reactor.call_soon(self.exchange_over, row)
+
+    def exchange_over(self, row: PacketRow) -> None:
+        """The next packet of this peer begins a new request; so do those that came too late for this one."""
+        if self._exchanges.get(row.peer) is row:
+            del self._exchanges[row.peer]
+        for packet in row.mail:
+            self._keep_for_later((packet, self.socket), row.peer)
+        row.mail.clear()
+
+    def _keep_for_later(self, request: Any, client_address: Any) -> None:
+        if len(self._backlog) < _BACKLOG:
+            self._backlog.append((request, client_address))
+            self.reactor.call_soon(self._backlogged)
+
+    def _backlogged(self) -> None:
+        if self._backlog and self.socket.fileno() >= 0:
+            if self._has_room():
+                self._handle_request_noblock()
+            else:
+                self.reactor.call_later(_AGAIN, self._backlogged)
+
+    def _drive(self, inner: Reactor, row: Request) -> None:
+        """While the caller is in one exchange, the packets of other peers are kept for later."""
+
+        def arrivals() -> None:
+            for _ in range(BUDGET):
+                try:
+                    packet, peer = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
+                except OSError:
+                    return
+                if peer == row.peer and isinstance(row, PacketRow):
+                    row.deliver(packet)
+                else:
+                    self._keep_for_later((packet, self.socket), peer)
+
+        inner.port(self).listen(arrivals)
+        try:
+            super()._drive(inner, row)
+        finally:
+            inner.port(self).close()
+
+
+if hasattr(socket, "AF_UNIX"):
+
+    class UnixDatagramServer(UDPServer):
+        """A server of Unix datagram sockets, in the plain mode."""
+
+        address_family = socket.AF_UNIX

@@ -12,13 +12,11 @@ import os
 import socket
 import sys
 from _thread import allocate_lock, get_ident
-from collections import deque
 from time import monotonic
 
 from handlers import Cause, DatagramHandler, StreamHandler
 
 from .loop import Reactor, prepare
-from .packets import DONTWAIT, PacketRow
 from .stream import AGAIN, StreamRow
 from .table import Request
 
@@ -33,8 +31,7 @@ if TYPE_CHECKING:
 CALLER = "caller"
 """Who drives a row in the plain mode: whoever called `BaseServer.serve_forever`."""
 
-_BUDGET = 64  # arrivals that one server takes before the other rows have their turn
-_BACKLOG = 64  # packets of other peers that a caller busy with one exchange keeps for later
+BUDGET = 64  # arrivals that one server takes before the other rows have their turn
 _SHORT = {
     getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)
 }  # what the host has run out of; it can only come back with time
@@ -185,7 +182,7 @@ class BaseServer:
     # What arrives
 
     def _arrivals(self) -> None:
-        for _ in range(_BUDGET):
+        for _ in range(BUDGET):
             if not self._has_room():
                 self._wait_for_room()
                 return
@@ -259,11 +256,8 @@ class BaseServer:
         return row
 
     def _row(self, request: Any, client_address: Any) -> Request:
-        handler = self._handler
-        if _is(handler, StreamHandler):
-            return StreamRow(self.reactor, self, request, client_address, handler(), CALLER)
-        if _is(handler, DatagramHandler):
-            return PacketRow(self.reactor, self, request, client_address, handler(), CALLER)
+        if is_kind(self._handler, StreamHandler):
+            return StreamRow(self.reactor, self, request, client_address, self._handler(), CALLER)
         return Request(self.reactor, self, client_address, None, CALLER)
 
     # What becomes of it
@@ -417,7 +411,7 @@ class TCPServer(BaseServer):
         """Raise now what would otherwise fail on every request."""
         packets = self.socket_type == socket.SOCK_DGRAM
         wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
-        if _is(self.RequestHandlerClass, wrong):
+        if is_kind(self.RequestHandlerClass, wrong):
             raise TypeError(
                 f"{self.RequestHandlerClass.__name__} is a {wrong.__name__}, but {type(self).__name__} has "
                 f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
@@ -479,105 +473,8 @@ class TCPServer(BaseServer):
             self._own_timeout = _UNSET
 
 
-class UDPServer(TCPServer):
-    """A server of datagram sockets, in the plain mode; see ``socketserver.UDPServer``.
-
-    A request is ``(packet, socket)``. For a `DatagramHandler`, the packets of one peer go to one
-    request for as long as it is open.
-    """
-
-    socket_type = socket.SOCK_DGRAM
-    max_packet_size = 8192
-    """Bytes of a packet that are taken; the kernel cuts off the rest."""
-
-    def __init__(
-        self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
-        reactor: Reactor | None = None,
-    ) -> None:  # fmt: skip
-        self._exchanges: dict[Any, PacketRow] = {}
-        self._backlog: deque[tuple[Any, Any]] = deque()
-        super().__init__(server_address, RequestHandlerClass, bind_and_activate, reactor=reactor)
-
-    def server_activate(self) -> None:
-        """Nothing to do: a datagram socket doesn't listen."""
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Take a packet: ``((packet, socket), client_address)``."""
-        if self._backlog:
-            return self._backlog.popleft()
-        packet, client_address = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
-        return (packet, self.socket), client_address
-
-    def shutdown_request(self, request: Any) -> None:
-        """Nothing to end: the socket is the server's."""
-        self.close_request(request)
-
-    def close_request(self, request: Any) -> None:
-        """Nothing to close: the socket is the server's."""
-
-    def _listen(self, arrivals: Callable[[], None]) -> None:
-        if DONTWAIT:  # blocking handlers share this socket: it stays as they expect it
-            BaseServer._listen(self, arrivals)
-        else:
-            super()._listen(arrivals)
-
-    def _begin(self, request: Any, client_address: Any) -> None:
-        row = self._exchanges.get(client_address) if client_address else None
-        if row is None:
-            super()._begin(request, client_address)
-        else:
-            row.deliver(request[0])
-
-    def _row(self, request: Any, client_address: Any) -> Request:
-        row = super()._row(request, client_address)
-        if isinstance(row, PacketRow) and client_address:  # a nameless Unix peer can't be told from another
-            self._exchanges[client_address] = row
-        return row
-
-    def _strike(self, row: Request) -> None:
-        super()._strike(row)
-        if isinstance(row, PacketRow) and self._reactor is not None:
-            self._reactor.call_soon(self.exchange_over, row)
-
-    def exchange_over(self, row: PacketRow) -> None:
-        """The next packet of this peer begins a new request; so do those that came too late for this one."""
-        if self._exchanges.get(row.peer) is row:
-            del self._exchanges[row.peer]
-        for packet in row.mail:
-            self._keep_for_later((packet, self.socket), row.peer)
-        row.mail.clear()
-
-    def _keep_for_later(self, request: Any, client_address: Any) -> None:
-        if len(self._backlog) < _BACKLOG:
-            self._backlog.append((request, client_address))
-            self.reactor.call_soon(self._backlogged)
-
-    def _backlogged(self) -> None:
-        if self._backlog and self.socket.fileno() >= 0:
-            self._handle_request_noblock()
-
-    def _drive(self, inner: Reactor, row: Request) -> None:
-        """While the caller is in one exchange, the packets of other peers are kept for later."""
-
-        def arrivals() -> None:
-            for _ in range(_BUDGET):
-                try:
-                    packet, peer = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
-                except OSError:
-                    return
-                if peer == row.peer and isinstance(row, PacketRow):
-                    row.deliver(packet)
-                else:
-                    self._keep_for_later((packet, self.socket), peer)
-
-        inner.port(self).listen(arrivals)
-        try:
-            super()._drive(inner, row)
-        finally:
-            inner.port(self).close()
-
-
-def _is(handler: Any, kind: type) -> bool:
+def is_kind(handler: Any, kind: type) -> bool:
+    """Whether ``handler`` is a class of that kind; ``socketserver`` takes any callable as a handler."""
     return isinstance(handler, type) and issubclass(handler, kind)
 
 
@@ -589,10 +486,5 @@ if hasattr(socket, "AF_UNIX"):
 
     class UnixStreamServer(TCPServer):
         """A server of Unix stream sockets, in the plain mode. An address that begins with NUL is abstract."""
-
-        address_family = socket.AF_UNIX
-
-    class UnixDatagramServer(UDPServer):
-        """A server of Unix datagram sockets, in the plain mode."""
 
         address_family = socket.AF_UNIX
