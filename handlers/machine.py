@@ -51,6 +51,7 @@ class Machine:
         "running", "state", "wait",
     )  # fmt: skip
     accepts: tuple[type[Wait], ...]  # the waits that make sense here
+    weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
 
     handler: Handler
@@ -88,7 +89,7 @@ class Machine:
     @property
     def held_out(self) -> int:
         """Bytes of output not yet handed out."""
-        raise NotImplementedError
+        return self.weigh(self.outbox) if self.outbox else 0
 
     @property
     def wants_input(self) -> bool:
@@ -190,12 +191,14 @@ class Machine:
         return self.handler.handle()
 
     def _loop(self) -> None:
-        barren = 0
+        barren, weigh = 0, self.weigh
+        mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
-            if self.outbox and self.held_out > (self.handler.low_water if self.blocked else self.handler.high_water):
+            if self.outbox and weigh(self.outbox) > mark:
                 self.blocked = True
                 return
             self.blocked = False
+            mark = self.handler.high_water
             try:
                 result = self._take(wait)
             except Cause as cause:
@@ -254,10 +257,11 @@ class Machine:
                 if step is None:
                     self._end(cause)
                     return
-            if step.__class__ is tuple and len(step) == 2 and isinstance(step[0], self.accepts):
-                self.wait, self.state = step
-                self.fresh = True
-                return
+            if step.__class__ is tuple and len(step) == 2:
+                wait, state = step
+                if wait is self.wait or isinstance(wait, self.accepts):
+                    self.wait, self.state, self.fresh = wait, state, True
+                    return
             if step is None:
                 self._end(None)
                 return
@@ -348,6 +352,7 @@ class StreamMachine(Machine):
 
     __slots__ = ("ended", "output", "scanned", "start")
     accepts = (StreamWait, *_ANYWHERE)
+    weigh = staticmethod(len)
     handler: StreamHandler
     inbox: bytes | bytearray | None
     outbox: bytearray | None
@@ -364,11 +369,6 @@ class StreamMachine(Machine):
     def held_in(self) -> int:
         """Bytes of input held for the request."""
         return len(self.inbox) - self.start if self.inbox else 0
-
-    @property
-    def held_out(self) -> int:
-        """Bytes of output not yet handed out."""
-        return len(self.outbox) if self.outbox else 0
 
     def feed(self, data: bytes) -> None:
         """Take ``data``, the next bytes of the stream, and let the request go on.
@@ -426,27 +426,28 @@ class StreamMachine(Machine):
         if not wait.reads:
             return super()._take(wait)
         held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
+        start = self.start
         try:
-            end = wait.find(held, self.start, self.scanned, self.ended)  # type: ignore[attr-defined]
+            end: int = wait.find(held, start, self.scanned, self.ended)  # type: ignore[attr-defined]
         except LimitPassed as passed:
             if type(wait) is not Exactly:
-                passed.partial = self._cut(min(len(held), self.start + wait.limit))  # type: ignore[attr-defined]
+                passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
             raise
         if end >= 0:
-            return self._cut(end)
+            self.start = self.scanned = end
+            return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
         self.scanned = len(held)
         if not self.ended:
             return _NOTHING
-        if self.start == len(held) and self._place() == self.opening:
+        if start == len(held) and self._place() == self.opening:
             self._end(None)  # a clean end, between messages
             return _NOTHING
         raise EndOfStream(self._cut(len(held)))
 
     def _cut(self, end: int) -> bytes:
-        held: bytes | bytearray = self.inbox  # type: ignore[assignment]
-        piece = held[self.start : end]
-        self.start = self.scanned = end
-        return piece if type(piece) is bytes else bytes(piece)
+        start, self.start = self.start, end
+        self.scanned = end
+        return bytes(self.inbox[start:end]) if self.inbox else b""
 
     def _deliver(self, cause: Cause) -> None:
         self.scanned = self.start  # the next wait may look for something else
@@ -471,6 +472,7 @@ class DatagramMachine(Machine):
 
     __slots__ = ()
     accepts = (Packet, *_ANYWHERE)
+    weigh = staticmethod(lambda outbox: sum(map(len, outbox)))
     max_packets = 64
     """Packets held for a request that is not waiting for one; more are dropped, as a socket's buffer does."""
 
@@ -486,11 +488,6 @@ class DatagramMachine(Machine):
     def held_in(self) -> int:
         """Bytes of input held for the request."""
         return sum(map(len, self.inbox or ()))
-
-    @property
-    def held_out(self) -> int:
-        """Bytes of output not yet handed out."""
-        return sum(map(len, self.outbox or ()))
 
     def feed(self, packet: bytes) -> bool:
         """Take the next packet and let the request go on; ``False`` if it had to be dropped."""

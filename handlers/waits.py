@@ -122,8 +122,8 @@ class Until(StreamWait):
 
     def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
         delimiter = self.delimiter
-        first = scanned - len(delimiter) + 1
-        found = held.find(delimiter, max(start, first))
+        first = start if scanned == start else max(start, scanned - len(delimiter) + 1)
+        found = held.find(delimiter, first)
         if found < 0:
             if len(held) - start >= self.limit:
                 raise LimitPassed(self)
