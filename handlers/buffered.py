@@ -7,11 +7,11 @@ expects of a socket. Imported when such a server is made.
 
 from __future__ import annotations
 
-from io import BufferedReader, BytesIO, UnsupportedOperation
+from io import BufferedReader, BytesIO, RawIOBase, UnsupportedOperation
 
 from .blocking import SocketWriter
 from .handler import DatagramHandler, StreamHandler
-from .waits import Packet, StreamWait
+from .waits import Packet, StreamWait, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,12 @@ def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[Datagra
             f"(2) take a mode that may block: the Forking, the Threading or the plain server class; "
             f"(3) derive it from {kind} and write it as a state machine"
         )
-    members = {"blocking": blocking, "__doc__": blocking.__doc__, "__module__": blocking.__module__}
+    members = {
+        "blocking": staticmethod(blocking),
+        "request": wait,
+        "__doc__": blocking.__doc__,
+        "__module__": blocking.__module__,
+    }
     if getattr(blocking, "timeout", None) is not None:
         members["timeout"] = blocking.timeout
     return type(name, (_BufferedPacket if packets else _BufferedStream,), members)
@@ -45,9 +50,10 @@ def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[Datagra
 
 class _BufferedStream(StreamHandler):
     blocking: Any
+    request: Wait
 
     def handle(self) -> Step:
-        return self.blocking.request, self.whole
+        return self.request, self.whole
 
     def whole(self, data: bytes) -> Step:
         self.blocking(_Connection(self, data), self.peer, self.server)
@@ -56,9 +62,10 @@ class _BufferedStream(StreamHandler):
 
 class _BufferedPacket(DatagramHandler):
     blocking: Any
+    request: Wait
 
     def handle(self) -> Step:
-        return self.blocking.request, self.whole
+        return self.request, self.whole
 
     def whole(self, packet: bytes) -> Step:
         self.blocking((packet, _PacketSocket(self)), self.peer, self.server)
@@ -76,7 +83,7 @@ class _Connection:
     def makefile(self, mode: str = "r", buffering: int = -1) -> Any:
         """``"rb"`` and ``"wb"`` as ``socket.makefile`` has them."""
         if mode == "rb":
-            return BufferedReader(self._held) if buffering else self._held
+            return BufferedReader(_Input(self._held)) if buffering else _Input(self._held)
         if mode == "wb":
             return SocketWriter(self)  # whatever the buffering: the row is the buffer
         raise UnsupportedOperation(f"makefile({mode!r}) in select mode: only 'rb' and 'wb'")
@@ -116,6 +123,19 @@ class _Connection:
         raise UnsupportedOperation("in select mode the loop has the descriptor, not the handler")
 
 
+class _Input(RawIOBase):
+    """One file of several over the same bytes; closing it closes no other."""
+
+    def __init__(self, held: BytesIO) -> None:
+        self._held = held
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._held.readinto(buffer)
+
+
 class _PacketSocket:
     """What a blocking datagram handler has for the server's socket in select mode."""
 
@@ -123,6 +143,8 @@ class _PacketSocket:
         self._handler = handler
 
     def sendto(self, data: Any, *flags_and_address: Any) -> int:
+        if not flags_and_address:
+            raise TypeError("sendto() takes the packet, perhaps flags, and an address")
         if flags_and_address[-1] != self._handler.peer:
             raise UnsupportedOperation(
                 f"in select mode a reply goes to {self._handler.peer!r}, who asked, not to {flags_and_address[-1]!r}"

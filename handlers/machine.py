@@ -61,7 +61,7 @@ class Machine:
     def __init__(self, handler: Handler, driver: Driver | None = None) -> None:
         self.handler = handler
         self.driver: Driver = World() if driver is None else driver
-        self.state: Callable[[Any], Any] | None = self._open
+        self.state: Callable[..., Any] | None = self._open
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
         self.opening: object = None  # the place in the handler of its first wait: messages begin there
@@ -115,7 +115,9 @@ class Machine:
         if coroutine is not None:
             frame = coroutine.cr_frame
             return f"{coroutine.__name__}:{frame.f_lineno}" if frame else coroutine.__name__
-        return "finished" if self.state is None else getattr(self.state, "__name__", repr(self.state))
+        if self.state is None:
+            return "finished"
+        return "handle" if self.opening is None else getattr(self.state, "__name__", repr(self.state))
 
     # What drives it
 
@@ -141,17 +143,17 @@ class Machine:
 
     def abandon(self, cause: Cause) -> None:
         """Tell the request why it must end, and end it whatever it answers."""
-        if not self.finished:
-            self._run(self._deliver, cause)
-        if not self.finished:
-            self._end(cause)
+        self._run(self._give_up, cause)
 
     def close(self) -> None:
         """End the request from outside its own states."""
         if self.running:
             raise RuntimeError("a state ends its own request by returning None, not by close()")
-        if not self.finished:
+        self.running = True
+        try:
             self._end(Cancelled("closed from another request"))
+        finally:
+            self.running = False
             self.driver.touched()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -168,15 +170,14 @@ class Machine:
             if self.opening is None:
                 self._step(self._open, None)
                 self.opening = self._place()
-            if call is not None:
+            if call is not None and self.state is not None:
                 call(argument)
             self._loop()
         except BaseException as error:
-            if self.state is None:
-                self.reason = error
-            else:
+            try:
                 self._end(error)
-            self.driver.touched()
+            finally:
+                self.driver.touched()
             raise
         finally:
             self.running = False
@@ -188,6 +189,7 @@ class Machine:
     def _open(self, _: None) -> object:
         self.handler.setup()
         self.opening = _NOTHING  # from here on finish() is owed
+        self.state = self.handler.handle
         return self.handler.handle()
 
     def _loop(self) -> None:
@@ -202,7 +204,7 @@ class Machine:
             try:
                 result = self._take(wait)
             except Cause as cause:
-                result = None
+                result = getattr(cause, "partial", None)
                 self._deliver(cause)
             else:
                 if result is _NOTHING:
@@ -245,34 +247,45 @@ class Machine:
 
     def _step(self, call: Any, argument: object) -> None:
         """Run a state and take the step that it returns."""
+        reason: Cause | None = None
         while True:
             try:
                 step = call(argument)
             except StopIteration as stop:
-                if type(getattr(call, "__self__", None)) is not CoroutineType:
-                    raise RuntimeError(f"{self.state_name} raised StopIteration") from stop
-                step = stop.value  # what a coroutine returns is a step too
+                step = self._returned(call, stop)
             except Cause as cause:
-                step = self.handler.interrupted(cause)
-                if step is None:
-                    self._end(cause)
+                if reason is not None:
+                    raise
+                reason, call, argument = cause, self.handler.interrupted, cause
+                continue
+            else:
+                if call.__class__ is _BUILTIN and _is_coroutine(call):
+                    self._await(step)
                     return
-            if step.__class__ is tuple and len(step) == 2:
+            if step.__class__ is tuple and len(step) == 2 and callable(step[1]):
                 wait, state = step
                 if wait is self.wait or isinstance(wait, self.accepts):
                     self.wait, self.state, self.fresh = wait, state, True
                     return
             if step is None:
-                self._end(None)
-                return
-            if isinstance(step, self.accepts) and type(getattr(call, "__self__", None)) is CoroutineType:
-                self.wait = step
-                self.fresh = True
+                self._end(reason)
                 return
             if type(step) is not CoroutineType:
                 raise TypeError(self._nonsense(step))
             call = self.state = step.send
             argument = None
+
+    def _returned(self, call: object, stop: StopIteration) -> object:
+        """What a coroutine returned: a step too."""
+        if not _is_coroutine(call):
+            raise RuntimeError(f"{self._where()} raised StopIteration") from stop
+        return stop.value
+
+    def _await(self, wait: Any) -> None:
+        """Take the wait that a coroutine awaits."""
+        if not isinstance(wait, self.accepts):
+            raise TypeError(self._nonsense(wait))
+        self.wait, self.fresh = wait, True
 
     def _answer(self, result: object) -> None:
         self._step(self.state, result)
@@ -281,6 +294,10 @@ class Machine:
         coroutine = self._coroutine()
         self._step(_raise if coroutine is None else coroutine.throw, cause)
 
+    def _give_up(self, cause: Cause) -> None:
+        self._deliver(cause)
+        self._end(cause)
+
     def _end(self, reason: BaseException | None) -> None:
         """Record why and let the handler clean up, once."""
         if self.state is None:
@@ -288,43 +305,58 @@ class Machine:
         coroutine, started = self._coroutine(), self.opening is not None
         self.reason = reason
         try:
-            if coroutine is not None:
-                coroutine.close()
-        finally:
             try:
+                if coroutine is not None:
+                    coroutine.close()
+            finally:
                 if started:
                     self.handler.finish()
-            finally:
-                self.state = self.wait = self.inbox = None
-                self.fresh = True
-                self._drained()
+        except BaseException as error:
+            self.reason = error
+            raise
+        finally:
+            self.state = self.wait = self.inbox = None
+            self.fresh = True
+            self._drained()
 
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
-        owner = getattr(self.state, "__self__", None)
-        return owner if isinstance(owner, CoroutineType) else None
+        return self.state.__self__ if _is_coroutine(self.state) else None  # type: ignore[union-attr]
 
     def _place(self) -> object:
-        """Where in the handler the request waits: the state, or where its coroutine is suspended."""
-        coroutine = self._coroutine()
-        if coroutine is not None and coroutine.cr_frame is not None:
-            return coroutine.cr_frame.f_lasti
-        return getattr(self.state, "__func__", self.state)
+        """Where in the handler the request waits: the state, or where its coroutines are suspended."""
+        coroutine: Any = self._coroutine()
+        if coroutine is None:
+            return getattr(self.state, "__func__", self.state)
+        place = []
+        while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
+            place.append((coroutine.cr_code, coroutine.cr_frame.f_lasti))
+            coroutine = coroutine.cr_await
+        return place
+
+    def _where(self) -> str:
+        return f"{type(self.handler).__name__}.{self.state_name}"
 
     def _nonsense(self, step: object) -> str:
-        name, wait = type(self.handler).__name__, step[0] if isinstance(step, tuple) and step else step
+        wait = step[0] if isinstance(step, tuple) and step else step
         allowed = ", ".join(accepted.__name__ for accepted in self.accepts)
-        if isinstance(wait, Wait) and not isinstance(wait, self.accepts):
-            return f"{name}.{self.state_name} waits for {wait!r}, which a {type(self).__name__} has not: {allowed}"
+        if isinstance(wait, Wait) and type(wait) is not Wait and not isinstance(wait, self.accepts):
+            return f"{self._where()} waits for {wait!r}, which a {type(self).__name__} has not: {allowed}"
         return (
-            f"{name}.{self.state_name} returned {step!r}; a state returns (wait, next_state), a coroutine or "
+            f"{self._where()} returned {step!r}; a state returns (wait, next_state), a coroutine or "
             f"None, and a coroutine awaits waits: {allowed}"
         )
+
+
+def _is_coroutine(call: object) -> bool:
+    """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
+    return isinstance(getattr(call, "__self__", None), CoroutineType)
 
 
 def _raise(cause: Cause) -> None:
     raise cause
 
 
+_BUILTIN = type(len)  # what the methods of a coroutine are
 _BEFORE = Flushed()  # what a request that has not started waits for
 _ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Elsewhere, Connected)
 
@@ -409,9 +441,8 @@ class StreamMachine(Machine):
         if self.state is None or self.output != OPEN:
             return
         if self.outbox is None:
-            self.outbox = bytearray(data)
-        else:
-            self.outbox += data
+            self.outbox = bytearray()
+        self.outbox += data
         if not self.running:
             self.driver.touched()
 
@@ -518,7 +549,7 @@ class DatagramMachine(Machine):
             return
         if self.outbox is None:
             self.outbox = deque()
-        self.outbox.append(bytes(data))
+        self.outbox.append(b"".join((data,)))
         if not self.running:
             self.driver.touched()
 

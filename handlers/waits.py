@@ -44,7 +44,7 @@ class Wait:
     """Whether its driver has to do something for it: fork, start a thread, connect."""
 
     def __init__(self, timeout: float | None = None) -> None:
-        if timeout is not None and not timeout >= 0:
+        if timeout is not None and not _is_seconds(timeout):
             raise ValueError(f"{type(self).__name__}: timeout is seconds >= 0 or None, not {timeout!r}")
         self.timeout = timeout
 
@@ -67,6 +67,10 @@ class Wait:
 
     def __hash__(self) -> int:
         return hash((type(self), self._said(), self.timeout))
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and value >= 0
 
 
 class StreamWait(Wait):
@@ -123,15 +127,12 @@ class Until(StreamWait):
     def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
         delimiter = self.delimiter
         first = start if scanned == start else max(start, scanned - len(delimiter) + 1)
-        found = held.find(delimiter, first)
-        if found < 0:
-            if len(held) - start >= self.limit:
-                raise LimitPassed(self)
-            return -1
-        end = found + len(delimiter)
-        if end - start > self.limit:
+        found = held.find(delimiter, first, start + self.limit)
+        if found >= 0:
+            return found + len(delimiter)
+        if len(held) - start >= self.limit:
             raise LimitPassed(self)
-        return end
+        return -1
 
 
 class Exactly(StreamWait):
@@ -211,6 +212,8 @@ class Flushed(Wait):
 
     def __init__(self, of: Handler | None = None, timeout: float | None = None) -> None:
         super().__init__(timeout)
+        if of is not None and (isinstance(of, type) or not hasattr(of, "send")):
+            raise TypeError(f"Flushed: of is another request's handler, not {of!r}")
         self.of = of
 
     def _said(self) -> tuple[object, ...]:
@@ -224,7 +227,7 @@ class Delay(Wait):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        if not seconds >= 0:
+        if not _is_seconds(seconds):
             raise ValueError(f"Delay: seconds >= 0, not {seconds!r}")
         self.seconds = seconds
 
@@ -294,6 +297,8 @@ class Connected(Wait):
 
     def __init__(self, address: Address, handler: StreamHandler, timeout: float | None = None) -> None:
         super().__init__(timeout)
+        if isinstance(handler, type) or not hasattr(handler, "handle"):
+            raise TypeError(f"Connected: handler is an instance of a StreamHandler, not {handler!r}")
         self.address = address
         self.handler = handler
 
