@@ -10,6 +10,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from _thread import get_ident
 from collections import deque
 from selectors import EVENT_READ, DefaultSelector
 
@@ -17,7 +18,7 @@ from handlers import Cancelled, Cause
 
 from .sources import Port, Wakeup, Watch
 from .table import RequestTable
-from .timers import NEVER, Timed, Timer, Timers
+from .timers import NEVER, Timer, Timers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ class Reactor:
         self.children = Children(self)
         self.workers = Workers(self)
         self._soon: deque[Timer] = deque()
-        self._due: deque[Timed] = deque()
         self._unsettled: deque[Request] = deque()
         self._ended: dict[int, Request] = {}
         self.inner: Reactor | None = None
@@ -105,6 +105,7 @@ class Reactor:
         self._wakeup: Wakeup | None = None
         self._selecting = False
         self._stopping = False
+        self._thread = get_ident()
 
     # Running it
 
@@ -149,7 +150,8 @@ class Reactor:
 
         With 0 it never blocks. With nothing to wait for it returns at once.
         """
-        self._selecting = True  # from here on another thread's call_soon() wakes the selector
+        self._thread = get_ident()
+        self._selecting = True  # from here on a signal handler's call_soon() wakes the selector
         try:
             events = self._selector.select(self._patience(timeout))
         finally:
@@ -161,10 +163,7 @@ class Reactor:
                 source.ready(mask, now)
             except Exception as error:
                 source.failed(error)
-        self._due.extend(self.timers.due(now))
-        while self._due:
-            timed = self._due.popleft()
-            self._guard(timed, timed.expire, now)
+        self._expire(now)
         for _ in range(len(self._soon)):
             self._soon.popleft().expire(now)
         self._settle(now)
@@ -173,7 +172,7 @@ class Reactor:
 
     def timeout(self) -> float | None:
         """Seconds until `step` has something to do even if no event comes; ``None``: never."""
-        if self._soon or self._due or self._unsettled or self._ended or self._stopping:
+        if self._soon or self._unsettled or self._ended or self._stopping:
             return 0
         due = self.timers.next()
         return None if due == NEVER else max(0.0, due - self.clock.monotonic())
@@ -181,6 +180,7 @@ class Reactor:
     def fileno(self) -> int:
         """The selector's descriptor, readable when `step` has events: to embed this loop in another.
 
+        The other loop calls ``step(0)`` then, and no later than `timeout` says.
         Raises `TypeError` for a selector that has none (``select`` and ``poll``).
         """
         if not hasattr(self._selector, "fileno"):
@@ -188,6 +188,7 @@ class Reactor:
                 f"{type(self._selector).__name__} has no descriptor; give Reactor an EpollSelector or "
                 f"KqueueSelector, or call step(0) regularly"
             )
+        self.make_wakeup()  # what another thread asks for must make it readable too
         number: int = self._selector.fileno()
         return number
 
@@ -242,8 +243,12 @@ class Reactor:
         """
         number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
         watch = Watch(self, number, call)
-        watch.modify(events)
         self.watches.add(watch)
+        try:
+            watch.modify(events)
+        except BaseException:
+            self.watches.discard(watch)
+            raise
         return watch
 
     def port(self, owner: Any) -> Port:
@@ -337,7 +342,8 @@ class Reactor:
     # How a step is done
 
     def _wake(self) -> None:
-        if self._selecting and self._wakeup is not None:
+        # In a step of this thread nobody waits; another thread can't know whether anybody does.
+        if self._wakeup is not None and (self._selecting or get_ident() != self._thread):
             self._wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:
@@ -352,6 +358,17 @@ class Reactor:
             call(*arguments)
         except Exception as error:
             source.failed(error)
+
+    def _expire(self, now: float) -> None:
+        due = deque(self.timers.due(now))
+        try:
+            while due:
+                timed = due.popleft()
+                self._guard(timed, timed.expire, now)
+        finally:
+            for timed in due:  # a call of somebody's has raised: the others come next time
+                timed.deadline = now
+                self.timers.arm(timed)
 
     def _settle(self, now: float) -> None:
         # Settling a row may touch another (output that drains lets the next row go on). A few

@@ -336,8 +336,7 @@ class BaseServer:
         reactor = self._reactor
         if reactor is not None:
             reactor.table.remove(row)
-            if reactor.paused:
-                reactor.call_soon(reactor.make_room)
+            reactor.call_soon(reactor.make_room)
 
     def shutdown_request(self, request: Any) -> None:
         """End the connection in an orderly way, and close the request."""

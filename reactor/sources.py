@@ -38,8 +38,9 @@ class Watch:
         raise error
 
     def modify(self, events: int) -> None:
-        """Watch for other ``events`` (0: for none, until the next `modify`)."""
-        self._reactor.table.want(self, events)
+        """Watch for other ``events`` (0: for none, until the next `modify`). After `cancel`, does nothing."""
+        if self in self._reactor.watches:
+            self._reactor.table.want(self, events)
 
     def cancel(self) -> None:
         """Watch no more. Call it before the descriptor is closed; a second call does nothing."""

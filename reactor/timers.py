@@ -64,78 +64,93 @@ class Timers:
 
     def __init__(self) -> None:
         self._near: list[tuple[float, int, Timed]] = []  # the next one last
-        self._far: dict[int, list[Timed]] = {}
-        self._horizon = 0  # what is due before this second is near
-        self._next_far = NEVER
-        self._entries = 0  # ever put in: breaks ties in the order of arming
-        self._dead = 0  # taken back since the last sweep, and perhaps still standing here
-        self._enough = 100  # dead entries that are worth a sweep
+        self._far: dict[float, list[Timed]] = {}
+        self._horizon = 0.0  # what is due before this second is near
+        self._first = NEVER  # the first second that is in `_far`
+        self._armings = 0  # breaks ties, in the order of arming
+        self._size = 0
+        self._dead = 0  # entries, at the most, whose item has been taken back or stands elsewhere now
 
     def __len__(self) -> int:
-        """Entries held, those that have moved on or were taken back but not yet dropped included."""
-        return len(self._near) + sum(map(len, self._far.values()))
+        """Entries held, those of items that have moved on or were taken back included."""
+        return self._size
 
     def arm(self, item: Timed) -> None:
         """Make sure that ``item`` is looked at when its deadline comes. Call it when that moved earlier."""
         deadline = item.deadline
         if deadline >= item.armed:
             return
+        if item.armed < NEVER:
+            self._died()
         item.armed = deadline
-        second = int(deadline)
+        self._size += 1
+        second = _second(deadline)
         if second < self._horizon:
             self._insert(self._entry(item))
         else:
             self._far.setdefault(second, []).append(item)
-            if second < self._next_far:
-                self._next_far = second
+            if second < self._first:
+                self._first = second
 
     def disarm(self, item: Timed) -> None:
-        """Take ``item`` back for good: it has no deadline any more."""
+        """Take ``item`` back: it has no deadline any more."""
         item.deadline = NEVER
         if item.armed < NEVER:
-            self._dead += 1
-            if self._dead > self._enough:
-                self._sweep()
+            item.armed = NEVER
+            self._died()
 
     def next(self) -> float:
-        """When something may be due next, ``inf`` for never."""
+        """When something is due next, or up to a second before; ``inf`` for never."""
         while self._near:
             when, _, item = self._near[-1]
             if item.armed == when and item.deadline == when:
                 return when
-            self._again(self._near.pop())
-        return self._next_far
+            self._near.pop()
+            self._again(item, item.armed == when)
+        while self._far:
+            items = self._far[self._first]
+            while items:
+                item = items[-1]
+                if item.armed == item.deadline and _second(item.armed) == self._first:
+                    return self._first
+                items.pop()
+                self._again(item, _second(item.armed) == self._first)
+            del self._far[self._first]
+            self._first = min(self._far, default=NEVER)
+        return NEVER
 
     def due(self, now: float) -> list[Timed]:
         """Take out and return, in the order of their deadlines, the items whose deadline has come."""
-        horizon = int(now) + 1
+        horizon = _second(now) + 1
         if horizon > self._horizon:
             self._bring_near(horizon)
         due: list[Timed] = []
         while self._near and self._near[-1][0] <= now:
-            entry = self._near.pop()
-            when, _, item = entry
-            if item.armed == when and item.deadline <= now:
+            when, _, item = self._near.pop()
+            if item.armed == when and item.deadline == when:
+                self._size -= 1
                 item.armed = item.deadline = NEVER
                 due.append(item)
             else:
-                self._again(entry)
+                self._again(item, item.armed == when)
         return due
 
-    def _bring_near(self, horizon: int) -> None:
+    def _bring_near(self, horizon: float) -> None:
         self._horizon = horizon
-        if self._next_far >= horizon:
+        if self._first >= horizon:
             return
         for second in sorted(second for second in self._far if second < horizon):
             for item in self._far.pop(second):
-                if second <= item.armed < second + 1:
+                if _second(item.armed) == second:
                     self._near.append(self._entry(item))
+                else:
+                    self._size -= 1
         self._near.sort(reverse=True)
-        self._next_far = min(self._far, default=NEVER)
+        self._first = min(self._far, default=NEVER)
 
     def _entry(self, item: Timed) -> tuple[float, int, Timed]:
-        self._entries += 1
-        return item.armed, self._entries, item
+        self._armings += 1
+        return item.armed, self._armings, item
 
     def _insert(self, entry: tuple[float, int, Timed]) -> None:
         # By hand, because the import of bisect or heapq is a tenth of this package's.
@@ -148,26 +163,27 @@ class Timers:
                 high = middle
         near.insert(low, entry)
 
-    def _again(self, entry: tuple[float, int, Timed]) -> None:
-        """Put an item whose moment came too soon in again, where its deadline is now."""
-        when, _, item = entry
-        if item.armed == when:
+    def _again(self, item: Timed, is_current: bool) -> None:
+        """An entry has been taken out too soon; if it is its item's, put that in where its deadline is now."""
+        self._size -= 1
+        if is_current:
             item.armed = NEVER
             self.arm(item)
 
-    def _sweep(self) -> None:
-        """Drop the entries of all that have no deadline now; amortised over the calls of `disarm`."""
-        self._near = [entry for entry in self._near if self._lives(entry[2])]
-        self._far = {
-            second: alive for second, items in self._far.items() if (alive := list(filter(self._lives, items)))
-        }
-        self._next_far = min(self._far, default=NEVER)
-        self._dead = 0
-        self._enough = max(100, len(self))
+    def _died(self) -> None:
+        """An entry is of no use any more. When half of them are, drop those: that is cheap on average."""
+        self._dead += 1
+        if self._dead > 100 and 2 * self._dead > self._size:
+            self._near = [entry for entry in self._near if entry[2].armed == entry[0]]
+            for second, items in list(self._far.items()):
+                self._far[second] = [item for item in dict.fromkeys(items) if _second(item.armed) == second]
+                if not self._far[second]:
+                    del self._far[second]
+            self._first = min(self._far, default=NEVER)
+            self._size = len(self._near) + sum(map(len, self._far.values()))
+            self._dead = 0
 
-    @staticmethod
-    def _lives(item: Timed) -> bool:
-        if item.deadline < NEVER:
-            return True
-        item.armed = NEVER
-        return False
+
+def _second(moment: float) -> float:
+    """The whole second that ``moment`` is in; ``inf`` is in none of them."""
+    return moment // 1 if moment < NEVER else NEVER
