@@ -146,7 +146,9 @@ class Machine:
         self._run(self._give_up, cause)
 
     def close(self) -> None:
-        """End the request from outside its own states."""
+        """End the request from outside its own states. Does nothing if it is ending, or has."""
+        if self.wait is None:
+            return
         if self.running:
             raise RuntimeError("a state ends its own request by returning None, not by close()")
         self.running = True
@@ -303,7 +305,7 @@ class Machine:
         if self.state is None:
             return
         coroutine, started = self._coroutine(), self.opening is not None
-        self.reason = reason
+        self.reason, self.wait = reason, None
         try:
             try:
                 if coroutine is not None:
@@ -315,7 +317,7 @@ class Machine:
             self.reason = error
             raise
         finally:
-            self.state = self.wait = self.inbox = None
+            self.state = self.inbox = None
             self.fresh = True
             self._drained()
 

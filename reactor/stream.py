@@ -107,6 +107,9 @@ class StreamRow(Request):
         except OSError as error:
             self.drop(Reset(error))
             return
+        except BaseException:  # a signal's handler raised: what has gone is not known, and twice is worst
+            machine.drop_output()
+            raise
         if count:
             self.progress = now
             self.total_out += count
