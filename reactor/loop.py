@@ -343,8 +343,9 @@ class Reactor:
 
     def _wake(self) -> None:
         # In a step of this thread nobody waits; another thread can't know whether anybody does.
-        if self._wakeup is not None and (self._selecting or get_ident() != self._thread):
-            self._wakeup.wake()
+        wakeup = self._wakeup
+        if wakeup is not None and (self._selecting or get_ident() != self._thread):
+            wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:
         due = self.timeout()

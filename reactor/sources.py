@@ -144,8 +144,8 @@ class Wakeup:
         """Make the selector return. Never blocks."""
         try:
             self._writer.send(b"\0")
-        except BlockingIOError:
-            pass  # so many wakes are pending that one more makes no difference
+        except OSError:
+            pass  # so many wakes are pending that one more makes no difference, or the loop was closed just now
 
     def ready(self, events: int, now: float) -> None:
         try:
