@@ -6,7 +6,8 @@ handler runs wherever Python does.
 
 from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from .handler import DatagramHandler, Handler, StreamHandler, World
-from .machine import DatagramMachine, Machine, StreamMachine
+from .machine import Machine
+from .machines import DatagramMachine, StreamMachine
 from .waits import (
     Cancelled,
     Cause,

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Protocol, TypeAlias
 
-    from .machine import Machine, StreamMachine
+    from .machine import Machine
+    from .machines import StreamMachine
     from .waits import Address, Cause, Wait
 
     State: TypeAlias = Callable[[Any], Any]
@@ -43,6 +44,7 @@ class World:
         self._now = now
 
     def now(self) -> float:
+        """Seconds since 1970-01-01 00:00 UTC. Raises `RuntimeError` where no ``now`` was given."""
         if self._now is None:
             raise RuntimeError("this machine has no clock: give it World(now=time.time)")
         return self._now()

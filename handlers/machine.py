@@ -1,14 +1,11 @@
 """The machine: feeds input to a handler and hands out its output; the only place that satisfies waits.
 
 It knows no socket, no clock and no loop. A reactor's row drives it, and so can anybody: feed it
-bytes under asyncio or trio, or in a unit test, and read the bytes that it wants sent. Input is
-searched once: each look resumes where the last one stopped, so one byte at a time costs the
-same work per byte as all at once.
+bytes under asyncio or trio, or in a unit test, and read the bytes that it wants sent.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from types import CoroutineType
 
 from .handler import World
@@ -18,12 +15,7 @@ from .waits import (
     Connected,
     Delay,
     Elsewhere,
-    EndOfStream,
-    Exactly,
     Flushed,
-    LimitPassed,
-    Packet,
-    StreamWait,
     TimedOut,
     Wait,
 )  # fmt: skip
@@ -33,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .handler import DatagramHandler, Driver, Handler, StreamHandler
+    from .handler import Driver, Handler
 
-_NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
+NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
 _BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
 
 
@@ -51,7 +43,7 @@ class Machine:
         "running", "state", "wait",
     )  # fmt: skip
     accepts: tuple[type[Wait], ...]  # the waits that make sense here
-    weigh: staticmethod[[Any], int]  # the bytes in an outbox
+    _weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
 
     handler: Handler
@@ -89,7 +81,7 @@ class Machine:
     @property
     def held_out(self) -> int:
         """Bytes of output not yet handed out."""
-        return self.weigh(self.outbox) if self.outbox else 0
+        return self._weigh(self.outbox) if self.outbox else 0
 
     @property
     def wants_input(self) -> bool:
@@ -190,12 +182,12 @@ class Machine:
 
     def _open(self, _: None) -> object:
         self.handler.setup()
-        self.opening = _NOTHING  # from here on finish() is owed
+        self.opening = NOTHING  # from here on finish() is owed
         self.state = self.handler.handle
         return self.handler.handle()
 
     def _loop(self) -> None:
-        barren, weigh = 0, self.weigh
+        barren, weigh = 0, self._weigh
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
             if self.outbox and weigh(self.outbox) > mark:
@@ -209,7 +201,7 @@ class Machine:
                 result = getattr(cause, "partial", None)
                 self._deliver(cause)
             else:
-                if result is _NOTHING:
+                if result is NOTHING:
                     return
                 self._step(self.state, result)
             barren = 0 if result else barren + 1
@@ -220,7 +212,7 @@ class Machine:
                 )
 
     def _take(self, wait: Wait) -> object:
-        """The wait's result if it is satisfied, else ``_NOTHING``; raises the cause if it can't be."""
+        """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
         if type(wait) is Flushed:
             target = self if wait.of is None else wait.of._machine
             if target is not self:  # follow first, look second: the other may drain in its own thread
@@ -228,7 +220,7 @@ class Machine:
             if not target.outbox:
                 return None
             self.blocked = True
-        return _NOTHING
+        return NOTHING
 
     def follow(self, machine: Machine) -> None:
         """Have ``machine``'s driver told when the output here has drained."""
@@ -273,20 +265,20 @@ class Machine:
                 self._end(reason)
                 return
             if type(step) is not CoroutineType:
-                raise TypeError(self._nonsense(step))
+                raise TypeError(self._nonsense(step, call))
             call = self.state = step.send
             argument = None
 
     def _returned(self, call: object, stop: StopIteration) -> object:
         """What a coroutine returned: a step too."""
         if not _is_coroutine(call):
-            raise RuntimeError(f"{self._where()} raised StopIteration") from stop
+            raise RuntimeError(f"{self._where(call)} raised StopIteration") from stop
         return stop.value
 
     def _await(self, wait: Any) -> None:
         """Take the wait that a coroutine awaits."""
         if not isinstance(wait, self.accepts):
-            raise TypeError(self._nonsense(wait))
+            raise TypeError(self._nonsense(wait, self.state))
         self.wait, self.fresh = wait, True
 
     def _answer(self, result: object) -> None:
@@ -335,16 +327,17 @@ class Machine:
             coroutine = coroutine.cr_await
         return place
 
-    def _where(self) -> str:
-        return f"{type(self.handler).__name__}.{self.state_name}"
+    def _where(self, call: object) -> str:
+        state = "interrupted" if call == self.handler.interrupted else self.state_name
+        return f"{type(self.handler).__name__}.{state}"
 
-    def _nonsense(self, step: object) -> str:
+    def _nonsense(self, step: object, call: object) -> str:
         wait = step[0] if isinstance(step, tuple) and step else step
         allowed = ", ".join(accepted.__name__ for accepted in self.accepts)
         if isinstance(wait, Wait) and type(wait) is not Wait and not isinstance(wait, self.accepts):
-            return f"{self._where()} waits for {wait!r}, which a {type(self).__name__} has not: {allowed}"
+            return f"{self._where(call)} waits for {wait!r}, which a {type(self).__name__} has not: {allowed}"
         return (
-            f"{self._where()} returned {step!r}; a state returns (wait, next_state), a coroutine or "
+            f"{self._where(call)} returned {step!r}; a state returns (wait, next_state), a coroutine or "
             f"None, and a coroutine awaits waits: {allowed}"
         )
 
@@ -360,202 +353,4 @@ def _raise(cause: Cause) -> None:
 
 _BUILTIN = type(len)  # what the methods of a coroutine are
 _BEFORE = Flushed()  # what a request that has not started waits for
-_ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Elsewhere, Connected)
-
-
-_SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
-
-OPEN, ENDING, ENDED = "open", "ending", "ended"
-"""What has become of a stream's output: `ENDING` ends when it has drained, `ENDED` has been shut down."""
-
-
-class StreamMachine(Machine):
-    """Runs a `StreamHandler` over the bytes of a stream.
-
-    >>> from handlers import StreamHandler, StreamMachine, Until
-    >>> class Greet(StreamHandler):
-    ...     async def handle(self):
-    ...         name = await Until(b"\\n", limit=80)
-    ...         self.send(b"hello " + name)
-    >>> machine = StreamMachine(Greet())
-    >>> for byte in (b"a", b"d", b"a", b"\\n"):
-    ...     machine.feed(byte)
-    >>> machine.read(), machine.finished, machine.reason
-    (b'hello ada\\n', True, None)
-    """
-
-    __slots__ = ("ended", "output", "scanned", "start")
-    accepts = (StreamWait, *_ANYWHERE)
-    weigh = staticmethod(len)
-    handler: StreamHandler
-    inbox: bytes | bytearray | None
-    outbox: bytearray | None
-
-    def __init__(self, handler: StreamHandler, driver: Driver | None = None) -> None:
-        super().__init__(handler, driver)
-        self.inbox = b""
-        self.start = 0  # where in the inbox the wait's piece begins
-        self.scanned = 0  # up to where the wait has looked in vain
-        self.ended = False
-        self.output = OPEN
-
-    @property
-    def held_in(self) -> int:
-        """Bytes of input held for the request."""
-        return len(self.inbox) - self.start if self.inbox else 0
-
-    def feed(self, data: bytes) -> None:
-        """Take ``data``, the next bytes of the stream, and let the request go on.
-
-        Raises what the handler raises. A request that has ended takes no more: the data is dropped.
-        """
-        if self.inbox:
-            self.inbox += data
-        elif self.state is not None:
-            self.inbox = data
-        self._run()
-
-    def end(self) -> None:
-        """Take the end of the stream and let the request go on."""
-        self.ended = True
-        self._run()
-
-    def read(self, limit: int | None = None) -> bytes:
-        """Hand out the output (at most ``limit`` bytes), as if the kernel had taken it; go on."""
-        data = bytes(self.outbox[:limit]) if self.outbox else b""
-        self.sent(len(data))
-        if self.blocked:
-            self.advance()
-        return data
-
-    def sent(self, count: int) -> None:
-        """Drop the first ``count`` bytes of the outbox: they are on their way."""
-        outbox = self.outbox
-        if outbox is not None:
-            if count < len(outbox):
-                del outbox[:count]
-            else:
-                self.outbox = None
-                if self.followers:
-                    self._drained()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.state is None or self.output != OPEN:
-            return
-        if self.outbox is None:
-            self.outbox = bytearray()
-        self.outbox += data
-        if not self.running:
-            self.driver.touched()
-
-    def write_eof(self) -> None:
-        """End the output once it has drained; the handler's ``send_eof()``."""
-        if self.output == OPEN:
-            self.output = ENDING
-        if not self.running:
-            self.driver.touched()
-
-    def _take(self, wait: Wait) -> object:
-        if not wait.reads:
-            return super()._take(wait)
-        held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
-        start = self.start
-        try:
-            end: int = wait.find(held, start, self.scanned, self.ended)  # type: ignore[attr-defined]
-        except LimitPassed as passed:
-            if type(wait) is not Exactly:
-                passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
-            raise
-        if end >= 0:
-            self.start = self.scanned = end
-            return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
-        self.scanned = len(held)
-        if not self.ended:
-            return _NOTHING
-        if start == len(held) and self._place() == self.opening:
-            self._end(None)  # a clean end, between messages
-            return _NOTHING
-        raise EndOfStream(self._cut(len(held)))
-
-    def _cut(self, end: int) -> bytes:
-        start, self.start = self.start, end
-        self.scanned = end
-        return bytes(self.inbox[start:end]) if self.inbox else b""
-
-    def _deliver(self, cause: Cause) -> None:
-        self.scanned = self.start  # the next wait may look for something else
-        super()._deliver(cause)
-
-    def _trim(self) -> None:
-        """Drop what has been taken. A piece that stays and grows is a bytearray, which does so in place."""
-        held, start = self.inbox, self.start
-        if held:
-            if start == len(held):
-                self.inbox = b""
-            elif type(held) is bytes:
-                self.inbox = held[start:] if len(held) - start < _SMALL else bytearray(held[start:])
-            else:
-                del held[:start]  # type: ignore[union-attr]
-            self.start = 0
-            self.scanned -= start
-
-
-class DatagramMachine(Machine):
-    """Runs a `DatagramHandler` over the packets of one peer; each fed or read is one datagram."""
-
-    __slots__ = ()
-    accepts = (Packet, *_ANYWHERE)
-    weigh = staticmethod(lambda outbox: sum(map(len, outbox)))
-    max_packets = 64
-    """Packets held for a request that is not waiting for one; more are dropped, as a socket's buffer does."""
-
-    handler: DatagramHandler
-    inbox: deque[bytes] | None
-    outbox: deque[bytes] | None
-
-    def __init__(self, handler: DatagramHandler, driver: Driver | None = None) -> None:
-        super().__init__(handler, driver)
-        self.inbox = deque()
-
-    @property
-    def held_in(self) -> int:
-        """Bytes of input held for the request."""
-        return sum(map(len, self.inbox or ()))
-
-    def feed(self, packet: bytes) -> bool:
-        """Take the next packet and let the request go on; ``False`` if it had to be dropped."""
-        if self.inbox is None or len(self.inbox) >= self.max_packets:
-            return False
-        self.inbox.append(packet)
-        self._run()
-        return True
-
-    def read(self) -> bytes | None:
-        """Hand out the next packet of the output, ``None`` if there is none; go on."""
-        packet = self.outbox[0] if self.outbox else None
-        self.sent()
-        if self.blocked:
-            self.advance()
-        return packet
-
-    def sent(self) -> None:
-        """Drop the first packet of the outbox: it is on its way."""
-        if self.outbox:
-            self.outbox.popleft()
-            if not self.outbox:
-                self.outbox = None
-                self._drained()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.state is None:
-            return
-        if self.outbox is None:
-            self.outbox = deque()
-        self.outbox.append(b"".join((data,)))
-        if not self.running:
-            self.driver.touched()
-
-    def _take(self, wait: Wait) -> object:
-        if not wait.reads:
-            return super()._take(wait)
-        return self.inbox.popleft() if self.inbox else _NOTHING
+ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Elsewhere, Connected)

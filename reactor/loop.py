@@ -194,7 +194,7 @@ class Reactor:
 
     def close(self) -> None:
         """Cancel all rows, and give back the selector. A second call does nothing."""
-        self.cancel(list(self.table))
+        self.cancel(self.table)
         self.children.close()
         for watch in list(self.watches):
             watch.cancel()
@@ -209,6 +209,9 @@ class Reactor:
     def cancel(self, rows: Iterable[Request]) -> None:
         """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""
         now = self.time = self.clock.monotonic()
+        rows = list(rows)
+        for row in reversed(rows):  # the last first, so that no work in line begins where other work is given up
+            self.forget_job(row)
         for row in rows:
             if row.machine is not None and row in self.table:
                 self._guard(row, row.machine.abandon, Cancelled())
@@ -272,7 +275,7 @@ class Reactor:
         self.adopt(row)
         while self.table and not self._stopping:
             self.step()
-        self.cancel(list(self.table))
+        self.cancel(self.table)
 
     def settle_soon(self, row: Request) -> None:
         """Settle ``row`` when the batch is done. May be called from another thread."""

@@ -146,6 +146,7 @@ class ForkingMixIn(_Base):
         self.collect_children()
 
     def server_close(self) -> None:
+        """Give back what the server holds; with ``block_on_close``, wait for its children first."""
         self._unlisten()
         self.collect_children(blocking=self.block_on_close)
         super().server_close()
@@ -214,6 +215,7 @@ class ThreadingMixIn(_Base):
             self._inners.discard(inner)
 
     def server_close(self) -> None:
+        """Give back what the server holds: cancel its state machines, wait for its threads."""
         self._unlisten()
         for inner in list(self._inners):
             inner.stop()

@@ -51,6 +51,9 @@ class PacketRow(Request):
 
     def released(self) -> None:
         super().released()
+        port = self.reactor.ports.get(self.socket.fileno())
+        if port is not None:
+            port.forget(self)
         if self.driver == LOOP:
             self.server.exchange_over(self)
 

@@ -102,6 +102,11 @@ class Port:
         self._senders[row.serial] = row
         self._want()
 
+    def forget(self, row: PacketRow) -> None:
+        """The row has ended: it sends no more."""
+        if self._senders.pop(row.serial, None) is not None:
+            self._want()
+
     def ready(self, events: int, now: float) -> None:
         if events & EVENT_WRITE:
             rows, self._senders = self._senders, {}

@@ -11,7 +11,7 @@ import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
 from handlers import Reset, StreamMachine
-from handlers.machine import ENDED, ENDING
+from handlers.machines import ENDED, ENDING
 
 from .table import Request
 

@@ -40,6 +40,7 @@ class Crew:
         self._limit = limit
         self._working: set[Job] = set()
         self._line: deque[Job] = deque()
+        self._beginning = False
 
     def enter(self, job: Job) -> None:
         """Begin the job now, or when it is its turn."""
@@ -54,10 +55,16 @@ class Crew:
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._line and len(self._working) < self._limit:
-            job = self._line.popleft()
-            self._working.add(job)
-            job.begin()
+        if self._beginning:
+            return  # a job that could not even begin has left: the loop below goes on
+        self._beginning = True
+        try:
+            while self._line and len(self._working) < self._limit:
+                job = self._line.popleft()
+                self._working.add(job)
+                job.begin()
+        finally:
+            self._beginning = False
 
 
 class Workers:
@@ -118,7 +125,11 @@ class ForkedJob(Job):
 
     def begin(self) -> None:
         reactor = self.row.reactor
-        reader, writer = os.pipe()
+        try:
+            reader, writer = os.pipe()
+        except OSError as error:
+            self.failed(error)
+            return
         try:
             self._pid = reactor.children.fork(self._exited)
         except (OSError, RuntimeError) as error:

@@ -1,0 +1,213 @@
+"""The two machines: over the bytes of a stream, and over the packets of one peer.
+
+Input is searched once: each look resumes where the last one stopped, so one byte at a time costs
+the same work per byte as all at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .machine import ANYWHERE, NOTHING, Machine
+from .waits import Cause, EndOfStream, Exactly, LimitPassed, Packet, StreamWait, Wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .handler import DatagramHandler, Driver, StreamHandler
+
+_SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
+
+OPEN, ENDING, ENDED = "open", "ending", "ended"
+"""What has become of a stream's output: `ENDING` ends when it has drained, `ENDED` has been shut down."""
+
+
+class StreamMachine(Machine):
+    """Runs a `StreamHandler` over the bytes of a stream.
+
+    >>> from handlers import StreamHandler, StreamMachine, Until
+    >>> class Greet(StreamHandler):
+    ...     async def handle(self):
+    ...         name = await Until(b"\\n", limit=80)
+    ...         self.send(b"hello " + name)
+    >>> machine = StreamMachine(Greet())
+    >>> for byte in (b"a", b"d", b"a", b"\\n"):
+    ...     machine.feed(byte)
+    >>> machine.read(), machine.finished, machine.reason
+    (b'hello ada\\n', True, None)
+    """
+
+    __slots__ = ("ended", "output", "scanned", "start")
+    accepts = (StreamWait, *ANYWHERE)
+    _weigh = staticmethod(len)
+    handler: StreamHandler
+    inbox: bytes | bytearray | None
+    outbox: bytearray | None
+
+    def __init__(self, handler: StreamHandler, driver: Driver | None = None) -> None:
+        super().__init__(handler, driver)
+        self.inbox = b""
+        self.start = 0  # where in the inbox the wait's piece begins
+        self.scanned = 0  # up to where the wait has looked in vain
+        self.ended = False
+        self.output = OPEN
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held for the request."""
+        return len(self.inbox) - self.start if self.inbox else 0
+
+    def feed(self, data: bytes) -> None:
+        """Take ``data``, the next bytes of the stream, and let the request go on.
+
+        Raises what the handler raises. A request that has ended takes no more: the data is dropped.
+        """
+        if self.inbox:
+            self.inbox += data
+        elif self.state is not None:
+            self.inbox = data
+        self._run()
+
+    def end(self) -> None:
+        """Take the end of the stream and let the request go on."""
+        self.ended = True
+        self._run()
+
+    def read(self, limit: int | None = None) -> bytes:
+        """Hand out the output (at most ``limit`` bytes), as if the kernel had taken it; go on."""
+        data = bytes(self.outbox[:limit]) if self.outbox else b""
+        self.sent(len(data))
+        if self.blocked:
+            self.advance()
+        return data
+
+    def sent(self, count: int) -> None:
+        """Drop the first ``count`` bytes of the outbox: they are on their way."""
+        outbox = self.outbox
+        if outbox is not None:
+            if count < len(outbox):
+                del outbox[:count]
+            else:
+                self.outbox = None
+                if self.followers:
+                    self._drained()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.state is None or self.output != OPEN:
+            return
+        if self.outbox is None:
+            self.outbox = bytearray()
+        self.outbox += data
+        if not self.running:
+            self.driver.touched()
+
+    def write_eof(self) -> None:
+        """End the output once it has drained; the handler's ``send_eof()``."""
+        if self.output == OPEN:
+            self.output = ENDING
+        if not self.running:
+            self.driver.touched()
+
+    def _take(self, wait: Wait) -> object:
+        if not wait.reads:
+            return super()._take(wait)
+        held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
+        start = self.start
+        try:
+            end: int = wait.find(held, start, self.scanned, self.ended)  # type: ignore[attr-defined]
+        except LimitPassed as passed:
+            if type(wait) is not Exactly:
+                passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
+            raise
+        if end >= 0:
+            self.start = self.scanned = end
+            return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
+        self.scanned = len(held)
+        if not self.ended:
+            return NOTHING
+        if start == len(held) and self._place() == self.opening:
+            self._end(None)  # a clean end, between messages
+            return NOTHING
+        raise EndOfStream(self._cut(len(held)))
+
+    def _cut(self, end: int) -> bytes:
+        start, self.start = self.start, end
+        self.scanned = end
+        return bytes(self.inbox[start:end]) if self.inbox else b""
+
+    def _deliver(self, cause: Cause) -> None:
+        self.scanned = self.start  # the next wait may look for something else
+        super()._deliver(cause)
+
+    def _trim(self) -> None:
+        """Drop what has been taken. A piece that stays and grows is a bytearray, which does so in place."""
+        held, start = self.inbox, self.start
+        if held:
+            if start == len(held):
+                self.inbox = b""
+            elif type(held) is bytes:
+                self.inbox = held[start:] if len(held) - start < _SMALL else bytearray(held[start:])
+            else:
+                del held[:start]  # type: ignore[union-attr]
+            self.start = 0
+            self.scanned -= start
+
+
+class DatagramMachine(Machine):
+    """Runs a `DatagramHandler` over the packets of one peer; each fed or read is one datagram."""
+
+    __slots__ = ()
+    accepts = (Packet, *ANYWHERE)
+    _weigh = staticmethod(lambda outbox: sum(map(len, outbox)))
+    max_packets = 64
+    """Packets held for a request that is not waiting for one; more are dropped, as a socket's buffer does."""
+
+    handler: DatagramHandler
+    inbox: deque[bytes] | None
+    outbox: deque[bytes] | None
+
+    def __init__(self, handler: DatagramHandler, driver: Driver | None = None) -> None:
+        super().__init__(handler, driver)
+        self.inbox = deque()
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held for the request."""
+        return sum(map(len, self.inbox or ()))
+
+    def feed(self, packet: bytes) -> bool:
+        """Take the next packet and let the request go on; ``False`` if it had to be dropped."""
+        if self.inbox is None or len(self.inbox) >= self.max_packets:
+            return False
+        self.inbox.append(packet)
+        self._run()
+        return True
+
+    def read(self) -> bytes | None:
+        """Hand out the next packet of the output, ``None`` if there is none; go on."""
+        packet = self.outbox[0] if self.outbox else None
+        self.sent()
+        if self.blocked:
+            self.advance()
+        return packet
+
+    def sent(self) -> None:
+        """Drop the first packet of the outbox: it is on its way."""
+        if self.outbox:
+            self.outbox.popleft()
+            if not self.outbox:
+                self.outbox = None
+                self._drained()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.state is None:
+            return
+        if self.outbox is None:
+            self.outbox = deque()
+        self.outbox.append(b"".join((data,)))
+        if not self.running:
+            self.driver.touched()
+
+    def _take(self, wait: Wait) -> object:
+        if not wait.reads:
+            return super()._take(wait)
+        return self.inbox.popleft() if self.inbox else NOTHING
