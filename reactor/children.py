@@ -71,7 +71,7 @@ class Children:
             return 0
         os.close(writer)
         child = self._running[pid] = Child(pid, self._exit_descriptor(pid, reader), on_exit)
-        child.watch = self._reactor.watch(child.descriptor, EVENT_READ, lambda events: self.reap(pid))
+        child.watch = self._reactor.watch(child.descriptor, EVENT_READ, lambda events: self._is_ending(pid))
         return pid
 
     def reap(self, pid: int, blocking: bool = False) -> bool:
@@ -85,14 +85,18 @@ class Children:
         except ChildProcessError:
             reaped, status = pid, None
         if not reaped:
-            if child.watch is not None:  # it closed its end of the pipe and lives: look again a little later
-                child.watch.modify(0)
-                self._reactor.call_later(0.05, self.reap, pid)
             return False
         del self._running[pid]
         self._forget(child)
         child.on_exit(status)
         return True
+
+    def _is_ending(self, pid: int) -> None:
+        if not self.reap(pid):  # it has closed its end of the pipe and lives: look again now and then
+            watch = self._running[pid].watch
+            if watch is not None:
+                watch.modify(0)
+            self._reactor.call_later(0.05, self._is_ending, pid)
 
     def kill(self, pid: int) -> None:
         """Kill a child; it is reaped when it is gone."""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from .sources import Watch
     from .table import Request
+    from .timers import Timer
+
+
+_RETRY = 0.05  # seconds
 
 
 class OutgoingRow(StreamRow):
@@ -59,13 +63,14 @@ class Connecting:
         self._network = row.reactor.network
         self._socket: socket.socket | None = None
         self._watch: Watch | None = None
+        self._retry: Timer | None = None
         self._opened: OutgoingRow | None = None
         self._addresses: list[tuple[int, Any]] = []
 
     def start(self) -> None:
         try:
             self._addresses = _resolve(self._network, self._wait.address)
-        except OSError as error:
+        except Exception as error:  # a name that is none can fail in more ways than OSError
             self._failed(error)
         else:
             self._next(OSError("no address"))
@@ -87,8 +92,8 @@ class Connecting:
                 sock.setblocking(False)
                 try:
                     sock.connect(address)
-                except AGAIN:
-                    self._watch = self._row.reactor.watch(sock, EVENT_WRITE, self._writable)
+                except AGAIN as error:
+                    self._wait_for(sock, (family, address), error)
                 else:
                     self._connected(sock)
                 return
@@ -96,6 +101,13 @@ class Connecting:
                 self._drop()
                 error = refused
         self._failed(error)
+
+    def _wait_for(self, sock: socket.socket, place: tuple[int, Any], error: OSError) -> None:
+        if error.errno == errno.EAGAIN:  # the queue at a Unix path is full: nothing is under way, and nothing will tell
+            self._addresses.insert(0, place)
+            self._retry = self._row.reactor.call_later(_RETRY, self._next, error)
+        else:
+            self._watch = self._row.reactor.watch(sock, EVENT_WRITE, self._writable)
 
     def _writable(self, events: int) -> None:
         sock = self._socket
@@ -127,10 +139,13 @@ class Connecting:
         except OSError:  # gone again already; the row will find out when it reads
             return self._wait.address
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: Exception) -> None:
         self._row.reactor.finish_job(self._row, self, Failed(self._wait, error))
 
     def _drop(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None

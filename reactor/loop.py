@@ -84,6 +84,7 @@ class Reactor:
         self.policy = policy
         self.time = self.clock.monotonic()
         """When the current batch of events began, by the reactor's clock."""
+        self._outer = outer
         self.table: RequestTable = RequestTable(self._selector, None if outer is None else outer.table)
         self.timers = Timers()
         self.watches: set[Watch] = set()
@@ -323,6 +324,8 @@ class Reactor:
             self._wakeup.close()
             self._wakeup = None
         self.children.forked()
+        if self._outer is not None:
+            self._outer.forked(keep)
 
     def inside(self) -> Reactor:
         """A new loop for one request that somebody else drives. Its rows stand in this table too."""

@@ -57,7 +57,8 @@ class SelectMixIn(_Base):
         self.reactor.adopt(row)
 
     def _see_through(self) -> None:
-        while self._latest in self.reactor.table:
+        # With the connections that it has opened, whose serials come after its own.
+        while any(row.server is self and row.serial >= self._latest.serial for row in self.reactor.table):
             self.reactor.step()
         self._latest = None
 

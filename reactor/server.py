@@ -258,7 +258,7 @@ class BaseServer:
     def _row(self, request: Any, client_address: Any) -> Request:
         if is_kind(self._handler, StreamHandler):
             return StreamRow(self.reactor, self, request, client_address, self._handler(), CALLER)
-        return Request(self.reactor, self, client_address, None, CALLER)
+        return BlockingRow(self.reactor, self, request, client_address)
 
     # What becomes of it
 
@@ -470,6 +470,21 @@ class TCPServer(BaseServer):
         if self._own_timeout is not _UNSET:
             self.socket.settimeout(self._own_timeout)
             self._own_timeout = _UNSET
+
+
+class BlockingRow(Request):
+    """The row of a request that a blocking handler does by itself."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, reactor: Reactor, server: BaseServer, request: Any, peer: Any) -> None:
+        super().__init__(reactor, server, peer, None, CALLER)
+        self._request = request
+
+    def close_copy(self) -> None:
+        close = getattr(self._request, "close", None)  # a packet has none
+        if close is not None:
+            close()
 
 
 def is_kind(handler: Any, kind: type) -> bool:
