@@ -92,8 +92,8 @@ class Connecting:
                 sock.setblocking(False)
                 try:
                     sock.connect(address)
-                except AGAIN as error:
-                    self._wait_for(sock, (family, address), error)
+                except AGAIN as again:
+                    self._wait_for(sock, (family, address), again)
                 else:
                     self._connected(sock)
                 return
