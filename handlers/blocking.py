@@ -80,12 +80,10 @@ class StreamRequestHandler(BaseRequestHandler):
             self.wfile = self.connection.makefile("wb", self.wbufsize)
 
     def finish(self) -> None:
-        if not self.wfile.closed:
-            try:
-                self.wfile.flush()
-            except OSError:
-                pass  # the peer has gone; what else could be done with the rest of the reply
-        self.wfile.close()
+        try:
+            self.wfile.close()  # flushes, and is closed even if that fails
+        except OSError:
+            pass  # the peer has gone; what else could be done with the rest of the reply
         self.rfile.close()
 
 

@@ -50,7 +50,7 @@ class Discard(StreamHandler):
         return Some(), self.discard
 
     def discard(self, data: bytes) -> Step:
-        return self.handle()
+        return Some(), self.discard
 
 
 class DiscardDatagram(DatagramHandler):

@@ -57,6 +57,8 @@ class Children:
         """
         if not hasattr(os, "fork"):
             raise RuntimeError(NO_FORK)
+        if self._reactor.is_copy:  # a child of a child: its parent ends soon, and then it is nobody's to reap
+            return os.fork()
         # The child alone holds the writing end, so its end is the end of this pipe.
         reader, writer = os.pipe()
         try:

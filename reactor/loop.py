@@ -103,6 +103,8 @@ class Reactor:
         self._ended: dict[int, Request] = {}
         self.inner: Reactor | None = None
         """The loop of the request that this loop's own caller is driving, if it is."""
+        self.is_copy = False
+        """Whether this is a child's copy of its parent's loop, which runs no more."""
         self._wakeup: Wakeup | None = None
         self._selecting = False
         self._stopping = False
@@ -314,6 +316,7 @@ class Reactor:
 
         An epoll set is shared with the parent, so nothing is unregistered; only copies are closed.
         """
+        self.is_copy = True
         self._selector.close()
         for row in self.table:
             if row is not keep:

@@ -77,6 +77,7 @@ class ForkingMixIn(_Base):
     """Whether `server_close` waits for the children."""
 
     _mailbox: Mailbox | None = None  # in a child
+    _closing: tuple[int, int] | None = None  # a pipe with nothing in it, until the server closes
 
     def _check_handler(self) -> None:
         super()._check_handler()
@@ -90,6 +91,8 @@ class ForkingMixIn(_Base):
         """Fork a child that does the request."""
         from .children import Mailbox  # imported long since, by prepare()
 
+        if self._closing is None:
+            self._closing = os.pipe()
         row = self._rows[id(request)]
         mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
 
@@ -131,6 +134,8 @@ class ForkingMixIn(_Base):
         mailbox = self._mailbox
         if mailbox is not None:
             inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
+        if self._closing is not None:
+            inner.watch(self._closing[0], EVENT_READ, lambda events: inner.stop())
         inner.drive(row)
 
     def collect_children(self, *, blocking: bool = False) -> None:
@@ -147,9 +152,15 @@ class ForkingMixIn(_Base):
         self.collect_children()
 
     def server_close(self) -> None:
-        """Give back what the server holds; with ``block_on_close``, wait for its children first."""
+        """Give back what the server holds: cancel the children's state machines, wait if ``block_on_close``."""
         self._unlisten()
+        if self._closing is not None:
+            os.write(self._closing[1], b"x")  # never read, so that every child sees it: its request is cancelled
         self.collect_children(blocking=self.block_on_close)
+        if self._closing is not None:
+            for end in self._closing:
+                os.close(end)
+            self._closing = None
         super().server_close()
 
 

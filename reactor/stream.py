@@ -13,7 +13,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from handlers import Reset, StreamMachine
 from handlers.machines import ENDED, ENDING
 
-from .table import Request
+from .table import LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ class StreamRow(Request):
 
     def close_copy(self) -> None:
         self.socket.close()
+
+    def released(self) -> None:
+        super().released()
+        if self.driver != LOOP:  # its driver closes it, after any connections that it has opened: the end comes now
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the client has gone first
 
     def start(self) -> None:
         """Let the handler begin."""
