@@ -86,7 +86,10 @@ class StreamWait(Wait):
     def __init__(self, limit: int = LIMIT, timeout: float | None = None) -> None:
         if not isinstance(limit, int) or limit < 1:
             raise ValueError(f"{type(self).__name__}: limit is a number of bytes >= 1, not {limit!r}")
-        super().__init__(timeout)
+        if timeout is None:  # as nearly always, and a wait is made for nearly every message
+            self.timeout = None
+        else:
+            Wait.__init__(self, timeout)
         self.limit = limit
 
     def _said(self) -> tuple[object, ...]:
@@ -114,7 +117,7 @@ class Until(StreamWait):
     def __init__(self, delimiter: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
         if not isinstance(delimiter, bytes) or not delimiter:
             raise ValueError(f"Until: delimiter is at least one byte of type bytes, not {delimiter!r}")
-        super().__init__(limit, timeout)
+        StreamWait.__init__(self, limit, timeout)
         self.delimiter = delimiter
 
     def _said(self) -> tuple[object, ...]:
@@ -147,7 +150,7 @@ class Exactly(StreamWait):
     def __init__(self, n: int, limit: int = 1 << 20, timeout: float | None = None) -> None:
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"Exactly: n is a number of bytes >= 0, not {n!r}")
-        super().__init__(limit, timeout)
+        StreamWait.__init__(self, limit, timeout)
         self.n = n
 
     def _said(self) -> tuple[object, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 
 from .stream import AGAIN
@@ -73,8 +72,13 @@ class Children:
             return 0
         os.close(writer)
         child = self._running[pid] = Child(pid, self._exit_descriptor(pid, reader), on_exit)
-        child.watch = self._reactor.watch(child.descriptor, EVENT_READ, lambda events: self._is_ending(pid))
+        self._reactor.call_soon(self._listen, child)  # soon, because this may be another thread
         return pid
+
+    def _listen(self, child: Child) -> None:
+        if child.pid in self._running:
+            descriptor, pid = child.descriptor, child.pid
+            child.watch = self._reactor.watch(descriptor, EVENT_READ, lambda events: self._is_ending(pid))
 
     def reap(self, pid: int, blocking: bool = False) -> bool:
         """Reap the child ``pid`` if it has ended (with ``blocking``: when it has). Whether it is gone."""
@@ -161,14 +165,23 @@ class Mailbox:
 
     def collect(self) -> None:
         """In the child: deliver what has come."""
-        while (packet := self._receive()) is not None:
+        while (packet := self._receive(self.child)) is not None:
             self._row.deliver(packet)
 
+    def give_back(self) -> None:
+        """In the child, at its end: what came too late for this exchange belongs to the next."""
+        try:
+            for packet in self._row.mail:
+                self.child.send(packet)
+        except AGAIN:
+            pass  # there is no room for more, as in any full socket
+
     def close(self) -> None:
-        """In the parent, when the child has ended: take back what it had not collected."""
-        unread: deque[bytes] = deque()
-        while (packet := self._receive()) is not None:
-            unread.append(packet)
+        """In the parent, when the child has ended: take back what it gave back, and what it had not collected."""
+        unread: list[bytes] = []
+        for end in self._parent, self.child:
+            while (packet := self._receive(end)) is not None:
+                unread.append(packet)
         self._row.mail.extendleft(reversed(unread))
         self._row.wake = None
         if self._watch is not None:
@@ -176,9 +189,10 @@ class Mailbox:
         self._parent.close()
         self.child.close()
 
-    def _receive(self) -> bytes | None:
+    @staticmethod
+    def _receive(end: socket.socket) -> bytes | None:
         try:
-            return self.child.recv(65_536)
+            return end.recv(65_536)
         except AGAIN:
             return None
 

@@ -82,7 +82,7 @@ class Connecting:
         if self._opened is not None:
             self._opened.machine.close()
 
-    def _next(self, error: OSError) -> None:
+    def _next(self, error: Exception) -> None:
         """Try the next address; when there is none, fail with the ``error`` of the last."""
         self._drop()
         while self._addresses:
@@ -97,7 +97,7 @@ class Connecting:
                 else:
                     self._connected(sock)
                 return
-            except OSError as refused:
+            except Exception as refused:  # OSError, or that this is no address at all
                 self._drop()
                 error = refused
         self._failed(error)

@@ -12,6 +12,7 @@ import socket
 import time
 from _thread import get_ident
 from collections import deque
+from functools import cache
 from selectors import EVENT_READ, DefaultSelector
 
 from handlers import Cancelled, Cause
@@ -407,11 +408,17 @@ class Reactor:
             port.resume()
 
 
+@cache
 def prepare() -> None:
     """Import what may be needed while serving, so that nothing is imported first in the middle of it.
 
     Called whenever a reactor or a server is made; not with the package, whose import stays light.
     """
-    import traceback  # noqa: F401  # for handle_error()
+    import traceback
 
     from . import children, workers  # noqa: F401
+
+    try:
+        raise LookupError("nobody sees this one")
+    except LookupError:
+        traceback.format_exc()  # for handle_error(): the first traceback imports more

@@ -127,6 +127,8 @@ class ForkingMixIn(_Base):
         finally:
             try:
                 self.shutdown_request(request)
+                if mailbox is not None:
+                    mailbox.give_back()
             finally:
                 os._exit(status)
 

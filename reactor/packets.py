@@ -12,9 +12,9 @@ from collections import deque
 
 from handlers import DatagramHandler, DatagramMachine, Reset
 
-from .server import BUDGET, CALLER, BaseServer, TCPServer, is_kind
+from .server import BUDGET, BaseServer, TCPServer, is_kind
 from .stream import AGAIN
-from .table import LOOP, Request
+from .table import CALLER, LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class PacketRow(Request):
 
     def settle(self, now: float) -> None:
         machine = self.machine
-        while self.mail and not machine.finished:
+        while self.mail and machine.wants_input:  # what it does not wait for stays here, and may begin the next request
             packet = self.mail.popleft()
             self.progress = now
             self.total_in += len(packet)
@@ -191,17 +191,23 @@ class UDPServer(TCPServer):
     def _drive(self, inner: Reactor, row: Request) -> None:
         """While the caller is in one exchange, the packets of other peers are kept for later."""
 
+        def sort(packet: bytes, peer: Any) -> None:
+            if peer == row.peer and isinstance(row, PacketRow):
+                row.deliver(packet)
+            else:
+                self._keep_for_later((packet, self.socket), peer)
+
         def arrivals() -> None:
             for _ in range(BUDGET):
                 try:
                     packet, peer = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
                 except OSError:
                     return
-                if peer == row.peer and isinstance(row, PacketRow):
-                    row.deliver(packet)
-                else:
-                    self._keep_for_later((packet, self.socket), peer)
+                sort(packet, peer)
 
+        backlog, self._backlog = self._backlog, deque()
+        for request, peer in backlog:  # some may have been kept for just this exchange
+            sort(request[0], peer)
         inner.port(self).listen(arrivals)
         try:
             super()._drive(inner, row)

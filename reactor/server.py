@@ -18,7 +18,7 @@ from handlers import Cause, DatagramHandler, StreamHandler
 
 from .loop import Reactor, prepare
 from .stream import AGAIN, StreamRow
-from .table import Request
+from .table import CALLER, BlockingRow, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from typing_extensions import Self
-
-CALLER = "caller"
-"""Who drives a row in the plain mode: whoever called `BaseServer.serve_forever`."""
 
 BUDGET = 64  # arrivals that one server takes before the other rows have their turn
 _SHORT = {
@@ -193,7 +190,6 @@ class BaseServer:
         if self._has_room():
             self.reactor.port(self).pause()
             self._handle_request_noblock()
-            self._taken += 1
         else:
             self._wait_for_room()
 
@@ -209,6 +205,7 @@ class BaseServer:
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one is there. Whether there may be another."""
+        self._taken += 1
         try:
             request, client_address = self.get_request()
         except AGAIN:
@@ -247,7 +244,7 @@ class BaseServer:
                 self.shutdown_request(request)
                 self._ended(request, status=1)
         row = self._rows.get(id(request))
-        if row is not None and (row.driver == CALLER or id(request) in self._handed_over):
+        if row is not None and row.driver == CALLER:  # an overridden process_request() has put it off
             self._ended(request)
 
     def _enter(self, request: Any, client_address: Any) -> Request:
@@ -266,6 +263,7 @@ class BaseServer:
         """Finish the request before anything else is done. Here the modes differ."""
         self.finish_request(request, client_address)
         self.shutdown_request(request)
+        self._ended(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Do the request to its end, in whatever caller, child or thread this is called.
@@ -470,21 +468,6 @@ class TCPServer(BaseServer):
         if self._own_timeout is not _UNSET:
             self.socket.settimeout(self._own_timeout)
             self._own_timeout = _UNSET
-
-
-class BlockingRow(Request):
-    """The row of a request that a blocking handler does by itself."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, reactor: Reactor, server: BaseServer, request: Any, peer: Any) -> None:
-        super().__init__(reactor, server, peer, None, CALLER)
-        self._request = request
-
-    def close_copy(self) -> None:
-        close = getattr(self._request, "close", None)  # a packet has none
-        if close is not None:
-            close()
 
 
 def is_kind(handler: Any, kind: type) -> bool:

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 LOOP = "loop"
-"""Who drives a row in select mode. The others: ``"caller"``, ``"child 4711"``, ``"thread Thread-3"``."""
+"""Who drives a row in select mode. In the others: ``"child 4711"``, ``"thread Thread-3"`` and `CALLER`."""
+
+CALLER = "caller"
+"""Who drives a row in the plain mode: whoever called ``serve_forever()``."""
 
 
 NO_FORK = "this host can't fork; take the Select or the plain server class, and Threaded or neither for Forked"
@@ -203,6 +206,21 @@ class Request(Timed):
         """The loop has let go of the row: give back what it held."""
         if self.driver == LOOP:
             self.server.shutdown_request(self.request())
+
+
+class BlockingRow(Request):
+    """The row of a request that a blocking handler does by itself."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, reactor: Reactor, server: Any, request: Any, peer: Any) -> None:
+        super().__init__(reactor, server, peer, None, CALLER)
+        self._request = request
+
+    def close_copy(self) -> None:
+        close = getattr(self._request, "close", None)  # a packet has none
+        if close is not None:
+            close()
 
 
 class RequestTable:

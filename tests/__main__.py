@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> int:
-    """Run the linters and the tests in ``.venv``, one for each Python; return the exit status of the first that fails."""
+    """Run the linters and the tests in ``.venv``; return the exit status of the first that fails."""
     python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info))
     commands = [["-m", "pytest", *arguments]]
     if not arguments:

@@ -1,0 +1,66 @@
+"""A mix-in that goes first: a password, three tries, and then whatever handler stands behind it.
+
+A mix-in is a state machine of its own. Its last step is the first step of the next class in
+line, ``return super().handle()``, in whichever spelling that one is written. A handler made of
+states goes on with a state of its own, not with ``self.handle()``: that asks for the password again.
+
+python3 examples/auth.py [PORT [states|conversation]]        the password is: sesame
+"""
+
+import signal
+import sys
+from hmac import compare_digest
+from typing import Any
+
+if __package__ is None:  # run from a checkout, with nothing installed
+    sys.path.insert(0, f"{sys.path[0]}/..")
+
+from handlers import StreamHandler, Until
+from handlers.services import Echo
+from reactor import SelectTCPServer
+
+
+class Password(StreamHandler):
+    """Let in who knows the password; hang up on who doesn't after three tries."""
+
+    password = b"sesame"
+
+    async def handle(self) -> Any:  # in front of handlers in any spelling
+        for _ in range(3):
+            self.send(b"Password: ")
+            line = await Until(b"\n", limit=80, timeout=20)
+            if compare_digest(line.strip(), self.password):
+                return super().handle()
+        self.send(b"Goodbye.\n")
+        return None
+
+
+class Upper(StreamHandler):
+    """Lines, in upper case."""
+
+    async def handle(self) -> None:
+        while True:
+            line = await Until(b"\n", limit=512)
+            self.send(line.upper())
+
+
+class SecretEcho(Password, Echo):
+    """In front of states."""
+
+
+class SecretUpper(Password, Upper):
+    """In front of a coroutine."""
+
+
+SPELLINGS = {"states": SecretEcho, "conversation": SecretUpper}
+
+
+def main(port: str = "7012", spelling: str = "states") -> None:
+    with SelectTCPServer(("127.0.0.1", int(port)), SPELLINGS[spelling]) as server:
+        signal.signal(signal.SIGINT, lambda *_: server.shutdown())
+        print("listening on {}:{}".format(*server.server_address), file=sys.stderr)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

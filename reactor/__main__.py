@@ -1,0 +1,492 @@
+"""``python3 -m reactor serve``: one handler class on any number of sockets, until a signal comes.
+
+What belongs to a process and not to a loop is here, so that no other module has to care: the
+arguments, SIGINT and SIGTERM, the terminal, the children that must not outlive their parent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from contextlib import contextmanager
+from functools import partial
+from selectors import EVENT_READ
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+import handlers
+import reactor as package
+
+from . import BaseServer, Reactor, Request, TCPServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType, ModuleType
+    from typing import Any, NoReturn
+
+DEFAULT_CLASS = "handlers.services:Echo"
+DEFAULT_URL = "tcp://127.0.0.1:7007"
+BACKLOG = 1024
+"""Connections that the kernel keeps until they are accepted; it may have a lower bound of its own."""
+
+GRACE = 2.0
+"""Seconds that a request has to end after a signal, before it is ended by force."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
+SCHEMES = {
+    "tcp": "TCPServer", "tcp6": "TCPServer", "udp": "UDPServer", "udp6": "UDPServer",
+    "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
+}  # fmt: skip
+STREAMS = "tcp://, tcp6:// or unix://"
+DATAGRAMS = "udp://, udp6:// or unix+dgram://"
+REMEDIES = {
+    "EACCES": "that takes privileges: bind a port from 1024 up, or a path in a directory of your own",
+    "EADDRINUSE": "stop what serves there, or bind another URL (port 0 takes a free one; "
+    "a path that nothing serves any more can be removed)",
+    "EADDRNOTAVAIL": "this machine has no such address: bind one of its own, such as 127.0.0.1",
+    "ENOENT": "make the directory first",
+}
+EXAMPLES = """\
+URLs:
+  tcp://HOST:PORT       tcp6://[HOST]:PORT      unix:///PATH        unix://@NAME
+  udp://HOST:PORT       udp6://[HOST]:PORT      unix+dgram:///PATH  unix+dgram://@NAME
+
+  Port 0 takes a free port. tcp6://[::]:PORT takes IPv4 clients too. @NAME is an abstract name (Linux).
+
+examples:
+  python3 -m reactor serve
+  python3 -m reactor serve my_module:MyHandler --mode fork --bind tcp://0.0.0.0:7007
+  python3 -m reactor serve handlers.services:DaytimeDatagram --bind udp://127.0.0.1:0 --bind udp6://[::1]:0
+"""
+
+
+class Wrong(Exception):
+    """Something that the user has to change; the text is the line that says what and how."""
+
+
+class Stopped(BaseException):
+    """A signal has come while this process was in a request; no handler's ``except Exception`` holds it up."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what ``arguments`` (default: those of the process) say; return the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        serve(load(options.handler), options.handler, options.mode, options.bind or [parse_url(DEFAULT_URL)])
+    except Wrong as wrong:
+        say(f"python3 -m reactor serve: {wrong}\n")
+        return 2
+    return 0
+
+
+def say(text: str) -> None:
+    """Write ``text`` on standard error, if there is one."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            pass  # whoever read it has gone; the service goes on
+
+
+# What the user asks for
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help says more)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = Parser(prog="python3 -m reactor", description="Serve protocols with one loop and one table.")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    command = commands.add_parser(
+        "serve", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES,
+        help="serve a handler class until SIGINT or SIGTERM",
+        description="Serve a handler class until SIGINT or SIGTERM.",
+    )  # fmt: skip
+    command.add_argument(
+        "handler", metavar="MODULE:CLASS", nargs="?", default=DEFAULT_CLASS,
+        help="the handler class; the module is looked up in the current directory first (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--mode", choices=MODES, default="select",
+        help="who drives the requests: one loop all of them (select), the caller one after the other (sync), "
+        "a child or a thread each (fork, thread); default: %(default)s",
+    )  # fmt: skip
+    command.add_argument(
+        "--bind", metavar="URL", action="append", type=parse_url,
+        help=f"where to serve; may be given several times (default: {DEFAULT_URL})",
+    )  # fmt: skip
+    return top
+
+
+class Place(NamedTuple):
+    """Where to serve: a URL, and what ``bind()`` takes for it."""
+
+    url: str
+    scheme: str
+    address: Any
+    packets: bool  # whether the socket is one of datagrams
+
+
+def parse_url(url: str) -> Place:
+    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError``, which says what is wrong."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise argparse.ArgumentTypeError(f"{url!r}: a URL begins with {', '.join(f'{name}://' for name in SCHEMES)}")
+    parse = unix_address if scheme.startswith("unix") else host_and_port
+    try:
+        return Place(url, scheme, parse(scheme, rest), scheme in ("udp", "udp6", "unix+dgram"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{url!r}: {error}") from None
+
+
+def unix_address(scheme: str, rest: str) -> str:
+    """The address of a Unix socket. Raises ``ValueError``."""
+    if rest.startswith("/") and not rest.endswith("/"):
+        return rest
+    if rest.startswith("@") and rest != "@" and sys.platform == "linux":
+        return "\0" + rest[1:]
+    raise ValueError(f"write {scheme}:///absolute/path, or on Linux {scheme}://@name for an abstract name")
+
+
+def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
+    """The address of a TCP or UDP socket. Raises ``ValueError``."""
+    host, _, port = rest.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(f"write {scheme}://HOST:PORT, the port from 0 to 65535; 127.0.0.1 is this machine alone")
+    if ":" in host and (bare == host or not scheme.endswith("6")):
+        raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
+    return bare, int(port)
+
+
+def load(name: str) -> Any:
+    """The handler class that ``name`` (``MODULE:CLASS``) means. Raises `Wrong`."""
+    module_name, _, class_name = name.partition(":")
+    if not class_name or not all(part.isidentifier() for part in module_name.split(".")):
+        raise Wrong(f"{name}: write MODULE:CLASS with the module as it is imported, such as {DEFAULT_CLASS}")
+    module = load_module(module_name)
+    kind = getattr(module, class_name, None)
+    if is_handler(kind):
+        return kind
+    problem = f"{module_name} has no {class_name}" if kind is None else f"{name} is no handler class"
+    known = sorted(key for key, value in vars(module).items() if is_handler(value) and value.__module__ == module_name)
+    remedy = f"its handlers are {', '.join(known)}" if known else "derive a class from handlers.StreamHandler there"
+    raise Wrong(f"{problem}; {remedy}")
+
+
+def load_module(name: str) -> ModuleType:
+    """Import the module, from the current directory first. Raises `Wrong`."""
+    here = os.getcwd()
+    if here not in sys.path:  # Python was started with -P
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise Wrong(
+                f"no module named {error.name} in {here} or on sys.path; write it as Python imports it"
+            ) from None
+        steps = [step for step in traceback.extract_tb(error.__traceback__) if step.filename[0] != "<"]
+        files = [step for step in steps if step.filename not in (__file__, importlib.__file__)]
+        where = f" ({files[-1].filename}, line {files[-1].lineno})" if files else ""
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Wrong(f"{name} can't be imported: {text}{where}; correct it and start again") from None
+
+
+def is_handler(kind: Any) -> bool:
+    """Whether a server can make something of it: a state machine, or a blocking handler of any origin."""
+    if isinstance(kind, type) and issubclass(kind, handlers.Handler):
+        return issubclass(kind, (handlers.StreamHandler, handlers.DatagramHandler))
+    return isinstance(kind, type) and callable(getattr(kind, "handle", None))
+
+
+# Serving it
+
+
+def serve(kind: Any, name: str, mode: str, places: Sequence[Place]) -> None:
+    """Serve the class ``kind``, called ``name``, at ``places`` until a signal. Raises `Wrong`."""
+    reactor = Reactor()
+    stop_on_signals(reactor)
+    servers: list[TCPServer] = []
+    try:
+        for place in places:
+            check_kind(kind, name, mode, place)
+            servers.append(make_server(kind, mode, place, reactor))
+        for place, server in zip(places, servers, strict=True):
+            say(f"listening on {actual_url(place, server)} ({mode})\n")
+        run(reactor)
+    finally:
+        ignore_signals()
+        wind_down(reactor, servers)
+
+
+def run(reactor: Reactor) -> None:
+    """Run the loop until a signal, with the live line if there is a terminal."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if terminal:
+        show_table(reactor)
+    try:
+        with woken_by_signals(reactor):
+            reactor.run()
+    except Stopped:
+        pass  # as asked
+    finally:
+        if terminal:
+            overwrite("")
+
+
+def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
+    """Refuse a handler that can't be served there, or not in this mode. Raises `Wrong`."""
+    if place.packets and issubclass(kind, (handlers.StreamHandler, handlers.StreamRequestHandler)):
+        raise Wrong(f"{name} is for streams, {place.url} is not; name a datagram handler, or --bind {STREAMS}")
+    if not place.packets and issubclass(kind, (handlers.DatagramHandler, handlers.DatagramRequestHandler)):
+        raise Wrong(f"{name} is for datagrams, {place.url} is not; name a stream handler, or --bind {DATAGRAMS}")
+    if mode == "select" and not issubclass(kind, handlers.Handler):
+        check_request(kind, name, handlers.Packet if place.packets else handlers.StreamWait)
+
+
+def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
+    """Refuse a blocking handler that doesn't say when a whole request is here. Raises `Wrong`."""
+    if not isinstance(getattr(kind, "request", None), wait):
+        example = "Packet()" if wait is handlers.Packet else 'Until(b"\\r\\n")'
+        raise Wrong(
+            f"{name} is a blocking handler, and in mode select nothing may block; take --mode sync, fork or thread, "
+            f"or declare on the class when a whole request is here, such as request = {example}"
+        )
+
+
+def make_server(kind: Any, mode: str, place: Place, reactor: Reactor) -> TCPServer:
+    """A server that listens already. Raises `Wrong`."""
+    try:
+        server: TCPServer = server_class(mode, place)(place.address, kind, reactor=reactor)
+    except RuntimeError as error:
+        raise Wrong(f"--mode {mode}: {error}. Here that is --mode select or sync") from None
+    except (TypeError, UnicodeError) as error:
+        raise Wrong(f"{place.url}: {error}; write a host name, or an address") from None
+    except OSError as error:
+        remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind what this machine has")
+        raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
+    return server
+
+
+def server_class(mode: str, place: Place) -> Any:
+    """The package's class for the mode and the kind of socket, as a command needs it. Raises `Wrong`."""
+    base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
+    if base is None:
+        raise Wrong(f"{place.url}: this host has no Unix sockets; --bind a tcp:// or udp:// URL")
+    mixins: list[type] = [Interruptible] if mode in ("sync", "fork") else []
+    if isinstance(place.address, str) and place.address.startswith("/"):
+        mixins.append(OwnPath)
+    members = {
+        "allow_reuse_address": os.name == "posix" and not place.packets,  # a restart must not wait for TIME_WAIT
+        "request_queue_size": BACKLOG,
+        "daemon_threads": True,  # a thread that is stuck can't hold up the end; wind_down() waits for the others
+        "block_on_close": False,
+    }
+    if place.scheme.endswith("6"):
+        members["address_family"] = socket.AF_INET6
+    return type(base.__name__, (*mixins, base), members)
+
+
+def actual_url(place: Place, server: BaseServer) -> str:
+    """The URL at which the server can be reached, with the address and the port that it got."""
+    if isinstance(place.address, str):
+        return place.url
+    host, port = server.server_address[:2]
+    return f"{place.scheme}://[{host}]:{port}" if ":" in host else f"{place.scheme}://{host}:{port}"
+
+
+class OwnPath(TCPServer):
+    """A server of a Unix path that removes the path when it closes, if it still is what it made."""
+
+    _made: os.stat_result | None = None
+
+    def server_bind(self) -> None:
+        super().server_bind()
+        self._made = os.lstat(self.server_address)
+
+    def server_close(self) -> None:
+        # First this: only while the socket is open its inode can't be another's.
+        try:
+            if self._made is not None and os.path.samestat(self._made, os.lstat(self.server_address)):
+                os.unlink(self.server_address)
+        except OSError:
+            pass  # it has gone, or its directory is not ours any more
+        self._made = None
+        super().server_close()
+
+
+# Stopping it
+
+
+def stop_on_signals(reactor: Reactor) -> None:
+    """Have `SIGNALS` stop the loop. The children that it forks inherit nothing of that."""
+    handle_signals(lambda number, frame: reactor.stop())
+    if hasattr(os, "register_at_fork"):
+        # Blocked meanwhile, or a child could be told to end while it still has its parent's handler.
+        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
+        unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
+        os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget_signals)
+
+
+def forget_signals() -> None:
+    """In a child: let signals do what they do by default, and unblock them."""
+    signal.set_wakeup_fd(-1)
+    handle_signals(signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def ignore_signals() -> None:
+    """The end is on its way, and no further signal changes that."""
+    handle_signals(do_nothing)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)  # see Interruptible
+
+
+def handle_signals(handler: Any) -> None:
+    """Have ``handler`` called for all `SIGNALS`."""
+    for number in SIGNALS:
+        signal.signal(number, handler)
+
+
+def do_nothing(number: int, frame: FrameType | None) -> None:
+    """Ignore a signal. (Python complains on standard error if ``SIG_IGN`` is set when one is pending.)"""
+
+
+@contextmanager
+def woken_by_signals(reactor: Reactor) -> Iterator[None]:
+    """Have a signal end even a ``select()`` of the reactor that is only about to begin.
+
+    Python calls its handlers between two instructions, which is too late then. What it writes to a
+    descriptor at once is not.
+    """
+    if not hasattr(socket, "socketpair"):
+        yield
+        return
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        watch = reactor.watch(reader, EVENT_READ, lambda events: drain(reader))
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            watch.cancel()
+
+
+def drain(reader: socket.socket) -> None:
+    """Take what has come, if anything has."""
+    try:
+        reader.recv(4096)
+    except BlockingIOError:
+        pass
+
+
+class Interruptible(BaseServer):
+    """A server that does requests in the main thread, its own or a child's: a signal gets it out of them.
+
+    A state machine's loop is stopped, for an exception in the middle of its work would leave that
+    half done. A blocking handler is where no loop can reach it, so the signal raises `Stopped` there.
+    In both cases all unwinds: ``finish()`` is called, grandchildren are ended.
+    """
+
+    _told = False
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        before = signal.getsignal(SIGNALS[0])
+        try:
+            handle_signals(self._interrupt)
+            super().finish_request(request, client_address)
+            if self._told:
+                raise Stopped  # the caller would take the next request
+        finally:
+            handle_signals(before)
+
+    def _drive(self, inner: Reactor, row: Request) -> None:
+        handle_signals(partial(self._stop, inner))
+        with woken_by_signals(inner):
+            super()._drive(inner, row)
+
+    def _stop(self, inner: Reactor, number: int, frame: FrameType | None) -> None:
+        self._insist()
+        inner.stop()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        handle_signals(do_nothing)
+        self._insist()
+        raise Stopped
+
+    def _insist(self) -> None:
+        """Take note, and interrupt what still goes on after `GRACE` seconds.
+
+        A state may block although it shouldn't; so may ``finish()``, which flushes a buffered ``wfile``.
+        """
+        self._told = True
+        self.reactor.stop()
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, self._interrupt)
+            signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+
+def wind_down(reactor: Reactor, servers: Sequence[BaseServer]) -> None:
+    """End all requests: those of children and threads have `GRACE` seconds for it."""
+    for pid in children(reactor):
+        os.kill(pid, signal.SIGTERM)
+    for server in servers:
+        server.server_close()
+    deadline = monotonic() + GRACE
+    while ending(reactor) and monotonic() < deadline:
+        reactor.step(0.02)  # bounded: a thread that ends doesn't wake it
+    for pid in children(reactor):
+        reactor.children.kill(pid)
+    reactor.close()
+
+
+def children(reactor: Reactor) -> list[int]:
+    """The pids of the children that drive requests: not reaped, or their rows would be gone."""
+    return [int(row.driver.removeprefix("child ")) for row in reactor.table if row.driver.startswith("child ")]
+
+
+def ending(reactor: Reactor) -> bool:
+    """Whether requests are open that can end soon: in children and state machines, not in blocked threads."""
+    return any(row.machine is not None for row in reactor.table) or bool(children(reactor))
+
+
+# The terminal
+
+
+def show_table(reactor: Reactor) -> None:
+    """Write on the terminal how the table stands, now and every second."""
+    rows = list(reactor.table)
+    taken, sent = sum(row.total_in for row in rows), sum(row.total_out for row in rows)
+    oldest = rows[0].age() if rows else 0.0  # rows stand in the order of their arrival
+    overwrite(f"rows {len(rows):,}, bytes in {taken:,}, out {sent:,}, oldest {oldest:.0f} s")
+    reactor.call_later(1.0, show_table, reactor)
+
+
+def overwrite(text: str) -> None:
+    """Replace the terminal's last line; leave the cursor at its beginning, for whoever writes next."""
+    try:
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+    except OSError:
+        return  # it has been closed
+    say(f"\r{text[:width]:{width}}\r")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

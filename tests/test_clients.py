@@ -1,0 +1,198 @@
+"""Clients that this project did not write get right answers: socat, netcat and curl, in every mode.
+
+Each server is a process of its own, started with the project's command; each client is the
+program as its users have it. Where one is missing its tests are skipped, but not when
+``REACTOR_REAL_CLIENTS=1`` says that it has to be there.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from handlers.services import daytime, time32
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 30  # seconds that anything here may take before it counts as hung
+ALL_MODES = ["select", "sync", "fork", "thread"]
+SPELLINGS = ["States", "Conversation", "Blocking"]
+
+Serve = Callable[..., str]
+
+
+def client(name: str) -> str:
+    """Where the real client is; without it the test is skipped, or fails where it has to be there."""
+    path = shutil.which(name)
+    if path is None:
+        (pytest.fail if os.environ.get("REACTOR_REAL_CLIENTS") == "1" else pytest.skip)(f"{name} is not installed")
+    return path
+
+
+@pytest.fixture(params=ALL_MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """``serve(class, mode, url)`` says where that class is being served; it starts the process if need be."""
+    running: dict[tuple[str, str, str], tuple[subprocess.Popen[str], str]] = {}
+
+    def served(kind: str, mode: str, url: str) -> str:
+        key = kind, mode, url
+        if key not in running:
+            running[key] = start(kind, mode, url.format(folder=tmp_path_factory.mktemp("socket")))
+        return running[key][1]
+
+    yield served
+    for process, _ in running.values():
+        process.send_signal(signal.SIGTERM)
+    ends = []
+    for process, _ in running.values():
+        with process, deadline(process):
+            assert process.stderr is not None
+            ends.append((process.stderr.read(), process.wait()))
+    assert set(ends) <= {("", 0)}
+
+
+def start(kind: str, mode: str, url: str) -> "tuple[subprocess.Popen[str], str]":
+    """Serve a class with the project's command; the process, and its socket as ``HOST:PORT`` or path."""
+    command = [sys.executable, "-m", "reactor", "serve", kind, "--mode", mode, "--bind", url]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with deadline(process):
+        line = process.stderr.readline()
+    found = re.fullmatch(rf"listening on [a-z+]+://(\S+) \({mode}\)\n", line)
+    assert found, line
+    return process, found[1]
+
+
+@contextmanager
+def deadline(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> Iterator[None]:
+    """Kill a process that takes too long, so that whoever reads from it need not wait for ever."""
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    try:
+        yield
+        assert timer.is_alive(), f"{process.args} took too long"
+    finally:
+        timer.cancel()
+
+
+def whole(*command: str, question: bytes = b"") -> bytes:
+    """Give a client its input, to the end; what it has put out when it ends by itself, and well."""
+    result = subprocess.run([client(command[0]), *command[1:]], input=question, capture_output=True, timeout=PATIENCE)
+    assert (result.returncode, result.stderr) == (0, b"")
+    return result.stdout
+
+
+def open_ended(*command: str, question: bytes = b"", size: int) -> bytes:
+    """Give a client input that doesn't end, as to one that would not wait for the answer; ``size`` bytes of that."""
+    process = subprocess.Popen([client(command[0]), *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process, deadline(process):
+        process.stdin.write(question)
+        process.stdin.flush()
+        answer = process.stdout.read(size)
+        process.kill()
+    return answer
+
+
+def port(address: str) -> list[str]:
+    """The address as netcat wants it."""
+    return address.split(":")
+
+
+# Streams
+
+
+def test_socat_ends_its_side_and_gets_all_of_the_echo(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:Echo", mode, "tcp://127.0.0.1:0")
+    question = os.urandom(300_000)
+    assert whole("socat", "-t5", "-", f"TCP:{where}", question=question) == question
+
+
+def test_socat_on_a_unix_socket(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:Echo", mode, "unix://{folder}/echo")
+    question = os.urandom(300_000)
+    assert whole("socat", "-t5", "-", f"UNIX-CONNECT:{where}", question=question) == question
+
+
+def test_netcat_ends_its_side_and_gets_all_of_the_echo(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:Echo", mode, "tcp://127.0.0.1:0")
+    question = os.urandom(300_000)
+    assert whole("nc", "-N", *port(where), question=question) == question
+
+
+def test_netcat_on_a_unix_socket(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:Echo", mode, "unix://{folder}/echo")
+    question = os.urandom(300_000)
+    assert whole("nc", "-N", "-U", where, question=question) == question
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_socat_sends_lines_as_the_internet_ends_them(serve: Serve, mode: str, spelling: str) -> None:
+    where = serve(f"examples.upper:{spelling}", mode, "tcp://127.0.0.1:0")
+    assert whole("socat", "-t5", "-", f"TCP:{where},crnl", question=b"hello\n") == b"HELLO\n"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_netcat_gets_a_line_answered_and_is_hung_up_on(serve: Serve, mode: str, spelling: str) -> None:
+    where = serve(f"examples.upper:{spelling}", mode, "tcp://127.0.0.1:0")
+    assert whole("nc", *port(where), question=b"hello\n") == b"HELLO\n"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_curl_gets_a_line_answered(serve: Serve, mode: str, spelling: str) -> None:
+    where = serve(f"examples.upper:{spelling}", mode, "tcp://127.0.0.1:0")
+    assert open_ended("curl", "-sN", f"telnet://{where}", question=b"hello\n", size=6) == b"HELLO\n"
+
+
+def test_all_of_them_are_told_the_time(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:Daytime", mode, "tcp://127.0.0.1:0")
+    before = time.time()
+    answers = {
+        whole("nc", *port(where)),
+        whole("socat", "-t5", "-", f"TCP:{where}"),
+        open_ended("curl", "-sN", f"telnet://{where}", size=len(daytime(before))),
+    }
+    assert answers <= set(map(daytime, seconds_since(before)))
+
+
+def seconds_since(before: float) -> range:
+    return range(int(before), int(time.time()) + 1)
+
+
+# Datagrams
+
+
+def test_netcat_sends_datagrams(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:EchoDatagram", mode, "udp://127.0.0.1:0")
+    for question in b"hello", os.urandom(8_000):
+        assert open_ended("nc", "-u", *port(where), question=question, size=len(question)) == question
+
+
+def test_netcat_sends_datagrams_to_a_unix_socket(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:EchoDatagram", mode, "unix+dgram://{folder}/echo")
+    assert open_ended("nc", "-uU", where, question=b"hello", size=5) == b"hello"
+
+
+def test_socat_sends_datagrams(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:EchoDatagram", mode, "udp://127.0.0.1:0")
+    assert open_ended("socat", "-", f"UDP:{where}", question=b"hello", size=5) == b"hello"
+
+
+def test_netcat_asks_for_the_time_with_a_datagram(serve: Serve, mode: str) -> None:
+    where = serve("handlers.services:TimeDatagram", mode, "udp://127.0.0.1:0")
+    before = time.time()
+    assert open_ended("nc", "-u", *port(where), question=b"\n", size=4) in map(time32, seconds_since(before))

@@ -1,0 +1,656 @@
+"""The vocabulary: what each wait takes of a stream, wherever the stream was cut, and at what cost."""
+
+import math
+import operator
+import sys
+import tracemalloc
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import handlers
+from handlers import (
+    Connected,
+    DatagramMachine,
+    Delay,
+    Elsewhere,
+    EndOfStream,
+    Exactly,
+    Flushed,
+    Forked,
+    Handler,
+    LimitPassed,
+    Packet,
+    Some,
+    StreamHandler,
+    StreamMachine,
+    StreamWait,
+    Threaded,
+    TimedOut,
+    ToEnd,
+    Until,
+    Wait,
+)
+from tests.strategies import (
+    Driver,
+    Packets,
+    States,
+    bounded,
+    converse,
+    cuts,
+    pieces,
+    singly,
+    spellings,
+    timeouts,
+    values,
+)
+
+spelling = pytest.mark.parametrize("spelling", spellings)
+
+
+def take(handler, fed, end=True):
+    """What the handler's script has seen of the stream."""
+    converse(StreamMachine(handler), fed, end)
+    pieces_taken = [seen[1] if isinstance(seen, tuple) else seen for seen in handler.seen]
+    assert all(type(piece) is bytes for piece in pieces_taken)
+    return handler.seen
+
+
+# Waits are values
+
+
+@given(values)
+def test_a_wait_is_written_as_it_is_made(wait):
+    again = eval(repr(wait), {**vars(handlers), "inf": math.inf})
+    assert again == wait
+    assert hash(again) == hash(wait)
+    assert again.timeout == wait.timeout
+
+
+@given(values, values)
+def test_waits_are_equal_when_they_say_the_same(one, other):
+    assert (one == other) == (repr(one) == repr(other))
+    assert (one != other) == (repr(one) != repr(other))
+    assert len({one, other}) == 2 - (one == other)
+
+
+@pytest.mark.parametrize(
+    ("wait", "other"),
+    [
+        (Until(b";"), Until(b",")),
+        (Until(b";"), Until(b";", limit=9)),
+        (Until(b";"), Until(b";", timeout=1)),
+        (Exactly(4), Exactly(5)),
+        (Exactly(4), Exactly(4, limit=4)),
+        (Some(4), ToEnd(4)),
+        (Flushed(), Flushed(of=StreamHandler())),
+        (Flushed(of=StreamHandler()), Flushed(of=StreamHandler())),
+        (Delay(1), Delay(2)),
+        (Forked(len, b""), Threaded(len, b"")),
+        (Forked(len, b""), Forked(len, b"a")),
+        (Forked(len, b""), Forked(repr, b"")),
+        (Connected("/run/a", StreamHandler()), Connected("/run/a", StreamHandler())),
+        (Packet(), None),
+        (Packet(), ()),
+    ],
+    ids=repr,
+)
+def test_waits_that_say_something_else_are_unequal(wait, other):
+    assert wait != other
+    assert wait == wait
+
+
+@pytest.mark.parametrize(
+    ("wait", "written"),
+    [
+        (Until(b"\r\n", 512), "Until(b'\\r\\n', limit=512)"),
+        (Until(b";", 9, 0.5), "Until(b';', limit=9, timeout=0.5)"),
+        (Exactly(12, timeout=math.inf), "Exactly(12, timeout=inf)"),
+        (Exactly(12, 100), "Exactly(12, 100)"),
+        (Packet(), "Packet()"),
+        (Flushed(), "Flushed()"),
+        (Delay(2.5), "Delay(2.5)"),
+        (Forked(singly, b"some data"), "Forked(singly)"),
+        (Threaded(str.upper, "a"), "Threaded(str.upper)"),
+        (Connected(("::1", 7), StreamHandler()), "Connected(('::1', 7))"),
+    ],
+    ids=str,
+)
+def test_a_wait_is_written_short(wait, written):
+    assert repr(wait) == written
+
+
+def test_every_wait_for_input_has_a_limit_unless_it_says_otherwise():
+    assert Until(b";").limit == Some().limit == 64 << 10
+    assert Exactly(1).limit == ToEnd().limit == 1 << 20
+
+
+def test_a_wait_can_be_a_key():
+    handler = StreamHandler()
+    waits = [Exactly(1), Flushed(handler), Forked(len, b"a"), Connected("/run/a", handler)]
+    again = [Exactly(1), Flushed(handler), Forked(len, b"a"), Connected("/run/a", handler)]
+    assert dict(zip(waits, "efrc", strict=True)) == dict(zip(again, "efrc", strict=True))
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Until(b""), "Until: delimiter"),
+        (lambda: Until("\n"), "Until: delimiter"),
+        (lambda: Until(10), "Until: delimiter"),
+        (lambda: Until(b"\n", limit=0), "Until: limit"),
+        (lambda: Until(b"\n", limit=None), "Until: limit"),
+        (lambda: Until(b"\n", limit=-1), "Until: limit"),
+        (lambda: Until(b"\n", timeout=-1), "Until: timeout"),
+        (lambda: Exactly(-1), "Exactly: n"),
+        (lambda: Exactly(1.0), "Exactly: n"),
+        (lambda: Exactly(b"12"), "Exactly: n"),
+        (lambda: Exactly(1, limit=0), "Exactly: limit"),
+        (lambda: Some(0), "Some: limit"),
+        (lambda: Some(1.5), "Some: limit"),
+        (lambda: Some(timeout=math.nan), "Some: timeout"),
+        (lambda: Some(timeout="3"), "Some: timeout"),
+        (lambda: ToEnd(0), "ToEnd: limit"),
+        (lambda: Packet(-0.1), "Packet: timeout"),
+        (lambda: Flushed(timeout=-1), "Flushed: timeout"),
+        (lambda: Flushed(of=3), "Flushed: of"),
+        (lambda: Flushed(of=StreamHandler), "Flushed: of"),
+        (lambda: Delay(-1), "Delay: seconds"),
+        (lambda: Delay(math.nan), "Delay: seconds"),
+        (lambda: Delay("3"), "Delay: seconds"),
+        (lambda: Forked(3), "Forked: 3"),
+        (lambda: Threaded(None), "Threaded: None"),
+        (lambda: Forked(len, timeout=-1), "Forked: timeout"),
+        (lambda: Connected(("::1", 7), StreamHandler), "Connected: handler"),
+        (lambda: Connected(("::1", 7), None), "Connected: handler"),
+    ],
+)
+def test_a_wrong_argument_is_refused_when_the_wait_is_made(make, named):
+    with pytest.raises((TypeError, ValueError), match=f"^{named}"):
+        make()
+
+
+# What a wait takes, against a model
+
+
+streams = st.one_of(st.text("abc", max_size=16), st.text("abc", min_size=100, max_size=300)).map(str.encode)
+
+
+def model(script, data):
+    """What the waits of ``script`` take of ``data``, the whole stream."""
+    place = 0
+    for wait in script:
+        rest = data[place:]
+        if isinstance(wait, Until):
+            found = rest.find(wait.delimiter) + len(wait.delimiter)
+            if wait.delimiter in rest and found <= wait.limit:
+                taken = outcome = rest[:found]
+            else:
+                taken = rest[: wait.limit]
+                outcome = (LimitPassed if len(rest) >= wait.limit else EndOfStream, taken)
+        elif isinstance(wait, Exactly):
+            if wait.n > wait.limit:
+                taken, outcome = b"", (LimitPassed, b"")
+            else:
+                taken = rest[: wait.n]
+                outcome = taken if len(taken) == wait.n else (EndOfStream, taken)
+        else:
+            taken = rest[: wait.limit]
+            outcome = taken if taken == rest else (LimitPassed, taken)
+        if outcome == (EndOfStream, b""):
+            return  # a clean end
+        yield outcome
+        place += len(taken)
+
+
+@spelling
+@given(script=st.lists(bounded, max_size=8), fed=pieces(streams))
+@example(script=[Until(b"aab", 9)], fed=singly(b"aaab"))
+@example(script=[Until(b"\r\n\r\n", 9)], fed=[b"\r\n\r", b"\n"])
+@example(script=[Until(b"ab", 2)], fed=[b"a", b"b"])
+@example(script=[Until(b"ab", 2)], fed=[b"c", b"ab"])
+@example(script=[Until(b"aa", 2), ToEnd(3)], fed=[b"aaaaa"])
+def test_each_wait_takes_what_a_search_of_the_whole_stream_finds(spelling, script, fed):
+    assert take(spelling(*script), fed) == list(model(script, b"".join(fed)))
+
+
+@given(st.lists(bounded, max_size=8), streams, st.data())
+def test_a_timeout_at_any_moment_loses_nothing(script, data, drawn):
+    """Each wait that times out is begun again, or goes on as the next wait; the bytes are all there."""
+
+    class Patient(States):
+        def interrupted(self, cause):
+            if isinstance(cause, TimedOut):
+                return cause.wait, self.took
+            return super().interrupted(cause)
+
+    handler = Patient(*script)
+    machine = StreamMachine(handler)
+    for piece in drawn.draw(cuts(data)):
+        machine.feed(piece)
+        if drawn.draw(st.booleans()):
+            machine.expire()
+    machine.end()
+    assert handler.seen == list(model(script, data))
+
+
+# Until
+
+
+@spelling
+def test_until_leaves_the_bytes_behind_the_delimiter_to_the_next_wait(spelling):
+    assert take(spelling(Until(b"\n"), Until(b"\n"), Some()), [b"one\ntwo\nthr"]) == [b"one\n", b"two\n", b"thr"]
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (b"abc\r\n", [b"abc\r\n"]),
+        (b"abcd\r\n", [(LimitPassed, b"abcd\r"), (EndOfStream, b"\n")]),
+        (b"abcde\r\n", [(LimitPassed, b"abcde"), b"\r\n"]),
+        (b"abcd", [(EndOfStream, b"abcd")]),
+        (b"abcde", [(LimitPassed, b"abcde")]),
+    ],
+)
+@pytest.mark.parametrize("cut", [singly, lambda data: [data]], ids=["singly", "whole"])
+def test_until_counts_the_delimiter_in_its_limit(data, seen, cut):
+    assert take(States(Until(b"\r\n", limit=5), Until(b"\r\n", limit=5)), cut(data)) == seen
+
+
+def test_until_does_not_wait_for_what_its_limit_forbids():
+    """The cause comes with the byte that fills the limit, not with the end of the stream."""
+    handler = States(Until(b"\n", limit=3))
+    assert take(handler, [b"a", b"b"], end=False) == []
+    assert take(States(Until(b"\n", limit=3)), [b"a", b"b", b"c"], end=False) == [(LimitPassed, b"abc")]
+
+
+def test_until_passes_over_any_amount_of_junk_in_one_feed():
+    """A cause that hands over bytes has taken input, so the request has not gone round in vain."""
+    junk = b"x" * 10_000
+    script = [Until(b"\n", limit=5)] * 2_001
+    expected = [(LimitPassed, b"xxxxx")] * 2_000 + [b"\n"]
+    assert take(States(*script), [*singly(junk), b"\n"]) == expected
+    assert take(States(*script), [junk + b"\n"]) == expected
+
+
+# Exactly, Some, ToEnd
+
+
+@spelling
+def test_exactly_nothing_is_there_at_once(spelling):
+    machine = StreamMachine(handler := spelling(Exactly(0)))
+    machine.advance()
+    assert machine.finished
+    assert handler.seen == [b""]
+
+
+@spelling
+def test_exactly_more_than_its_limit_takes_nothing_and_comes_before_any_byte(spelling):
+    handler = spelling(Exactly(9, limit=8), Exactly(8, limit=8))
+    machine = StreamMachine(handler)
+    machine.advance()
+    assert handler.seen == [(LimitPassed, b"")]
+    machine.feed(b"12345678")
+    assert handler.seen[1:] == [b"12345678"]
+
+
+def test_exactly_takes_a_mebibyte_and_no_more_unless_it_says_so():
+    assert take(States(Exactly((1 << 20) + 1)), [], end=False) == [(LimitPassed, b"")]
+    assert take(States(Exactly(1 << 20)), [bytes(1 << 20)]) == [bytes(1 << 20)]
+
+
+@spelling
+def test_some_takes_what_has_come_up_to_its_limit(spelling):
+    handler = spelling(Some(4), Some(4), Some(4), Some(4))
+    assert take(handler, [b"", b"ab", b"cdefg", b""]) == [b"ab", b"cdef", b"g"]
+
+
+@given(pieces(st.binary(max_size=40)), st.integers(1, 9))
+def test_some_gives_the_whole_stream_and_never_an_empty_piece(fed, limit):
+    seen = take(States(*[Some(limit)] * 41), fed)
+    assert b"".join(seen) == b"".join(fed)
+    assert all(1 <= len(piece) <= limit for piece in seen)
+
+
+@spelling
+def test_to_end_answers_with_the_end(spelling):
+    handler = spelling(ToEnd(4))
+    machine = StreamMachine(handler)
+    machine.feed(b"abc")
+    machine.feed(b"d")
+    assert not machine.finished
+    machine.end()
+    assert machine.finished
+    assert handler.seen == [b"abcd"]
+
+
+@spelling
+def test_to_end_of_an_empty_stream_is_empty(spelling):
+    assert take(spelling(ToEnd()), []) == [b""]
+
+
+# Flushed, Delay, Packet
+
+
+@spelling
+def test_flushed_waits_until_the_last_byte_has_gone(spelling):
+    class Slow(spelling):
+        def setup(self):
+            self.send(b"abc")
+
+    handler = Slow(Flushed(), Exactly(1))
+    machine = StreamMachine(handler, driver := Driver())
+    machine.advance()
+    assert machine.wait == Flushed()
+    assert machine.blocked
+    assert machine.read(2) == b"ab"
+    assert handler.seen == []
+    assert machine.read(2) == b"c"
+    assert handler.seen == [None]
+    assert machine.wait == Exactly(1)
+    assert driver.touches == 0  # whoever reads it needs not be told
+
+
+def pair(wait_for_other=Flushed):
+    """A machine with output, and another one with its driver that waits for that output."""
+    other, driver = States(Some(), Some()), Driver()
+    source = StreamMachine(other)
+    source.advance()
+    other.send(b"abc")
+    follower = StreamMachine(States(wait_for_other(of=other), Some()), driver)
+    follower.advance()
+    return source, follower, driver
+
+
+def test_flushed_of_another_waits_for_its_output():
+    source, follower, driver = pair()
+    assert follower.blocked
+    assert not follower.wants_input
+    source.read(2)
+    follower.advance()
+    assert (driver.touches, follower.handler.seen) == (0, [])
+    source.read(2)
+    assert driver.touches == 1
+    follower.advance()
+    assert follower.handler.seen == [None]
+
+
+def test_any_number_may_wait_for_the_output_of_another():
+    source, _, first = pair()
+    second = Driver()
+    for driver in second, second:
+        StreamMachine(States(Flushed(of=source.handler)), driver).advance()
+    source.read()
+    assert (first.touches, second.touches) == (1, 2)
+
+
+def test_flushed_of_another_that_has_nothing_to_send_is_there_at_once():
+    source, _, _ = pair()
+    source.read()
+    follower = StreamMachine(States(Flushed(of=source.handler)))
+    follower.advance()
+    assert follower.handler.seen == [None]
+
+
+@pytest.mark.parametrize("end", [lambda machine: machine.drop_output(), lambda machine: machine.close()])
+def test_flushed_of_another_hears_of_its_end(end):
+    source, follower, driver = pair()
+    end(source)
+    assert driver.touches == 1
+    source.read()
+    follower.advance()
+    assert follower.handler.seen == [None]
+
+
+@spelling
+def test_delay_is_over_when_its_time_is(spelling):
+    handler = spelling(Delay(2.5), Some())
+    machine = StreamMachine(handler)
+    machine.advance()
+    assert machine.patience == 2.5
+    assert not machine.wants_input
+    machine.feed(b"early")
+    assert handler.seen == []
+    machine.expire()
+    assert handler.seen == [None, b"early"]
+
+
+def test_packet_takes_each_packet_whole_an_empty_one_too():
+    handler = Packets(Packet(), Packet(), Packet())
+    machine = DatagramMachine(handler)
+    assert all(machine.feed(packet) for packet in (b"ab", b"", b"c"))
+    assert handler.seen == [b"ab", b"", b"c"]
+
+
+# Time
+
+
+@given(timeouts, timeouts)
+def test_a_wait_has_its_own_time_or_else_that_of_the_handlers_class(own, default):
+    class Timed(States):
+        timeout = default
+
+    machine = StreamMachine(Timed(Some(timeout=own)))
+    machine.advance()
+    expected = default if own is None else own
+    assert machine.patience == (math.inf if expected is None else expected)
+
+
+def test_a_wait_may_say_that_it_waits_for_ever():
+    machine = StreamMachine(States(Some(timeout=math.inf)))
+    machine.advance()
+    assert machine.patience == math.inf
+    assert StreamHandler.timeout == 300
+
+
+@spelling
+@pytest.mark.parametrize("first", [Exactly(9), Until(b"\r\n"), ToEnd()], ids=repr)
+def test_the_wait_after_a_timeout_is_given_the_bytes_held_whatever_its_kind(spelling, first):
+    for second, result in (Until(b"\n"), b"ab\n"), (Exactly(2), b"ab"), (Some(), b"ab\nc"):
+        handler = spelling(first, second)
+        machine = StreamMachine(handler)
+        for byte in singly(b"ab\nc"):
+            machine.feed(byte)
+        assert machine.held_in == 4
+        machine.expire()
+        assert handler.seen == [(TimedOut, None), result]
+
+
+# A wait of one's own
+
+
+class Line(StreamWait):
+    """A line that ends with LF; the result leaves nothing out."""
+
+    __slots__ = ()
+
+    def find(self, held, start, scanned, ended):
+        return held.find(b"\n", scanned) + 1 or (len(held) if ended and len(held) > start else -1)
+
+
+@spelling
+@given(fed=pieces(st.text("a\n", max_size=12).map(str.encode)))
+def test_a_protocol_may_have_a_wait_of_its_own(spelling, fed):
+    assert take(spelling(*[Line()] * 13), fed) == b"".join(fed).splitlines(keepends=True)
+
+
+def test_a_wait_for_a_stream_must_say_what_it_takes():
+    with pytest.raises(NotImplementedError):
+        take(States(StreamWait()), [b"a"])
+
+
+def test_the_vocabulary_says_what_each_word_needs():
+    """What the drivers go by: which waits are satisfied by input, and which by work outside."""
+    kinds = {kind for kind in vars(handlers).values() if isinstance(kind, type) and issubclass(kind, Wait)}
+    reading = {kind.__name__ for kind in kinds if kind.reads}
+    outside = {kind.__name__ for kind in kinds if kind.outside}
+    assert reading == {"StreamWait", "Until", "Exactly", "Some", "ToEnd", "Packet"}
+    assert outside == {"Elsewhere", "Forked", "Threaded", "Connected"}
+    assert issubclass(Forked, Elsewhere)
+    assert issubclass(StreamHandler, Handler)
+
+
+# The cost
+
+
+class Counted:
+    """The bytes held, and how many of them searches have looked at."""
+
+    def __init__(self, held, tally):
+        self.held, self.tally = held, tally
+
+    def __len__(self):
+        return len(self.held)
+
+    def find(self, wanted, start=0, stop=sys.maxsize):
+        found = self.held.find(wanted, start, stop)
+        looked_at_to = min(stop, len(self.held)) if found < 0 else found + len(wanted)
+        self.tally.append(max(0, looked_at_to - start))
+        return found
+
+
+def tallied(kind, *arguments):
+    """A wait of ``kind`` whose searches are counted, and the counts."""
+    tally = []
+
+    class Tallied(kind):
+        __slots__ = ()
+
+        def find(self, held, start, scanned, ended):
+            return super().find(Counted(held, tally), start, scanned, ended)
+
+    return Tallied(*arguments), tally
+
+
+class Rescanning(Until):
+    """What must not be: it begins anew with every byte that comes."""
+
+    __slots__ = ()
+
+    def find(self, held, start, scanned, ended):
+        return super().find(held, start, start, ended)
+
+
+def searched(kind, size):
+    """Bytes that searches look at in a message of ``size`` bytes that comes one byte at a time."""
+    wait, tally = tallied(kind, b"\r\n\r\n", size)
+    message = b"\r" * (size - 4) + b"\r\n\r\n"
+    assert take(States(wait), singly(message)) == [message]
+    return sum(tally)
+
+
+def is_linear(cost):
+    """Whether four times the size costs about four times as much, and not sixteen times."""
+    return cost(4_000) < 5 * cost(1_000)
+
+
+def test_a_search_resumes_where_it_stopped():
+    assert is_linear(lambda size: searched(Until, size))
+    assert searched(Until, 1_000) <= 4 * 1_000  # each byte once for each byte of the delimiter
+    assert not is_linear(lambda size: searched(Rescanning, size))
+
+
+def test_a_search_looks_no_further_than_its_limit():
+    """Else junk that comes at once would be searched to its end again for every piece taken of it."""
+
+    def cost(size):
+        wait, tally = tallied(Until, b"\n", 10)
+        assert take(States(*[wait] * (size // 10)), [b"x" * size]) == [(LimitPassed, b"x" * 10)] * (size // 10)
+        return sum(tally)
+
+    assert is_linear(cost)
+
+
+def executed(handler, fed):
+    """Instructions of Python that it takes to feed ``fed``."""
+    machine = StreamMachine(handler)
+    machine.advance()
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for piece in fed:
+            machine.feed(piece)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        lambda size: [Until(b"\n", size + 1)],
+        lambda size: [Exactly(size)],
+        lambda size: [ToEnd(size)],
+        lambda size: [Some()] * size,
+        lambda size: [Exactly(10)] * (size // 10),
+    ],
+    ids=["until", "exactly", "to end", "some", "messages"],
+)
+def test_bytes_that_come_one_at_a_time_take_the_same_work_each(script):
+    assert is_linear(lambda size: executed(States(*script(size)), singly(bytes(size))))
+
+
+@spelling
+def test_messages_that_come_at_once_take_the_same_work_each(spelling):
+    assert is_linear(lambda size: executed(spelling(*[Exactly(10)] * (size // 10)), [bytes(size)]))
+
+
+SIZE = 1 << 20
+
+
+def copied(call, *arguments):
+    """Bytes that the call has held at most beyond those held before it."""
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    call(*arguments)
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+@pytest.fixture
+def _traced():
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("_traced")
+def test_a_byte_more_does_not_copy_those_held():
+    machine = StreamMachine(States(ToEnd(2 * SIZE)))
+    machine.feed(bytes(SIZE))
+    machine.feed(b"a")
+    assert max(copied(machine.feed, b"a") for _ in range(100)) < SIZE / 100
+    grown = bytes(SIZE)
+    assert copied(operator.add, grown, b"a") > SIZE / 100  # what a copy looks like
+
+
+@pytest.mark.usefixtures("_traced")
+def test_output_and_the_input_behind_it_are_not_copied_as_they_go():
+    """A peer that sends much and reads little: each read of output lets some of the input held go on."""
+
+    class Echo(States):
+        high_water = 8
+        low_water = 0
+
+        def took(self, result):
+            self.send(result)
+            return super().took(result)
+
+    machine = StreamMachine(Echo(*[Exactly(10)] * 1_000))
+    machine.feed(bytes(SIZE))
+    assert max(copied(machine.read) for _ in range(100)) < SIZE / 100
+    assert machine.held_in == SIZE - 101 * 10
+
+    machine.write(bytes(SIZE))
+    assert max(copied(machine.read, 10) for _ in range(100)) < SIZE / 100
