@@ -143,7 +143,9 @@ class UDPServer(TCPServer):
         """Nothing to close: the socket is the server's."""
 
     def _listen(self, arrivals: Callable[[], None]) -> None:
-        if DONTWAIT:  # blocking handlers share this socket: it stays as they expect it
+        # Blocking handlers share this socket: it stays as they expect it, unless it has a timeout, for then
+        # Python itself waits in spite of the flag.
+        if DONTWAIT and self.socket.gettimeout() is None:
             BaseServer._listen(self, arrivals)
         else:
             super()._listen(arrivals)

@@ -163,7 +163,7 @@ class Lines(StreamHandler):
         return self.handle()
 
 
-def feeding(*kinds: tuple[int, int], rounds: int = 9) -> list[float]:
+def feeding(*kinds: tuple[int, int], rounds: int = 5) -> list[float]:
     """Seconds for each byte of a line of ``length`` bytes fed ``piece`` bytes at a time, for each kind.
 
     The best of the rounds, for this is one process's own work: what else goes on can only add to it.

@@ -269,7 +269,7 @@ def exchange(server, *packets):
         answers = []
         for packet in packets:
             client.send(packet)
-            answers.append(client.recv(65_536))
+            answers.append(client.recv(1 << 20))
         return answers
 
 

@@ -218,7 +218,7 @@ def test_a_step_that_is_none_is_refused_by_name_with_the_remedy(where, name, odd
 def test_what_is_no_wait_can_not_be_awaited(where, value):
     message = refused(where, bare(value))
     assert message.startswith(f"Odd.{where}:")
-    assert "Flushed, Delay" in message
+    assert "a coroutine awaits waits: StreamWait, Flushed, Delay" in message
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
