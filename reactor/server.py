@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import sys
-from _thread import allocate_lock, get_ident
+from _thread import RLock, get_ident
 from time import monotonic
 
 from handlers import Cause, DatagramHandler, StreamHandler
@@ -62,7 +62,7 @@ class BaseServer:
         self._taken = 0
         self._own_timeout: Any = _UNSET  # the socket's, while it must not block
         self._shutdown_request = False
-        self._serving = allocate_lock()
+        self._serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
         self._server_thread = 0
 
     @property
@@ -124,9 +124,8 @@ class BaseServer:
         reactor = self._reactor
         if reactor is not None:
             reactor.call_soon(_nothing)  # wakes it
-        if self._server_thread != get_ident():
-            with self._serving:
-                pass
+        with self._serving:
+            pass
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it.
