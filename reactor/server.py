@@ -12,7 +12,6 @@ import os
 import socket
 import sys
 from _thread import RLock, get_ident
-from time import monotonic
 
 from handlers import Cause, DatagramHandler, StreamHandler
 
@@ -138,7 +137,7 @@ class BaseServer:
         self._listen(self._one_arrival)
         try:
             while self._taken == taken:
-                left = None if deadline is None else deadline - monotonic()
+                left = None if deadline is None else deadline - self.reactor.clock.monotonic()
                 if left is not None and left < 0:
                     self.handle_timeout()
                     return
@@ -167,7 +166,7 @@ class BaseServer:
 
     def _deadline(self) -> float | None:
         timeouts = [seconds for seconds in (self._socket_timeout(), self.timeout) if seconds is not None]
-        return monotonic() + min(timeouts) if timeouts else None
+        return self.reactor.clock.monotonic() + min(timeouts) if timeouts else None
 
     def _socket_timeout(self) -> float | None:
         return None

@@ -1,0 +1,166 @@
+"""The states of a handler class and the waits between them, as text, for Graphviz and for Mermaid.
+
+States are data, so they can be listed: as a conversation goes through them (`observed`), and as
+they are written (`written`). What is observed is a part of what is written, or the reading is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from handlers.handler import Handler
+
+from .schedule import END, Run
+from .subject import Subject
+from .written import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from handlers import Cause, World
+
+FIRST, LAST = "handle", "finished"
+"""The state that every request begins in, and what follows the last."""
+
+
+class Edge(NamedTuple):
+    """A step: where it is taken, what for (a wait, or the cause of an end), and the state that is next."""
+
+    state: str
+    wait: str
+    to: str
+
+
+class Diagram:
+    """States and the steps between them.
+
+    A state is a method, or for a coroutine the line at which it waits, ``handle:12``, as in the
+    reactor's table. ``finished`` stands for the end of the request.
+    """
+
+    def __init__(self, name: str, edges: Iterable[Edge]) -> None:
+        self.name = name
+        self.edges = list(dict.fromkeys(edges))
+        """Each step once, in the order in which they came up."""
+
+    @property
+    def states(self) -> list[str]:
+        """All states, `FIRST` first."""
+        found = dict.fromkeys([FIRST])
+        for edge in self.edges:
+            found |= dict.fromkeys([edge.state, edge.to])
+        return [state for state in found if state != LAST]
+
+    def text(self) -> str:
+        """The steps as lines of text, a state's together.
+
+        >>> from handlers.services import EchoDatagram
+        >>> print(written(EchoDatagram).text())
+        EchoDatagram
+          handle  Packet()  -> echo
+          echo              -> finished
+        """
+        rows = [edge for state in self.states for edge in self.edges if edge.state == state]
+        first, second = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+        lines = [f"  {row.state:{first}}  {row.wait:{second}}  -> {row.to}" for row in rows]
+        return "\n".join([self.name, *lines])
+
+    def dot(self) -> str:
+        """The diagram in the language of Graphviz."""
+        lines = [f"digraph {_quoted(self.name)} {{", "    rankdir=LR;", "    node [shape=box, style=rounded];"]
+        lines += [f"    {_quoted(state)};" for state in self.states]
+        lines.append(f"    {_quoted(LAST)} [shape=doublecircle, label={_quoted('')}];")
+        for state, wait, to in self.edges:
+            lines.append(f"    {_quoted(state)} -> {_quoted(to)} [label={_quoted(wait)}];")
+        return "\n".join([*lines, "}"])
+
+    def mermaid(self) -> str:
+        """The diagram in the language of Mermaid (``stateDiagram-v2``)."""
+        names = {state: f"s{number}" for number, state in enumerate(self.states)}
+        lines = ["stateDiagram-v2", *(f"    {names[state]}: {_escaped(state)}" for state in names), "    [*] --> s0"]
+        for state, wait, to in self.edges:
+            label = f": {_escaped(wait)}" if wait else ""
+            lines.append(f"    {names[state]} --> {names.get(to, '[*]')}{label}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _escaped(text: str) -> str:
+    """Mermaid takes anything but letters, digits and blanks for its own, unless given by number."""
+    return re.sub(r"[^\w ().,='-]", lambda found: f"#{ord(found[0])};", text)
+
+
+def written(kind: Any) -> Diagram:
+    """The diagram of a handler class as its source has it.
+
+    Followed are ``return (wait, self.state)``, ``return None``, ``return self.other()`` and
+    ``return super().state()``, in a coroutine each ``await``, and `interrupted` if the class has one. A step
+    that is put together some other way is shown as it stands, and leads to the state ``?``.
+
+    Raises ``OSError`` where there is no source.
+    """
+    subject = Subject(kind)
+    reader = Reader(subject.handler, LAST)
+    return Diagram(subject.name, (Edge(*step) for step in reader.steps()))
+
+
+def observed(kind: Any, conversation: bytes | Iterable[bytes], world: World | None = None) -> Diagram:
+    """The diagram of what a handler does with ``conversation``, byte by byte, and with the end that follows.
+
+    >>> from handlers.services import Echo
+    >>> print(observed(Echo, b"hi"))
+    Echo
+      handle  Some(65536)  -> echo
+      echo    Some(65536)  -> echo
+      echo                 -> finished
+    """
+    subject = Subject(kind, world)
+    pieces = subject.conversation(conversation)
+    edges: list[Edge] = []
+    answers = subject.handler.interrupted is not Handler.interrupted
+
+    class Recorder(subject.machine):  # type: ignore[name-defined, misc]
+        """Notes each step when the machine says that a wait has begun, or that the request has ended."""
+
+        at = FIRST
+        begun = False
+
+        @property
+        def fresh(self) -> bool:
+            return self.begun
+
+        @fresh.setter
+        def fresh(self, begun: bool) -> None:
+            self.begun = begun
+            if begun:
+                reason = "" if self.reason is None else type(self.reason).__name__
+                self.go(reason if self.wait is None else repr(self.wait), self.state_name)
+
+        def go(self, wait: str, to: str) -> None:
+            edges.append(Edge(self.at, wait, to))
+            self.at = to
+
+    class Recorded(subject.handler):  # type: ignore[name-defined, misc]
+        def interrupted(self, cause: Cause) -> Any:
+            if answers:
+                self._machine.go(type(cause).__name__, "interrupted")
+            return super().interrupted(cause)
+
+    subject.handler = Recorded
+    run = Run(subject, machine=Recorder)
+    for piece in pieces:
+        for step in [piece] if subject.packets else [piece[place : place + 1] for place in range(len(piece))]:
+            run.step(step)
+    if not subject.packets:
+        run.step(END)
+    run.finish(to_the_end=True)
+    diagram = Diagram(subject.name, edges)
+    run.close()
+    return diagram

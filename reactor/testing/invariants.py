@@ -1,0 +1,221 @@
+"""What must be true of a simulated world after every step of its loop, whatever went wrong.
+
+An invariant looks at the table, the selector and the kernel from outside, and holds each against the
+others. Derive one of your own from `Invariant` and give it to `World`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import TYPE_CHECKING
+
+from handlers import Cancelled, DatagramMachine, LimitPassed, Reset, StreamWait, TimedOut
+
+from ..stream import READ_SIZE, StreamRow
+from ..table import Request
+from .sockets import DatagramSocket, Socket
+from .streams import StreamSocket
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from handlers import Machine
+
+    from .world import World
+
+
+class Violation(AssertionError):
+    """Something was not as it must be."""
+
+
+class Invariant:
+    """The base of what is checked; one instance sees one world.
+
+    Each method raises `Violation` where something is wrong. `World.rows` are the rows of the table,
+    `World.streams` those that have a connected socket.
+    """
+
+    def check(self, world: World) -> None:
+        """A step of the loop is done."""
+
+    def at_rest(self, world: World) -> None:
+        """Nothing can happen any more."""
+
+    def at_the_end(self, world: World) -> None:
+        """Servers and reactor are closed."""
+
+
+class Interest(Invariant):
+    """The selector is told of every row just what its wait and its output imply, and of nothing that has ended.
+
+    A row held back by its output, or by a wait for something else, is not in the selector at all.
+    """
+
+    def check(self, world: World) -> None:
+        loop, keys = world.reactor(), world.keys
+        known = len(loop.watches)
+        for row in world.streams:
+            key = keys.get(row.socket.fileno())
+            held = 0
+            if key is not None:
+                held = key.events
+                known += 1
+            machine = row.machine
+            wait = machine.wait
+            reads = wait is not None and wait.reads and not machine.blocked and not machine.ended
+            wanted = (EVENT_READ if reads else 0) | (EVENT_WRITE if machine.outbox else 0)
+            if held != wanted and row.reactor is loop and loop.timeout() != 0:  # else it has not settled yet
+                raise Violation(
+                    f"{told(row)}: the selector should watch for {_EVENTS[wanted]}, and watches for {_EVENTS[held]}"
+                )
+        for number in loop.ports:
+            if number in keys:
+                known += 1
+        if len(keys) > known:
+            raise Violation(f"the selector knows {len(keys)} descriptors, and only {known} of them are anybody's")
+
+    def at_rest(self, world: World) -> None:
+        for number, port in world.reactor().ports.items():
+            sock = world.network.open[number]
+            if port.open and not world.rows and sock.events() & EVENT_READ and number not in world.keys:
+                raise Violation(f"something has arrived at {sock}, and nobody will ever take it")
+
+
+class Streams(Invariant):
+    """No byte of a stream is lost, made up or counted wrong, up to a reset.
+
+    What a row has counted is what the kernel took and gave, and what was once offered to ``send()`` is
+    sent before the stream ends, unless the row has a reason to end at once.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[Socket, StreamRow] = {}
+        self._latest = 0  # the serial of the last row seen
+
+    def check(self, world: World) -> None:
+        streams = world.streams
+        for row in streams:
+            sock: Any = row.socket
+            if row.machine.ended and not sock.heard_end:
+                raise Violation(f"{told(row)} takes the stream to have ended, and it has not")
+            if row.total_in != sock.heard or row.total_out != len(sock.said):
+                raise Violation(
+                    f"{told(row)}: it counts {row.total_in} bytes in and {row.total_out} out, "
+                    f"the kernel {sock.heard} and {len(sock.said)}"
+                )
+            if row.serial > self._latest:
+                self._latest = row.serial
+                self._rows[sock] = row
+                if sock.remote != row.peer:
+                    raise Violation(f"{told(row)} has the socket of {sock}")
+        for sock, left in world.network.unsent:
+            ended = self._rows.get(sock)
+            if ended is not None and not _may_drop(ended, world.reactor().time):
+                raise Violation(f"{told(ended)}: the stream ended {left} bytes before its output")
+        world.network.unsent.clear()
+
+
+class Deadlines(Invariant):
+    """No row outlives its deadline, and none waits longer than its wait may take."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[object, int, float]] = {}  # by serial: the wait, progress, and the time it has
+
+    def check(self, world: World) -> None:
+        now, seen = world.reactor().time, self._seen
+        for row in world.rows:
+            machine = row.machine
+            if machine is None:
+                continue
+            if row.deadline < now:
+                raise Violation(f"{told(row)} is past its deadline by {now - row.deadline} seconds")
+            progress = row.total_in + row.total_out
+            before = seen.get(row.serial)
+            if before is None or before[0] is not machine.wait or before[1] != progress:
+                seen[row.serial] = machine.wait, progress, now + machine.patience
+            elif now > before[2]:
+                raise Violation(f"{told(row)} has waited {now - before[2]} seconds longer than it may")
+
+    def at_rest(self, world: World) -> None:
+        for row in world.rows:
+            if row.machine is not None and row.machine.patience < inf:
+                raise Violation(f"{told(row)} would wait for ever, and may for {row.machine.patience} seconds")
+
+
+class Memory(Invariant):
+    """A row holds no more than its wait's limit and one read, and no more output than ``max_output``."""
+
+    def __init__(self) -> None:
+        self._limits: dict[int, int] = {}  # by serial: the largest of a wait so far; a timeout leaves its bytes held
+
+    def check(self, world: World) -> None:
+        for row in world.rows:
+            machine = row.machine
+            if machine is None:
+                continue
+            if machine.inbox:
+                if isinstance(machine, DatagramMachine):
+                    if len(machine.inbox) > machine.max_packets:
+                        raise Violation(f"{told(row)} holds {len(machine.inbox)} datagrams")
+                else:
+                    self._check_input(row, machine)
+            if machine.outbox and machine.held_out > machine.handler.max_output and world.reactor().timeout() != 0:
+                raise Violation(f"{told(row)} holds {machine.held_out} bytes of output")
+
+    def _check_input(self, row: Request, machine: Machine) -> None:
+        limit, wait = self._limits.get(row.serial, 0), machine.wait
+        if isinstance(wait, StreamWait) and wait.limit > limit:
+            limit = self._limits[row.serial] = wait.limit
+        if machine.held_in > limit + READ_SIZE:
+            raise Violation(f"{told(row)} holds {machine.held_in} bytes of input")
+
+
+class Peers(Invariant):
+    """A datagram goes only to one who has sent one; whose a stream is, `Streams` sees."""
+
+    def check(self, world: World) -> None:
+        for number in world.reactor().ports:
+            sock = world.network.open.get(number)
+            if isinstance(sock, DatagramSocket) and not sock.said_to <= sock.heard_from:
+                strangers = sorted(map(str, sock.said_to - sock.heard_from))
+                raise Violation(f"datagrams were sent to {', '.join(strangers)}, who have not asked")
+
+
+class Descriptors(Invariant):
+    """No descriptor is closed while it is in use, and none is left open when all is done."""
+
+    def check(self, world: World) -> None:
+        for row in world.streams:
+            if row.socket.fileno() < 0:
+                raise Violation(f"{told(row)} is open, and its socket is closed")
+
+    def at_rest(self, world: World) -> None:
+        used: set[Any] = {row.socket for row in world.streams}
+        for sock in world.network.open.values():
+            if isinstance(sock, StreamSocket) and sock.peer is not None and sock not in used:
+                raise Violation(f"the connection of {sock} is open, and no row has it")
+
+    def at_the_end(self, world: World) -> None:
+        if world.network.open:
+            raise Violation(f"left open: {', '.join(map(str, world.network.open.values()))}")
+
+
+INVARIANTS: tuple[type[Invariant], ...] = Interest, Streams, Deadlines, Memory, Peers, Descriptors
+"""What `World` checks if it is not told otherwise."""
+
+_EVENTS = "nothing", "reading", "writing", "reading and writing"
+
+
+def told(row: Request) -> str:
+    """A row in a few words."""
+    held = f"{row.held_in} bytes in, {row.held_out} out"
+    return f"row {row.serial} ({row.handler}.{row.state}, {row.wait or 'waits for nothing'}, {held})"
+
+
+def _may_drop(row: StreamRow, now: float) -> bool:
+    """Whether the row ended for something that excuses it from sending the rest."""
+    machine = row.machine
+    if isinstance(machine.reason, (Reset, TimedOut, LimitPassed, Cancelled)):
+        return True
+    return machine.finished and now - row.progress >= machine.patience  # its peer had time enough to take it

@@ -1,0 +1,164 @@
+"""Hypothesis strategies for what a network may do to what a client sends: cut, delay, stop, lose.
+
+All of them shrink to the least that must happen: no cut, no pause, no loss, and a short
+conversation. A schedule is plain data; see `reactor.testing.schedule`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from .schedule import END, RESET, Take
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from .schedule import Schedule, Step
+
+SECONDS = st.floats(0, 1_000)
+"""Seconds that pass: less and more than the 300 that a wait may take by default."""
+
+_TOKENS = b"\n", b"\r", b"\r\n", b"\0", b" ", b":", b"-1", b"0", b"99", b"9999999999", b"\xff", b"\xc3"
+"""What protocols trip over: ends of lines, numbers that are negative, zero or huge, no UTF-8."""
+
+_INDEX = st.integers(0, 99)
+
+_MORE = st.integers(0, 19)
+"""Whether to go on: shrinks to no, and says no once in twenty times."""
+
+
+def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
+    """Every way to cut ``data``: lists of bytes, none of them empty, that join to it.
+
+    Shrinks to few cuts, and to early ones. Of no data there are no chunks: ``[]``.
+
+    >>> from hypothesis import find
+    >>> find(chunkings(b"one\\r\\n"), lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks])
+    [b'one\\r', b'\\n']
+    """
+    if not data:
+        return st.just([])
+    return _cuts(len(data)).map(lambda cuts: [data[start:end] for start, end in pairwise([0, *cuts, len(data)])])
+
+
+@st.composite
+def _cuts(draw: DrawFn, length: int) -> list[int]:
+    """Where to cut, in order. Any number of cuts comes up; Hypothesis's own lists are rarely long."""
+    cuts: set[int] = set()
+    while draw(_MORE) and len(cuts) < length - 1:  # a draw that says stop stands at the end, whichever are left out
+        cuts.add(draw(st.integers(1, length - 1)))
+    return sorted(cuts)
+
+
+@st.composite
+def schedules(
+    draw: DrawFn, data: bytes, *, whole: bool = False, takes: bool = True,
+    seconds: SearchStrategy[float] | None = SECONDS, ends: bool = True, resets: bool = True,
+) -> Schedule:  # fmt: skip
+    """Ways in which ``data``, or with ``whole=False`` any beginning of it, can come to a handler.
+
+    ``takes``: the kernel takes parts of the output, or refuses it, in between. ``seconds``: how much
+    time passes in between; ``None`` for none. ``ends`` and ``resets``: the stream may end, or
+    break, after the last byte. Shrinks to a short beginning in one chunk.
+    """
+    if not whole:
+        data = data[: draw(_lengths(data))]
+    schedule: Schedule = list(draw(chunkings(data)))
+    _interleave(draw, schedule, takes, seconds)
+    endings = [None, *([END] if ends else []), *([RESET] if resets else [])]
+    ending = draw(st.sampled_from(endings))
+    return schedule if ending is None else [*schedule, ending]
+
+
+@st.composite
+def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True) -> list[bytes]:
+    """What a network of datagrams can make of ``packets``: lost, doubled, overtaken and cut off.
+
+    Shrinks to all of them, once, in order and whole.
+
+    >>> from hypothesis import find
+    >>> find(deliveries([b"one", b"two", b"three"]), lambda arrived: arrived.count(b"two") > 1)
+    [b'one', b'two', b'two', b'three']
+    """
+    arriving = list(packets)
+    kinds = st.sampled_from(["double", "lose", "overtake", *(["truncate"] if truncates else [])])
+    size = st.integers(0, max(map(len, packets), default=0))
+    for kind, place, where, left in draw(st.lists(st.tuples(kinds, _INDEX, _INDEX, size), max_size=4)):
+        if not arriving:
+            break
+        place %= len(arriving)
+        packet = arriving.pop(place)
+        if kind == "overtake":
+            arriving.insert(where % (len(arriving) + 1), packet)
+        elif kind == "double":
+            arriving[place:place] = [packet, packet]
+        elif kind == "truncate":
+            arriving.insert(place, packet[:left])
+    return arriving
+
+
+@st.composite
+def packet_schedules(
+    draw: DrawFn, packets: Sequence[bytes], *, whole: bool = False, lossy: bool = True, takes: bool = True,
+    seconds: SearchStrategy[float] | None = SECONDS,
+) -> Schedule:  # fmt: skip
+    """Ways in which ``packets``, or with ``whole=False`` any first few of them, can come to a handler.
+
+    ``lossy``: the network may do to them what `deliveries` does; the rest as for `schedules`.
+    """
+    if not whole:
+        packets = packets[: draw(st.integers(0, len(packets)))]
+    schedule: Schedule = list(draw(deliveries(packets))) if lossy else list(packets)
+    _interleave(draw, schedule, takes, seconds)
+    return schedule
+
+
+def mutations(data: bytes) -> SearchStrategy[bytes]:
+    """What a client that is broken, or means harm, might send that knows ``data``.
+
+    A beginning of it, then something else (bytes, pieces of it, what protocols trip over), then an
+    end of it; each may be empty. They meet at the borders of words more often than elsewhere.
+    Shrinks to few bytes.
+    """
+    place = st.one_of(st.sampled_from(_borders(data)), st.integers(0, len(data)))
+    piece = st.tuples(place, place).map(lambda ends: data[min(ends) : max(ends)])
+    middle = st.lists(st.one_of(st.sampled_from(_TOKENS), st.binary(max_size=4), piece), max_size=5)
+    return st.builds(
+        lambda start, middle, rest: b"".join([data[:start], *middle, data[rest:] if rest else b""]),
+        place, middle, place,
+    )  # fmt: skip
+
+
+def _lengths(data: bytes) -> SearchStrategy[int]:
+    """How much of ``data``: anything, but all of it, or up to the border of a word, more often than not."""
+    return st.one_of(st.integers(0, len(data)), st.sampled_from(_borders(data)), st.just(len(data)))
+
+
+def _borders(data: bytes) -> list[int]:
+    return [border for border in range(len(data) + 1) if _class(data, border - 1) != _class(data, border)] or [0]
+
+
+def _class(data: bytes, place: int) -> str:
+    """What kind of byte stands there: a digit, a letter, a blank, …; nothing before the first and behind the last."""
+    byte = data[place : place + 1] if place >= 0 else b""
+    kinds = {"digit": byte.isdigit(), "letter": byte.isalpha(), "blank": byte.isspace(), "other": bool(byte)}
+    return next((kind for kind, is_it in kinds.items() if is_it), "none")
+
+
+def _interleave(draw: DrawFn, schedule: Schedule, takes: bool, seconds: SearchStrategy[float] | None) -> None:
+    """Put takes and pauses between the steps."""
+    kinds: list[SearchStrategy[Step]] = []
+    if takes:
+        kinds.append(st.integers(0, 9).map(Take))
+    if seconds is not None:
+        kinds.append(seconds)
+    if not kinds:
+        return
+    places = st.integers(0, len(schedule))
+    for place, step in draw(st.lists(st.tuples(places, st.one_of(kinds)), max_size=4)):
+        schedule.insert(min(place, len(schedule)), step)

@@ -1,0 +1,658 @@
+"""``check`` passes what is right, catches what is broken, and shows it with the smallest test there is.
+
+The handlers of `tests.broken` are each broken in one way. For each of them the test that is
+printed is given here literally; it is also run, against the broken handler and a mended one.
+"""
+
+import random
+import re
+import subprocess
+import sys
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from handlers import (
+    Connected,
+    DatagramHandler,
+    DatagramRequestHandler,
+    Delay,
+    EndOfStream,
+    Exactly,
+    Failed,
+    Flushed,
+    Forked,
+    Packet,
+    Reset,
+    Some,
+    StreamHandler,
+    StreamMachine,
+    StreamRequestHandler,
+    TimedOut,
+    Until,
+    World,
+    services,
+)
+from reactor.testing import checks
+from reactor.testing.checks import check
+from reactor.testing.counting import EndlessLoop, held, line_limit
+from reactor.testing.evidence import CheckFailed
+from reactor.testing.loopback import MODES, ask, modes_here
+from reactor.testing.schedule import END, RESET, Take, play, work
+from reactor.testing.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+from tests import broken
+from tests.broken import CONVERSATION
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKETS = [b"one", b"two", b"three"]
+SOON = settings(max_examples=5_000, phases=[Phase.generate], database=None)
+"""Find something, and don't look for something smaller."""
+
+
+# The strategies
+
+
+@given(st.binary(max_size=40).flatmap(lambda data: st.tuples(st.just(data), chunkings(data))))
+def test_chunks_join_to_the_data_and_none_is_empty(drawn):
+    data, chunks = drawn
+    assert b"".join(chunks) == data
+    assert all(chunks)
+
+
+def test_every_way_to_cut_comes_up():
+    cuts = [[0, *inner, 4] for count in range(4) for inner in combinations(range(1, 4), count)]
+    ways = [[b"abcd"[start:end] for start, end in pairwise(places)] for places in cuts]
+    assert len(ways) == 8
+    for way in ways:
+        assert find(chunkings(b"abcd"), lambda chunks, way=way: chunks == way, settings=SOON) == way
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chunkings_shrink_to_the_fewest_cuts(seed):
+    def between(chunks):
+        return any(chunk.endswith(b"\r") for chunk in chunks)
+
+    least = find(chunkings(CONVERSATION), between, random=random.Random(seed))
+    assert least == [b"one\r", b"\ntwo\r\n"]
+
+
+@given(schedules(CONVERSATION))
+def test_a_schedule_is_data_whose_repr_is_code(schedule):
+    assert eval(repr(schedule), {"Take": Take, "END": END, "RESET": RESET}) == schedule
+    chunks = [step for step in schedule if isinstance(step, bytes)]
+    assert CONVERSATION.startswith(b"".join(chunks))
+    assert all(step not in (END, RESET) for step in schedule[:-1])
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda schedule: END in schedule and 0 < len(b"".join(map(_bytes, schedule))) < len(CONVERSATION),
+        lambda schedule: RESET in schedule and 0 < len(b"".join(map(_bytes, schedule))) < len(CONVERSATION),
+        lambda schedule: Take(0) in schedule,
+        lambda schedule: any(isinstance(step, Take) and step.limit == 3 for step in schedule),
+        lambda schedule: any(isinstance(step, float) and step > 300 for step in schedule[1:]),
+        lambda schedule: b"".join(map(_bytes, schedule)) == CONVERSATION and schedule[-1] not in (END, RESET),
+    ],
+)
+def test_whatever_can_happen_to_a_stream_is_scheduled(wanted):
+    assert wanted(find(schedules(CONVERSATION), wanted, settings=SOON))
+
+
+def _bytes(step):
+    return step if isinstance(step, bytes) else b""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "least"),
+    [
+        (lambda arrived: arrived.count(b"two") > 1, [b"one", b"two", b"two", b"three"]),
+        (lambda arrived: b"two" not in arrived, [b"one", b"three"]),
+        (lambda arrived: b"tw" in arrived, [b"one", b"tw", b"three"]),
+        (lambda arrived: arrived == [b"two", b"one", b"three"], [b"two", b"one", b"three"]),
+    ],
+    ids=["double", "lose", "truncate", "overtake"],
+)
+def test_whatever_can_happen_to_datagrams_happens(wanted, least):
+    assert find(deliveries(PACKETS), wanted, random=random.Random(1)) == least
+
+
+@given(deliveries(PACKETS, truncates=False))
+def test_datagrams_are_not_damaged_unless_that_is_asked_for(arrived):
+    assert set(arrived) <= set(PACKETS)
+
+
+@given(packet_schedules(PACKETS, lossy=False))
+def test_without_loss_the_packets_come_as_they_were_sent(schedule):
+    arrived = [step for step in schedule if isinstance(step, bytes)]
+    assert arrived == PACKETS[: len(arrived)]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda data: data == b"",
+        lambda data: data == CONVERSATION,
+        lambda data: data.count(b"one") == 2,
+        lambda data: len(data) < len(CONVERSATION) and data.endswith(b"two\r\n"),
+        lambda data: b"\xff" in data,
+    ],
+)
+def test_mutations_leave_out_repeat_and_insert(wanted):
+    assert wanted(find(mutations(CONVERSATION), wanted, settings=SOON))
+
+
+# Playing a schedule
+
+
+class Slow(StreamHandler):
+    async def handle(self):
+        while True:
+            data = await Some()
+            await Delay(2)
+            self.send(data)
+
+
+def test_what_the_handler_does_not_want_yet_waits_as_in_the_kernel():
+    run = play(Slow, [b"one", b"two", 1.0, Take(9)])
+    assert (run.output, run.fed, run.finished) == (b"onetwo", 6, False)
+    assert run.code().splitlines() == [
+        "machine = StreamMachine(Slow())",
+        "machine.feed(b'one')",
+        "machine.expire()",
+        "machine.feed(b'two')",
+        "machine.expire()",
+    ]
+
+
+def test_time_that_passes_ends_a_wait_only_when_it_is_over():
+    class Patient(StreamHandler):
+        timeout = 10
+
+        def handle(self):
+            return Exactly(4), self.handle
+
+    assert not play(Patient, [b"ab", 6.0, b"c", 3.0]).finished
+    run = play(Patient, [b"ab", 6.0, b"c", 5.0])
+    assert isinstance(run.reason, TimedOut)
+
+
+def test_the_end_and_a_reset_come_after_the_bytes_before_them():
+    assert isinstance(play(broken.Mended, [b"one\ntw", END]).reason, EndOfStream)
+    run = play(broken.Mended, [b"one\n", RESET])
+    assert isinstance(run.reason, Reset)
+    assert run.output == b""  # there is nobody to send it to
+
+
+@given(st.lists(st.integers(0, 5).map(Take), max_size=6))
+def test_however_the_output_is_taken_it_is_the_same(takes):
+    assert play(services.Echo, [b"hello", *takes, b", world"]).output == b"hello, world"
+
+
+def test_output_past_the_high_water_mark_holds_up_the_input_until_it_is_taken():
+    class Narrow(services.Echo):
+        high_water, low_water = 4, 2
+
+    run = play(Narrow, [b"123456", b"78", Take(3), Take(1), END])
+    assert (run.output, run.finished) == (b"12345678", True)
+    assert "machine.read(3)" in run.code()
+
+
+def test_work_elsewhere_is_done_at_once_and_a_connection_can_not_be_had():
+    class Outside(StreamHandler):
+        async def handle(self):
+            self.send(b"%d " % await Forked(pow, 2, 10))
+            try:
+                await Forked(divmod, 1, 0)
+            except Failed as failed:
+                self.send(b"%r " % type(failed.error))
+            await Connected(("127.0.0.1", 9), services.Echo())
+
+    run = play(Outside, [])
+    assert run.output == b"1024 <class 'ZeroDivisionError'> "
+    assert isinstance(run.reason, Failed)
+    assert isinstance(run.reason.error, OSError)
+
+
+def test_each_packet_begins_an_exchange_unless_one_is_open():
+    class Pair(DatagramHandler):
+        async def handle(self):
+            self.send(await Packet() + await Packet())
+
+    assert play(Pair, [b"a", b"b", b"c"]).output == [b"ab"]
+    assert play(services.EchoDatagram, [b"a", b"", b"c"]).output == [b"a", b"", b"c"]
+
+
+def test_a_handler_that_never_stops_sending_is_stopped():
+    run = play(services.CharGen, [b"ignored", END])
+    assert run.endless
+    assert len(run.output) > 100_000
+    assert run.fed == 0
+
+
+def test_the_world_is_the_one_that_is_given_and_is_in_the_code_when_it_was_asked():
+    run = play(services.Daytime, [], World(now=lambda: 383_276_263.0))
+    assert run.output == b"Tuesday, February 23, 1982 01:37:43-UTC\r\n"
+    assert run.code().startswith("machine = StreamMachine(Daytime(), World(now=lambda: 383276263.0))\n")
+
+
+# Counting
+
+
+def test_a_loop_is_ended_where_it_loops():
+    def loop():
+        nonlocal count
+        while True:
+            count += 1
+
+    count = 0
+    with pytest.raises(EndlessLoop), line_limit(500):
+        loop()
+    assert 100 < count < 500
+    with line_limit(10) as limit:
+        count = 1
+        count = 2
+    assert 2 <= limit.lines < 10
+
+
+def test_work_is_the_same_each_time_and_sees_searches_and_copies():
+    data = [b"a"] * 64
+    assert work(broken.Rescans, data) == work(broken.Rescans, data)
+    assert work(broken.Rescans, data) > work(services.Discard, data) + 64 * 32
+    assert work(services.Discard, [b"a" * 4_000]) == work(services.Discard, [b"a"])
+
+
+def test_what_is_held_is_found_wherever_a_handler_keeps_it():
+    class Hoard(StreamHandler):
+        def handle(self):
+            self.parts = {"first": bytearray(10)}
+            return self.converse()
+
+        async def converse(self):
+            kept = await Exactly(20)
+            await Until(b";")
+            return kept
+
+    machine = StreamMachine(Hoard())
+    machine.feed(b"a" * 20 + b"b" * 5)
+    assert held(machine) == 5 + 10 + len("first") + 8 + 20
+
+
+# What is right passes
+
+
+@pytest.mark.parametrize("name", ["Echo", "Discard", "Daytime", "Time", "CharGen"])
+def test_the_services_pass(name):
+    check(getattr(services, name), CONVERSATION, examples=10)
+
+
+@pytest.mark.parametrize("name", ["Echo", "Discard", "Daytime", "Time", "CharGen"])
+def test_the_services_for_datagrams_pass(name):
+    check(getattr(services, f"{name}Datagram"), PACKETS, examples=10)
+
+
+class Finger(StreamRequestHandler):
+    request = Until(b"\r\n", limit=80)
+
+    def handle(self):
+        self.wfile.write(b"no plan for " + self.rfile.readline())
+
+
+class FingerPacket(DatagramRequestHandler):
+    def handle(self):
+        self.wfile.write(b"no plan for " + self.rfile.readline())
+
+
+class Netstrings(StreamHandler):
+    """Uses most of the waits, answers the end, and lets its output drain."""
+
+    high_water, low_water = 8, 4
+
+    async def handle(self):
+        while True:
+            digits = (await Until(b":", limit=4))[:-1]
+            if not digits.isdigit():
+                return
+            data = await Exactly(int(digits) + 1)
+            self.send(b"%d:%b," % (len(data) - 1, data[-2::-1]))
+            await Flushed()
+
+    def interrupted(self, cause):
+        self.send(b"bye")
+
+
+@pytest.mark.parametrize(
+    ("kind", "conversation", "expected"),
+    [
+        (broken.Mended, CONVERSATION, CONVERSATION.upper()),
+        (Netstrings, [b"5:hello,", b"3:abc,"], b"5:olleh,3:cba,"),
+        (Finger, b"ada\r\n", b"no plan for ada\r\n"),
+        (FingerPacket, [b"ada", b"bob"], [b"no plan for ada", b"no plan for bob"]),
+    ],
+)
+def test_handlers_of_each_kind_pass(kind, conversation, expected):
+    check(kind, conversation, expected, examples=15)
+
+
+def test_a_blocking_handler_that_does_not_say_when_a_request_is_here_is_refused():
+    class Silent(StreamRequestHandler):
+        pass
+
+    with pytest.raises(TypeError, match="Three ways out"):
+        check(Silent, b"")
+
+
+@pytest.mark.parametrize("mode", modes_here())
+def test_a_real_server_answers_in_each_mode(mode):
+    assert ask(mode, services.Echo, CONVERSATION) == CONVERSATION
+    assert ask(mode, services.EchoDatagram, PACKETS) == PACKETS
+    assert ask(mode, services.Time, b"", World(now=lambda: 0.0)).hex() == "83aa7e80"
+
+
+def test_the_modes_are_the_four():
+    assert MODES == ("sync", "select", "fork", "thread")
+    assert set(modes_here()) <= set(MODES)
+
+
+# What is broken does not
+
+CAUGHT = {
+    "SplitsCRLF": (
+        "for_any_chunking",
+        r"""
+        machine = StreamMachine(SplitsCRLF())
+        machine.feed(b'one\r')
+        machine.feed(b'\n')
+        assert machine.read() == b'ONE\r\n'
+        """,
+    ),
+    "SearchesOneTooFar": (
+        "for_any_chunking",
+        r"""
+        machine = StreamMachine(SearchesOneTooFar())
+        machine.feed(b'one\r')
+        machine.feed(b'\n')
+        assert machine.read() == b'ONE\r\n'
+        """,
+    ),
+    "LosesRemainder": (
+        "for_any_chunking",
+        r"""
+        machine = StreamMachine(LosesRemainder())
+        machine.feed(b'one\r\nt')
+        machine.feed(b'wo\r\n')
+        assert machine.read() == b'ONE\r\nTWO\r\n'
+        """,
+    ),
+    "RemembersOnePiece": (
+        "for_any_chunking",
+        r"""
+        machine = StreamMachine(RemembersOnePiece())
+        machine.feed(b'one')
+        machine.feed(b'\r')
+        machine.feed(b'\n')
+        assert machine.read() == b'ONE\r\n'
+        """,
+    ),
+    "Rescans": (
+        "works_linearly",
+        r"""
+        short = work(Rescans, [b'a'] * 128)
+        long = work(Rescans, [b'a'] * 512)
+        assert long <= 6 * short
+        """,
+    ),
+    "HoardsInput": (
+        "stays_in_bounds",
+        r"""
+        machine = StreamMachine(HoardsInput())
+        for _ in range(33):
+            machine.feed(b'a' * 4096)
+        assert held(machine) <= 135168
+        """,
+    ),
+    "SwallowsTheEnd": (
+        "ends_at_any_byte",
+        r"""
+        machine = StreamMachine(SwallowsTheEnd())
+        machine.feed(b'one\r\n')
+        machine.end()  # RuntimeError: SwallowsTheEnd goes round in handle:LINE without taking …
+        """,
+    ),
+    "WaitsOutTheEnd": (
+        "ends_at_any_byte",
+        r"""
+        machine = StreamMachine(WaitsOutTheEnd())
+        machine.feed(b'o')
+        machine.end()
+        for _ in range(200):
+            machine.expire()
+        assert machine.finished
+        """,
+    ),
+    "SharesItsBuffer": (
+        "leaves_nothing_behind",
+        r"""
+        other = StreamMachine(SharesItsBuffer())
+        other.feed(b'o')
+        machine = StreamMachine(SharesItsBuffer())
+        machine.feed(b'one\r\n')
+        assert machine.read() == b'ONE\r\n'
+        """,
+    ),
+    "HangsOnAnEmptyLine": (
+        "survives_any_input",
+        r"""
+        machine = StreamMachine(HangsOnAnEmptyLine())
+        with line_limit(100_000):
+            machine.feed(b'\n')  # does not return
+        """,
+    ),
+    "NeverTiresOfWaiting": (
+        "stays_in_bounds",
+        r"""
+        machine = StreamMachine(NeverTiresOfWaiting())
+        machine.advance()
+        assert machine.patience < float("inf")
+        """,
+    ),
+    "TrustsTheLength": (
+        "survives_any_input",
+        r"""
+        machine = StreamMachine(TrustsTheLength())
+        machine.feed(b':')  # ValueError: invalid literal for int() with base 10: b''
+        """,
+    ),
+    "CountsChunks": (
+        "for_any_chunking",
+        r"""
+        machine = StreamMachine(CountsChunks())
+        machine.feed(b'o')
+        machine.feed(b'n')
+        assert machine.read() == b'2 '
+        """,
+    ),
+    "ReadsOn": (
+        "in_sync_mode",
+        r"""
+        assert ask('sync', ReadsOn, b'one\r\ntwo\r\n') == b'ONE\r\n'
+        """,
+    ),
+    "ExpectsOrder": (
+        "survives_any_input",
+        r"""
+        machine = DatagramMachine(ExpectsOrder())
+        machine.feed(b'2')  # ValueError: the second part before the first
+        """,
+    ),
+}
+CONVERSATIONS = {"TrustsTheLength": b"5:hello,", "ExpectsOrder": [b"1 one", b"2 two"]}
+
+
+def test_every_broken_handler_is_here():
+    defined = {name for name, kind in vars(broken).items() if getattr(kind, "__module__", "") == broken.__name__}
+    assert defined == {"Mended", *CAUGHT}
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_broken_handler_is_caught_with_the_smallest_test(name):
+    title, body = CAUGHT[name]
+    kind = getattr(broken, name)
+    with pytest.raises(CheckFailed) as caught:
+        check(kind, CONVERSATIONS.get(name, CONVERSATION), examples=40)
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{name}: ")
+    head, _, printed = code.partition("():\n")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    assert head.endswith(f"\n\n\ndef test_{words}_{title}")
+    assert re.sub(r"handle:\d+", "handle:LINE", printed) == _indented(body)
+
+    test = _function(code)
+    with pytest.raises((Exception, EndlessLoop)) as failed:
+        test()
+    assert not isinstance(failed.value, (NameError, ImportError, SyntaxError))
+    if name not in ("TrustsTheLength", "CountsChunks", "ReadsOn", "ExpectsOrder"):  # other protocols
+        _function(code, **{name: broken.Mended})()
+
+
+def _indented(body):
+    lines = body.strip("\n").rstrip().splitlines()
+    return "".join(f"{line[4:]}\n" for line in lines)
+
+
+def _function(code, **instead):
+    """The test function that ``code`` defines, with other things in the place of what it imports."""
+    names = {}
+    exec(code, names)
+    names.update(instead)
+    [function] = [value for name, value in names.items() if name.startswith("test_")]
+    return function
+
+
+# Each property alone
+
+
+PROPERTIES = [
+    checks.leaves_nothing_behind,
+    checks.same_for_any_chunking,
+    checks.ends_at_any_byte,
+    checks.survives_any_input,
+    checks.stays_in_bounds,
+    checks.works_linearly,
+]
+
+
+@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
+def test_a_property_can_be_tried_alone(holds):
+    holds(broken.Mended, CONVERSATION, examples=5)
+
+
+def test_an_answer_that_is_not_the_expected_one_is_shown():
+    with pytest.raises(CheckFailed, match="not the expected one") as caught:
+        checks.answers(broken.Mended, b"one\n", b"TWO\n")
+    assert "assert machine.read() == b'TWO\\n'" in str(caught.value)
+
+
+def test_two_broken_datagrams_are_told_as_two_machines():
+    class Once(DatagramHandler):
+        answered = []
+
+        async def handle(self):
+            packet = await Packet()
+            if packet not in self.answered:
+                self.answered.append(packet)
+                self.send(packet)
+
+    with pytest.raises(CheckFailed) as caught:
+        checks.leaves_nothing_behind(Once, [b"a"])
+    assert Once.answered == []  # what the class holds was put back
+    assert str(caught.value).partition("():\n")[2] == _indented("""
+        other = DatagramMachine(Once())
+        other.feed(b'a')
+        machine = DatagramMachine(Once())
+        machine.feed(b'a')
+        assert list(iter(machine.read, None)) == [b'a']
+    """)
+
+
+def test_state_that_is_not_even_in_the_class_is_found_out():
+    seen = []
+
+    class Outside(StreamHandler):
+        async def handle(self):
+            seen.append(await Some())
+            self.send(b"%d" % len(seen))
+
+    with pytest.raises(CheckFailed, match=r"something outlives the request|another request has sent"):
+        checks.leaves_nothing_behind(Outside, b"ab")
+
+
+def test_a_wait_without_a_limit_to_speak_of_is_out_of_bounds():
+    class Greedy(StreamHandler):
+        def handle(self):
+            return Until(b"\n", limit=1 << 40), self.handle
+
+    with pytest.raises(CheckFailed, match="without a limit") as caught:
+        checks.stays_in_bounds(Greedy, b"a")
+    assert "assert machine.wait.limit <= 16777216" in str(caught.value)
+
+
+def test_what_may_be_kept_is_for_the_caller_to_say():
+    class Body(StreamHandler):
+        async def handle(self):
+            body = bytearray()
+            while len(body) < 200_000:
+                body += await Some()
+
+    checks.stays_in_bounds(Body, b"a", kept=300_000)
+    with pytest.raises(CheckFailed, match="the more come"):
+        checks.stays_in_bounds(Body, b"a")
+
+
+# The project
+
+
+def test_hypothesis_is_imported_by_the_strategies_and_the_checks_alone():
+    modules = [path.stem for path in (ROOT / "reactor" / "testing").glob("[a-z]*.py")]
+    others = [f"reactor.testing.{name}" for name in modules if name not in ("strategies", "checks")]
+    assert len(others) > 4
+    assert _imported(", ".join(others), "hypothesis") == []
+
+
+def test_the_reactor_imports_none_of_this():
+    assert _imported("reactor", "reactor.testing", "hypothesis") == []
+
+
+def _imported(modules, *names):
+    """Which of ``names`` an import of ``modules`` brings in."""
+    script = f"import sys, {modules}; print(*[name for name in {names!r} if name in sys.modules])"
+    return subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True, timeout=60).split()
+
+
+README = """
+>>> from hypothesis import given
+>>> from handlers import StreamHandler, StreamMachine, Until
+>>> from reactor.testing.strategies import chunkings
+>>> class Upper(StreamHandler):
+...     async def handle(self):
+...         while True:
+...             self.send((await Until(b"\\r\\n", limit=512)).upper())
+>>> @given(chunkings(b"one\\r\\ntwo\\r\\n"))
+... def test_partial_reads(chunks):
+...     machine = StreamMachine(Upper())
+...     for chunk in chunks:
+...         machine.feed(chunk)
+...     assert machine.read() == b"ONE\\r\\nTWO\\r\\n"
+>>> test_partial_reads()
+"""
+
+
+def test_a_property_test_of_partial_reads_takes_under_fifteen_lines():
+    import doctest
+
+    example = doctest.DocTestParser().get_doctest(README, {}, "README", None, 0)
+    assert len(README.strip().splitlines()) < 15
+    assert doctest.DocTestRunner().run(example).failed == 0
