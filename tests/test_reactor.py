@@ -6,13 +6,12 @@ measures time; a leaping one never sleeps at all, but sets the test's clock forw
 
 import asyncio
 import os
-import resource
 import selectors
 import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
@@ -687,29 +686,6 @@ def test_a_cancelled_watch_stays_cancelled(reactor, pipe):
     assert dict(reactor.recorded.get_map()) == {}
 
 
-def test_a_descriptor_that_select_can_not_take_hurts_nobody_else():
-    """``select()`` refuses numbers beyond its size only when it is called, and then refuses them all."""
-    with (
-        closing(Reactor(selectors.SelectSelector())) as reactor,
-        SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server,
-        connect(server) as good,
-        ExitStack() as stack,
-    ):
-        until(reactor, lambda: len(reactor.table) == 1)
-        bad = stack.enter_context(connect(server))
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        while stack.enter_context(socket.socket()).fileno() < 1100:
-            pass
-        good.sendall(b"word")
-        (row,) = reactor.table
-        until(reactor, lambda: row.total_out == 4)
-        assert good.recv(10) == b"word"
-        until(reactor, lambda: len(reactor.table) == 1)
-        assert bad.recv(10) == b""
-
-
 # Inside another loop
 
 
@@ -822,25 +798,6 @@ def shake_hands(reactor, ask, outer):
     assert outer.select(PATIENCE / 10), "the descriptor does not tell of it"
     reactor.step(0)
     assert called == ["called"]
-
-
-@pytest.mark.parametrize("kind", HAVE_DESCRIPTOR)
-def test_what_the_outer_loop_asks_for_wakes_the_inner(kind):
-    """A callback of the outer loop asks, which knows nothing of `timeout`; so may a signal's handler."""
-    with closing(Reactor(kind())) as reactor, selectors.DefaultSelector() as outer:
-        outer.register(reactor.fileno(), EVENT_READ)
-        shake_hands(reactor, lambda call: call(), outer)
-        before = signal.signal(signal.SIGALRM, lambda number, frame: asked.pop()())
-        asked = []
-        try:
-
-            def by_signal(call):
-                asked.append(call)
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
-
-            shake_hands(reactor, by_signal, outer)
-        finally:
-            signal.signal(signal.SIGALRM, before)
 
 
 # What is worked on next

@@ -885,27 +885,6 @@ def test_a_row_that_fails_as_it_begins(place, method, kind):
     assert descriptors() == before
 
 
-def test_a_hook_of_the_server_that_raises_loses_no_other_row(place):
-    """It leaves through the loop; the rows that ended in the same batch are let go of in the next step."""
-    with bench(Echo, place) as here:
-        rows = [(here.connect(), here.row) for _ in range(3)]
-        close_request, failures = here.server.close_request, [Mishap()]
-
-        def failing(request):
-            close_request(request)
-            if failures:
-                raise failures.pop()
-
-        here.server.close_request = failing
-        for client, _ in rows:
-            client.shutdown(socket.SHUT_WR)
-        with pytest.raises(Mishap):
-            here.reactor.step()
-        here.reactor.step(0)
-        assert len(here.table) == 0
-        assert [row.fileno() for _, row in rows] == [-1, -1, -1]
-
-
 def test_closing_that_is_interrupted_is_done_by_closing_again(place):
     class Rude(StreamHandler):
         async def handle(self):

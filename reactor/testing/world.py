@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..loop import Reactor
+from ..server import BaseServer
 from ..stream import StreamRow
 from .clients import Client, Correspondent
 from .faults import RATES, Listed, Plan, Seeded
@@ -93,7 +94,8 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self.close(check=kind is None)
+        if kind is None:  # else what is wrong has been said, and nothing here is real enough to be left open
+            self.close()
 
     @property
     def keys(self) -> Mapping[int, SelectorKey]:
@@ -115,7 +117,7 @@ class World:
         return self.loop
 
     def serve(self, server_class: Any, address: Address, handler: Any) -> Any:
-        """A server of this world; what goes wrong in its handlers leaves through `run`.
+        """A server of this world; what its handlers raise leaves through `run`, unless it has a ``handle_error()``.
 
         Any other server is made as it always is, with ``reactor=world.reactor()``.
         """
@@ -184,7 +186,7 @@ class World:
             return not selector.stalled and not (until is not None and until())
 
         loop.run_while(going_on, inf)
-        if selector.stalled:
+        if selector.stalled and not (until is not None and until()):
             self._rest(until)
 
     def check(self) -> None:
@@ -196,17 +198,16 @@ class World:
         if self.network.offences:
             raise Violation("; ".join(self.network.offences))
 
-    def close(self, check: bool = True) -> None:
+    def close(self) -> None:
         """Close the servers that `serve` has made, and the reactor; nothing may be left open then."""
         for server in self._servers:
             server.server_close()
         if self.loop is not None:
             self.loop.close()
-        if check:
-            self.network.unsent.clear()  # who closes a server drops what it has not sent
-            self.check()
-            for invariant in self._invariants:
-                invariant.at_the_end(self)
+        self.network.unsent.clear()  # who closes a server drops what it has not sent
+        self.check()
+        for invariant in self._invariants:
+            invariant.at_the_end(self)
 
     @property
     def trace(self) -> list[str]:
@@ -257,7 +258,9 @@ def _family(address: Address) -> int:
 
 @cache
 def _strict(server_class: Any) -> Any:
-    """The server class, with what a handler raises left to leave through the loop."""
+    """The server class, with what a handler raises left to leave through the loop, if it has no use for that itself."""
+    if server_class.handle_error is not BaseServer.handle_error:
+        return server_class
     return type(server_class.__name__, (server_class,), {"handle_error": _raise, "__doc__": server_class.__doc__})
 
 
