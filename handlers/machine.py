@@ -193,8 +193,8 @@ class Machine:
             if self.outbox and weigh(self.outbox) > mark:
                 self.blocked = True
                 return
-            self.blocked = False
-            mark = self.handler.high_water
+            if self.blocked:
+                self.blocked, mark = False, self.handler.high_water
             try:
                 result = self._take(wait)
             except Cause as cause:
@@ -204,7 +204,10 @@ class Machine:
                 if result is NOTHING:
                     return
                 self._step(self.state, result)
-            barren = 0 if result else barren + 1
+            if result:
+                barren = 0
+                continue
+            barren += 1
             if barren > _BARREN:
                 raise RuntimeError(
                     f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
@@ -253,8 +256,10 @@ class Machine:
                 reason, call, argument = cause, self.handler.interrupted, cause
                 continue
             else:
-                if call.__class__ is _BUILTIN and _is_coroutine(call):
-                    self._await(step)
+                if call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType:  # type: ignore[attr-defined]
+                    if not isinstance(step, self.accepts):
+                        raise TypeError(self._nonsense(step, call))
+                    self.wait, self.fresh = step, True
                     return
             if step.__class__ is tuple and len(step) == 2 and callable(step[1]):
                 wait, state = step
@@ -274,12 +279,6 @@ class Machine:
         if not _is_coroutine(call):
             raise RuntimeError(f"{self._where(call)} raised StopIteration") from stop
         return stop.value
-
-    def _await(self, wait: Any) -> None:
-        """Take the wait that a coroutine awaits."""
-        if not isinstance(wait, self.accepts):
-            raise TypeError(self._nonsense(wait, self.state))
-        self.wait, self.fresh = wait, True
 
     def _answer(self, result: object) -> None:
         self._step(self.state, result)

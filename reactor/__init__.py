@@ -21,7 +21,8 @@ from .modes import (
     ThreadingUDPServer,
 )
 from .packets import UDPServer
-from .server import BaseServer, TCPServer
+from .server import BaseServer
+from .stream import TCPServer
 from .table import Request, RequestTable
 
 __all__ = [
@@ -55,7 +56,7 @@ if hasattr(_socket, "AF_UNIX"):
         ThreadingUnixStreamServer,
     )
     from .packets import UnixDatagramServer
-    from .server import UnixStreamServer
+    from .stream import UnixStreamServer
 
     __all__ += [
         "ForkingUnixDatagramServer",

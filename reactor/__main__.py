@@ -1,7 +1,7 @@
 """``python3 -m reactor serve``: one handler class on any number of sockets, until a signal comes.
 
 What belongs to a process and not to a loop is here, so that no other module has to care: the
-arguments, SIGINT and SIGTERM, the terminal, the children that must not outlive their parent.
+arguments, the terminal, what went wrong in one line. How it ends is in ``stopping``.
 """
 
 from __future__ import annotations
@@ -10,24 +10,20 @@ import argparse
 import errno
 import importlib
 import os
-import signal
 import socket
 import sys
 import traceback
-from contextlib import contextmanager
-from functools import partial
-from selectors import EVENT_READ
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 import handlers
 import reactor as package
 
-from . import BaseServer, Reactor, Request, TCPServer
+from . import BaseServer, Reactor, TCPServer
+from .stopping import Interruptible, Stopped, ignore_signals, stop_on_signals, wind_down
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType, ModuleType
+    from collections.abc import Sequence
+    from types import ModuleType
     from typing import Any, NoReturn
 
 DEFAULT_CLASS = "handlers.services:Echo"
@@ -35,10 +31,6 @@ DEFAULT_URL = "tcp://127.0.0.1:7007"
 BACKLOG = 1024
 """Connections that the kernel keeps until they are accepted; it may have a lower bound of its own."""
 
-GRACE = 2.0
-"""Seconds that a request has to end after a signal, before it is ended by force."""
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
 SCHEMES = {
     "tcp": "TCPServer", "tcp6": "TCPServer", "udp": "UDPServer", "udp6": "UDPServer",
@@ -69,10 +61,6 @@ examples:
 
 class Wrong(Exception):
     """Something that the user has to change; the text is the line that says what and how."""
-
-
-class Stopped(BaseException):
-    """A signal has come while this process was in a request; no handler's ``except Exception`` holds it up."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,8 +227,7 @@ def run(reactor: Reactor) -> None:
     if terminal:
         show_table(reactor)
     try:
-        with woken_by_signals(reactor):
-            reactor.run()
+        reactor.run()
     except Stopped:
         pass  # as asked
     finally:
@@ -327,144 +314,6 @@ class OwnPath(TCPServer):
             pass  # it has gone, or its directory is not ours any more
         self._made = None
         super().server_close()
-
-
-# Stopping it
-
-
-def stop_on_signals(reactor: Reactor) -> None:
-    """Have `SIGNALS` stop the loop. The children that it forks inherit nothing of that."""
-    handle_signals(lambda number, frame: reactor.stop())
-    if hasattr(os, "register_at_fork"):
-        # Blocked meanwhile, or a child could be told to end while it still has its parent's handler.
-        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
-        unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
-        os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget_signals)
-
-
-def forget_signals() -> None:
-    """In a child: let signals do what they do by default, and unblock them."""
-    signal.set_wakeup_fd(-1)
-    handle_signals(signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def ignore_signals() -> None:
-    """The end is on its way, and no further signal changes that."""
-    handle_signals(do_nothing)
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)  # see Interruptible
-
-
-def handle_signals(handler: Any) -> None:
-    """Have ``handler`` called for all `SIGNALS`."""
-    for number in SIGNALS:
-        signal.signal(number, handler)
-
-
-def do_nothing(number: int, frame: FrameType | None) -> None:
-    """Ignore a signal. (Python complains on standard error if ``SIG_IGN`` is set when one is pending.)"""
-
-
-@contextmanager
-def woken_by_signals(reactor: Reactor) -> Iterator[None]:
-    """Have a signal end even a ``select()`` of the reactor that is only about to begin.
-
-    Python calls its handlers between two instructions, which is too late then. What it writes to a
-    descriptor at once is not.
-    """
-    if not hasattr(socket, "socketpair"):
-        yield
-        return
-    reader, writer = socket.socketpair()
-    with reader, writer:
-        reader.setblocking(False)
-        writer.setblocking(False)
-        watch = reactor.watch(reader, EVENT_READ, lambda events: drain(reader))
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            watch.cancel()
-
-
-def drain(reader: socket.socket) -> None:
-    """Take what has come, if anything has."""
-    try:
-        reader.recv(4096)
-    except BlockingIOError:
-        pass
-
-
-class Interruptible(BaseServer):
-    """A server that does requests in the main thread, its own or a child's: a signal gets it out of them.
-
-    A state machine's loop is stopped, for an exception in the middle of its work would leave that
-    half done. A blocking handler is where no loop can reach it, so the signal raises `Stopped` there.
-    In both cases all unwinds: ``finish()`` is called, grandchildren are ended.
-    """
-
-    _told = False
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        before = signal.getsignal(SIGNALS[0])
-        try:
-            handle_signals(self._interrupt)
-            super().finish_request(request, client_address)
-            if self._told:
-                raise Stopped  # the caller would take the next request
-        finally:
-            handle_signals(before)
-
-    def _drive(self, inner: Reactor, row: Request) -> None:
-        handle_signals(partial(self._stop, inner))
-        with woken_by_signals(inner):
-            super()._drive(inner, row)
-
-    def _stop(self, inner: Reactor, number: int, frame: FrameType | None) -> None:
-        self._insist()
-        inner.stop()
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        handle_signals(do_nothing)
-        self._insist()
-        raise Stopped
-
-    def _insist(self) -> None:
-        """Take note, and interrupt what still goes on after `GRACE` seconds.
-
-        A state may block although it shouldn't; so may ``finish()``, which flushes a buffered ``wfile``.
-        """
-        self._told = True
-        self.reactor.stop()
-        if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, self._interrupt)
-            signal.setitimer(signal.ITIMER_REAL, GRACE)
-
-
-def wind_down(reactor: Reactor, servers: Sequence[BaseServer]) -> None:
-    """End all requests: those of children and threads have `GRACE` seconds for it."""
-    for pid in children(reactor):
-        os.kill(pid, signal.SIGTERM)
-    for server in servers:
-        server.server_close()
-    deadline = monotonic() + GRACE
-    while ending(reactor) and monotonic() < deadline:
-        reactor.step(0.02)  # bounded: a thread that ends doesn't wake it
-    for pid in children(reactor):
-        reactor.children.kill(pid)
-    reactor.close()
-
-
-def children(reactor: Reactor) -> list[int]:
-    """The pids of the children that drive requests: not reaped, or their rows would be gone."""
-    return [int(row.driver.removeprefix("child ")) for row in reactor.table if row.driver.startswith("child ")]
-
-
-def ending(reactor: Reactor) -> bool:
-    """Whether requests are open that can end soon: in children and state machines, not in blocked threads."""
-    return any(row.machine is not None for row in reactor.table) or bool(children(reactor))
 
 
 # The terminal

@@ -12,7 +12,8 @@ import signal
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from .stream import AGAIN
+from . import signals
+from .sources import AGAIN
 from .table import NO_FORK
 
 TYPE_CHECKING = False
@@ -46,6 +47,10 @@ class Children:
     def __len__(self) -> int:
         return len(self._running)
 
+    def pids(self) -> list[int]:
+        """Those of the children that have not been reaped."""
+        return list(self._running)
+
     def fork(self, on_exit: Callable[[int | None], object], keep: Request | None = None) -> int:
         """Fork. Returns 0 in the child, where the reactor is let go of, and in the parent the child's pid.
 
@@ -68,6 +73,7 @@ class Children:
             raise
         if pid == 0:
             os.close(reader)
+            signals.forked()
             self._reactor.forked(keep)
             return 0
         os.close(writer)
@@ -153,6 +159,7 @@ class Mailbox:
     def __init__(self, reactor: Reactor, row: PacketRow) -> None:
         self._reactor = reactor
         self._row = row
+        self._size: int = row.server.max_packet_size
         self._watch: Watch | None = None
         self._parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._parent.setblocking(False)
@@ -160,18 +167,18 @@ class Mailbox:
 
     def open(self) -> None:
         """In the parent: send on what comes from now on. The child has its copy of what came before."""
-        self._row.mail.clear()
+        self._row.leftover().clear()
         self._row.wake = self._post
 
     def collect(self) -> None:
         """In the child: deliver what has come."""
-        while (packet := self._receive(self.child)) is not None:
+        while (packet := self._receive(self.child, self._size)) is not None:
             self._row.deliver(packet)
 
     def give_back(self) -> None:
         """In the child, at its end: what came too late for this exchange belongs to the next."""
         try:
-            for packet in self._row.mail:
+            for packet in self._row.leftover():
                 self.child.send(packet)
         except AGAIN:
             pass  # there is no room for more, as in any full socket
@@ -180,7 +187,7 @@ class Mailbox:
         """In the parent, when the child has ended: take back what it gave back, and what it had not collected."""
         unread: list[bytes] = []
         for end in self._parent, self.child:
-            while (packet := self._receive(end)) is not None:
+            while (packet := self._receive(end, self._size)) is not None:
                 unread.append(packet)
         self._row.mail.extendleft(reversed(unread))
         self._row.wake = None
@@ -190,9 +197,9 @@ class Mailbox:
         self.child.close()
 
     @staticmethod
-    def _receive(end: socket.socket) -> bytes | None:
+    def _receive(end: socket.socket, size: int) -> bytes | None:
         try:
-            return end.recv(65_536)
+            return end.recv(size)
         except AGAIN:
             return None
 

@@ -12,7 +12,8 @@ from selectors import EVENT_WRITE
 
 from handlers import Failed
 
-from .stream import AGAIN, StreamRow
+from .sources import AGAIN
+from .stream import StreamRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

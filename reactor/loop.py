@@ -17,7 +17,7 @@ from selectors import EVENT_READ, DefaultSelector
 
 from handlers import Cancelled, Cause
 
-from .sources import Port, Wakeup, Watch
+from .sources import Port, Posted, Wakeup, Watch
 from .table import RequestTable
 from .timers import NEVER, Timer, Timers
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from handlers import Wait
 
+    from .signals import Signals
     from .table import Request
 
     class Clock(Protocol):
@@ -90,7 +91,7 @@ class Reactor:
         self.timers = Timers()
         self.watches: set[Watch] = set()
         self.ports: dict[int, Port] = {}
-        self.paused: set[Port] = set()
+        self.paused: dict[Port, None] = {}
         """Ports whose arrivals wait until a row ends."""
         self.jobs: dict[int, Job] = {}
         prepare()
@@ -104,12 +105,14 @@ class Reactor:
         self._ended: dict[int, Request] = {}
         self.inner: Reactor | None = None
         """The loop of the request that this loop's own caller is driving, if it is."""
+        self.threaded = False
+        """Whether this is one of several loops in threads of their own, whose rows may write to each other."""
         self.is_copy = False
         """Whether this is a child's copy of its parent's loop, which runs no more."""
         self._wakeup: Wakeup | None = None
-        self._selecting = False
+        self._working = 0  # the thread that is in the middle of a batch; 0 while none is
         self._stopping = False
-        self._thread = get_ident()
+        self._interrupted = False  # whether a Ctrl-C is to be raised when the batch is done
 
     # Running it
 
@@ -124,10 +127,17 @@ class Reactor:
         """
         self.make_wakeup()
         try:
-            while not self._stopping and going_on():
-                self.step(interval)
+            with self.signals():
+                while not self._stopping and going_on():
+                    self.step(interval)
         finally:
             self._stopping = False
+
+    def signals(self) -> Signals:
+        """A context in which signals reach this loop: see `Signals`."""
+        from .signals import Signals  # imported long since, by prepare()
+
+        return Signals(self, self._wakeup)
 
     @property
     def busy(self) -> bool:
@@ -136,6 +146,11 @@ class Reactor:
             self.table or self.watches or self._soon or self._unsettled
             or self.timers.next() < NEVER or any(port.open for port in self.ports.values())
         )  # fmt: skip
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called, and `run` is still to heed it."""
+        return self._stopping
 
     def stop(self) -> None:
         """End `run` after the batch of events it is in; called before, make the next one return at once.
@@ -154,25 +169,28 @@ class Reactor:
 
         With 0 it never blocks. With nothing to wait for it returns at once.
         """
-        self._thread = get_ident()
-        self._selecting = True  # from here on a signal handler's call_soon() wakes the selector
+        events = self._selector.select(self._patience(timeout))
+        self._working = get_ident()
         try:
-            events = self._selector.select(self._patience(timeout))
+            self.time = now = self.clock.monotonic()
+            for key, mask in events if self.policy is None else self.policy(events):
+                source = key.data
+                try:
+                    source.ready(mask, now)
+                except Exception as error:
+                    source.failed(error)
+            if self.timers.next() <= now:
+                self._expire(now)
+            for _ in range(len(self._soon)):
+                self._soon.popleft().expire(now)
+            if self._unsettled:
+                self._settle(now)
+            if self._ended:
+                self._reap()
         finally:
-            self._selecting = False
-        self.time = now = self.clock.monotonic()
-        for key, mask in events if self.policy is None else self.policy(events):
-            source = key.data
-            try:
-                source.ready(mask, now)
-            except Exception as error:
-                source.failed(error)
-        self._expire(now)
-        for _ in range(len(self._soon)):
-            self._soon.popleft().expire(now)
-        self._settle(now)
-        if self._ended:
-            self._reap()
+            self._working = 0
+        if self._interrupted:
+            self.interrupt()
 
     def timeout(self) -> float | None:
         """Seconds until `step` has something to do even if no event comes; ``None``: never."""
@@ -265,21 +283,52 @@ class Reactor:
             port = self.ports[owner.fileno()] = Port(self, owner)
         return port
 
+    @property
+    def working_here(self) -> bool:
+        """Whether the thread that asks is this loop's, in the middle of a batch."""
+        return self._working == get_ident()
+
+    def interrupt(self) -> None:
+        """Raise `KeyboardInterrupt`, at once if nothing can be left half done, else when the batch is.
+
+        A second one is raised at once: what is half done may be why there is a second.
+        """
+        if not self._working or self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+        self._interrupted = True
+
     # What rows and modes ask of it
 
     def adopt(self, row: Any) -> None:
         """Enter a row and let its handler begin; from here on this loop drives it."""
         row.reactor = self
+        if self.threaded:
+            row.machine.handler._machine = Posted(row.machine, self)
         self.table.add(row)
         self.settle_soon(row)
         self._guard(row, row.start)
 
     def drive(self, row: Any) -> None:
         """Drive one row, and the connections it opens, until all have ended; `stop` cancels them."""
-        self.adopt(row)
-        while self.table and not self._stopping:
-            self.step()
-        self.cancel(self.table)
+        with self.signals():
+            self.adopt(row)
+            while self.table and not self._stopping:
+                self.step()
+            self.cancel(self.table)
+
+    def blocking(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call what may block in the middle of a batch: a signal may interrupt it, as it may the selector."""
+        if self._working != get_ident():
+            call(*arguments)
+            return
+        self._working = 0
+        try:
+            if self._interrupted:
+                self.interrupt()
+            call(*arguments)
+        finally:
+            self._working = get_ident()
 
     def settle_soon(self, row: Request) -> None:
         """Settle ``row`` when the batch is done. May be called from another thread."""
@@ -327,15 +376,17 @@ class Reactor:
         if self._wakeup is not None:
             self._wakeup.close()
             self._wakeup = None
+        self._interrupted = False
         self.children.forked()
         if self._outer is not None:
             self._outer.forked(keep)
 
     def inside(self) -> Reactor:
         """A new loop for one request that somebody else drives. Its rows stand in this table too."""
-        kind = getattr(selectors, "PollSelector", DefaultSelector)  # no descriptor of its own
-        inner = Reactor(kind(), self.clock, network=self.network, outer=self)
-        if self._wakeup is not None:  # who can wake this loop must be able to wake that one
+        kind: Any = getattr(selectors, "PollSelector", DefaultSelector)  # no descriptor of its own
+        make = getattr(self.network, "selector", kind)  # a simulated network's sockets are for its own only
+        inner = Reactor(make(), self.clock, network=self.network, outer=self)
+        if self._wakeup is not None or self.is_copy:  # who can wake this loop must be able to wake that one
             inner.make_wakeup()
         return inner
 
@@ -352,9 +403,9 @@ class Reactor:
     # How a step is done
 
     def _wake(self) -> None:
-        # In a step of this thread nobody waits; another thread can't know whether anybody does.
+        # In the batch of this very thread nobody waits. Else somebody may: the selector, or a loop around this one.
         wakeup = self._wakeup
-        if wakeup is not None and (self._selecting or get_ident() != self._thread):
+        if wakeup is not None and self._working != get_ident():
             wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:
@@ -391,8 +442,9 @@ class Reactor:
                     self._guard(row, row.settle, now)
 
     def _reap(self) -> None:
-        ended, self._ended = self._ended, {}
-        for row in ended.values():
+        ended = self._ended
+        while ended:  # one by one: a server's hook that raises leaves the others for the next step
+            row = ended.pop(next(iter(ended)))
             if row in self.table:
                 self.table.remove(row)
                 self.timers.disarm(row)
@@ -403,7 +455,7 @@ class Reactor:
 
     def make_room(self) -> None:
         """A request has ended: look again at the arrivals that had to wait for that."""
-        paused, self.paused = self.paused, set()
+        paused, self.paused = self.paused, {}
         for port in paused:
             port.resume()
 
@@ -414,9 +466,10 @@ def prepare() -> None:
 
     Called whenever a reactor or a server is made; not with the package, whose import stays light.
     """
+    "\u00f6".encode("idna")  # imports the codec, for host names that are not ASCII
     import traceback
 
-    from . import children, workers  # noqa: F401
+    from . import children, signals, workers  # noqa: F401
 
     try:
         raise LookupError("nobody sees this one")

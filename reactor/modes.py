@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from _thread import get_ident, start_new_thread
+from _thread import start_new_thread
 from selectors import EVENT_READ
 
 from handlers import DatagramHandler, StreamHandler
 
 from .packets import PacketRow, UDPServer
-from .server import TCPServer
+from .stream import TCPServer
 from .table import LOOP, NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from threading import Thread
     from typing import Any
 
-    from handlers import Machine
-
     from .children import Mailbox
     from .loop import Reactor
+    from .server import BaseServer
     from .table import Request
 
     _Base = TCPServer
 else:
     _Base = object
+
+
+BUDGET = 64  # arrivals that one server takes before the other rows have their turn
 
 
 class SelectMixIn(_Base):
@@ -40,27 +42,28 @@ class SelectMixIn(_Base):
     refused with `TypeError` when the server is made.
     """
 
-    _latest: Any = None
+    _srv_budget = BUDGET
 
-    def _check_handler(self) -> None:
-        super()._check_handler()
+    def _srv_check_handler(self) -> None:
+        super()._srv_check_handler()
         from handlers.buffered import buffered  # now, and not with the package: most servers don't need it
 
         kind = self.RequestHandlerClass
         if not (isinstance(kind, type) and issubclass(kind, (StreamHandler, DatagramHandler))):
-            self._handler = buffered(kind, packets=self.socket_type == socket.SOCK_DGRAM)
+            self._srv_handler = buffered(kind, packets=self.socket_type == socket.SOCK_DGRAM)
+            self._srv_handler.blocking = staticmethod(_finish_request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Leave the request to the loop."""
-        row = self._latest = self._rows.pop(id(request))
+        row = self._srv_known(request, client_address)
+        del self._srv_rows[id(request)]
         row.driver = LOOP
         self.reactor.adopt(row)
 
-    def _see_through(self) -> None:
-        # With the connections that it has opened, whose serials come after its own.
-        while any(row.server is self and row.serial >= self._latest.serial for row in self.reactor.table):
+    def _srv_see_through(self, newest: int) -> None:
+        # With the connections that it has opened, which are rows of the same server.
+        while any(row.server is self and row.serial > newest for row in self.reactor.table):
             self.reactor.step()
-        self._latest = None
 
 
 class ForkingMixIn(_Base):
@@ -76,24 +79,25 @@ class ForkingMixIn(_Base):
     block_on_close = True
     """Whether `server_close` waits for the children."""
 
-    _mailbox: Mailbox | None = None  # in a child
-    _closing: tuple[int, int] | None = None  # a pipe with nothing in it, until the server closes
+    _srv_budget = BUDGET
+    _srv_mailbox: Mailbox | None = None  # in a child
+    _srv_hangup: tuple[int, int] | None = None  # a pipe with nothing in it, until the server closes
 
-    def _check_handler(self) -> None:
-        super()._check_handler()
+    def _srv_check_handler(self) -> None:
+        super()._srv_check_handler()
         if not hasattr(os, "fork"):
             raise RuntimeError(f"{type(self).__name__}: {NO_FORK}")
 
-    def _has_room(self) -> bool:
-        return len(self.active_children or ()) < self.max_children and super()._has_room()
+    def _srv_has_room(self) -> bool:
+        return len(self.active_children or ()) < self.max_children and super()._srv_has_room()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child that does the request."""
         from .children import Mailbox  # imported long since, by prepare()
 
-        if self._closing is None:
-            self._closing = os.pipe()
-        row = self._rows[id(request)]
+        if self._srv_hangup is None:
+            self._srv_hangup = os.pipe()
+        row = self._srv_known(request, client_address)
         mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
 
         def ended(status: int | None) -> None:
@@ -101,24 +105,24 @@ class ForkingMixIn(_Base):
             self.active_children.discard(pid)
             if mailbox is not None:
                 mailbox.close()
-            self._strike(row)
+            self._srv_strike(row)
 
         pid = self.reactor.children.fork(ended, keep=row)
         if pid == 0:
-            self._child(request, client_address, mailbox)
+            self._srv_child(request, client_address, mailbox)
         if self.active_children is None:
             self.active_children = set()
         self.active_children.add(pid)
-        del self._rows[id(request)]
+        del self._srv_rows[id(request)]
         row.driver, row.machine = f"child {pid}", None  # what it does now, only the child knows
         if mailbox is not None:
             mailbox.open()
         self.close_request(request)
 
-    def _child(self, request: Any, client_address: Any, mailbox: Mailbox | None) -> None:
+    def _srv_child(self, request: Any, client_address: Any, mailbox: Mailbox | None) -> None:
         """In the child: finish the request. Never returns."""
         status = 1
-        self._mailbox = mailbox
+        self._srv_mailbox = mailbox
         try:
             self.finish_request(request, client_address)
             status = 0
@@ -132,13 +136,13 @@ class ForkingMixIn(_Base):
             finally:
                 os._exit(status)
 
-    def _drive(self, inner: Reactor, row: Request) -> None:
-        mailbox = self._mailbox
+    def _srv_drive(self, inner: Reactor, row: Request) -> None:
+        mailbox = self._srv_mailbox
         if mailbox is not None:
             inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
-        if self._closing is not None:
-            inner.watch(self._closing[0], EVENT_READ, lambda events: inner.stop())
-        inner.drive(row)
+        if self._srv_hangup is not None:
+            inner.watch(self._srv_hangup[0], EVENT_READ, lambda events: inner.stop())
+        super()._srv_drive(inner, row)
 
     def collect_children(self, *, blocking: bool = False) -> None:
         """Reap the children that have ended (with ``blocking``: all, when they have)."""
@@ -155,14 +159,14 @@ class ForkingMixIn(_Base):
 
     def server_close(self) -> None:
         """Give back what the server holds: cancel the children's state machines, wait if ``block_on_close``."""
-        self._unlisten()
-        if self._closing is not None:
-            os.write(self._closing[1], b"x")  # never read, so that every child sees it: its request is cancelled
+        self._srv_unlisten()
+        if self._srv_hangup is not None:
+            os.write(self._srv_hangup[1], b"x")  # never read, so that every child sees it: its request is cancelled
         self.collect_children(blocking=self.block_on_close)
-        if self._closing is not None:
-            for end in self._closing:
+        if self._srv_hangup is not None:
+            for end in self._srv_hangup:
                 os.close(end)
-            self._closing = None
+            self._srv_hangup = None
         super().server_close()
 
 
@@ -178,18 +182,18 @@ class ThreadingMixIn(_Base):
     max_threads = 256
     """Threads at which no more requests are taken: what arrives waits in the kernel."""
 
+    _srv_budget = BUDGET
     _threads: Any = ()
 
-    def _check_handler(self) -> None:
-        super()._check_handler()
+    def _srv_check_handler(self) -> None:
+        super()._srv_check_handler()
         try:
             start_new_thread(_nothing, ())
         except RuntimeError as error:
             raise RuntimeError(f"{type(self).__name__}: {NO_THREADS}") from error
-        self._inners: set[Reactor] = set()
 
-    def _has_room(self) -> bool:
-        return len(self._rows) < self.max_threads and super()._has_room()
+    def _srv_has_room(self) -> bool:
+        return len(self._srv_rows) < self.max_threads and super()._srv_has_room()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread that does the request."""
@@ -197,17 +201,17 @@ class ThreadingMixIn(_Base):
 
         if self.block_on_close:
             vars(self).setdefault("_threads", _Threads())
-        thread = Thread(target=self._thread, args=(request, client_address), daemon=self.daemon_threads)
-        self._rows[id(request)].driver = f"thread {thread.name}"
+        thread = Thread(target=self._srv_thread, args=(request, client_address), daemon=self.daemon_threads)
+        self._srv_known(request, client_address).driver = f"thread {thread.name}"
         thread.start()
         if self.block_on_close:
             self._threads.append(thread)
 
-    def _thread(self, request: Any, client_address: Any) -> None:
+    def _srv_thread(self, request: Any, client_address: Any) -> None:
         try:
             self.process_request_thread(request, client_address)
         finally:
-            self._ended(request)
+            self._srv_ended(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """In the thread: do the request. May be extended."""
@@ -218,21 +222,10 @@ class ThreadingMixIn(_Base):
         finally:
             self.shutdown_request(request)
 
-    def _drive(self, inner: Reactor, row: Request) -> None:
-        assert row.machine is not None
-        inner.make_wakeup()
-        row.machine.handler._machine = Posted(row.machine, inner)  # type: ignore[assignment]
-        self._inners.add(inner)
-        try:
-            inner.drive(row)
-        finally:
-            self._inners.discard(inner)
-
     def server_close(self) -> None:
         """Give back what the server holds: cancel its state machines, wait for its threads."""
-        self._unlisten()
-        for inner in list(self._inners):
-            inner.stop()
+        self._srv_unlisten()
+        self._srv_end_inners()
         for thread in self._threads:
             thread.join()
         super().server_close()
@@ -247,38 +240,13 @@ class _Threads(list):  # type: ignore[type-arg]
             super().append(thread)
 
 
-class Posted:
-    """A machine in a thread of its own, as handlers in other threads see it: their writes are posted to it."""
-
-    def __init__(self, machine: Machine, reactor: Reactor) -> None:
-        self._machine: Any = machine
-        self._reactor = reactor
-        self._thread = get_ident()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._machine, name)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if get_ident() == self._thread:
-            self._machine.write(data)
-        else:
-            self._reactor.call_soon(self._machine.write, bytes(data))
-
-    def write_eof(self) -> None:
-        self._here(self._machine.write_eof)
-
-    def close(self) -> None:
-        self._here(self._machine.close)
-
-    def _here(self, call: Any) -> None:
-        if get_ident() == self._thread:
-            call()
-        else:
-            self._reactor.call_soon(call)
-
-
 def _nothing() -> None:
     """What a thread does that only shows that threads can be had."""
+
+
+def _finish_request(request: Any, client_address: Any, server: BaseServer) -> None:
+    """What makes a blocking handler of a class, for `finish_request` may be overridden to give it more arguments."""
+    server.finish_request(request, client_address)
 
 
 class ForkingTCPServer(ForkingMixIn, TCPServer):
@@ -307,7 +275,7 @@ class SelectUDPServer(SelectMixIn, UDPServer):
 
 if hasattr(socket, "AF_UNIX"):
     from .packets import UnixDatagramServer
-    from .server import UnixStreamServer
+    from .stream import UnixStreamServer
 
     class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
         """Unix stream sockets, a child for each connection."""

@@ -12,8 +12,9 @@ from collections import deque
 
 from handlers import DatagramHandler, DatagramMachine, Reset
 
-from .server import BUDGET, BaseServer, TCPServer, is_kind
-from .stream import AGAIN
+from .server import BaseServer, is_kind
+from .sources import AGAIN
+from .stream import TCPServer
 from .table import CALLER, LOOP, Request
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from .loop import Reactor
 
+_BUDGET = 64  # packets taken before anything else has its turn
 _BACKLOG = 64  # packets that come while their time has not, kept for later
 _AGAIN = 0.05  # seconds until one of them is tried again where there was no room
 DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
@@ -32,7 +34,7 @@ DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 class PacketRow(Request):
     """The row of one exchange with one peer of a datagram socket."""
 
-    __slots__ = ("first", "mail", "socket", "wake")
+    __slots__ = ("first", "mail", "opened", "socket", "wake")
     machine: DatagramMachine
 
     def __init__(
@@ -43,6 +45,8 @@ class PacketRow(Request):
         self.first, self.socket = request
         self.mail = deque((self.first,))
         """Packets that have come and that the row's own loop has not yet collected."""
+        self.opened = False
+        """Whether the handler has taken the packet that opened the exchange."""
         self.wake: Callable[[], object] | None = None
         """Tells whoever drives the row that there is mail; ``None`` until somebody does."""
 
@@ -69,10 +73,18 @@ class PacketRow(Request):
             if self.wake is not None:
                 self.wake()
 
+    def leftover(self) -> deque[bytes]:
+        """The packets that came too late for this exchange. The one that opened it did not, taken or not."""
+        if self.mail and not self.opened:
+            self.opened = True
+            self.mail.popleft()
+        return self.mail
+
     def settle(self, now: float) -> None:
         machine = self.machine
         while self.mail and machine.wants_input:  # what it does not wait for stays here, and may begin the next request
             packet = self.mail.popleft()
+            self.opened = True
             self.progress = now
             self.total_in += len(packet)
             machine.feed(packet)
@@ -121,8 +133,9 @@ class UDPServer(TCPServer):
         self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
         reactor: Reactor | None = None,
     ) -> None:  # fmt: skip
-        self._exchanges: dict[Any, PacketRow] = {}
-        self._backlog: deque[tuple[Any, Any]] = deque()
+        self._srv_exchanges: dict[Any, PacketRow] = {}
+        self._srv_backlog: deque[tuple[Any, Any]] = deque()
+        self._srv_taking: Callable[[], None] | None = None  # what takes requests now, if anything does
         super().__init__(server_address, RequestHandlerClass, bind_and_activate, reactor=reactor)
 
     def server_activate(self) -> None:
@@ -130,8 +143,8 @@ class UDPServer(TCPServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Take a packet: ``((packet, socket), client_address)``."""
-        if self._backlog:
-            return self._backlog.popleft()
+        if self._srv_backlog:
+            return self._srv_backlog.popleft()
         packet, client_address = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
         return (packet, self.socket), client_address
 
@@ -140,81 +153,100 @@ class UDPServer(TCPServer):
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
-        """Nothing to close: the socket is the server's."""
+        """The packet is done with; the socket is the server's."""
+        self._srv_closed(request)
 
-    def _listen(self, arrivals: Callable[[], None]) -> None:
+    def _srv_listen(self, arrivals: Callable[[], None]) -> None:
         # Blocking handlers share this socket: it stays as they expect it, unless it has a timeout, for then
         # Python itself waits in spite of the flag.
         if DONTWAIT and self.socket.gettimeout() is None:
-            BaseServer._listen(self, arrivals)
+            BaseServer._srv_listen(self, arrivals)
         else:
-            super()._listen(arrivals)
+            super()._srv_listen(arrivals)
+        self._srv_taking = arrivals
+        self.reactor.call_soon(self._srv_backlogged)
 
-    def _begin(self, request: Any, client_address: Any) -> None:
-        row = self._exchanges.get(client_address) if client_address else None
+    def _srv_unlisten(self) -> None:
+        super()._srv_unlisten()
+        self._srv_taking = None
+
+    def _srv_begin(self, request: Any, client_address: Any) -> None:
+        row = self._srv_exchanges.get(client_address) if client_address else None
         if row is None:
-            super()._begin(request, client_address)
+            super()._srv_begin(request, client_address)
         else:
             row.deliver(request[0])
 
-    def _row(self, request: Any, client_address: Any) -> Request:
-        if not is_kind(self._handler, DatagramHandler):
-            return super()._row(request, client_address)
-        row = PacketRow(self.reactor, self, request, client_address, self._handler(), CALLER)
+    def _srv_row(self, request: Any, client_address: Any) -> Request:
+        if not is_kind(self._srv_handler, DatagramHandler):
+            return super()._srv_row(request, client_address)
+        row = PacketRow(self.reactor, self, request, client_address, self._srv_handler(), CALLER)
         if client_address:  # a nameless Unix peer can't be told from another
-            self._exchanges[client_address] = row
+            self._srv_exchanges[client_address] = row
         return row
 
-    def _strike(self, row: Request) -> None:
-        super()._strike(row)
-        if isinstance(row, PacketRow) and self._reactor is not None:
-            self._reactor.call_soon(self.exchange_over, row)
+    def _srv_strike(self, row: Request) -> None:
+        super()._srv_strike(row)
+        if isinstance(row, PacketRow) and self._srv_reactor is not None:
+            self._srv_reactor.call_soon(self.exchange_over, row)
 
     def exchange_over(self, row: PacketRow) -> None:
         """The next packet of this peer begins a new request; so do those that came too late for this one."""
-        if self._exchanges.get(row.peer) is row:
-            del self._exchanges[row.peer]
-        for packet in row.mail:
-            self._keep_for_later((packet, self.socket), row.peer)
+        if self._srv_exchanges.get(row.peer) is row:
+            del self._srv_exchanges[row.peer]
+        for packet in row.leftover():
+            self._srv_keep_for_later((packet, self.socket), row.peer)
         row.mail.clear()
 
-    def _keep_for_later(self, request: Any, client_address: Any) -> None:
-        if len(self._backlog) < _BACKLOG:
-            self._backlog.append((request, client_address))
-            self.reactor.call_soon(self._backlogged)
+    def _srv_keep_for_later(self, request: Any, client_address: Any) -> None:
+        if len(self._srv_backlog) < _BACKLOG:
+            self._srv_backlog.append((request, client_address))
+            self.reactor.call_soon(self._srv_backlogged)
 
-    def _backlogged(self) -> None:
-        if self._backlog and self.socket.fileno() >= 0:
-            if self._has_room():
-                self._handle_request_noblock()
+    def _srv_backlogged(self) -> None:
+        if self._srv_backlog and self._srv_taking is not None:
+            if self._srv_has_room():
+                self._srv_taking()
             else:
-                self.reactor.call_later(_AGAIN, self._backlogged)
+                self.reactor.call_later(_AGAIN, self._srv_backlogged)
 
-    def _drive(self, inner: Reactor, row: Request) -> None:
-        """While the caller is in one exchange, the packets of other peers are kept for later."""
+    def _srv_enough(self) -> None:
+        self._srv_taking = None
+        self.reactor.port(self).listen(self._srv_sort_arrivals)
+        self.reactor.call_soon(self._srv_sort_backlog)
 
-        def sort(packet: bytes, peer: Any) -> None:
-            if peer == row.peer and isinstance(row, PacketRow):
-                row.deliver(packet)
-            else:
-                self._keep_for_later((packet, self.socket), peer)
-
-        def arrivals() -> None:
-            for _ in range(BUDGET):
-                try:
-                    packet, peer = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
-                except OSError:
-                    return
-                sort(packet, peer)
-
-        backlog, self._backlog = self._backlog, deque()
-        for request, peer in backlog:  # some may have been kept for just this exchange
-            sort(request[0], peer)
-        inner.port(self).listen(arrivals)
+    def _srv_drive(self, inner: Reactor, row: Request) -> None:
+        if self.reactor.is_copy or not self.reactor.working_here:  # a child, a thread: the loop itself goes on to sort
+            super()._srv_drive(inner, row)
+            return
+        self._srv_sort_backlog()
+        inner.port(self).listen(self._srv_sort_arrivals)
         try:
-            super()._drive(inner, row)
+            super()._srv_drive(inner, row)
         finally:
             inner.port(self).close()
+
+    def _srv_sort_backlog(self) -> None:
+        """What was kept for later may have been kept for an exchange that is open now."""
+        backlog, self._srv_backlog = self._srv_backlog, deque()
+        for request, peer in backlog:
+            self._srv_sort(request[0], peer)
+
+    def _srv_sort_arrivals(self) -> None:
+        """Take packets while no further request may begin: those that begin one are kept for later."""
+        for _ in range(_BUDGET):
+            try:
+                packet, peer = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
+            except OSError:
+                return
+            self._srv_sort(packet, peer)
+
+    def _srv_sort(self, packet: bytes, peer: Any) -> None:
+        row = self._srv_exchanges.get(peer) if peer else None
+        if row is None:
+            self._srv_keep_for_later((packet, self.socket), peer)
+        else:
+            row.deliver(packet)
 
 
 if hasattr(socket, "AF_UNIX"):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import sys
 from _thread import RLock, get_ident
 
-from handlers import Cause, DatagramHandler, StreamHandler
+from handlers import Cause, Handler
 
 from .loop import Reactor, prepare
-from .stream import AGAIN, StreamRow
+from .sources import AGAIN
 from .table import CALLER, BlockingRow, Request
 
 TYPE_CHECKING = False
@@ -27,11 +26,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-BUDGET = 64  # arrivals that one server takes before the other rows have their turn
 _SHORT = {
     getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)
 }  # what the host has run out of; it can only come back with time
-_UNSET = object()
+UNSET = object()
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
 
 
@@ -48,28 +46,33 @@ class BaseServer:
     max_requests = 65_536
     """Open rows at which no more requests are taken: what arrives waits in the kernel."""
 
+    _srv_budget = 1  # arrivals taken in one batch: each takes as long as it takes, and others have their turn between
+
     def __init__(self, server_address: Any, RequestHandlerClass: Any, *, reactor: Reactor | None = None) -> None:
         prepare()
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
-        self._handler = RequestHandlerClass  # what runs a request: in select mode not always what was given
-        self._reactor = reactor
-        self._shared = reactor is not None
-        self._rows: dict[int, Request] = {}  # by id() of the request, from its arrival to its end
-        self._handed_over: set[int] = set()  # the requests, by id(), that a child of their handler's goes on with
-        self._is_child = False
-        self._taken = 0
-        self._own_timeout: Any = _UNSET  # the socket's, while it must not block
-        self._shutdown_request = False
-        self._serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
-        self._server_thread = 0
+        self._srv_handler = RequestHandlerClass  # what runs a request: in select mode not always what was given
+        self._srv_reactor = reactor
+        self._srv_shared = reactor is not None
+        self._srv_rows: dict[int, Request] = {}  # by id() of the request, from its arrival to its end
+        self._srv_handed_over: set[int] = set()  # the requests, by id(), that a child of their handler's goes on with
+        self._srv_inners: set[Reactor] = set()  # the loops of requests that other threads drive
+        self._srv_closing = False
+        self._srv_heirs = 0  # children that go on with a request of their handler's
+        self._srv_exit_status: int | None = None  # where this is such a child
+        self._srv_taken = 0
+        self._srv_own_timeout: Any = UNSET  # the socket's, while it must not block
+        self._srv_shutdown_request = False
+        self._srv_serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
+        self._srv_serving_thread = 0
 
     @property
     def reactor(self) -> Reactor:
         """The loop that this server serves on."""
-        if self._reactor is None:
-            self._reactor = Reactor()
-        return self._reactor
+        if self._srv_reactor is None:
+            self._srv_reactor = Reactor()
+        return self._srv_reactor
 
     def server_activate(self) -> None:
         """Called by the constructor to begin listening. May be overridden."""
@@ -82,11 +85,11 @@ class BaseServer:
         `serve_forever` does it itself, and so does the constructor with ``reactor=``.
         """
         if not self.reactor.port(self).open:
-            self._listen(self._arrivals)
+            self._srv_listen(self._srv_arrivals)
 
     def stop_serving(self) -> None:
         """Take no more requests; those that are open go on. What arrives waits in the kernel."""
-        self._unlisten()
+        self._srv_unlisten()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until `shutdown`, until the reactor is stopped, or, after `stop_serving`, until nothing is open.
@@ -94,24 +97,24 @@ class BaseServer:
         Nothing is polled: ``poll_interval``, in seconds, is only how often an overridden
         `service_actions` is called at least.
         """
-        if self._server_thread == get_ident():
+        if self._srv_serving_thread == get_ident():
             raise RuntimeError("serve_forever() is already running in this thread")
-        interval = poll_interval if self._has_service_actions() else None
-        with self._serving:
-            self._server_thread = get_ident()
+        interval = poll_interval if self._srv_has_service_actions() else None
+        with self._srv_serving:
+            self._srv_serving_thread = get_ident()
             self.start_serving()
             try:
-                self.reactor.run_while(self._going_on, interval)
+                self.reactor.run_while(self._srv_going_on, interval)
             finally:
-                self._shutdown_request = False
-                self._server_thread = 0
-                if not self._shared:
+                self._srv_shutdown_request = False
+                self._srv_serving_thread = 0
+                if not self._srv_shared:
                     self.stop_serving()
 
-    def _going_on(self) -> bool:
-        if not self._shutdown_request:
+    def _srv_going_on(self) -> bool:
+        if not self._srv_shutdown_request:
             self.service_actions()
-        return not self._shutdown_request and self.reactor.busy
+        return not self._srv_shutdown_request and self.reactor.busy
 
     def shutdown(self) -> None:
         """End `serve_forever`, and wait until it has ended.
@@ -119,11 +122,11 @@ class BaseServer:
         Called where waiting would be for ever (in the thread that serves, or when nobody serves), it
         does not wait: a `serve_forever` that comes later returns at once.
         """
-        self._shutdown_request = True
-        reactor = self._reactor
+        self._srv_shutdown_request = True
+        reactor = self._srv_reactor
         if reactor is not None:
             reactor.call_soon(_nothing)  # wakes it
-        with self._serving:
+        with self._srv_serving:
             pass
 
     def handle_request(self) -> None:
@@ -132,28 +135,30 @@ class BaseServer:
         Gives up after ``timeout`` seconds (or the socket's own timeout, if that is shorter) and calls
         `handle_timeout`. In select mode it returns when that request has ended.
         """
-        deadline = self._deadline()
-        was_open, taken = self.reactor.port(self).open, self._taken
-        self._listen(self._one_arrival)
+        deadline = self._srv_deadline()
+        was_open, taken = self.reactor.port(self).open, self._srv_taken
+        newest = max((row.serial for row in self.reactor.table), default=0)
+        self._srv_listen(self._srv_one_arrival)
         try:
-            while self._taken == taken:
-                left = None if deadline is None else deadline - self.reactor.clock.monotonic()
-                if left is not None and left < 0:
-                    self.handle_timeout()
-                    return
-                self.reactor.step(left)
-            self._see_through()
+            with self.reactor.signals():
+                while self._srv_taken == taken:
+                    left = None if deadline is None else deadline - self.reactor.clock.monotonic()
+                    if left is not None and left < 0:
+                        self.handle_timeout()
+                        return
+                    self.reactor.step(left)
+                self._srv_see_through(newest)
         finally:
-            self._unlisten()
+            self._srv_unlisten()
             if was_open:
                 self.start_serving()
 
-    def _listen(self, arrivals: Callable[[], None]) -> None:
+    def _srv_listen(self, arrivals: Callable[[], None]) -> None:
         self.reactor.port(self).listen(arrivals)
 
-    def _unlisten(self) -> None:
-        if self._reactor is not None:
-            self._reactor.port(self).close()
+    def _srv_unlisten(self) -> None:
+        if self._srv_reactor is not None:
+            self._srv_reactor.port(self).close()
 
     def service_actions(self) -> None:
         """Called by `serve_forever` after every batch of events. May be overridden."""
@@ -161,49 +166,53 @@ class BaseServer:
     def handle_timeout(self) -> None:
         """Called when `handle_request` gives up. May be overridden."""
 
-    def _has_service_actions(self) -> bool:
-        return getattr(type(self).service_actions, "__module__", "").partition(".")[0] != __package__
+    def _srv_has_service_actions(self) -> bool:
+        return getattr(self.service_actions, "__module__", "").partition(".")[0] != __package__
 
-    def _deadline(self) -> float | None:
-        timeouts = [seconds for seconds in (self._socket_timeout(), self.timeout) if seconds is not None]
+    def _srv_deadline(self) -> float | None:
+        timeouts = [seconds for seconds in (self._srv_socket_timeout(), self.timeout) if seconds is not None]
         return self.reactor.clock.monotonic() + min(timeouts) if timeouts else None
 
-    def _socket_timeout(self) -> float | None:
+    def _srv_socket_timeout(self) -> float | None:
         return None
 
-    def _see_through(self) -> None:
-        """What `handle_request` still has to do when the request has been taken."""
+    def _srv_see_through(self, newest: int) -> None:
+        """What `handle_request` still has to do when a request has been taken, whose serial is over ``newest``."""
 
     # What arrives
 
-    def _arrivals(self) -> None:
-        for _ in range(BUDGET):
-            if not self._has_room():
-                self._wait_for_room()
+    def _srv_arrivals(self) -> None:
+        for _ in range(self._srv_budget):
+            if not self._srv_has_room():
+                self._srv_wait_for_room()
                 return
             if not self._handle_request_noblock():
                 return
 
-    def _one_arrival(self) -> None:
-        if self._has_room():
-            self.reactor.port(self).pause()
+    def _srv_one_arrival(self) -> None:
+        if self._srv_has_room():
+            self._srv_enough()
             self._handle_request_noblock()
         else:
-            self._wait_for_room()
+            self._srv_wait_for_room()
 
-    def _has_room(self) -> bool:
+    def _srv_enough(self) -> None:
+        """Take no request for now, but this one."""
+        self.reactor.port(self).pause()
+
+    def _srv_has_room(self) -> bool:
         """Whether one more request may be taken."""
-        return len(self.reactor.table) < self.max_requests
+        return len(self.reactor.table) < self.max_requests and self._srv_heirs < self.reactor.max_children
 
-    def _wait_for_room(self) -> None:
+    def _srv_wait_for_room(self) -> None:
         port = self.reactor.port(self)
         port.pause_until_room()
-        if self._has_room():  # made by a thread in the meantime, which can't have seen the pause
+        if self._srv_has_room():  # made by a thread in the meantime, which can't have seen the pause
             port.resume()
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one is there. Whether there may be another."""
-        self._taken += 1
+        self._srv_taken += 1
         try:
             request, client_address = self.get_request()
         except AGAIN:
@@ -214,7 +223,7 @@ class BaseServer:
                 port.pause()
                 self.reactor.call_later(_PAUSE, port.resume)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
-        self._begin(request, client_address)
+        self._srv_begin(request, client_address)
         return True
 
     def get_request(self) -> tuple[Any, Any]:
@@ -225,13 +234,13 @@ class BaseServer:
         """Whether to process the request. May be overridden; the default says yes to all."""
         return True
 
-    def _begin(self, request: Any, client_address: Any) -> None:
+    def _srv_begin(self, request: Any, client_address: Any) -> None:
         """Enter the request in the table and process it."""
         try:
             if not self.verify_request(request, client_address):
                 self.shutdown_request(request)
                 return
-            self._enter(request, client_address)
+            self._srv_enter(request, client_address)
             self.process_request(request, client_address)
         except BaseException as error:
             try:
@@ -239,62 +248,71 @@ class BaseServer:
                     raise
                 self.handle_error(request, client_address)
             finally:
+                if self._srv_exit_status is not None:
+                    self._srv_exit_status = 1
                 self.shutdown_request(request)
-                self._ended(request, status=1)
-        row = self._rows.get(id(request))
-        if row is not None and row.driver == CALLER:  # an overridden process_request() has put it off
-            self._ended(request)
+                self._srv_ended(request)
 
-    def _enter(self, request: Any, client_address: Any) -> Request:
-        row = self._rows[id(request)] = self._row(request, client_address)
+    def _srv_enter(self, request: Any, client_address: Any) -> Request:
+        row = self._srv_rows[id(request)] = self._srv_row(request, client_address)
         self.reactor.table.add(row)
         return row
 
-    def _row(self, request: Any, client_address: Any) -> Request:
-        if is_kind(self._handler, StreamHandler):
-            return StreamRow(self.reactor, self, request, client_address, self._handler(), CALLER)
+    def _srv_known(self, request: Any, client_address: Any) -> Request:
+        """The request's row; an overridden `process_request` may pass on another request than came."""
+        return self._srv_rows.get(id(request)) or self._srv_enter(request, client_address)
+
+    def _srv_row(self, request: Any, client_address: Any) -> Request:
         return BlockingRow(self.reactor, self, request, client_address)
 
     # What becomes of it
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Finish the request before anything else is done. Here the modes differ."""
+        """Finish the request before anything else is done. Here the modes differ.
+
+        May be overridden, to hand the request to a pool of threads for one: it stays in the table until
+        `shutdown_request` or `close_request`.
+        """
         self.finish_request(request, client_address)
         self.shutdown_request(request)
-        self._ended(request)
+        self._srv_ended(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Do the request to its end, in whatever caller, child or thread this is called.
 
         A blocking handler does it all in its constructor; a state machine is driven by a loop of its own.
         """
-        row = self._rows.get(id(request))
-        if row is None:  # an overridden process_request() has put it off
-            row = self._enter(request, client_address)
-            try:
-                self._finish(row, request, client_address)
-            finally:
-                self._ended(request)
-        else:
-            self._finish(row, request, client_address)
-
-    def _finish(self, row: Request, request: Any, client_address: Any) -> None:
-        if row.machine is None:
-            self.RequestHandlerClass(request, client_address, self)
+        if not is_kind(self.RequestHandlerClass, Handler):
+            self.reactor.blocking(self.RequestHandlerClass, request, client_address, self)
             return
+        row = self._srv_known(request, client_address)
         inner = self.reactor.inside()
         try:
-            self._drive(inner, row)
+            self._srv_drive(inner, row)
         finally:
             inner.close()
-        if isinstance(row.machine.reason, Exception) and not isinstance(row.machine.reason, Cause):
-            raise row.machine.reason
+        reason = None if row.machine is None else row.machine.reason
+        if isinstance(reason, Exception) and not isinstance(reason, Cause):
+            raise reason
 
-    def _drive(self, inner: Reactor, row: Request) -> None:
-        """Drive ``row`` in ``inner``; a `Reactor.stop` of the server's loop stops that one too."""
+    def _srv_drive(self, inner: Reactor, row: Request) -> None:
+        """Drive ``row`` in ``inner``. In the thread of the server's own loop a stop of that one stops this one too."""
         outer = self.reactor
+        if not outer.working_here:
+            inner.threaded = True
+            inner.make_wakeup()
+            self._srv_inners.add(inner)
+            if self._srv_closing:
+                inner.stop()
+            try:
+                inner.drive(row)
+            finally:
+                self._srv_inners.discard(inner)
+            return
         before, outer.inner = outer.inner, inner
         try:
+            if outer.stopping:
+                inner.stop()
             inner.drive(row)
         finally:
             outer.inner = before
@@ -306,30 +324,41 @@ class BaseServer:
         stays open for the child. Returns 0 in the child, which exits when its ``handle()`` returns.
         Raises `RuntimeError` where there is no fork, and in select mode (use `Forked` there).
         """
-        row = self._rows.get(id(request))
+        row = self._srv_rows.get(id(request))
         if row is None:
             raise RuntimeError("fork_request() takes self.request, and not in select mode: there, wait for Forked()")
-        pid = self.reactor.children.fork(lambda status: self._strike(row), keep=row)
+
+        def ended(status: int | None) -> None:
+            self._srv_heirs -= 1
+            self._srv_strike(row)
+
+        pid = self.reactor.children.fork(ended, keep=row)
         if pid:
-            self._handed_over.add(id(request))
+            self._srv_heirs += 1
+            self._srv_handed_over.add(id(request))
             row.driver = f"child {pid}"
         else:
-            self._is_child = True
+            self._srv_exit_status = 0
         return pid
 
-    def _ended(self, request: Any, status: int = 0) -> None:
+    def _srv_ended(self, request: Any) -> None:
         """This process has done with the request; a child of its handler may go on with it."""
-        row = self._rows.pop(id(request), None)
-        if self._is_child:
-            os._exit(status)
-        if id(request) in self._handed_over:
-            self._handed_over.discard(id(request))
+        row = self._srv_rows.pop(id(request), None)
+        if self._srv_exit_status is not None:
+            os._exit(self._srv_exit_status)
+        if id(request) in self._srv_handed_over:
+            self._srv_handed_over.discard(id(request))
         elif row is not None:
-            self._strike(row)
+            self._srv_strike(row)
 
-    def _strike(self, row: Request) -> None:
+    def _srv_closed(self, request: Any) -> None:
+        row = self._srv_rows.get(id(request))
+        if row is not None and row.driver == CALLER:
+            self._srv_ended(request)
+
+    def _srv_strike(self, row: Request) -> None:
         """Strike the row of a request that has ended. May be called from another thread."""
-        reactor = self._reactor
+        reactor = self._srv_reactor
         if reactor is not None:
             reactor.table.remove(row)
             reactor.call_soon(reactor.make_room)
@@ -339,7 +368,8 @@ class BaseServer:
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
-        """Give back what the request holds. May be overridden."""
+        """Give back what the request holds. May be extended."""
+        self._srv_closed(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Called while an exception that a handler raised is being handled. May be overridden.
@@ -357,12 +387,18 @@ class BaseServer:
 
     def server_close(self) -> None:
         """Give back what the server holds: cancel its requests, close its own loop. May be extended."""
-        reactor = self._reactor
+        self._srv_end_inners()
+        reactor = self._srv_reactor
         if reactor is not None:
             reactor.cancel([row for row in reactor.table if row.server is self and row.reactor is reactor])
-            if not self._shared:
+            if not self._srv_shared:
                 reactor.close()
-                self._reactor = None
+                self._srv_reactor = None
+
+    def _srv_end_inners(self) -> None:
+        self._srv_closing = True
+        for inner in list(self._srv_inners):
+            inner.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -373,101 +409,6 @@ class BaseServer:
         self.server_close()
 
 
-class TCPServer(BaseServer):
-    """A server of stream sockets, in the plain mode; see ``socketserver.TCPServer``, whose contract this is."""
-
-    address_family: int = socket.AF_INET
-    socket_type: int = socket.SOCK_STREAM
-    request_queue_size = 5
-    """Connections that the kernel keeps for the server until it accepts them (``listen(2)``)."""
-
-    allow_reuse_address = False
-    allow_reuse_port = False
-
-    def __init__(
-        self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
-        reactor: Reactor | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(server_address, RequestHandlerClass, reactor=reactor)
-        self._check_handler()
-        network = socket if reactor is None else reactor.network
-        self.socket: socket.socket = network.socket(self.address_family, self.socket_type)
-        if bind_and_activate:
-            try:
-                self.server_bind()
-                self.server_activate()
-                if reactor is not None:
-                    self.start_serving()
-            except BaseException:
-                self.server_close()
-                raise
-
-    def _check_handler(self) -> None:
-        """Raise now what would otherwise fail on every request."""
-        packets = self.socket_type == socket.SOCK_DGRAM
-        wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
-        if is_kind(self.RequestHandlerClass, wrong):
-            raise TypeError(
-                f"{self.RequestHandlerClass.__name__} is a {wrong.__name__}, but {type(self).__name__} has "
-                f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
-            )
-
-    def server_bind(self) -> None:
-        """Bind the socket. May be overridden."""
-        if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT"):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if self.address_family == getattr(socket, "AF_INET6", None) and hasattr(socket, "IPV6_V6ONLY"):
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # on [::], IPv4 clients too
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-
-    def server_activate(self) -> None:
-        self.socket.listen(self.request_queue_size)
-
-    def server_close(self) -> None:
-        self._unlisten()
-        super().server_close()
-        self.socket.close()
-
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self.socket.fileno()
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection: ``(socket, client_address)``."""
-        return self.socket.accept()
-
-    def shutdown_request(self, request: Any) -> None:
-        """End the stream to the client and close the connection."""
-        if id(request) not in self._handed_over:  # else it is still the child's
-            try:
-                request.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client has gone first
-        self.close_request(request)
-
-    def close_request(self, request: Any) -> None:
-        """Close this process's end of the connection."""
-        request.close()
-
-    def _socket_timeout(self) -> float | None:
-        return self.socket.gettimeout()
-
-    def _listen(self, arrivals: Callable[[], None]) -> None:
-        if self._own_timeout is _UNSET:  # a client that goes before it is accepted must not block the loop
-            self._own_timeout = self.socket.gettimeout()
-            self.socket.settimeout(0)
-        super()._listen(arrivals)
-
-    def _unlisten(self) -> None:
-        super()._unlisten()
-        if self._own_timeout is not _UNSET:
-            self.socket.settimeout(self._own_timeout)
-            self._own_timeout = _UNSET
-
-
 def is_kind(handler: Any, kind: type) -> bool:
     """Whether ``handler`` is a class of that kind; ``socketserver`` takes any callable as a handler."""
     return isinstance(handler, type) and issubclass(handler, kind)
@@ -475,11 +416,3 @@ def is_kind(handler: Any, kind: type) -> bool:
 
 def _nothing() -> None:
     """What is called to wake a loop."""
-
-
-if hasattr(socket, "AF_UNIX"):
-
-    class UnixStreamServer(TCPServer):
-        """A server of Unix stream sockets, in the plain mode. An address that begins with NUL is abstract."""
-
-        address_family = socket.AF_UNIX

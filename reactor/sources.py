@@ -6,6 +6,7 @@ Each has a ``mask`` (what is registered now, which only the table changes) and `
 from __future__ import annotations
 
 import socket
+from _thread import get_ident
 from selectors import EVENT_READ, EVENT_WRITE
 
 TYPE_CHECKING = False
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from handlers import Machine
+
     from .loop import Reactor
     from .packets import PacketRow
+
+
+AGAIN = (BlockingIOError, InterruptedError)
+"""What says that a call would have blocked, or was interrupted: nothing has happened, try later."""
 
 
 class Watch:
@@ -78,7 +85,7 @@ class Port:
 
     def pause_until_room(self) -> None:
         """Leave arrivals in the kernel until a row has ended."""
-        self._reactor.paused.add(self)
+        self._reactor.paused[self] = None
         self.pause()
 
     def resume(self) -> None:
@@ -89,7 +96,7 @@ class Port:
     def close(self) -> None:
         """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
         self.open = self._reading = False
-        self._reactor.paused.discard(self)
+        self._reactor.paused.pop(self, None)
         self._want()
 
     def close_copy(self) -> None:
@@ -127,6 +134,36 @@ class Port:
             self._reactor.ports.pop(self._descriptor, None)
 
 
+class Posted:
+    """A machine in a thread of its own, as handlers in other threads see it: their writes are posted to it."""
+
+    def __init__(self, machine: Machine, reactor: Reactor) -> None:
+        self._machine: Any = machine
+        self._reactor = reactor
+        self._thread = get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if get_ident() == self._thread:
+            self._machine.write(data)
+        else:
+            self._reactor.call_soon(self._machine.write, bytes(data))
+
+    def write_eof(self) -> None:
+        self._here(self._machine.write_eof)
+
+    def close(self) -> None:
+        self._here(self._machine.close)
+
+    def _here(self, call: Any) -> None:
+        if get_ident() == self._thread:
+            call()
+        else:
+            self._reactor.call_soon(call)
+
+
 class Wakeup:
     """A descriptor that another thread, or a signal handler, makes readable to wake the selector."""
 
@@ -139,10 +176,19 @@ class Wakeup:
     @classmethod
     def make(cls, network: Any) -> Wakeup | None:
         """A new one; ``None`` where the host has no such thing, and then nothing wakes the selector."""
-        return cls(network) if hasattr(network, "socketpair") else None
+        try:
+            return cls(network) if hasattr(network, "socketpair") else None
+        except OSError:  # it has the name, not the thing
+            return None
 
     def fileno(self) -> int:
         number: int = self._reader.fileno()
+        return number
+
+    @property
+    def writer(self) -> int:
+        """The descriptor to write to."""
+        number: int = self._writer.fileno()
         return number
 
     def wake(self) -> None:

@@ -1,4 +1,4 @@
-"""Readiness of a stream socket ↔ the machine of its row.
+"""Streams: the row of one connection, readiness ↔ its machine, and the server that accepts them.
 
 A row reads once for each readiness, and one system call takes all output that a read has caused:
 send first, ask for writability only for what is left. Readiness is a hint; a call that would
@@ -10,24 +10,22 @@ from __future__ import annotations
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from handlers import Reset, StreamMachine
+from handlers import DatagramHandler, Reset, StreamHandler, StreamMachine
 from handlers.machines import ENDED, ENDING
 
-from .table import LOOP, Request
+from .server import UNSET, BaseServer, is_kind
+from .sources import AGAIN
+from .table import CALLER, LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
-
-    from handlers import StreamHandler
 
     from .loop import Reactor
 
 READ_SIZE = 65_536
 """Bytes that one read of one row may take before the other rows have their turn."""
-
-AGAIN = (BlockingIOError, InterruptedError)
-"""What says that a call would have blocked, or was interrupted: nothing has happened, try later."""
 
 
 class StreamRow(Request):
@@ -99,10 +97,13 @@ class StreamRow(Request):
         mask = EVENT_READ if machine.wants_input else 0
         if machine.outbox:
             mask |= EVENT_WRITE
-        elif machine.output == ENDING or machine.finished:
+        elif machine.state is None or machine.output is ENDING:
             self._output_ended()
         if mask != self.mask:
-            self.reactor.table.want(self, mask)
+            try:
+                self.reactor.table.want(self, mask)
+            except (OSError, ValueError) as error:  # the selector takes no more, or no number so high
+                self.drop(Reset(OSError(f"the selector can't watch it: {error}")))
 
     def _flush(self, now: float) -> None:
         machine = self.machine
@@ -122,9 +123,10 @@ class StreamRow(Request):
             self.progress = now
             self.total_out += count
             machine.sent(count)
-            if machine.finished:
+            if machine.state is None:
                 self.deadline = now + machine.patience  # it still takes what it is sent: more time for the rest
-        self.check_output()
+        if machine.outbox:
+            self.check_output()
 
     def _output_ended(self) -> None:
         """All that the handler has to say has been sent."""
@@ -136,3 +138,112 @@ class StreamRow(Request):
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError as error:
                 self.drop(Reset(error))
+
+
+class TCPServer(BaseServer):
+    """A server of stream sockets, in the plain mode; see ``socketserver.TCPServer``, whose contract this is."""
+
+    address_family: int = socket.AF_INET
+    socket_type: int = socket.SOCK_STREAM
+    request_queue_size = 5
+    """Connections that the kernel keeps for the server until it accepts them (``listen(2)``)."""
+
+    allow_reuse_address = False
+    allow_reuse_port = False
+
+    def __init__(
+        self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
+        reactor: Reactor | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(server_address, RequestHandlerClass, reactor=reactor)
+        self._srv_check_handler()
+        network = socket if reactor is None else reactor.network
+        self.socket: socket.socket = network.socket(self.address_family, self.socket_type)
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+                if reactor is not None:
+                    self.start_serving()
+            except BaseException:
+                self.server_close()
+                raise
+
+    def _srv_check_handler(self) -> None:
+        """Raise now what would otherwise fail on every request."""
+        packets = self.socket_type == socket.SOCK_DGRAM
+        wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
+        if is_kind(self.RequestHandlerClass, wrong):
+            raise TypeError(
+                f"{self.RequestHandlerClass.__name__} is a {wrong.__name__}, but {type(self).__name__} has "
+                f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
+            )
+
+    def _srv_row(self, request: Any, client_address: Any) -> Request:
+        if is_kind(self._srv_handler, StreamHandler):
+            return StreamRow(self.reactor, self, request, client_address, self._srv_handler(), CALLER)
+        return super()._srv_row(request, client_address)
+
+    def server_bind(self) -> None:
+        """Bind the socket. May be overridden."""
+        if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if self.address_family == getattr(socket, "AF_INET6", None) and hasattr(socket, "IPV6_V6ONLY"):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # on [::], IPv4 clients too
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        self.socket.listen(self.request_queue_size)
+
+    def server_close(self) -> None:
+        self._srv_unlisten()
+        super().server_close()
+        self.socket.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.socket.fileno()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection: ``(socket, client_address)``."""
+        return self.socket.accept()
+
+    def shutdown_request(self, request: Any) -> None:
+        """End the stream to the client and close the connection."""
+        if id(request) not in self._srv_handed_over:  # else it is still the child's
+            try:
+                request.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the client has gone first
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Close this process's end of the connection."""
+        request.close()
+        self._srv_closed(request)
+
+    def _srv_socket_timeout(self) -> float | None:
+        return self.socket.gettimeout() if self._srv_own_timeout is UNSET else self._srv_own_timeout
+
+    def _srv_listen(self, arrivals: Callable[[], None]) -> None:
+        if self._srv_own_timeout is UNSET:  # a client that goes before it is accepted must not block the loop
+            self._srv_own_timeout = self.socket.gettimeout()
+            self.socket.settimeout(0)
+        super()._srv_listen(arrivals)
+
+    def _srv_unlisten(self) -> None:
+        super()._srv_unlisten()
+        if self._srv_own_timeout is not UNSET:
+            self.socket.settimeout(self._srv_own_timeout)
+            self._srv_own_timeout = UNSET
+
+
+if hasattr(socket, "AF_UNIX"):
+
+    class UnixStreamServer(TCPServer):
+        """A server of Unix stream sockets, in the plain mode. An address that begins with NUL is abstract."""
+
+        address_family = socket.AF_UNIX

@@ -7,7 +7,9 @@ the only place that registers, modifies or unregisters.
 
 from __future__ import annotations
 
+import select
 from itertools import count
+from selectors import SelectSelector
 
 from handlers import Flushed, LimitPassed, TimedOut
 
@@ -155,7 +157,8 @@ class Request(Timed):
         self.deadline = now + machine.patience
         if self.deadline < self.armed:
             reactor.timers.arm(self)
-        reactor.forget_job(self)
+        if reactor.jobs:
+            reactor.forget_job(self)
         if machine.wait is not None and machine.wait.outside:
             reactor.begin_job(self, machine.wait)
 
@@ -232,6 +235,7 @@ class RequestTable:
     def __init__(self, selector: BaseSelector, outer: RequestTable | None = None) -> None:
         self._rows: dict[int, Request] = {}
         self._selector = selector
+        self._is_select = isinstance(selector, SelectSelector)
         self._outer = outer  # the server's table, where this is the table of one request's own loop
         self._serials = count(1)
 
@@ -267,6 +271,8 @@ class RequestTable:
         if not mask:
             self._selector.unregister(source.fileno())
         elif not held:
+            if self._is_select:  # which refuses a number beyond its size only when it is called, and then all
+                select.select([source.fileno()], [], [], 0)
             self._selector.register(source.fileno(), mask, source)
         else:
             self._selector.modify(source.fileno(), mask, source)

@@ -66,6 +66,7 @@ class Timers:
         self._near: list[tuple[float, int, Timed]] = []  # the next one last
         self._far: dict[float, list[Timed]] = {}
         self._horizon = 0.0  # what is due before this second is near
+        self._latest = NEVER  # the second that was last put in `_far`
         self._first = NEVER  # the first second that is in `_far`
         self._armings = 0  # breaks ties, in the order of arming
         self._size = 0
@@ -82,12 +83,15 @@ class Timers:
             return
         if item.armed < NEVER:
             self._died()
-        item.armed = deadline
         self._size += 1
         second = _second(deadline)
         if second < self._horizon:
+            item.armed = deadline
             self._insert(self._entry(item))
         else:
+            if second != self._latest:
+                self._latest = second
+            item.armed = self._latest  # one object for all of that second: 24 bytes less for each
             self._far.setdefault(second, []).append(item)
             if second < self._first:
                 self._first = second
@@ -111,10 +115,10 @@ class Timers:
             items = self._far[self._first]
             while items:
                 item = items[-1]
-                if item.armed == item.deadline and _second(item.armed) == self._first:
+                if item.deadline < NEVER and item.armed == self._first:
                     return self._first
                 items.pop()
-                self._again(item, _second(item.armed) == self._first)
+                self._again(item, item.armed == self._first)
             del self._far[self._first]
             self._first = min(self._far, default=NEVER)
         return NEVER
@@ -141,10 +145,11 @@ class Timers:
             return
         for second in sorted(second for second in self._far if second < horizon):
             for item in self._far.pop(second):
-                if _second(item.armed) == second:
+                if item.armed == second and _second(item.deadline) == second:
+                    item.armed = item.deadline
                     self._near.append(self._entry(item))
                 else:
-                    self._size -= 1
+                    self._again(item, item.armed == second)
         self._near.sort(reverse=True)
         self._first = min(self._far, default=NEVER)
 
@@ -176,7 +181,7 @@ class Timers:
         if self._dead > 100 and 2 * self._dead > self._size:
             self._near = [entry for entry in self._near if entry[2].armed == entry[0]]
             for second, items in list(self._far.items()):
-                self._far[second] = [item for item in dict.fromkeys(items) if _second(item.armed) == second]
+                self._far[second] = [item for item in dict.fromkeys(items) if item.armed == second]
                 if not self._far[second]:
                     del self._far[second]
             self._first = min(self._far, default=NEVER)

@@ -17,7 +17,7 @@ from selectors import EVENT_READ
 from handlers import Connected, Failed, Forked
 
 from .connecting import Connecting
-from .table import NO_THREADS
+from .table import NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class ForkedJob(Job):
 
     def begin(self) -> None:
         reactor = self.row.reactor
+        if not hasattr(os, "fork"):
+            self.failed(RuntimeError(NO_FORK))
+            return
         try:
             reader, writer = os.pipe()
         except OSError as error:

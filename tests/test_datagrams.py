@@ -1,34 +1,61 @@
-"""Datagram handlers in all four modes: the same packets come back, whoever drives the exchange.
+"""Datagrams in all four modes, over every kind of datagram socket: the same answers, and no packet astray.
 
 The hard part is that one socket serves all peers: what comes while a request is under way must
 reach that request, or wait, or begin another, and none of it may be lost on the way.
 """
 
+import os
 import socket
-from contextlib import ExitStack, contextmanager
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
+from handlers import (
+    BaseRequestHandler,
+    Connected,
+    DatagramHandler,
+    DatagramRequestHandler,
+    Delay,
+    Failed,
+    Forked,
+    Packet,
+    StreamHandler,
+    Threaded,
+    TimedOut,
+    ToEnd,
+)
+from handlers.services import CharGenDatagram, DaytimeDatagram, DiscardDatagram, Echo, EchoDatagram, TimeDatagram
+from tests.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    Journal,
+    bounded,
+    exchange,
+    journal_error,
+    made,
+    peer,
+    resources,
+    running,
+    server_class,
+    serving,
+    stopped_clock,
+    wait_until,
+)
 
-from handlers import BaseRequestHandler, DatagramHandler, DatagramRequestHandler, Delay, Packet, TimedOut
-from handlers.services import EchoDatagram
-from tests.serving import MODES, PACKETS, PATIENCE, serving, wait_until
-
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so is every test here
 every_mode = pytest.mark.parametrize("mode", MODES)
+every_place = pytest.mark.parametrize("place", PACKETS)
+UDP, UNIX = PACKETS["udp"], PACKETS["unix"]
 
 
-class Pairs(DatagramHandler):
-    """Answers two packets of one peer with one."""
-
-    timeout = PATIENCE
-
-    async def handle(self):
-        self.send(await Packet() + b"," + await Packet())
+# The specimens
 
 
-class PairsOfStates(DatagramHandler):
-    """The same, in states."""
-
-    timeout = PATIENCE
+class Pair(DatagramHandler):
+    """Two packets, one answer; as states."""
 
     def handle(self):
         return Packet(), self.first
@@ -38,142 +65,519 @@ class PairsOfStates(DatagramHandler):
         return Packet(), self.second
 
     def second(self, packet):
-        self.send(self.held + b"," + packet)
+        self.send(self.held + packet)
 
 
-class Upper(DatagramRequestHandler):
+class Upload(DatagramHandler):
+    """A number, and that many packets, each acknowledged; as one conversation."""
+
+    async def handle(self):
+        number, received = int(await Packet()), b""
+        self.send(b"go on")
+        for _ in range(number):
+            received += await Packet()
+            self.send(b"%d" % len(received))
+        self.send(received[:8])
+
+
+class Slow(DatagramHandler):
+    async def handle(self):
+        packet = await Packet()
+        await Delay(0.005)
+        self.send(packet)
+
+
+class Outside(DatagramHandler):
+    """Part of the work in a child and in a thread, some of which fails."""
+
+    async def handle(self):
+        number = int(await Packet())
+        for kind in Forked, Threaded:
+            self.send(b"%d" % await kind(pow, number, 3))
+            try:
+                await kind(divmod, number, 0)
+            except Failed as failed:
+                self.send(type(failed.error).__name__.encode())
+
+
+class Relay(DatagramHandler):
+    """Asks a stream service; its answer is the answer."""
+
+    async def handle(self):
+        asking = Asking(await Packet())
+        await Connected(self.server.upstream, asking)
+        while asking.answer is None:
+            await Delay(0.001)
+        self.send(asking.answer)
+
+
+class Asking(StreamHandler):
+    answer = None
+
+    def __init__(self, question):
+        self.question = question
+
+    async def handle(self):
+        self.send(self.question)
+        self.send_eof()
+        self.answer = await ToEnd()
+
+
+class Shout(DatagramRequestHandler):
     """Blocking, with a file to read and one to write."""
 
     def handle(self):
         self.wfile.write(self.rfile.read().upper())
 
 
-class Lower(BaseRequestHandler):
+class Bare(BaseRequestHandler):
     """Blocking, with the packet and the socket."""
 
     request = Packet()
 
     def handle(self):
         packet, sock = self.request
-        sock.sendto(packet.lower(), self.client_address)
+        sock.sendto(packet.upper(), self.client_address)
 
 
-class Expiring(DatagramHandler):
-    """Says so when the second packet does not come."""
+class Unasked(DatagramHandler):
+    """Answers without a look at the packet."""
 
-    async def handle(self):
-        first = await Packet()
-        try:
-            await Packet(timeout=0.05)
-        except TimedOut:
-            self.send(b"no second after " + first)
+    def handle(self):
+        self.send(b"yes?")
 
 
-class Slow(DatagramHandler):
-    """Is busy for a moment while packets come, and takes them afterwards."""
+class Case(NamedTuple):
+    """What a peer sends, one packet after the other, and what it gets for each."""
 
-    async def handle(self):
-        count = int(await Packet())
-        self.send(b"ready")
-        await Delay(0.05)
-        for _ in range(count):
-            self.send(await Packet())
+    handler: type
+    turns: list[tuple[bytes, list[bytes]]]
 
 
-@contextmanager
-def client(server, tmp_path):
-    """A socket that talks to the server, and has an address to be answered at."""
-    address = server.server_address
-    with socket.socket(server.address_family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(PATIENCE)
-        if server.address_family == socket.AF_UNIX:
-            sock.bind(str(tmp_path / "client"))
-        sock.connect(address[:2] if isinstance(address, tuple) else address)
-        yield sock
+LARGE = bytes(range(256)) * 32  # max_packet_size to the byte
+CASES = [
+    Case(EchoDatagram, [(b"hello", [b"hello"]), (b"", [b""]), (LARGE, [LARGE]), (LARGE + b"x", [LARGE])]),
+    Case(DaytimeDatagram, [(b"", [b"Thursday, January 1, 1976 00:00:00-UTC\r\n"])] * 2),
+    Case(TimeDatagram, [(b"?", [(2_398_291_200).to_bytes(4, "big")])] * 2),  # RFC 868's own example
+    Case(Pair, [(b"a", []), (b"b", [b"ab"]), (b"", []), (b"", [b""]), (b"c", []), (LARGE + b"x", [b"c" + LARGE])]),
+    Case(Upload, [(b"2", [b"go on"]), (b"ab", [b"2"]), (b"c", [b"3", b"abc"]), (b"0", [b"go on", b""])]),
+    Case(Slow, [(b"a", [b"a"]), (b"b", [b"b"])]),
+    Case(Outside, [(b"7", [b"343", b"ZeroDivisionError"] * 2)] * 2),
+    Case(Relay, [(b"hello", [b"hello"]), (LARGE, [LARGE])]),
+    Case(Shout, [(b"hello", [b"HELLO"]), (b"", [b""]), (b"x" * 8_192, [b"X" * 8_192])]),
+    Case(Bare, [(b"hello", [b"HELLO"]), (b"", [b""])]),
+    Case(Unasked, [(b"", [b"yes?"]), (b"hello", [b"yes?"]), (b"", [b"yes?"])]),
+]
 
 
-@every_mode
-@pytest.mark.parametrize("place", PACKETS)
-@pytest.mark.parametrize(
-    ("handler", "packets", "answers"),
-    [
-        (EchoDatagram, [b"one", b"", b"x" * 8000], [b"one", b"", b"x" * 8000]),
-        (Pairs, [b"a", b"b", b"c", b"d"], [b"a,b", b"c,d"]),
-        (PairsOfStates, [b"a", b"b", b"c", b"d"], [b"a,b", b"c,d"]),
-        (Upper, [b"one", b"two"], [b"ONE", b"TWO"]),
-        (Lower, [b"ONE", b"TWO"], [b"one", b"two"]),
-    ],
-)
-def test_a_handler_gives_the_same_packets(mode, place, handler, packets, answers, tmp_path):
-    with serving(handler, mode, PACKETS[place]) as server, client(server, tmp_path) as sock:
-        each = len(packets) // len(answers)
-        for turn, answer in enumerate(answers):
-            for packet in packets[turn * each : (turn + 1) * each]:
-                sock.send(packet)
-            assert sock.recv(65_536) == answer
+@pytest.fixture
+def journal():
+    with Journal() as journal:
+        yield journal
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with serving(Echo, "select") as server:
+        yield server.server_address
+
+
+def assert_silent(client):
+    """Nothing more has come for ``client``, who got an answer, or whose exchange has ended."""
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.recv(65_536)
 
 
 @every_mode
-def test_the_exchanges_of_many_peers_do_not_mix(mode, tmp_path):
-    with serving(Pairs, mode, PACKETS["udp"]) as server, ExitStack() as stack:
-        socks = [stack.enter_context(client(server, tmp_path)) for _ in range(8)]
-        for turn in b"first", b"second":
-            for number, sock in enumerate(socks):
-                sock.send(turn + b" %d" % number)
-        for number, sock in enumerate(socks):
-            assert sock.recv(100) == b"first %d,second %d" % (number, number)
+@every_place
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.handler.__name__)
+def test_a_handler_gives_the_same_answers(mode, place, case, journal, upstream):
+    members = {"handle_error": journal_error, "journal": journal, "upstream": upstream}
+    with (
+        stopped_clock() as reactor,
+        serving(case.handler, mode, PACKETS[place], reactor=reactor, **members) as server,
+        peer(server) as client,
+    ):
+        for packet, answers in case.turns:
+            client.send(packet)
+            for answer in answers:
+                assert client.recv(65_536) == answer
+        wait_until(lambda: not server.reactor.table)
+        assert_silent(client)
+    assert journal.lines() == []
+
+
+@every_mode
+def test_chargen_answers_with_a_piece_of_its_pattern(mode):
+    lines = b"".join(bytes(0x20 + (first + n) % 95 for n in range(72)) + b"\r\n" for first in range(8))
+    with serving(CharGenDatagram, mode, UDP) as server:
+        for answer in exchange(server, b"", b"", b""):
+            assert len(answer) <= 512
+            assert lines.startswith(answer)
+
+
+@every_mode
+@every_place
+def test_discard_takes_packets_and_is_silent(mode, place, journal):
+    class Noted(DiscardDatagram):
+        def finish(self):
+            journal.write("discarded")
+
+    with serving(Noted, mode, PACKETS[place]) as server, peer(server) as client:
+        client.send(b"x")
+        client.send(b"")
+        journal.wait_for(2)
+        assert_silent(client)
+
+
+# Exchanges
+
+
+@every_mode
+@every_place
+def test_the_packets_of_two_peers_do_not_mix(mode, place):
+    with serving(Pair, mode, PACKETS[place]) as server, peer(server) as one, peer(server) as other:
+        for _ in range(3):
+            one.send(b"1")
+            wait_until(lambda: server.reactor.table)
+            other.send(b"a")
+            other.send(b"b")
+            one.send(b"2")
+            assert one.recv(8) == b"12"
+            assert other.recv(8) == b"ab"
+            wait_until(lambda: not server.reactor.table)
+
+
+@every_mode
+def test_the_packets_of_many_peers_do_not_mix(mode):
+    with serving(Pair, mode, UDP) as server, ExitStack() as stack:
+        clients = [stack.enter_context(peer(server)) for _ in range(8)]
+        for half in b"first", b"second":
+            for number, client in enumerate(clients):
+                client.send(b"%b %d " % (half, number))
+        for number, client in enumerate(clients):
+            assert client.recv(100) == b"first %d second %d " % (number, number)
+        wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_an_exchange_that_is_open_holds_up_no_other(mode):
+    with serving(Pair, mode, UDP) as server, peer(server) as slow, peer(server) as quick:
+        slow.send(b"1")
+        wait_until(lambda: server.reactor.table)
+        quick.send(b"a")
+        quick.send(b"b")
+        assert quick.recv(8) == b"ab"
+        slow.send(b"2")
+        assert slow.recv(8) == b"12"
+
+
+@every_mode
+@every_place
+def test_packets_that_come_at_the_end_of_an_exchange_begin_the_next(mode, place):
+    with serving(Pair, mode, PACKETS[place]) as server, ExitStack() as stack:
+        clients = [stack.enter_context(peer(server)) for _ in range(2)]
+        for client in clients:
+            for number in range(20):  # as fast as they can be sent
+                client.send(b"%d " % number)
+        for client in clients:
+            answers = [client.recv(64) for _ in range(10)]
+            assert answers == [b"%d %d " % (number, number + 1) for number in range(0, 20, 2)]
         wait_until(lambda: not server.reactor.table)
 
 
 @every_mode
-def test_a_burst_of_one_peer_is_answered_to_the_last_packet(mode, tmp_path):
-    """Packets come while the exchange that came before them is just ending: they begin the next ones."""
-    with serving(Pairs, mode, PACKETS["udp"]) as server, client(server, tmp_path) as sock:
-        for number in range(20):
-            sock.send(b"%02d" % number)
-        answers = [sock.recv(100) for _ in range(10)]
-        assert sorted(b",".join(answers).split(b",")) == [b"%02d" % number for number in range(20)]
+def test_packets_that_come_while_a_request_is_busy_wait_for_it(mode):
+    class Busy(DatagramHandler):
+        async def handle(self):
+            number = int(await Packet())
+            self.send(b"ready")
+            await Delay(0.05)
+            for _ in range(number):
+                self.send(await Packet())
 
-
-@every_mode
-def test_an_exchange_expires(mode, tmp_path):
-    with serving(Expiring, mode, PACKETS["udp"]) as server, client(server, tmp_path) as sock:
-        sock.send(b"one")
-        assert sock.recv(100) == b"no second after one"
-        wait_until(lambda: not server.reactor.table)
-
-
-@every_mode
-def test_packets_that_come_while_a_request_is_busy_wait_for_it(mode, tmp_path):
-    with serving(Slow, mode, PACKETS["udp"]) as server, client(server, tmp_path) as sock:
-        sock.send(b"5")
-        assert sock.recv(100) == b"ready"
+    with serving(Busy, mode, UDP) as server, peer(server) as client:
+        client.send(b"5")
+        assert client.recv(100) == b"ready"
         for number in range(5):
-            sock.send(b"%d" % number)
-        assert [sock.recv(100) for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+            client.send(b"%d" % number)
+        assert [client.recv(100) for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 @every_mode
-def test_a_peer_without_a_name_hurts_nobody(mode, tmp_path):
-    with serving(EchoDatagram, mode, PACKETS["unix"]) as server, client(server, tmp_path) as sock:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
-            nameless.connect(server.server_address)
+def test_all_packets_of_an_exchange_go_to_the_same_process(mode):
+    class Whose(DatagramHandler):
+        async def handle(self):
             for _ in range(3):
-                nameless.send(b"who am I?")
-        sock.send(b"hello")
-        assert sock.recv(100) == b"hello"
-        wait_until(lambda: not server.reactor.table)
+                await Packet()
+                self.send(b"%d" % os.getpid())
+
+    with serving(Whose, mode, UDP) as server:
+        first, second = (exchange(server, b"", b"", b"") for _ in range(2))
+    own = b"%d" % os.getpid()
+    assert len(set(first)) == len(set(second)) == 1
+    assert (first[0] != own != second[0] != first[0]) if mode == "fork" else first == second == [own] * 3
 
 
 @every_mode
-def test_an_exchange_is_a_row(mode, tmp_path):
-    drivers = {"select": "loop", "plain": "caller", "fork": "child", "thread": "thread"}
-    with serving(Pairs, mode, PACKETS["udp"]) as server, client(server, tmp_path) as sock:
-        sock.send(b"one")
-        wait_until(lambda: [row for row in server.reactor.table if row.driver.split()[0] == drivers[mode]])
-        (row,) = server.reactor.table
-        assert row.handler == "Pairs"
-        assert row.peer == sock.getsockname()
-        sock.send(b"two")
-        assert sock.recv(100) == b"one,two"
+def test_an_exchange_expires_and_may_say_so(mode):
+    class Impatient(DatagramHandler):
+        async def handle(self):
+            first = await Packet()
+            try:
+                self.send(first + await Packet(timeout=0.02 if first == b"alone" else None))
+            except TimedOut:
+                self.send(b"too late")
+
+    with serving(Impatient, mode, UDP) as server, peer(server) as client:
+        for _ in range(2):
+            client.send(b"alone")
+            assert client.recv(64) == b"too late"
+            wait_until(lambda: not server.reactor.table)
+            client.send(b"a")
+            client.send(b"b")
+            assert client.recv(64) == b"ab"
+
+
+@every_mode
+def test_an_exchange_that_expires_is_silent_by_default(mode, journal):
+    class Expiring(Pair):
+        timeout = 0.02
+
+    with serving(Expiring, mode, UDP, handle_error=journal_error, journal=journal) as server, peer(server) as client:
+        client.send(b"lost")
+        [row] = wait_until(lambda: list(server.reactor.table))
+        wait_until(lambda: row not in server.reactor.table)
+        Expiring.timeout = None
+        client.send(b"a")
+        client.send(b"b")
+        assert client.recv(64) == b"ab"
+    assert journal.lines() == []
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_a_server_that_closes_says_goodbye(mode):
+    class Polite(Pair):
+        def interrupted(self, cause):
+            self.send(type(cause).__name__.encode())
+
+    with made(server_class(mode, UDP), UDP, Polite) as server, peer(server) as client:
+        with running(server):
+            client.send(b"a")
+            wait_until(lambda: server.reactor.table)
+        bounded(server.server_close)
+        assert client.recv(64) == b"Cancelled"
+
+
+# Peers and packets out of the ordinary
+
+
+@every_mode
+@pytest.mark.parametrize("handler", [EchoDatagram, Pair, Shout, Bare])
+def test_a_peer_without_a_name_hurts_nobody(mode, handler, journal):
+    handler.timeout = 0.05  # in the plain mode the others wait for as long as its exchange takes
+    with (
+        serving(handler, mode, UNIX, handle_error=journal_error, journal=journal) as server,
+        peer(server, named=False) as nameless,
+        peer(server) as client,
+    ):
+        nameless.send(b"x")
+        nameless.send(b"y")
+        for packet in b"a", b"b":
+            client.send(packet)
+        assert client.recv(64) in (b"a", b"A", b"ab")
+
+
+@every_mode
+def test_packets_of_peers_without_a_name_are_an_exchange_each(mode, journal):
+    class Lonely(Pair):
+        timeout = 0.05
+
+        def interrupted(self, cause):
+            journal.write(self.held.decode(), type(cause).__name__)
+
+        def second(self, packet):
+            journal.write(self.held.decode(), packet.decode())
+
+    with (
+        serving(Lonely, mode, UNIX) as server,
+        peer(server, named=False) as one,
+        peer(server, named=False) as other,
+    ):
+        one.send(b"one")
+        other.send(b"other")
+        assert sorted(journal.wait_for(2)) == ["one TimedOut", "other TimedOut"]
+
+
+@every_mode
+@pytest.mark.parametrize(("place", "size"), [(UDP, 65_507), (UNIX, 100_000)], ids=["udp", "unix"])
+def test_a_packet_may_be_as_large_as_the_socket_takes(mode, place, size):
+    with serving(Upload, mode, place, max_packet_size=size) as server:
+        assert exchange(server, b"2", b"x" * size, b"y" * size) == [b"go on", b"%d" % size, b"%d" % (2 * size)]
+    with serving(EchoDatagram, mode, place, max_packet_size=size) as server:
+        assert exchange(server, b"x" * size) == [b"x" * size]
+
+
+@every_mode
+@pytest.mark.parametrize("handler", [EchoDatagram, Shout])
+def test_a_timeout_of_the_socket_delays_nothing(mode, handler):
+    with made(server_class(mode, UDP), UDP, handler) as server:
+        server.socket.settimeout(10 * PATIENCE)
+        with running(server):
+            assert exchange(server, b"HELLO", b"AGAIN") == [b"HELLO", b"AGAIN"]
+
+
+class Faulty(DatagramHandler):
+    """Raises where its class says."""
+
+    where = ""
+
+    def _reach(self, place):
+        if self.where == place:
+            raise ArithmeticError(place)
+
+    def setup(self):
+        self._reach("setup")
+
+    def handle(self):
+        self._reach("handle")
+        return Packet(), self.state
+
+    def state(self, packet):
+        self._reach("state")
+        return self.conversation()
+
+    async def conversation(self):
+        second = await Packet()
+        self._reach("coroutine")
+        self.send(second)
+
+    def finish(self):
+        self._reach("finish")
+
+
+@every_mode
+@pytest.mark.parametrize("where", ["setup", "handle", "state", "coroutine", "finish"])
+def test_an_exception_is_handled_once_and_the_next_exchange_is_served(mode, where, journal):
+    kind = type("Kind", (Faulty,), {"where": where})
+    with serving(kind, mode, UDP, handle_error=journal_error, journal=journal) as server, peer(server) as client:
+        client.send(b"1")
+        if where in ("coroutine", "finish"):
+            client.send(b"2")
+        journal.wait_for(1)
+        kind.where = ""
         wait_until(lambda: not server.reactor.table)
+        if where == "finish":
+            assert client.recv(8) == b"2"
+        client.send(b"a")
+        client.send(b"b")
+        assert client.recv(8) == b"b"
+    assert journal.lines() == [f"handle_error ArithmeticError {where}"]
+
+
+# Servers
+
+
+@every_mode
+@every_place
+def test_an_exchange_is_a_row_while_it_is_open(mode, place):
+    drivers = {"select": "loop", "plain": "caller", "fork": "child ", "thread": "thread "}
+    with serving(Pair, mode, PACKETS[place]) as server:
+        table = server.reactor.table
+        for serial in 1, 2:
+            with peer(server) as client:
+                client.send(b"123")
+                [row] = wait_until(lambda: [row for row in table if row.driver.startswith(drivers[mode])])
+                assert (row.serial, row.handler) == (serial, "Pair")
+                if server.address_family == socket.AF_UNIX:
+                    assert os.fsencode(row.peer) == os.fsencode(client.getsockname())
+                else:
+                    assert row.peer[1] == client.getsockname()[1]
+                if mode != "fork":  # what a child does, only the child knows
+                    wait_until(lambda row=row: row.state == "second")
+                    assert (row.wait, row.total_in, row.held_in, row.total_out) == ("Packet()", 3, 0, 0)
+                client.send(b"45")
+                assert client.recv(8) == b"12345"
+                wait_until(lambda: not table)
+
+
+@pytest.mark.parametrize(("mode", "bound"), [
+    *((mode, "max_requests") for mode in MODES if mode != "plain"), ("fork", "max_children"), ("thread", "max_threads")
+])  # fmt: skip
+def test_more_peers_than_the_bound_are_all_served(mode, bound):
+    class Open(Slow):
+        async def handle(self):
+            self.send(b"%d" % len(self.server.reactor.table))
+            await super().handle()
+
+    with serving(Open, mode, UDP, **{bound: 3}) as server, ExitStack() as stack:
+        clients = [stack.enter_context(peer(server)) for _ in range(12)]
+        for client in clients:
+            client.send(b"x")
+        for client in clients:
+            assert 1 <= int(client.recv(8)) <= 3
+            assert client.recv(8) == b"x"
+
+
+@pytest.mark.parametrize("mode", ["select", "plain"])
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_handle_request_handles_one_exchange(mode, interleaved):
+    def handle_timeout(server):
+        raise AssertionError("nobody was served")
+
+    kind = server_class(mode, UDP, timeout=PATIENCE / 2, handle_timeout=handle_timeout)
+    with made(kind, UDP, Pair) as server, peer(server) as one, peer(server) as other:
+        in_turn = [(one, b"1"), (one, b"2"), (other, b"a"), (other, b"b")]
+        for client, packet in [in_turn[place] for place in ((0, 2, 3, 1) if interleaved else range(4))]:
+            client.send(packet)
+        bounded(server.handle_request)
+        assert one.recv(8) == b"12"
+        bounded(server.handle_request)
+        assert other.recv(8) == b"ab"
+
+
+@pytest.mark.parametrize("handler", [EchoDatagram, Bare])
+def test_a_pool_of_threads_answers_once(handler, journal):
+    """What users of ``socketserver`` override; here the loop has long gone on when the pool begins."""
+    gate = threading.Event()
+
+    class Pool:
+        def process_request(self, request, client_address):
+            pool.submit(self.process_request_thread, request, client_address)
+            journal.write("put off")
+
+        def process_request_thread(self, request, client_address):
+            gate.wait(PATIENCE)
+            self.finish_request(request, client_address)
+            self.shutdown_request(request)
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        serving(handler, "plain", UDP, Pool) as server,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(peer(server)) for _ in range(4)]
+        for number, client in enumerate(clients, 1):  # each goes through the loop once more
+            client.send(b"%d" % number)
+            journal.wait_for(number)
+        gate.set()
+        for number, client in enumerate(clients, 1):
+            assert client.recv(8) == b"%d" % number
+            client.send(b"again")
+            assert client.recv(8).lower() == b"again"
+    assert journal.lines() == ["put off"] * 8
+
+
+@every_mode
+def test_a_server_leaves_nothing_behind(mode, upstream):
+    before = resources()
+    for case in CASES:
+        if case.handler in (DaytimeDatagram, TimeDatagram):
+            continue  # these need a stopped clock
+        with serving(case.handler, mode, UDP, upstream=upstream) as server, peer(server) as client:
+            for packet, answers in case.turns:
+                client.send(packet)
+                assert [client.recv(65_536) for _ in answers] == answers
+            wait_until(lambda: not server.reactor.table)
+    wait_until(lambda: resources() == before, f"the end of all but {before}")

@@ -35,6 +35,45 @@ socket.socket.__repr__ = refuse
 """,
     "nothing": "",
 }
+LACKS["all that CPython on WASI lacks"] = f"""
+import os, signal, socket
+for module, names in (
+    (os, "fork forkpty waitpid waitstatus_to_exitcode pipe kill pidfd_open register_at_fork"),
+    (socket, "socketpair AF_UNIX SO_REUSEPORT SO_REUSEADDR MSG_DONTWAIT SOCK_NONBLOCK"),
+):
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
+{LACKS["threads"]}
+"""
+LACKS["the numbers of errors"] = """
+import errno, socket
+
+shifted = {number: number + 10_000 for number in errno.errorcode}
+for number, name in list(errno.errorcode.items()):
+    setattr(errno, name, shifted[number])
+
+class Foreign(socket.socket):
+    \"\"\"A socket whose errors have the numbers of another host; their classes are the same everywhere.\"\"\"
+
+def translated(name):
+    own = getattr(socket.socket, name)
+
+    def call(self, *arguments):
+        try:
+            result = own(self, *arguments)
+        except OSError as error:
+            if error.errno in shifted:
+                error.errno = shifted[error.errno]
+            raise
+        return result
+
+    return call
+
+for name in "accept bind connect getpeername getsockopt listen recv recvfrom send sendto shutdown".split():
+    setattr(Foreign, name, translated(name))
+socket.socket = Foreign
+"""
 
 ECHO = """
 import socket, sys
@@ -79,6 +118,165 @@ def test_select_and_plain_mode_serve_without(lack):
     assert run(LACKS[lack] + ECHO) == "served\n"
 
 
+OUTSIDE = """
+import socket
+import reactor
+from handlers import *
+from handlers.services import Echo
+
+class Back(StreamHandler):
+    async def handle(self):
+        self.send(b"hello")
+        self.server.answer = await Exactly(5)
+
+class Front(StreamHandler):
+    async def handle(self):
+        for port in self.server.ports:
+            try:
+                await Connected(("127.0.0.1", port), Back())
+            except Failed as failed:
+                self.send(type(failed.error).__name__.encode())
+        while self.server.answer is None:
+            await Delay(0.001)
+        self.send(self.server.answer)
+
+loop = reactor.Reactor()
+closed = socket.socket()
+closed.bind(("127.0.0.1", 0))  # and nobody listens
+with (
+    reactor.SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as back,
+    reactor.SelectTCPServer(("127.0.0.1", 0), Front, reactor=loop) as front,
+):
+    front.answer = None
+    front.ports = closed.getsockname()[1], back.server_address[1]
+    client = socket.socket()
+    client.connect(front.server_address)
+    client.settimeout(0)
+    answer = b""
+    while not answer.endswith(b"hello"):
+        loop.step(10)
+        try:
+            answer += client.recv(100)
+        except BlockingIOError:
+            pass
+    client.close()
+closed.close()
+loop.close()
+print(answer.decode())
+"""
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_handler_may_open_connections_without(lack):
+    assert run(LACKS[lack] + OUTSIDE) == "ConnectionRefusedErrorhello\n"
+
+
+EXHAUSTED = """
+import errno, socket
+import reactor
+from handlers.services import Echo
+
+class Short(reactor.SelectTCPServer):
+    refusals = 3
+
+    def get_request(self):
+        if self.refusals:
+            self.refusals -= 1
+            steps.append(loop.timers.next())
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().get_request()
+
+steps = []
+loop = reactor.Reactor()
+with Short(("127.0.0.1", 0), Echo, reactor=loop) as server:
+    client = socket.socket()
+    client.connect(server.server_address)
+    client.send(b"hello")
+    client.settimeout(0)
+    answer = b""
+    batches = 0
+    while not answer:
+        loop.step(10)
+        batches += 1
+        try:
+            answer = client.recv(100)
+        except BlockingIOError:
+            pass
+    client.close()
+loop.close()
+print(answer.decode(), batches < 20)
+"""
+
+
+@pytest.mark.parametrize("lack", ["nothing", "the numbers of errors"])
+def test_a_server_out_of_descriptors_waits_and_does_not_spin(lack):
+    assert run(LACKS[lack] + EXHAUSTED) == "hello True\n"
+
+
+THREADS = """
+import socket, threading, time
+import reactor
+from handlers import StreamHandler, Threaded, Some
+
+class Worker(StreamHandler):
+    async def handle(self):
+        await Some()
+        self.send(b"%d" % await Threaded(self.work))
+
+    def work(self):
+        time.sleep(0.05)  # so that the loop has nothing to do meanwhile
+        return 42
+
+for mode in "Select", "", "Threading":
+    with getattr(reactor, mode + "TCPServer")(("127.0.0.1", 0), Worker) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        client = socket.socket()
+        client.settimeout(10)
+        client.connect(server.server_address)
+        client.send(b"go")
+        assert client.recv(100) == b"42"
+        client.close()
+        ending = threading.Thread(target=server.shutdown, daemon=True)
+        ending.start()
+        ending.join(10)
+        thread.join(10)
+        print(mode, not (thread.is_alive() or ending.is_alive()))
+"""
+
+
+@pytest.mark.parametrize("lack", ["fork", "dontwait", "nothing"])
+def test_threads_come_back_and_can_end_it_without(lack):
+    assert run(LACKS[lack] + THREADS) == "Select True\n True\nThreading True\n"
+
+
+FORKS = """
+import os, socket
+import reactor
+from handlers import Forked, Some, StreamHandler
+
+class Worker(StreamHandler):
+    async def handle(self):
+        await Some()
+        self.send(b"%d" % await Forked(pow, 7, 2))
+
+for mode in "Select", "", "Forking":
+    with getattr(reactor, mode + "TCPServer")(("127.0.0.1", 0), Worker) as server:
+        client = socket.socket()
+        client.settimeout(10)
+        client.connect(server.server_address)
+        client.send(b"go")
+        server.handle_request()
+        print(mode, client.recv(100))
+        client.close()
+"""
+
+
+@pytest.mark.parametrize("lack", ["threads", "socketpair", "unix", "eventfd, pidfd", "nothing"])
+def test_children_come_back_without(lack):
+    assert run(LACKS[lack] + FORKS) == "Select b'49'\n b'49'\nForking b'49'\n"
+
+
 MODE = """
 import reactor
 from handlers.services import Echo
@@ -89,10 +287,13 @@ except RuntimeError as error:
 """
 
 
-@pytest.mark.parametrize(
-    ("lack", "kind", "says"),
-    [("fork", "ForkingTCPServer", "can't fork"), ("threads", "ThreadingTCPServer", "can't start a thread")],
-)
+WASI = "all that CPython on WASI lacks"
+
+
+@pytest.mark.parametrize(("lack", "kind", "says"), [
+    ("fork", "ForkingTCPServer", "can't fork"), ("threads", "ThreadingTCPServer", "can't start a thread"),
+    (WASI, "ForkingTCPServer", "can't fork"), (WASI, "ThreadingTCPServer", "can't start a thread"),
+])  # fmt: skip
 def test_a_mode_that_is_not_to_be_had_is_one_clear_error(lack, kind, says):
     said = run(LACKS[lack] + MODE.format(kind=kind))
     assert said.startswith(f"{kind}: this host {says}")
@@ -119,7 +320,9 @@ with reactor.SelectTCPServer(("127.0.0.1", 0), Worker) as server:
 """
 
 
-@pytest.mark.parametrize(("lack", "wait", "says"), [("fork", "Forked", "fork"), ("threads", "Threaded", "thread")])
+@pytest.mark.parametrize(("lack", "wait", "says"), [
+    ("fork", "Forked", "fork"), ("threads", "Threaded", "thread"), (WASI, "Forked", "fork"), (WASI, "Threaded", "thread")
+])  # fmt: skip
 def test_work_that_can_not_be_done_is_a_cause_and_not_a_hang(lack, wait, says):
     assert f"this host can't {'start a ' if says == 'thread' else ''}{says}" in run(
         LACKS[lack] + WORK.format(wait=wait)
@@ -151,7 +354,9 @@ class Everything(StreamHandler):
             await Until(b"never")
         except TimedOut:
             self.send(b"late")
-        raise ValueError("an error, reported")
+        with contextlib.suppress(Failed):
+            await Connected(("k\u00f6ln.invalid", 7), Echo())
+        1 / 0  # an error, reported with the place in the line
 
 class Finger(StreamRequestHandler):
     request = Until(b"\\n")
@@ -177,3 +382,30 @@ for mode in "Select", "":
 
 def test_nothing_is_imported_first_in_the_middle_of_serving():
     assert set(run(SERVING).splitlines()) == {"[]"}
+
+
+def test_the_package_is_light():
+    """Compared with what an interpreter has that imports nothing but the modules of the selector and the socket."""
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import selectors, socket
+before = set(sys.modules)
+import reactor
+print(*sorted(name for name in set(sys.modules) - before if name.partition(".")[0] not in ("reactor", "handlers")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(ROOT)], capture_output=True, text=True, timeout=60, check=True
+    )
+    heavy = {
+        "asyncio",
+        "multiprocessing",
+        "ssl",
+        "hypothesis",
+        "pytest",
+        "logging",
+        "typing",
+        "threading",
+        "dataclasses",
+    }
+    assert heavy.isdisjoint(name.partition(".")[0] for name in done.stdout.split()), done.stdout

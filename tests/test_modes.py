@@ -502,7 +502,9 @@ FAULTS = {
 def test_an_exception_is_handled_once_and_the_next_client_is_served(mode, handler, where, journal):
     kind = type("Kind", (handler,), {"where": where})
     with hooked(kind, mode, journal) as server:
-        assert ask(server, FAULTS[where] if handler is Faulty else b"line\n") == b""
+        # Input that a blocking handler's setup() leaves unread would reset the connection.
+        unread = handler is FaultyBlocking and where == "setup" and mode != "select"
+        assert ask(server, FAULTS[where] if handler is Faulty or unread else b"line\n") == b""
         expected = sorted([f"handle_error ArithmeticError {where}", *ENDS[mode]])
         assert sorted(journal.wait_for(len(expected))) == expected
         kind.where = ""
@@ -518,9 +520,8 @@ def test_an_exception_ends_nobody_elses_request(mode, journal):
         assert ask(server, b"first\n") == b"before"
         other.sendall(b"f\n")
         assert rest(other) == b"before"
-    assert [line for line in journal.lines() if "error" in line] == [
-        "handle_error ValueError first", "handle_error ValueError half"
-    ]  # fmt: skip
+    errors = sorted(line for line in journal.lines() if "error" in line)
+    assert errors == ["handle_error ValueError first", "handle_error ValueError half"]
 
 
 @pytest.mark.parametrize("mode", ["plain", "fork", "thread"])

@@ -477,30 +477,26 @@ def test_a_long_line_of_work_that_can_not_be_begun_fails_one_by_one(gate, ending
 # What a child holds, and how its end is heard
 
 
-def held_sockets():
-    """The inodes of the sockets that this process has open."""
-    inodes = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        try:
-            status = os.fstat(int(descriptor))
-        except OSError:
-            continue  # that of the list itself
-        if os.path.stat.S_ISSOCK(status.st_mode):
-            inodes.add(status.st_ino)
-    return inodes
+def holdings():
+    """What this process has open: for a socket ``socket:[inode]``, for others what the system calls them."""
+    links = [f"/proc/self/fd/{descriptor}" for descriptor in os.listdir("/proc/self/fd")]
+    return {os.readlink(link) for link in links if os.path.lexists(link)}  # that of the list itself is gone
 
 
-def inode(sock):
-    return os.fstat(sock.fileno()).st_ino
+def name(sock):
+    return os.readlink(f"/proc/self/fd/{sock.fileno()}")
 
 
-def test_a_child_holds_neither_the_listener_nor_any_client(ending):
-    with workshop(lambda word: Forked(held_sockets)) as here:
-        clients = [here.connect() for _ in range(3)]
-        held = eval(ask(here, clients[1]))
-        servers = {inode(row.socket) for row in here.table} | {inode(here.server.socket)}
-        assert len(servers) == 4
-        assert not held & servers
+def test_a_child_holds_no_socket_no_selector_and_no_sibling(gate, ending):
+    before = holdings()
+    with workshop(lambda word: Forked(gate.wait) if word == "wait" else Forked(holdings)) as here:
+        sibling, client, _ = (here.connect() for _ in range(3))
+        sibling.sendall(b"wait\n")
+        here_until(here, gate.waiting)
+        new = eval(ask(here, client)) - before - {name(sock) for sock in here.clients}
+        assert {what.partition(":")[0] for what in new} == {"pipe"}
+        gate.open()
+        assert line(here, sibling) == "None"
 
 
 @pytest.mark.parametrize("mode", ["plain", "thread"])
@@ -510,7 +506,7 @@ def test_a_child_of_another_mode_holds_neither_the_listener_nor_any_client(mode,
             self.send(b"hello\n")
             await super().handle()
 
-    kind = server_class(mode, TCP, job=staticmethod(lambda word: Forked(held_sockets)))
+    kind = server_class(mode, TCP, job=staticmethod(lambda word: Forked(holdings)))
     with made(kind, TCP, Holding) as server, running(server), ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(3 if mode == "thread" else 1)]
         for client in clients:
@@ -518,7 +514,7 @@ def test_a_child_of_another_mode_holds_neither_the_listener_nor_any_client(mode,
         clients[0].sendall(b"word\n")
         held = eval(clients[0].recv(1000))
         rows = [row for row in server.reactor.table if row.peer != clients[0].getsockname()]
-        servers = {inode(row.socket) for row in rows} | {inode(server.socket)}
+        servers = {name(row.socket) for row in rows} | {name(server.socket)}
         assert not held & servers
         for client in clients:
             client.shutdown(socket.SHUT_WR)
@@ -550,7 +546,10 @@ def close_all_and_wait():
 
 def test_a_child_that_closes_all_its_descriptors_is_not_mistaken_for_dead(ending):
     with workshop(lambda word: Forked(close_all_and_wait)) as here:
-        assert ask(here, here.connect()) == "ChildProcessError: the child exited with status 7"
+        client, select, steps = here.connect(), here.selector.select, []
+        here.selector.select = lambda timeout=None: steps.append(timeout) or select(timeout)
+        assert ask(here, client) == "ChildProcessError: the child exited with status 7"
+        assert len(steps) < 100, "it looks again and again"
 
 
 def test_a_child_reaped_by_somebody_else_is_no_error(gate, ending):
@@ -688,7 +687,7 @@ def test_a_child_of_a_handler_holds_neither_the_listener_nor_any_other_client(mo
         def handle(self):
             self.request.sendall(b"hello")
             if self.request.recv(100) == b"fork" and not self.server.fork_request(self.request):
-                self.request.sendall(repr(held_sockets()).encode())
+                self.request.sendall(repr(holdings()).encode())
 
     accepted = []
 
@@ -701,8 +700,8 @@ def test_a_child_of_a_handler_holds_neither_the_listener_nor_any_other_client(mo
         clients = [stack.enter_context(connect(server)) for _ in range(3 if mode == "thread" else 1)]
         for client in clients:
             assert client.recv(5) == b"hello"
-        others = {inode(sock) for sock in accepted[:-1]} | {inode(server.socket)}
-        own = inode(accepted[-1])
+        others = {name(sock) for sock in accepted[:-1]} | {name(server.socket)}
+        own = name(accepted[-1])
         clients[-1].sendall(b"fork")
         held = eval(rest(clients[-1]))
         assert own in held

@@ -6,13 +6,15 @@ measures time; a leaping one never sleeps at all, but sets the test's clock forw
 
 import asyncio
 import os
+import resource
 import selectors
 import signal
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from selectors import EVENT_READ, EVENT_WRITE
+from types import SimpleNamespace
 
 import pytest
 
@@ -333,6 +335,28 @@ def test_stop_before_run_makes_it_return_at_once_and_only_once(reactor):
     assert called == ["called"]
 
 
+def test_a_step_after_stop_does_not_sleep(reactor, pipe):
+    reactor.watch(pipe[0], EVENT_READ, print)
+    reactor.stop()
+    assert reactor.timeout() == 0
+    reactor.step()
+    assert reactor.recorded.timeouts == [0]
+
+
+def test_a_host_that_has_no_pairs_of_sockets_runs_and_stops():
+    """Only another thread can't wake the loop there, and there such hosts have none."""
+    network = SimpleNamespace(socket=socket.socket, getaddrinfo=socket.getaddrinfo)
+    with (
+        closing(Reactor(network=network)) as reactor,
+        SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server,
+        connect(server) as client,
+    ):
+        client.sendall(b"word")
+        reactor.call_later(0.05, reactor.stop)
+        run(reactor)
+        assert client.recv(10) == b"word"
+
+
 def test_stop_twice_is_stop(reactor):
     called = []
     reactor.call_soon(reactor.stop)
@@ -415,6 +439,20 @@ def test_a_call_in_the_past_is_made_even_when_the_clock_has_just_begun():
         called = []
         reactor.call_later(-0.5, called.append, "called")
         reactor.run()
+        assert called == ["called"]
+
+
+def test_later_counts_from_now_even_if_the_last_step_was_long_ago():
+    clock = Clock()
+    with closing(Reactor(clock=clock)) as reactor:
+        called = []
+        reactor.step(0)
+        clock.seconds += 60
+        reactor.call_later(1, called.append, "called")
+        reactor.step(0)
+        assert called == []
+        clock.seconds += 1
+        reactor.step(0)
         assert called == ["called"]
 
 
@@ -558,6 +596,7 @@ def test_a_row_touched_before_a_failure_is_settled_after_it(reactor):
         reactor.call_soon(touch_and_fail)
         with pytest.raises(Mishap):
             reactor.step()
+        assert reactor.timeout() == 0
         reactor.step()
         assert client.recv(10) == b"word"
 
@@ -800,6 +839,48 @@ def shake_hands(reactor, ask, outer):
     assert called == ["called"]
 
 
+@pytest.mark.parametrize("kind", HAVE_DESCRIPTOR)
+def test_what_the_outer_loop_asks_for_wakes_the_inner(kind):
+    """A callback of the outer loop asks, which knows nothing of `timeout`; so may a signal's handler."""
+    with closing(Reactor(kind())) as reactor, selectors.DefaultSelector() as outer:
+        outer.register(reactor.fileno(), EVENT_READ)
+        shake_hands(reactor, lambda call: call(), outer)
+        before = signal.signal(signal.SIGALRM, lambda number, frame: asked.pop()())
+        asked = []
+        try:
+
+            def by_signal(call):
+                asked.append(call)
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+            shake_hands(reactor, by_signal, outer)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_a_descriptor_that_select_can_not_take_hurts_nobody_else():
+    """``select()`` refuses numbers beyond its size only when it is called, and then refuses them all."""
+    with (
+        closing(Reactor(selectors.SelectSelector())) as reactor,
+        SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server,
+        connect(server) as good,
+        ExitStack() as stack,
+    ):
+        until(reactor, lambda: len(reactor.table) == 1)
+        bad = stack.enter_context(connect(server))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while stack.enter_context(socket.socket()).fileno() < 1100:
+            pass
+        good.sendall(b"word")
+        (row,) = reactor.table
+        until(reactor, lambda: row.total_out == 4)
+        assert good.recv(10) == b"word"
+        until(reactor, lambda: len(reactor.table) == 1)
+        assert bad.recv(10) == b""
+
+
 # What is worked on next
 
 
@@ -906,13 +987,14 @@ def test_close_gives_everything_back_and_may_be_called_again(kind, pipe):
     client = connect(streams)
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sender.sendto(b"word", packets.server_address)
-    reactor.watch(pipe[0], EVENT_READ, print)
+    watch = reactor.watch(pipe[0], EVENT_READ, print)
     reactor.call_later(50, print)
     until(reactor, lambda: len(reactor.table) == 2)
     reactor.call_soon(reactor.stop)
     reactor.run()  # makes the descriptor that wakes it
     reactor.close()
     reactor.close()
+    watch.cancel()
     assert len(reactor.table) == 0
     assert client.recv(10) == b""
     client.close()

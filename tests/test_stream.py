@@ -174,7 +174,7 @@ def place(request):
 class Counting(socket.socket):
     """Counts the calls that the loop makes."""
 
-    recvs = sends = 0
+    recvs = sends = shutdowns = 0
 
     def recv(self, size, flags=0):
         self.recvs += 1
@@ -183,6 +183,10 @@ class Counting(socket.socket):
     def send(self, data, flags=0):
         self.sends += 1
         return super().send(data, flags)
+
+    def shutdown(self, how):
+        self.shutdowns += 1
+        super().shutdown(how)
 
 
 class Lines(StreamHandler):
@@ -425,6 +429,52 @@ def test_output_for_a_row_that_waits_for_something_else_arrives(place):
         assert here.take(quiet, 7) == b"wake up"
 
 
+def test_the_end_of_the_output_is_sent_once_and_input_goes_on(place):
+    class Ending(StreamHandler):
+        async def handle(self):
+            self.send(PATTERN)
+            self.send_eof()
+            self.send(b"too late")
+            while await Until(b"\n") != b"\n":
+                pass
+
+    with bench(Ending, place, Counting) as here:
+        client = here.connect()
+        row = here.row
+        assert here.last_words(client) == PATTERN
+        for _ in range(3):
+            client.sendall(b"line\n")
+            here.rest()
+        assert (row.total_in, row.socket.shutdowns) == (15, 1)
+        assert here.interest(row) == EVENT_READ
+
+
+def test_output_that_drains_lets_another_row_go_on_in_the_same_step(place):
+    class Second(StreamHandler):
+        handlers: list
+
+        async def handle(self):
+            self.handlers.append(self)
+            await Until(b"\n")
+            first = self.handlers[0]
+            if self is first:
+                self.send(b"first")
+                await Delay(1000)
+            first.send(b"from the second")
+            await Flushed(of=first)
+            self.send(b"second")
+            await Delay(1000)
+
+    Second.handlers = []
+    with bench(Second, place) as here:
+        first, second = here.connect(), here.connect()
+        second.sendall(b"\n")
+        here.reactor.step()
+        assert here.row.wait == "Delay(1000)"
+        assert here.take(first, 15) == b"from the second"
+        assert here.take(second, 6) == b"second"
+
+
 # Input
 
 
@@ -548,7 +598,12 @@ def test_a_host_short_of_descriptors_serves_on_when_it_has_some_again():
         here.reactor.step(0)
         assert here.selector.select(0) == []  # no spinning meanwhile
         short.clear()
+        here.server.stop_serving()
         clock.seconds += 1
+        here.reactor.step(0)
+        here.reactor.step(0)
+        assert len(here.table) == 0  # nor does time undo what the user has asked for
+        here.server.start_serving()
         here.until(lambda: len(here.table) == 1)
         client.close()
 
@@ -740,6 +795,29 @@ def test_input_that_comes_in_the_batch_of_the_deadline_is_in_time(place):
         assert len(here.table) == 1
 
 
+def test_the_reason_of_a_row_that_can_not_even_say_goodbye_is_the_first(place):
+    class Verbose(Noting):
+        timeout = 10
+
+        def handle(self):
+            return Until(b"\n"), self.handle
+
+        def interrupted(self, cause):
+            self.causes.append(cause)
+            self.send(PATTERN)
+
+    clock = Clock()
+    with bench(Verbose, place, sndbuf=SMALL, clock=clock) as here:
+        here.connect(SMALL)
+        row = here.row
+        for _ in range(2):
+            clock.seconds += 10
+            here.rest()
+        assert len(here.table) == 0
+        assert row.machine.reason is broken(Verbose)
+        assert row.machine.reason.wait == Until(b"\n")
+
+
 def test_a_row_that_only_drains_is_ended_when_its_peer_never_reads(place):
     class Farewell(Noting):
         timeout = 10
@@ -903,6 +981,66 @@ def test_closing_that_is_interrupted_is_done_by_closing_again(place):
         assert [client.recv(10) for client in clients] == [b""] * 3
 
 
+def test_an_exit_in_the_middle_of_a_send_never_sends_twice(place):
+    """A signal's handler may raise when the kernel has taken the bytes and nobody has heard how many."""
+
+    class Interrupted(socket.socket):
+        exits = [KeyboardInterrupt]
+
+        def send(self, data, flags=0):
+            count = super().send(data, flags)
+            if self.exits:
+                raise self.exits.pop()
+            return count
+
+    with bench(Lines, place, Interrupted) as here:
+        client = here.connect()
+        client.sendall(b"one\n")
+        with pytest.raises(KeyboardInterrupt):
+            here.reactor.step()
+        client.sendall(b"two\n")
+        assert here.take(client, 8) == b"one\ntwo\n"
+
+
+def test_the_last_words_of_a_cancelled_row_are_sent(place):
+    class Polite(StreamHandler):
+        async def handle(self):
+            await Some()
+
+        def interrupted(self, cause):
+            self.send(type(cause).__name__.encode())
+
+        def finish(self):
+            self.send(b", bye")
+
+    with bench(Polite, place) as here:
+        client = here.connect()
+        here.server.server_close()
+        assert here.last_words(client) == b"Cancelled, bye"
+
+
+def test_a_hook_of_the_server_that_raises_loses_no_other_row(place):
+    """It leaves through the loop; the rows that ended in the same batch are let go of in the next step."""
+    with bench(Echo, place) as here:
+        rows = [(here.connect(), here.row) for _ in range(3)]
+        close_request, failures = here.server.close_request, [Mishap()]
+
+        def failing(request):
+            close_request(request)
+            if failures:
+                raise failures.pop()
+
+        here.server.close_request = failing
+        for client, _ in rows:
+            client.shutdown(socket.SHUT_WR)
+        with pytest.raises(Mishap):
+            here.reactor.step()
+        assert here.reactor.timeout() == 0
+        here.reactor.step(0)
+        assert len(here.table) == 0
+        assert [row.fileno() for _, row in rows] == [-1, -1, -1]
+
+
 # Inside one batch
 
 
@@ -972,6 +1110,7 @@ def test_a_descriptor_used_again_in_a_batch_is_not_taken_for_the_old_one(place):
         here.reactor.step()
         assert Reusing.heard == [(0, b"word")]
         assert (rows[1].socket.recvs, rows[1].mask, len(told)) == (0, 0, 1)
+        assert rows[1].socket.shutdowns == 1, "it was let go of twice"
         here.until(lambda: len(told) == 2)
         assert told[1] == b"of the pipe"
         assert list(here.table) == [rows[0]]

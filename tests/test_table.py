@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from handlers import DatagramHandler, Delay, Exactly, Flushed, Packet, Some, StreamHandler, StreamMachine, Until
 from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer
+from reactor.stream import StreamRow
 from tests.serving import MODES, STREAMS, connect, peer, reset, serving, wait_until
 from tests.test_reactor import Clock, in_thread, until
 from tests.test_stream import SMALL, bench
@@ -252,6 +253,34 @@ def test_a_row_is_in_the_table_from_add_to_remove():
         assert (first in table, second in table, len(table), list(table)) == (False, True, 1, [second])
 
 
+def test_a_row_that_is_struck_out_is_out_of_the_selector_before_it_is_closed():
+    selector = DefaultSelector()
+    here, there = socket.socketpair()
+    with closing(Reactor(selector)) as reactor, here, there:
+        row = StreamRow(reactor, None, here, None, Echo(), "nobody")
+        reactor.table.add(row)
+        reactor.table.want(row, EVENT_READ | EVENT_WRITE)
+        assert selector.get_key(here).data is row
+        reactor.table.remove(row)
+        assert (dict(selector.get_map()), row.mask) == ({}, 0)
+
+
+def test_a_full_table_takes_no_more_until_a_row_ends():
+    with bench(Echo) as here:
+        here.server.max_requests = 2
+        first, second = here.connect(), here.connect()
+        third = connect(here.server)
+        here.clients.append(third)
+        third.sendall(b"third")
+        here.rest()
+        assert len(here.table) == 2
+        second.sendall(b"second")
+        assert here.take(second, 6) == b"second"
+        first.close()
+        assert here.take(third, 5) == b"third"
+        assert [row.serial for row in here.table] == [2, 3]
+
+
 def test_a_row_of_another_table_is_not_in_this_one():
     tables = [RequestTable(DefaultSelector()) for _ in range(2)]
     (ours,), (theirs,) = (rows_of(table, 1) for table in tables)
@@ -441,6 +470,7 @@ def test_a_datagram_server_that_is_closed_with_output_waiting_leaves_nothing_beh
             server.server_close()
             assert len(reactor.table) == 0
             assert dict(selector.get_map()) == {}
+            assert not reactor.ports
             assert not reactor.busy
         with SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server, connect(server) as client:
             client.sendall(b"word")

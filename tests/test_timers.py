@@ -187,6 +187,16 @@ def test_next_is_exact_for_this_second_and_never_late_for_others():
     assert timers.next() == NEVER
 
 
+def test_what_is_next_is_found_when_all_before_it_was_taken_back():
+    timers = Timers()
+    crowd = armed(timers, *[300.5] * 200)
+    (later,) = armed(timers, 400.5)
+    for item in crowd:
+        timers.disarm(item)
+    assert 400 <= timers.next() <= 400.5
+    assert timers.due(401) == [later]
+
+
 def test_a_deadline_of_never_is_no_deadline():
     timers = Timers()
     armed(timers, NEVER)
