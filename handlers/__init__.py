@@ -4,7 +4,6 @@ Nothing in this package imports a socket, a selector, a clock, a thread or the r
 handler runs wherever Python does.
 """
 
-from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import DatagramMachine, StreamMachine
@@ -30,6 +29,10 @@ from .waits import (
     Until,
     Wait,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 
 __all__ = [
     "BaseRequestHandler",
@@ -63,3 +66,17 @@ __all__ = [
     "Wait",
     "World",
 ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is here
+
+    def __getattr__(name):
+        """Import ``socketserver``'s blocking handlers when one is named (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import blocking
+
+        return getattr(blocking, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

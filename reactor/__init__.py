@@ -6,24 +6,33 @@ here and behaves the same. Protocols themselves are in the package ``handlers``.
 
 import socket as _socket
 
-from handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
-
 from .loop import Reactor
-from .modes import (
-    ForkingMixIn,
-    ForkingTCPServer,
-    ForkingUDPServer,
-    SelectMixIn,
-    SelectTCPServer,
-    SelectUDPServer,
-    ThreadingMixIn,
-    ThreadingTCPServer,
-    ThreadingUDPServer,
-)
-from .packets import UDPServer
-from .server import BaseServer
-from .stream import TCPServer
 from .table import Request, RequestTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+
+    from .modes import (
+        ForkingMixIn,
+        ForkingTCPServer,
+        ForkingUDPServer,
+        ForkingUnixDatagramServer,
+        ForkingUnixStreamServer,
+        SelectMixIn,
+        SelectTCPServer,
+        SelectUDPServer,
+        SelectUnixDatagramServer,
+        SelectUnixStreamServer,
+        ThreadingMixIn,
+        ThreadingTCPServer,
+        ThreadingUDPServer,
+        ThreadingUnixDatagramServer,
+        ThreadingUnixStreamServer,
+    )
+    from .packets import UDPServer, UnixDatagramServer
+    from .server import BaseServer
+    from .stream import TCPServer, UnixStreamServer
 
 __all__ = [
     "BaseRequestHandler",
@@ -47,17 +56,6 @@ __all__ = [
 ]
 
 if hasattr(_socket, "AF_UNIX"):
-    from .modes import (
-        ForkingUnixDatagramServer,
-        ForkingUnixStreamServer,
-        SelectUnixDatagramServer,
-        SelectUnixStreamServer,
-        ThreadingUnixDatagramServer,
-        ThreadingUnixStreamServer,
-    )
-    from .packets import UnixDatagramServer
-    from .stream import UnixStreamServer
-
     __all__ += [
         "ForkingUnixDatagramServer",
         "ForkingUnixStreamServer",
@@ -68,3 +66,22 @@ if hasattr(_socket, "AF_UNIX"):
         "UnixDatagramServer",
         "UnixStreamServer",
     ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is here
+
+    def __getattr__(name):
+        """Import the servers when the first is named (PEP 562): a loop without any needs none of that."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from handlers import blocking
+
+        from . import modes, packets, server, stream
+
+        rooms = (server, stream, packets, modes, blocking)
+        found = next(getattr(room, name) for room in rooms if hasattr(room, name))
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
