@@ -21,7 +21,7 @@ from handlers import Forked, StreamHandler, StreamRequestHandler, Until
 from reactor import SelectTCPServer, TCPServer
 
 if TYPE_CHECKING:
-    from handlers.handler import Step
+    from handlers import Step
 
 LIMIT = 80  # bytes in a question
 NUMBER = re.compile(rb"[0-9]{1,15}\r?\n")

@@ -22,7 +22,7 @@ from handlers import Connected, Delay, EndOfStream, Flushed, Some, StreamHandler
 from reactor import SelectTCPServer
 
 if TYPE_CHECKING:
-    from handlers.handler import Step
+    from handlers import Step
 
 
 class Side(StreamHandler):

@@ -19,7 +19,7 @@ from handlers import StreamHandler, StreamRequestHandler, Until
 from reactor import SelectTCPServer
 
 if TYPE_CHECKING:
-    from handlers.handler import Step
+    from handlers import Step
 
 LINE = Until(b"\n", limit=512)
 

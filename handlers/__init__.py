@@ -33,6 +33,8 @@ from .waits import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from .handler import State as State  # what annotations of handlers are made of
+    from .handler import Step as Step
 
 __all__ = [
     "BaseRequestHandler",

@@ -84,7 +84,8 @@ class StreamRequestHandler(BaseRequestHandler):
             self.wfile.close()  # flushes, and is closed even if that fails
         except OSError:
             pass  # the peer has gone; what else could be done with the rest of the reply
-        self.rfile.close()
+        finally:
+            self.rfile.close()
 
 
 class DatagramRequestHandler(BaseRequestHandler):

@@ -113,11 +113,22 @@ class Handler:
         self._machine.write(data)
 
     def close(self) -> None:
-        """End this request from another row's state, once its output has been sent.
+        """End this request from another row's state, with `Cancelled` as its reason, once its output has been sent.
 
+        `interrupted` is not asked; `finish` is called. On a request that has ended it does nothing.
         Raises `RuntimeError` in a state of its own: there, return ``None``.
         """
         self._machine.close()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name == "_machine":
+                raise RuntimeError(
+                    f"this {type(self).__name__} has no request yet: what it asks and sends it can from setup() on; "
+                    f"one that is given to Connected, when that has answered"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def now(self) -> float:
         """The time of day in seconds since 1970-01-01 00:00 UTC."""

@@ -93,7 +93,7 @@ class Machine:
     def patience(self) -> float:
         """Seconds that the wait which just began may take; ``inf`` for no bound."""
         wait = self.wait
-        if type(wait) is Delay:
+        if isinstance(wait, Delay):
             return wait.seconds
         timeout = None if wait is None else wait.timeout
         if timeout is None:
@@ -128,7 +128,7 @@ class Machine:
     def expire(self) -> None:
         """The time of the wait is over: the end of a `Delay`, for any other wait `TimedOut`."""
         wait = self.wait
-        if type(wait) is Delay:
+        if isinstance(wait, Delay):
             self.resume(None)
         elif wait is not None:
             self.interrupt(TimedOut(wait))
@@ -216,7 +216,7 @@ class Machine:
 
     def _take(self, wait: Wait) -> object:
         """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
-        if type(wait) is Flushed:
+        if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine
             if target is not self:  # follow first, look second: the other may drain in its own thread
                 target.follow(self)

@@ -92,7 +92,7 @@ class StreamMachine(Machine):
                     self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.state is None or self.output != OPEN:
+        if self.state is None or self.output is not OPEN:
             return
         if self.outbox is None:
             self.outbox = bytearray()
@@ -115,7 +115,7 @@ class StreamMachine(Machine):
         try:
             end: int = wait.find(held, start, self.scanned, self.ended)  # type: ignore[attr-defined]
         except LimitPassed as passed:
-            if type(wait) is not Exactly:
+            if not isinstance(wait, Exactly):
                 passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
             raise
         if end >= 0:

@@ -86,10 +86,7 @@ class StreamWait(Wait):
     def __init__(self, limit: int = LIMIT, timeout: float | None = None) -> None:
         if not isinstance(limit, int) or limit < 1:
             raise ValueError(f"{type(self).__name__}: limit is a number of bytes >= 1, not {limit!r}")
-        if timeout is None:  # as nearly always, and a wait is made for nearly every message
-            self.timeout = None
-        else:
-            Wait.__init__(self, timeout)
+        Wait.__init__(self, timeout)
         self.limit = limit
 
     def _said(self) -> tuple[object, ...]:
@@ -115,9 +112,15 @@ class Until(StreamWait):
     __slots__ = ("delimiter",)
 
     def __init__(self, delimiter: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
-        if not isinstance(delimiter, bytes) or not delimiter:
+        # One condition in the usual case, because one of these is made for nearly every message.
+        if delimiter.__class__ is bytes and limit.__class__ is int and 0 < len(delimiter) <= limit and timeout is None:
+            self.limit, self.timeout = limit, None
+        elif not isinstance(delimiter, bytes) or not delimiter:
             raise ValueError(f"Until: delimiter is at least one byte of type bytes, not {delimiter!r}")
-        StreamWait.__init__(self, limit, timeout)
+        else:
+            StreamWait.__init__(self, limit, timeout)
+            if limit < len(delimiter):
+                raise ValueError(f"Until: limit counts the delimiter too, and {delimiter!r} is longer than {limit}")
         self.delimiter = delimiter
 
     def _said(self) -> tuple[object, ...]:

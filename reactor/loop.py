@@ -57,11 +57,10 @@ class Reactor:
     and returns those to work on now, in that order. What it leaves out is ready again next time.
 
     >>> from reactor import Reactor
-    >>> loop = Reactor()
-    >>> timer = loop.call_later(0.01, print, "due")
-    >>> loop.run()          # returns when nothing can happen any more, or after stop()
+    >>> with Reactor() as loop:  # closed at the end
+    ...     timer = loop.call_later(0.01, print, "due")
+    ...     loop.run()           # returns when nothing can happen any more, or after stop()
     due
-    >>> loop.close()
     """
 
     max_children = 40
@@ -227,6 +226,12 @@ class Reactor:
             self._wakeup.close()
             self._wakeup = None
         self._selector.close()
+
+    def __enter__(self) -> Reactor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def cancel(self, rows: Iterable[Request]) -> None:
         """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""

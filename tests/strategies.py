@@ -58,13 +58,14 @@ def converse(machine, fed, end=True):
 
 limits = st.one_of(st.integers(1, 6), st.integers(70, 200))
 timeouts = st.one_of(st.none(), st.floats(0, 1e6))
-untils = st.builds(Until, st.text("ab", min_size=1, max_size=3).map(str.encode), limits)
+delimiters = st.binary(min_size=1, max_size=4)
+untils = st.builds(Until, st.text("ab", min_size=1, max_size=3).map(str.encode), limits.map(lambda limit: limit + 2))
 exactlys = st.builds(Exactly, st.one_of(st.integers(0, 7), st.integers(60, 150)), limits)
 bounded = st.one_of(untils, exactlys, st.builds(ToEnd, limits))
 """The waits whose results do not depend on how the stream was cut."""
 
 values = st.one_of(
-    st.builds(Until, st.binary(min_size=1, max_size=4), limits, timeouts),
+    st.builds(Until, delimiters, limits.map(lambda limit: limit + 3), timeouts),
     st.builds(Exactly, st.integers(0, 9), st.one_of(limits, st.just(1 << 20)), timeouts),
     st.builds(Some, limits, timeouts),
     st.builds(ToEnd, limits, timeouts),

@@ -12,6 +12,7 @@ from handlers import (
     Cause,
     DatagramHandler,
     DatagramMachine,
+    Delay,
     EndOfStream,
     Exactly,
     Failed,
@@ -879,3 +880,43 @@ def test_datagrams_have_no_waits_for_a_stream():
 
     with pytest.raises(TypeError, match=r"^Wrong\.handle waits for Until.*a DatagramMachine has not: Packet, Flushed"):
         DatagramMachine(Wrong()).advance()
+
+
+# A handler without a request
+
+
+@pytest.mark.parametrize(
+    "use", [lambda handler: handler.send(b"x"), lambda handler: handler.close(), lambda handler: handler.peer]
+)
+def test_a_handler_without_a_request_says_so(use):
+    with pytest.raises(RuntimeError, match="this Nothing has no request yet"):
+        use(type("Nothing", (StreamHandler,), {})())
+
+
+def test_an_attribute_that_is_missing_is_missing():
+    with pytest.raises(AttributeError, match="'StreamHandler' object has no attribute 'colour'"):
+        StreamHandler().colour  # noqa: B018
+    assert not hasattr(StreamHandler(), "colour")
+
+
+def test_a_wait_of_a_class_of_the_users_own_is_what_it_is_derived_from():
+    class Pause(Delay):
+        """Named for what it is for."""
+
+    class Drained(Flushed):
+        """Likewise."""
+
+    class Two(StreamHandler):
+        async def handle(self):
+            self.send(b"one")
+            await Drained()
+            await Pause(5)
+            self.send(b"two")
+
+    machine = StreamMachine(Two())
+    machine.advance()
+    assert machine.read() == b"one"
+    assert (machine.wait, machine.patience) == (Pause(5), 5)
+    machine.expire()
+    assert machine.read() == b"two"
+    assert machine.finished

@@ -145,6 +145,7 @@ def test_a_wait_can_be_a_key():
         (lambda: Until(b"\n", limit=0), "Until: limit"),
         (lambda: Until(b"\n", limit=None), "Until: limit"),
         (lambda: Until(b"\n", limit=-1), "Until: limit"),
+        (lambda: Until(b"\r\n", limit=1), "Until: limit"),
         (lambda: Until(b"\n", timeout=-1), "Until: timeout"),
         (lambda: Exactly(-1), "Exactly: n"),
         (lambda: Exactly(1.0), "Exactly: n"),
