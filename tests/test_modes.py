@@ -6,7 +6,7 @@ What a mode may change is who drives a row, and nothing that a client or a handl
 import math
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -31,9 +31,10 @@ from handlers import (
     Until,
 )
 from handlers.services import CharGen, Daytime, Discard, Echo, EchoDatagram, Time
-from reactor import SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
+from reactor import Reactor, SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
 from tests.serving import (
     MODES,
+    PATIENCE,
     STREAMS,
     Conversation,
     Journal,
@@ -541,6 +542,48 @@ def test_a_blocking_handler_may_fork_and_let_the_child_finish(mode):
         client.sendall(b"more\n")
         assert rest(client) == b"1 hello\n"
         wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize("mode", ["plain", "thread"])
+def test_no_request_is_taken_while_too_many_children_of_handlers_are_at_work(mode):
+    class Explicit(StreamRequestHandler):
+        def handle(self):
+            if self.server.fork_request(self.request) == 0:
+                self.wfile.write(self.rfile.readline())
+
+    with Reactor() as reactor:
+        reactor.max_children = 2
+        with serving(Explicit, mode, reactor=reactor) as server, ExitStack() as stack:
+            clients = []
+            for number in range(1, 3):
+                clients.append(stack.enter_context(connect(server)))
+                wait_until(lambda number=number: str(server.reactor.table).count("child") == number)
+            clients.append(stack.enter_context(connect(server)))
+            clients[2].sendall(b"three\n")
+            clients[0].sendall(b"one\n")
+            assert rest(clients[0]) == b"one\n"
+            assert rest(clients[2]) == b"three\n"
+            wait_until(lambda: [row.serial for row in reactor.table] == [2])
+            clients[1].sendall(b"two\n")
+            assert rest(clients[1]) == b"two\n"
+            wait_until(lambda: not reactor.table)
+
+
+def test_the_plain_mode_takes_nothing_more_after_stop():
+    class Stopping(StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"the last")
+            self.server.reactor.stop()
+
+    with made(TCPServer, STREAMS["tcp"], Stopping) as server, connect(server) as one, connect(server) as other:
+        bounded(server.serve_forever)
+        assert rest(one) == b"the last"
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(1)
+        bounded(server.serve_forever)
+        other.settimeout(PATIENCE)
+        assert rest(other) == b"the last"
 
 
 # What is left
