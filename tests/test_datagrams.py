@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
+
 from handlers import (
     BaseRequestHandler,
     Connected,

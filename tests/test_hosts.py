@@ -321,7 +321,8 @@ with reactor.SelectTCPServer(("127.0.0.1", 0), Worker) as server:
 
 
 @pytest.mark.parametrize(("lack", "wait", "says"), [
-    ("fork", "Forked", "fork"), ("threads", "Threaded", "thread"), (WASI, "Forked", "fork"), (WASI, "Threaded", "thread")
+    ("fork", "Forked", "fork"), ("threads", "Threaded", "thread"),
+    (WASI, "Forked", "fork"), (WASI, "Threaded", "thread"),
 ])  # fmt: skip
 def test_work_that_can_not_be_done_is_a_cause_and_not_a_hang(lack, wait, says):
     assert f"this host can't {'start a ' if says == 'thread' else ''}{says}" in run(
