@@ -60,6 +60,10 @@ class SelectMixIn(_Base):
         row.driver = LOOP
         self.reactor.adopt(row)
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run a blocking handler over a request that is here whole: it has nothing to wait for. May be overridden."""
+        self.RequestHandlerClass(request, client_address, self)
+
     def _srv_see_through(self, newest: int) -> None:
         # With the connections that it has opened, which are rows of the same server.
         while any(row.server is self and row.serial > newest for row in self.reactor.table):
@@ -245,7 +249,7 @@ def _nothing() -> None:
 
 
 def _finish_request(request: Any, client_address: Any, server: BaseServer) -> None:
-    """What makes a blocking handler of a class, for `finish_request` may be overridden to give it more arguments."""
+    """What runs a blocking handler; an overridden `finish_request` may give it more arguments."""
     server.finish_request(request, client_address)
 
 

@@ -88,18 +88,13 @@ class PacketRow(Request):
             self.progress = now
             self.total_in += len(packet)
             machine.feed(packet)
-        if machine.outbox:
-            self._flush(now)
-        if machine.blocked:
-            machine.advance()
-        if machine.fresh:
-            self.took_turn(now)
+        self.go_on(now)
         if machine.outbox:
             self.reactor.port(self.socket).send_later(self)
         elif machine.finished:
             self.reactor.end(self)
 
-    def _flush(self, now: float) -> None:
+    def flush(self, now: float) -> None:
         machine = self.machine
         if not self.peer:  # a Unix socket without a name: it can be heard, not answered
             self.drop(Reset(OSError("the peer has no address to answer to")))

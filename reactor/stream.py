@@ -88,12 +88,7 @@ class StreamRow(Request):
 
     def settle(self, now: float) -> None:
         machine = self.machine
-        if machine.outbox:
-            self._flush(now)
-        if machine.blocked:
-            machine.advance()
-        if machine.fresh:
-            self.took_turn(now)
+        self.go_on(now)
         mask = EVENT_READ if machine.wants_input else 0
         if machine.outbox:
             mask |= EVENT_WRITE
@@ -105,7 +100,7 @@ class StreamRow(Request):
             except (OSError, ValueError) as error:  # the selector takes no more, or no number so high
                 self.drop(Reset(OSError(f"the selector can't watch it: {error}")))
 
-    def _flush(self, now: float) -> None:
+    def flush(self, now: float) -> None:
         machine = self.machine
         outbox = machine.outbox
         assert outbox is not None

@@ -149,6 +149,20 @@ class Request(Timed):
     def settle(self, now: float) -> None:
         """Bring kernel, selector and timers into line with what the machine wants now."""
 
+    def flush(self, now: float) -> None:
+        """Hand the kernel as much output as it takes."""
+
+    def go_on(self, now: float) -> None:
+        """Send first, go on if that was all that was waited for, and take note of a wait that has begun."""
+        machine = self.machine
+        assert machine is not None
+        if machine.outbox:
+            self.flush(now)
+        if machine.blocked:
+            machine.advance()
+        if machine.fresh:
+            self.took_turn(now)
+
     def took_turn(self, now: float) -> None:
         """Take note of the wait that has just begun: its deadline, and its work outside, if any."""
         machine, reactor = self.machine, self.reactor
