@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Protocol, TypeAlias
 
+    from typing_extensions import Self
+
     from .machine import Machine
     from .machines import StreamMachine
     from .waits import Address, Cause, Wait
@@ -53,6 +55,19 @@ class World:
         """Nothing to do: whoever feeds the machine also reads it."""
 
 
+class _NoMachine:
+    """What a handler has for a machine until it is given one."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(
+            "this handler has no request yet: what it asks and sends it can from setup() on; "
+            "one that is given to Connected, when that has answered"
+        )
+
+
+_NONE = _NoMachine()
+
+
 class Handler:
     """What `StreamHandler` and `DatagramHandler` have in common. Derive from one of these.
 
@@ -80,6 +95,11 @@ class Handler:
 
     max_output = 16 << 20
     """Output waiting in the row, in bytes, past which the row ends with `LimitPassed`."""
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
+        handler = super().__new__(cls)
+        handler._machine = _NONE  # type: ignore[assignment]
+        return handler
 
     def setup(self) -> None:
         """Called once before `handle`. The default does nothing."""
@@ -119,16 +139,6 @@ class Handler:
         Raises `RuntimeError` in a state of its own: there, return ``None``.
         """
         self._machine.close()
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name):
-            if name == "_machine":
-                raise RuntimeError(
-                    f"this {type(self).__name__} has no request yet: what it asks and sends it can from setup() on; "
-                    f"one that is given to Connected, when that has answered"
-                )
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def now(self) -> float:
         """The time of day in seconds since 1970-01-01 00:00 UTC."""

@@ -257,13 +257,13 @@ class Machine:
                 continue
             else:
                 if call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType:  # type: ignore[attr-defined]
-                    if not isinstance(step, self.accepts):
+                    if step.__class__ is not self.wait.__class__ and not isinstance(step, self.accepts):
                         raise TypeError(self._nonsense(step, call))
                     self.wait, self.fresh = step, True
                     return
             if step.__class__ is tuple and len(step) == 2 and callable(step[1]):
                 wait, state = step
-                if wait is self.wait or isinstance(wait, self.accepts):
+                if wait.__class__ is self.wait.__class__ or isinstance(wait, self.accepts):  # as the last, or looked up
                     self.wait, self.state, self.fresh = wait, state, True
                     return
             if step is None:
