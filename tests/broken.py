@@ -249,3 +249,22 @@ class ExpectsOrder(DatagramHandler):
             if b"1" not in parts:
                 raise ValueError("the second part before the first")
         self.send(parts[b"1"] + parts[b"2"])
+
+
+class SulksForEver(StreamHandler):
+    """Answers lines; whoever has sent an empty one gets no answer any more, and is never let go of."""
+
+    def handle(self):
+        return Until(b"\n", limit=80), self.line
+
+    def line(self, data):
+        if not data.strip():
+            return self.sulk(data)
+        self.send(data.upper())
+        return self.handle()
+
+    def sulk(self, _):
+        return Until(b"\n", limit=80), self.sulk
+
+    def interrupted(self, cause):
+        return (Delay(1), self.sulk) if self._machine.state_name == "sulk" else None

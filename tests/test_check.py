@@ -4,6 +4,8 @@ The handlers of `tests.broken` are each broken in one way. For each of them the 
 printed is given here literally; it is also run, against the broken handler and a mended one.
 """
 
+import importlib
+import pkgutil
 import random
 import re
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
+import handlers
 from handlers import (
     Connected,
     DatagramHandler,
@@ -25,6 +28,7 @@ from handlers import (
     Failed,
     Flushed,
     Forked,
+    Handler,
     Packet,
     Reset,
     Some,
@@ -284,14 +288,24 @@ def test_what_is_held_is_found_wherever_a_handler_keeps_it():
 # What is right passes
 
 
-@pytest.mark.parametrize("name", ["Echo", "Discard", "Daytime", "Time", "CharGen"])
-def test_the_services_pass(name):
-    check(getattr(services, name), CONVERSATION, examples=10)
+def handlers_here():
+    """Every handler that the package ``handlers`` has."""
+    names = [f"handlers.{module.name}" for module in pkgutil.iter_modules(handlers.__path__)]
+    kinds = [(name, kind) for name in names for kind in vars(importlib.import_module(name)).values()]
+    return [
+        kind for name, kind in kinds
+        if isinstance(kind, type) and issubclass(kind, Handler) and kind.__module__ == name
+        and kind.handle is not Handler.handle and not kind.__name__.startswith("_")
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["Echo", "Discard", "Daytime", "Time", "CharGen"])
-def test_the_services_for_datagrams_pass(name):
-    check(getattr(services, f"{name}Datagram"), PACKETS, examples=10)
+@pytest.mark.parametrize("kind", handlers_here(), ids=lambda kind: kind.__name__)
+def test_every_handler_of_the_package_passes(kind):
+    check(kind, PACKETS if issubclass(kind, DatagramHandler) else CONVERSATION, examples=10)
+
+
+def test_there_are_such_handlers():
+    assert {services.Echo, services.CharGen, services.TimeDatagram} <= set(handlers_here())
 
 
 class Finger(StreamRequestHandler):
@@ -459,6 +473,17 @@ CAUGHT = {
         assert machine.patience < float("inf")
         """,
     ),
+    "SulksForEver": (
+        "survives_any_input",
+        r"""
+        machine = StreamMachine(SulksForEver())
+        machine.feed(b'\n')
+        machine.end()
+        for _ in range(200):
+            machine.expire()
+        assert machine.finished
+        """,
+    ),
     "TrustsTheLength": (
         "survives_any_input",
         r"""
@@ -502,7 +527,7 @@ def test_a_broken_handler_is_caught_with_the_smallest_test(name):
     title, body = CAUGHT[name]
     kind = getattr(broken, name)
     with pytest.raises(CheckFailed) as caught:
-        check(kind, CONVERSATIONS.get(name, CONVERSATION), examples=40)
+        check(kind, CONVERSATIONS.get(name, CONVERSATION), examples=100)
     message, _, code = str(caught.value).partition("\n\n")
     assert message.startswith(f"{name}: ")
     head, _, printed = code.partition("():\n")
@@ -548,6 +573,17 @@ PROPERTIES = [
 @pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
 def test_a_property_can_be_tried_alone(holds):
     holds(broken.Mended, CONVERSATION, examples=5)
+
+
+def test_the_modes_can_be_tried_alone():
+    class TellsTheMode(StreamHandler):
+        async def handle(self):
+            self.send(type(self.server).__name__.encode())
+
+    checks.same_in_every_mode(broken.Mended, CONVERSATION, modes=["select", "thread"])
+    with pytest.raises(CheckFailed, match="in thread mode the answer is another") as caught:
+        checks.same_in_every_mode(TellsTheMode, b"", modes=["thread"])
+    assert "assert ask('thread', TellsTheMode, b'') == b'NoneType'" in str(caught.value)
 
 
 def test_an_answer_that_is_not_the_expected_one_is_shown():
@@ -635,7 +671,7 @@ def _imported(modules, *names):
 README = """
 >>> from hypothesis import given
 >>> from handlers import StreamHandler, StreamMachine, Until
->>> from reactor.testing.strategies import chunkings
+>>> from reactor.testing import chunkings
 >>> class Upper(StreamHandler):
 ...     async def handle(self):
 ...         while True:

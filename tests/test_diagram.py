@@ -24,7 +24,7 @@ from handlers import (
     services,
 )
 from reactor.testing.diagram import LAST, Diagram, Edge, observed, written
-from reactor.testing.lint import lint
+from reactor.testing.linter import lint
 from tests import broken
 
 

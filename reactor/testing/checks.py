@@ -52,6 +52,7 @@ KEPT = 65_536
 LINEAR = 6
 """Times as much work that four times as many bytes may be: 4 and half as much again. Squared, it is 16."""
 
+_FOR_EVER = "it goes on for ever when nothing more comes"
 _T = TypeVar("_T")
 _SHORT = 128  # bytes of the shorter of two floods whose work is compared
 _SMALL = 32  # bytes of a conversation of which every beginning is cut everywhere
@@ -175,8 +176,7 @@ def ends_at_any_byte(
     it = _Tried(kind, conversation, world)
 
     def goes_on(schedule: Schedule) -> bool:
-        run = played(it, schedule, to_the_end=True)
-        return run.error is not None or not run.finished
+        return _goes_on(played(it, schedule, to_the_end=True))
 
     endings: list[Schedule] = [[]] if it.packets else [[END], [RESET]]
     stops: list[Schedule] = [[*it.first(place), *end] for place in places(it.length) for end in endings]
@@ -186,26 +186,26 @@ def ends_at_any_byte(
         found = _smallest(it, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
     if found is not None:
         run = played(it, found, to_the_end=True)
-        what = wrong(run, "it goes on for ever when nothing more comes")
-        fail(it, what, "ends_at_any_byte", asserted(run, finished=True))
+        fail(it, wrong(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
 
 
 def survives_any_input(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
-    """Whatever the client sends, at whatever pace, the handler raises nothing but causes and always returns.
+    """Whatever the client sends, at whatever pace, the handler raises nothing but causes, always returns, and ends.
 
-    What is sent is the conversation, damaged: see `strategies.mutations` and `strategies.deliveries`.
+    It ends when its client has, or is gone. What is sent is the conversation, damaged: see
+    `strategies.mutations` and `strategies.deliveries`.
     """
     it = _Tried(kind, conversation, world)
 
-    def raises(schedule: Schedule) -> bool:
-        return played(it, schedule).error is not None
+    def goes_wrong(schedule: Schedule) -> bool:
+        return _goes_on(played(it, schedule, to_the_end=True), it.packets or END in schedule or RESET in schedule)
 
-    found = _smallest(it, it.hostile(), raises, examples)
+    found = _smallest(it, it.hostile(), goes_wrong, examples)
     if found is not None:
-        run = played(it, minimal(found, raises, it.packets, damaged=True))
-        fail(it, wrong(run, ""), "survives_any_input", run.code())
+        run = played(it, minimal(found, goes_wrong, it.packets, damaged=True), to_the_end=True)
+        fail(it, wrong(run, _FOR_EVER), "survives_any_input", asserted(run, finished=True))
 
 
 def stays_in_bounds(
@@ -300,6 +300,11 @@ def _differs(it: _Tried, mode: str, length: int) -> tuple[Any, str] | None:
 # How they are tried
 
 
+def _goes_on(run: Run, has_ended: bool = True) -> bool:
+    """Whether the handler has raised, or, when its client ``has_ended``, does not end."""
+    return run.error is not None or (has_ended and not run.finished)
+
+
 class _Tried(Subject):
     """A handler class and the conversation that it is tried with."""
 
@@ -339,11 +344,16 @@ class _Tried(Subject):
         return strategies.schedules(self.pieces[0], seconds=None, resets=False)
 
     def hostile(self) -> SearchStrategy[Schedule]:
-        """Schedules in which anything may happen."""
+        """Schedules in which anything may happen, and the client's end or a reset does."""
         if self.packets:
             sent = st.lists(_damaged(self.pieces), max_size=len(self.pieces) + 2)
             return sent.flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
-        return strategies.mutations(self.pieces[0]).flatmap(lambda data: strategies.schedules(data, whole=True))
+        damaged = strategies.mutations(self.pieces[0])
+        return damaged.flatmap(lambda data: strategies.schedules(data, whole=True).map(_ended))
+
+
+def _ended(schedule: Schedule) -> Schedule:
+    return schedule if schedule[-1:] in ([END], [RESET]) else [*schedule, END]
 
 
 def _damaged(packets: list[bytes]) -> SearchStrategy[bytes]:

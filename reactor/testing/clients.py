@@ -162,7 +162,7 @@ class Client(Actor):
 
     def _read(self) -> None:
         sock, size = self.socket, self._size
-        if not size or self.ended or self.error is not None or sock.number < 0 or not sock.events() & EVENT_READ:
+        if not size or self.ended or self.error is not None or sock.number < 0 or not sock.events(EVENT_READ):
             return
         if self._pause and self._clock.now < self._next_read:
             return

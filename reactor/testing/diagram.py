@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handlers.handler import Handler
 
+from .reading import Reader
 from .schedule import END, Run
 from .subject import Subject
-from .written import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -75,6 +75,9 @@ FULL = "full"
 JUMP = "jump"
 """Time jumps forward, by as many tenths of a second as the amount says, as on a host that slept."""
 
+SET = "set"
+"""Somebody sets the time of day, by as many hours as the amount says: forth with an odd one, back with an even one."""
+
 NEVER = 1 << 60
 """Chances to come that are more than there will be."""
 
@@ -84,7 +87,7 @@ EXHAUSTED_ERRORS = "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"
 RATES: Mapping[str, float] = {
     SHORT_READ: 0.6, SHORT_WRITE: 0.6, AGAIN: 0.2, INTERRUPTED: 0.1, SPURIOUS: 0.2, ORDER: 0.3,
     BROKEN: 0.004, ABORTED: 0.05, EXHAUSTED: 0.15, REFUSED: 0.02, DELAYED: 0.15, TORN: 0.2,
-    LOST: 0.1, REPEATED: 0.1, OVERTAKEN: 0.15, TRUNCATED: 0.05, FULL: 0.03, JUMP: 0.01,
+    LOST: 0.1, REPEATED: 0.1, OVERTAKEN: 0.15, TRUNCATED: 0.05, FULL: 0.03, JUMP: 0.01, SET: 0.01,
 }  # fmt: skip
 """Every kind of fault, and how often what may go wrong does, from 0 to 1."""
 
@@ -118,16 +121,17 @@ class Seeded(Plan):
     """Faults by chance. The same seed gives the same faults on every Python.
 
     Not every seed has every kind of fault: each kind is left out, rarer, as often as ``rates`` says,
-    or more frequent. What one kind would hide, a seed without that kind shows.
+    or more frequent. What one kind would hide, a seed without that kind shows. With ``moods=False``
+    every kind is as frequent as ``rates`` says.
     """
 
-    def __init__(self, seed: int, rates: Mapping[str, float] = RATES) -> None:
+    def __init__(self, seed: int, rates: Mapping[str, float] = RATES, *, moods: bool = True) -> None:
         super().__init__()
         # Of Random, only random() is the same for ever. Most chances are not taken, and must cost
         # little: so the dice do not say whether the next is, but how many are passed by before that.
         self._random = random = Random(seed).random
-        moods = {kind: _MOODS[int(random() * len(_MOODS))] for kind in RATES}
-        self._odds = {kind: _odds(rates.get(kind, 0.0) * mood) for kind, mood in moods.items()}
+        mood = {kind: _MOODS[int(random() * len(_MOODS))] if moods else 1.0 for kind in RATES}
+        self._odds = {kind: _odds(rates.get(kind, 0.0) * mood[kind]) for kind in RATES}
         self._left = {kind: self._pass_by(kind) for kind in RATES}
         self._next = dict(self._left)
 

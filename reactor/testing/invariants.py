@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from handlers import Cancelled, DatagramMachine, LimitPassed, Reset, StreamWait, TimedOut
 
+from ..packets import PacketRow
 from ..stream import READ_SIZE, StreamRow
 from ..table import Request
 from .sockets import DatagramSocket, Socket
@@ -53,7 +54,7 @@ class Interest(Invariant):
     """
 
     def check(self, world: World) -> None:
-        loop, keys = world.reactor(), world.keys
+        loop, keys = world.reactor(), world.selector().keys
         known = len(loop.watches)
         for row in world.streams:
             key = keys.get(row.socket.fileno())
@@ -69,16 +70,26 @@ class Interest(Invariant):
                 raise Violation(
                     f"{told(row)}: the selector should watch for {_EVENTS[wanted]}, and watches for {_EVENTS[held]}"
                 )
+        if len(world.rows) > len(world.streams):
+            self._check_packets(world)
         for number in loop.ports:
             if number in keys:
                 known += 1
         if len(keys) > known:
             raise Violation(f"the selector knows {len(keys)} descriptors, and only {known} of them are anybody's")
 
+    def _check_packets(self, world: World) -> None:
+        loop, keys = world.reactor(), world.selector().keys
+        for row in world.rows:
+            if isinstance(row, PacketRow) and row.machine.outbox and row.reactor is loop and loop.timeout() != 0:
+                key = keys.get(row.socket.fileno())
+                if key is None or not key.events & EVENT_WRITE:
+                    raise Violation(f"{told(row)}: it has something to send, and the selector does not watch for room")
+
     def at_rest(self, world: World) -> None:
         for number, port in world.reactor().ports.items():
             sock = world.network.open[number]
-            if port.open and not world.rows and sock.events() & EVENT_READ and number not in world.keys:
+            if port.open and not world.rows and sock.events(EVENT_READ) and number not in world.keys:
                 raise Violation(f"something has arrived at {sock}, and nobody will ever take it")
 
 

@@ -38,6 +38,11 @@ def modes_here() -> tuple[str, ...]:
     return tuple(mode for mode in MODES if mode != "fork" or hasattr(os, "fork"))
 
 
+def server_class(mode: str, packets: bool) -> Any:
+    """The class of the servers that serve in ``mode``, of datagrams or of streams."""
+    return getattr(reactor, f"{_PREFIXES[mode]}{'UDP' if packets else 'TCP'}Server")
+
+
 def ask(mode: str, kind: Any, conversation: bytes | Iterable[bytes], world: World | None = None) -> Any:
     """Serve the handler class ``kind`` in ``mode`` on loopback, say ``conversation`` to it, return its answer.
 
@@ -119,7 +124,7 @@ class _Exchange:
     """A server, its loop, and the loop of its client."""
 
     def __init__(self, mode: str, subject: Subject) -> None:
-        base = getattr(reactor, f"{_PREFIXES[mode]}{'UDP' if subject.packets else 'TCP'}Server")
+        base = server_class(mode, subject.packets)
         self.loop = Reactor(clock=_Clock(subject.world))
         self.client_loop = Reactor() if mode == "sync" else self.loop
         self.server: Any = type(base.__name__, (_Served, base), {"pid": os.getpid()})(

@@ -14,7 +14,19 @@ from math import inf
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import TYPE_CHECKING, Any
 
-from .faults import DELAYED, EXHAUSTED, EXHAUSTED_ERRORS, INTERRUPTED, JUMP, ORDER, REFUSED, SPURIOUS, Plan, failure
+from .faults import (
+    DELAYED,
+    EXHAUSTED,
+    EXHAUSTED_ERRORS,
+    INTERRUPTED,
+    JUMP,
+    ORDER,
+    REFUSED,
+    SET,
+    SPURIOUS,
+    Plan,
+    failure,
+)
 from .sockets import DatagramSocket, Socket
 from .streams import StreamSocket
 
@@ -52,6 +64,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.epoch = EPOCH
+        """What the time of day was, or would have been, when the world began."""
         self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0  # of what was ever planned: what is due at one time happens in the order of planning
 
@@ -61,7 +75,7 @@ class Clock:
 
     def time(self) -> float:
         """Seconds since 1970-01-01 00:00 UTC."""
-        return EPOCH + self.now
+        return self.epoch + self.now
 
     def at(self, when: float, call: Callable[..., object], *arguments: Any) -> None:
         """Have ``call(*arguments)`` happen at the time ``when``."""
@@ -286,6 +300,9 @@ class Selector(BaseSelector):
             first = network.plan.draw(ORDER, len(ready) - 1)
             ready = ready[first:] + ready[:first]
         clock.now += network.plan.draw(JUMP, 50) / 10
+        hours = network.plan.draw(SET, 48)
+        if hours:
+            clock.epoch += 3600 * (hours if hours % 2 else -hours)
         return self._report("select", ready)
 
     def close(self) -> None:
@@ -317,7 +334,7 @@ class Selector(BaseSelector):
         sockets, still_open = self._sockets, self._network.open
         for number, key in self.keys.items():
             sock = sockets[number]
-            events = sock.events() & key.events
+            events = sock.events(key.events)
             if events and still_open.get(number) is sock:  # else its number may be another's now
                 ready.append((key, events))
         if ready:

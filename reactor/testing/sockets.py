@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .network import Address, Network
 
 UNIX: int = getattr(socket, "AF_UNIX", -1)
+BOTH = EVENT_READ | EVENT_WRITE
 _DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -122,8 +123,8 @@ class Socket:
             self.network.wire.release(self, self.local)
         self.note("close", None)
 
-    def events(self) -> int:
-        """What ``selectors.EpollSelector`` would report: ``EVENT_READ``, ``EVENT_WRITE``, both or 0."""
+    def events(self, wanted: int = BOTH) -> int:
+        """What ``selectors.EpollSelector`` would report of the events that are ``wanted``."""
         raise NotImplementedError
 
     def note(self, call: str, result: object) -> None:
@@ -215,8 +216,8 @@ class DatagramSocket(Socket):
         self.note("recvfrom", (packet, address))
         return packet[:limit], address
 
-    def events(self) -> int:
-        return EVENT_READ | EVENT_WRITE if self.inbox else EVENT_WRITE
+    def events(self, wanted: int = BOTH) -> int:
+        return wanted if self.inbox else EVENT_WRITE & wanted
 
     def hear(self, packet: bytes, sender: Address | None) -> None:
         """A datagram arrives; it is dropped where there is no room for it, or nobody."""

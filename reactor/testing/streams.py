@@ -14,7 +14,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any
 
 from .faults import ABORTED, BROKEN, BROKEN_ERRORS, INTERRUPTED, SHORT_READ, SHORT_WRITE, TORN, failure
-from .sockets import UNIX, Socket
+from .sockets import BOTH, UNIX, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,16 +172,16 @@ class StreamSocket(Socket):
             raise failure(errno.ENOTCONN)
         return self.remote
 
-    def events(self) -> int:
+    def events(self, wanted: int = BOTH) -> int:
         state = self.state
         if state == OPEN:
             if self.error or (self._ended and self._parted):
-                return EVENT_READ | EVENT_WRITE
-            events = EVENT_READ if self.inbox or self._ended else 0
-            return events | EVENT_WRITE if self._parted or self.is_writable() else events
+                return wanted
+            events = EVENT_READ & wanted if self.inbox or self._ended else 0
+            return events | EVENT_WRITE if wanted & EVENT_WRITE and (self._parted or self.is_writable()) else events
         if state == LISTENING:
-            return EVENT_READ if self._backlog else 0
-        return 0 if state == CONNECTING else EVENT_READ | EVENT_WRITE
+            return EVENT_READ & wanted if self._backlog else 0
+        return 0 if state == CONNECTING else wanted
 
     def release(self, number: int) -> None:
         super().release(number)

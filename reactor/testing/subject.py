@@ -29,9 +29,7 @@ class Subject:
         self.world = World(peer=PEER, now=lambda: 0.0) if world is None else world
         self.blocking = not issubclass(kind, Handler)
         """Whether it is one of ``socketserver``'s own kind, run as select mode runs it."""
-        self.packets = issubclass(kind, DatagramHandler) or (
-            self.blocking and isinstance(getattr(kind, "request", None), Packet)
-        )
+        self.packets = takes_packets(kind)
         self.handler: Any = buffered(kind, self.packets) if self.blocking else kind
         self.machine: type[Machine] = DatagramMachine if self.packets else StreamMachine
 
@@ -80,6 +78,13 @@ class Subject:
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
         imports = "".join(f"{line}\n" for line in self.imports(body))
         return f"{imports}\n\ndef test_{name}_{title}():\n{textwrap.indent(body.rstrip(), '    ')}\n"
+
+
+def takes_packets(kind: Any) -> bool:
+    """Whether a handler class, blocking or not, is one for datagrams."""
+    if issubclass(kind, Handler):
+        return issubclass(kind, DatagramHandler)
+    return isinstance(getattr(kind, "request", None), Packet)
 
 
 class Asked:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from handlers import Connected, Delay, EndOfStream, Wait
 from handlers.handler import Handler
 
+from .reading import methods
 from .subject import Subject
-from .written import methods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .written import Method
+    from .reading import Method
 
 _GROWING = "append", "extend", "appendleft", "insert", "add", "write"
 _SHRINKING = "clear", "pop", "popleft", "remove", "discard", "truncate", "popitem"

@@ -1,0 +1,135 @@
+"""Faults on real sockets: reads and writes cut short, and calls that would block after all.
+
+A kernel does all of this, but rarely where somebody is looking. Nothing is lost by it: a program that
+is right gives the same bytes with a chaotic network as with a calm one.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from socket import socket as Socket  # noqa: N812  # a network has a socket() of its own
+from typing import TYPE_CHECKING, Any
+
+from .faults import AGAIN, EXHAUSTED, EXHAUSTED_ERRORS, SHORT_READ, SHORT_WRITE, Seeded, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+    from .faults import Plan
+
+CHAOS: Mapping[str, float] = {SHORT_READ: 0.6, SHORT_WRITE: 0.6, AGAIN: 0.3, EXHAUSTED: 0.1}
+"""What goes wrong on real sockets, and how often, from 0 to 1."""
+
+FEW = 8
+"""Bytes that a call which is cut short does at most."""
+
+_WHOLE = getattr(socket, "MSG_WAITALL", 0)
+
+
+def chaotic(seed: int, rates: Mapping[str, float] = CHAOS) -> Chaos:
+    """A network for a `Reactor`, whose sockets do what a kernel may do and rarely does.
+
+    ``recv()`` gives fewer bytes than are there, ``send()`` takes fewer than there is room for, and a
+    call on a socket that does not block raises ``BlockingIOError`` although it could be done;
+    ``accept()`` finds the host short of descriptors. ``rates`` says how often; the dice are the
+    ``seed``'s. Datagrams are never cut, and a call that may block is only cut short.
+
+    >>> from reactor import Reactor
+    >>> loop = Reactor(network=chaotic(seed=4711))
+    >>> loop.close()
+
+    `Chaos.wrap` makes a chaotic socket of any other.
+
+    >>> ours, theirs = socket.socketpair()
+    >>> with chaotic(seed=1, rates={"short read": 1.0}).wrap(ours) as ours, theirs:
+    ...     theirs.sendall(b"hello")
+    ...     len(ours.recv(5)) < 5
+    True
+    """
+    return Chaos(Seeded(seed, rates, moods=False))
+
+
+class Chaos:
+    """A chaotic network: has what the module ``socket`` has. Made by `chaotic`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        """What has gone wrong so far is its ``injected``."""
+
+    def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> ChaoticSocket:  # noqa: A002
+        """A new socket."""
+        sock = ChaoticSocket(family, type, proto)
+        sock.plan = self.plan
+        return sock
+
+    def wrap(self, sock: Socket) -> ChaoticSocket:
+        """A chaotic socket in the place of ``sock``, which is detached: it has no descriptor any more."""
+        timeout = sock.gettimeout()
+        wrapped = ChaoticSocket(sock.family, sock.type, sock.proto, sock.detach())
+        wrapped.plan = self.plan
+        wrapped.settimeout(timeout)
+        return wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        # Among the rest is socketpair(): by it threads wake a loop, and a wake-up that is lost is lost.
+        return getattr(socket, name)
+
+
+class ChaoticSocket(Socket):
+    """A real socket whose calls are cut short, or put off, as its plan says."""
+
+    plan: Plan
+
+    def accept(self) -> tuple[Self, Any]:
+        """As ``socket.accept``; the connection is chaotic too."""
+        self._could()
+        amount = self.plan.draw(EXHAUSTED, len(EXHAUSTED_ERRORS))
+        if amount and self.gettimeout() == 0:
+            raise failure(getattr(errno, EXHAUSTED_ERRORS[amount - 1]))
+        sock, address = super().accept()
+        wrapped = type(self)(sock.family, sock.type, sock.proto, sock.detach())
+        wrapped.plan = self.plan
+        wrapped.settimeout(socket.getdefaulttimeout())
+        return wrapped, address
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """As ``socket.recv``."""
+        self._could()
+        return super().recv(self._short(SHORT_READ, bufsize, flags), flags)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As ``socket.recv_into``; ``makefile()`` reads by it."""
+        self._could()
+        size = self._short(SHORT_READ, nbytes or memoryview(buffer).nbytes, flags)
+        return super().recv_into(buffer, size, flags)
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """As ``socket.recvfrom``."""
+        self._could(flags)
+        return super().recvfrom(bufsize, flags)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As ``socket.send``."""
+        self._could()
+        with memoryview(data) as view, view.cast("B") as octets:
+            return super().send(octets[: self._short(SHORT_WRITE, len(octets), flags)], flags)
+
+    def sendto(self, data: Any, *flags_and_address: Any) -> int:
+        """As ``socket.sendto``."""
+        self._could(flags_and_address[0] if len(flags_and_address) > 1 else 0)
+        return super().sendto(data, *flags_and_address)
+
+    def _could(self, flags: int = 0) -> None:
+        """The call could perhaps be done, but it is not."""
+        blocks = self.gettimeout() != 0 and not flags & getattr(socket, "MSG_DONTWAIT", 0)
+        if not blocks and self.plan.draw(AGAIN):
+            raise failure(errno.EAGAIN)
+
+    def _short(self, kind: str, size: int, flags: int) -> int:
+        """How much of ``size`` bytes is done: all, or so few that a short message is cut too."""
+        if size < 2 or self.type != socket.SOCK_STREAM or flags & _WHOLE:
+            return size
+        return self.plan.draw(kind, min(size - 1, FEW)) or size

@@ -1,0 +1,175 @@
+"""Bugs planted in the loop, the table and what lies between them and the kernel; the simulation finds each.
+
+A mutation is a few characters of the source that are replaced in a copy of it, over which the
+schedules of `tests.soak` are run in a process of their own. ``python3 -m tests.mutations`` says for
+each which seed finds it. Those that are marked need a fault to be seen: without any, all seeds pass.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SEEDS = 100
+"""Seeds of which one must find a planted bug."""
+
+
+class Mutation(NamedTuple):
+    """``old``, which stands in the source just once, becomes ``new``."""
+
+    name: str
+    old: str
+    new: str
+    needs_faults: bool = False
+
+
+MUTATIONS = [
+    Mutation(
+        "the result of send() is ignored, so a short send is dropped",
+        "machine.sent(count)", "machine.sent(len(outbox))", needs_faults=True,
+    ),
+    Mutation(
+        "EAGAIN is taken for the end of the stream",
+        "            except AGAIN:\n                pass\n",
+        "            except AGAIN:\n                machine.end()\n", needs_faults=True,
+    ),
+    Mutation(
+        "the end of the stream drops the output",
+        "        elif machine.state is None or machine.output is ENDING:",
+        "        if machine.state is None or machine.output is ENDING:", needs_faults=True,
+    ),
+    Mutation(
+        "EMFILE kills the loop",
+        "if error.errno in _SHORT:", "if error.errno in _SHORT:\n                raise", needs_faults=True,
+    ),
+    Mutation(
+        "arrivals that were put off for EMFILE are never taken",
+        "self.reactor.call_later(_PAUSE, port.resume)", "pass", needs_faults=True,
+    ),
+    Mutation(
+        "an interrupted call breaks the connection",
+        "AGAIN = (BlockingIOError, InterruptedError)", "AGAIN = (BlockingIOError,)", needs_faults=True,
+    ),
+    Mutation(
+        "the write interest is never cleared",
+        "mask = EVENT_READ if machine.wants_input else 0",
+        "mask = (EVENT_READ if machine.wants_input else 0) | self.mask & EVENT_WRITE",
+    ),
+    Mutation(
+        "a row reads although its output waits",
+        "mask = EVENT_READ if machine.wants_input else 0",
+        "mask = EVENT_READ if machine.wait is not None and machine.wait.reads else 0",
+    ),
+    Mutation(
+        "a socket is closed before it is unregistered",
+        "            self.reactor.end(self)\n        else:\n            self.machine.output = ENDED\n",
+        "            self.socket.close()\n            self.reactor.end(self)\n"
+        "        else:\n            self.machine.output = ENDED\n",
+    ),
+    Mutation(
+        "a row that is held back stays in the selector",
+        "        if mask != self.mask:", "        if mask and mask != self.mask:",
+    ),
+    Mutation(
+        "a server takes one request too many",
+        "len(self.reactor.table) < self.max_requests", "len(self.reactor.table) <= self.max_requests",
+    ),
+    Mutation(
+        "whether a row is still in the table is not asked",
+        "return isinstance(row, Request) and self._rows.get(row.serial) is row", "return isinstance(row, Request)",
+    ),
+    Mutation("a row that has ended is not let go of", "                row.released()\n", ""),
+    Mutation("a deadline is not armed", "if self.deadline < self.armed:", "if False:"),
+    Mutation(
+        "a deadline that has moved on is forgotten",
+        "        if is_current:\n            item.armed = NEVER\n            self.arm(item)\n",
+        "        item.armed = NEVER\n",
+    ),
+    Mutation("what is due is not done", "self._expire(now)", "pass"),
+    Mutation(
+        "a row that another writes to is not settled",
+        "self.reactor.settle_soon(self)", "pass",
+    ),
+    Mutation(
+        "room that a row has made is not used",
+        "        if self.paused:\n", "        if False:\n",
+    ),
+    Mutation(
+        "a reply goes to whoever asked first",
+        "self.socket.sendto(packet, DONTWAIT, self.peer)",
+        "self.socket.sendto(packet, DONTWAIT, next(iter(self.server._srv_exchanges), self.peer))",
+    ),
+    Mutation(
+        "a datagram that the kernel does not take is dropped",
+        "            except AGAIN:\n                break\n", "            except AGAIN:\n                pass\n",
+        needs_faults=True,
+    ),
+    Mutation(
+        "a datagram that must wait is never sent",
+        "        self._senders[row.serial] = row\n        self._want()\n", "        self._senders[row.serial] = row\n",
+        needs_faults=True,
+    ),
+]  # fmt: skip
+
+
+def plant(mutation, directory):
+    """Copy the source to the directory, with the bug in it."""
+    for folder in ("handlers", "reactor", "tests"):
+        shutil.copytree(ROOT / folder, directory / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    if mutation is not None:
+        sources = {
+            path: path.read_text() for room in ("handlers", "reactor") for path in (directory / room).glob("*.py")
+        }
+        places = [path for path, source in sources.items() for _ in range(source.count(mutation.old))]
+        if len(places) != 1:
+            raise ValueError(f"{mutation.name}: {mutation.old!r} stands in the source {len(places)} times, not once")
+        [path] = places
+        path.write_text(sources[path].replace(mutation.old, mutation.new))
+
+
+def found(directory, calm=False):
+    """The seed that finds a bug in the source there, and what it says; ``None`` if none of them does."""
+    command = [sys.executable, "-m", "tests.soak", str(SEEDS), "--brief", *(["--calm"] if calm else [])]
+    run = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
+    failure = re.search(r"^seed (\d+) fails: (.*)", run.stdout, re.MULTILINE)
+    if failure is not None:
+        return int(failure[1]), failure[2]
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return None
+
+
+def try_out(mutation):
+    """What finds the mutation, with faults and without."""
+    with TemporaryDirectory() as name:
+        plant(mutation, Path(name))
+        return found(Path(name)), found(Path(name), calm=True)
+
+
+def main():
+    """Try them all; the exit status is the number of those that nothing finds."""
+    missed = 0
+    for mutation in MUTATIONS:
+        try:
+            by_faults, by_none = try_out(mutation)
+        except ValueError as error:  # the source has changed: the others can be tried all the same
+            print(f"{mutation.name}\n    does not apply: {error}")
+            missed += 1
+            continue
+        missed += by_faults is None
+        seed, told = by_faults or ("no seed", "")
+        calm = "" if by_none is None else f"; without faults: seed {by_none[0]}"
+        print(f"{mutation.name}\n    seed {seed}{calm}: {told[:160]}")
+    print(f"{len(MUTATIONS) - missed} of {len(MUTATIONS)} found")
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
