@@ -62,7 +62,10 @@ class Crew:
             while self._line and len(self._working) < self._limit:
                 job = self._line.popleft()
                 self._working.add(job)
-                job.begin()
+                try:
+                    job.begin()
+                except Exception as error:  # whatever it is, a row waits to hear of it
+                    job.failed(error)
         finally:
             self._beginning = False
 
@@ -96,7 +99,7 @@ class Job:
         self._crew.enter(self)
 
     def begin(self) -> None:
-        """Do the work."""
+        """Do the work. What it raises is why the work failed."""
         raise NotImplementedError
 
     def cancel(self) -> None:
@@ -126,20 +129,14 @@ class ForkedJob(Job):
     def begin(self) -> None:
         reactor = self.row.reactor
         if not hasattr(os, "fork"):
-            self.failed(RuntimeError(NO_FORK))
-            return
-        try:
-            reader, writer = os.pipe()
-        except OSError as error:
-            self.failed(error)
-            return
+            raise RuntimeError(NO_FORK)
+        reader, writer = os.pipe()
         try:
             self._pid = reactor.children.fork(self._exited)
-        except (OSError, RuntimeError) as error:
+        except BaseException:
             os.close(reader)
             os.close(writer)
-            self.failed(error)
-            return
+            raise
         if self._pid == 0:
             os.close(reader)
             _work(self.wait, writer)
@@ -209,7 +206,7 @@ class ThreadedJob(Job):
         try:
             threading.Thread(target=self._work, daemon=True).start()
         except RuntimeError as error:
-            self.failed(RuntimeError(f"{NO_THREADS} ({error})"))
+            raise RuntimeError(f"{NO_THREADS} ({error})") from None
 
     def cancel(self) -> None:
         if not self._begun:

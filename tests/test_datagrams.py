@@ -377,9 +377,11 @@ def test_a_server_that_closes_says_goodbye(mode):
 @every_mode
 @pytest.mark.parametrize("handler", [EchoDatagram, Pair, Shout, Bare])
 def test_a_peer_without_a_name_hurts_nobody(mode, handler, journal):
-    handler.timeout = 0.05  # in the plain mode the others wait for as long as its exchange takes
+    members = {"timeout": 0.05}  # in the plain mode the others wait for as long as its exchange takes
     with (
-        serving(handler, mode, UNIX, handle_error=journal_error, journal=journal) as server,
+        serving(
+            type(handler.__name__, (handler,), members), mode, UNIX, handle_error=journal_error, journal=journal
+        ) as server,
         peer(server, named=False) as nameless,
         peer(server) as client,
     ):
@@ -387,7 +389,7 @@ def test_a_peer_without_a_name_hurts_nobody(mode, handler, journal):
         nameless.send(b"y")
         for packet in b"a", b"b":
             client.send(packet)
-        assert client.recv(64) in (b"a", b"A", b"ab")
+        assert client.recv(64).lower() in (b"a", b"b", b"ab")
 
 
 @every_mode

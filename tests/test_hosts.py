@@ -16,7 +16,7 @@ LACKS = {
     "fork": "import os; del os.fork",
     "threads": """
 import _thread
-def refuse(*_):
+def refuse(*arguments, **keywords):
     raise RuntimeError("can't start new thread")
 _thread.start_new_thread = refuse
 import threading
