@@ -59,6 +59,8 @@ class _NoMachine:
     """What a handler has for a machine until it is given one."""
 
     def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # what anybody may ask of anything
+            raise AttributeError(name)
         raise RuntimeError(
             "this handler has no request yet: what it asks and sends it can from setup() on; "
             "one that is given to Connected, when that has answered"

@@ -523,6 +523,7 @@ def test_every_broken_handler_is_here():
 
 
 @pytest.mark.parametrize("name", CAUGHT)
+@pytest.mark.slow
 def test_a_broken_handler_is_caught_with_the_smallest_test(name):
     title, body = CAUGHT[name]
     kind = getattr(broken, name)

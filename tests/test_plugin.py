@@ -21,7 +21,10 @@ from reactor.testing.served import Served
 from tests import serving
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so is every test here
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning"),  # so is every test here
+]
 ROOT = Path(__file__).resolve().parent.parent
 
 HEAD = """
