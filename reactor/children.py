@@ -150,6 +150,17 @@ class Children:
         return pipe
 
 
+def died(status: int) -> ChildProcessError:
+    """What to say of a child with the exit status ``status``, as ``waitpid`` gives it, that is not 0."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return ChildProcessError(f"the child exited with status {code}")
+    try:
+        return ChildProcessError(f"the child was killed by {signal.Signals(-code).name}")
+    except ValueError:
+        return ChildProcessError(f"the child was killed by signal {-code}")
+
+
 class Mailbox:
     """The packets of one peer on their way from the server's socket to the child that serves it.
 

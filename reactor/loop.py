@@ -198,6 +198,20 @@ class Reactor:
         due = self.timers.next()
         return None if due == NEVER else max(0.0, due - self.clock.monotonic())
 
+    def stats(self) -> dict[str, Any]:
+        """What there has been until now, as plain data.
+
+        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished), and the bytes in
+        and out of all of them. What a blocking handler or a child has read and written, only those know.
+        """
+        rows = list(self.table)
+        return {
+            "open": len(rows),
+            "ended": dict(self.table.ends),
+            "total_in": self.table.total_in + sum(row.total_in for row in rows),
+            "total_out": self.table.total_out + sum(row.total_out for row in rows),
+        }
+
     def fileno(self) -> int:
         """The selector's descriptor, readable when `step` has events: to embed this loop in another.
 
@@ -472,6 +486,7 @@ def prepare() -> None:
     Called whenever a reactor or a server is made; not with the package, whose import stays light.
     """
     "\u00f6".encode("idna")  # imports the codec, for host names that are not ASCII
+    import logging  # noqa: F401
     import traceback
 
     from . import children, signals, workers  # noqa: F401

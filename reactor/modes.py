@@ -97,7 +97,7 @@ class ForkingMixIn(_Base):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child that does the request."""
-        from .children import Mailbox  # imported long since, by prepare()
+        from .children import Mailbox, died  # imported long since, by prepare()
 
         if self._srv_hangup is None:
             self._srv_hangup = os.pipe()
@@ -109,6 +109,8 @@ class ForkingMixIn(_Base):
             self.active_children.discard(pid)
             if mailbox is not None:
                 mailbox.close()
+            if status:
+                row.error = died(status)
             self._srv_strike(row)
 
         pid = self.reactor.children.fork(ended, keep=row)

@@ -62,6 +62,7 @@ class BaseServer:
         self._srv_heirs = 0  # children that go on with a request of their handler's
         self._srv_exit_status: int | None = None  # where this is such a child
         self._srv_taken = 0
+        self._srv_is_short = False  # whether the host has run out of something, which has been logged
         self._srv_own_timeout: Any = UNSET  # the socket's, while it must not block
         self._srv_shutdown_request = False
         self._srv_serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
@@ -219,12 +220,24 @@ class BaseServer:
             return False
         except OSError as error:
             if error.errno in _SHORT:
-                port = self.reactor.port(self)
-                port.pause()
-                self.reactor.call_later(_PAUSE, port.resume)
+                self._srv_run_short(error)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
+        self._srv_is_short = False
         self._srv_begin(request, client_address)
         return True
+
+    def _srv_run_short(self, error: OSError) -> None:
+        """The host has run out of something: look again when a request has given some back, or after a while."""
+        port = self.reactor.port(self)
+        port.pause_until_room()
+        self.reactor.call_later(_PAUSE, port.resume)
+        if not self._srv_is_short:
+            self._srv_is_short = True
+            import logging  # imported long since, by prepare()
+
+            logging.getLogger(__package__).warning(
+                "%s at %s takes no requests for now: %s", type(self).__name__, self.server_address, error
+            )
 
     def get_request(self) -> tuple[Any, Any]:
         """Take a request from the socket: ``(request, client_address)``. Raises ``OSError`` if there is none."""
@@ -283,7 +296,11 @@ class BaseServer:
         A blocking handler does it all in its constructor; a state machine is driven by a loop of its own.
         """
         if not is_kind(self.RequestHandlerClass, Handler):
-            self.reactor.blocking(self.RequestHandlerClass, request, client_address, self)
+            try:
+                self.reactor.blocking(self.RequestHandlerClass, request, client_address, self)
+            except BaseException as error:
+                self._srv_known(request, client_address).error = error
+                raise
             return
         row = self._srv_known(request, client_address)
         inner = self.reactor.inside()
@@ -330,6 +347,10 @@ class BaseServer:
 
         def ended(status: int | None) -> None:
             self._srv_heirs -= 1
+            if status:
+                from .children import died  # imported long since, by prepare()
+
+                row.error = died(status)
             self._srv_strike(row)
 
         pid = self.reactor.children.fork(ended, keep=row)

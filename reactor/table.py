@@ -8,6 +8,8 @@ the only place that registers, modifies or unregisters.
 from __future__ import annotations
 
 import select
+from _thread import allocate_lock
+from collections import deque
 from itertools import count
 from selectors import SelectSelector
 
@@ -42,6 +44,9 @@ CALLER = "caller"
 """Who drives a row in the plain mode: whoever called ``serve_forever()``."""
 
 
+CLOSED = 100
+"""Rows that have ended and are still told of."""
+
 NO_FORK = "this host can't fork; take the Select or the plain server class, and Threaded or neither for Forked"
 NO_THREADS = "this host can't start a thread; take the Select, the Forking or the plain server class, and not Threaded"
 
@@ -54,7 +59,8 @@ class Request(Timed):
 
     mask = 0  # what of its own is in the selector; a row of a connected socket has that
     __slots__ = (
-        "created", "driver", "machine", "peer", "progress", "reactor", "serial", "server", "total_in", "total_out",
+        "created", "driver", "error", "machine", "peer", "progress", "reactor", "serial", "server",
+        "total_in", "total_out",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, server: Any, peer: Any, machine: Machine | None, driver: str) -> None:
@@ -65,6 +71,8 @@ class Request(Timed):
         self.machine = machine
         """What runs the handler; ``None`` where a blocking handler runs itself."""
         self.driver = driver
+        self.error: BaseException | None = None
+        """What a request that no machine runs has ended with; ``None`` where nothing went wrong."""
         self.serial = 0
         """Given by the table, counted from 1, never given again."""
         self.created = self.progress = reactor.time
@@ -97,6 +105,11 @@ class Request(Timed):
         """Bytes of output held."""
         return 0 if self.machine is None else self.machine.held_out
 
+    @property
+    def reason(self) -> BaseException | None:
+        """Why the request has ended: ``None`` where it has finished, or has not ended."""
+        return self.error if self.machine is None else self.machine.reason
+
     def age(self) -> float:
         """Seconds since the request arrived."""
         return self.reactor.clock.monotonic() - self.created
@@ -104,6 +117,21 @@ class Request(Timed):
     def idle(self) -> float:
         """Seconds since a byte last went in or out."""
         return self.reactor.clock.monotonic() - self.progress
+
+    def obituary(self) -> dict[str, Any]:
+        """What is told of a row that has ended, as plain data; ``reason`` is ``""`` for one that has finished."""
+        now, reason = self.reactor.clock.monotonic(), self.reason
+        return {
+            "serial": self.serial,
+            "peer": _address(self.peer),
+            "handler": self.handler,
+            "driver": self.driver,
+            "reason": "" if reason is None else f"{type(reason).__name__}: {reason}",
+            "total_in": self.total_in,
+            "total_out": self.total_out,
+            "age": now - self.created,
+            "idle": now - self.progress,
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The row as plain data: strings, numbers, and ``None`` for no deadline.
@@ -252,6 +280,13 @@ class RequestTable:
         self._is_select = isinstance(selector, SelectSelector)
         self._outer = outer  # the server's table, where this is the table of one request's own loop
         self._serials = count(1)
+        self._lock = allocate_lock()  # rows of threads are struck out by these
+        self.closed: deque[dict[str, Any]] = deque(maxlen=CLOSED)
+        """The rows that ended last, the latest last: see `Request.obituary`."""
+        self.ends: dict[str, int] = {}
+        """How many rows have ended, by the class of the reason; ``""`` for those that have finished."""
+        self.total_in = self.total_out = 0
+        """Bytes of the rows that have ended."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -272,10 +307,22 @@ class RequestTable:
 
     def remove(self, row: Request) -> None:
         """Strike a row out, and out of the selector. Does nothing if it is not in here."""
-        if self._rows.pop(row.serial, None) is not None and row.mask:
+        if self._rows.pop(row.serial, None) is None:
+            return
+        if row.mask:
             self.want(row, 0)  # before it is closed: a copy in a child would keep it reporting
-        if self._outer is not None:
+        if self._outer is None:
+            self._record(row)
+        else:
             self._outer.remove(row)
+
+    def _record(self, row: Request) -> None:
+        kind = "" if row.reason is None else type(row.reason).__name__
+        with self._lock:
+            self.closed.append(row.obituary())
+            self.ends[kind] = self.ends.get(kind, 0) + 1
+            self.total_in += row.total_in
+            self.total_out += row.total_out
 
     def want(self, source: Source, mask: int) -> None:
         """Have ``source`` told of the events in ``mask``; of none, and it is not in the selector at all."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import threading
 from collections import deque
 from selectors import EVENT_READ
 
 from handlers import Connected, Failed, Forked
 
+from .children import died
 from .connecting import Connecting
 from .table import NO_FORK, NO_THREADS
 
@@ -171,7 +171,7 @@ class ForkedJob(Job):
         if len(self._received) > MAX_RESULT:
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
         elif status:
-            self.failed(ChildProcessError(_describe(status)))
+            self.failed(died(status))
         else:
             self._unpickle()
 
@@ -243,13 +243,3 @@ def _pickled_error(error: BaseException) -> bytes:
         return answer
     except Exception:
         return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
-
-
-def _describe(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"the child exited with status {code}"
-    try:
-        return f"the child was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"the child was killed by signal {-code}"

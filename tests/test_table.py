@@ -1,6 +1,8 @@
 """The table tells the truth: about every row, in every mode, and about what the selector holds for it."""
 
 import json
+import os
+import signal
 import socket
 from contextlib import ExitStack, closing
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
@@ -10,13 +12,27 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from handlers import DatagramHandler, Delay, Exactly, Flushed, Packet, Some, StreamHandler, StreamMachine, Until
+from handlers import (
+    DatagramHandler,
+    Delay,
+    Exactly,
+    Flushed,
+    Packet,
+    Some,
+    StreamHandler,
+    StreamMachine,
+    StreamRequestHandler,
+    Until,
+)
 from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer
 from reactor.stream import StreamRow
+from reactor.table import CLOSED
 from tests.serving import MODES, STREAMS, connect, peer, reset, serving, wait_until
 from tests.test_reactor import Clock, in_thread, until
 from tests.test_stream import SMALL, bench
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so are many tests here
 
 DRIVERS = {"select": "loop", "plain": "caller", "fork": "child ", "thread": "thread "}
 FIELDS = {
@@ -475,3 +491,92 @@ def test_a_datagram_server_that_is_closed_with_output_waiting_leaves_nothing_beh
         with SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server, connect(server) as client:
             client.sendall(b"word")
             until(reactor, lambda: sum(row.total_out for row in reactor.table) == 4)
+
+
+# What has ended
+
+
+class Mortal(StreamHandler):
+    """Ends as its line says."""
+
+    def handle(self):
+        return Until(b"\n", limit=8, timeout=0.2), self.line
+
+    def line(self, line):
+        self.send(line)
+        if line == b"raise\n":
+            raise ArithmeticError("as told")
+        return (Until(b"\n", limit=8, timeout=0.2), self.line) if line == b"more\n" else None
+
+
+ENDS = {
+    "finish": (b"end\n", ""),
+    "clean end": (b"", ""),
+    "end in the middle": (b"more\nhal", "EndOfStream: end of stream with 3 bytes of an unfinished piece"),
+    "limit": (b"much too long", "LimitPassed: limit passed in Until(b'\\n', limit=8, timeout=0.2)"),
+    "timeout": (b"more\n", "TimedOut: timed out in Until(b'\\n', limit=8, timeout=0.2)"),
+    "error": (b"raise\n", "ArithmeticError: as told"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("end", ENDS)
+def test_a_row_that_has_ended_is_told_of_with_its_reason(mode, end):
+    said, reason = ENDS[end]
+    with serving(Mortal, mode, handle_error=lambda *_: None) as server, connect(server) as client:
+        client.sendall(said)
+        if end != "timeout":
+            client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: server.reactor.table.closed)
+        [told] = server.reactor.table.closed
+        assert json.loads(json.dumps(told)) == told
+        if mode == "fork":  # what the child has seen only the child knows; an error is its exit status
+            reason = "ChildProcessError: the child exited with status 1" if end == "error" else ""
+        else:
+            assert (told["total_in"], told["handler"]) == (len(said), "Mortal")
+        assert (told["serial"], told["reason"]) == (1, reason)
+        assert 0 <= told["idle"] <= told["age"]
+        kind = reason.partition(":")[0]
+        stats = server.reactor.stats()
+        assert (stats["open"], stats["ended"]) == (0, {kind: 1})
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [("plain", "OSError: as told"), ("thread", "OSError: as told"), ("fork", "the child exited with status 1")],
+)
+def test_a_blocking_handler_that_raises_is_told_of(mode, reason):
+    class Raising(StreamRequestHandler):
+        def handle(self):
+            raise OSError("as told")
+
+    with serving(Raising, mode, handle_error=lambda *_: None) as server:
+        with connect(server):
+            wait_until(lambda: server.reactor.table.closed)
+        assert reason in server.reactor.table.closed[0]["reason"]
+
+
+def test_a_child_that_is_killed_is_told_of():
+    class Doomed(StreamRequestHandler):
+        def handle(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with serving(Doomed, "fork") as server, connect(server):
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "ChildProcessError: the child was killed by SIGKILL"
+
+
+def test_the_last_to_end_are_told_of_and_all_are_counted():
+    with bench(Echo) as here:
+        for _ in range(CLOSED + 20):
+            client = here.connect()
+            client.sendall(b"word")
+            assert here.take(client, 4) == b"word"
+            client.close()
+            here.until(lambda: not here.table)
+        serials = [told["serial"] for told in here.table.closed]
+        assert serials == list(range(21, CLOSED + 21))
+        here.connect().sendall(b"more")
+        here.until(lambda: here.row.total_out == 4)
+        size = 4 * (CLOSED + 21)
+        assert here.reactor.stats() == {"open": 1, "ended": {"": CLOSED + 20}, "total_in": size, "total_out": size}
