@@ -17,6 +17,7 @@ from handlers import Cause, Handler
 from .loop import Reactor, prepare
 from .sources import AGAIN
 from .table import CALLER, BlockingRow, Request
+from .timers import NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _SHORT = {
     getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)
 }  # what the host has run out of; it can only come back with time
 UNSET = object()
+_SILENCE = 60  # seconds for which a shortage is not told of again
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
 
 
@@ -62,7 +64,7 @@ class BaseServer:
         self._srv_heirs = 0  # children that go on with a request of their handler's
         self._srv_exit_status: int | None = None  # where this is such a child
         self._srv_taken = 0
-        self._srv_is_short = False  # whether the host has run out of something, which has been logged
+        self._srv_short_logged = -NEVER  # when it was said that the host has run out of something
         self._srv_own_timeout: Any = UNSET  # the socket's, while it must not block
         self._srv_shutdown_request = False
         self._srv_serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
@@ -222,7 +224,6 @@ class BaseServer:
             if error.errno in _SHORT:
                 self._srv_run_short(error)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
-        self._srv_is_short = False
         self._srv_begin(request, client_address)
         return True
 
@@ -231,8 +232,9 @@ class BaseServer:
         port = self.reactor.port(self)
         port.pause_until_room()
         self.reactor.call_later(_PAUSE, port.resume)
-        if not self._srv_is_short:
-            self._srv_is_short = True
+        now = self.reactor.clock.monotonic()
+        if now - self._srv_short_logged >= _SILENCE:
+            self._srv_short_logged = now
             import logging  # imported long since, by prepare()
 
             logging.getLogger(__package__).warning(
