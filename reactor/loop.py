@@ -201,13 +201,14 @@ class Reactor:
     def stats(self) -> dict[str, Any]:
         """What there has been until now, as plain data.
 
-        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished), and the bytes in
-        and out of all of them. What a blocking handler or a child has read and written, only those know.
+        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished), requests ``refused``
+        by the bound or hook, and the bytes in and out of all rows, but not of blocking handlers and children.
         """
         rows = list(self.table)
         return {
             "open": len(rows),
             "ended": dict(self.table.ends),
+            "refused": dict(self.table.refused),
             "total_in": self.table.total_in + sum(row.total_in for row in rows),
             "total_out": self.table.total_out + sum(row.total_out for row in rows),
         }

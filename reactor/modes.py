@@ -43,6 +43,7 @@ class SelectMixIn(_Base):
     """
 
     _srv_budget = BUDGET
+    _srv_evicts = True
 
     def _srv_check_handler(self) -> None:
         super()._srv_check_handler()

@@ -12,7 +12,7 @@ import os
 import sys
 from _thread import RLock, get_ident
 
-from handlers import Cause, Handler
+from handlers import Cancelled, Cause, Handler
 
 from .loop import Reactor, prepare
 from .sources import AGAIN
@@ -46,11 +46,22 @@ class BaseServer:
     """Seconds after which `handle_request` gives up and calls `handle_timeout`."""
 
     max_requests = 65_536
-    """Open rows at which no more requests are taken: what arrives waits in the kernel."""
+    """Open rows of the reactor at which no more requests are taken: see ``at_limit``."""
 
+    max_per_peer = 65_536
+    """Open rows of one host at which no more requests of that host are taken: they are closed unread."""
+
+    at_limit = "pause"
+    """What becomes of arrivals at ``max_requests``. ``"pause"``: they wait in the kernel. ``"refuse"``: they are
+    closed unread. ``"evict"``: in select mode they take the place of the row that has been idle longest, which
+    ends with `Cancelled`; in the other modes they wait, for there a row can't be ended from outside."""
+
+    _srv_evicts = False  # whether rows of this mode can be ended for others
     _srv_budget = 1  # arrivals taken in one batch: each takes as long as it takes, and others have their turn between
 
     def __init__(self, server_address: Any, RequestHandlerClass: Any, *, reactor: Reactor | None = None) -> None:
+        if self.at_limit not in ("pause", "refuse", "evict"):
+            raise ValueError(f"{type(self).__name__}.at_limit is 'pause', 'refuse' or 'evict', not {self.at_limit!r}")
         prepare()
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
@@ -186,7 +197,7 @@ class BaseServer:
 
     def _srv_arrivals(self) -> None:
         for _ in range(self._srv_budget):
-            if not self._srv_has_room():
+            if not self._srv_has_room() and self._srv_pauses():
                 self._srv_wait_for_room()
                 return
             if not self._handle_request_noblock():
@@ -206,6 +217,29 @@ class BaseServer:
     def _srv_has_room(self) -> bool:
         """Whether one more request may be taken."""
         return len(self.reactor.table) < self.max_requests and self._srv_heirs < self.reactor.max_children
+
+    def _srv_pauses(self) -> bool:
+        return self.at_limit == "pause" or (self.at_limit == "evict" and not self._srv_evicts)
+
+    def _srv_refusal(self, client_address: Any) -> str:
+        """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
+        if self.reactor.table.count_of(client_address) >= self.max_per_peer:
+            return "max_per_peer"
+        if self._srv_has_room() or (self.at_limit == "evict" and self._srv_evict()):
+            return ""
+        return "max_requests"
+
+    def _srv_evict(self) -> bool:
+        """End the row of this server that has been idle longest; whether there was one."""
+        rows = [row for row in self.reactor.table if row.server is self and row.machine and not row.machine.finished]
+        if not rows:
+            return False
+        row = min(rows, key=lambda row: row.progress)
+        try:
+            row.drop(Cancelled("evicted: idle longest when another request came"))
+        except Exception as error:
+            row.failed(error)
+        return True
 
     def _srv_wait_for_room(self) -> None:
         port = self.reactor.port(self)
@@ -252,7 +286,11 @@ class BaseServer:
     def _srv_begin(self, request: Any, client_address: Any) -> None:
         """Enter the request in the table and process it."""
         try:
-            if not self.verify_request(request, client_address):
+            refusal = self._srv_refusal(client_address)
+            if not refusal and not self.verify_request(request, client_address):
+                refusal = "verify_request"
+            if refusal:
+                self.reactor.table.count_refused(refusal)
                 self.shutdown_request(request)
                 return
             self._srv_enter(request, client_address)

@@ -285,8 +285,11 @@ class RequestTable:
         """The rows that ended last, the latest last: see `Request.obituary`."""
         self.ends: dict[str, int] = {}
         """How many rows have ended, by the class of the reason; ``""`` for those that have finished."""
+        self.refused: dict[str, int] = {}
+        """How many requests were closed unread, by what they were refused for."""
         self.total_in = self.total_out = 0
         """Bytes of the rows that have ended."""
+        self._of_host: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -303,6 +306,7 @@ class RequestTable:
             self._outer.add(row)
         elif not row.serial:
             row.serial = next(self._serials)
+            self._count(row, 1)
         self._rows[row.serial] = row
 
     def remove(self, row: Request) -> None:
@@ -323,6 +327,23 @@ class RequestTable:
             self.ends[kind] = self.ends.get(kind, 0) + 1
             self.total_in += row.total_in
             self.total_out += row.total_out
+        self._count(row, -1)
+
+    def _count(self, row: Request, change: int) -> None:
+        host = _host(row.peer)
+        if host:
+            with self._lock:
+                number = self._of_host[host] = self._of_host.get(host, 0) + change
+                if not number:
+                    del self._of_host[host]
+
+    def count_of(self, peer: Any) -> int:
+        """How many rows there are of the host that the address ``peer`` is of; 0 for a Unix socket's."""
+        return self._of_host.get(_host(peer), 0)
+
+    def count_refused(self, what: str) -> None:
+        """A request was closed unread, for ``what``."""
+        self.refused[what] = self.refused.get(what, 0) + 1
 
     def want(self, source: Source, mask: int) -> None:
         """Have ``source`` told of the events in ``mask``; of none, and it is not in the selector at all."""
@@ -355,6 +376,10 @@ class RequestTable:
             ))  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _host(peer: Any) -> str:
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _address(peer: Any) -> str:

@@ -28,7 +28,7 @@ from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer
 from reactor.stream import StreamRow
 from reactor.table import CLOSED
-from tests.serving import MODES, STREAMS, connect, peer, reset, serving, wait_until
+from tests.serving import MODES, STREAMS, Reverse, ask, connect, peer, reset, server_class, serving, wait_until
 from tests.test_reactor import Clock, in_thread, until
 from tests.test_stream import SMALL, bench
 
@@ -579,4 +579,100 @@ def test_the_last_to_end_are_told_of_and_all_are_counted():
         here.connect().sendall(b"more")
         here.until(lambda: here.row.total_out == 4)
         size = 4 * (CLOSED + 21)
-        assert here.reactor.stats() == {"open": 1, "ended": {"": CLOSED + 20}, "total_in": size, "total_out": size}
+        assert here.reactor.stats() == {
+            "open": 1, "ended": {"": CLOSED + 20}, "refused": {}, "total_in": size, "total_out": size
+        }  # fmt: skip
+
+
+# What is not taken
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])  # in the plain mode the limit is never reached
+def test_what_is_over_the_limit_may_be_refused(mode):
+    with (
+        serving(Reverse, mode, max_requests=2, at_limit="refuse") as server,
+        connect(server) as first,
+        connect(server),
+    ):
+        wait_until(lambda: len(server.reactor.table) == 2)
+        with connect(server) as third:
+            assert third.recv(10) == b""
+        assert server.reactor.stats()["refused"] == {"max_requests": 1}
+        first.close()
+        wait_until(lambda: len(server.reactor.table) == 1)
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+
+
+def test_the_row_that_was_idle_longest_makes_room():
+    clock = Clock()
+    with bench(Echo, clock=clock) as here:
+        here.server.max_requests, here.server.at_limit = 2, "evict"
+        first, second = here.connect(), here.connect()
+        clock.seconds += 1
+        first.sendall(b"alive")
+        assert here.take(first, 5) == b"alive"
+        third = here.connect()
+        assert second.recv(10) == b""
+        [told] = here.table.closed
+        assert (told["serial"], told["reason"]) == (2, "Cancelled: evicted: idle longest when another request came")
+        for client in first, third:
+            client.sendall(b"served")
+            assert here.take(client, 6) == b"served"
+
+
+def test_a_crowd_that_comes_at_once_evicts_no_more_than_it_must():
+    with bench(Echo) as here:
+        here.server.max_requests, here.server.at_limit = 5, "evict"
+        here.server.socket.listen(20)
+        for _ in range(20):
+            here.clients.append(connect(here.server))
+        here.until(lambda: len(here.table.closed) == 15)
+        here.rest()
+        assert len(here.table) == 5
+        assert here.reactor.stats()["refused"] == {}
+        assert here.reactor.stats()["ended"] == {"Cancelled": 15}
+
+
+@pytest.mark.parametrize("mode", ["plain", "fork", "thread"])
+def test_where_no_row_can_be_evicted_arrivals_wait(mode):
+    with (
+        serving(Reverse, mode, max_requests=1, at_limit="evict") as server,
+        connect(server) as first,
+        connect(server) as second,
+    ):
+        second.sendall(b"2:ab,")
+        first.sendall(b"5:hello,")
+        assert first.recv(8) == b"5:olleh,"
+        first.close()
+        assert second.recv(5) == b"2:ba,"
+
+
+def test_one_host_may_not_take_all():
+    with bench(Echo) as here:
+        here.server.max_per_peer = 2
+        first, _ = here.connect(), here.connect()
+        third = connect(here.server)
+        here.clients.append(third)
+        here.rest()
+        assert third.recv(10) == b""
+        first.close()
+        here.until(lambda: len(here.table) == 1)
+        fourth = here.connect()
+        fourth.sendall(b"word")
+        assert here.take(fourth, 4) == b"word"
+        assert here.reactor.stats()["refused"] == {"max_per_peer": 1}
+
+
+def test_what_is_not_verified_is_counted():
+    with bench(Echo) as here:
+        here.server.verify_request = lambda request, client_address: False
+        client = connect(here.server)
+        here.clients.append(client)
+        here.rest()
+        assert client.recv(10) == b""
+        assert here.reactor.stats()["refused"] == {"verify_request": 1}
+
+
+def test_a_limit_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"at_limit is 'pause', 'refuse' or 'evict', not 'panic'"):
+        server_class("select", STREAMS["tcp"], at_limit="panic")(("127.0.0.1", 0), Echo)
