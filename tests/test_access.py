@@ -1,0 +1,75 @@
+"""Who may come: networks that are let in and kept out, in every mode and over every kind of socket."""
+
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.services import EchoDatagram
+from reactor.access import AccessMixIn
+from tests.serving import MODES, PACKETS, STREAMS, Reverse, ask, connect, exchange, rest, server_class, serving
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so are many tests here
+every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+@every_mode
+@pytest.mark.parametrize("place", STREAMS)
+def test_those_who_are_allowed_are_served(mode, place):
+    with serving(Reverse, mode, STREAMS[place], AccessMixIn, allow=["127.0.0.1", "::1"]) as server:
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+
+
+@every_mode
+@pytest.mark.parametrize("place", ["tcp", "tcp6", "mapped"])
+def test_those_who_are_denied_are_closed_unread(mode, place):
+    with serving(Reverse, mode, STREAMS[place], AccessMixIn, deny=["127.0.0.0/8", "::1"]) as server:
+        with connect(server) as client:
+            assert rest(client) == b""
+        assert server.reactor.stats()["refused"] == {"verify_request": 1}
+        assert not server.reactor.table.closed
+
+
+@every_mode
+def test_a_packet_of_who_is_denied_is_dropped(mode):
+    with (
+        serving(EchoDatagram, mode, PACKETS["udp"], AccessMixIn, deny=["127.0.0.2"]) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as denied,
+    ):
+        denied.bind(("127.0.0.2", 0))
+        denied.sendto(b"let me in", server.server_address)
+        assert exchange(server, b"hello") == [b"hello"]
+        denied.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            denied.recv(100)
+
+
+class Empty(AccessMixIn, server_class("select", STREAMS["tcp"])):
+    """Lets nobody in."""
+
+    allow = ()
+
+
+class Open(AccessMixIn, server_class("select", STREAMS["tcp"])):
+    """Lets all in."""
+
+
+@given(st.ip_addresses())
+def test_any_address_is_in_all_networks_and_in_no_empty_list(address):
+    for kind, expected in (Open, True), (Empty, False):
+        with kind(("127.0.0.1", 0), Reverse) as server:
+            assert server.may_come(str(address)) is expected
+
+
+def test_the_zone_of_an_address_is_no_part_of_it():
+    kind = type("Local", (AccessMixIn, server_class("select", STREAMS["tcp"])), {"allow": ["fe80::/10"]})
+    with kind(("127.0.0.1", 0), Reverse) as server:
+        assert server.may_come("fe80::1%eth0")
+
+
+@pytest.mark.parametrize("network", ["127.0.0.1/8", "localhost", "300.0.0.0/8"])
+def test_what_is_no_network_is_refused_when_the_server_is_made(network):
+    kind = type("Wrong", (AccessMixIn, server_class("select", STREAMS["tcp"])), {"deny": [network]})
+    with pytest.raises(ValueError, match=network.partition("/")[0]):
+        kind(("127.0.0.1", 0), Reverse)
