@@ -19,7 +19,7 @@ import handlers
 import reactor as package
 
 from . import BaseServer, Reactor, TCPServer
-from .stopping import Interruptible, Stopped, ignore_signals, stop_on_signals, wind_down
+from .stopping import Interruptible, Stopped, hold_signals, ignore_signals, stop_on_signals, wind_down
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -338,4 +338,6 @@ def overwrite(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    hold_signals()
+    sys.exit(status)

@@ -55,6 +55,11 @@ def ignore_signals() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)  # see Interruptible
 
 
+def hold_signals() -> None:
+    """Let no signal through any more: while Python ends, its handlers have gone, and one would be the exit status."""
+    handle_signals(signal.SIG_IGN)
+
+
 def handle_signals(handler: Any) -> None:
     """Have ``handler`` called for all `SIGNALS`."""
     for number in SIGNALS:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic, sleep
@@ -488,6 +489,18 @@ def test_a_signal_to_all_of_the_group_ends_it_in_the_same_way(
     if handler == "Lines":
         assert to_end(client) == b"Cancelled"
     assert not path.exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_signals_that_go_on_until_the_very_end_change_nothing(start: Start, mode: str) -> None:
+    command = start("serve", "--mode", mode, "--bind", LOCAL)
+    command.urls(1, mode)
+    deadline = time.monotonic() + PATIENCE
+    while command.process.poll() is None and time.monotonic() < deadline:
+        command.process.send_signal(signal.SIGINT)  # Python takes its own handlers away before it has ended
+        time.sleep(0.0005)
+    assert command.status() == 0
+    assert command.rest() == ""
 
 
 def test_a_child_is_deaf_to_nothing(start: Start, connect: Connect, specimens: Path) -> None:
