@@ -132,7 +132,7 @@ class Connecting:
         self._socket = None  # the new row's from here on
         self._opened = OutgoingRow(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
         row.reactor.adopt(self._opened)
-        row.reactor.finish_job(row, self, handler)
+        row.reactor.workers.finish(row, self, handler)
 
     def _peer(self, sock: socket.socket) -> Any:
         try:
@@ -141,7 +141,7 @@ class Connecting:
             return self._wait.address
 
     def _failed(self, error: Exception) -> None:
-        self._row.reactor.finish_job(self._row, self, Failed(self._wait, error))
+        self._row.reactor.workers.finish(self._row, self, Failed(self._wait, error))
 
     def _drop(self) -> None:
         if self._retry is not None:

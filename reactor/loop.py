@@ -15,7 +15,7 @@ from collections import deque
 from functools import cache
 from selectors import EVENT_READ, DefaultSelector
 
-from handlers import Cancelled, Cause
+from handlers import Cancelled
 
 from .sources import Port, Posted, Wakeup, Watch
 from .table import RequestTable
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from selectors import BaseSelector, SelectorKey
     from typing import Any, Protocol
 
-    from handlers import Wait
-
     from .signals import Signals
     from .table import Request
 
@@ -37,12 +35,6 @@ if TYPE_CHECKING:
 
         def monotonic(self) -> float: ...
         def time(self) -> float: ...
-
-    class Job(Protocol):
-        """Work outside that a row waits for."""
-
-        def start(self) -> None: ...
-        def cancel(self) -> None: ...
 
 
 class Reactor:
@@ -92,7 +84,6 @@ class Reactor:
         self.ports: dict[int, Port] = {}
         self.paused: dict[Port, None] = {}
         """Ports whose arrivals wait until a row ends."""
-        self.jobs: dict[int, Job] = {}
         prepare()
         from .children import Children
         from .workers import Workers
@@ -213,6 +204,35 @@ class Reactor:
             "total_out": self.table.total_out + sum(row.total_out for row in rows),
         }
 
+    def drain(self, seconds: float, server: Any = None) -> list[dict[str, Any]]:
+        """Take nothing more, give what is open ``seconds`` to finish, and cancel the rest.
+
+        Of all servers, or of one. Called when the loop does not run (after `stop`, or `BaseServer.shutdown`); runs
+        it until the last row has ended, the time is over, or `stop`. Returns, and logs, those that did not finish:
+        see `Request.obituary`. What threads and children have not finished goes on until ``server_close()``.
+        """
+        if self.working_here:
+            raise RuntimeError("drain() in the middle of a batch of events: call it when run() has returned")
+        for port in list(self.ports.values()):
+            if server is None or port.owner is server:
+                port.close()
+
+        def rows() -> list[Request]:
+            return [row for row in self.table if server is None or row.server is server]
+
+        timer = self.call_later(seconds, self.stop)
+        self.run_while(lambda: bool(rows()))
+        timer.cancel()
+        unfinished = rows()
+        self.cancel(row for row in unfinished if row.reactor is self)
+        told = [row.obituary() for row in unfinished]
+        if told:
+            import logging  # imported long since, by prepare()
+
+            some = ", ".join(f"{row['serial']} of {row['peer']}" for row in told[:10])
+            logging.getLogger(__package__).warning("%d requests did not finish in %g s: %s", len(told), seconds, some)
+        return told
+
     def fileno(self) -> int:
         """The selector's descriptor, readable when `step` has events: to embed this loop in another.
 
@@ -253,11 +273,11 @@ class Reactor:
         now = self.time = self.clock.monotonic()
         rows = list(rows)
         for row in reversed(rows):  # the last first, so that no work in line begins where other work is given up
-            self.forget_job(row)
+            self.workers.forget(row)
         for row in rows:
             if row.machine is not None and row in self.table:
-                self._guard(row, row.machine.abandon, Cancelled())
-                self._guard(row, row.settle, now)
+                self.guard(row, row.machine.abandon, Cancelled())
+                self.guard(row, row.settle, now)
                 self.end(row)
         self._reap()
 
@@ -327,7 +347,7 @@ class Reactor:
             row.machine.handler._machine = Posted(row.machine, self)
         self.table.add(row)
         self.settle_soon(row)
-        self._guard(row, row.start)
+        self.guard(row, row.start)
 
     def drive(self, row: Any) -> None:
         """Drive one row, and the connections it opens, until all have ended; `stop` cancels them."""
@@ -358,21 +378,6 @@ class Reactor:
     def end(self, row: Request) -> None:
         """Let go of ``row`` when the batch is done."""
         self._ended[row.serial] = row
-
-    def begin_job(self, row: Request, wait: Wait) -> None:
-        """Begin the work outside that ``row`` has come to wait for."""
-        job = self.jobs[row.serial] = self.workers.job(row, wait)
-        job.start()
-
-    def finish_job(self, row: Request, job: Job, result: object) -> None:
-        """Hand a job's result, or the `Cause` of its failure, to its row. May be called from another thread."""
-        self.call_soon(self._job_done, row, job, result)
-
-    def forget_job(self, row: Request) -> None:
-        """The row no longer waits for its work outside, if it had any."""
-        job = self.jobs.pop(row.serial, None)
-        if job is not None:
-            job.cancel()
 
     def make_wakeup(self) -> None:
         """Make the descriptor by which another thread can wake the selector, where the host has one."""
@@ -410,16 +415,6 @@ class Reactor:
             inner.make_wakeup()
         return inner
 
-    def _job_done(self, row: Request, job: Job, result: object) -> None:
-        if self.jobs.get(row.serial) is job and row.machine is not None:
-            del self.jobs[row.serial]
-            self.settle_soon(row)
-            machine = row.machine
-            if isinstance(result, Cause):
-                self._guard(row, machine.interrupt, result)
-            else:
-                self._guard(row, machine.resume, result)
-
     # How a step is done
 
     def _wake(self) -> None:
@@ -434,7 +429,7 @@ class Reactor:
             return timeout if timeout is not None or self.busy else 0
         return due if timeout is None else min(due, timeout)
 
-    def _guard(self, source: Any, call: Callable[..., object], *arguments: object) -> None:
+    def guard(self, source: Any, call: Callable[..., object], *arguments: object) -> None:
         """A handler that raises ends its own row; everybody else goes on."""
         try:
             call(*arguments)
@@ -446,7 +441,7 @@ class Reactor:
         try:
             while due:
                 timed = due.popleft()
-                self._guard(timed, timed.expire, now)
+                self.guard(timed, timed.expire, now)
         finally:
             for timed in due:  # a call of somebody's has raised: the others come next time
                 timed.deadline = now
@@ -459,7 +454,7 @@ class Reactor:
             for _ in range(len(self._unsettled)):
                 row = self._unsettled.popleft()
                 if row in self.table:
-                    self._guard(row, row.settle, now)
+                    self.guard(row, row.settle, now)
 
     def _reap(self) -> None:
         ended = self._ended
@@ -468,7 +463,7 @@ class Reactor:
             if row in self.table:
                 self.table.remove(row)
                 self.timers.disarm(row)
-                self.forget_job(row)
+                self.workers.forget(row)
                 row.released()
         if self.paused:
             self.make_room()

@@ -446,6 +446,15 @@ class BaseServer:
 
     # The end
 
+    def drain(self, seconds: float) -> list[dict[str, Any]]:
+        """After `shutdown`: give what is open ``seconds`` to finish, then close; what did not is returned.
+
+        See `Reactor.drain`. Listening ends first.
+        """
+        unfinished = self.reactor.drain(seconds, self)
+        self.server_close()
+        return unfinished
+
     def server_close(self) -> None:
         """Give back what the server holds: cancel its requests, close its own loop. May be extended."""
         self._srv_end_inners()

@@ -63,7 +63,8 @@ class Port:
         self.open = False
         """Whether arrivals are wanted at all; a port that is open may still be paused."""
         self._reactor = reactor
-        self._owner = owner  # a server, or a socket
+        self.owner = owner
+        """A server, or a socket."""
         self._descriptor: int = owner.fileno()
         self._arrivals: Callable[[], None] | None = None
         self._reading = False
@@ -101,8 +102,8 @@ class Port:
 
     def close_copy(self) -> None:
         """In a forked child: a copy of a listening socket would keep its address taken."""
-        if getattr(self._owner, "socket_type", None) == socket.SOCK_STREAM:
-            self._owner.socket.close()
+        if getattr(self.owner, "socket_type", None) == socket.SOCK_STREAM:
+            self.owner.socket.close()
 
     def send_later(self, row: PacketRow) -> None:
         """Settle ``row`` again when the socket can be written."""

@@ -193,6 +193,12 @@ class TCPServer(BaseServer):
     def server_activate(self) -> None:
         self.socket.listen(self.request_queue_size)
 
+    def drain(self, seconds: float) -> list[dict[str, Any]]:
+        self._srv_unlisten()
+        if self.socket_type == socket.SOCK_STREAM:  # who comes now is refused, and need not find out when it is closed
+            self.socket.close()
+        return super().drain(seconds)
+
     def server_close(self) -> None:
         self._srv_unlisten()
         super().server_close()

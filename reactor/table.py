@@ -199,10 +199,11 @@ class Request(Timed):
         self.deadline = now + machine.patience
         if self.deadline < self.armed:
             reactor.timers.arm(self)
-        if reactor.jobs:
-            reactor.forget_job(self)
+        workers = reactor.workers
+        if workers.jobs:
+            workers.forget(self)
         if machine.wait is not None and machine.wait.outside:
-            reactor.begin_job(self, machine.wait)
+            workers.begin(self, machine.wait)
 
     def expire(self, now: float) -> None:
         """The time of the wait is over; for a row that only drains, the peer's time to take the rest."""

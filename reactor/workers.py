@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from selectors import EVENT_READ
 
-from handlers import Connected, Failed, Forked
+from handlers import Cause, Connected, Failed, Forked
 
 from .children import died
 from .connecting import Connecting
@@ -74,11 +74,35 @@ class Workers:
     """What a reactor has at work elsewhere."""
 
     def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
         self._forked = Crew(reactor.max_children)
         self._threaded = Crew(reactor.max_threads)
+        self.jobs: dict[int, Job | Connecting] = {}
+        """The job of each row that waits for one, by the row's serial."""
 
-    def job(self, row: Request, wait: Any) -> Job | Connecting:
-        """The job, not yet started, that a wait asks for."""
+    def begin(self, row: Request, wait: Any) -> None:
+        """Begin the work that ``row`` has come to wait for."""
+        job = self.jobs[row.serial] = self._job(row, wait)
+        job.start()
+
+    def finish(self, row: Request, job: Job | Connecting, result: object) -> None:
+        """Hand a job's result, or the `Cause` of its failure, to its row. May be called from another thread."""
+        self._reactor.call_soon(self._done, row, job, result)
+
+    def forget(self, row: Request) -> None:
+        """The row no longer waits for its work, if it had any."""
+        job = self.jobs.pop(row.serial, None)
+        if job is not None:
+            job.cancel()
+
+    def _done(self, row: Request, job: Job | Connecting, result: object) -> None:
+        machine = row.machine
+        if self.jobs.get(row.serial) is job and machine is not None:
+            del self.jobs[row.serial]
+            self._reactor.settle_soon(row)
+            self._reactor.guard(row, machine.interrupt if isinstance(result, Cause) else machine.resume, result)
+
+    def _job(self, row: Request, wait: Any) -> Job | Connecting:
         if isinstance(wait, Connected):
             return Connecting(row, wait)
         if isinstance(wait, Forked):
@@ -109,7 +133,7 @@ class Job:
     def done(self, result: object) -> None:
         """Hand over the result, or the `Failed` that came instead."""
         self._crew.leave(self)
-        self.row.reactor.finish_job(self.row, self, result)
+        self.row.reactor.workers.finish(self.row, self, result)
 
     def failed(self, error: BaseException) -> None:
         """Hand over that the work failed, and why."""

@@ -1,0 +1,160 @@
+"""Ending with patience: nothing new is taken, what is open may finish, and what does not is told of."""
+
+import socket
+
+import pytest
+
+from handlers import Cancelled, StreamHandler, Until
+from reactor import Reactor, SelectTCPServer
+from tests.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    Reverse,
+    bounded,
+    connect,
+    made,
+    peer,
+    receive,
+    rest,
+    running,
+    server_class,
+    wait_until,
+)
+from tests.test_datagrams import Pair
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so are many tests here
+
+
+class Polite(StreamHandler):
+    """A line, then another; says why it ends."""
+
+    async def handle(self):
+        self.send(await Until(b"\n"))
+        self.send(await Until(b"\n"))
+
+    def interrupted(self, cause):
+        self.send(type(cause).__name__.encode())
+
+
+@pytest.fixture
+def loop():
+    with Reactor() as reactor:
+        yield reactor
+
+
+def client_has_answer(client):
+    """Whether something has come."""
+    try:
+        return client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+
+
+def served(server, *clients):
+    """Have each client's first line answered."""
+    for client in clients:
+        client.sendall(b"one\n")
+        client.settimeout(0)
+        while not client_has_answer(client):
+            server.reactor.step(0.01)
+        client.settimeout(PATIENCE)
+        assert receive(client, 4) == b"one\n"
+
+
+def test_what_finishes_in_time_finishes_and_the_rest_is_told_of(loop, caplog):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server,
+        connect(server) as quick,
+        connect(server) as slow,
+    ):
+        served(server, quick, slow)
+        address = server.server_address
+        loop.call_later(0.01, quick.sendall, b"two\n")
+        [told] = server.drain(0.2)
+        assert rest(quick) == b"two\n"
+        assert rest(slow) == b"Cancelled"
+        assert told["reason"] == f"Cancelled: {Cancelled()}"
+        assert told["peer"] == "{}:{}".format(*slow.getsockname())
+        with socket.socket() as late, pytest.raises(ConnectionRefusedError):
+            late.connect(address)
+    [line] = caplog.messages
+    assert line == f"1 requests did not finish in 0.2 s: {told['serial']} of {told['peer']}"
+
+
+def test_it_ends_when_the_last_has(loop, caplog):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server, connect(server) as client:
+        served(server, client)
+        loop.call_later(0.01, client.sendall, b"two\n")
+        assert bounded(server.drain, 1000) == []
+        assert rest(client) == b"two\n"
+    assert caplog.messages == []
+
+
+def test_other_servers_of_the_loop_go_on(loop):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as ending,
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as other,
+        connect(ending) as one,
+        connect(other) as two,
+    ):
+        served(ending, one)
+        served(other, two)
+        assert len(ending.drain(0.02)) == 1
+        assert rest(one) == b"Cancelled"
+        served(other, two)
+        assert rest(two) == b""
+
+
+def test_stop_makes_an_end_of_patience(loop):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server, connect(server) as client:
+        served(server, client)
+        loop.call_later(0.01, loop.stop)
+        assert len(bounded(loop.drain, 1000)) == 1
+        assert rest(client) == b"Cancelled"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_after_shutdown_in_every_mode(mode):
+    kind = server_class(mode, STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], Reverse) as server, connect(server) as client:
+        with running(server):
+            if mode == "plain":  # shutdown() waits for the request that the caller is in
+                client.close()
+            else:
+                client.sendall(b"5:he")
+                wait_until(lambda: server.reactor.table)
+        if mode == "plain":
+            assert bounded(server.drain, 1000) == []
+        else:
+            client.sendall(b"llo,")
+            client.shutdown(1)
+            assert bounded(server.drain, 1000) == []
+            assert rest(client) == b"5:olleh,"
+
+
+def test_an_exchange_of_datagrams_may_finish_too():
+    place = PACKETS["udp"]
+    kind = server_class("select", place)
+    with made(kind, place, Pair) as server, peer(server) as client:
+        server.start_serving()
+        client.send(b"a")
+        while not server.reactor.table:
+            server.reactor.step()
+        [told] = server.drain(0.01)
+        assert told["reason"].startswith("Cancelled")
+
+
+def test_it_can_not_be_called_in_the_middle_of_a_batch(loop):
+    errors = []
+
+    def drain():
+        try:
+            loop.drain(1)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    loop.call_soon(drain)
+    loop.run()
+    assert errors == ["drain() in the middle of a batch of events: call it when run() has returned"]
