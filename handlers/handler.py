@@ -55,7 +55,7 @@ class World:
         """Nothing to do: whoever feeds the machine also reads it."""
 
 
-class _NoMachine:
+class NoMachine:
     """What a handler has for a machine until it is given one."""
 
     def __getattr__(self, name: str) -> object:
@@ -67,7 +67,7 @@ class _NoMachine:
         )
 
 
-_NONE = _NoMachine()
+NO_MACHINE = NoMachine()
 
 
 class Handler:
@@ -100,7 +100,7 @@ class Handler:
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         handler = super().__new__(cls)
-        handler._machine = _NONE  # type: ignore[assignment]
+        handler._machine = NO_MACHINE  # type: ignore[assignment]
         return handler
 
     def setup(self) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .handler import Driver, Handler
 
 NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
-_BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
+_BARREN = 100_000  # steps in a row that may take no input before a handler is found to be stuck
 
 
 class Machine:
@@ -39,7 +39,7 @@ class Machine:
     """
 
     __slots__ = (
-        "blocked", "driver", "followers", "fresh", "handler", "inbox", "opening", "outbox", "reason",
+        "blocked", "driver", "first", "followers", "fresh", "handler", "inbox", "opening", "outbox", "reason",
         "running", "state", "wait",
     )  # fmt: skip
     accepts: tuple[type[Wait], ...]  # the waits that make sense here
@@ -57,6 +57,7 @@ class Machine:
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
         self.opening: object = None  # the place in the handler of its first wait: messages begin there
+        self.first: Wait | None = None  # that wait, for one state may be the place of several
         self.reason: BaseException | None = None
         """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
         self.fresh = False
@@ -163,7 +164,7 @@ class Machine:
         try:
             if self.opening is None:
                 self._step(self._open, None)
-                self.opening = self._place()
+                self.opening, self.first = self._place(), self.wait
             if call is not None and self.state is not None:
                 call(argument)
             self._loop()
@@ -208,7 +209,7 @@ class Machine:
                 barren = 0
                 continue
             barren += 1
-            if barren > _BARREN:
+            if barren > _BARREN and self.wait is not None:
                 raise RuntimeError(
                     f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
                     f"(the wait is {self.wait!r}); let it return None, or wait for something"
@@ -315,11 +316,20 @@ class Machine:
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if _is_coroutine(self.state) else None  # type: ignore[union-attr]
 
+    def _at_opening(self) -> bool:
+        """Whether the request waits where, and for what, it has waited first: between messages."""
+        first, wait = self.first, self.wait
+        return self._place() == self.opening and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
+
     def _place(self) -> object:
         """Where in the handler the request waits: the state, or where its coroutines are suspended."""
         coroutine: Any = self._coroutine()
         if coroutine is None:
-            return getattr(self.state, "__func__", self.state)
+            state: Any = self.state
+            while hasattr(state, "func"):  # a functools.partial
+                state = state.func
+            state = getattr(state, "__func__", state)
+            return getattr(state, "__code__", state)
         place = []
         while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
             place.append((coroutine.cr_code, coroutine.cr_frame.f_lasti))

@@ -124,7 +124,7 @@ class StreamMachine(Machine):
         self.scanned = len(held)
         if not self.ended:
             return NOTHING
-        if start == len(held) and self._place() == self.opening:
+        if start == len(held) and self._at_opening():
             self._end(None)  # a clean end, between messages
             return NOTHING
         raise EndOfStream(self._cut(len(held)))

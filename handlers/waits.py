@@ -8,6 +8,8 @@ Nothing is in-band: no wait answers with ``b""`` or ``None`` to say that it fail
 
 from __future__ import annotations
 
+from .handler import NO_MACHINE, NoMachine
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -305,6 +307,8 @@ class Connected(Wait):
         super().__init__(timeout)
         if isinstance(handler, type) or not hasattr(handler, "handle"):
             raise TypeError(f"Connected: handler is an instance of a StreamHandler, not {handler!r}")
+        if not isinstance(getattr(handler, "_machine", NO_MACHINE), NoMachine):
+            raise ValueError(f"Connected: this {type(handler).__name__} has a request already; make a new one")
         self.address = address
         self.handler = handler
 

@@ -19,7 +19,15 @@ import handlers
 import reactor as package
 
 from . import BaseServer, Reactor, TCPServer
-from .stopping import Interruptible, Stopped, hold_signals, ignore_signals, stop_on_signals, wind_down
+from .stopping import (
+    Interruptible,
+    Stopped,
+    hold_signals,
+    ignore_signals,
+    stop_at_once_on_signals,
+    stop_on_signals,
+    wind_down,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +74,14 @@ class Wrong(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what ``arguments`` (default: those of the process) say; return the exit status."""
     options = parser().parse_args(arguments)
+    stop_at_once_on_signals()
     try:
         serve(load(options.handler), options.handler, options.mode, options.bind or [parse_url(DEFAULT_URL)])
     except Wrong as wrong:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
+    except Stopped:
+        pass  # before anything was served
     return 0
 
 

@@ -36,6 +36,7 @@ class OutgoingRow(StreamRow):
     __slots__ = ()
 
     def failed(self, error: Exception) -> None:
+        self.end_for(error)
         self.server.handle_error(self.socket, self.peer)
 
     def released(self) -> None:

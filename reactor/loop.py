@@ -184,7 +184,7 @@ class Reactor:
 
     def timeout(self) -> float | None:
         """Seconds until `step` has something to do even if no event comes; ``None``: never."""
-        if self._soon or self._unsettled or self._ended or self._stopping:
+        if self._soon or self._unsettled or self._ended:
             return 0
         due = self.timers.next()
         return None if due == NEVER else max(0.0, due - self.clock.monotonic())
@@ -255,7 +255,7 @@ class Reactor:
         for watch in list(self.watches):
             watch.cancel()
         for port in list(self.ports.values()):
-            port.close()
+            port.release()
         if self._wakeup is not None:
             self.table.want(self._wakeup, 0)
             self._wakeup.close()
@@ -319,7 +319,7 @@ class Reactor:
     def port(self, owner: Any) -> Port:
         """The port, in this loop, of a socket that many requests share; ``owner`` is it or its server."""
         port = self.ports.get(owner.fileno())
-        if port is None:
+        if port is None or port.owner.fileno() != port.fileno():  # none, or one that was closed behind our back
             port = self.ports[owner.fileno()] = Port(self, owner)
         return port
 
@@ -424,7 +424,7 @@ class Reactor:
             wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:
-        due = self.timeout()
+        due = 0 if self._stopping else self.timeout()
         if due is None:
             return timeout if timeout is not None or self.busy else 0
         return due if timeout is None else min(due, timeout)

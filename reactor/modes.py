@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
-from _thread import start_new_thread
+from _thread import get_ident, start_new_thread
 from selectors import EVENT_READ
 
 from handlers import DatagramHandler, StreamHandler
 
 from .packets import PacketRow, UDPServer
 from .stream import TCPServer
-from .table import LOOP, NO_FORK, NO_THREADS
+from .table import CHILD, LOOP, NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class SelectMixIn(_Base):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Leave the request to the loop."""
         row = self._srv_known(request, client_address)
-        del self._srv_rows[id(request)]
+        del self._srv_rows[self._srv_key(request)]
         row.driver = LOOP
         self.reactor.adopt(row)
 
@@ -67,8 +67,8 @@ class SelectMixIn(_Base):
 
     def _srv_see_through(self, newest: int) -> None:
         # With the connections that it has opened, which are rows of the same server.
-        while any(row.server is self and row.serial > newest for row in self.reactor.table):
-            self.reactor.step()
+        table = self.reactor.table
+        self.reactor.run_while(lambda: any(row.server is self and row.serial > newest for row in table))
 
 
 class ForkingMixIn(_Base):
@@ -120,8 +120,8 @@ class ForkingMixIn(_Base):
         if self.active_children is None:
             self.active_children = set()
         self.active_children.add(pid)
-        del self._srv_rows[id(request)]
-        row.driver, row.machine = f"child {pid}", None  # what it does now, only the child knows
+        del self._srv_rows[self._srv_key(request)]
+        row.driver, row.machine = f"{CHILD}{pid}", None  # what it does now, only the child knows
         if mailbox is not None:
             mailbox.open()
         self.close_request(request)
@@ -208,17 +208,21 @@ class ThreadingMixIn(_Base):
 
         if self.block_on_close:
             vars(self).setdefault("_threads", _Threads())
-        thread = Thread(target=self._srv_thread, args=(request, client_address), daemon=self.daemon_threads)
-        self._srv_known(request, client_address).driver = f"thread {thread.name}"
+        row = self._srv_known(request, client_address)
+        key = self._srv_key(request)
+        thread = Thread(target=self._srv_thread, args=(request, client_address, key), daemon=self.daemon_threads)
+        row.driver = f"thread {thread.name}"
         thread.start()
         if self.block_on_close:
             self._threads.append(thread)
 
-    def _srv_thread(self, request: Any, client_address: Any) -> None:
+    def _srv_thread(self, request: Any, client_address: Any, key: int) -> None:
+        self._srv_at[get_ident()] = key
         try:
             self.process_request_thread(request, client_address)
         finally:
             self._srv_ended(request)
+            del self._srv_at[get_ident()]
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """In the thread: do the request. May be extended."""

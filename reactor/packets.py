@@ -12,7 +12,7 @@ from collections import deque
 
 from handlers import DatagramHandler, DatagramMachine, Reset
 
-from .server import BaseServer, is_kind
+from .server import BaseServer, is_kind, is_ours
 from .sources import AGAIN
 from .stream import TCPServer
 from .table import CALLER, LOOP, Request
@@ -89,6 +89,8 @@ class PacketRow(Request):
             self.total_in += len(packet)
             machine.feed(packet)
         self.go_on(now)
+        if self.mail and machine.wants_input:  # it waited for something else when the mail was looked at
+            self.touched()
         if machine.outbox:
             self.reactor.port(self.socket).send_later(self)
         elif machine.finished:
@@ -138,8 +140,6 @@ class UDPServer(TCPServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Take a packet: ``((packet, socket), client_address)``."""
-        if self._srv_backlog:
-            return self._srv_backlog.popleft()
         packet, client_address = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
         return (packet, self.socket), client_address
 
@@ -152,6 +152,7 @@ class UDPServer(TCPServer):
         self._srv_closed(request)
 
     def _srv_listen(self, arrivals: Callable[[], None]) -> None:
+        self._srv_budget = type(self)._srv_budget if is_ours(self.get_request) else 1  # somebody's own may block
         # Blocking handlers share this socket: it stays as they expect it, unless it has a timeout, for then
         # Python itself waits in spite of the flag.
         if DONTWAIT and self.socket.gettimeout() is None:
@@ -198,10 +199,14 @@ class UDPServer(TCPServer):
             self._srv_backlog.append((request, client_address))
             self.reactor.call_soon(self._srv_backlogged)
 
+    def _srv_next(self) -> tuple[Any, Any]:
+        return self._srv_backlog.popleft() if self._srv_backlog else super()._srv_next()
+
     def _srv_backlogged(self) -> None:
         if self._srv_backlog and self._srv_taking is not None:
             if self._srv_has_room():
                 self._srv_taking()
+                self.reactor.call_soon(self._srv_backlogged)  # there may be more
             else:
                 self.reactor.call_later(_AGAIN, self._srv_backlogged)
 

@@ -7,16 +7,15 @@ drives the request until it has ended, in `finish_request`. The others are in ``
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from _thread import RLock, get_ident
 
-from handlers import Cancelled, Cause, Handler
+from handlers import Cause, Handler
 
 from .loop import Reactor, prepare
-from .sources import AGAIN
-from .table import CALLER, BlockingRow, Request
+from .sources import AGAIN, SHORT
+from .table import CALLER, CHILD, BlockingRow, Request
 from .timers import NEVER
 
 TYPE_CHECKING = False
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_SHORT = {
-    getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)
-}  # what the host has run out of; it can only come back with time
 UNSET = object()
 _SILENCE = 60  # seconds for which a shortage is not told of again
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
@@ -69,7 +65,7 @@ class BaseServer:
         self._srv_reactor = reactor
         self._srv_shared = reactor is not None
         self._srv_rows: dict[int, Request] = {}  # by id() of the request, from its arrival to its end
-        self._srv_handed_over: set[int] = set()  # the requests, by id(), that a child of their handler's goes on with
+        self._srv_at: dict[int, int] = {}  # by thread, the id() of the request that it is at
         self._srv_inners: set[Reactor] = set()  # the loops of requests that other threads drive
         self._srv_closing = False
         self._srv_heirs = 0  # children that go on with a request of their handler's
@@ -113,7 +109,7 @@ class BaseServer:
         """
         if self._srv_serving_thread == get_ident():
             raise RuntimeError("serve_forever() is already running in this thread")
-        interval = poll_interval if self._srv_has_service_actions() else None
+        interval = None if is_ours(self.service_actions) else poll_interval
         with self._srv_serving:
             self._srv_serving_thread = get_ident()
             self.start_serving()
@@ -147,22 +143,26 @@ class BaseServer:
         """Take one request, wait for it if need be, and process it.
 
         Gives up after ``timeout`` seconds (or the socket's own timeout, if that is shorter) and calls
-        `handle_timeout`. In select mode it returns when that request has ended.
+        `handle_timeout`. In select mode it returns when that request has ended. `Reactor.stop` ends it.
         """
-        deadline = self._srv_deadline()
-        was_open, taken = self.reactor.port(self).open, self._srv_taken
-        newest = max((row.serial for row in self.reactor.table), default=0)
+        reactor, taken = self.reactor, self._srv_taken
+        was_open, deadline = reactor.port(self).open, self._srv_deadline()
+        newest = max((row.serial for row in reactor.table), default=0)
+
+        def is_over() -> bool:
+            return reactor.clock.monotonic() >= deadline
+
         self._srv_listen(self._srv_one_arrival)
+        timer = None if deadline == NEVER else reactor.call_at(deadline, _nothing)
         try:
-            with self.reactor.signals():
-                while self._srv_taken == taken:
-                    left = None if deadline is None else deadline - self.reactor.clock.monotonic()
-                    if left is not None and left < 0:
-                        self.handle_timeout()
-                        return
-                    self.reactor.step(left)
+            reactor.run_while(lambda: self._srv_taken == taken and not is_over())
+            if self._srv_taken != taken:
                 self._srv_see_through(newest)
+            elif is_over():
+                self.handle_timeout()
         finally:
+            if timer is not None:
+                timer.cancel()
             self._srv_unlisten()
             if was_open:
                 self.start_serving()
@@ -180,12 +180,9 @@ class BaseServer:
     def handle_timeout(self) -> None:
         """Called when `handle_request` gives up. May be overridden."""
 
-    def _srv_has_service_actions(self) -> bool:
-        return getattr(self.service_actions, "__module__", "").partition(".")[0] != __package__
-
-    def _srv_deadline(self) -> float | None:
+    def _srv_deadline(self) -> float:
         timeouts = [seconds for seconds in (self._srv_socket_timeout(), self.timeout) if seconds is not None]
-        return self.reactor.clock.monotonic() + min(timeouts) if timeouts else None
+        return self.reactor.clock.monotonic() + min(timeouts, default=NEVER)
 
     def _srv_socket_timeout(self) -> float | None:
         return None
@@ -231,15 +228,10 @@ class BaseServer:
 
     def _srv_evict(self) -> bool:
         """End the row of this server that has been idle longest; whether there was one."""
-        rows = [row for row in self.reactor.table if row.server is self and row.machine and not row.machine.finished]
-        if not rows:
-            return False
-        row = min(rows, key=lambda row: row.progress)
-        try:
-            row.drop(Cancelled("evicted: idle longest when another request came"))
-        except Exception as error:
-            row.failed(error)
-        return True
+        row = self.reactor.table.idlest(self)
+        if row is not None:
+            row.evict()
+        return row is not None
 
     def _srv_wait_for_room(self) -> None:
         port = self.reactor.port(self)
@@ -251,11 +243,11 @@ class BaseServer:
         """Take one request if one is there. Whether there may be another."""
         self._srv_taken += 1
         try:
-            request, client_address = self.get_request()
+            request, client_address = self._srv_next()
         except AGAIN:
             return False
         except OSError as error:
-            if error.errno in _SHORT:
+            if error.errno in SHORT:
                 self._srv_run_short(error)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
         self._srv_begin(request, client_address)
@@ -274,6 +266,9 @@ class BaseServer:
             logging.getLogger(__package__).warning(
                 "%s at %s takes no requests for now: %s", type(self).__name__, self.server_address, error
             )
+
+    def _srv_next(self) -> tuple[Any, Any]:
+        return self.get_request()
 
     def get_request(self) -> tuple[Any, Any]:
         """Take a request from the socket: ``(request, client_address)``. Raises ``OSError`` if there is none."""
@@ -294,6 +289,7 @@ class BaseServer:
                 self.shutdown_request(request)
                 return
             self._srv_enter(request, client_address)
+            self._srv_at[get_ident()] = id(request)
             self.process_request(request, client_address)
         except BaseException as error:
             try:
@@ -305,15 +301,21 @@ class BaseServer:
                     self._srv_exit_status = 1
                 self.shutdown_request(request)
                 self._srv_ended(request)
+        finally:
+            self._srv_at.pop(get_ident(), None)
 
     def _srv_enter(self, request: Any, client_address: Any) -> Request:
         row = self._srv_rows[id(request)] = self._srv_row(request, client_address)
         self.reactor.table.add(row)
         return row
 
+    def _srv_key(self, request: Any) -> int:
+        """The key of the request's row: where a hook has wrapped the request, that of the one this thread is at."""
+        return id(request) if id(request) in self._srv_rows else self._srv_at.get(get_ident(), 0)
+
     def _srv_known(self, request: Any, client_address: Any) -> Request:
-        """The request's row; an overridden `process_request` may pass on another request than came."""
-        return self._srv_rows.get(id(request)) or self._srv_enter(request, client_address)
+        """The request's row, made if there is none."""
+        return self._srv_rows.get(self._srv_key(request)) or self._srv_enter(request, client_address)
 
     def _srv_row(self, request: Any, client_address: Any) -> Request:
         return BlockingRow(self.reactor, self, request, client_address)
@@ -339,15 +341,20 @@ class BaseServer:
             try:
                 self.reactor.blocking(self.RequestHandlerClass, request, client_address, self)
             except BaseException as error:
-                self._srv_known(request, client_address).error = error
+                row = self._srv_rows.get(self._srv_key(request))
+                if row is not None:
+                    row.error = error
                 raise
             return
+        is_new = not self._srv_key(request)  # a pool's, that has wrapped it: nobody else knows of this row
         row = self._srv_known(request, client_address)
         inner = self.reactor.inside()
         try:
             self._srv_drive(inner, row)
         finally:
             inner.close()
+            if is_new:
+                self._srv_ended(request)
         reason = None if row.machine is None else row.machine.reason
         if isinstance(reason, Exception) and not isinstance(reason, Cause):
             raise reason
@@ -381,7 +388,7 @@ class BaseServer:
         stays open for the child. Returns 0 in the child, which exits when its ``handle()`` returns.
         Raises `RuntimeError` where there is no fork, and in select mode (use `Forked` there).
         """
-        row = self._srv_rows.get(id(request))
+        row = self._srv_rows.get(self._srv_key(request))
         if row is None:
             raise RuntimeError("fork_request() takes self.request, and not in select mode: there, wait for Forked()")
 
@@ -396,24 +403,21 @@ class BaseServer:
         pid = self.reactor.children.fork(ended, keep=row)
         if pid:
             self._srv_heirs += 1
-            self._srv_handed_over.add(id(request))
-            row.driver = f"child {pid}"
+            row.driver = f"{CHILD}{pid}"
         else:
             self._srv_exit_status = 0
         return pid
 
     def _srv_ended(self, request: Any) -> None:
         """This process has done with the request; a child of its handler may go on with it."""
-        row = self._srv_rows.pop(id(request), None)
+        row = self._srv_rows.pop(self._srv_key(request), None)
         if self._srv_exit_status is not None:
             os._exit(self._srv_exit_status)
-        if id(request) in self._srv_handed_over:
-            self._srv_handed_over.discard(id(request))
-        elif row is not None:
+        if row is not None and not row.driver.startswith(CHILD):
             self._srv_strike(row)
 
     def _srv_closed(self, request: Any) -> None:
-        row = self._srv_rows.get(id(request))
+        row = self._srv_rows.get(self._srv_key(request))
         if row is not None and row.driver == CALLER:
             self._srv_ended(request)
 
@@ -439,10 +443,12 @@ class BaseServer:
         """
         import traceback  # imported long since, by prepare()
 
-        print("-" * 40, file=sys.stderr)
-        print("Exception occurred during processing of request from", client_address, file=sys.stderr)
-        traceback.print_exc()
-        print("-" * 40, file=sys.stderr)
+        line = "-" * 40
+        what = f"Exception occurred during processing of request from {client_address}"
+        try:
+            print(line, what, f"{traceback.format_exc()}{line}", sep="\n", file=sys.stderr)
+        except OSError:
+            pass  # whoever read it has gone; the service goes on
 
     # The end
 
@@ -482,6 +488,12 @@ class BaseServer:
 def is_kind(handler: Any, kind: type) -> bool:
     """Whether ``handler`` is a class of that kind; ``socketserver`` takes any callable as a handler."""
     return isinstance(handler, type) and issubclass(handler, kind)
+
+
+def is_ours(method: Any) -> bool:
+    """Whether a server's method is the package's own, and nobody has overridden it."""
+    module: str = getattr(method, "__module__", "")
+    return module.partition(".")[0] == __package__
 
 
 def _nothing() -> None:

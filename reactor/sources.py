@@ -5,6 +5,7 @@ Each has a ``mask`` (what is registered now, which only the table changes) and `
 
 from __future__ import annotations
 
+import errno
 import socket
 from _thread import get_ident
 from selectors import EVENT_READ, EVENT_WRITE
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
 
     from .loop import Reactor
     from .packets import PacketRow
+    from .timers import Timer
 
 
 AGAIN = (BlockingIOError, InterruptedError)
 """What says that a call would have blocked, or was interrupted: nothing has happened, try later."""
+
+
+SHORT = {getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)}
+"""What the host has run out of; it can only come back with time."""
+
+_RETRY = 0.01  # seconds until a packet is sent again of which no event tells that it can be
 
 
 class Watch:
@@ -69,6 +77,7 @@ class Port:
         self._arrivals: Callable[[], None] | None = None
         self._reading = False
         self._senders: dict[int, PacketRow] = {}
+        self._retry: Timer | None = None
 
     def fileno(self) -> int:
         return self._descriptor
@@ -100,6 +109,15 @@ class Port:
         self._reactor.paused.pop(self, None)
         self._want()
 
+    def release(self) -> None:
+        """The socket is about to be closed: `close`, and let go of it."""
+        self._senders.clear()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self.close()
+        self._reactor.ports.pop(self._descriptor, None)
+
     def close_copy(self) -> None:
         """In a forked child: a copy of a listening socket would keep its address taken."""
         if getattr(self.owner, "socket_type", None) == socket.SOCK_STREAM:
@@ -108,6 +126,21 @@ class Port:
     def send_later(self, row: PacketRow) -> None:
         """Settle ``row`` again when the socket can be written."""
         self._senders[row.serial] = row
+        if row.socket.family == getattr(socket, "AF_UNIX", None):
+            # What is full is the peer's queue, and no event tells of that: the socket itself can be written.
+            if self._retry is None:
+                self._retry = self._reactor.call_later(_RETRY, self._again)
+        else:
+            self._want()
+
+    def _again(self) -> None:
+        self._retry = None
+        self._settle_senders()
+
+    def _settle_senders(self) -> None:
+        rows, self._senders = self._senders, {}
+        for row in rows.values():
+            self._reactor.settle_soon(row)
         self._want()
 
     def forget(self, row: PacketRow) -> None:
@@ -117,10 +150,7 @@ class Port:
 
     def ready(self, events: int, now: float) -> None:
         if events & EVENT_WRITE:
-            rows, self._senders = self._senders, {}
-            for row in rows.values():
-                self._reactor.settle_soon(row)
-            self._want()
+            self._settle_senders()
         if events & EVENT_READ and self._reading and self._arrivals is not None:
             self._arrivals()
 
@@ -129,10 +159,8 @@ class Port:
         raise error
 
     def _want(self) -> None:
-        mask = (EVENT_READ if self._reading else 0) | (EVENT_WRITE if self._senders else 0)
-        self._reactor.table.want(self, mask)
-        if not mask and not self.open:
-            self._reactor.ports.pop(self._descriptor, None)
+        writing = self._senders and self._retry is None
+        self._reactor.table.want(self, (EVENT_READ if self._reading else 0) | (EVENT_WRITE if writing else 0))
 
 
 class Posted:
@@ -179,8 +207,10 @@ class Wakeup:
         """A new one; ``None`` where the host has no such thing, and then nothing wakes the selector."""
         try:
             return cls(network) if hasattr(network, "socketpair") else None
-        except OSError:  # it has the name, not the thing
-            return None
+        except OSError as error:
+            if error.errno in SHORT:
+                raise
+            return None  # the host has the name, not the thing
 
     def fileno(self) -> int:
         number: int = self._reader.fileno()

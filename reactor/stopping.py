@@ -32,6 +32,16 @@ class Stopped(BaseException):
     """A signal has come while this process was in a request; no handler's ``except Exception`` holds it up."""
 
 
+def stop_at_once_on_signals() -> None:
+    """Have `SIGNALS` raise `Stopped`, as long as there is nothing that would have to be wound down."""
+    handle_signals(raise_stopped)
+
+
+def raise_stopped(number: int, frame: FrameType | None) -> None:
+    """End what goes on."""
+    raise Stopped
+
+
 def stop_on_signals(reactor: Reactor) -> None:
     """Have `SIGNALS` stop the loop. The children that it forks inherit nothing of that."""
     handle_signals(lambda number, frame: reactor.stop())

@@ -15,7 +15,7 @@ from handlers.machines import ENDED, ENDING
 
 from .server import UNSET, BaseServer, is_kind
 from .sources import AGAIN
-from .table import CALLER, LOOP, Request
+from .table import CALLER, CHILD, LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,12 +196,17 @@ class TCPServer(BaseServer):
     def drain(self, seconds: float) -> list[dict[str, Any]]:
         self._srv_unlisten()
         if self.socket_type == socket.SOCK_STREAM:  # who comes now is refused, and need not find out when it is closed
-            self.socket.close()
+            self._srv_close_socket()
         return super().drain(seconds)
 
     def server_close(self) -> None:
         self._srv_unlisten()
         super().server_close()
+        self._srv_close_socket()
+
+    def _srv_close_socket(self) -> None:
+        if self._srv_reactor is not None and self.socket.fileno() >= 0:
+            self._srv_reactor.port(self).release()
         self.socket.close()
 
     def fileno(self) -> int:
@@ -214,7 +219,8 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """End the stream to the client and close the connection."""
-        if id(request) not in self._srv_handed_over:  # else it is still the child's
+        row = self._srv_rows.get(self._srv_key(request))
+        if row is None or not row.driver.startswith(CHILD):  # else it is still the child's
             try:
                 request.shutdown(socket.SHUT_WR)
             except OSError:

@@ -13,7 +13,7 @@ from collections import deque
 from itertools import count
 from selectors import SelectSelector
 
-from handlers import Flushed, LimitPassed, TimedOut
+from handlers import Cancelled, Failed, Flushed, LimitPassed, TimedOut
 
 from .timers import NEVER, Timed
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 LOOP = "loop"
 """Who drives a row in select mode. In the others: ``"child 4711"``, ``"thread Thread-3"`` and `CALLER`."""
+
+CHILD = "child "
+"""What the driver of a row that a child drives begins with; the pid follows."""
 
 CALLER = "caller"
 """Who drives a row in the plain mode: whoever called ``serve_forever()``."""
@@ -239,8 +242,22 @@ class Request(Timed):
 
     def failed(self, error: Exception) -> None:
         """The handler raised ``error``; called while it is being handled."""
+        self.end_for(error)
         if self.driver == LOOP:
             self.server.handle_error(self.request(), self.peer)
+
+    def end_for(self, error: Exception) -> None:
+        """End a row that has not ended by itself: no state has raised, but what one asked for can't even be noted."""
+        machine = self.machine
+        if machine is not None and machine.wait is not None:
+            self.drop(Failed(machine.wait, error))
+
+    def evict(self) -> None:
+        """End the row to make room for another."""
+        try:
+            self.drop(Cancelled("evicted: idle longest when another request came"))
+        except Exception as error:
+            self.failed(error)
 
     def request(self) -> Any:
         """What ``socketserver`` calls the request: a connected socket, or ``(packet, socket)``."""
@@ -341,6 +358,11 @@ class RequestTable:
     def count_of(self, peer: Any) -> int:
         """How many rows there are of the host that the address ``peer`` is of; 0 for a Unix socket's."""
         return self._of_host.get(_host(peer), 0)
+
+    def idlest(self, server: Any) -> Request | None:
+        """The row of ``server`` that has been idle longest, of those that a machine of this process runs."""
+        rows = [row for row in self if row.server is server and row.machine and not row.machine.finished]
+        return min(rows, key=lambda row: row.progress, default=None)
 
     def count_refused(self, what: str) -> None:
         """A request was closed unread, for ``what``."""

@@ -20,6 +20,7 @@ from handlers import (
     DatagramRequestHandler,
     Delay,
     Failed,
+    Flushed,
     Forked,
     Packet,
     StreamHandler,
@@ -584,3 +585,57 @@ def test_a_server_leaves_nothing_behind(mode, upstream):
                 assert [client.recv(65_536) for _ in answers] == answers
             wait_until(lambda: not server.reactor.table)
     wait_until(lambda: resources() == before, f"the end of all but {before}")
+
+
+class Pieces(DatagramHandler):
+    """Several packets for one, each when the last is on its way."""
+
+    async def handle(self):
+        for _ in range(3):
+            packet = await Packet()
+            for number in range(3):
+                self.send(b"%d" % number + packet)
+                await Flushed()
+
+
+@every_mode
+def test_packets_that_came_while_output_drained_are_not_forgotten(mode):
+    with made(server_class(mode, UDP), UDP, Pieces) as server, peer(server) as client:
+        for packet in b"a", b"b", b"c":
+            client.send(packet)
+        with running(server):
+            assert [client.recv(8) for _ in range(9)] == [b"%d%c" % (n, c) for c in b"abc" for n in range(3)]
+
+
+def test_a_unix_peer_that_does_not_read_is_not_asked_without_end():
+    """The socket can be written all the while: what is full is the peer's queue, of which no event tells."""
+
+    class Burst(DatagramHandler):
+        async def handle(self):
+            await Packet()
+            for number in range(1000):
+                self.send(b"%1000d" % number)
+
+    steps = []
+    with (
+        made(server_class("select", UNIX, service_actions=lambda server: steps.append(1)), UNIX, Burst) as server,
+        peer(server) as client,
+        running(server, poll_interval=1000),
+    ):
+        client.send(b"x")
+        wait_until(lambda: [row for row in server.reactor.table if row.held_out])
+        before = len(steps)
+        threading.Event().wait(0.5)
+        assert len(steps) - before < 200, "it spins"
+        assert [int(client.recv(2000)) for _ in range(1000)] == list(range(1000))
+
+
+@every_mode
+def test_a_users_own_get_request_may_block(mode):
+    class Own:
+        def get_request(self):
+            packet, address = self.socket.recvfrom(self.max_packet_size)
+            return (packet, self.socket), address
+
+    with serving(EchoDatagram, mode, UDP, Own) as server:
+        assert exchange(server, b"one", b"two") == [b"one", b"two"]

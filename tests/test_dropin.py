@@ -280,3 +280,37 @@ def test_a_users_own_attributes_do_not_get_in_the_way(mode, handler, question, a
 
     with serving(handler, mode, TCP, Own) as server:
         assert ask(server, question) == answer
+
+
+class Wrapper:
+    """What a hook may put around a connection, to count its bytes for one: another object, the same socket."""
+
+    def __init__(self, sock):
+        self._sock = sock
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
+@every_mode
+@pytest.mark.parametrize("hook", ["get_request", "process_request", "finish_request"])
+@pytest.mark.parametrize(("handler", "question", "answer"), [
+    (Reverse, b"5:hello,", b"5:olleh,"), (Shout, b"hello\n", b"HELLO\n"), (Shout, b"\xff\n", b"\xff\n")
+])  # fmt: skip
+def test_a_hook_may_wrap_the_connection(mode, hook, handler, question, answer):
+    class Wrapping:
+        def get_request(self):
+            sock, address = super().get_request()
+            return (Wrapper(sock) if hook == "get_request" else sock), address
+
+        def process_request(self, request, client_address):
+            super().process_request(Wrapper(request) if hook == "process_request" else request, client_address)
+
+        def finish_request(self, request, client_address):
+            super().finish_request(Wrapper(request) if hook == "finish_request" else request, client_address)
+
+    with serving(handler, mode, TCP, Wrapping, max_threads=3) as server:
+        for _ in range(6):
+            assert ask(server, question) == answer
+        wait_until(lambda: not server.reactor.table)
+        assert len(server.reactor.table.closed) == 6

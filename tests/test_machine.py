@@ -2,6 +2,7 @@
 
 import asyncio
 import types
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from handlers import (
     Cancelled,
     Cause,
+    Connected,
     DatagramHandler,
     DatagramMachine,
     Delay,
@@ -914,3 +916,109 @@ def test_a_wait_of_a_class_of_the_users_own_is_what_it_is_derived_from():
     machine.expire()
     assert machine.read() == b"two"
     assert machine.finished
+
+
+# Between messages, or in the middle of one
+
+
+class Frames(StreamHandler):
+    """A length of one byte, then so many bytes."""
+
+    async def handle(self):
+        while True:
+            length = await Exactly(1)
+            self.send(await Exactly(length[0]))
+
+
+class Generated(Frames):
+    """The same, by an asynchronous generator."""
+
+    async def frames(self):
+        while True:
+            length = await Exactly(1)
+            yield await Exactly(length[0])
+
+    async def handle(self):
+        async for frame in self.frames():
+            self.send(frame)
+
+
+class Awaitable(Frames):
+    """The same, by an object that can be awaited."""
+
+    def __await__(self):
+        length = yield from Exactly(1).__await__()
+        return (yield from Exactly(length[0]).__await__())
+
+    async def handle(self):
+        while True:
+            self.send(await self)
+
+
+class OneState(Frames):
+    """The same, in one state."""
+
+    length = None
+
+    def handle(self):
+        return Exactly(1), self.got
+
+    def got(self, data):
+        if self.length is None:
+            self.length = data[0]
+            return Exactly(self.length), self.got
+        self.length = None
+        self.send(data)
+        return self.handle()
+
+
+@pytest.mark.parametrize("kind", [Frames, Generated, Awaitable, OneState])
+def test_an_end_behind_a_length_is_in_the_middle_however_it_is_written(kind):
+    machine = StreamMachine(kind())
+    machine.feed(b"\x02ab\x05")
+    machine.end()
+    assert (machine.read(), type(machine.reason)) == (b"ab", EndOfStream)
+    machine = StreamMachine(kind())
+    machine.feed(b"\x02ab")
+    machine.end()
+    assert (machine.read(), machine.finished, machine.reason) == (b"ab", True, None)
+
+
+@pytest.mark.parametrize("state", [
+    lambda self: lambda data: (self.send(data), self.handle())[1], lambda self: partial(Anonymous.got, self)
+], ids=["lambda", "partial"])  # fmt: skip
+def test_a_state_without_a_name_of_its_own_is_a_place_too(state):
+    kind = type("Kind", (Anonymous,), {"state": state})
+    machine = StreamMachine(kind())
+    machine.feed(b"a\nb\n")
+    machine.end()
+    assert (machine.read(), machine.finished, machine.reason) == (b"a\nb\n", True, None)
+
+
+class Anonymous(StreamHandler):
+    def handle(self):
+        return Until(b"\n"), self.state()
+
+    def got(self, data):
+        self.send(data)
+        return self.handle()
+
+
+def test_any_number_of_rows_that_have_drained_may_be_waited_for():
+    class Room(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+            for _ in range(5_000):
+                await Flushed()
+            self.send(b"done")
+
+    machine = StreamMachine(Room())
+    machine.feed(b"\n")
+    assert machine.read() == b"done"
+
+
+def test_a_handler_that_has_a_request_can_not_be_given_another():
+    handler = StreamHandler()
+    StreamMachine(handler)
+    with pytest.raises(ValueError, match="this StreamHandler has a request already; make a new one"):
+        Connected(("127.0.0.1", 7), handler)

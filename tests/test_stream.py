@@ -1156,3 +1156,18 @@ def test_a_peer_that_ends_its_side_is_still_answered(place):
         here.give(client, PATTERN)
         client.shutdown(socket.SHUT_WR)
         assert here.last_words(client) == PATTERN[::-1]
+
+
+@pytest.mark.parametrize("member", [{"timeout": "30"}, {"max_output": None}], ids=str)
+def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, place):
+    class Nonsense(StreamHandler):
+        async def handle(self):
+            self.send(PATTERN)
+            await Until(b"\n")
+
+    with bench(type("Nonsense", (Nonsense,), member), place, sndbuf=SMALL) as here:
+        client = connect(here.server)
+        here.clients.append(client)
+        here.until(lambda: here.table.closed)
+        assert here.table.closed[0]["reason"].startswith("Failed: ")
+        assert isinstance(here.server.errors[0], TypeError)

@@ -202,8 +202,8 @@ def model(script, data):
         else:
             taken = rest[: wait.limit]
             outcome = taken if taken == rest else (LimitPassed, taken)
-        if outcome == (EndOfStream, b""):
-            return  # a clean end
+        if outcome == (EndOfStream, b"") and wait == script[0]:
+            return  # a clean end: at the place of the first wait, and for the same
         yield outcome
         place += len(taken)
 
