@@ -247,10 +247,10 @@ class Request(Timed):
             self.server.handle_error(self.request(), self.peer)
 
     def end_for(self, error: Exception) -> None:
-        """End a row that has not ended by itself: no state has raised, but what one asked for can't even be noted."""
+        """End the row if no state of its own has raised: what one asked for can't even be noted, or done."""
         machine = self.machine
-        if machine is not None and machine.wait is not None:
-            self.drop(Failed(machine.wait, error))
+        if machine is not None and machine.reason is not error:
+            self.drop(Failed(machine.wait or Flushed(), error))
 
     def evict(self) -> None:
         """End the row to make room for another."""

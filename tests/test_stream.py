@@ -1159,11 +1159,13 @@ def test_a_peer_that_ends_its_side_is_still_answered(place):
 
 
 @pytest.mark.parametrize("member", [{"timeout": "30"}, {"max_output": None}], ids=str)
-def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, place):
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, at_once, place):
     class Nonsense(StreamHandler):
         async def handle(self):
             self.send(PATTERN)
-            await Until(b"\n")
+            if not at_once:
+                await Until(b"\n")
 
     with bench(type("Nonsense", (Nonsense,), member), place, sndbuf=SMALL) as here:
         client = connect(here.server)
