@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .handler import Driver, Handler
 
 NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
-_BARREN = 100_000  # steps in a row that may take no input before a handler is found to be stuck
+_BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
 
 
 class Machine:
@@ -188,7 +188,7 @@ class Machine:
         return self.handler.handle()
 
     def _loop(self) -> None:
-        barren, weigh = 0, self._weigh
+        barren, weigh = 0.0, self._weigh
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
             if self.outbox and weigh(self.outbox) > mark:
@@ -208,7 +208,7 @@ class Machine:
             if result:
                 barren = 0
                 continue
-            barren += 1
+            barren += 1 if result is not None else 0.01  # there may be many rows that have drained
             if barren > _BARREN and self.wait is not None:
                 raise RuntimeError(
                     f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "

@@ -77,7 +77,8 @@ class Port:
         self._arrivals: Callable[[], None] | None = None
         self._reading = False
         self._senders: dict[int, PacketRow] = {}
-        self._retry: Timer | None = None
+        self.retry: Timer | None = None
+        """What will have the rows try to send again, where no event tells that they can."""
 
     def fileno(self) -> int:
         return self._descriptor
@@ -112,9 +113,9 @@ class Port:
     def release(self) -> None:
         """The socket is about to be closed: `close`, and let go of it."""
         self._senders.clear()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
         self.close()
         self._reactor.ports.pop(self._descriptor, None)
 
@@ -128,13 +129,13 @@ class Port:
         self._senders[row.serial] = row
         if row.socket.family == getattr(socket, "AF_UNIX", None):
             # What is full is the peer's queue, and no event tells of that: the socket itself can be written.
-            if self._retry is None:
-                self._retry = self._reactor.call_later(_RETRY, self._again)
+            if self.retry is None:
+                self.retry = self._reactor.call_later(_RETRY, self._again)
         else:
             self._want()
 
     def _again(self) -> None:
-        self._retry = None
+        self.retry = None
         self._settle_senders()
 
     def _settle_senders(self) -> None:
@@ -159,7 +160,7 @@ class Port:
         raise error
 
     def _want(self) -> None:
-        writing = self._senders and self._retry is None
+        writing = self._senders and self.retry is None
         self._reactor.table.want(self, (EVENT_READ if self._reading else 0) | (EVENT_WRITE if writing else 0))
 
 

@@ -47,7 +47,8 @@ MUTATIONS = [
     ),
     Mutation(
         "EMFILE kills the loop",
-        "if error.errno in _SHORT:", "if error.errno in _SHORT:\n                raise", needs_faults=True,
+        "if error.errno in SHORT:\n                self.", "if error.errno in SHORT:\n                raise\n                self.",
+        needs_faults=True,
     ),
     Mutation(
         "arrivals that were put off for EMFILE are never taken",
@@ -113,7 +114,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a datagram that must wait is never sent",
-        "        self._senders[row.serial] = row\n        self._want()\n", "        self._senders[row.serial] = row\n",
+        "        else:\n            self._want()\n", "",
         needs_faults=True,
     ),
 ]  # fmt: skip

@@ -82,8 +82,8 @@ class Interest(Invariant):
         loop, keys = world.reactor(), world.selector().keys
         for row in world.rows:
             if isinstance(row, PacketRow) and row.machine.outbox and row.reactor is loop and loop.timeout() != 0:
-                key = keys.get(row.socket.fileno())
-                if key is None or not key.events & EVENT_WRITE:
+                key, port = keys.get(row.socket.fileno()), loop.ports.get(row.socket.fileno())
+                if (key is None or not key.events & EVENT_WRITE) and (port is None or port.retry is None):
                     raise Violation(f"{told(row)}: it has something to send, and the selector does not watch for room")
 
     def at_rest(self, world: World) -> None:
