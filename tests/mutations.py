@@ -47,7 +47,7 @@ MUTATIONS = [
     ),
     Mutation(
         "EMFILE kills the loop",
-        "if error.errno in SHORT:\n                self.", "if error.errno in SHORT:\n                raise\n                self.",
+        "in SHORT:\n                self.", "in SHORT:\n                raise\n                self.",
         needs_faults=True,
     ),
     Mutation(
