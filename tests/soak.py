@@ -473,7 +473,6 @@ def soak(seeds, calm):
 
 def main(arguments=None):
     """The command; its exit status is 1 if a schedule fails."""
-    logging.getLogger("reactor").setLevel(logging.ERROR)  # a host that runs short is what is wanted here
     parser = argparse.ArgumentParser(prog="python3 -m tests.soak", description="Run simulated schedules.")
     parser.add_argument("schedules", type=int, nargs="?", default=100_000, help="how many (100,000)")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (0)")
@@ -491,4 +490,5 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    logging.getLogger("reactor").setLevel(logging.ERROR)  # a host that runs short is what is wanted here
     sys.exit(main())
