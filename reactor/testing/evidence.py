@@ -109,6 +109,8 @@ def unlike(run: Run, model: Run) -> str:
         return asserted(run, model.output)
     if run.finished != model.finished or run.error is not None:
         return asserted(run, finished=model.finished)
+    if model.reason is None:
+        return f"{run.code()}\nassert {run.name}.reason is None"
     return f"{run.code()}\nassert type({run.name}.reason) is {type(model.reason).__name__}"
 
 
