@@ -359,7 +359,7 @@ class Reactor:
 
     def blocking(self, call: Callable[..., object], *arguments: object) -> None:
         """Call what may block in the middle of a batch: a signal may interrupt it, as it may the selector."""
-        if self._working != get_ident():
+        if not self.working_here:
             call(*arguments)
             return
         self._working = 0
@@ -420,7 +420,7 @@ class Reactor:
     def _wake(self) -> None:
         # In the batch of this very thread nobody waits. Else somebody may: the selector, or a loop around this one.
         wakeup = self._wakeup
-        if wakeup is not None and self._working != get_ident():
+        if wakeup is not None and not self.working_here:
             wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:

@@ -14,6 +14,7 @@ from selectors import EVENT_READ
 from handlers import DatagramHandler, StreamHandler
 
 from .packets import PacketRow, UDPServer
+from .server import nothing
 from .stream import TCPServer
 from .table import CHILD, LOOP, NO_FORK, NO_THREADS
 
@@ -195,7 +196,7 @@ class ThreadingMixIn(_Base):
     def _srv_check_handler(self) -> None:
         super()._srv_check_handler()
         try:
-            start_new_thread(_nothing, ())
+            start_new_thread(nothing, ())  # only to see that threads can be had
         except RuntimeError as error:
             raise RuntimeError(f"{type(self).__name__}: {NO_THREADS}") from error
 
@@ -249,10 +250,6 @@ class _Threads(list):  # type: ignore[type-arg]
         self[:] = [old for old in self if old.is_alive()]
         if not thread.daemon:
             super().append(thread)
-
-
-def _nothing() -> None:
-    """What a thread does that only shows that threads can be had."""
 
 
 def _finish_request(request: Any, client_address: Any, server: BaseServer) -> None:

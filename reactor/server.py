@@ -135,7 +135,7 @@ class BaseServer:
         self._srv_shutdown_request = True
         reactor = self._srv_reactor
         if reactor is not None:
-            reactor.call_soon(_nothing)  # wakes it
+            reactor.call_soon(nothing)  # wakes it
         with self._srv_serving:
             pass
 
@@ -153,7 +153,7 @@ class BaseServer:
             return reactor.clock.monotonic() >= deadline
 
         self._srv_listen(self._srv_one_arrival)
-        timer = None if deadline == NEVER else reactor.call_at(deadline, _nothing)
+        timer = None if deadline == NEVER else reactor.call_at(deadline, nothing)
         try:
             reactor.run_while(lambda: self._srv_taken == taken and not is_over())
             if self._srv_taken != taken:
@@ -496,5 +496,5 @@ def is_ours(method: Any) -> bool:
     return module.partition(".")[0] == __package__
 
 
-def _nothing() -> None:
-    """What is called to wake a loop."""
+def nothing() -> None:
+    """What is called where only that something is called matters."""
