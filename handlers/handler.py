@@ -27,6 +27,10 @@ if TYPE_CHECKING:
         def peer(self) -> Address | None: ...
         @property
         def server(self) -> Any: ...
+        @property
+        def turns(self) -> float:
+            """Pieces of input that a request may take before it is `touched` instead, and goes on later."""
+
         def now(self) -> float: ...
         def touched(self) -> None:
             """There is output, or an end, that no call of the driver's own has caused."""
@@ -37,6 +41,8 @@ class World:
 
     ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
     """
+
+    turns = float("inf")  # nobody else waits
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None

@@ -63,7 +63,7 @@ class Machine:
         self.fresh = False
         """Whether a wait began that the driver has not yet taken note of."""
         self.blocked = False
-        """Whether output must drain before the request can go on."""
+        """Whether the driver must `advance` it: when output has drained, or others have had their turn."""
         self.running = False
         self.outbox = None
         self.followers: list[Machine] | None = None  # machines that wait for this one's output to drain
@@ -188,9 +188,13 @@ class Machine:
         return self.handler.handle()
 
     def _loop(self) -> None:
-        barren, weigh = 0.0, self._weigh
+        barren, weigh, turns = 0.0, self._weigh, self.driver.turns
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
+            if turns <= 0:  # there may be much more, and others wait
+                self.blocked = True
+                self.driver.touched()
+                return
             if self.outbox and weigh(self.outbox) > mark:
                 self.blocked = True
                 return
@@ -207,6 +211,7 @@ class Machine:
                 self._step(self.state, result)
             if result:
                 barren = 0
+                turns -= 1
                 continue
             barren += 1 if result is not None else 0.01  # there may be many rows that have drained
             if barren > _BARREN and self.wait is not None:

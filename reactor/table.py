@@ -61,6 +61,7 @@ class Request(Timed):
     """
 
     mask = 0  # what of its own is in the selector; a row of a connected socket has that
+    turns = 256  # pieces of input that the handler takes before the other rows have their turn
     __slots__ = (
         "created", "driver", "error", "machine", "peer", "progress", "reactor", "serial", "server",
         "total_in", "total_out",

@@ -109,6 +109,10 @@ class Asked:
         self.asked.add("now")
         return self._world.now()
 
+    @property
+    def turns(self) -> float:
+        return self._world.turns
+
     def touched(self) -> None:
         """Nothing to do: the run reads the machine when it is its turn."""
 
