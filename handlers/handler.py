@@ -95,6 +95,18 @@ class Handler:
     timeout: float | None = 300.0
     """Seconds that any one wait may take unless the wait says otherwise. ``None``: for ever."""
 
+    request_timeout: float | None = None
+    """Seconds from the arrival of a request to its end, whatever it does. ``None``: no bound."""
+
+    idle_timeout: float | None = None
+    """Seconds for which no byte may come or go while the peer is waited for. ``None``: those of the wait."""
+
+    min_rate: float = 0
+    """Bytes per second, in and out, that the peer must keep up while it is waited for; ``timeout`` seconds behind
+    that is too slow. 0: a peer may take its time, as long as each wait is satisfied in its own.
+
+    A request that passes one of these three ends with `TimedOut`, whatever `interrupted` answers."""
+
     high_water = 65_536
     """Output waiting in the row, in bytes, past which the row neither reads nor goes on."""
 

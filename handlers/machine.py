@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .handler import Driver, Handler
 
 NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
+_FAREWELL = 300.0  # seconds that even the most patient waits for a peer to take what is left
 _BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
 
 
@@ -92,14 +93,18 @@ class Machine:
 
     @property
     def patience(self) -> float:
-        """Seconds that the wait which just began may take; ``inf`` for no bound."""
+        """Seconds that the wait which just began may take; ``inf`` for no bound.
+
+        Of a request that has ended: those that its peer has to take the rest of the output, 300 at most.
+        """
         wait = self.wait
         if isinstance(wait, Delay):
             return wait.seconds
         timeout = None if wait is None else wait.timeout
         if timeout is None:
             timeout = self.handler.timeout
-        return float("inf") if timeout is None else timeout
+        patience = float("inf") if timeout is None else timeout
+        return patience if wait is not None else min(patience, _FAREWELL)
 
     @property
     def state_name(self) -> str:

@@ -335,10 +335,10 @@ class EndOfStream(Cause):
 
 
 class TimedOut(Cause):
-    """The time of ``wait`` ran out. The bytes held stay held for the next wait."""
+    """The time of ``wait``, or of the whole request, ran out. The bytes held stay held for the next wait."""
 
-    def __init__(self, wait: Wait) -> None:
-        super().__init__(f"timed out in {wait!r}")
+    def __init__(self, wait: Wait, what: str = "") -> None:
+        super().__init__(what or f"timed out in {wait!r}")
         self.wait = wait
 
 

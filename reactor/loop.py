@@ -17,6 +17,7 @@ from selectors import EVENT_READ, DefaultSelector
 
 from handlers import Cancelled
 
+from .bounds import Budget
 from .sources import Port, Posted, Wakeup, Watch
 from .table import RequestTable
 from .timers import NEVER, Timer, Timers
@@ -61,6 +62,10 @@ class Reactor:
     max_threads = 32
     """Threads that may run at once for `Threaded`; more wait in the table."""
 
+    max_held = 256 << 20
+    """Bytes of input and output that all rows together may hold: past that, the row that holds most ends with
+    `LimitPassed`, then the next."""
+
     def __init__(
         self,
         selector: BaseSelector | None = None,
@@ -79,6 +84,7 @@ class Reactor:
         """When the current batch of events began, by the reactor's clock."""
         self._outer = outer
         self.table: RequestTable = RequestTable(self._selector, None if outer is None else outer.table)
+        self.budget: Budget = Budget(self) if outer is None else outer.budget
         self.timers = Timers()
         self.watches: set[Watch] = set()
         self.ports: dict[int, Port] = {}
@@ -192,17 +198,9 @@ class Reactor:
     def stats(self) -> dict[str, Any]:
         """What there has been until now, as plain data.
 
-        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished), requests ``refused``
-        by the bound or hook, and the bytes in and out of all rows, but not of blocking handlers and children.
+        See `RequestTable.stats`; besides, ``held``, the bytes that open rows hold, in and out.
         """
-        rows = list(self.table)
-        return {
-            "open": len(rows),
-            "ended": dict(self.table.ends),
-            "refused": dict(self.table.refused),
-            "total_in": self.table.total_in + sum(row.total_in for row in rows),
-            "total_out": self.table.total_out + sum(row.total_out for row in rows),
-        }
+        return {**self.table.stats(), "held": self.budget.held}
 
     def drain(self, seconds: float, server: Any = None) -> list[dict[str, Any]]:
         """Take nothing more, give what is open ``seconds`` to finish, and cancel the rest.
@@ -393,7 +391,9 @@ class Reactor:
         """
         self.is_copy = True
         self._selector.close()
+        self.budget = Budget(self)  # the lock of the old one may be a thread's of the parent
         for row in self.table:
+            row.counted = 0
             if row is not keep:
                 row.close_copy()
         for port in self.ports.values():
@@ -464,6 +464,8 @@ class Reactor:
                 self.table.remove(row)
                 self.timers.disarm(row)
                 self.workers.forget(row)
+                if row.counted:
+                    self.budget.count(row, 0)
                 row.released()
         if self.paused:
             self.make_room()

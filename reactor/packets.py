@@ -61,6 +61,11 @@ class PacketRow(Request):
         if self.driver == LOOP:
             self.server.exchange_over(self)
 
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held, those of the mail included."""
+        return self.machine.held_in + sum(map(len, self.mail))
+
     def start(self) -> None:
         """Let the handler begin; the packet that opened the exchange is in the mail."""
         self.wake = self.touched
@@ -89,8 +94,10 @@ class PacketRow(Request):
             self.total_in += len(packet)
             machine.feed(packet)
         self.go_on(now)
-        if self.mail and machine.wants_input:  # it waited for something else when the mail was looked at
-            self.touched()
+        if self.mail:
+            self.weigh()
+            if machine.wants_input:  # it waited for something else when the mail was looked at
+                self.touched()
         if machine.outbox:
             self.reactor.port(self.socket).send_later(self)
         elif machine.finished:

@@ -11,7 +11,7 @@ import os
 import sys
 from _thread import RLock, get_ident
 
-from handlers import Cause, Handler
+from handlers import Cancelled, Cause, Handler
 
 from .loop import Reactor, prepare
 from .sources import AGAIN, SHORT
@@ -230,7 +230,7 @@ class BaseServer:
         """End the row of this server that has been idle longest; whether there was one."""
         row = self.reactor.table.idlest(self)
         if row is not None:
-            row.evict()
+            row.evict(Cancelled("evicted: idle longest when another request came"))
         return row is not None
 
     def _srv_wait_for_room(self) -> None:

@@ -119,7 +119,7 @@ class StreamRow(Request):
             self.total_out += count
             machine.sent(count)
             if machine.state is None:
-                self.deadline = now + machine.patience  # it still takes what it is sent: more time for the rest
+                self.took_some(count, now)
         if machine.outbox:
             self.check_output()
 

@@ -13,8 +13,9 @@ from collections import deque
 from itertools import count
 from selectors import SelectSelector
 
-from handlers import Cancelled, Failed, Flushed, LimitPassed, TimedOut
+from handlers import Failed, Flushed, LimitPassed, TimedOut
 
+from .bounds import Pace
 from .timers import NEVER, Timed
 
 TYPE_CHECKING = False
@@ -47,6 +48,9 @@ CALLER = "caller"
 """Who drives a row in the plain mode: whoever called ``serve_forever()``."""
 
 
+DRAIN_RATE = 500
+"""Bytes per second that the peer of a request that has ended must take of what is left to send."""
+
 CLOSED = 100
 """Rows that have ended and are still told of."""
 
@@ -63,7 +67,7 @@ class Request(Timed):
     mask = 0  # what of its own is in the selector; a row of a connected socket has that
     turns = 256  # pieces of input that the handler takes before the other rows have their turn
     __slots__ = (
-        "created", "driver", "error", "machine", "peer", "progress", "reactor", "serial", "server",
+        "counted", "created", "driver", "error", "machine", "pace", "peer", "progress", "reactor", "serial", "server",
         "total_in", "total_out",
     )  # fmt: skip
 
@@ -82,6 +86,10 @@ class Request(Timed):
         self.created = self.progress = reactor.time
         """When the request arrived, and when a byte last went in or out."""
         self.total_in = self.total_out = 0
+        self.counted = 0
+        """Bytes held, as the reactor's `Budget` knows it."""
+        self.pace = None if machine is None else Pace.of(self, machine.handler)
+        """What holds it to more times than those of its waits, if its handler declares any."""
 
     @property
     def handler(self) -> str:
@@ -194,13 +202,21 @@ class Request(Timed):
             machine.advance()
         if machine.fresh:
             self.took_turn(now)
+        if machine.inbox or machine.outbox or self.counted:
+            self.weigh()
+
+    def weigh(self) -> None:
+        """Count what is held now in the reactor's budget."""
+        held = self.held_in + self.held_out
+        if held != self.counted:
+            self.reactor.budget.count(self, held)
 
     def took_turn(self, now: float) -> None:
         """Take note of the wait that has just begun: its deadline, and its work outside, if any."""
         machine, reactor = self.machine, self.reactor
         assert machine is not None
         machine.fresh = False
-        self.deadline = now + machine.patience
+        self.deadline = now + machine.patience if self.pace is None else self.pace.begin(self, machine, now)
         if self.deadline < self.armed:
             reactor.timers.arm(self)
         workers = reactor.workers
@@ -215,9 +231,16 @@ class Request(Timed):
         assert machine is not None
         if machine.finished:
             self.drop(TimedOut(Flushed()))
-        else:
+        elif self.pace is None:
             machine.expire()
+        else:
+            self.pace.expire(self, machine, now)
         self.settle(now)
+
+    def took_some(self, count: int, now: float) -> None:
+        """The peer of a request that has ended takes ``count`` bytes more of the rest: so it has more time."""
+        assert self.machine is not None
+        self.deadline = min(self.deadline + count / DRAIN_RATE, now + self.machine.patience)
 
     def drop(self, cause: Cause) -> None:
         """End the row for ``cause``, whatever its handler answers, and drop what was to be sent."""
@@ -253,10 +276,10 @@ class Request(Timed):
         if machine is not None and machine.reason is not error:
             self.drop(Failed(machine.wait or Flushed(), error))
 
-    def evict(self) -> None:
-        """End the row to make room for another."""
+    def evict(self, cause: Cause) -> None:
+        """End the row to make room for others."""
         try:
-            self.drop(Cancelled("evicted: idle longest when another request came"))
+            self.drop(cause)
         except Exception as error:
             self.failed(error)
 
@@ -368,6 +391,21 @@ class RequestTable:
     def count_refused(self, what: str) -> None:
         """A request was closed unread, for ``what``."""
         self.refused[what] = self.refused.get(what, 0) + 1
+
+    def stats(self) -> dict[str, Any]:
+        """What there has been until now, as plain data.
+
+        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished), requests ``refused``
+        by the bound or hook, and the bytes in and out of all rows, but not of blocking handlers and children.
+        """
+        rows = list(self)
+        return {
+            "open": len(rows),
+            "ended": dict(self.ends),
+            "refused": dict(self.refused),
+            "total_in": self.total_in + sum(row.total_in for row in rows),
+            "total_out": self.total_out + sum(row.total_out for row in rows),
+        }
 
     def want(self, source: Source, mask: int) -> None:
         """Have ``source`` told of the events in ``mask``; of none, and it is not in the selector at all."""

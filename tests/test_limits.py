@@ -1,10 +1,13 @@
 """What nobody can do to the others, or to the host: work, time and memory have bounds, and a reason says which."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from handlers import StreamHandler, StreamMachine, Until
-from reactor import SelectTCPServer
+from handlers import DatagramHandler, Delay, Exactly, StreamHandler, StreamMachine, Until
+from reactor import SelectTCPServer, SelectUDPServer
 from reactor.testing import World
+from tests.serving import clients_of, serving, wait_until
 
 ADDRESS = ("10.0.0.1", 7)
 LINE = Until(b"\n")
@@ -58,3 +61,208 @@ def test_a_machine_that_one_feeds_by_hand_does_all_at_once():
     machine = StreamMachine(handler := Count())
     machine.feed(b"\n" * 10_000)
     assert handler.lines == 10_000
+
+
+# Time
+
+
+class Bounded(StreamHandler):
+    """Takes lines for ever, and says why it ends."""
+
+    def handle(self):
+        return LINE, self.line
+
+    def line(self, data):
+        self.send(b"+")
+        return LINE, self.line
+
+    def interrupted(self, cause):
+        self.send(b"!")
+        return LINE, self.line  # a handler that does not want to end
+
+
+def drip(handler, script, *, quiet=False):
+    """The obituary of a client's row who sends each ``(seconds to wait, data)`` of ``script``, and what he got."""
+    with World() as world:
+        server = world.serve(SelectTCPServer, ADDRESS, handler)
+        client = world.connect(ADDRESS)
+        for seconds, data in script:
+            client.wait(seconds).send(data)
+        if not quiet:
+            client.shutdown()
+        world.run(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    return row, client.received
+
+
+def bounded(**members):
+    return type("Bounded", (Bounded,), members)
+
+
+def test_a_request_may_take_only_its_time_whatever_it_does():
+    row, received = drip(bounded(request_timeout=10), [(1.1, b"x\n")] * 20)
+    assert row["reason"] == "TimedOut: not finished after 10 s (Bounded.request_timeout)"
+    assert row["age"] == pytest.approx(10, abs=0.01)
+    assert received == b"+" * 9 + b"!"
+
+
+def test_an_idle_request_ends_and_every_byte_counts():
+    handler = bounded(idle_timeout=10, timeout=None)
+    row, received = drip(handler, [(9, b"x")] * 5, quiet=True)
+    assert row["reason"] == "TimedOut: no byte came or went for 10 s (Bounded.idle_timeout)"
+    assert row["age"] == pytest.approx(5 * 9 + 10, abs=0.01)
+    assert received == b"!"
+
+
+class Sleeper(StreamHandler):
+    """Is at rest itself, again and again: which is no fault of the peer's."""
+
+    timeout = 5
+    idle_timeout = 5
+    min_rate = 100
+
+    async def handle(self):
+        for _ in range(3):
+            await Delay(60)
+            await LINE
+
+
+def test_time_in_which_the_handler_itself_rests_counts_for_nothing():
+    row, _ = drip(Sleeper, [(63, b"x\n"), (60, b"x\n"), (60, b"x\n")], quiet=True)
+    assert (row["reason"], row["age"]) == ("", pytest.approx(183, abs=0.01))
+
+
+def test_who_drips_is_too_slow():
+    """A byte a second each way and ten wanted: with each, eight tenths of a second more behind."""
+    row, received = drip(bounded(timeout=30, min_rate=10), [(1, b"\n")] * 100)
+    assert row["reason"] == "TimedOut: slower than 10 bytes a second (Bounded.min_rate)"
+    assert row["age"] == pytest.approx(30 / 0.8, abs=1)
+    assert received == b"+" * (len(received) - 1) + b"!"
+
+
+def test_who_is_quick_enough_may_stay():
+    row, received = drip(bounded(timeout=30, min_rate=10), [(1, b"0123456789\n")] * 1000)
+    assert (row["reason"], row["age"]) == ("", pytest.approx(1000, abs=0.1))
+    assert received == b"+" * 1000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 15), st.integers(1, 40)), max_size=20),
+    st.sampled_from([1, 2, 10]),
+    st.sampled_from([5, 30]),
+)
+def test_as_long_as_it_is_open_a_row_has_kept_up_the_rate_but_for_the_time_of_one_wait(script, rate, timeout):
+    lines = [(seconds, b"x" * size + b"\n") for seconds, size in script]
+    row, _ = drip(bounded(timeout=timeout, min_rate=rate), lines, quiet=True)
+    moved = row["total_in"] + row["total_out"]
+    assert moved >= rate * (row["age"] - timeout) - 1e-6
+    slow = [seconds for seconds, size in script if seconds * rate > size + 2 or seconds >= timeout]
+    if not slow:  # then only the silence at the end was too long
+        assert row["total_in"] == sum(size + 1 for _, size in script)
+
+
+class Last(StreamHandler):
+    """Says much, and is done."""
+
+    timeout = 5
+
+    def handle(self):
+        self.send(bytes(1_000_000))
+
+
+def test_a_peer_that_takes_the_rest_of_the_output_byte_by_byte_holds_no_row():
+    with World(capacity=1_000) as world:
+        server = world.serve(SelectTCPServer, ADDRESS, Last)
+        world.connect(ADDRESS).read_slowly(1, 1.0)
+        world.run(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert row["reason"].startswith("TimedOut")
+    assert row["age"] < 10
+
+
+def test_a_peer_that_takes_it_at_a_fair_rate_gets_all():
+    with World(capacity=1_000) as world:
+        world.serve(SelectTCPServer, ADDRESS, Last)
+        client = world.connect(ADDRESS).read_slowly(2_000, 1.0).expect_end()
+        world.run()
+    assert client.received == bytes(1_000_000)
+
+
+# Memory
+
+
+class Holder(StreamHandler):
+    """Waits for more than anybody sends."""
+
+    def handle(self):
+        return Exactly(1_000_000), self.never
+
+    def never(self, data):
+        raise AssertionError("nobody sends so much")
+
+
+class Spouting(StreamHandler):
+    """Says more than anybody reads."""
+
+    high_water = 1 << 30
+
+    def handle(self):
+        return LINE, self.line
+
+    def line(self, data):
+        self.send(bytes(int(data)))
+        return LINE, self.line
+
+
+@pytest.mark.parametrize(("handler", "heavy"), [(Holder, b"x" * 40_000), (Spouting, b"40000\n")])
+def test_at_the_budget_of_the_reactor_those_who_hold_most_go_first(handler, heavy):
+    light = b"x" * 1_000 if handler is Holder else b"1000\n"
+    with World(capacity=100) as world:
+        loop = world.reactor()
+        loop.max_held = 100_000
+        world.serve(SelectTCPServer, ADDRESS, handler)
+        modest = [world.connect(ADDRESS).read_slowly(0, 1).send(light) for _ in range(20)]
+        world.run(lambda: all(client.done for client in modest))
+        greedy = [world.connect(ADDRESS).read_slowly(0, 1).send(heavy) for _ in range(4)]
+        world.run(lambda: len(loop.table.closed) == 2)
+        ports = {int(row["peer"].rpartition(":")[2]) for row in loop.table.closed}
+        assert len(loop.table) == 22
+        assert loop.stats()["held"] == sum(row.held_in + row.held_out for row in loop.table) <= 100_000
+        assert ports < {client.socket.getsockname()[1] for client in greedy}
+        for row in loop.table.closed:
+            assert row["reason"].startswith("LimitPassed: the reactor holds more than 100000 bytes (Reactor.max_held)")
+    assert loop.budget.held == 0
+
+
+@pytest.mark.parametrize("mode", ["select", "thread", "plain"])
+def test_the_budget_holds_across_loops(mode):
+    """In thread mode each request has a loop of its own: the heaviest is told by whoever finds the budget passed."""
+    with serving(Holder, mode) as server:
+        loop = server.reactor
+        loop.max_held = 100_000
+        clients = 1 if mode == "plain" else 5
+        with clients_of(server, clients) as crowd:
+            for client in crowd:
+                client.sendall(b"x" * (150_000 // clients))
+            wait_until(lambda: loop.table.closed and loop.stats()["total_in"] > 100_000 >= loop.budget.held)
+            assert all("(Reactor.max_held)" in row["reason"] for row in loop.table.closed)
+        wait_until(lambda: loop.budget.held == 0)
+
+
+def test_packets_that_wait_for_their_row_count_too():
+    class Deaf(DatagramHandler):
+        def handle(self):
+            return Delay(1e6), self.never
+
+        def never(self, _):
+            raise AssertionError("not in this life")
+
+    with World() as world:
+        loop = world.reactor()
+        loop.max_held = 10_000
+        world.serve(SelectUDPServer, ADDRESS, Deaf)
+        sender = world.correspond(ADDRESS)
+        for _ in range(20):
+            sender.send(bytes(1_000))
+        world.run(lambda: loop.table.closed)
+        assert "(Reactor.max_held)" in loop.table.closed[0]["reason"]

@@ -580,7 +580,7 @@ def test_the_last_to_end_are_told_of_and_all_are_counted():
         here.until(lambda: here.row.total_out == 4)
         size = 4 * (CLOSED + 21)
         assert here.reactor.stats() == {
-            "open": 1, "ended": {"": CLOSED + 20}, "refused": {}, "total_in": size, "total_out": size
+            "open": 1, "ended": {"": CLOSED + 20}, "refused": {}, "total_in": size, "total_out": size, "held": 0
         }  # fmt: skip
 
 
