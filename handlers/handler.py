@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         @property
         def server(self) -> Any: ...
         @property
-        def turns(self) -> float:
-            """Pieces of input that a request may take before it is `touched` instead, and goes on later."""
+        def turns(self) -> int:
+            """Pieces of input that a request takes before it is `touched` instead, and goes on later; -1: all."""
 
         def now(self) -> float: ...
         def touched(self) -> None:
@@ -42,7 +42,7 @@ class World:
     ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
     """
 
-    turns = float("inf")  # nobody else waits
+    turns = -1  # nobody else waits
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None

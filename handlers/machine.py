@@ -196,10 +196,6 @@ class Machine:
         barren, weigh, turns = 0.0, self._weigh, self.driver.turns
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
-            if turns <= 0:  # there may be much more, and others wait
-                self.blocked = True
-                self.driver.touched()
-                return
             if self.outbox and weigh(self.outbox) > mark:
                 self.blocked = True
                 return
@@ -217,7 +213,11 @@ class Machine:
             if result:
                 barren = 0
                 turns -= 1
-                continue
+                if turns:
+                    continue
+                self.blocked = True  # there may be much more, and others wait
+                self.driver.touched()
+                return
             barren += 1 if result is not None else 0.01  # there may be many rows that have drained
             if barren > _BARREN and self.wait is not None:
                 raise RuntimeError(

@@ -110,7 +110,7 @@ class Asked:
         return self._world.now()
 
     @property
-    def turns(self) -> float:
+    def turns(self) -> int:
         return self._world.turns
 
     def touched(self) -> None:
