@@ -13,7 +13,7 @@ from selectors import EVENT_WRITE
 from handlers import Failed
 
 from .sources import AGAIN
-from .stream import StreamRow
+from .stream import StreamRow, tune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class Connecting:
             self._watch = None
         row, handler = self._row, self._wait.handler
         self._socket = None  # the new row's from here on
+        tune(sock)
         self._opened = OutgoingRow(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
         row.reactor.adopt(self._opened)
         row.reactor.workers.finish(row, self, handler)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from handlers import DatagramHandler, Reset, StreamHandler, StreamMachine
+from handlers import DatagramHandler, Handler, LimitPassed, Reset, StreamHandler, StreamMachine
 from handlers.machines import ENDED, ENDING
 
 from .server import UNSET, BaseServer, is_kind
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .loop import Reactor
+
+LINGER = 2.0
+"""Seconds that a request which has ended waits at most for a client who goes on sending."""
+
+LINGERING = "lingering"
+"""What has become of the output of a row that has ended and does so."""
 
 READ_SIZE = 65_536
 """Bytes that one read of one row may take before the other rows have their turn."""
@@ -92,8 +98,10 @@ class StreamRow(Request):
         mask = EVENT_READ if machine.wants_input else 0
         if machine.outbox:
             mask |= EVENT_WRITE
-        elif machine.state is None or machine.output is ENDING:
-            self._output_ended()
+        elif machine.state is None:
+            mask = self._closing(now)
+        elif machine.output is ENDING:
+            self._end_output()
         if mask != self.mask:
             try:
                 self.reactor.table.want(self, mask)
@@ -123,16 +131,64 @@ class StreamRow(Request):
         if machine.outbox:
             self.check_output()
 
-    def _output_ended(self) -> None:
-        """All that the handler has to say has been sent."""
-        if self.machine.finished:
+    def _end_output(self) -> None:
+        self.machine.output = ENDED
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.drop(Reset(error))
+
+    def _closing(self, now: float) -> int:
+        """The request has ended and all has been sent: let go of the row, or return the events that it still waits for.
+
+        To close a socket while the client sends resets the connection, and what he has not read by then is lost.
+        """
+        machine = self.machine
+        if machine.ended or not self.total_out or not self._is_still_sent_to():
             self.reactor.end(self)
-        else:
-            self.machine.output = ENDED
+            return 0
+        if machine.output is not LINGERING:
+            self._end_output()
+            machine.output = LINGERING
+            self.deadline = now + LINGER
+            self.reactor.timers.arm(self)
+        return EVENT_READ
+
+    def _is_still_sent_to(self) -> bool:
+        """Whether the client sends what nobody listens to; what there is of it is dropped."""
+        machine = self.machine
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except AGAIN:
+            return machine.output is LINGERING or isinstance(machine.reason, LimitPassed)
+        except OSError:
+            return False
+        self.total_in += len(data)
+        return bool(data)
+
+
+def tune(sock: socket.socket, keepalive: float = 60, user_timeout: float = 120) -> None:
+    """Set the options of a TCP socket, those of the connections too if it is one that listens.
+
+    Output is sent whole, so nothing is gained where the kernel waits for more (``TCP_NODELAY``); and a peer that has
+    vanished is found out.
+    """
+    if sock.family not in (socket.AF_INET, getattr(socket, "AF_INET6", None)):
+        return
+    options = (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", int(keepalive)),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(user_timeout * 1000)),
+    )
+    for level, name, value in options:
+        if hasattr(socket, name):
             try:
-                self.socket.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                self.drop(Reset(error))
+                sock.setsockopt(level, getattr(socket, name), value)
+            except OSError:
+                pass  # the host has the name, not the thing
 
 
 class TCPServer(BaseServer):
@@ -145,6 +201,12 @@ class TCPServer(BaseServer):
 
     allow_reuse_address = False
     allow_reuse_port = False
+
+    keepalive = 60
+    """Seconds of silence after which the kernel asks a peer of a state machine whether it is there (``tcp(7)``)."""
+
+    user_timeout = 120
+    """Seconds for which what was sent to it may stay unacknowledged (``TCP_USER_TIMEOUT``, RFC 5482)."""
 
     def __init__(
         self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
@@ -191,6 +253,8 @@ class TCPServer(BaseServer):
         self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
+        if is_kind(self._srv_handler, Handler):  # a blocking handler sets its own
+            tune(self.socket, self.keepalive, self.user_timeout)
         self.socket.listen(self.request_queue_size)
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:

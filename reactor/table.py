@@ -229,8 +229,10 @@ class Request(Timed):
         """The time of the wait is over; for a row that only drains, the peer's time to take the rest."""
         machine = self.machine
         assert machine is not None
-        if machine.finished:
+        if machine.finished and machine.outbox:
             self.drop(TimedOut(Flushed()))
+        elif machine.finished:
+            self.reactor.end(self)
         elif self.pace is None:
             machine.expire()
         else:

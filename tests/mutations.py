@@ -42,8 +42,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the end of the stream drops the output",
-        "        elif machine.state is None or machine.output is ENDING:",
-        "        if machine.state is None or machine.output is ENDING:", needs_faults=True,
+        "        elif machine.state is None:\n", "        if machine.state is None:\n", needs_faults=True,
     ),
     Mutation(
         "EMFILE kills the loop",
@@ -70,9 +69,8 @@ MUTATIONS = [
     ),
     Mutation(
         "a socket is closed before it is unregistered",
-        "            self.reactor.end(self)\n        else:\n            self.machine.output = ENDED\n",
-        "            self.socket.close()\n            self.reactor.end(self)\n"
-        "        else:\n            self.machine.output = ENDED\n",
+        "            self.reactor.end(self)\n            return 0\n",
+        "            self.socket.close()\n            self.reactor.end(self)\n            return 0\n",
     ),
     Mutation(
         "a row that is held back stays in the selector",

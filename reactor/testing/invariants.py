@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from handlers import Cancelled, DatagramMachine, LimitPassed, Reset, StreamWait, TimedOut
 
 from ..packets import PacketRow
-from ..stream import READ_SIZE, StreamRow
+from ..stream import LINGERING, READ_SIZE, StreamRow
 from ..table import Request
 from .sockets import DatagramSocket, Socket
 from .streams import StreamSocket
@@ -65,6 +65,8 @@ class Interest(Invariant):
             machine = row.machine
             wait = machine.wait
             reads = wait is not None and wait.reads and not machine.blocked and not machine.ended
+            if machine.output is LINGERING and not machine.outbox:
+                reads = True
             wanted = (EVENT_READ if reads else 0) | (EVENT_WRITE if machine.outbox else 0)
             if held != wanted and row.reactor is loop and loop.timeout() != 0:  # else it has not settled yet
                 raise Violation(
