@@ -37,7 +37,7 @@ class OutgoingRow(StreamRow):
 
     def failed(self, error: Exception) -> None:
         self.end_for(error)
-        self.server.handle_error(self.socket, self.peer)
+        self.server._srv_failed(self)
 
     def released(self) -> None:
         self.socket.close()

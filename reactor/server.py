@@ -8,11 +8,11 @@ drives the request until it has ended, in `finish_request`. The others are in ``
 from __future__ import annotations
 
 import os
-import sys
 from _thread import RLock, get_ident
 
-from handlers import Cancelled, Cause, Handler
+from handlers import Cause, Handler
 
+from .admission import Admission
 from .loop import Reactor, prepare
 from .sources import AGAIN, SHORT
 from .table import CALLER, CHILD, BlockingRow, Request
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 UNSET = object()
-_SILENCE = 60  # seconds for which a shortage is not told of again
-_PAUSE = 0.1  # seconds until arrivals are looked at again after that
 
 
 class BaseServer:
@@ -56,8 +54,6 @@ class BaseServer:
     _srv_budget = 1  # arrivals taken in one batch: each takes as long as it takes, and others have their turn between
 
     def __init__(self, server_address: Any, RequestHandlerClass: Any, *, reactor: Reactor | None = None) -> None:
-        if self.at_limit not in ("pause", "refuse", "evict"):
-            raise ValueError(f"{type(self).__name__}.at_limit is 'pause', 'refuse' or 'evict', not {self.at_limit!r}")
         prepare()
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
@@ -71,7 +67,7 @@ class BaseServer:
         self._srv_heirs = 0  # children that go on with a request of their handler's
         self._srv_exit_status: int | None = None  # where this is such a child
         self._srv_taken = 0
-        self._srv_short_logged = -NEVER  # when it was said that the host has run out of something
+        self._srv_admission = Admission(self)
         self._srv_own_timeout: Any = UNSET  # the socket's, while it must not block
         self._srv_shutdown_request = False
         self._srv_serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
@@ -194,10 +190,7 @@ class BaseServer:
 
     def _srv_arrivals(self) -> None:
         for _ in range(self._srv_budget):
-            if not self._srv_has_room() and self._srv_pauses():
-                self._srv_wait_for_room()
-                return
-            if not self._handle_request_noblock():
+            if self._srv_admission.is_closed() or not self._handle_request_noblock():
                 return
 
     def _srv_one_arrival(self) -> None:
@@ -205,7 +198,7 @@ class BaseServer:
             self._srv_enough()
             self._handle_request_noblock()
         else:
-            self._srv_wait_for_room()
+            self._srv_admission.wait_for_room()
 
     def _srv_enough(self) -> None:
         """Take no request for now, but this one."""
@@ -214,30 +207,6 @@ class BaseServer:
     def _srv_has_room(self) -> bool:
         """Whether one more request may be taken."""
         return len(self.reactor.table) < self.max_requests and self._srv_heirs < self.reactor.max_children
-
-    def _srv_pauses(self) -> bool:
-        return self.at_limit == "pause" or (self.at_limit == "evict" and not self._srv_evicts)
-
-    def _srv_refusal(self, client_address: Any) -> str:
-        """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
-        if self.reactor.table.count_of(client_address) >= self.max_per_peer:
-            return "max_per_peer"
-        if self._srv_has_room() or (self.at_limit == "evict" and self._srv_evict()):
-            return ""
-        return "max_requests"
-
-    def _srv_evict(self) -> bool:
-        """End the row of this server that has been idle longest; whether there was one."""
-        row = self.reactor.table.idlest(self)
-        if row is not None:
-            row.evict(Cancelled("evicted: idle longest when another request came"))
-        return row is not None
-
-    def _srv_wait_for_room(self) -> None:
-        port = self.reactor.port(self)
-        port.pause_until_room()
-        if self._srv_has_room():  # made by a thread in the meantime, which can't have seen the pause
-            port.resume()
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one is there. Whether there may be another."""
@@ -248,24 +217,10 @@ class BaseServer:
             return False
         except OSError as error:
             if error.errno in SHORT:
-                self._srv_run_short(error)
+                self._srv_admission.run_short(error)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
         self._srv_begin(request, client_address)
         return True
-
-    def _srv_run_short(self, error: OSError) -> None:
-        """The host has run out of something: look again when a request has given some back, or after a while."""
-        port = self.reactor.port(self)
-        port.pause_until_room()
-        self.reactor.call_later(_PAUSE, port.resume)
-        now = self.reactor.clock.monotonic()
-        if now - self._srv_short_logged >= _SILENCE:
-            self._srv_short_logged = now
-            import logging  # imported long since, by prepare()
-
-            logging.getLogger(__package__).warning(
-                "%s at %s takes no requests for now: %s", type(self).__name__, self.server_address, error
-            )
 
     def _srv_next(self) -> tuple[Any, Any]:
         return self.get_request()
@@ -281,7 +236,7 @@ class BaseServer:
     def _srv_begin(self, request: Any, client_address: Any) -> None:
         """Enter the request in the table and process it."""
         try:
-            refusal = self._srv_refusal(client_address)
+            refusal = self._srv_admission.refusal(client_address)
             if not refusal and not self.verify_request(request, client_address):
                 refusal = "verify_request"
             if refusal:
@@ -439,16 +394,25 @@ class BaseServer:
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Called while an exception that a handler raised is being handled. May be overridden.
 
-        The default prints a traceback on standard error and goes on.
+        The default logs it with its traceback, the row (`Request.obituary`) in ``extra``, and goes on. Where nobody
+        has configured ``logging``, that is printed on standard error.
         """
-        import traceback  # imported long since, by prepare()
+        import logging  # imported long since, by prepare()
 
-        line = "-" * 40
-        what = f"Exception occurred during processing of request from {client_address}"
+        row = self._srv_rows.get(self._srv_key(request))
+        told = "Exception occurred during processing of request from %s"
+        logging.getLogger(__package__).error(
+            told, client_address, exc_info=True, extra={"row": None if row is None else row.obituary()}
+        )
+
+    def _srv_failed(self, row: Request) -> None:
+        """The handler of a row that the loop drives has raised, what is being handled."""
+        request = row.request()
+        self._srv_rows[id(request)] = row
         try:
-            print(line, what, f"{traceback.format_exc()}{line}", sep="\n", file=sys.stderr)
-        except OSError:
-            pass  # whoever read it has gone; the service goes on
+            self.handle_error(request, row.peer)
+        finally:
+            del self._srv_rows[id(request)]
 
     # The end
 

@@ -270,7 +270,7 @@ class Request(Timed):
         """The handler raised ``error``; called while it is being handled."""
         self.end_for(error)
         if self.driver == LOOP:
-            self.server.handle_error(self.request(), self.peer)
+            self.server._srv_failed(self)
 
     def end_for(self, error: Exception) -> None:
         """End the row if no state of its own has raised: what one asked for can't even be noted, or done."""

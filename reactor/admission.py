@@ -1,0 +1,79 @@
+"""Who is let in: what becomes of an arrival where there is no room for it, or where the host has run out of something.
+
+What waits, waits in the kernel: the listening socket is out of the selector until there is room, so
+that nobody spins. What is refused is closed unread, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from handlers import Cancelled
+
+from .timers import NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .server import BaseServer
+
+_SILENCE = 60  # seconds for which a shortage is not told of again
+_PAUSE = 0.1  # seconds until arrivals are looked at again after that
+
+POLICIES = "pause", "refuse", "evict"
+"""What `BaseServer.at_limit` may be."""
+
+
+class Admission:
+    """Lets requests in to one server, within its bounds."""
+
+    def __init__(self, server: BaseServer) -> None:
+        if server.at_limit not in POLICIES:
+            raise ValueError(f"{type(server).__name__}.at_limit is one of {POLICIES}, not {server.at_limit!r}")
+        self._server = server
+        self._told = -NEVER  # when it was said that the host has run out of something
+
+    def is_closed(self) -> bool:
+        """Whether what arrives must wait in the kernel; it will be looked at when there is room."""
+        server = self._server
+        if server._srv_has_room() or server.at_limit == "refuse" or (server.at_limit == "evict" and server._srv_evicts):
+            return False
+        self.wait_for_room()
+        return True
+
+    def wait_for_room(self) -> None:
+        """Leave arrivals in the kernel until a request has ended."""
+        port = self._server.reactor.port(self._server)
+        port.pause_until_room()
+        if self._server._srv_has_room():  # made by a thread in the meantime, which can't have seen the pause
+            port.resume()
+
+    def refusal(self, client_address: Any) -> str:
+        """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
+        server = self._server
+        if server.reactor.table.count_of(client_address) >= server.max_per_peer:
+            return "max_per_peer"
+        if server._srv_has_room() or (server.at_limit == "evict" and self._evict()):
+            return ""
+        return "max_requests"
+
+    def _evict(self) -> bool:
+        """End the row of the server that has been idle longest; whether there was one."""
+        row = self._server.reactor.table.idlest(self._server)
+        if row is not None:
+            row.evict(Cancelled("evicted: idle longest when another request came"))
+        return row is not None
+
+    def run_short(self, error: OSError) -> None:
+        """The host has run out of something: look again when a request has given some back, or after a while."""
+        server, reactor = self._server, self._server.reactor
+        port = reactor.port(server)
+        port.pause_until_room()
+        reactor.call_later(_PAUSE, port.resume)
+        now = reactor.clock.monotonic()
+        if now - self._told >= _SILENCE:
+            self._told = now
+            logging.getLogger(__package__).warning(
+                "%s at %s takes no requests for now: %s", type(server).__name__, server.server_address, error
+            )
