@@ -56,7 +56,6 @@ def test_a_slow_attack_is_over_at_the_bounds_and_meanwhile_others_are_served(slo
                 client.settimeout(10)
                 assert client.makefile("rb").read().endswith(REPLY)
             wait_until(lambda: loop.table.ends.get("TimedOut", 0) >= crowd)
-            assert attacker.poll() is None, "it ended by itself before it was cut off"
         finally:
             attacker.kill()
             attacker.wait()
