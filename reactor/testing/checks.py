@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 
 from . import strategies
+from .counting import EndlessLoop
 from .evidence import (
     CheckFailed,
     Overflow,
+    Unbounded,
     alike,
     asserted,
     beginning,
-    check_wait,
+    beginnings,
     extent,
     fail,
     fillers,
@@ -27,6 +29,8 @@ from .evidence import (
     minimal,
     places,
     pristine,
+    tires,
+    unbounded,
     unlike,
     wrong,
 )  # fmt: skip
@@ -170,16 +174,19 @@ def ends_at_any_byte(
 ) -> None:
     """Wherever the client stops, the request ends: finished, or with a `Cause`; it neither raises nor goes on.
 
-    The stream ends, or breaks, after every byte of the conversation; datagrams stop coming, and time
-    passes, after every packet. A handler that sends without end must end when the connection breaks.
+    The stream ends, or breaks, or nothing more comes and time passes, after every byte of the conversation;
+    of datagrams, after every packet. A handler that sends without end must end when the connection breaks.
+    One that declares ``idle_timeout`` or ``request_timeout`` may be patient with a client who is silent.
     """
     it = _Tried(kind, conversation, world)
 
     def goes_on(schedule: Schedule) -> bool:
-        return _goes_on(played(it, schedule, to_the_end=True))
+        return _goes_on(played(it, schedule, to_the_end=True), schedule)
 
-    endings: list[Schedule] = [[]] if it.packets else [[END], [RESET]]
-    stops: list[Schedule] = [[*it.first(place), *end] for place in places(it.length) for end in endings]
+    endings: list[Schedule] = [] if it.packets else [[END], [RESET]]
+    if not tires(it.handler):
+        endings.append([])
+    stops: list[Schedule] = [[*it.first(place), *end] for end in endings for place in places(it.length)]
     found = next(filter(goes_on, stops), None)
     if found is None and not it.packets:
         cut = strategies.schedules(it.pieces[0], seconds=None, ends=False, resets=False)
@@ -200,7 +207,7 @@ def survives_any_input(
     it = _Tried(kind, conversation, world)
 
     def goes_wrong(schedule: Schedule) -> bool:
-        return _goes_on(played(it, schedule, to_the_end=True), it.packets or END in schedule or RESET in schedule)
+        return _goes_on(played(it, schedule, to_the_end=True), schedule)
 
     found = _smallest(it, it.hostile(), goes_wrong, examples)
     if found is not None:
@@ -217,8 +224,7 @@ def stays_in_bounds(
     limit of a wait, and what one feed brought. A limit over the handler's ``max_output`` is none.
     """
     it = _Tried(kind, conversation, world)
-    for place in places(it.length):
-        check_wait(it, played(it, it.first(place)))
+    _waits_in_bounds(it, examples)
 
     def flood(drawn: tuple[int, bytes]) -> Overflow | None:
         return flooded(it, it.first(drawn[0]), drawn[1], kept)
@@ -227,8 +233,35 @@ def stays_in_bounds(
     found = _smallest(it, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
     if found is not None and (overflow := flood(found)) is not None:
         run, size, bound = overflow
-        code = f"{run.code()}\nassert held({run.name}) <= {bound}"
-        fail(it, f"it holds {size} bytes, and more the more come", "stays_in_bounds", code)
+        if run.error is None:
+            code = f"{run.code()}\nassert held({run.name}) <= {bound}"
+            fail(it, f"it holds {size} bytes, and more the more come", "stays_in_bounds", code)
+        fail(it, wrong(run, ""), "stays_in_bounds", run.code())
+
+
+def _waits_in_bounds(it: _Tried, examples: int | None) -> None:
+    """Fail for a wait without a bound, in the conversation or in what damage can make of it."""
+
+    def lacking(schedule: Schedule) -> list[Unbounded | None]:
+        """What each wait lacked that the schedule led to."""
+        found: list[Unbounded | None] = []
+        played(it, schedule, watch=lambda machine: found.append(unbounded(machine)))
+        return found
+
+    def passes(schedule: Schedule) -> bool:
+        return any(lacking(schedule))
+
+    def ends(schedule: Schedule) -> bool:
+        return lacking(schedule)[-1] is not None
+
+    whole: Schedule = [*it.pieces]
+    found = whole if passes(whole) else _smallest(it, it.hostile(), passes, examples)
+    if found is not None:
+        shortest = minimal(next(filter(ends, beginnings(found))), ends, it.packets, damaged=True)
+        lack = lacking(shortest)[-1]
+        assert lack is not None
+        code = f"{played(it, shortest).code()}\nassert {lack.bound}"
+        fail(it, f"it waits for {lack.wait!r} without {lack.lacks}", "stays_in_bounds", code)
 
 
 def works_linearly(
@@ -247,12 +280,16 @@ def works_linearly(
         one = [filler] if it.packets else [filler[place : place + 1] for place in range(len(filler))]
         flow = [filler * count] if at_once else one * count
         first = it.first(start)
-        return [*first, *flow], f"{literal(first)} + {literal(flow)}" if first else literal(flow)
+        end, ending = ([], "") if it.packets else ([END], " + [END]")
+        return [*first, *flow, *end], (f"{literal(first)} + {literal(flow)}" if first else literal(flow)) + ending
 
     def steep(drawn: tuple[int, bytes, bool]) -> bool:
-        short, long = cost(drawn, 1), cost(drawn, 4)
-        # Work that begins with some hundred bytes is no more than that, and not seen again at the next step.
-        return long > LINEAR * short and cost(drawn, 16) > LINEAR * long
+        try:
+            short, long = cost(drawn, 1), cost(drawn, 4)
+            # Work that begins with some hundred bytes is no more than that, and not seen again at the next step.
+            return long > LINEAR * short and cost(drawn, 16) > LINEAR * long
+        except (Exception, SystemExit, EndlessLoop):
+            return True
 
     def cost(drawn: tuple[int, bytes, bool], times: int) -> int:
         return work(it.kind, flood(*drawn, times)[0], it.world)
@@ -260,6 +297,9 @@ def works_linearly(
     floods = st.tuples(it.lengths, st.sampled_from(it.fillers), st.booleans())
     found = _smallest(it, floods, steep, examples, _FEW)
     if found is not None:
+        for times in 1, 4, 16:
+            if (run := played(it, flood(*found, times)[0])).error is not None:
+                fail(it, wrong(run, ""), "works_linearly", run.code())
         short, long = (it.call("work", it.name, flood(*found, times)[1]) for times in (1, 4))
         code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
         fail(it, "four times as many bytes cost far more than four times the work", "works_linearly", code)
@@ -300,9 +340,14 @@ def _differs(it: _Tried, mode: str, length: int) -> tuple[Any, str] | None:
 # How they are tried
 
 
-def _goes_on(run: Run, has_ended: bool = True) -> bool:
-    """Whether the handler has raised, or, when its client ``has_ended``, does not end."""
-    return run.error is not None or (has_ended and not run.finished)
+def _goes_on(run: Run, schedule: Schedule) -> bool:
+    """Whether the handler has raised or, when its client has ended or is silent, does not end.
+
+    That it waits for ever is another matter where nothing but silence came: see `stays_in_bounds`.
+    """
+    if run.error is not None or run.finished:
+        return run.error is not None
+    return END in schedule or RESET in schedule or run.patience < float("inf")
 
 
 class _Tried(Subject):

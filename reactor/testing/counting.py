@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from types import CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
@@ -223,6 +224,21 @@ def count_attributes(handler: Handler) -> None:
     attributes = getattr(handler, "__dict__", {})
     for name, value in attributes.items():
         attributes[name] = _counted(value) if type(value) in (bytes, bytearray) else value
+
+
+@contextmanager
+def counted_arrays(kind: type) -> Iterator[None]:
+    """Have every ``bytearray`` counted that the modules of a handler class, and of what it derives from, make."""
+    modules = {base.__module__ for base in kind.__mro__} - {"builtins"}
+    spaces = [vars(sys.modules[name]) for name in modules if name.partition(".")[0] not in ("handlers", "reactor")]
+    spaces = [space for space in spaces if "bytearray" not in space]
+    try:
+        for space in spaces:
+            space["bytearray"] = CountedArray
+        yield
+    finally:
+        for space in spaces:
+            del space["bytearray"]
 
 
 # Bytes held

@@ -6,6 +6,7 @@ import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+import handlers
 from handlers import StreamWait
 
 from .counting import EndlessLoop, held
@@ -14,6 +15,8 @@ from .subject import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from handlers import Handler, Machine, Wait
 
     from .schedule import Schedule
     from .subject import Subject
@@ -40,6 +43,19 @@ def fail(subject: Subject, what: str, title: str, body: str) -> NoReturn:
 def beginning(pieces: list[bytes], length: int, packets: bool) -> list[bytes]:
     """The first ``length`` bytes of the stream, or packets."""
     return pieces[:length] if packets else [data[:length] for data in pieces if length]
+
+
+def beginnings(schedule: Schedule) -> Iterator[Schedule]:
+    """All beginnings of a schedule, byte by byte and step by step, the shortest first.
+
+    >>> list(beginnings([b"ab", 1.0]))
+    [[], [b'a'], [b'ab'], [b'ab', 1.0]]
+    """
+    yield []
+    for place, step in enumerate(schedule):
+        if isinstance(step, bytes):
+            yield from ([*schedule[:place], step[:size]] for size in range(1, len(step)))
+        yield schedule[: place + 1]
 
 
 def extent(pieces: list[bytes], packets: bool) -> int:
@@ -111,7 +127,10 @@ def unlike(run: Run, model: Run) -> str:
         return asserted(run, finished=model.finished)
     if model.reason is None:
         return f"{run.code()}\nassert {run.name}.reason is None"
-    return f"{run.code()}\nassert type({run.name}.reason) is {type(model.reason).__name__}"
+    kind = type(model.reason).__name__
+    if hasattr(handlers, kind):
+        return f"{run.code()}\nassert type({run.name}.reason) is {kind}"
+    return f"{run.code()}\nassert type({run.name}.reason).__name__ == {kind!r}"  # a class that may be in no module
 
 
 def minimal(schedule: Schedule, breaks: Callable[[Schedule], bool], packets: bool, damaged: bool = False) -> Schedule:
@@ -175,7 +194,7 @@ def _copied(value: Any) -> Any:
 
 
 class Overflow(NamedTuple):
-    """A run that holds too many bytes: how many, and how many it may."""
+    """A run that holds too many bytes, or has raised: how many it holds, and how many it may."""
 
     run: Run
     size: int
@@ -183,7 +202,7 @@ class Overflow(NamedTuple):
 
 
 def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Overflow | None:
-    """What comes of a flood that makes a handler hold too much; ``None`` if it does not.
+    """What comes of a flood that makes a handler raise, or hold too much; ``None`` if it does neither.
 
     Given up as soon as twice as many bytes do not make it hold more.
     """
@@ -207,17 +226,29 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Ov
             if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
                 break
         run.close()
+    return None if run.error is None else Overflow(run, sizes[-1], kept + limit + brought)
+
+
+class Unbounded(NamedTuple):
+    """A wait without a bound: what it lacks, and the expression that says so."""
+
+    wait: Wait
+    lacks: str
+    bound: str
+
+
+def unbounded(machine: Machine) -> Unbounded | None:
+    """What bound it is that the wait of a machine lacks, if it lacks one."""
+    wait, handler = machine.wait, machine.handler
+    if wait is None:
+        return None
+    if machine.patience == float("inf") and not tires(type(handler)):
+        return Unbounded(wait, "a time out", 'machine.patience < float("inf")')
+    if isinstance(wait, StreamWait) and wait.limit > handler.max_output:
+        return Unbounded(wait, "a limit to speak of", f"machine.wait.limit <= {handler.max_output}")
     return None
 
 
-def check_wait(subject: Subject, run: Run) -> None:
-    """Fail if what a run has come to wait for has no limit or no time out."""
-    wait, most = run.wait, subject.handler.max_output
-    if wait is None or run.error is not None:
-        return
-    if run.patience == float("inf"):
-        code = f'{run.code()}\nassert {run.name}.patience < float("inf")'
-        fail(subject, f"it waits for {wait!r} without a time out", "stays_in_bounds", code)
-    if isinstance(wait, StreamWait) and wait.limit > most:
-        code = f"{run.code()}\nassert {run.name}.wait.limit <= {most}"
-        fail(subject, f"it waits for {wait!r} without a limit to speak of", "stays_in_bounds", code)
+def tires(handler: type[Handler]) -> bool:
+    """Whether the handler's class says for how long a silent client may hold a request, whatever it waits for."""
+    return handler.idle_timeout is not None or handler.request_timeout is not None

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from handlers import Cancelled, Delay, Failed, LimitPassed, Reset
 
-from .counting import LINES, LINES_PER_BYTE, METER, EndlessLoop, count_attributes, counting_machine, line_limit
+from .counting import (
+    LINES,
+    LINES_PER_BYTE,
+    METER,
+    EndlessLoop,
+    count_attributes,
+    counted_arrays,
+    counting_machine,
+    line_limit,
+)
 from .subject import Asked, Subject, folded, literal
 
 if TYPE_CHECKING:
@@ -163,6 +172,8 @@ class Run:
                 self.drain()
             elif type(wait) is Delay or to_the_end or self.machine.ended:
                 if self.patience == float("inf"):
+                    while self._arrivals and not self.over:  # it waits for none of that, and for ever
+                        self._deliver(self._arrivals.popleft())
                     break
                 self._expire()
             else:
@@ -366,8 +377,9 @@ def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int
     """What ``schedule`` costs a new request of the handler class ``kind``: a number to compare, not a time.
 
     It is the lines of Python that are run plus the bytes that are gone over when the handler
-    searches, cuts and joins them: in bytes as it is given them, and in what it keeps in attributes.
-    What regular expressions, ``bytes.join`` and local variables of type ``bytearray`` cost is not seen.
+    searches, cuts and joins them: in bytes as it is given them, in what it keeps in attributes, and
+    in each ``bytearray`` that the module of its class makes. What regular expressions and
+    ``bytes.join`` cost is not seen. Raises what the handler raises.
 
     >>> from handlers.services import Discard
     >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
@@ -376,7 +388,10 @@ def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int
     subject = Subject(kind, world)
     METER.touched = 0
     counting = counting_machine(subject.machine)
-    run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
+    with counted_arrays(subject.kind):
+        run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
+    if run.error is not None:
+        raise run.error
     return run.limit.lines + METER.touched
 
 

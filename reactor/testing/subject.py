@@ -61,7 +61,7 @@ class Subject:
             "handlers.buffered": ["buffered"],
             "reactor.testing.counting": ["held", "line_limit"],
             "reactor.testing.loopback": ["ask"],
-            "reactor.testing.schedule": ["work"],
+            "reactor.testing.schedule": ["END", "work"],
         }
         if self.kind.__qualname__ == self.name and self.kind.__module__ != "__main__":
             rooms[self.kind.__module__] = [*rooms.get(self.kind.__module__, ()), self.name]
