@@ -221,8 +221,8 @@ class Reactor:
         timer = self.call_later(seconds, self.stop)
         self.run_while(lambda: bool(rows()))
         timer.cancel()
-        unfinished = rows()
-        self.cancel(row for row in unfinished if row.reactor is self)
+        unfinished = [row for row in rows() if not row.lingering]
+        self.cancel(row for row in rows() if row.reactor is self)
         told = [row.obituary() for row in unfinished]
         if told:
             import logging  # imported long since, by prepare()

@@ -122,6 +122,11 @@ class Request(Timed):
         """Why the request has ended: ``None`` where it has finished, or has not ended."""
         return self.error if self.machine is None else self.machine.reason
 
+    @property
+    def lingering(self) -> bool:
+        """Whether the request has ended, all has been sent, and only the client has not ended yet."""
+        return self.machine is not None and self.machine.finished and not self.machine.outbox
+
     def age(self) -> float:
         """Seconds since the request arrived."""
         return self.reactor.clock.monotonic() - self.created
@@ -229,10 +234,10 @@ class Request(Timed):
         """The time of the wait is over; for a row that only drains, the peer's time to take the rest."""
         machine = self.machine
         assert machine is not None
-        if machine.finished and machine.outbox:
-            self.drop(TimedOut(Flushed()))
-        elif machine.finished:
+        if self.lingering:
             self.reactor.end(self)
+        elif machine.finished:
+            self.drop(TimedOut(Flushed()))
         elif self.pace is None:
             machine.expire()
         else:

@@ -137,3 +137,13 @@ def options(sock):
         sock.getsockopt(tcp, socket.TCP_KEEPIDLE),
         sock.getsockopt(tcp, socket.TCP_USER_TIMEOUT),
     )
+
+
+def test_who_has_all_but_does_not_go_has_been_finished_with_when_a_server_drains():
+    with serving(Hasty, "select") as server, connect(server) as client:
+        client.sendall(b"far too long for a line")
+        assert client.recv(100) == b"too long"
+        server.shutdown()
+        assert len(server.reactor.table) == 1
+        assert server.drain(0.01) == []
+        assert client.recv(100) == b""
