@@ -856,6 +856,17 @@ class Quits(Enters):
 
 
 @right
+class LeavesInTheEnd(StreamHandler):
+    async def handle(self):
+        self.server.members.append(self)
+        try:
+            while await LINE:
+                pass
+        finally:
+            self.server.members.remove(self)
+
+
+@right
 class OpensNothing(States):
     """Methods of its own may have such names; what a state opens for itself is gone when it has returned."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 from contextlib import suppress
+from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -234,9 +235,12 @@ def _stays(method: Method, call: ast.Call, called: str) -> bool:
 
 
 def _unguarded(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that stand neither in a ``with`` nor in a ``try`` with ``finally``."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.With, ast.AsyncWith)) or (isinstance(child, ast.Try) and child.finalbody):
-            continue
-        yield child
-        yield from _unguarded(child)
+    """The nodes that stand neither in a ``with`` nor in a ``try`` with ``finally``, nor right before such a ``try``."""
+    for child, following in pairwise([*ast.iter_child_nodes(node), ast.Pass()]):
+        if not (_cleans_up(child) or _cleans_up(following) or isinstance(child, (ast.With, ast.AsyncWith))):
+            yield child
+            yield from _unguarded(child)
+
+
+def _cleans_up(node: ast.AST) -> bool:
+    return isinstance(node, ast.Try) and bool(node.finalbody)
