@@ -1,6 +1,6 @@
 """A handler class as it is written: the trees of its methods, and what the names in them mean.
 
-Nothing is run but arithmetic and the making of waits. What can't be told so is `OPAQUE`, and who asks takes it for
+Nothing is run but arithmetic. What can't be told so is `OPAQUE`, and who asks takes it for
 innocent.
 """
 
@@ -52,7 +52,7 @@ class Source:
         if not self.methods and vars_of(kind, "handle") is not Handler.handle:
             raise OSError(f"{kind.__name__}: there is no source of it")
         self.stored = {
-            node.attr
+            method.mangled(node.attr)
             for method in self.methods
             for node in ast.walk(method.tree)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and method.is_own(node.value)
