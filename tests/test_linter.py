@@ -902,6 +902,18 @@ class Nothing(StreamHandler):
     timeout = 5
 
 
+@right
+class PatientButNotForEver(StreamHandler):
+    timeout = None
+    idle_timeout = 60
+
+    def handle(self):
+        return LINE, self.line
+
+    def line(self, data):
+        return SLOW_LINE, self.line
+
+
 @pytest.mark.parametrize(("kind", "messages"), WRONG)
 def test_what_is_amiss_is_warned_of_where_it_stands(kind, messages):
     found = lint(kind)

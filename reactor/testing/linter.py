@@ -17,6 +17,7 @@ from handlers import Connected, DatagramHandler, Delay, EndOfStream, StreamWait,
 from handlers.handler import Handler
 
 from .ending import may_end, may_read
+from .evidence import tires
 from .growth import Growth
 from .source import CONTRACT, OPAQUE, Source, endless_loops, within
 from .subject import Subject
@@ -129,7 +130,7 @@ def _lacks(source: Source, wait: type[Wait], said: dict[str, Any]) -> Iterator[s
     timeout = OPAQUE if issubclass(wait, Delay) else said.get("timeout", OPAQUE)
     if timeout is None:
         timeout = OPAQUE if "timeout" in source.stored else source.kind.timeout  # type: ignore[attr-defined]
-    if timeout is None or timeout == inf:
+    if (timeout is None or timeout == inf) and not tires(source.kind):
         yield "a time out"
 
 
