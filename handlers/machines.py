@@ -13,7 +13,7 @@ from .waits import Cause, EndOfStream, Exactly, LimitPassed, Packet, StreamWait,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .handler import DatagramHandler, Driver, StreamHandler
+    from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
@@ -39,11 +39,12 @@ class StreamMachine(Machine):
     __slots__ = ("ended", "output", "scanned", "start")
     accepts = (StreamWait, *ANYWHERE)
     _weigh = staticmethod(len)
+    driver: StreamDriver
     handler: StreamHandler
     inbox: bytes | bytearray | None
     outbox: bytearray | None
 
-    def __init__(self, handler: StreamHandler, driver: Driver | None = None) -> None:
+    def __init__(self, handler: StreamHandler, driver: StreamDriver | None = None) -> None:
         super().__init__(handler, driver)
         self.inbox = b""
         self.start = 0  # where in the inbox the wait's piece begins
@@ -99,6 +100,11 @@ class StreamMachine(Machine):
         self.outbox += data
         if not self.running:
             self.driver.touched()
+
+    def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
+        """Queue output, descriptors with its first byte; the handler's ``send_descriptors()``."""
+        self.driver.pass_on(descriptors)
+        self.write(data)
 
     def write_eof(self) -> None:
         """End the output once it has drained; the handler's ``send_eof()``."""

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
         ThreadingUnixDatagramServer,
         ThreadingUnixStreamServer,
     )
-    from .packets import UDPServer, UnixDatagramServer
+    from .packets import UDPServer
     from .server import BaseServer
-    from .stream import TCPServer, UnixStreamServer
+    from .stream import TCPServer
+    from .unix import UnixDatagramServer, UnixStreamServer
 
 __all__ = [
     "BaseRequestHandler",
@@ -75,9 +76,9 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from handlers import blocking
 
-        from . import modes, packets, server, stream
+        from . import modes, packets, server, stream, unix
 
-        rooms = (server, stream, packets, modes, blocking)
+        rooms = (server, stream, packets, unix, modes, blocking)
         found = next(getattr(room, name) for room in rooms if hasattr(room, name))
         globals()[name] = found
         return found

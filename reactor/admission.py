@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .server import BaseServer
 
-_SILENCE = 60  # seconds for which a shortage is not told of again
+_SILENCE = 60  # seconds for which the same is not told of again
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
 
 POLICIES = "pause", "refuse", "evict"
@@ -32,7 +32,7 @@ class Admission:
         if server.at_limit not in POLICIES:
             raise ValueError(f"{type(server).__name__}.at_limit is one of {POLICIES}, not {server.at_limit!r}")
         self._server = server
-        self._told = -NEVER  # when it was said that the host has run out of something
+        self._told: dict[str, float] = {}  # when something was last said
 
     def is_closed(self) -> bool:
         """Whether what arrives must wait in the kernel; it will be looked at when there is room."""
@@ -71,9 +71,18 @@ class Admission:
         port = reactor.port(server)
         port.pause_until_room()
         reactor.call_later(_PAUSE, port.resume)
-        now = reactor.clock.monotonic()
-        if now - self._told >= _SILENCE:
-            self._told = now
-            logging.getLogger(__package__).warning(
-                "%s at %s takes no requests for now: %s", type(server).__name__, server.server_address, error
-            )
+        self._tell("takes no requests for now: %s", error)
+
+    def cut(self, client_address: Any, size: int) -> None:
+        """A packet of the peer is longer than the ``size`` bytes that the server takes, so it is not taken at all."""
+        self._server.reactor.table.count_refused("truncated")
+        self._tell("drops a packet of more than %d bytes (max_packet_size), of %s", size, client_address)
+
+    def _tell(self, text: str, *arguments: Any) -> None:
+        """Log it, if that has not been done just now."""
+        server = self._server
+        now = server.reactor.clock.monotonic()
+        if now - self._told.get(text, -NEVER) >= _SILENCE:
+            self._told[text] = now
+            told = f"%s at %s {text}"
+            logging.getLogger(__package__).warning(told, type(server).__name__, server.server_address, *arguments)

@@ -12,6 +12,7 @@ from selectors import EVENT_WRITE
 
 from handlers import Failed
 
+from .ancillary import passing
 from .sources import AGAIN
 from .stream import StreamRow, tune
 
@@ -132,6 +133,7 @@ class Connecting:
         row, handler = self._row, self._wait.handler
         self._socket = None  # the new row's from here on
         tune(sock)
+        sock = passing(sock, handler)
         self._opened = OutgoingRow(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
         row.reactor.adopt(self._opened)
         row.reactor.workers.finish(row, self, handler)

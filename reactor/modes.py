@@ -286,8 +286,7 @@ class SelectUDPServer(SelectMixIn, UDPServer):
 
 
 if hasattr(socket, "AF_UNIX"):
-    from .packets import UnixDatagramServer
-    from .stream import UnixStreamServer
+    from .unix import UnixDatagramServer, UnixStreamServer
 
     class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
         """Unix stream sockets, a child for each connection."""

@@ -19,7 +19,7 @@ from .table import CALLER, CHILD, LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .loop import Reactor
@@ -64,6 +64,24 @@ class StreamRow(Request):
             except OSError:
                 pass  # the client has gone first
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Descriptors that have come and that nobody has claimed; none, but by a `PassingSocket`."""
+        return getattr(self.socket, "descriptors", [])
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """Have ``descriptors`` leave with the next byte that is written."""
+        pass_on = getattr(self.socket, "pass_on", None)
+        if pass_on is None:
+            raise RuntimeError(
+                f"{self.handler} can't pass descriptors here: declare max_descriptors on the class, "
+                f"and serve it on a Unix stream socket"
+            )
+        try:
+            pass_on(self.held_out, descriptors)
+        except LimitPassed as passed:
+            self.reactor.call_soon(self.evict, passed)  # whoever sends may be another row's state
+
     def start(self) -> None:
         """Let the handler begin."""
         try:
@@ -83,6 +101,8 @@ class StreamRow(Request):
                 pass
             except OSError as error:
                 self.drop(Reset(error))
+            except LimitPassed as passed:  # of descriptors
+                self.drop(passed)
             else:
                 if data:
                     self.progress = now
@@ -310,11 +330,3 @@ class TCPServer(BaseServer):
         if self._srv_own_timeout is not UNSET:
             self.socket.settimeout(self._srv_own_timeout)
             self._srv_own_timeout = UNSET
-
-
-if hasattr(socket, "AF_UNIX"):
-
-    class UnixStreamServer(TCPServer):
-        """A server of Unix stream sockets, in the plain mode. An address that begins with NUL is abstract."""
-
-        address_family = socket.AF_UNIX

@@ -15,6 +15,7 @@ from selectors import SelectSelector
 
 from handlers import Failed, Flushed, LimitPassed, TimedOut
 
+from .ancillary import credentials
 from .bounds import Pace
 from .timers import NEVER, Timed
 
@@ -116,6 +117,11 @@ class Request(Timed):
     def held_out(self) -> int:
         """Bytes of output held."""
         return 0 if self.machine is None else self.machine.held_out
+
+    @property
+    def credentials(self) -> tuple[int, int, int] | None:
+        """``(pid, uid, gid)`` of the peer of a Unix stream socket when it connected; ``None`` for any other."""
+        return credentials(self.request())
 
     @property
     def reason(self) -> BaseException | None:
@@ -310,6 +316,9 @@ class BlockingRow(Request):
     def __init__(self, reactor: Reactor, server: Any, request: Any, peer: Any) -> None:
         super().__init__(reactor, server, peer, None, CALLER)
         self._request = request
+
+    def request(self) -> Any:
+        return self._request
 
     def close_copy(self) -> None:
         close = getattr(self._request, "close", None)  # a packet has none

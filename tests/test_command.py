@@ -634,6 +634,27 @@ def test_a_path_that_is_somebody_elses_by_now_stays(start: Start, tmp_path: Path
     assert not path.exists()
 
 
+def test_a_path_that_nobody_serves_any_more_is_taken_over(start: Start, connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    first = start("serve", "--bind", f"unix://{path}")
+    first.urls(1, "select")
+    first.process.kill()
+    first.process.wait(PATIENCE)
+    assert path.is_socket()
+    second = start("serve", "--bind", f"unix://{path}")
+    (url,) = second.urls(1, "select")
+    assert talk(connect(url), b"hello") == b"hello"
+    assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_socket_stays(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "letter"
+    path.write_text("dear ada")
+    assert_refused(start("serve", "--bind", f"unix://{path}"), str(path), "no socket", "remove it yourself")
+    assert path.read_text() == "dear ada"
+
+
 def test_a_thread_that_ends_last_may_wake_a_reactor_that_closes() -> None:
     raised: list[BaseException] = []
 
