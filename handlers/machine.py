@@ -346,8 +346,8 @@ class Machine:
         return place
 
     def _where(self, call: object) -> str:
-        state = "interrupted" if call == self.handler.interrupted else self.state_name
-        return f"{type(self.handler).__name__}.{state}"
+        name = getattr(call, "__name__", "")
+        return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
 
     def _nonsense(self, step: object, call: object) -> str:
         wait = step[0] if isinstance(step, tuple) and step else step
