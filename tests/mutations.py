@@ -51,7 +51,7 @@ MUTATIONS = [
     ),
     Mutation(
         "arrivals that were put off for EMFILE are never taken",
-        "self.reactor.call_later(_PAUSE, port.resume)", "pass", needs_faults=True,
+        "reactor.call_later(_PAUSE, port.resume)", "pass", needs_faults=True,
     ),
     Mutation(
         "an interrupted call breaks the connection",
@@ -117,13 +117,21 @@ MUTATIONS = [
     ),
     Mutation(
         "send_eof() does not end the stream",
-        "                self.socket.shutdown(socket.SHUT_WR)\n            except OSError as error:\n",
-        "                pass\n            except OSError as error:\n",
+        "            self.socket.shutdown(socket.SHUT_WR)\n        except OSError as error:\n",
+        "            pass\n        except OSError as error:\n",
     ),
     Mutation(
         "more output may wait than a handler allows",
         "        if machine.outbox:\n            self.check_output()\n", "",
         needs_faults=True,
+    ),
+    Mutation(
+        "all rows together may hold what they like",
+        "if self.held > self._reactor.max_held and held:", "if False:", needs_faults=True,
+    ),
+    Mutation(
+        "what a row held is counted when it has ended",
+        "                if row.counted:\n", "                if False:\n",
     ),
     Mutation(
         "a connecting socket that can be written is taken for connected",
@@ -151,14 +159,13 @@ MUTATIONS = [
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
     Mutation(
         "a wait that begins late ends early",
-        "self.deadline = now + machine.patience\n        if self.deadline",
-        "self.deadline = (now if self.deadline == NEVER else min(now, self.deadline)) + machine.patience\n"
-        "        if self.deadline", needs_faults=True,
+        "self.deadline = now + machine.patience if self.pace",
+        "now = now if self.deadline == NEVER else min(now, self.deadline)\n"
+        "        self.deadline = now + machine.patience if self.pace", needs_faults=True,
     ),
     Mutation(
         "who takes the rest of the output slowly is out of time",
-        "            if machine.state is None:\n                self.deadline",
-        "            if False:\n                self.deadline", needs_faults=True,
+        "                self.took_some(count, now)\n", "                pass\n", needs_faults=True,
     ),
     Mutation(
         "when a byte last came in is not noted",

@@ -292,14 +292,14 @@ def relayed(schedule):
     return judge
 
 
-def called(server_class=None, upstream=UPSTREAM, latency=0.0):
+def called(server_class=None, upstream=UPSTREAM, latency=0.0, patience=(2, inf)):
     """A server that is a client of another: one that is not there, far away, or busy for a while."""
 
     def scenario(schedule):
         world = schedule.world
         world.wire.latency = latency
         server = world.serve(OnceTCPServer, ADDRESS, Caller)
-        server.upstream, server.patience = upstream, (2, inf)[schedule.pick(2)]
+        server.upstream, server.patience = upstream, patience[schedule.pick(len(patience))]
         if server_class is not None:
             busy = world.serve(server_class, upstream, Echo)
             if busy.request_queue_size == 0:
@@ -346,6 +346,9 @@ def impatient(schedule):
 def flooded(schedule):
     """Clients who are told more than they care to hear."""
     server = schedule.world.serve(OnceTCPServer, ADDRESS, Flood)
+    server.reactor.max_held = (400, 1 << 20)[schedule.pick(2)]
+    if not schedule.calm:
+        schedule.world.wire.capacity = 100
     clients = [schedule.world.connect(ADDRESS).read_slowly(0, 0) for _ in range(1 + schedule.pick(3))]
     for letter, client in zip(LETTERS, clients, strict=False):
         for number in range(3 + schedule.pick(4)):
@@ -436,7 +439,7 @@ SCENARIOS = [
     relayed,
     called(),
     called(OnceTCPServer, latency=0.1),
-    called(NarrowTCPServer),
+    called(NarrowTCPServer, patience=(2,)),
     called(NarrowUnixServer, "/run/upstream"),
     crowded,
     chatting,

@@ -653,6 +653,7 @@ def meddle_unsaid_end(world, row):
 
 def meddle_held(world, row):
     row.machine.inbox = b"held"
+    row.weigh()
 
 
 def meddle_blocked(world, row):
@@ -663,6 +664,14 @@ def meddle_blocked(world, row):
 def meddle_finished(world, row):
     row.machine.state = row.machine.wait = None
     world.reactor().table.want(row, 0)
+
+
+def meddle_budget(world, row):
+    world.reactor().budget.held += 1
+
+
+def meddle_share(world, row):
+    world.reactor().budget.count(row, 7)
 
 
 def meddle_work(world, row):
@@ -709,6 +718,8 @@ def meddle_turn(world, row):
         (meddle_held, "waits for what it holds"),
         (meddle_blocked, "is held back, and nothing holds it"),
         (meddle_finished, "has finished, and is not let go of"),
+        (meddle_budget, "all rows hold 0 of 268435456 bytes, and 1 are counted"),
+        (meddle_share, "holds 0 bytes, and 7 of them are counted"),
         (meddle_work, "work outside is under way for it"),
         (meddle_work_of_nobody, r"work outside is under way for rows that have ended: \[4711\]"),
         (meddle_alarm, r"has 100.* seconds, and the loop wakes in \d"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from handlers import (
     Cancelled,
@@ -25,7 +25,7 @@ from handlers.machines import ENDED, ENDING, OPEN
 
 from ..packets import PacketRow
 from ..stream import LINGERING, READ_SIZE, StreamRow
-from ..table import Request
+from ..table import DRAIN_RATE, Request
 from .sockets import DatagramSocket, Socket
 from .streams import CONNECTING, StreamSocket
 
@@ -76,7 +76,7 @@ class Interest(Invariant):
             machine = row.machine
             wait = machine.wait
             reads = wait is not None and wait.reads and not machine.blocked and not machine.ended
-            if machine.output is LINGERING and not machine.outbox:
+            if _lingers(machine):
                 reads = True
             wanted = (EVENT_READ if reads else 0) | (EVENT_WRITE if machine.outbox else 0)
             if held != wanted and row.reactor is loop and loop.timeout() != 0:  # else it has not settled yet
@@ -185,7 +185,7 @@ class Waits(Invariant):
                 continue
             wait = machine.wait
             if wait is None:
-                wrong = "" if machine.outbox else "has finished, and is not let go of"
+                wrong = "" if machine.outbox or _lingers(machine) else "has finished, and is not let go of"
             elif machine.blocked:
                 self._blocked[row.serial] = machine.held_out, row.total_out
                 wrong = "" if _held_back(machine) else "is held back, and nothing holds it"
@@ -216,12 +216,12 @@ class Waits(Invariant):
 class Deadlines(Invariant):
     """No row outlives its deadline, and none waits longer than its wait may take, nor less.
 
-    The loop wakes for the first deadline. A row that only drains has its time anew whenever its peer takes
-    something. When a byte goes in or out is noted.
+    The loop wakes for the first deadline. A row that only drains has more time with all that its peer takes.
+    When a byte goes in or out is noted.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[object, int, float]] = {}  # by serial: the wait, progress, and the time it has
+        self._seen: dict[int, _Seen] = {}  # by serial
 
     def check(self, world: World) -> None:
         now, seen, due = world.reactor().time, self._seen, world.reactor().timers.next()
@@ -233,25 +233,27 @@ class Deadlines(Invariant):
                 raise Violation(f"{told(row)} is past its deadline by {now - row.deadline} seconds")
             if row.deadline < due and settled(row, world):
                 raise Violation(f"{told(row)} has {row.deadline - now} seconds, and the loop wakes in {due - now}")
-            progress = row.total_in + row.total_out
-            before = seen.get(row.serial)
-            if before is None or before[0] is not machine.wait or before[1] != progress:
-                seen[row.serial] = machine.wait, progress, now + machine.patience
-                self._check_begun(row, world, before)
-            elif now > before[2]:
-                raise Violation(f"{told(row)} has waited {now - before[2]} seconds longer than it may")
+            before, moved = seen.get(row.serial), row.total_in + row.total_out
+            if before is None or before.wait is not machine.wait or before.moved != moved:
+                seen[row.serial] = _Seen(machine.wait, moved, row.deadline, now + machine.patience)
+                if row.reactor is world.reactor() and not (machine.fresh or _lingers(machine)):
+                    self._check_change(row, now, before or _NOT_SEEN)
+            elif now > before.latest:
+                raise Violation(f"{told(row)} has waited {now - before.latest} seconds longer than it may")
 
-    def _check_begun(self, row: Request, world: World, before: tuple[object, int, float] | None) -> None:
-        """Check a row that something has happened to in this step."""
-        now, machine = world.reactor().time, row.machine
+    def _check_change(self, row: Request, now: float, before: _Seen) -> None:
+        machine, moved = row.machine, row.total_in + row.total_out - before.moved
         assert machine is not None
-        wait, progress, _ = before or (None, 0, 0.0)
-        moved = progress != row.total_in + row.total_out
-        if moved and row.progress != now and row.reactor is world.reactor():
+        if moved and row.progress != now:
             raise Violation(f"{told(row)} notes {row.progress} for when a byte last went, and it is {now}")
-        begun = wait is not machine.wait or (machine.finished and moved)
-        if begun and row.deadline < now + machine.patience and not machine.fresh:
-            raise Violation(f"{told(row)} has {row.deadline - now} seconds, and may take {machine.patience}")
+        time = now + machine.patience
+        if before.wait is not machine.wait:
+            if row.deadline < time and row.pace is None:
+                raise Violation(f"{told(row)} has {row.deadline - now} seconds, and may take {machine.patience}")
+        elif machine.finished and isinstance(row, StreamRow):
+            more = min(moved / DRAIN_RATE, time - before.deadline)
+            if row.deadline - before.deadline < more - 1e-6:
+                raise Violation(f"{told(row)} has not {more} seconds more, although its peer took {moved} bytes")
 
     def at_rest(self, world: World) -> None:
         for row in world.rows:
@@ -260,16 +262,21 @@ class Deadlines(Invariant):
 
 
 class Memory(Invariant):
-    """A row holds no more than its wait's limit and one read, and no more output than ``max_output``."""
+    """A row holds no more than its wait's limit and one read, and no more output than ``max_output``.
+
+    What all rows together hold is counted right, and is no more than ``max_held``.
+    """
 
     def __init__(self) -> None:
         self._limits: dict[int, int] = {}  # by serial: the largest of a wait so far; a timeout leaves its bytes held
 
     def check(self, world: World) -> None:
+        counted = 0
         for row in world.rows:
             machine = row.machine
             if machine is None:
                 continue
+            counted += row.counted
             if machine.inbox:
                 if isinstance(machine, DatagramMachine):
                     if len(machine.inbox) > machine.max_packets:
@@ -278,6 +285,13 @@ class Memory(Invariant):
                     self._check_input(row, machine)
             if machine.outbox and machine.held_out > machine.handler.max_output and settled(row, world):
                 raise Violation(f"{told(row)} holds {machine.held_out} bytes of output")
+            if machine.inbox or machine.outbox or row.counted:
+                held = row.held_in + row.held_out
+                if held != row.counted and settled(row, world):
+                    raise Violation(f"{told(row)} holds {held} bytes, and {row.counted} of them are counted")
+        budget, limit = world.reactor().budget, world.reactor().max_held
+        if budget.held != counted or budget.held > limit:
+            raise Violation(f"all rows hold {counted} of {limit} bytes, and {budget.held} are counted")
 
     def _check_input(self, row: Request, machine: Machine) -> None:
         limit, wait = self._limits.get(row.serial, 0), machine.wait
@@ -317,6 +331,18 @@ class Descriptors(Invariant):
             raise Violation(f"left open: {', '.join(map(str, world.network.open.values()))}")
 
 
+class _Seen(NamedTuple):
+    """What a row was like when its wait or its bytes had last changed."""
+
+    wait: object
+    moved: int
+    deadline: float
+    latest: float
+    """When the wait that it has then must be over."""
+
+
+_NOT_SEEN = _Seen(None, 0, inf, inf)
+
 INVARIANTS: tuple[type[Invariant], ...] = Interest, Streams, Served, Deadlines, Memory, Peers, Descriptors, Waits
 """What `World` checks if it is not told otherwise."""
 
@@ -333,6 +359,11 @@ def settled(row: Request, world: World) -> bool:
     """Whether the loop has done with the row all that it can do now, and is not coming back to it at once."""
     loop = world.reactor()
     return row.reactor is loop and loop.timeout() != 0
+
+
+def _lingers(machine: Machine) -> bool:
+    """Whether the request has ended, has said all, and still waits for a client who goes on sending."""
+    return isinstance(machine, StreamMachine) and machine.output is LINGERING and not machine.outbox
 
 
 def _overlooked(row: Request, machine: Machine, wait: Wait) -> str:
