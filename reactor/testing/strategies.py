@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from .schedule import END, RESET, Take
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -132,6 +132,19 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
         lambda start, middle, rest: b"".join([data[:start], *middle, data[rest:] if rest else b""]),
         place, middle, place,
     )  # fmt: skip
+
+
+def slips(data: bytes) -> Iterator[bytes]:
+    """The simplest `mutations`: one word left out or replaced, or one thing too much between two words.
+
+    >>> list(slips(b"7"))[:3], len(list(slips(b"GET /")))
+    ([b'7', b'\\n7', b'\\r7'], 91)
+    """
+    borders = _borders(data)
+    borders = borders[:: len(borders) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
+    for start, end in [*((border, border) for border in borders), *pairwise(borders)]:
+        for token in b"", *_TOKENS:
+            yield data[:start] + token + data[end:]
 
 
 def _lengths(data: bytes) -> SearchStrategy[int]:
