@@ -13,7 +13,8 @@ from selectors import EVENT_WRITE
 from handlers import Failed
 
 from .sources import AGAIN
-from .stream import StreamRow, tune
+from .stream import StreamRow, UrgentRow, tune
+from .urgent import hears_urgent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class OutgoingRow(StreamRow):
 
     def released(self) -> None:
         self.socket.close()
+
+
+class UrgentOutgoingRow(OutgoingRow, UrgentRow):
+    """The same for a handler that takes urgent data."""
+
+    __slots__ = ()
 
 
 def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
@@ -132,7 +139,8 @@ class Connecting:
         row, handler = self._row, self._wait.handler
         self._socket = None  # the new row's from here on
         tune(sock)
-        self._opened = OutgoingRow(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
+        kind = UrgentOutgoingRow if hears_urgent(handler, sock) else OutgoingRow
+        self._opened = kind(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
         row.reactor.adopt(self._opened)
         row.reactor.workers.finish(row, self, handler)
 

@@ -33,6 +33,8 @@ else:
     _Base = object
 
 
+QUEUE = 128  # connections that the kernel keeps for a loop: of those that come at once, more than five are served
+
 BUDGET = 64  # arrivals that one server takes before the other rows have their turn
 
 
@@ -276,6 +278,8 @@ class ThreadingUDPServer(ThreadingMixIn, UDPServer):
 class SelectTCPServer(SelectMixIn, TCPServer):
     """TCP, one loop for all connections."""
 
+    request_queue_size = QUEUE
+
 
 class SelectUDPServer(SelectMixIn, UDPServer):
     """UDP, one loop for all exchanges."""
@@ -299,6 +303,8 @@ if hasattr(socket, "AF_UNIX"):
 
     class SelectUnixStreamServer(SelectMixIn, UnixStreamServer):
         """Unix stream sockets, one loop for all connections."""
+
+        request_queue_size = QUEUE
 
     class SelectUnixDatagramServer(SelectMixIn, UnixDatagramServer):
         """Unix datagram sockets, one loop for all exchanges."""

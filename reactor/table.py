@@ -16,6 +16,7 @@ from selectors import SelectSelector
 from handlers import Failed, Flushed, LimitPassed, TimedOut
 
 from .bounds import Pace
+from .selecting import UrgentSelector
 from .timers import NEVER, Timed
 
 TYPE_CHECKING = False
@@ -327,6 +328,8 @@ class RequestTable:
         self._rows: dict[int, Request] = {}
         self._selector = selector
         self._is_select = isinstance(selector, SelectSelector)
+        self.has_urgent = isinstance(selector, UrgentSelector)
+        """Whether the selector has a third event."""
         self._outer = outer  # the server's table, where this is the table of one request's own loop
         self._serials = count(1)
         self._lock = allocate_lock()  # rows of threads are struck out by these

@@ -3,6 +3,7 @@
 Needs Python with pip and nothing else. Arguments go to pytest; with any, only pytest runs.
 """
 
+import os
 import subprocess
 import sys
 import venv
@@ -13,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(arguments: list[str]) -> int:
     """Run the linters and the tests in ``.venv``; return the exit status of the first that fails."""
-    python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info))
+    extras = "test,hosts" if not arguments and os.environ.get("REACTOR_REAL_CLIENTS") == "1" else "test"
+    python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info), extras)
     commands = [["-m", "pytest", *arguments]]
     if not arguments:
         commands = [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], *commands]
@@ -25,13 +27,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def make_environment(place: Path) -> Path:
+def make_environment(place: Path, extras: str) -> Path:
     """The Python of a virtual environment that has the project and its test dependencies."""
     python = place / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     if not python.exists():
         venv.create(place, with_pip=False)  # no ensurepip needed: the pip that runs this installs into it
     subprocess.check_call(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--editable", f"{ROOT}[test]"]
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--editable", f"{ROOT}[{extras}]"]
     )
     return python
 

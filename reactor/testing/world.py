@@ -175,6 +175,7 @@ class World:
         """
         loop, selector = self.reactor(), self.selector()
         selector.stalled = False
+        selector.reported = []  # whoever made steps in between may have done as he liked
         self.network.plan = self.plan
         last = self.steps + steps
 
