@@ -51,7 +51,7 @@ MUTATIONS = [
     ),
     Mutation(
         "arrivals that were put off for EMFILE are never taken",
-        "reactor.call_later(_PAUSE, port.resume)", "pass", needs_faults=True,
+        "reactor.call_later(_PAUSE, port.look_again)", "pass", needs_faults=True,
     ),
     Mutation(
         "an interrupted call breaks the connection",
