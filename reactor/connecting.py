@@ -41,7 +41,10 @@ class OutgoingRow(StreamRow):
         self.server._srv_failed(self)
 
     def released(self) -> None:
-        self.socket.close()
+        try:
+            self.socket.close()
+        except OSError:
+            pass  # it is closed all the same (close(2))
 
 
 class UrgentOutgoingRow(OutgoingRow, UrgentRow):
@@ -160,6 +163,9 @@ class Connecting:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            try:
+                sock.close()
+            except OSError:
+                pass  # it is closed all the same (close(2))

@@ -104,6 +104,13 @@ class Port:
         self._reading = self.open
         self._want()
 
+    def look_again(self) -> None:
+        """`resume`, now or as soon as the selector takes it."""
+        try:
+            self.resume()
+        except (OSError, ValueError):  # the selector takes no more, or no number so high
+            self._reactor.call_later(0.1, self.look_again)
+
     def close(self) -> None:
         """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
         self.open = self._reading = False
@@ -233,8 +240,8 @@ class Wakeup:
     def ready(self, events: int, now: float) -> None:
         try:
             self._reader.recv(4096)
-        except BlockingIOError:
-            pass
+        except OSError:
+            pass  # spurious, or the host is short of memory: who was to be woken is awake
 
     def failed(self, error: Exception) -> None:
         raise error

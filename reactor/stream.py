@@ -351,7 +351,10 @@ class TCPServer(BaseServer):
 
     def close_request(self, request: Any) -> None:
         """Close this process's end of the connection."""
-        request.close()
+        try:
+            request.close()
+        except OSError:
+            pass  # it is closed all the same (close(2))
         self._srv_closed(request)
 
     def _srv_socket_timeout(self) -> float | None:
