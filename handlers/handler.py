@@ -253,6 +253,50 @@ class StreamHandler(Handler):
         """
         self._machine.write_eof()
 
+    def urgent(self, data: bytes) -> Step:
+        """Answer urgent (out-of-band) ``data``, one byte: with a step in the place of the wait, or ``None`` to go on.
+
+        All that was sent before it has come, and was taken by waits or is held (`held_in`, `take_held`). Up to 64 KiB
+        are held for it even if they satisfy the wait: a handler may want to forget what has been overtaken. Nothing
+        that was sent later has come. It is called while the request reads and, with a selector of `reactor.selecting`,
+        while it does not: in a `Delay`, while a child works, behind output that the peer does not take. A `Cause`
+        that it raises ends the wait like any other.
+
+        With a handler that does not define it, the kernel takes the byte out of the stream and drops it (``tcp(7)``).
+        TCP marks one place: of urgent bytes that come before the first has been read only the last is urgent, for
+        every handler, and the others are bytes of the stream (RFC 6093, section 3). On a host that can't tell the
+        place (it takes ``SIOCATMARK``), it is never called.
+
+        >>> from handlers import StreamHandler, StreamMachine, Until
+        >>> class Lines(StreamHandler):
+        ...     async def handle(self):
+        ...         while True:
+        ...             self.send(await Until(b"\\n"))
+        ...
+        ...     def urgent(self, data):
+        ...         self.send(b"[%b for %b]" % (data, self.take_held()))
+        >>> machine = StreamMachine(Lines())
+        >>> machine.feed(b"one\\ntw")
+        >>> machine.urgent(b"!")
+        >>> machine.feed(b"o\\n")
+        >>> machine.read()
+        b'one\\n[! for tw]o\\n'
+        """
+        return None
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input that have come and that no wait has taken; in `urgent`, all were sent before its data."""
+        return self._machine.held_in
+
+    def take_held(self) -> bytes:
+        """Take that input, whatever is waited for: `urgent` may want to answer it now, or to forget it."""
+        return self._machine.take_held()
+
+    def put_back(self, data: bytes) -> None:
+        """Put ``data`` in front of the input that is held, for the next wait: urgent data too may belong there."""
+        self._machine.put_back(data)
+
 
 class DatagramHandler(Handler):
     """A protocol over datagrams, as a state machine: one request is one exchange with one peer.

@@ -7,16 +7,16 @@ settled when the batch is done, so the output of one read, to whichever rows, le
 
 from __future__ import annotations
 
-import selectors
 import socket
 import time
 from _thread import get_ident
 from collections import deque
 from functools import cache
-from selectors import EVENT_READ, DefaultSelector
+from selectors import EVENT_READ
 
 from handlers import Cancelled
 
+from . import selecting
 from .bounds import Budget
 from .sources import Port, Posted, Wakeup, Watch
 from .table import RequestTable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Reactor:
     """One loop and its table.
 
-    ``selector``: any ``selectors.BaseSelector``; ``DefaultSelector()`` when not given. The reactor
+    ``selector``: any ``selectors.BaseSelector``; that of `reactor.selecting` when not given. The reactor
     owns it. ``clock``: anything with ``monotonic()`` and ``time()``, such as the module ``time``.
     ``network``: what has ``socket()`` and the like, such as the module ``socket``.
 
@@ -75,7 +75,7 @@ class Reactor:
         network: Any = socket,
         outer: Reactor | None = None,
     ) -> None:
-        self._selector = DefaultSelector() if selector is None else selector
+        self._selector = selecting.DefaultSelector() if selector is None else selector
         self.clock: Clock = time if clock is None else clock
         self.network = network
         """Where sockets come from."""
@@ -408,7 +408,7 @@ class Reactor:
 
     def inside(self) -> Reactor:
         """A new loop for one request that somebody else drives. Its rows stand in this table too."""
-        kind: Any = getattr(selectors, "PollSelector", DefaultSelector)  # no descriptor of its own
+        kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # no descriptor of its own
         make = getattr(self.network, "selector", kind)  # a simulated network's sockets are for its own only
         inner = Reactor(make(), self.clock, network=self.network, outer=self)
         if self._wakeup is not None or self.is_copy:  # who can wake this loop must be able to wake that one
@@ -474,7 +474,7 @@ class Reactor:
         """A request has ended: look again at the arrivals that had to wait for that."""
         paused, self.paused = self.paused, {}
         for port in paused:
-            port.resume()
+            port.look_again()
 
 
 @cache

@@ -13,10 +13,11 @@ from collections import deque
 from itertools import count
 from selectors import SelectSelector
 
-from handlers import Failed, Flushed, LimitPassed, TimedOut
+from handlers import Cause, Failed, Flushed, LimitPassed, TimedOut
 
 from .ancillary import credentials
 from .bounds import Pace
+from .selecting import UrgentSelector
 from .timers import NEVER, Timed
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
     from typing import Any, Protocol
 
-    from handlers import Cause, Machine
+    from handlers import Machine
 
     from .loop import Reactor
 
@@ -126,7 +127,7 @@ class Request(Timed):
     @property
     def reason(self) -> BaseException | None:
         """Why the request has ended: ``None`` where it has finished, or has not ended."""
-        return self.error if self.machine is None else self.machine.reason
+        return self.error if self.machine is None else self.machine.reason or self.error
 
     @property
     def lingering(self) -> bool:
@@ -336,6 +337,8 @@ class RequestTable:
         self._rows: dict[int, Request] = {}
         self._selector = selector
         self._is_select = isinstance(selector, SelectSelector)
+        self.has_urgent = isinstance(selector, UrgentSelector)
+        """Whether the selector has a third event."""
         self._outer = outer  # the server's table, where this is the table of one request's own loop
         self._serials = count(1)
         self._lock = allocate_lock()  # rows of threads are struck out by these
@@ -379,7 +382,12 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
-        kind = "" if row.reason is None else type(row.reason).__name__
+        reason = row.reason
+        if isinstance(reason, Cause):  # its frames, and what they hold, would wait with the row for the collector
+            for error in (reason, getattr(reason, "error", None)):
+                if error is not None:
+                    error.__traceback__ = error.__context__ = None
+        kind = "" if reason is None else type(reason).__name__
         with self._lock:
             self.closed.append(row.obituary())
             self.ends[kind] = self.ends.get(kind, 0) + 1
@@ -435,7 +443,14 @@ class RequestTable:
                 select.select([source.fileno()], [], [], 0)
             self._selector.register(source.fileno(), mask, source)
         else:
-            self._selector.modify(source.fileno(), mask, source)
+            try:
+                self._selector.modify(source.fileno(), mask, source)
+            except OSError:
+                if (
+                    source.fileno() not in self._selector.get_map()
+                ):  # what those of ``selectors`` can't modify they forget
+                    source.mask = 0
+                raise
         source.mask = mask
 
     def as_dicts(self) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ MUTATIONS = [
     ),
     Mutation(
         "arrivals that were put off for EMFILE are never taken",
-        "self.reactor.call_later(_PAUSE, port.resume)", "pass", needs_faults=True,
+        "reactor.call_later(_PAUSE, port.look_again)", "pass", needs_faults=True,
     ),
     Mutation(
         "an interrupted call breaks the connection",
@@ -59,13 +59,13 @@ MUTATIONS = [
     ),
     Mutation(
         "the write interest is never cleared",
-        "mask = EVENT_READ if machine.wants_input else 0",
-        "mask = (EVENT_READ if machine.wants_input else 0) | self.mask & EVENT_WRITE",
+        "mask = EVENT_READ if machine.wants_input else self.resting",
+        "mask = (EVENT_READ if machine.wants_input else self.resting) | self.mask & EVENT_WRITE",
     ),
     Mutation(
         "a row reads although its output waits",
-        "mask = EVENT_READ if machine.wants_input else 0",
-        "mask = EVENT_READ if machine.wait is not None and machine.wait.reads else 0",
+        "mask = EVENT_READ if machine.wants_input else self.resting",
+        "mask = EVENT_READ if machine.wait is not None and machine.wait.reads else self.resting",
     ),
     Mutation(
         "a socket is closed before it is unregistered",
@@ -114,6 +114,71 @@ MUTATIONS = [
         "a datagram that must wait is never sent",
         "        else:\n            self._want()\n", "",
         needs_faults=True,
+    ),
+    Mutation(
+        "send_eof() does not end the stream",
+        "            self.socket.shutdown(socket.SHUT_WR)\n        except OSError as error:\n",
+        "            pass\n        except OSError as error:\n",
+    ),
+    Mutation(
+        "more output may wait than a handler allows",
+        "        if machine.outbox:\n            self.check_output()\n", "",
+        needs_faults=True,
+    ),
+    Mutation(
+        "all rows together may hold what they like",
+        "if self.held > self._reactor.max_held and held:", "if False:", needs_faults=True,
+    ),
+    Mutation(
+        "what a row held is counted when it has ended",
+        "                if row.counted:\n", "                if False:\n",
+    ),
+    Mutation(
+        "a connecting socket that can be written is taken for connected",
+        "            sock.getpeername()  # not", "            pass  # not", needs_faults=True,
+    ),
+    Mutation("why a connection could not be had is not asked", "            if number:\n", "            if False:\n"),
+    Mutation(
+        "a socket whose connection could not be had stays open",
+        "        if sock is not None:\n            close(sock)\n", "",
+    ),
+    Mutation(
+        "a connection that can't even begin to be made is watched for its end",
+        "if error.errno == errno.EAGAIN:", "if False:",
+    ),
+    Mutation(
+        "what was begun for a wait goes on after its time",
+        "        if workers.jobs:\n            workers.forget(self)\n", "",
+    ),
+    Mutation(
+        "after a timeout the search goes on where it stopped for something else",
+        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned = self.start",
+        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned += 0",
+    ),
+    Mutation("a second's timers are in the order of their arming", "        self._near.sort(reverse=True)\n", ""),
+    Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
+    Mutation(
+        "a wait that begins late ends early",
+        "self.deadline = now + machine.patience if self.pace",
+        "now = now if self.deadline == NEVER else min(now, self.deadline)\n"
+        "        self.deadline = now + machine.patience if self.pace", needs_faults=True,
+    ),
+    Mutation(
+        "who takes the rest of the output slowly is out of time",
+        "                self.took_some(count, now)\n", "                pass\n", needs_faults=True,
+    ),
+    Mutation(
+        "when a byte last came in is not noted",
+        "                    self.progress = now\n                    self.total_in",
+        "                    self.total_in",
+    ),
+    Mutation(
+        "who waits for another's output is not told that it has drained",
+        "                if self.followers:\n", "                if False:\n",
+    ),
+    Mutation(
+        "a row that is held back goes on at the high-water mark",
+        "mark = self.handler.low_water if self.blocked else", "mark =", needs_faults=True,
     ),
 ]  # fmt: skip
 

@@ -17,10 +17,11 @@ from reactor.testing.faults import RATES, Plan, Seeded
 from reactor.testing.network import Clock, Network, Wire
 from reactor.testing.world import _line
 from tests import soak
+from tests.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parent.parent
-SEEDS = 260
-"""Twenty of each scenario."""
+SEEDS = 12 * len(SCENARIOS)
+"""A dozen of each scenario."""
 
 
 def pythons():

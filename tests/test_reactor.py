@@ -20,12 +20,13 @@ import pytest
 
 from handlers import Cancelled, DatagramHandler, Delay, Packet, Some, StreamHandler, StreamRequestHandler, Until
 from handlers.services import Echo
-from reactor import Reactor, Request, SelectTCPServer, SelectUDPServer, TCPServer, ThreadingTCPServer
+from reactor import Reactor, Request, SelectTCPServer, SelectUDPServer, TCPServer, ThreadingTCPServer, selecting
 from tests.serving import PATIENCE, connect, rest, wait_until
 
 NAMES = ("SelectSelector", "PollSelector", "EpollSelector", "DevpollSelector", "KqueueSelector", "DefaultSelector")
 SELECTORS = sorted(
-    {getattr(selectors, name) for name in NAMES if hasattr(selectors, name)}, key=lambda kind: kind.__name__
+    {getattr(module, name) for module in (selectors, selecting) for name in NAMES if hasattr(module, name)},
+    key=lambda kind: (kind.__module__, kind.__name__),
 )
 
 
@@ -94,7 +95,7 @@ def leaping():
     return Reactor(Leaping(clock), clock)
 
 
-@pytest.fixture(params=SELECTORS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=SELECTORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 def reactor(request):
     """A reactor with a recording selector of each kind."""
     with closing(Reactor(recording(request.param))) as reactor:

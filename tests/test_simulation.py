@@ -14,6 +14,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from handlers import Connected, DatagramHandler, Failed, Flushed, Packet, Some, StreamHandler, ToEnd, Until
+from handlers.machines import ENDED, ENDING
 from handlers.services import Echo, EchoDatagram
 from reactor import (
     SelectTCPServer,
@@ -28,8 +29,9 @@ from reactor import (
 )
 from reactor.testing import INVARIANTS, Fault, Invariant, Violation, World, faults, fewest, leaks, plans
 from reactor.testing.faults import RATES, Listed, Seeded
+from reactor.testing.invariants import Waits
 from reactor.testing.network import EPOCH, Stalled
-from tests import soak, strategies  # noqa: F401  # no example has a deadline
+from tests import scenarios, soak, strategies  # noqa: F401  # no example has a deadline
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = ("10.0.0.1", 7)
@@ -234,10 +236,12 @@ def test_no_list_of_faults_does_harm(seed, plan):
 
 
 PLAIN = {
-    "tcp": soak.one_kind(soak.Burst, soak.digits, soak.OncePlainServer),
-    "unix": soak.one_kind(soak.Slow, soak.sentence, type("OncePlain", (soak.Once, UnixStreamServer), {}), UNIX),
-    "udp": soak.exchanges(soak.Pair, UDPServer),
-    "unix datagrams": soak.exchanges(soak.EchoDatagram, UnixDatagramServer, UNIX, soak.UNIX_PEERS),
+    "tcp": scenarios.one_kind(scenarios.Burst, scenarios.digits, scenarios.OncePlainServer),
+    "unix": scenarios.one_kind(
+        scenarios.Slow, scenarios.sentence, type("OncePlain", (scenarios.Once, UnixStreamServer), {}), UNIX
+    ),
+    "udp": scenarios.exchanges(scenarios.Pair, UDPServer),
+    "unix datagrams": scenarios.exchanges(scenarios.EchoDatagram, UnixDatagramServer, UNIX, scenarios.UNIX_PEERS),
 }
 
 
@@ -256,7 +260,7 @@ def test_the_soak_says_what_it_did(capsys):
 
 
 def test_the_soak_says_what_it_takes_to_fail(capsys, monkeypatch):
-    monkeypatch.setattr(soak, "SCENARIOS", [soak.one_kind(Hasty, soak.sentence)])
+    monkeypatch.setattr(soak, "SCENARIOS", [scenarios.one_kind(Hasty, scenarios.sentence)])
     monkeypatch.setattr(soak, "spoken", lambda handler, heard, ended: b"<" + heard + b">")
     assert soak.main(["30"]) == 1
     told = capsys.readouterr().out
@@ -639,6 +643,65 @@ def meddle_descriptor(world, row):
     row.socket.close()
 
 
+def meddle_own_end(world, row):
+    row.machine.output = ENDED
+
+
+def meddle_unsaid_end(world, row):
+    row.machine.output = ENDING
+
+
+def meddle_held(world, row):
+    row.machine.inbox = b"held"
+    row.weigh()
+
+
+def meddle_blocked(world, row):
+    row.machine.blocked = True
+    world.reactor().table.want(row, 0)
+
+
+def meddle_finished(world, row):
+    row.machine.state = row.machine.wait = None
+    world.reactor().table.want(row, 0)
+
+
+def meddle_budget(world, row):
+    world.reactor().budget.held += 1
+
+
+def meddle_share(world, row):
+    world.reactor().budget.count(row, 7)
+
+
+def meddle_work(world, row):
+    world.reactor().workers.jobs[row.serial] = None
+
+
+def meddle_work_of_nobody(world, row):
+    world.reactor().workers.jobs[4711] = None
+
+
+def meddle_alarm(world, row):
+    row.deadline -= 200
+
+
+def meddle_time(world, row):
+    row.machine.wait = Some()
+    row.deadline = world.reactor().time + 100
+    world.reactor().timers.arm(row)
+
+
+def meddle_progress(world, row):
+    row.total_in = row.socket.heard = 2
+    row.progress = 0.0
+
+
+def meddle_turn(world, row):
+    world.selector().reported = [(world.keys[row.fileno()], EVENT_READ)]
+    row.socket.asked = False
+
+
 @pytest.mark.parametrize(
     ("meddle", "told"),
     [
@@ -650,6 +713,19 @@ def meddle_descriptor(world, row):
         (meddle_deadline, "past its deadline by 1"),
         (meddle_memory, "holds 200000 bytes of input"),
         (meddle_descriptor, "is closed, and is still in the selector|watches for nothing"),
+        (meddle_own_end, "takes its own stream to have ended, and it has not"),
+        (meddle_unsaid_end, "has nothing more to send, and does not say so"),
+        (meddle_held, "waits for what it holds"),
+        (meddle_blocked, "is held back, and nothing holds it"),
+        (meddle_finished, "has finished, and is not let go of"),
+        (meddle_budget, "all rows hold 0 of 268435456 bytes, and 1 are counted"),
+        (meddle_share, "holds 0 bytes, and 7 of them are counted"),
+        (meddle_work, "work outside is under way for it"),
+        (meddle_work_of_nobody, r"work outside is under way for rows that have ended: \[4711\]"),
+        (meddle_alarm, r"has 100.* seconds, and the loop wakes in \d"),
+        (meddle_time, "has 100.* seconds, and may take 300"),
+        (meddle_progress, "notes 0.0 for when a byte last went, and it is "),
+        (meddle_turn, "was ready, and was passed over"),
     ],
 )
 def test_what_is_not_as_it_must_be(meddle, told):
@@ -658,6 +734,33 @@ def test_what_is_not_as_it_must_be(meddle, told):
     meddle(world, row)
     with pytest.raises(Violation, match=told):
         world.check()
+
+
+def test_output_that_has_not_drained():
+    """A row that its output holds back goes on at the low-water mark, and not at the high one."""
+
+    class Full(Echo):
+        high_water, low_water = 100, 10
+
+    world = World(capacity=100, invariants=[Waits])
+    server = world.serve(SelectTCPServer, ADDRESS, Full)
+    client = world.connect(ADDRESS).read_slowly(0, 0).send(bytes(300))
+    world.run(until=lambda: any(row.machine.blocked for row in server.reactor.table))
+    world.check()
+    [row] = server.reactor.table
+    row.machine.blocked = False
+    with pytest.raises(Violation, match="goes on before 200 bytes of output have drained"):
+        world.check()
+    assert client.received == b""
+
+
+def test_a_policy_may_leave_rows_for_later():
+    with World() as world:
+        world.reactor(policy=lambda events: events[:1])
+        world.serve(SelectTCPServer, ADDRESS, Echo)
+        clients = [world.connect(ADDRESS).send(b"hi").expect(b"hi").shutdown().expect_end() for _ in range(5)]
+        world.run()
+        assert all(client.done for client in clients)
 
 
 def test_an_invariant_of_ones_own():

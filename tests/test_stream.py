@@ -11,7 +11,7 @@ import socket
 import sys
 from contextlib import contextmanager
 from itertools import pairwise
-from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ import reactor as package
 from handlers import Delay, Exactly, Flushed, LimitPassed, Reset, Some, StreamHandler, TimedOut, ToEnd, Until
 from handlers.services import Echo
 from reactor import Reactor
+from reactor.selecting import DefaultSelector
 from reactor.stream import READ_SIZE
 from tests.serving import STREAMS, connect, made, reset
 from tests.test_reactor import Clock, descriptors, until
@@ -140,7 +141,7 @@ def drain(client, taken, size):
 
 
 @contextmanager
-def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=Reactor):
+def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=Reactor, selector=DefaultSelector):
     """A `Bench` for a handler. ``wrap`` is the class of the accepted sockets, ``sndbuf`` the size of their buffers."""
 
     def get_request(self):
@@ -152,7 +153,7 @@ def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=
     def handle_error(self, request, client_address):
         self.errors.append(sys.exc_info()[1])
 
-    selector = DefaultSelector()
+    selector = selector()
     reactor = reactor_class(selector, clock)
     kind = getattr(package, "Select" + place.ending)
     members = {"errors": [], "get_request": get_request, "handle_error": handle_error, "address_family": place.family}

@@ -372,8 +372,8 @@ def pipe_with(data):
 
 def content(descriptor):
     """What a pipe holds; it is closed."""
-    with open(descriptor, "rb") as file:
-        return file.read()
+    with open(descriptor, "rb", buffering=0) as file:
+        return file.read(1000)  # and not to its end: a child that was forked meanwhile may have it open to write
 
 
 def send_with(client, data, *descriptors):

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from handlers import Cancelled, DatagramMachine, LimitPassed, Reset, StreamWait, TimedOut
+from handlers import (
+    Cancelled,
+    Cause,
+    DatagramMachine,
+    Flushed,
+    LimitPassed,
+    Reset,
+    StreamMachine,
+    StreamWait,
+    TimedOut,
+)
+from handlers.machines import ENDED, ENDING, OPEN
 
 from ..packets import PacketRow
 from ..stream import LINGERING, READ_SIZE, StreamRow
-from ..table import Request
+from ..table import DRAIN_RATE, Request
 from .sockets import DatagramSocket, Socket
-from .streams import StreamSocket
+from .streams import CONNECTING, StreamSocket
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from handlers import Machine
+    from handlers import Machine, Wait
 
     from .world import World
 
@@ -65,7 +76,7 @@ class Interest(Invariant):
             machine = row.machine
             wait = machine.wait
             reads = wait is not None and wait.reads and not machine.blocked and not machine.ended
-            if machine.output is LINGERING and not machine.outbox:
+            if _lingers(machine):
                 reads = True
             wanted = (EVENT_READ if reads else 0) | (EVENT_WRITE if machine.outbox else 0)
             if held != wanted and row.reactor is loop and loop.timeout() != 0:  # else it has not settled yet
@@ -99,7 +110,8 @@ class Streams(Invariant):
     """No byte of a stream is lost, made up or counted wrong, up to a reset.
 
     What a row has counted is what the kernel took and gave, and what was once offered to ``send()`` is
-    sent before the stream ends, unless the row has a reason to end at once.
+    sent before the stream ends, unless the row has a reason to end at once. When a handler has ended its
+    output and all of it has been sent, so has its end.
     """
 
     def __init__(self) -> None:
@@ -122,33 +134,126 @@ class Streams(Invariant):
                 self._rows[sock] = row
                 if sock.remote != row.peer:
                     raise Violation(f"{told(row)} has the socket of {sock}")
+                if sock.state == CONNECTING:
+                    raise Violation(f"{told(row)} has begun, and its connection is not there yet")
+            if row.machine.output is not OPEN:
+                self._check_end(row, sock, world)
         for sock, left in world.network.unsent:
             ended = self._rows.get(sock)
             if ended is not None and not _may_drop(ended, world.reactor().time):
                 raise Violation(f"{told(ended)}: the stream ended {left} bytes before its output")
         world.network.unsent.clear()
 
+    def _check_end(self, row: StreamRow, sock: StreamSocket, world: World) -> None:
+        machine = row.machine
+        if machine.output is ENDED and not sock.said_end:
+            raise Violation(f"{told(row)} takes its own stream to have ended, and it has not")
+        if machine.output is ENDING and not machine.outbox and settled(row, world):
+            raise Violation(f"{told(row)} has nothing more to send, and does not say so")
 
-class Deadlines(Invariant):
-    """No row outlives its deadline, and none waits longer than its wait may take."""
 
-    def __init__(self) -> None:
-        self._seen: dict[int, tuple[object, int, float]] = {}  # by serial: the wait, progress, and the time it has
+class Served(Invariant):
+    """A connection that the selector reports is read or written before the selector is asked again.
+
+    Unless the batch has changed what its row waits for; and a ``policy`` may leave rows for later.
+    """
 
     def check(self, world: World) -> None:
-        now, seen = world.reactor().time, self._seen
+        selector = world.selector()
+        for key, _ in selector.reported:
+            row, sock = key.data, world.network.open.get(key.fd)
+            passed_over = sock is not None and not sock.asked and selector.keys.get(key.fd) is key
+            if passed_over and isinstance(row, StreamRow) and world.reactor().policy is None:
+                raise Violation(f"{told(row)} was ready, and was passed over")
+
+
+class Waits(Invariant):
+    """No row waits for what it has: input, the end of it, output that has drained.
+
+    Work outside is under way for just those rows that wait for it. A row that its output holds back
+    goes on at the low-water mark, and not before. One that has finished and sent all is gone.
+    """
+
+    def __init__(self) -> None:
+        self._blocked: dict[int, tuple[int, int]] = {}  # by serial, of rows held back: output held, and bytes out
+
+    def check(self, world: World) -> None:
+        outside = 0
+        for row in world.rows:
+            machine = row.machine
+            if machine is None:
+                continue
+            wait = machine.wait
+            if wait is None:
+                wrong = "" if machine.outbox or _lingers(machine) else "has finished, and is not let go of"
+            elif machine.blocked:
+                self._blocked[row.serial] = machine.held_out, row.total_out
+                wrong = "" if _held_back(machine) else "is held back, and nothing holds it"
+            else:
+                outside += wait.outside
+                wrong = _overlooked(row, machine, wait)
+                if self._blocked and (before := self._blocked.pop(row.serial, None)) is not None:
+                    held, sent = before
+                    if row.total_out - sent < held - machine.handler.low_water:
+                        raise Violation(f"{told(row)} goes on before {held} bytes of output have drained")
+            if wrong and settled(row, world):
+                raise Violation(f"{told(row)} {wrong}")
+        jobs = world.reactor().workers.jobs
+        if len(jobs) != outside:
+            self._check_jobs(world)
+
+    def _check_jobs(self, world: World) -> None:
+        jobs = set(world.reactor().workers.jobs)
+        for row in world.rows:
+            waits = row.machine is not None and row.machine.wait is not None and row.machine.wait.outside
+            if waits != (row.serial in jobs) and settled(row, world):
+                raise Violation(f"{told(row)}: work outside is {'not ' if waits else ''}under way for it")
+        gone = jobs - {row.serial for row in world.rows}
+        if gone:
+            raise Violation(f"work outside is under way for rows that have ended: {sorted(gone)}")
+
+
+class Deadlines(Invariant):
+    """No row outlives its deadline, and none waits longer than its wait may take, nor less.
+
+    The loop wakes for the first deadline. A row that only drains has more time with all that its peer takes.
+    When a byte goes in or out is noted.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}  # by serial
+
+    def check(self, world: World) -> None:
+        now, seen, due = world.reactor().time, self._seen, world.reactor().timers.next()
         for row in world.rows:
             machine = row.machine
             if machine is None:
                 continue
             if row.deadline < now:
                 raise Violation(f"{told(row)} is past its deadline by {now - row.deadline} seconds")
-            progress = row.total_in + row.total_out
-            before = seen.get(row.serial)
-            if before is None or before[0] is not machine.wait or before[1] != progress:
-                seen[row.serial] = machine.wait, progress, now + machine.patience
-            elif now > before[2]:
-                raise Violation(f"{told(row)} has waited {now - before[2]} seconds longer than it may")
+            if row.deadline < due and settled(row, world):
+                raise Violation(f"{told(row)} has {row.deadline - now} seconds, and the loop wakes in {due - now}")
+            before, moved = seen.get(row.serial), row.total_in + row.total_out
+            if before is None or before.wait is not machine.wait or before.moved != moved:
+                seen[row.serial] = _Seen(machine.wait, moved, row.deadline, now + machine.patience)
+                if row.reactor is world.reactor() and not (machine.fresh or _lingers(machine)):
+                    self._check_change(row, now, before or _NOT_SEEN)
+            elif now > before.latest:
+                raise Violation(f"{told(row)} has waited {now - before.latest} seconds longer than it may")
+
+    def _check_change(self, row: Request, now: float, before: _Seen) -> None:
+        machine, moved = row.machine, row.total_in + row.total_out - before.moved
+        assert machine is not None
+        if moved and row.progress != now:
+            raise Violation(f"{told(row)} notes {row.progress} for when a byte last went, and it is {now}")
+        time = now + machine.patience
+        if before.wait is not machine.wait:
+            if row.deadline < time and row.pace is None:
+                raise Violation(f"{told(row)} has {row.deadline - now} seconds, and may take {machine.patience}")
+        elif machine.finished and isinstance(row, StreamRow):
+            more = min(moved / DRAIN_RATE, time - before.deadline)
+            if row.deadline - before.deadline < more - 1e-6:
+                raise Violation(f"{told(row)} has not {more} seconds more, although its peer took {moved} bytes")
 
     def at_rest(self, world: World) -> None:
         for row in world.rows:
@@ -157,24 +262,36 @@ class Deadlines(Invariant):
 
 
 class Memory(Invariant):
-    """A row holds no more than its wait's limit and one read, and no more output than ``max_output``."""
+    """A row holds no more than its wait's limit and one read, and no more output than ``max_output``.
+
+    What all rows together hold is counted right, and is no more than ``max_held``.
+    """
 
     def __init__(self) -> None:
         self._limits: dict[int, int] = {}  # by serial: the largest of a wait so far; a timeout leaves its bytes held
 
     def check(self, world: World) -> None:
+        counted = 0
         for row in world.rows:
             machine = row.machine
             if machine is None:
                 continue
+            counted += row.counted
             if machine.inbox:
                 if isinstance(machine, DatagramMachine):
                     if len(machine.inbox) > machine.max_packets:
                         raise Violation(f"{told(row)} holds {len(machine.inbox)} datagrams")
                 else:
                     self._check_input(row, machine)
-            if machine.outbox and machine.held_out > machine.handler.max_output and world.reactor().timeout() != 0:
+            if machine.outbox and machine.held_out > machine.handler.max_output and settled(row, world):
                 raise Violation(f"{told(row)} holds {machine.held_out} bytes of output")
+            if machine.inbox or machine.outbox or row.counted:
+                held = row.held_in + row.held_out
+                if held != row.counted and settled(row, world):
+                    raise Violation(f"{told(row)} holds {held} bytes, and {row.counted} of them are counted")
+        budget, limit = world.reactor().budget, world.reactor().max_held
+        if budget.held != counted or budget.held > limit:
+            raise Violation(f"all rows hold {counted} of {limit} bytes, and {budget.held} are counted")
 
     def _check_input(self, row: Request, machine: Machine) -> None:
         limit, wait = self._limits.get(row.serial, 0), machine.wait
@@ -214,7 +331,19 @@ class Descriptors(Invariant):
             raise Violation(f"left open: {', '.join(map(str, world.network.open.values()))}")
 
 
-INVARIANTS: tuple[type[Invariant], ...] = Interest, Streams, Deadlines, Memory, Peers, Descriptors
+class _Seen(NamedTuple):
+    """What a row was like when its wait or its bytes had last changed."""
+
+    wait: object
+    moved: int
+    deadline: float
+    latest: float
+    """When the wait that it has then must be over."""
+
+
+_NOT_SEEN = _Seen(None, 0, inf, inf)
+
+INVARIANTS: tuple[type[Invariant], ...] = Interest, Streams, Served, Deadlines, Memory, Peers, Descriptors, Waits
 """What `World` checks if it is not told otherwise."""
 
 _EVENTS = "nothing", "reading", "writing", "reading and writing"
@@ -224,6 +353,42 @@ def told(row: Request) -> str:
     """A row in a few words."""
     held = f"{row.held_in} bytes in, {row.held_out} out"
     return f"row {row.serial} ({row.handler}.{row.state}, {row.wait or 'waits for nothing'}, {held})"
+
+
+def settled(row: Request, world: World) -> bool:
+    """Whether the loop has done with the row all that it can do now, and is not coming back to it at once."""
+    loop = world.reactor()
+    return row.reactor is loop and loop.timeout() != 0
+
+
+def _lingers(machine: Machine) -> bool:
+    """Whether the request has ended, has said all, and still waits for a client who goes on sending."""
+    return isinstance(machine, StreamMachine) and machine.output is LINGERING and not machine.outbox
+
+
+def _overlooked(row: Request, machine: Machine, wait: Wait) -> str:
+    """What the row has and waits for all the same; empty if it waits in earnest."""
+    if not wait.reads:
+        return ""
+    if machine.ended:
+        return "waits for input, which has ended"
+    if machine.inbox if isinstance(machine, DatagramMachine) else isinstance(row, PacketRow) and row.mail:
+        return "waits for a datagram, and has one"
+    if isinstance(machine, StreamMachine) and machine.inbox and isinstance(wait, StreamWait):
+        try:
+            found = wait.find(machine.inbox, machine.start, machine.start, False) >= 0
+        except Cause:
+            found = True
+        return "waits for what it holds" if found else ""
+    return ""
+
+
+def _held_back(machine: Machine) -> bool:
+    """Whether anything holds the machine back: its own output, or that of another which it waits for."""
+    wait = machine.wait
+    if isinstance(wait, Flushed) and wait.of is not None and wait.of._machine.outbox:
+        return True
+    return machine.held_out > (0 if isinstance(wait, Flushed) and wait.of is None else machine.handler.low_water)
 
 
 def _may_drop(row: StreamRow, now: float) -> bool:

@@ -17,7 +17,6 @@ from handlers import Connected, DatagramHandler, Delay, EndOfStream, StreamWait,
 from handlers.handler import Handler
 
 from .ending import may_end, may_read
-from .evidence import tires
 from .growth import Growth
 from .source import CONTRACT, OPAQUE, Source, endless_loops, within
 from .subject import Subject
@@ -130,7 +129,8 @@ def _lacks(source: Source, wait: type[Wait], said: dict[str, Any]) -> Iterator[s
     timeout = OPAQUE if issubclass(wait, Delay) else said.get("timeout", OPAQUE)
     if timeout is None:
         timeout = OPAQUE if "timeout" in source.stored else source.kind.timeout  # type: ignore[attr-defined]
-    if (timeout is None or timeout == inf) and not tires(source.kind):
+    kind: Any = source.kind
+    if (timeout is None or timeout == inf) and kind.idle_timeout is None and kind.request_timeout is None:
         yield "a time out"
 
 

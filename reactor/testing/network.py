@@ -246,6 +246,8 @@ class Selector(BaseSelector):
         """What is registered, by descriptor."""
         self.stalled = False
         """Whether the last `select` found that it would wait for ever."""
+        self.reported: list[tuple[SelectorKey, int]] = []
+        """What the last `select` has reported."""
         self._sockets: dict[int, Socket] = {}
         self._network = network
         network.selectors.append(self)
@@ -349,6 +351,9 @@ class Selector(BaseSelector):
 
     def _report(self, what: str, ready: list[tuple[SelectorKey, int]]) -> list[tuple[SelectorKey, int]]:
         network = self._network
+        self.reported = ready
+        for key, _ in ready:
+            self._sockets[key.fd].asked = False
         if network.trace is not None:
             seen = [(self._sockets[key.fd], events) for key, events in ready]
             network.trace.append((network.wire.clock.now, None, what, seen))

@@ -32,7 +32,7 @@ class Socket:
 
     type: int = 0
     proto = 0
-    __slots__ = ("_bound", "error", "family", "local", "network", "number", "remote", "timeout", "watcher")
+    __slots__ = ("_bound", "asked", "error", "family", "local", "network", "number", "remote", "timeout", "watcher")
 
     def __init__(self, network: Network, family: int) -> None:
         self.network = network
@@ -46,6 +46,8 @@ class Socket:
         self.timeout: float | None = None
         self.watcher: Callable[[], object] | None = None
         """Called when something has changed here; for scripted clients, which have no selector."""
+        self.asked = False
+        """Whether it has been asked to take or give anything since a selector last reported it."""
         self._bound = False
 
     def __str__(self) -> str:
@@ -83,7 +85,7 @@ class Socket:
         self._check_open()
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> int:
-        """``SO_ERROR``, which it clears; 0 for any other option. One that takes more bytes than an ``int`` has, it has not."""
+        """``SO_ERROR``, which it clears; 0 for any other option. One of more bytes than an ``int`` it has not."""
         self._check_open()
         if size:
             raise failure(errno.ENOPROTOOPT)
@@ -149,6 +151,7 @@ class Socket:
         """Begin a system call, which a signal may interrupt."""
         if self.number < 0:
             raise failure(errno.EBADF)
+        self.asked = True
         if self.network.plan.draw(INTERRUPTED):
             raise self._failed(call, errno.EINTR)
 

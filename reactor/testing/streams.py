@@ -34,7 +34,7 @@ class StreamSocket(Socket):
     type = socket.SOCK_STREAM
     __slots__ = (
         "_abrupt", "_backlog", "_clear", "_ended", "_finished", "_flying", "_gone", "_limit", "_on_the_way",
-        "_parted", "heard", "heard_end", "inbox", "peer", "rest", "said", "state",
+        "_parted", "heard", "heard_end", "inbox", "peer", "rest", "said", "said_end", "state",
     )  # fmt: skip
 
     def __init__(self, network: Network, family: int) -> None:
@@ -46,6 +46,8 @@ class StreamSocket(Socket):
         """What has arrived and has not been read."""
         self.said = bytearray()
         """All that ``send()`` has ever taken."""
+        self.said_end = False
+        """Whether ``shutdown()`` has ended that."""
         self.heard = 0
         """Bytes that ``recv()`` has ever given."""
         self.heard_end = False
@@ -162,6 +164,7 @@ class StreamSocket(Socket):
         if self.state != OPEN and self.family != UNIX:
             raise self._failed("shutdown", errno.ENOTCONN)
         self.note("shutdown", None)
+        self.said_end = True
         if not self._parted:
             self._part()
 
