@@ -242,6 +242,10 @@ class StreamHandler(Handler):
         """Take that input, whatever is waited for: `urgent` may want to answer it now, or to forget it."""
         return self._machine.take_held()
 
+    def put_back(self, data: bytes) -> None:
+        """Put ``data`` in front of the input that is held, for the next wait: urgent data too may belong there."""
+        self._machine.put_back(data)
+
 
 class DatagramHandler(Handler):
     """A protocol over datagrams, as a state machine: one request is one exchange with one peer.

@@ -106,6 +106,12 @@ class StreamMachine(Machine):
         """Take out what is held for the request; the handler's ``take_held()``."""
         return self._cut(len(self.inbox or b""))
 
+    def put_back(self, data: bytes) -> None:
+        """Put ``data`` in front of what is held; the handler's ``put_back()``."""
+        if self.inbox is not None:
+            self.inbox = data + self.inbox[self.start :]
+            self.start = self.scanned = 0
+
     def read(self, limit: int | None = None) -> bytes:
         """Hand out the output (at most ``limit`` bytes), as if the kernel had taken it; go on."""
         data = bytes(self.outbox[:limit]) if self.outbox else b""

@@ -47,7 +47,7 @@ class Admission:
         port = self._server.reactor.port(self._server)
         port.pause_until_room()
         if self._server._srv_has_room():  # made by a thread in the meantime, which can't have seen the pause
-            port.resume()
+            port.look_again()
 
     def refusal(self, client_address: Any) -> str:
         """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
@@ -70,7 +70,7 @@ class Admission:
         server, reactor = self._server, self._server.reactor
         port = reactor.port(server)
         port.pause_until_room()
-        reactor.call_later(_PAUSE, port.resume)
+        reactor.call_later(_PAUSE, port.look_again)
         now = reactor.clock.monotonic()
         if now - self._told >= _SILENCE:
             self._told = now

@@ -84,7 +84,10 @@ class Children:
     def _listen(self, child: Child) -> None:
         if child.pid in self._running:
             descriptor, pid = child.descriptor, child.pid
-            child.watch = self._reactor.watch(descriptor, EVENT_READ, lambda events: self._is_ending(pid))
+            try:
+                child.watch = self._reactor.watch(descriptor, EVENT_READ, lambda events: self._is_ending(pid))
+            except (OSError, ValueError):  # the selector takes no more, or no number so high
+                self._is_ending(pid)
 
     def reap(self, pid: int, blocking: bool = False) -> bool:
         """Reap the child ``pid`` if it has ended (with ``blocking``: when it has). Whether it is gone."""
@@ -104,7 +107,7 @@ class Children:
         return True
 
     def _is_ending(self, pid: int) -> None:
-        if not self.reap(pid):  # it has closed its end of the pipe and lives: look again now and then
+        if not self.reap(pid):  # it has closed its end of the pipe and lives, or can't be watched: look now and then
             watch = self._running[pid].watch
             if watch is not None:
                 watch.modify(0)

@@ -12,7 +12,7 @@ from selectors import EVENT_WRITE
 
 from handlers import Failed
 
-from .sources import AGAIN
+from .sources import AGAIN, close
 from .stream import StreamRow, UrgentRow, tune
 from .urgent import hears_urgent
 
@@ -41,7 +41,7 @@ class OutgoingRow(StreamRow):
         self.server._srv_failed(self)
 
     def released(self) -> None:
-        self.socket.close()
+        close(self.socket)
 
 
 class UrgentOutgoingRow(OutgoingRow, UrgentRow):
@@ -160,6 +160,6 @@ class Connecting:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            close(sock)

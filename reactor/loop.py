@@ -474,7 +474,7 @@ class Reactor:
         """A request has ended: look again at the arrivals that had to wait for that."""
         paused, self.paused = self.paused, {}
         for port in paused:
-            port.resume()
+            port.look_again()
 
 
 @cache

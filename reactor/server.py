@@ -250,6 +250,9 @@ class BaseServer:
             try:
                 if not isinstance(error, Exception):
                     raise
+                row = self._srv_rows.get(self._srv_key(request))
+                if row is not None:
+                    row.error = error
                 self.handle_error(request, client_address)
             finally:
                 if self._srv_exit_status is not None:

@@ -29,6 +29,15 @@ AGAIN = (BlockingIOError, InterruptedError)
 SHORT = {getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)}
 """What the host has run out of; it can only come back with time."""
 
+
+def close(sock: socket.socket) -> None:
+    """Close it, whatever the host has to say to that: the descriptor is gone all the same (close(2))."""
+    try:
+        sock.close()
+    except OSError:
+        pass
+
+
 _RETRY = 0.01  # seconds until a packet is sent again of which no event tells that it can be
 
 
@@ -103,6 +112,13 @@ class Port:
         """Take arrivals again, if the port has not been closed meanwhile."""
         self._reading = self.open
         self._want()
+
+    def look_again(self) -> None:
+        """`resume`, now or as soon as the selector takes it."""
+        try:
+            self.resume()
+        except (OSError, ValueError):  # the selector takes no more, or no number so high
+            self._reactor.call_later(0.1, self.look_again)
 
     def close(self) -> None:
         """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
@@ -233,8 +249,8 @@ class Wakeup:
     def ready(self, events: int, now: float) -> None:
         try:
             self._reader.recv(4096)
-        except BlockingIOError:
-            pass
+        except OSError:
+            pass  # spurious, or the host is short of memory: who was to be woken is awake
 
     def failed(self, error: Exception) -> None:
         raise error

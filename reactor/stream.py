@@ -15,7 +15,7 @@ from handlers.machines import ENDED, ENDING
 
 from .selecting import EVENT_URGENT
 from .server import UNSET, BaseServer, is_kind
-from .sources import AGAIN
+from .sources import AGAIN, close
 from .table import CALLER, CHILD, LOOP, Request
 from .urgent import at_mark, hears_urgent
 
@@ -351,7 +351,7 @@ class TCPServer(BaseServer):
 
     def close_request(self, request: Any) -> None:
         """Close this process's end of the connection."""
-        request.close()
+        close(request)
         self._srv_closed(request)
 
     def _srv_socket_timeout(self) -> float | None:

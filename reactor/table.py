@@ -13,7 +13,7 @@ from collections import deque
 from itertools import count
 from selectors import SelectSelector
 
-from handlers import Failed, Flushed, LimitPassed, TimedOut
+from handlers import Cause, Failed, Flushed, LimitPassed, TimedOut
 
 from .bounds import Pace
 from .selecting import UrgentSelector
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
     from typing import Any, Protocol
 
-    from handlers import Cause, Machine
+    from handlers import Machine
 
     from .loop import Reactor
 
@@ -121,7 +121,7 @@ class Request(Timed):
     @property
     def reason(self) -> BaseException | None:
         """Why the request has ended: ``None`` where it has finished, or has not ended."""
-        return self.error if self.machine is None else self.machine.reason
+        return self.error if self.machine is None else self.machine.reason or self.error
 
     @property
     def lingering(self) -> bool:
@@ -373,7 +373,12 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
-        kind = "" if row.reason is None else type(row.reason).__name__
+        reason = row.reason
+        if isinstance(reason, Cause):  # its frames, and what they hold, would wait with the row for the collector
+            for error in (reason, getattr(reason, "error", None)):
+                if error is not None:
+                    error.__traceback__ = error.__context__ = None
+        kind = "" if reason is None else type(reason).__name__
         with self._lock:
             self.closed.append(row.obituary())
             self.ends[kind] = self.ends.get(kind, 0) + 1
@@ -429,7 +434,14 @@ class RequestTable:
                 select.select([source.fileno()], [], [], 0)
             self._selector.register(source.fileno(), mask, source)
         else:
-            self._selector.modify(source.fileno(), mask, source)
+            try:
+                self._selector.modify(source.fileno(), mask, source)
+            except OSError:
+                if (
+                    source.fileno() not in self._selector.get_map()
+                ):  # what those of ``selectors`` can't modify they forget
+                    source.mask = 0
+                raise
         source.mask = mask
 
     def as_dicts(self) -> list[dict[str, Any]]:

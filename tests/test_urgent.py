@@ -146,6 +146,30 @@ def test_the_handler_may_forget_what_is_held():
     assert machine.handler.log == ["setup", b"one\n", b"two\nthr", b"", b"four\n"]
 
 
+def test_the_handler_may_leave_it_in_the_stream():
+    class Inline(Lines):
+        def urgent(self, data):
+            self.put_back(self.take_held() + data)
+
+    machine = StreamMachine(Inline())
+    machine.feed(b"one\ntw")
+    machine.urgent(b"o", before=b"-")
+    machine.urgent(b"-")
+    machine.feed(b"three\n")
+    assert machine.handler.log == ["setup", b"one\n", b"tw-o-three\n"]
+
+
+def test_what_is_put_back_comes_first():
+    class Doubling(Lines):
+        def urgent(self, data):
+            self.put_back(data)
+
+    machine = StreamMachine(Doubling())
+    machine.feed(b"one")
+    machine.urgent(b"\n", before=b"\n")
+    assert machine.handler.log == ["setup", b"\n", b"one\n"]
+
+
 def test_the_wait_goes_on_and_its_time_too():
     machine = StreamMachine(Lines())
     machine.advance()
@@ -250,6 +274,7 @@ def test_a_request_that_has_ended_hears_nothing():
     machine = StreamMachine(Lines())
     machine.end()
     machine.urgent(b"!", before=b"a\n")
+    machine.handler.put_back(b"b\n")
     assert machine.handler.log == ["setup", "finish"]
     assert (machine.held_in, machine.handler.take_held()) == (0, b"")
 

@@ -30,10 +30,10 @@ from .evidence import (
     unlike,
     wrong,
 )  # fmt: skip
-from .loopback import ask, foretell, modes_here
+from .loopback import ask, foretell, modes_of
 from .pristine import pristine
 from .schedule import END, RESET, Run, played, worked
-from .subject import Subject, literal
+from .subject import Subject, literal, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +82,8 @@ def check(
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
     """
-    pieces = [conversation] if isinstance(conversation, bytes) else list(conversation)
+    pieces = pieces_of(conversation, "conversation")
+    modes = modes_of(modes)
     if expected is not None:
         answers(kind, pieces, expected, world=world)
     leaves_nothing_behind(kind, pieces, world=world, examples=examples)
@@ -123,20 +124,21 @@ def leaves_nothing_behind(
     if not alike(first, again):
         fail(it, _FICKLE, "leaves_nothing_behind", differing(again, first))
 
-    def runs(other: int, own: int) -> tuple[Run, Run, Run]:
+    def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
         with pristine(it.kind):
             alone = played(it, it.first(own))
         with pristine(it.kind):
-            before = played(it, it.first(other), name="other", close=False)
+            before = played(it, other, name="other", close=False)
             after = played(it, it.first(own))
             before.close()
         return alone, before, after
 
-    def differs(lengths: tuple[int, int]) -> bool:
-        alone, _, after = runs(*lengths)
+    def differs(drawn: tuple[list[bytes], int]) -> bool:
+        alone, _, after = runs(*drawn)
         return not alike(alone, after)
 
-    found = _smallest(it, st.tuples(it.lengths, it.lengths), differs, examples)
+    others = st.one_of(it.lengths.map(it.first), it.damaged())
+    found = _smallest(it, st.tuples(others, it.lengths), differs, examples)
     if found is not None:
         alone, before, after = runs(*found)
         code = f"{before.code()}\n{unlike(after, alone)}"
@@ -320,7 +322,7 @@ def same_in_every_mode(
     that the host has. The clock stands still, as ``world`` says.
     """
     it = _Tried(kind, conversation, world)
-    for mode in modes_here() if modes is None else modes:
+    for mode in modes_of(modes):
         if (differing := _differs(it, mode, it.length)) is not None:
             if not it.blocking and differing[0] is not None:
                 # What a blocking handler makes of half a request is not the same, and need not be.
@@ -411,15 +413,16 @@ class _Tried(Subject):
     def _hostile(self) -> SearchStrategy[Schedule]:
         """Schedules in which anything may happen."""
         if self.packets:
-            sent = st.lists(_damaged(self.pieces), max_size=len(self.pieces) + 2)
-            return sent.flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
-        damaged = strategies.mutations(self.pieces[0])
-        return damaged.flatmap(lambda data: strategies.schedules(data, whole=True))
+            return self.damaged().flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
+        return self.damaged().flatmap(lambda pieces: strategies.schedules(pieces[0], whole=True))
 
-
-def _damaged(packets: list[bytes]) -> SearchStrategy[bytes]:
-    whole = st.sampled_from(packets or [b""])
-    return st.one_of(whole, whole.flatmap(strategies.mutations))
+    def damaged(self) -> SearchStrategy[list[bytes]]:
+        """What of the conversation a broken client sends."""
+        if not self.packets:
+            return strategies.mutations(self.pieces[0]).map(lambda data: [data])
+        whole = st.sampled_from(self.pieces or [b""])
+        packet = st.one_of(whole, whole.flatmap(strategies.mutations))
+        return st.lists(packet, max_size=len(self.pieces) + 2)
 
 
 def _smallest(

@@ -28,7 +28,7 @@ from .counting import (
     counting_machine,
     line_limit,
 )
-from .subject import Asked, Row, Subject, folded, is_literal, literal
+from .subject import Asked, Row, Subject, brief, folded, is_literal, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,6 +55,8 @@ class Take:
     __slots__ = ("limit",)
 
     def __init__(self, limit: int) -> None:
+        if not isinstance(limit, int) or limit < 0:
+            raise ValueError(f"Take: limit is a number of bytes, or of packets, >= 0, not {limit!r}")
         self.limit = limit
 
     def __repr__(self) -> str:
@@ -164,9 +166,10 @@ class Run:
             self.abandon()
         elif step is END:
             self._arrivals.append(None)
-        else:
-            assert not isinstance(step, Event)
+        elif isinstance(step, (int, float)) and step >= 0:
             self._pass(step)
+        else:
+            raise TypeError(f"a step is bytes, a number of seconds >= 0, Take(limit), END or RESET, not {step!r}")
         self._go()
 
     def finish(self, to_the_end: bool = False) -> Run:
@@ -179,6 +182,7 @@ class Run:
             if done == ROUNDS // 2:
                 self._drain()
                 self._talk = 0  # what counts is what it still says now
+                self._clock += YEAR  # and the time that its class allows it is over
             self._go()
             if self.over:
                 break
@@ -385,7 +389,7 @@ class Run:
         if isinstance(self.error, EndlessLoop) and most is None:
             lines[-1] = f"with line_limit({self._allowed:_}):\n    {lines[-1]}  # does not return"
         elif self.error is not None and most is None:
-            lines[-1] += f"  # {type(self.error).__name__}: {_first_line(self.error)}"
+            lines[-1] += f"  # {type(self.error).__name__}: {_first_line(self.error)}".rstrip(": ")
         return "\n".join(folded(lines))
 
 
@@ -410,7 +414,11 @@ def play(kind: Any, schedule: Iterable[Step], world: World | None = None) -> Run
     Each step is ``bytes`` that arrive, a number of seconds that pass, `Take`, `END` or `RESET`.
     Bytes that the handler does not want yet wait, as in the kernel. After the last step all output
     is taken. For a blocking class that declares ``request``, what select mode makes of it is run.
+
+    Raises `TypeError` for anything else.
     """
+    if isinstance(schedule, (bytes, bytearray, str)):
+        raise TypeError(f"a schedule is a list of steps: for one piece of bytes [{brief(schedule)}]")
     return played(Subject(kind, world), schedule)
 
 

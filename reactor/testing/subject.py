@@ -29,6 +29,12 @@ class Subject:
     """A handler class under test, and how its machines are made: in fact and in code."""
 
     def __init__(self, kind: Any, world: World | None = None) -> None:
+        if not isinstance(kind, type):
+            raise TypeError(f"what is tried is a handler class, not {kind!r}: it makes a new handler for each request")
+        if not hasattr(kind, "handle"):
+            raise TypeError(f"{kind.__name__} is no handler class: derive it from StreamHandler or DatagramHandler")
+        if world is not None and not isinstance(world, World):
+            raise TypeError(f"world is a handlers.World(peer, server, now), which answers a handler, not {world!r}")
         self.kind = kind
         self.name: str = kind.__name__
         self.world = World(peer=PEER, now=lambda: 0.0) if world is None else world
@@ -41,7 +47,7 @@ class Subject:
 
     def conversation(self, given: bytes | Iterable[bytes]) -> list[bytes]:
         """The packets, or the one piece of a stream, that a client sends."""
-        pieces = [given] if isinstance(given, bytes) else list(given)
+        pieces = pieces_of(given, "conversation")
         return pieces if self.packets else [b"".join(pieces)]
 
     def construct(self, asked: set[str]) -> str:
@@ -92,6 +98,19 @@ class Subject:
         imports = "".join(f"{line}\n" for line in self.imports(body))
         given = "server" if "server" in _names(body) else ""
         return f"{imports}\n\ndef test_{name}_{title}({given}):\n{textwrap.indent(body.rstrip(), '    ')}\n"
+
+
+def pieces_of(given: Any, name: str) -> list[bytes]:
+    """Bytes, or several of them, as a list; raises `TypeError` for anything else."""
+    if isinstance(given, bytes):
+        return [given]
+    if isinstance(given, (str, bytearray, memoryview)) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} is bytes, or a list of bytes, not {given!r}")
+    pieces = list(given)
+    for piece in pieces:
+        if not isinstance(piece, bytes):
+            raise TypeError(f"{name} is bytes, or a list of bytes, and {piece!r} is none")
+    return pieces
 
 
 def takes_packets(kind: Any) -> bool:
