@@ -106,6 +106,10 @@ class Process:
         place = Path(f"/proc/{self.pid}")
         return Held(len(os.listdir(place / "fd")), len(os.listdir(place / "task")), len(children_of(self.pid)))
 
+    def waits(self):
+        """Whether its main thread waits in the kernel: it does not run, and no tracer has stopped it."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
     def socket(self):
         """The name by which the kernel knows the server's socket, which is the first descriptor that it has opened."""
         return os.readlink(f"/proc/{self.pid}/fd/3")

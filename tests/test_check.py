@@ -291,14 +291,15 @@ def test_what_is_held_is_found_wherever_a_handler_keeps_it():
 
 
 def handlers_here():
-    """Every handler that the package ``handlers`` has."""
+    """Every handler that the package ``handlers`` has, but for those that others of it are derived from."""
     names = [f"handlers.{module.name}" for module in pkgutil.iter_modules(handlers.__path__)]
     kinds = [(name, kind) for name in names for kind in vars(importlib.import_module(name)).values()]
-    return [
+    found = [
         kind for name, kind in kinds
         if isinstance(kind, type) and issubclass(kind, Handler) and kind.__module__ == name
         and kind.handle is not Handler.handle and not kind.__name__.startswith("_")
     ]  # fmt: skip
+    return [kind for kind in found if not any(kind in other.__mro__[1:] for other in found)]
 
 
 @pytest.mark.parametrize("kind", handlers_here(), ids=lambda kind: kind.__name__)

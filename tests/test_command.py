@@ -185,8 +185,7 @@ class Command:
     def status(self) -> int:
         """Wait for its end; the exit status. Nothing is left of its process group."""
         status = self.process.wait(PATIENCE)
-        with pytest.raises(ProcessLookupError):
-            os.killpg(self.process.pid, 0)
+        until(lambda: not grouped(self.process.pid))  # a killed child of a thread is in it until init has waited
         return status
 
     def asleep(self) -> None:
@@ -285,6 +284,15 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def grouped(number: int) -> bool:
+    """Whether a process is in this process group."""
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def until(condition: Callable[[], object]) -> None:

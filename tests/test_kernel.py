@@ -98,6 +98,7 @@ class Servers:
         try:
             yield process
         except BaseException:
+            print(process.said())
             process.kill()
             raise
         self._idle[mode, packets] = process
@@ -144,6 +145,9 @@ def failing(process, call, name, when, file):
                 refuse = pytest.fail if os.environ.get("REACTOR_REAL_CLIENTS") == "1" else pytest.skip
                 refuse(f"strace can't trace here: {line.strip()}; be root, or set kernel.yama.ptrace_scope=0")
             yield
+            # Not in the middle of a call: one that has been made none, and has not failed yet, would give ENOSYS.
+            wait_until(lambda: process.ask("stats")["open"] == 0)
+            wait_until(process.waits)
         finally:
             tracer.terminate()
             tracer.communicate(timeout=PATIENCE)

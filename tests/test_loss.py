@@ -96,23 +96,22 @@ class Till(DatagramHandler):
 
 
 def packets(mode, clients=4, entries=12):
-    """So many clients at a time book entries, asking again after 50 ms without an answer."""
+    """So many clients at a time book entries, asking again after 50 ms without an answer, then after 100 ms, …"""
 
     def book(number):
         asked = 0
         with peer(server) as client:
-            client.settimeout(0.05)
             for entry in range(entries):
-                said = b"%d-%d" % (number, entry)
-                answer = b""
+                said, answer, patience = b"%d-%d" % (number, entry), b"", 0.05
                 while answer != b"booked " + said:  # else it is a second one to what was asked before
-                    assert asked < 100 * entries
+                    assert patience < LONG
+                    client.settimeout(patience)
                     client.send(said)
                     asked += 1
                     try:
                         answer = client.recv(100)
                     except TimeoutError:
-                        pass
+                        patience *= 2
         return asked
 
     with tempfile.TemporaryDirectory() as directory:
