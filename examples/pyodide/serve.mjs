@@ -57,11 +57,16 @@ const server = createServer({ allowHalfOpen: true }, (socket) => {
       ours.destroy();
       ours = undefined;
       socket.setTimeout(patience, () => socket.destroy());
+      socket.resume();
       socket.destroySoon();
     },
   };
   ours = world.connected(server.address().port, link, socket.remoteAddress, socket.remotePort);
-  socket.on("data", (data) => (socket.pause(), tell((python) => python.arrives(new Uint8Array(data)))));
+  socket.on("data", (data) => {
+    if (ours === undefined) socket.resetAndDestroy(); // nobody will read it, and the client is to know
+    else socket.pause();
+    tell((python) => python.arrives(new Uint8Array(data)));
+  });
   socket.on("end", () => tell((python) => python.ended()));
   socket.on("error", (error) => tell((python) => python.broke(error.message)));
   if (ours === undefined) socket.destroy();
