@@ -17,9 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(arguments: list[str]) -> int:
     """Run the linters and the tests in ``.venv``; return the exit status of the first that fails."""
     everything = not arguments and os.environ.get("REACTOR_REAL_CLIENTS") == "1"
-    python = make_environment(
-        ROOT / ".venv" / "{}.{}".format(*sys.version_info), "test,hosts" if everything else "test"
-    )
+    extras = "test,hosts" if everything else "test"
+    python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info), extras)
     commands = [["-m", "pytest", *arguments]]
     if not arguments:
         commands = [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], *commands]
@@ -39,12 +38,8 @@ def meanwhile_made(python: Path) -> Iterator[None]:
     component.parent.mkdir(parents=True, exist_ok=True)
     component.unlink(missing_ok=True)
     os.environ["REACTOR_COMPONENT"] = str(component)
-    maker = subprocess.Popen([str(python), "examples/wasi/make.py", str(component)], cwd=ROOT)
-    try:
+    with subprocess.Popen([str(python), "examples/wasi/make.py", str(component)], cwd=ROOT):
         yield
-    finally:
-        maker.terminate()
-        maker.wait()
 
 
 def make_environment(place: Path, extras: str) -> Path:
