@@ -24,6 +24,8 @@ LINE, PACKET = Until(b"\n", limit=512), Packet()
 
 
 class Upper(StreamHandler):
+    timeout = 3.0  # seconds that a line may take, and after the last one what is still to be sent
+
     def handle(self) -> Step:
         return LINE, self.answer
 

@@ -14,22 +14,26 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from reactor.table import NO_THREADS
 from tests.confined import FORKING
+from tests.serving import receive, reset, rest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 BUILT = ROOT / ".venv" / "everywhere"
 """Where what is downloaded and made for these tests is kept."""
 
-PATIENCE = 120  # seconds: a component is compiled when it is run
+PATIENCE = 120  # seconds: to make a component takes half a minute
 CONNECTIONS, AT_ONCE = 300, 30
+IDLE = 0.1
+"""How much of a processor a server may take that has only clients to wait for."""
 
 pytestmark = pytest.mark.slow
 confinable = pytest.mark.skipif(
@@ -45,9 +49,12 @@ def needed(found, name):
 
 
 @contextmanager
-def started(*command, cwd=ROOT):
-    """A process that serves, and the address that it says it does at; killed at the end, however that comes."""
-    process = subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True)
+def started(*command, cwd=ROOT, goes_on=True):
+    """A process that serves, and the address that it says it does at; killed at the end, however that comes.
+
+    ``goes_on``: whether it must still serve then.
+    """
+    process = subprocess.Popen([str(word) for word in command], cwd=cwd, stderr=subprocess.PIPE, text=True)
     timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
     try:
@@ -57,27 +64,127 @@ def started(*command, cwd=ROOT):
                 found = re.fullmatch(r"listening on ([\d.]+):(\d+)\n", line)
                 assert found, line + process.stderr.read()
                 yield process, (found[1], int(found[2]))
-                assert process.poll() is None, process.stderr.read()
+                assert not goes_on or process.poll() is None, process.stderr.read()
             finally:
                 process.kill()
     finally:
         timer.cancel()
 
 
-def converse(address, number):
+@contextmanager
+def proxied(*command):
+    """The address at which ``command``, a proxy, is called, and calls the server of the lines by name."""
+    with ExitStack() as stack:
+        _, (_, port) = stack.enter_context(started(sys.executable, EXAMPLES / "everywhere.py", 0))
+        _, address = stack.enter_context(started(*command, 0, "localhost", port))
+        yield address
+
+
+# The clients
+
+
+def connected(address):
+    client = socket.create_connection(address, timeout=PATIENCE)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
+
+
+def converse(address, number=0, piece=7):
     """One connection of the client: its lines go in pieces, and all come back in capitals."""
     text = b"".join(b"connection %d, line %d\n" % (number, line) for line in range(5))
-    with socket.create_connection(address, timeout=PATIENCE) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for place in range(0, len(text), 7):
-            client.sendall(text[place : place + 7])
+    with connected(address) as client:
+        for place in range(0, len(text), piece):
+            client.sendall(text[place : place + piece])
         client.shutdown(socket.SHUT_WR)
-        assert client.makefile("rb").read() == text.upper()
+        assert rest(client) == text.upper()
 
 
-def all_conversations(address):
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda number: converse(address, number), range(CONNECTIONS)))
+def drips(address):
+    """One byte at a time; it is answered as anybody."""
+    converse(address, piece=1)
+
+
+def breaks_off(address):
+    """A reset in the middle of a line."""
+    client = connected(address)
+    client.sendall(b"one\ntw")
+    assert receive(client, 4) == b"ONE\n"
+    reset(client)
+
+
+def stops_half_way(address):
+    """The end of the stream in the middle of a line."""
+    with connected(address) as client:
+        client.sendall(b"one\ntw")
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"ONE\n"
+
+
+def goes_on_and_on(address):
+    """A line longer than any may be, and gone."""
+    with connected(address) as client:
+        client.sendall(b"one\n" + b"x" * 5_000)
+
+
+def goes_on_and_listens(address):
+    """The same, but it hears what was answered before."""
+    with connected(address) as client:
+        client.sendall(b"one\n" + b"x" * 5_000)
+        assert rest(client) == b"ONE\n"
+
+
+def says_nothing(address):
+    """It is ended by the server."""
+    with connected(address) as client:
+        assert rest(client) == b""
+
+
+def says_half_a_line(address):
+    """It is ended by the server."""
+    with connected(address) as client:
+        client.sendall(b"one\ntw")
+        assert rest(client) == b"ONE\n"
+
+
+def never_reads(address):
+    """It asks until it is given up."""
+    with connected(address) as client, pytest.raises(ConnectionError):
+        client.sendall((b"x" * 511 + b"\n") * 100_000)
+
+
+QUICK = drips, breaks_off, stops_half_way, goes_on_and_on, goes_on_and_listens
+SLOW = says_nothing, says_half_a_line, never_reads
+
+
+def crowd(process, address):
+    """All conversations, and beside them the clients as they should not be; then nobody but clients who say nothing."""
+    with ThreadPoolExecutor(AT_ONCE) as good, ThreadPoolExecutor(len(QUICK + SLOW)) as bad:
+        slow = [bad.submit(client, address) for client in SLOW]
+        quick = [bad.submit(client, address) for _ in range(20) for client in QUICK]
+        conversations = [good.submit(converse, address, number) for number in range(CONNECTIONS)]
+        for each in conversations + quick:
+            each.result()
+        began, used = time.monotonic(), processor_time(process)
+        says_nothing(address)
+        used, passed = processor_time(process) - used, time.monotonic() - began
+        print(f"{used:.2f} s of processor time in {passed:.2f} s")
+        assert used < IDLE * passed
+        for each in slow:
+            each.result()
+
+
+def processor_time(process):
+    """Seconds that all threads of a process have run."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def gone_before_accepted(process, address):
+    """Clients that connect to a process that does nothing now, and have reset the connection when it goes on."""
+    process.send_signal(signal.SIGSTOP)
+    for _ in range(5):
+        reset(connected(address))
+    process.send_signal(signal.SIGCONT)
 
 
 def packets(address):
@@ -93,15 +200,16 @@ def packets(address):
 
 
 def confined(how, *command):
-    return sys.executable, "-m", "tests.confined", how, *map(str, command)
+    """The command that runs a program where the kernel answers a fork so."""
+    return sys.executable, "-m", "tests.confined", how, *command
 
 
 @confinable
-@pytest.mark.parametrize("how", ["kill", "eperm"])
-def test_natively_where_the_kernel_allows_no_second_thread_and_no_child(how):
-    with started(*confined(how, EXAMPLES / "everywhere.py", 0)) as (process, address):
+def test_natively_where_the_kernel_kills_who_asks_for_a_thread_or_a_child():
+    with started(*confined("kill", EXAMPLES / "everywhere.py"), 0) as (process, address):
         assert re.search(r"^Seccomp:\s+2$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
-        all_conversations(address)
+        gone_before_accepted(process, address)
+        crowd(process, address)
         packets(address)
 
 
@@ -117,30 +225,6 @@ def test_it_does_kill(text, tmp_path):
     assert (ended.returncode, ended.stdout) == (-signal.SIGSYS, b"")
 
 
-CONNECTS = """
-from handlers import Connected, StreamHandler, ToEnd
-from handlers.services import Echo
-from reactor import Reactor, SelectTCPServer
-
-class Far(StreamHandler):
-    async def handle(self):
-        self.send(b"by name")
-        self.send_eof()
-        print((await ToEnd()).decode(), flush=True)
-        loop.stop()
-
-class Near(StreamHandler):
-    async def handle(self):
-        await Connected(("localhost", echo.server_address[1]), Far())
-        await ToEnd()
-
-with Reactor() as loop:
-    echo = SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop)
-    near = SelectTCPServer(("127.0.0.1", 0), Near, reactor=loop)
-    import socket
-    with socket.create_connection(near.server_address):
-        loop.run()
-"""
 FORKED = """
 from handlers import Cause, Forked, StreamHandler, Threaded
 from reactor import Reactor, SelectTCPServer, ThreadingTCPServer
@@ -167,42 +251,72 @@ except RuntimeError as error:
 
 
 @confinable
-@pytest.mark.parametrize(
-    ("how", "text", "told"),
-    [
-        ("kill", CONNECTS, "by name\n"),
-        (
-            "eperm",
-            FORKED,
-            f"PermissionError\nRuntimeError\nThreadingTCPServer: {NO_THREADS}\n",
-        ),
-    ],
-    ids=["connecting to a name", "asking for a child and a thread"],
-)
-def test_under_the_filter(how, text, told, tmp_path):
-    (tmp_path / "program.py").write_text(text)
+def test_natively_where_the_kernel_refuses_threads_and_children():
+    with started(*confined("eperm", EXAMPLES / "everywhere.py"), 0) as (_, address):
+        converse(address)
+        packets(address)
+
+
+@confinable
+def test_asking_for_a_child_and_a_thread_where_there_are_none(tmp_path):
+    (tmp_path / "program.py").write_text(FORKED)
     ended = subprocess.run(
-        confined(how, tmp_path / "program.py"), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        confined("eperm", tmp_path / "program.py"), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
+    told = f"PermissionError\nRuntimeError\nThreadingTCPServer: {NO_THREADS}\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, told, "")
+
+
+@confinable
+def test_connecting_to_a_name_where_the_kernel_kills():
+    with proxied(*confined("kill", EXAMPLES / "proxy.py")) as address:
+        converse(address)
 
 
 # WebAssembly
 
 
-def test_on_wasi():
-    maker = needed(shutil.which("componentize-py", path=Path(sys.executable).parent), "componentize-py")
+@pytest.fixture(scope="module")
+def component():
+    """The component, made here, or by who runs the tests, beside others."""
+    needed((Path(sys.executable).parent / "componentize-py").exists(), "componentize-py")
     needed(importlib.util.find_spec("wasmtime"), "wasmtime")
+    meanwhile = os.environ.get("REACTOR_COMPONENT")
+    if meanwhile is not None:
+        made, deadline = Path(meanwhile), time.monotonic() + PATIENCE
+        while not made.exists():
+            assert time.monotonic() < deadline, "the component is not made"
+            time.sleep(0.05)
+        return made
+    made = BUILT / "everywhere.cwasm"
     BUILT.mkdir(parents=True, exist_ok=True)
-    component = BUILT / "everywhere.wasm"
-    what = "-q", "-d", EXAMPLES / "wasi" / "host.wit", "-w", "host"
-    places = [text for place in (EXAMPLES / "wasi", EXAMPLES, ROOT) for text in ("-p", place)]
-    command = [maker, *what, "componentize", *places, "app", "-o", component]
-    subprocess.run(command, cwd=BUILT, check=True, timeout=PATIENCE)
-    with started(sys.executable, EXAMPLES / "wasi" / "run.py", component, free_port()) as (_, address):
-        all_conversations(address)
+    subprocess.run([sys.executable, EXAMPLES / "wasi" / "make.py", made], check=True, timeout=PATIENCE)
+    return made
+
+
+def on_wasi(component, program):
+    """The command that runs a program of the component."""
+    return sys.executable, EXAMPLES / "wasi" / "run.py", component, program
+
+
+def test_on_wasi(component):
+    with started(*on_wasi(component, "everywhere"), 0) as (process, address):
+        crowd(process, address)
         packets(address)
+
+
+def test_connecting_to_a_name_on_wasi(component):
+    with proxied(*on_wasi(component, "proxy")) as address:
+        converse(address)
+
+
+def test_what_wasi_does_not_bear(component):
+    """A client that resets before it is accepted: when that has been mended, it belongs to the others."""
+    with started(*on_wasi(component, "everywhere"), 0, goes_on=False) as (process, address):
+        gone_before_accepted(process, address)
+        told = process.stderr.read()
+    assert re.search(r"libc\.so!abort\n.*libc\.so!tcp_accept", told), told
 
 
 def test_on_emscripten():
@@ -211,12 +325,6 @@ def test_on_emscripten():
     BUILT.mkdir(parents=True, exist_ok=True)
     command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", BUILT, "pyodide@314.0.7"]
     subprocess.run(command, check=True, timeout=PATIENCE)
-    with started(node, EXAMPLES / "pyodide" / "serve.mjs", "0", cwd=BUILT) as (_, address):
-        all_conversations(address)
-
-
-def free_port():
-    """A port that nobody has now: a host may not say which one it was given."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return str(sock.getsockname()[1])
+    with started(node, EXAMPLES / "pyodide" / "serve.mjs", "0", cwd=BUILT) as (process, address):
+        gone_before_accepted(process, address)
+        crowd(process, address)

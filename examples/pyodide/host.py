@@ -14,8 +14,8 @@ from reactor import Reactor
 
 SOCK_STREAM = 1
 AF_INET = 2
-MOST = 1 << 20
-"""Bytes that a connection takes until the host has passed them on."""
+MOST = 1 << 16
+"""Bytes that a connection takes until the host has passed them on; more waits in the row, where its bounds are."""
 
 
 class Socket:
@@ -28,6 +28,7 @@ class Socket:
         self._number = host.number()
         self._address = ("", 0)
         self._came: deque[Any] = deque()  # connections, or bytes; b"" is the end
+        self._backlog = 0
         self._under_way = 0
         self._error: OSError | None = None
 
@@ -40,9 +41,14 @@ class Socket:
     def writable(self) -> bool:
         return self._under_way < MOST or self._error is not None
 
+    def is_full(self) -> bool:
+        """Whether as many connections wait to be accepted as `listen` allows."""
+        return len(self._came) >= self._backlog
+
     # What the host calls
 
     def arrives(self, data: Any) -> None:
+        """Take a piece of input; the host reads no more until ``link.more()``."""
         self._came.append(data.to_bytes())
 
     def ended(self) -> None:
@@ -72,6 +78,7 @@ class Socket:
         self._address = address
 
     def listen(self, backlog: int = 0) -> None:
+        self._backlog = backlog
         self._host.listening[self._address[1]] = self
 
     def getsockname(self) -> tuple[str, int]:
@@ -97,6 +104,8 @@ class Socket:
         self._came.popleft()
         if len(data) > limit:
             self._came.appendleft(data[limit:])
+        else:
+            self._link.more()
         return data[:limit]
 
     def send(self, data: bytes | bytearray, flags: int = 0) -> int:
@@ -155,10 +164,11 @@ class Host:
     AF_INET, SOCK_STREAM = AF_INET, SOCK_STREAM
 
     def __init__(self) -> None:
+        self._selector = Selector(self)
         self.sockets: dict[int, Socket] = {}
         self.listening: dict[int, Socket] = {}
         self._numbers = 0
-        self.loop = Reactor(Selector(self), network=self)
+        self.loop = Reactor(self._selector, network=self)
 
     def number(self) -> int:
         self._numbers += 1
@@ -167,14 +177,21 @@ class Host:
     def socket(self, family: int = AF_INET, kind: int = SOCK_STREAM, proto: int = 0) -> Socket:
         return self._kept(Socket(self))
 
-    def connected(self, port: int, link: Any, host: str, peer_port: int) -> Socket:
-        """Somebody has connected to ``port``."""
+    def connected(self, port: int, link: Any, host: str, peer_port: int) -> Socket | None:
+        """Somebody has connected to ``port``; ``None`` where nobody listens, or too many wait already."""
+        listener = self.listening.get(port)
+        if listener is None or listener.is_full():
+            return None
         connection = self._kept(Socket(self, link, (host, peer_port)))
-        self.listening[port]._came.append(connection)
+        listener._came.append(connection)
         return connection
 
     def forget(self, sock: Socket) -> None:
         self.sockets.pop(sock.fileno(), None)
+        for port in [port for port, listener in self.listening.items() if listener is sock]:
+            del self.listening[port]
+            for connection in sock._came:
+                connection.close()
 
     def _kept(self, sock: Socket) -> Socket:
         self.sockets[sock.fileno()] = sock
@@ -183,5 +200,7 @@ class Host:
     def step(self) -> float:
         """Do what can be done now. Returns in how many milliseconds to call it again at the latest; -1: never."""
         self.loop.step(0)
+        if self._selector.select():  # what a row has come to wait for in this step may be here already
+            return 0
         seconds = self.loop.timeout()
         return -1 if seconds is None else 1000 * seconds

@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const host = "127.0.0.1";
+const patience = 120_000; // milliseconds that a client may take none of what was said before the end
 const [port = "7010"] = process.argv.slice(2);
 const examples = dirname(dirname(fileURLToPath(import.meta.url)));
 const installed = createRequire(join(process.cwd(), "package.json")).resolve("pyodide/pyodide.mjs");
@@ -38,20 +39,38 @@ const step = () => {
 };
 
 const server = createServer({ allowHalfOpen: true }, (socket) => {
+  let ours;
+  const tell = (news) => {
+    if (ours === undefined) return; // Python has closed it, and hears no more of it
+    news(ours);
+    step();
+  };
   const link = {
     write(data) {
       const bytes = data.toJs();
       data.destroy?.();
-      socket.write(bytes, () => (ours.passed_on(bytes.length), step()));
+      socket.write(bytes, () => tell((python) => python.passed_on(bytes.length)));
     },
+    more: () => socket.resume(),
     end: () => socket.end(),
-    close: () => (socket.resume(), socket.end(), ours.destroy()),
+    close() {
+      ours.destroy();
+      ours = undefined;
+      socket.setTimeout(patience, () => socket.destroy());
+      socket.resume();
+      socket.destroySoon();
+    },
   };
-  const ours = world.connected(server.address().port, link, socket.remoteAddress, socket.remotePort);
-  socket.on("data", (data) => (ours.arrives(new Uint8Array(data)), step()));
-  socket.on("end", () => (ours.ended(), step()));
-  socket.on("error", (error) => (ours.broke(error.message), step()));
-  step();
+  ours = world.connected(server.address().port, link, socket.remoteAddress, socket.remotePort);
+  socket.on("data", (data) => {
+    if (ours === undefined) socket.resetAndDestroy(); // nobody will read it, and the client is to know
+    else socket.pause();
+    tell((python) => python.arrives(new Uint8Array(data)));
+  });
+  socket.on("end", () => tell((python) => python.ended()));
+  socket.on("error", (error) => tell((python) => python.broke(error.message)));
+  if (ours === undefined) socket.destroy();
+  else step();
 });
 
 server.listen(Number(port), host, () => {

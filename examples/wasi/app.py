@@ -1,4 +1,4 @@
-"""The component: `everywhere.py`, as it is, with all that it may import already imported.
+"""The component: programs as they are, with all that they may import already imported.
 
 A component has no file system, and its modules are those that had been imported when it was made:
 so everything that a server may need is imported here.
@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 
 import everywhere
+import proxy
 import wit_world
 
 import handlers
@@ -21,5 +22,5 @@ reactor.Reactor().close()  # what it prepares for, it imports
 
 
 class WitWorld(wit_world.WitWorld):
-    def run(self, arguments: list[str]) -> None:
-        everywhere.main(*arguments)
+    def run(self, program: str, arguments: list[str]) -> None:
+        {"everywhere": everywhere, "proxy": proxy}[program].main(*arguments)
