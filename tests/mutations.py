@@ -112,7 +112,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a datagram that must wait is never sent",
-        "        else:\n            self._want()\n", "",
+        "writing = self._senders and self.retry is None", "writing = 0",
         needs_faults=True,
     ),
     Mutation(
