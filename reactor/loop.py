@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         def time(self) -> float: ...
 
 
+_LONGEST = 2_000_000  # seconds that one select() may take: the kernel counts milliseconds in an int, up to 24 days
+
+
 class Reactor:
     """One loop and its table.
 
@@ -425,9 +428,11 @@ class Reactor:
 
     def _patience(self, timeout: float | None) -> float | None:
         due = 0 if self._stopping else self.timeout()
+        if due is None or (timeout is not None and timeout < due):
+            due = timeout
         if due is None:
-            return timeout if timeout is not None or self.busy else 0
-        return due if timeout is None else min(due, timeout)
+            return None if self.busy else 0
+        return due if due == NEVER else min(due, _LONGEST)
 
     def guard(self, source: Any, call: Callable[..., object], *arguments: object) -> None:
         """A handler that raises ends its own row; everybody else goes on."""
