@@ -238,7 +238,7 @@ class Request(Timed):
         if self.lingering:
             self.reactor.end(self)
         elif machine.finished:
-            self.drop(TimedOut(Flushed()))
+            self.drop((self.pace and self.pace.passed(self, machine, now)) or TimedOut(Flushed()))
         elif self.pace is None:
             machine.expire()
         else:
@@ -247,8 +247,13 @@ class Request(Timed):
 
     def took_some(self, count: int, now: float) -> None:
         """The peer of a request that has ended takes ``count`` bytes more of the rest: so it has more time."""
-        assert self.machine is not None
-        self.deadline = min(self.deadline + count / DRAIN_RATE, now + self.machine.patience)
+        machine = self.machine
+        assert machine is not None
+        latest = now + machine.patience
+        if self.pace is None:
+            self.deadline = min(self.deadline + count / DRAIN_RATE, latest)
+        else:
+            self.deadline = self.pace.took_some(self, machine, count / DRAIN_RATE, latest)
 
     def drop(self, cause: Cause) -> None:
         """End the row for ``cause``, whatever its handler answers, and drop what was to be sent."""
