@@ -405,7 +405,7 @@ class RequestTable:
 
     def idlest(self, server: Any) -> Request | None:
         """The row of ``server`` that has been idle longest, of those that a machine of this process runs."""
-        rows = [row for row in self if row.server is server and row.machine and not row.machine.finished]
+        rows = [row for row in self if row.server is server and row.machine and not row.lingering]
         return min(rows, key=lambda row: row.progress, default=None)
 
     def count_refused(self, what: str) -> None:

@@ -620,6 +620,25 @@ def test_the_row_that_was_idle_longest_makes_room():
             assert here.take(client, 6) == b"served"
 
 
+def test_who_does_not_take_the_rest_of_his_answer_is_idle_too():
+    """A request that has ended and can't be sent whole holds a row for as long as any other."""
+
+    class Much(StreamHandler):
+        def handle(self):
+            self.send(bytes(8 << 20))
+
+    with bench(Much) as here:
+        here.server.max_requests, here.server.at_limit = 2, "evict"
+        for _ in range(2):
+            here.connect()
+        here.until(lambda: all(row.state == "finished" for row in here.table))
+        newcomer = here.connect()
+        assert here.take(newcomer, 10) == bytes(10)
+        assert here.reactor.stats()["refused"] == {}
+        [told] = here.table.closed
+        assert (told["serial"], told["reason"]) == (1, "Cancelled: evicted: idle longest when another request came")
+
+
 def test_a_crowd_that_comes_at_once_evicts_no_more_than_it_must():
     with bench(Echo) as here:
         here.server.max_requests, here.server.at_limit = 5, "evict"
