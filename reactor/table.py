@@ -12,8 +12,9 @@ from _thread import allocate_lock
 from collections import deque
 from itertools import count
 from selectors import SelectSelector
+from socket import SHUT_RDWR
 
-from handlers import Cause, Failed, Flushed, LimitPassed, TimedOut
+from handlers import Cancelled, Cause, Failed, Flushed, LimitPassed, TimedOut
 
 from .bounds import Pace
 from .selecting import UrgentSelector
@@ -316,6 +317,17 @@ class BlockingRow(Request):
     def __init__(self, reactor: Reactor, server: Any, request: Any, peer: Any) -> None:
         super().__init__(reactor, server, peer, None, CALLER)
         self._request = request
+
+    def break_off(self) -> None:
+        """End what the handler waits for, wherever it does."""
+        if self.driver.startswith(CHILD):
+            self.reactor.children.kill(int(self.driver[len(CHILD) :]))
+            return
+        self.error = Cancelled()
+        try:
+            self._request.shutdown(SHUT_RDWR)
+        except (AttributeError, OSError):  # a packet has none; the client may have gone first
+            pass
 
     def close_copy(self) -> None:
         close = getattr(self._request, "close", None)  # a packet has none
