@@ -26,7 +26,7 @@ from handlers import (
 )
 from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer
-from reactor.stream import StreamRow
+from reactor.stream import LINGERING, StreamRow
 from reactor.table import CLOSED
 from tests.serving import MODES, STREAMS, Reverse, ask, connect, peer, reset, server_class, serving, wait_until
 from tests.test_reactor import Clock, in_thread, until
@@ -446,11 +446,11 @@ class Exchange(RuleBasedStateMachine):
         here, implied = self.here, {self.here.server.fileno(): EVENT_READ}
         for row in here.table:
             machine = row.machine
-            events = (EVENT_READ if machine.wants_input else 0) | (EVENT_WRITE if machine.held_out else 0)
+            events = (EVENT_READ if machine.wants_input or row.lingering else 0) | (EVENT_WRITE if machine.held_out else 0)
             if events:
                 implied[row.fileno()] = events
             assert row.mask == events
-            assert not (machine.finished and not machine.held_out), "a row that has nothing left to do"
+            assert not row.lingering or machine.output == LINGERING, "a row that has nothing left to do"
         assert {fd: key.events for fd, key in here.selector.get_map().items()} == implied
         assert all(key.data in here.table for fd, key in here.selector.get_map().items() if fd != here.server.fileno())
 
