@@ -12,9 +12,9 @@ from _thread import RLock, get_ident
 
 from handlers import Cause, Handler
 
-from .admission import Admission
+from .admission import PUT_OFF, Admission
 from .loop import Reactor, prepare
-from .sources import AGAIN, SHORT
+from .sources import AGAIN
 from .table import CALLER, CHILD, BlockingRow, Request
 from .timers import NEVER
 
@@ -216,7 +216,7 @@ class BaseServer:
         except AGAIN:
             return False
         except OSError as error:
-            if error.errno in SHORT:
+            if error.errno in PUT_OFF:
                 self._srv_admission.run_short(error)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
         self._srv_begin(request, client_address)

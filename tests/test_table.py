@@ -446,7 +446,9 @@ class Exchange(RuleBasedStateMachine):
         here, implied = self.here, {self.here.server.fileno(): EVENT_READ}
         for row in here.table:
             machine = row.machine
-            events = (EVENT_READ if machine.wants_input or row.lingering else 0) | (EVENT_WRITE if machine.held_out else 0)
+            events = (EVENT_READ if machine.wants_input or row.lingering else 0) | (
+                EVENT_WRITE if machine.held_out else 0
+            )
             if events:
                 implied[row.fileno()] = events
             assert row.mask == events
