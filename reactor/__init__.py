@@ -7,7 +7,8 @@ here and behaves the same. Protocols themselves are in the package ``handlers``.
 import socket as _socket
 
 from .loop import Reactor
-from .table import Request, RequestTable
+from .request import Request
+from .table import RequestTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

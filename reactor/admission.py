@@ -6,10 +6,12 @@ that nobody spins. What is refused is closed unread, and counted.
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from handlers import Cancelled
 
+from .sources import SHORT
 from .timers import NEVER
 
 TYPE_CHECKING = False
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 _SILENCE = 60  # seconds for which the same is not told of again
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
+
+PUT_OFF = SHORT | {getattr(errno, name) for name in ("EBADF", "EINVAL", "ENOTSOCK") if hasattr(errno, name)}
+"""For which errors of ``accept()`` arrivals are put off: what has run out, and a socket that listens no more, for
+one that somebody has shut down is always ready."""
 
 POLICIES = "pause", "refuse", "evict"
 """What `BaseServer.at_limit` may be."""
@@ -66,7 +72,7 @@ class Admission:
         return row is not None
 
     def run_short(self, error: OSError) -> None:
-        """The host has run out of something: look again when a request has given some back, or after a while."""
+        """Nothing can be taken for now: look again when a request has given something back, or after a while."""
         server, reactor = self._server, self._server.reactor
         port = reactor.port(server)
         port.pause_until_room()

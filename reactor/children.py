@@ -15,8 +15,8 @@ from selectors import EVENT_READ, EVENT_WRITE
 from handlers import Reset
 
 from . import signals
+from .request import NO_FORK
 from .sources import AGAIN
-from .table import NO_FORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from .loop import Reactor
     from .packets import PacketRow
+    from .request import Request
     from .sources import Watch
-    from .table import Request
 
 
 class Child:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from handlers import Connected
     from handlers.waits import Address
 
+    from .request import Request
     from .sources import Watch
-    from .table import Request
     from .timers import Timer
 
 

@@ -14,9 +14,9 @@ from selectors import EVENT_READ
 from handlers import DatagramHandler, StreamHandler
 
 from .packets import PacketRow, UDPServer
+from .request import CHILD, LOOP, NO_FORK, NO_THREADS
 from .server import nothing
 from .stream import TCPServer
-from .table import CHILD, LOOP, NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from .children import Mailbox
     from .loop import Reactor
+    from .request import Request
     from .server import BaseServer
-    from .table import Request
 
     _Base = TCPServer
 else:
@@ -99,12 +99,21 @@ class ForkingMixIn(_Base):
     def _srv_has_room(self) -> bool:
         return len(self.active_children or ()) < self.max_children and super()._srv_has_room()
 
+    def _srv_next(self) -> tuple[Any, Any]:
+        # What a child needs there must be before a request is taken: else that waits in the kernel.
+        if self._srv_hangup is None:
+            self._srv_hangup = os.pipe()
+        room = os.pipe()
+        try:
+            return super()._srv_next()
+        finally:
+            for end in room:
+                os.close(end)
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child that does the request."""
         from .children import Mailbox, died  # imported long since, by prepare()
 
-        if self._srv_hangup is None:
-            self._srv_hangup = os.pipe()
         row = self._srv_known(request, client_address)
         mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
 

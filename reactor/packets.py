@@ -15,10 +15,10 @@ from collections import deque
 from handlers import DatagramHandler, DatagramMachine, Reset
 
 from .ancillary import DONTWAIT, SPACE, CalledSocket, called, reports, tell_calls, tell_errors
+from .request import CALLER, LOOP, Request
 from .server import BaseServer, is_kind, is_ours
 from .sources import AGAIN, SHORT
 from .stream import TCPServer
-from .table import CALLER, LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

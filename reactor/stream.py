@@ -13,10 +13,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 from handlers import DatagramHandler, Handler, LimitPassed, Reset, StreamHandler, StreamMachine
 from handlers.machines import ENDED, ENDING
 
+from .request import CALLER, CHILD, LOOP, Request
 from .selecting import EVENT_URGENT
 from .server import UNSET, BaseServer, is_kind
 from .sources import AGAIN, close
-from .table import CALLER, CHILD, LOOP, Request
 from .urgent import at_mark, hears_urgent
 
 TYPE_CHECKING = False

@@ -46,7 +46,7 @@ MUTATIONS = [
     ),
     Mutation(
         "EMFILE kills the loop",
-        "in SHORT:\n                self.", "in SHORT:\n                raise\n                self.",
+        "in PUT_OFF:\n                self.", "in PUT_OFF:\n                raise\n                self.",
         needs_faults=True,
     ),
     Mutation(

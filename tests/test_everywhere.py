@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from reactor.table import NO_THREADS
+from reactor.request import NO_THREADS
 from tests.confined import FORKING
 from tests.serving import receive, reset, rest
 

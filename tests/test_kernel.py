@@ -43,11 +43,11 @@ HOSTS = {
     ],
     "plain": [
         Fault("poll", "EINTR", WHOLE, "poll(2)"),
-        Fault("socketpair", "EMFILE ENFILE", ENDS, "socketpair(2)"),
+        Fault("socketpair", "EMFILE ENFILE", WHOLE, "socketpair(2)"),
     ],
     "fork": [
         Fault("poll", "EINTR", WHOLE, "poll(2)"),
-        Fault("pipe2", "EMFILE ENFILE", ENDS, "pipe(2)"),
+        Fault("pipe2", "EMFILE ENFILE", WHOLE, "pipe(2)"),
         Fault("clone", "EAGAIN ENOMEM", ENDS, "fork(2)"),
         Fault("pidfd_open", "EMFILE ENFILE ENODEV ENOMEM", WHOLE, "pidfd_open(2)"),
         Fault("epoll_ctl", "ENOMEM ENOSPC", WHOLE, "epoll_ctl(2)"),

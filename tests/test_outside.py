@@ -36,6 +36,7 @@ from handlers import (
 )
 from handlers.services import Echo
 from reactor import ForkingTCPServer, Reactor, ThreadingTCPServer, workers
+from tests.process import Process
 from tests.serving import MODES, PATIENCE, STREAMS, connect, made, reset, rest, running, server_class, wait_until
 from tests.test_reactor import descriptors, recording
 from tests.test_stream import PATTERN, SMALL, Noting, bench
@@ -447,6 +448,27 @@ def no_descriptors_left():
         for descriptor in held:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_host_short_of_descriptors_answers_all_who_come_in_every_mode(mode):
+    """What a request needs besides its connection is there when it is taken, or it can do without."""
+    with (
+        Process(mode, "tests.serving:Reverse", limit=24, request_queue_size=128) as process,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(socket.create_connection(process.address)) for _ in range(60)]
+        for client in clients:
+            client.sendall(b"5:he")
+        if mode != "plain":  # which has one at a time
+            wait_until(process.said)
+        for client in clients:
+            client.sendall(b"llo,")
+            client.shutdown(socket.SHUT_WR)
+        for client in clients:
+            client.settimeout(PATIENCE)
+            assert rest(client) == b"5:olleh,"
+        assert len(process.said().splitlines()) == (mode != "plain")
 
 
 def test_work_that_can_not_be_begun_for_want_of_descriptors_fails_at_once(ending):

@@ -165,6 +165,18 @@ def test_step_sleeps_no_longer_than_it_may(reactor, pipe):
     assert reactor.recorded.timeouts[1] <= 0.0005
 
 
+@pytest.mark.parametrize("seconds", [30 * 86_400, 1e12, 1e300])
+def test_what_is_due_further_off_than_a_selector_can_count_does_no_harm(reactor, pipe, seconds):
+    """``epoll_wait()`` and ``poll()`` take milliseconds in an int: 24.8 days."""
+    came = []
+    reactor.watch(pipe[0], EVENT_READ, came.append)
+    os.write(pipe[1], b"x")
+    reactor.step(seconds)
+    reactor.call_later(seconds, print)
+    reactor.step()
+    assert came == [EVENT_READ, EVENT_READ]
+
+
 def test_run_with_nothing_to_do_returns(reactor):
     reactor.run()
     reactor.run()

@@ -635,6 +635,26 @@ def test_a_shortage_of_descriptors_is_logged_once_and_a_row_that_ends_is_enough(
             first, second = second, third
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOTSOCK])
+def test_a_socket_that_listens_no_more_is_told_of_once_and_does_not_spin(caplog, number):
+    """Somebody has shut it down, or closed it: every ``accept()`` fails, and it is always ready."""
+    clock = Clock()
+    with bench(Echo, clock=clock) as here:
+
+        def get_request():
+            raise OSError(number, os.strerror(number))
+
+        here.server.get_request = get_request
+        here.clients.append(connect(here.server))
+        for _ in range(3):
+            here.reactor.step(0)
+            assert here.selector.select(0) == []
+            clock.seconds += 0.2
+            here.reactor.step(0)
+        [line] = caplog.messages
+        assert line.endswith(f"takes no requests for now: [Errno {number}] {os.strerror(number)}")
+
+
 # The connection breaks
 
 

@@ -24,8 +24,8 @@ from handlers import (
 from handlers.machines import ENDED, ENDING, OPEN
 
 from ..packets import PacketRow
+from ..request import DRAIN_RATE, Request
 from ..stream import LINGERING, READ_SIZE, StreamRow
-from ..table import DRAIN_RATE, Request
 from .sockets import DatagramSocket, Socket
 from .streams import CONNECTING, StreamSocket
 
@@ -250,7 +250,7 @@ class Deadlines(Invariant):
         if before.wait is not machine.wait:
             if row.deadline < time and row.pace is None:
                 raise Violation(f"{told(row)} has {row.deadline - now} seconds, and may take {machine.patience}")
-        elif machine.finished and isinstance(row, StreamRow):
+        elif machine.finished and isinstance(row, StreamRow) and row.pace is None:
             more = min(moved / DRAIN_RATE, time - before.deadline)
             if row.deadline - before.deadline < more - 1e-6:
                 raise Violation(f"{told(row)} has not {more} seconds more, although its peer took {moved} bytes")

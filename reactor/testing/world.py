@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ..table import Request
+    from ..request import Request
     from .faults import Fault
     from .invariants import Invariant
     from .network import Address, Selector
