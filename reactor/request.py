@@ -143,6 +143,7 @@ class Request(Timed):
 
     def _common(self) -> dict[str, Any]:
         """What is told of a row as long as it is in the table, and when it has ended."""
+        now = self.reactor.clock.monotonic()
         return {
             "serial": self.serial,
             "peer": _address(self.peer),
@@ -150,8 +151,8 @@ class Request(Timed):
             "driver": self.driver,
             "total_in": self.total_in,
             "total_out": self.total_out,
-            "age": self.age(),
-            "idle": self.idle(),
+            "age": now - self.created,
+            "idle": now - self.progress,
         }
 
     # What a handler asks of its row
