@@ -167,7 +167,12 @@ class ForkedJob(Job):
         os.close(writer)
         os.set_blocking(reader, False)
         self._pipe = reader
-        self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
+        try:
+            self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
+        except BaseException:  # the selector takes no more, or no number so high
+            os.close(reader)
+            reactor.children.kill(self._pid)
+            raise
 
     def cancel(self) -> None:
         self._crew.leave(self)

@@ -4,6 +4,7 @@ Every test of this module must leave the process as it found it: no descriptor, 
 What runs outside waits at a `Gate`, never for a time to pass.
 """
 
+import errno
 import os
 import resource
 import selectors
@@ -469,6 +470,25 @@ def test_a_host_short_of_descriptors_answers_all_who_come_in_every_mode(mode):
             client.settimeout(PATIENCE)
             assert rest(client) == b"5:olleh,"
         assert len(process.said().splitlines()) == (mode != "plain")
+
+
+def test_work_whose_result_can_not_be_watched_leaves_no_child_and_no_descriptor(ending):
+    """The child has begun, and the selector takes no more: it must not wait for ever for a reader of its result."""
+    with workshop(lambda word: Forked(bytes, 1 << 20)) as here:
+        client = here.connect()
+        here.rest()
+        before, watch, refusals = descriptors(), here.reactor.watch, [OSError(errno.ENOSPC, "no room")]
+
+        def refusing(*arguments):
+            if refusals:
+                raise refusals.pop()
+            return watch(*arguments)
+
+        here.reactor.watch = refusing
+        assert ask(here, client).startswith("OSError: [Errno 28] no room")
+        here_until(here, lambda: not here.reactor.children)
+        assert descriptors() == before
+        assert here.errors == []
 
 
 def test_work_that_can_not_be_begun_for_want_of_descriptors_fails_at_once(ending):
