@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any, Protocol, TypeAlias
 
     from typing_extensions import Self
@@ -35,21 +35,37 @@ if TYPE_CHECKING:
         def touched(self) -> None:
             """There is output, or an end, that no call of the driver's own has caused."""
 
+    class StreamDriver(Driver, Protocol):
+        """What a machine of a stream asks of whoever drives it."""
+
+        @property
+        def credentials(self) -> tuple[int, int, int] | None: ...
+        @property
+        def descriptors(self) -> list[int]: ...
+        def pass_on(self, descriptors: Sequence[int]) -> None:
+            """Have ``descriptors`` leave with the next byte that is written."""
+
 
 class World:
     """The driver of a machine that nobody's reactor drives: answers what a handler asks.
 
     ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
+    ``credentials`` and ``descriptors`` are what a `StreamHandler` finds under these names.
     """
 
     turns = -1  # nobody else waits
 
     def __init__(
-        self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None
-    ) -> None:
+        self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
+        credentials: tuple[int, int, int] | None = None, descriptors: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         self.peer = peer
         self.server = server
         self._now = now
+        self.credentials = credentials
+        self.descriptors = list(descriptors)
+        self.passed: list[int] = []
+        """The descriptors that the handler has sent."""
 
     def now(self) -> float:
         """Seconds since 1970-01-01 00:00 UTC. Raises `RuntimeError` where no ``now`` was given."""
@@ -59,6 +75,10 @@ class World:
 
     def touched(self) -> None:
         """Nothing to do: whoever feeds the machine also reads it."""
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """Keep them in `passed`."""
+        self.passed += descriptors
 
 
 class NoMachine:
@@ -195,12 +215,87 @@ class StreamHandler(Handler):
     __slots__ = ()
     _machine: StreamMachine
 
+    max_descriptors = 0
+    """Descriptors that may wait in the row, those that have come as well as those to be sent (Unix sockets only;
+    ``unix(7)``, SCM_RIGHTS). Past that the row ends with `LimitPassed`. 0: the kernel closes what comes."""
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Descriptors that the peer has passed, in order, each here no later than the bytes it came with.
+
+        Take one out (``self.descriptors.pop(0)``) and it is yours to close. What is left here is closed when the
+        request has ended.
+        """
+        return self._machine.driver.descriptors
+
+    @property
+    def credentials(self) -> tuple[int, int, int] | None:
+        """``(pid, uid, gid)`` of the peer of a Unix socket when it connected; ``None`` where there is none to know.
+
+        (SO_PEERCRED of ``unix(7)``; the kernel says so, not the peer.)
+        """
+        return self._machine.driver.credentials
+
+    def send_descriptors(self, data: bytes | bytearray | memoryview, descriptors: Sequence[int]) -> None:
+        """`send` ``data``, at least one byte, and pass open descriptors to the peer with its first byte.
+
+        From here on they are the row's, which closes its copies when they have been sent, or can't be. Raises
+        `RuntimeError` but on a Unix stream socket and in a class that declares `max_descriptors`.
+        """
+        if not data:
+            raise ValueError("send_descriptors: descriptors travel with a byte at least, and there is no data")
+        self._machine.write_descriptors(data, tuple(descriptors))
+
     def send_eof(self) -> None:
         """End the stream to the peer once all output has been sent; input goes on.
 
         (``shutdown(SHUT_WR)`` of POSIX.) What is sent later is dropped.
         """
         self._machine.write_eof()
+
+    def urgent(self, data: bytes) -> Step:
+        """Answer urgent (out-of-band) ``data``, one byte: with a step in the place of the wait, or ``None`` to go on.
+
+        All that was sent before it has come, and was taken by waits or is held (`held_in`, `take_held`). Up to 64 KiB
+        are held for it even if they satisfy the wait: a handler may want to forget what has been overtaken. Nothing
+        that was sent later has come. It is called while the request reads and, with a selector of `reactor.selecting`,
+        while it does not: in a `Delay`, while a child works, behind output that the peer does not take. A `Cause`
+        that it raises ends the wait like any other.
+
+        With a handler that does not define it, the kernel takes the byte out of the stream and drops it (``tcp(7)``).
+        TCP marks one place: of urgent bytes that come before the first has been read only the last is urgent, for
+        every handler, and the others are bytes of the stream (RFC 6093, section 3). On a host that can't tell the
+        place (it takes ``SIOCATMARK``), it is never called.
+
+        >>> from handlers import StreamHandler, StreamMachine, Until
+        >>> class Lines(StreamHandler):
+        ...     async def handle(self):
+        ...         while True:
+        ...             self.send(await Until(b"\\n"))
+        ...
+        ...     def urgent(self, data):
+        ...         self.send(b"[%b for %b]" % (data, self.take_held()))
+        >>> machine = StreamMachine(Lines())
+        >>> machine.feed(b"one\\ntw")
+        >>> machine.urgent(b"!")
+        >>> machine.feed(b"o\\n")
+        >>> machine.read()
+        b'one\\n[! for tw]o\\n'
+        """
+        return None
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input that have come and that no wait has taken; in `urgent`, all were sent before its data."""
+        return self._machine.held_in
+
+    def take_held(self) -> bytes:
+        """Take that input, whatever is waited for: `urgent` may want to answer it now, or to forget it."""
+        return self._machine.take_held()
+
+    def put_back(self, data: bytes) -> None:
+        """Put ``data`` in front of the input that is held, for the next wait: urgent data too may belong there."""
+        self._machine.put_back(data)
 
 
 class DatagramHandler(Handler):

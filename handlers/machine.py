@@ -115,7 +115,8 @@ class Machine:
             return f"{coroutine.__name__}:{frame.f_lineno}" if frame else coroutine.__name__
         if self.state is None:
             return "finished"
-        return "handle" if self.opening is None else getattr(self.state, "__name__", repr(self.state))
+        state = _bare(self.state)
+        return "handle" if self.opening is None else getattr(state, "__name__", type(state).__name__)
 
     # What drives it
 
@@ -335,9 +336,7 @@ class Machine:
         """Where in the handler the request waits: the state, or where its coroutines are suspended."""
         coroutine: Any = self._coroutine()
         if coroutine is None:
-            state: Any = self.state
-            while hasattr(state, "func"):  # a functools.partial
-                state = state.func
+            state = _bare(self.state)
             state = getattr(state, "__func__", state)
             return getattr(state, "__code__", state)
         place = []
@@ -347,8 +346,8 @@ class Machine:
         return place
 
     def _where(self, call: object) -> str:
-        state = "interrupted" if call == self.handler.interrupted else self.state_name
-        return f"{type(self.handler).__name__}.{state}"
+        name = getattr(call, "__name__", "")
+        return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
 
     def _nonsense(self, step: object, call: object) -> str:
         wait = step[0] if isinstance(step, tuple) and step else step
@@ -364,6 +363,13 @@ class Machine:
 def _is_coroutine(call: object) -> bool:
     """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
     return isinstance(getattr(call, "__self__", None), CoroutineType)
+
+
+def _bare(state: Any) -> Any:
+    """What a `functools.partial` will call."""
+    while hasattr(state, "func"):
+        state = state.func
+    return state
 
 
 def _raise(cause: Cause) -> None:

@@ -13,7 +13,7 @@ from .waits import Cause, EndOfStream, Exactly, LimitPassed, Packet, StreamWait,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .handler import DatagramHandler, Driver, StreamHandler
+    from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
@@ -39,11 +39,12 @@ class StreamMachine(Machine):
     __slots__ = ("ended", "output", "scanned", "start")
     accepts = (StreamWait, *ANYWHERE)
     _weigh = staticmethod(len)
+    driver: StreamDriver
     handler: StreamHandler
     inbox: bytes | bytearray | None
     outbox: bytearray | None
 
-    def __init__(self, handler: StreamHandler, driver: Driver | None = None) -> None:
+    def __init__(self, handler: StreamHandler, driver: StreamDriver | None = None) -> None:
         super().__init__(handler, driver)
         self.inbox = b""
         self.start = 0  # where in the inbox the wait's piece begins
@@ -72,6 +73,46 @@ class StreamMachine(Machine):
         self.ended = True
         self._run()
 
+    def urgent(self, data: bytes, before: bytes = b"") -> None:
+        """Take urgent ``data``, tell the handler (see `StreamHandler.urgent`) and let the request go on.
+
+        Its place in the stream is behind all that was fed, and behind ``before``, the next bytes of the stream,
+        which are only held until the handler knows.
+        """
+        if self.inbox:
+            self.inbox += before
+        elif self.state is not None:
+            self.inbox = before
+        self._run(self._tell_urgent, data)
+
+    def _tell_urgent(self, data: bytes) -> None:
+        try:
+            step = self.handler.urgent(data)
+        except Cause as cause:
+            self._deliver(cause)
+            return
+        if step is None:
+            return
+
+        def urgent(_: None) -> object:  # named as what has returned it, for the errors
+            return step
+
+        self.scanned = self.start  # the next wait may look for something else
+        coroutine = self._coroutine()
+        if coroutine is not None:
+            coroutine.close()
+        self._step(urgent, None)
+
+    def take_held(self) -> bytes:
+        """Take out what is held for the request; the handler's ``take_held()``."""
+        return self._cut(len(self.inbox or b""))
+
+    def put_back(self, data: bytes) -> None:
+        """Put ``data`` in front of what is held; the handler's ``put_back()``."""
+        if self.inbox is not None:
+            self.inbox = data + self.inbox[self.start :]
+            self.start = self.scanned = 0
+
     def read(self, limit: int | None = None) -> bytes:
         """Hand out the output (at most ``limit`` bytes), as if the kernel had taken it; go on."""
         data = bytes(self.outbox[:limit]) if self.outbox else b""
@@ -99,6 +140,11 @@ class StreamMachine(Machine):
         self.outbox += data
         if not self.running:
             self.driver.touched()
+
+    def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
+        """Queue output, descriptors with its first byte; the handler's ``send_descriptors()``."""
+        self.driver.pass_on(descriptors)
+        self.write(data)
 
     def write_eof(self) -> None:
         """End the output once it has drained; the handler's ``send_eof()``."""

@@ -7,7 +7,8 @@ here and behaves the same. Protocols themselves are in the package ``handlers``.
 import socket as _socket
 
 from .loop import Reactor
-from .table import Request, RequestTable
+from .request import Request
+from .table import RequestTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
         ThreadingUnixDatagramServer,
         ThreadingUnixStreamServer,
     )
-    from .packets import UDPServer, UnixDatagramServer
+    from .packets import UDPServer
     from .server import BaseServer
-    from .stream import TCPServer, UnixStreamServer
+    from .stream import TCPServer
+    from .unix import UnixDatagramServer, UnixStreamServer
 
 __all__ = [
     "BaseRequestHandler",
@@ -75,9 +77,9 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from handlers import blocking
 
-        from . import modes, packets, server, stream
+        from . import modes, packets, server, stream, unix
 
-        rooms = (server, stream, packets, modes, blocking)
+        rooms = (server, stream, packets, unix, modes, blocking)
         found = next(getattr(room, name) for room in rooms if hasattr(room, name))
         globals()[name] = found
         return found

@@ -48,8 +48,7 @@ STREAMS = "tcp://, tcp6:// or unix://"
 DATAGRAMS = "udp://, udp6:// or unix+dgram://"
 REMEDIES = {
     "EACCES": "that takes privileges: bind a port from 1024 up, or a path in a directory of your own",
-    "EADDRINUSE": "stop what serves there, or bind another URL (port 0 takes a free one; "
-    "a path that nothing serves any more can be removed)",
+    "EADDRINUSE": "stop what serves there, or bind another URL (port 0 takes a free one)",
     "EADDRNOTAVAIL": "this machine has no such address: bind one of its own, such as 127.0.0.1",
     "ENOENT": "make the directory first",
 }
@@ -275,6 +274,8 @@ def make_server(kind: Any, mode: str, place: Place, reactor: Reactor) -> TCPServ
     except (TypeError, UnicodeError) as error:
         raise Wrong(f"{place.url}: {error}; write a host name, or an address") from None
     except OSError as error:
+        if error.errno == errno.EADDRINUSE and error.filename:
+            raise Wrong(f"{place.url}: {error.strerror}") from None  # which has its remedy
         remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind what this machine has")
         raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
     return server
@@ -286,8 +287,6 @@ def server_class(mode: str, place: Place) -> Any:
     if base is None:
         raise Wrong(f"{place.url}: this host has no Unix sockets; --bind a tcp:// or udp:// URL")
     mixins: list[type] = [Interruptible] if mode in ("sync", "fork") else []
-    if isinstance(place.address, str) and place.address.startswith("/"):
-        mixins.append(OwnPath)
     members = {
         "allow_reuse_address": os.name == "posix" and not place.packets,  # a restart must not wait for TIME_WAIT
         "request_queue_size": BACKLOG,
@@ -305,26 +304,6 @@ def actual_url(place: Place, server: BaseServer) -> str:
         return place.url
     host, port = server.server_address[:2]
     return f"{place.scheme}://[{host}]:{port}" if ":" in host else f"{place.scheme}://{host}:{port}"
-
-
-class OwnPath(TCPServer):
-    """A server of a Unix path that removes the path when it closes, if it still is what it made."""
-
-    _made: os.stat_result | None = None
-
-    def server_bind(self) -> None:
-        super().server_bind()
-        self._made = os.lstat(self.server_address)
-
-    def server_close(self) -> None:
-        # First this: only while the socket is open its inode can't be another's.
-        try:
-            if self._made is not None and os.path.samestat(self._made, os.lstat(self.server_address)):
-                os.unlink(self.server_address)
-        except OSError:
-            pass  # it has gone, or its directory is not ours any more
-        self._made = None
-        super().server_close()
 
 
 # The terminal

@@ -6,10 +6,12 @@ that nobody spins. What is refused is closed unread, and counted.
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from handlers import Cancelled
 
+from .sources import SHORT
 from .timers import NEVER
 
 TYPE_CHECKING = False
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
 
     from .server import BaseServer
 
-_SILENCE = 60  # seconds for which a shortage is not told of again
+_SILENCE = 60  # seconds for which the same is not told of again
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
+
+PUT_OFF = SHORT | {getattr(errno, name) for name in ("EBADF", "EINVAL", "ENOTSOCK") if hasattr(errno, name)}
+"""For which errors of ``accept()`` arrivals are put off: what has run out, and a socket that listens no more, for
+one that somebody has shut down is always ready."""
 
 POLICIES = "pause", "refuse", "evict"
 """What `BaseServer.at_limit` may be."""
@@ -32,7 +38,7 @@ class Admission:
         if server.at_limit not in POLICIES:
             raise ValueError(f"{type(server).__name__}.at_limit is one of {POLICIES}, not {server.at_limit!r}")
         self._server = server
-        self._told = -NEVER  # when it was said that the host has run out of something
+        self._told: dict[str, float] = {}  # when something was last said
 
     def is_closed(self) -> bool:
         """Whether what arrives must wait in the kernel; it will be looked at when there is room."""
@@ -47,7 +53,7 @@ class Admission:
         port = self._server.reactor.port(self._server)
         port.pause_until_room()
         if self._server._srv_has_room():  # made by a thread in the meantime, which can't have seen the pause
-            port.resume()
+            port.look_again()
 
     def refusal(self, client_address: Any) -> str:
         """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
@@ -66,14 +72,23 @@ class Admission:
         return row is not None
 
     def run_short(self, error: OSError) -> None:
-        """The host has run out of something: look again when a request has given some back, or after a while."""
+        """Nothing can be taken for now: look again when a request has given something back, or after a while."""
         server, reactor = self._server, self._server.reactor
         port = reactor.port(server)
         port.pause_until_room()
-        reactor.call_later(_PAUSE, port.resume)
-        now = reactor.clock.monotonic()
-        if now - self._told >= _SILENCE:
-            self._told = now
-            logging.getLogger(__package__).warning(
-                "%s at %s takes no requests for now: %s", type(server).__name__, server.server_address, error
-            )
+        reactor.call_later(_PAUSE, port.look_again)
+        self._tell("takes no requests for now: %s", error)
+
+    def cut(self, client_address: Any, size: int) -> None:
+        """A packet of the peer is longer than the ``size`` bytes that the server takes, so it is not taken at all."""
+        self._server.reactor.table.count_refused("truncated")
+        self._tell("drops a packet of more than %d bytes (max_packet_size), of %s", size, client_address)
+
+    def _tell(self, text: str, *arguments: Any) -> None:
+        """Log it, if that has not been done just now."""
+        server = self._server
+        now = server.reactor.clock.monotonic()
+        if now - self._told.get(text, -NEVER) >= _SILENCE:
+            self._told[text] = now
+            told = f"%s at %s {text}"
+            logging.getLogger(__package__).warning(told, type(server).__name__, server.server_address, *arguments)

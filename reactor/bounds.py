@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from handlers import Handler, Machine, Wait
 
     from .loop import Reactor
-    from .table import Request
+    from .request import Request
 
 SLACK = 8
 """A reactor that holds too much lets go of rows until an eighth of its budget is free again."""
@@ -62,9 +62,21 @@ class Pace:
         self._due = now + max(0.0, patience - self._debt)
         return self._next(row, handler)
 
+    def took_some(self, row: Request, machine: Machine, seconds: float, latest: float) -> float:
+        """The peer of a request that has ended has taken some of the rest: when the row must be looked at again.
+
+        Without a ``min_rate`` that is worth so many ``seconds`` more, up to ``latest``.
+        """
+        handler, moved = machine.handler, row.total_in + row.total_out
+        if handler.min_rate:
+            seconds = (moved - self._moved) / handler.min_rate
+        self._moved = moved
+        self._due = min(self._due + seconds, latest)
+        return self._next(row, handler)
+
     def expire(self, row: Request, machine: Machine, now: float) -> None:
         """The moment to look at the row has come: end it, or its wait, or look again later."""
-        cause = self._passed(row, machine, now)
+        cause = self.passed(row, machine, now)
         if cause is not None:
             machine.abandon(cause)
         elif now >= self._due:
@@ -73,14 +85,15 @@ class Pace:
             row.deadline = self._next(row, machine.handler)
             row.reactor.timers.arm(row)
 
-    def _passed(self, row: Request, machine: Machine, now: float) -> TimedOut | None:
+    def passed(self, row: Request, machine: Machine, now: float) -> TimedOut | None:
+        """Which of its times the row has passed, if any."""
         handler, wait = machine.handler, machine.wait or Flushed()
         name = type(handler).__name__
         if now >= self._end(row, handler):
             return TimedOut(wait, f"not finished after {handler.request_timeout:g} s ({name}.request_timeout)")
         if now >= self._idle(row, handler):
             return TimedOut(wait, f"no byte came or went for {handler.idle_timeout:g} s ({name}.idle_timeout)")
-        if self._debt and now >= self._due:
+        if (self._debt or (machine.finished and handler.min_rate)) and now >= self._due:
             return TimedOut(wait, f"slower than {handler.min_rate:g} bytes a second ({name}.min_rate)")
         return None
 

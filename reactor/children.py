@@ -12,9 +12,11 @@ import signal
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
+from handlers import Reset
+
 from . import signals
+from .request import NO_FORK
 from .sources import AGAIN
-from .table import NO_FORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
     from .loop import Reactor
     from .packets import PacketRow
+    from .request import Request
     from .sources import Watch
-    from .table import Request
 
 
 class Child:
@@ -84,7 +86,10 @@ class Children:
     def _listen(self, child: Child) -> None:
         if child.pid in self._running:
             descriptor, pid = child.descriptor, child.pid
-            child.watch = self._reactor.watch(descriptor, EVENT_READ, lambda events: self._is_ending(pid))
+            try:
+                child.watch = self._reactor.watch(descriptor, EVENT_READ, lambda events: self._is_ending(pid))
+            except (OSError, ValueError):  # the selector takes no more, or no number so high
+                self._is_ending(pid)
 
     def reap(self, pid: int, blocking: bool = False) -> bool:
         """Reap the child ``pid`` if it has ended (with ``blocking``: when it has). Whether it is gone."""
@@ -104,7 +109,7 @@ class Children:
         return True
 
     def _is_ending(self, pid: int) -> None:
-        if not self.reap(pid):  # it has closed its end of the pipe and lives: look again now and then
+        if not self.reap(pid):  # it has closed its end of the pipe and lives, or can't be watched: look now and then
             watch = self._running[pid].watch
             if watch is not None:
                 watch.modify(0)
@@ -164,13 +169,15 @@ def died(status: int) -> ChildProcessError:
 class Mailbox:
     """The packets of one peer on their way from the server's socket to the child that serves it.
 
-    Each process could read the socket, but only one gets each packet; so the parent reads, and sorts.
+    Each process could read the socket, but only one gets each packet; so the parent reads, and sorts. A byte goes
+    before each: 0, or the errno by which the peer can't be reached.
     """
 
     def __init__(self, reactor: Reactor, row: PacketRow) -> None:
         self._reactor = reactor
         self._row = row
-        self._size: int = row.server.max_packet_size
+        self._size: int = 1 + row.server.max_packet_size
+        self._told = False  # whether the child knows that the peer can't be reached
         self._watch: Watch | None = None
         self._parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._parent.setblocking(False)
@@ -183,14 +190,17 @@ class Mailbox:
 
     def collect(self) -> None:
         """In the child: deliver what has come."""
-        while (packet := self._receive(self.child, self._size)) is not None:
-            self._row.deliver(packet)
+        while (message := self._receive(self.child)) is not None:
+            if message[0]:
+                self._row.lose(OSError(message[0], os.strerror(message[0])))
+            else:
+                self._row.deliver(message[1:])
 
     def give_back(self) -> None:
         """In the child, at its end: what came too late for this exchange belongs to the next."""
         try:
             for packet in self._row.leftover():
-                self.child.send(packet)
+                self.child.send(b"\0" + packet)
         except AGAIN:
             pass  # there is no room for more, as in any full socket
 
@@ -198,8 +208,9 @@ class Mailbox:
         """In the parent, when the child has ended: take back what it gave back, and what it had not collected."""
         unread: list[bytes] = []
         for end in self._parent, self.child:
-            while (packet := self._receive(end, self._size)) is not None:
-                unread.append(packet)
+            while (message := self._receive(end)) is not None:
+                if not message[0]:
+                    unread.append(message[1:])
         self._row.mail.extendleft(reversed(unread))
         self._row.wake = None
         if self._watch is not None:
@@ -207,19 +218,21 @@ class Mailbox:
         self._parent.close()
         self.child.close()
 
-    @staticmethod
-    def _receive(end: socket.socket, size: int) -> bytes | None:
+    def _receive(self, end: socket.socket) -> bytes | None:
         try:
-            return end.recv(size)
+            return end.recv(self._size)
         except AGAIN:
             return None
 
     def _post(self, events: int = 0) -> None:
-        mail = self._row.mail
+        mail, lost = self._row.mail, self._row.error
         try:
             while mail:
-                self._parent.send(mail[0])
+                self._parent.send(b"\0" + mail[0])
                 mail.popleft()
+            if isinstance(lost, Reset) and not self._told:
+                self._parent.send(bytes([lost.error.errno or 0]))
+                self._told = True
         except AGAIN:
             if self._watch is None:
                 self._watch = self._reactor.watch(self._parent, EVENT_WRITE, self._post)

@@ -12,8 +12,10 @@ from selectors import EVENT_WRITE
 
 from handlers import Failed
 
-from .sources import AGAIN
-from .stream import StreamRow, tune
+from .ancillary import passing
+from .sources import AGAIN, close
+from .stream import StreamRow, UrgentRow, tune
+from .urgent import hears_urgent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from handlers import Connected
     from handlers.waits import Address
 
+    from .request import Request
     from .sources import Watch
-    from .table import Request
     from .timers import Timer
 
 
@@ -40,7 +42,13 @@ class OutgoingRow(StreamRow):
         self.server._srv_failed(self)
 
     def released(self) -> None:
-        self.socket.close()
+        close(self.socket)
+
+
+class UrgentOutgoingRow(OutgoingRow, UrgentRow):
+    """The same for a handler that takes urgent data."""
+
+    __slots__ = ()
 
 
 def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
@@ -132,7 +140,9 @@ class Connecting:
         row, handler = self._row, self._wait.handler
         self._socket = None  # the new row's from here on
         tune(sock)
-        self._opened = OutgoingRow(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
+        sock = passing(sock, handler)
+        kind = UrgentOutgoingRow if hears_urgent(handler, sock) else OutgoingRow
+        self._opened = kind(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
         row.reactor.adopt(self._opened)
         row.reactor.workers.finish(row, self, handler)
 
@@ -152,6 +162,6 @@ class Connecting:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            close(sock)

@@ -7,20 +7,20 @@ settled when the batch is done, so the output of one read, to whichever rows, le
 
 from __future__ import annotations
 
-import selectors
 import socket
 import time
 from _thread import get_ident
 from collections import deque
 from functools import cache
-from selectors import EVENT_READ, DefaultSelector
+from selectors import EVENT_READ
 
 from handlers import Cancelled
 
+from . import selecting
 from .bounds import Budget
 from .sources import Port, Posted, Wakeup, Watch
 from .table import RequestTable
-from .timers import NEVER, Timer, Timers
+from .timers import LONGEST, NEVER, Timer, Timers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from selectors import BaseSelector, SelectorKey
     from typing import Any, Protocol
 
+    from .request import Request
     from .signals import Signals
-    from .table import Request
 
     class Clock(Protocol):
         """What a reactor asks of its clock; the module ``time`` is one."""
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Reactor:
     """One loop and its table.
 
-    ``selector``: any ``selectors.BaseSelector``; ``DefaultSelector()`` when not given. The reactor
+    ``selector``: any ``selectors.BaseSelector``; that of `reactor.selecting` when not given. The reactor
     owns it. ``clock``: anything with ``monotonic()`` and ``time()``, such as the module ``time``.
     ``network``: what has ``socket()`` and the like, such as the module ``socket``.
 
@@ -75,7 +75,7 @@ class Reactor:
         network: Any = socket,
         outer: Reactor | None = None,
     ) -> None:
-        self._selector = DefaultSelector() if selector is None else selector
+        self._selector = selecting.DefaultSelector() if selector is None else selector
         self.clock: Clock = time if clock is None else clock
         self.network = network
         """Where sockets come from."""
@@ -106,6 +106,7 @@ class Reactor:
         self.is_copy = False
         """Whether this is a child's copy of its parent's loop, which runs no more."""
         self._wakeup: Wakeup | None = None
+        self._unheard: float | None = None  # seconds until it looks for what nobody can wake it for
         self._working = 0  # the thread that is in the middle of a batch; 0 while none is
         self._stopping = False
         self._interrupted = False  # whether a Ctrl-C is to be raised when the batch is done
@@ -238,13 +239,10 @@ class Reactor:
         Raises `TypeError` for a selector that has none (``select`` and ``poll``).
         """
         if not hasattr(self._selector, "fileno"):
-            raise TypeError(
-                f"{type(self._selector).__name__} has no descriptor; give Reactor an EpollSelector or "
-                f"KqueueSelector, or call step(0) regularly"
-            )
+            name = type(self._selector).__name__
+            raise TypeError(f"{name} has no descriptor; take EpollSelector, KqueueSelector or regular calls of step(0)")
         self.make_wakeup()  # what another thread asks for must make it readable too
-        number: int = self._selector.fileno()
-        return number
+        return int(self._selector.fileno())
 
     def close(self) -> None:
         """Cancel all rows, and give back the selector. A second call does nothing."""
@@ -352,7 +350,7 @@ class Reactor:
         with self.signals():
             self.adopt(row)
             while self.table and not self._stopping:
-                self.step()
+                self.step(self._unheard)
             self.cancel(self.table)
 
     def blocking(self, call: Callable[..., object], *arguments: object) -> None:
@@ -380,7 +378,12 @@ class Reactor:
     def make_wakeup(self) -> None:
         """Make the descriptor by which another thread can wake the selector, where the host has one."""
         if self._wakeup is None:
-            self._wakeup = Wakeup.make(self.network)
+            try:
+                self._wakeup = Wakeup.make(self.network)
+            except OSError:  # the host is short of descriptors
+                if self._outer is None:
+                    raise
+                self._unheard = 0.1  # the request is here, and can be served: only who would wake it waits so long
             if self._wakeup is not None:
                 self.table.want(self._wakeup, EVENT_READ)
 
@@ -408,7 +411,7 @@ class Reactor:
 
     def inside(self) -> Reactor:
         """A new loop for one request that somebody else drives. Its rows stand in this table too."""
-        kind: Any = getattr(selectors, "PollSelector", DefaultSelector)  # no descriptor of its own
+        kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # no descriptor of its own
         make = getattr(self.network, "selector", kind)  # a simulated network's sockets are for its own only
         inner = Reactor(make(), self.clock, network=self.network, outer=self)
         if self._wakeup is not None or self.is_copy:  # who can wake this loop must be able to wake that one
@@ -425,9 +428,11 @@ class Reactor:
 
     def _patience(self, timeout: float | None) -> float | None:
         due = 0 if self._stopping else self.timeout()
+        if due is None or (timeout is not None and timeout < due):
+            due = timeout
         if due is None:
-            return timeout if timeout is not None or self.busy else 0
-        return due if timeout is None else min(due, timeout)
+            return None if self.busy else 0
+        return due if due == NEVER else min(due, LONGEST)
 
     def guard(self, source: Any, call: Callable[..., object], *arguments: object) -> None:
         """A handler that raises ends its own row; everybody else goes on."""
@@ -474,7 +479,7 @@ class Reactor:
         """A request has ended: look again at the arrivals that had to wait for that."""
         paused, self.paused = self.paused, {}
         for port in paused:
-            port.resume()
+            port.look_again()
 
 
 @cache

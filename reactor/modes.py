@@ -14,9 +14,9 @@ from selectors import EVENT_READ
 from handlers import DatagramHandler, StreamHandler
 
 from .packets import PacketRow, UDPServer
+from .request import CHILD, LOOP, NO_FORK, NO_THREADS
 from .server import nothing
 from .stream import TCPServer
-from .table import CHILD, LOOP, NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
     from .children import Mailbox
     from .loop import Reactor
+    from .request import Request
     from .server import BaseServer
-    from .table import Request
 
     _Base = TCPServer
 else:
     _Base = object
 
+
+QUEUE = 128  # connections that the kernel keeps for a loop: of those that come at once, more than five are served
 
 BUDGET = 64  # arrivals that one server takes before the other rows have their turn
 
@@ -97,12 +99,21 @@ class ForkingMixIn(_Base):
     def _srv_has_room(self) -> bool:
         return len(self.active_children or ()) < self.max_children and super()._srv_has_room()
 
+    def _srv_next(self) -> tuple[Any, Any]:
+        # What a child needs there must be before a request is taken: else that waits in the kernel.
+        if self._srv_hangup is None:
+            self._srv_hangup = os.pipe()
+        room = os.pipe()
+        try:
+            return super()._srv_next()
+        finally:
+            for end in room:
+                os.close(end)
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child that does the request."""
         from .children import Mailbox, died  # imported long since, by prepare()
 
-        if self._srv_hangup is None:
-            self._srv_hangup = os.pipe()
         row = self._srv_known(request, client_address)
         mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
 
@@ -276,14 +287,15 @@ class ThreadingUDPServer(ThreadingMixIn, UDPServer):
 class SelectTCPServer(SelectMixIn, TCPServer):
     """TCP, one loop for all connections."""
 
+    request_queue_size = QUEUE
+
 
 class SelectUDPServer(SelectMixIn, UDPServer):
     """UDP, one loop for all exchanges."""
 
 
 if hasattr(socket, "AF_UNIX"):
-    from .packets import UnixDatagramServer
-    from .stream import UnixStreamServer
+    from .unix import UnixDatagramServer, UnixStreamServer
 
     class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
         """Unix stream sockets, a child for each connection."""
@@ -299,6 +311,8 @@ if hasattr(socket, "AF_UNIX"):
 
     class SelectUnixStreamServer(SelectMixIn, UnixStreamServer):
         """Unix stream sockets, one loop for all connections."""
+
+        request_queue_size = QUEUE
 
     class SelectUnixDatagramServer(SelectMixIn, UnixDatagramServer):
         """Unix datagram sockets, one loop for all exchanges."""

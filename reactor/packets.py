@@ -7,15 +7,18 @@ the socket's `Port` asks for writability on behalf of all its rows.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections import deque
 
 from handlers import DatagramHandler, DatagramMachine, Reset
 
+from .ancillary import DONTWAIT, SPACE, CalledSocket, called, reports, tell_calls, tell_errors
+from .request import CALLER, LOOP, Request
 from .server import BaseServer, is_kind, is_ours
-from .sources import AGAIN
+from .sources import AGAIN, SHORT
 from .stream import TCPServer
-from .table import CALLER, LOOP, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +30,7 @@ if TYPE_CHECKING:
 _BUDGET = 64  # packets taken before anything else has its turn
 _BACKLOG = 64  # packets that come while their time has not, kept for later
 _AGAIN = 0.05  # seconds until one of them is tried again where there was no room
-DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
-"""Flag that makes one call non-blocking and leaves the socket as the handlers expect it."""
+_RETRIES = 8  # times that a packet is sent again which may only have been told what became of others
 
 
 class PacketRow(Request):
@@ -78,6 +80,12 @@ class PacketRow(Request):
             if self.wake is not None:
                 self.wake()
 
+    def lose(self, error: OSError) -> None:
+        """The network reports that the peer can't be reached. May be called from another thread."""
+        self.error = Reset(error)
+        if self.wake is not None:
+            self.wake()
+
     def leftover(self) -> deque[bytes]:
         """The packets that came too late for this exchange. The one that opened it did not, taken or not."""
         if self.mail and not self.opened:
@@ -87,6 +95,9 @@ class PacketRow(Request):
 
     def settle(self, now: float) -> None:
         machine = self.machine
+        if isinstance(self.error, Reset):
+            self.drop(self.error)
+            return
         while self.mail and machine.wants_input:  # what it does not wait for stays here, and may begin the next request
             packet = self.mail.popleft()
             self.opened = True
@@ -107,6 +118,7 @@ class PacketRow(Request):
         machine = self.machine
         if not self.peer:  # a Unix socket without a name: it can be heard, not answered
             self.drop(Reset(OSError("the peer has no address to answer to")))
+        retries = _RETRIES
         while machine.outbox:
             packet = machine.outbox[0]
             try:
@@ -114,8 +126,14 @@ class PacketRow(Request):
             except AGAIN:
                 break
             except OSError as error:
-                self.drop(Reset(error))
-                return
+                if error.errno in SHORT:
+                    self.reactor.port(self.socket).hold()
+                    break
+                if not retries or not self.server.hears_reports():
+                    self.drop(Reset(error))
+                    return
+                retries -= 1
+                continue
             self.progress = now
             self.total_out += len(packet)
             machine.sent()
@@ -125,30 +143,60 @@ class PacketRow(Request):
 class UDPServer(TCPServer):
     """A server of datagram sockets, in the plain mode; see ``socketserver.UDPServer``.
 
-    A request is ``(packet, socket)``. For a `DatagramHandler`, the packets of one peer go to one
-    request for as long as it is open.
+    A request is ``(packet, socket)``, the packet whole. For a `DatagramHandler`, the packets of one peer
+    to one of the server's addresses go to one request for as long as it is open.
+
+    A server that is bound to a wildcard answers from the address that was called; so does a blocking
+    handler that sends by the socket of its request. Where the network reports that a peer can't be
+    reached (ICMP), its request ends with `Reset`; blocking handlers don't hear of that.
     """
 
     socket_type = socket.SOCK_DGRAM
-    max_packet_size = 8192
-    """Bytes of a packet that are taken; the kernel cuts off the rest."""
+    max_packet_size = 65_536
+    """Bytes that a packet may have (UDP allows 65,527). A longer one is dropped, counted as ``"truncated"`` in
+    `RequestTable.refused`, and told of in the log, once a minute at most."""
 
     def __init__(
         self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
         reactor: Reactor | None = None,
     ) -> None:  # fmt: skip
-        self._srv_exchanges: dict[Any, PacketRow] = {}
+        self._srv_exchanges: dict[Any, PacketRow] = {}  # by _srv_exchange()
+        self._srv_equipped: socket.socket | None = None  # that which has been asked to tell of
+        self._srv_calls = False  # the addresses called,
+        self._srv_reports = False  # and the peers that can't be reached
+        self._srv_vain = 0  # which attempt to take a packet was the last in vain
         self._srv_backlog: deque[tuple[Any, Any]] = deque()
         self._srv_taking: Callable[[], None] | None = None  # what takes requests now, if anything does
         super().__init__(server_address, RequestHandlerClass, bind_and_activate, reactor=reactor)
+
+    def server_bind(self) -> None:
+        """Bind the socket. May be overridden."""
+        self._srv_equip()  # first, because the kernel notes with each packet as it comes who was called
+        super().server_bind()
+        self._srv_equip()
+
+    def _srv_equip(self) -> None:
+        """Have the socket tell what is of use here, besides the data."""
+        self._srv_equipped = self.socket
+        self._srv_calls = is_ours(self.get_request) and tell_calls(self.socket)
+        # Not for blocking handlers: their sendto() would fail for what became of others' packets.
+        self._srv_reports = is_kind(self._srv_handler, DatagramHandler) and tell_errors(self.socket)
 
     def server_activate(self) -> None:
         """Nothing to do: a datagram socket doesn't listen."""
 
     def get_request(self) -> tuple[Any, Any]:
-        """Take a packet: ``((packet, socket), client_address)``."""
-        packet, client_address = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
-        return (packet, self.socket), client_address
+        """Take one: ``((packet, socket), client_address)``. Raises ``OSError`` if there is none, or it is too long."""
+        size, sock = self.max_packet_size, self.socket
+        if self._srv_calls:
+            packet, ancillary, _, client_address = sock.recvmsg(size + 1, SPACE, DONTWAIT)
+            sock = called(sock, ancillary)
+        else:
+            packet, client_address = sock.recvfrom(size + 1, DONTWAIT)
+        if len(packet) > size:
+            self._srv_admission.cut(client_address, size)
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        return (packet, sock), client_address
 
     def shutdown_request(self, request: Any) -> None:
         """Nothing to end: the socket is the server's."""
@@ -160,6 +208,8 @@ class UDPServer(TCPServer):
 
     def _srv_listen(self, arrivals: Callable[[], None]) -> None:
         self._srv_budget = type(self)._srv_budget if is_ours(self.get_request) else 1  # somebody's own may block
+        if self._srv_equipped is not self.socket:  # one that somebody else has bound
+            self._srv_equip()
         # Blocking handlers share this socket: it stays as they expect it, unless it has a timeout, for then
         # Python itself waits in spite of the flag.
         if DONTWAIT and self.socket.gettimeout() is None:
@@ -174,7 +224,7 @@ class UDPServer(TCPServer):
         self._srv_taking = None
 
     def _srv_begin(self, request: Any, client_address: Any) -> None:
-        row = self._srv_exchanges.get(client_address) if client_address else None
+        row = self._srv_exchanges.get(_exchange(request[1], client_address))
         if row is None:
             super()._srv_begin(request, client_address)
         else:
@@ -185,7 +235,7 @@ class UDPServer(TCPServer):
             return super()._srv_row(request, client_address)
         row = PacketRow(self.reactor, self, request, client_address, self._srv_handler(), CALLER)
         if client_address:  # a nameless Unix peer can't be told from another
-            self._srv_exchanges[client_address] = row
+            self._srv_exchanges[_exchange(request[1], client_address)] = row
         return row
 
     def _srv_strike(self, row: Request) -> None:
@@ -195,10 +245,11 @@ class UDPServer(TCPServer):
 
     def exchange_over(self, row: PacketRow) -> None:
         """The next packet of this peer begins a new request; so do those that came too late for this one."""
-        if self._srv_exchanges.get(row.peer) is row:
-            del self._srv_exchanges[row.peer]
+        exchange = _exchange(row.socket, row.peer)
+        if self._srv_exchanges.get(exchange) is row:
+            del self._srv_exchanges[exchange]
         for packet in row.leftover():
-            self._srv_keep_for_later((packet, self.socket), row.peer)
+            self._srv_keep_for_later((packet, row.socket), row.peer)
         row.mail.clear()
 
     def _srv_keep_for_later(self, request: Any, client_address: Any) -> None:
@@ -207,7 +258,29 @@ class UDPServer(TCPServer):
             self.reactor.call_soon(self._srv_backlogged)
 
     def _srv_next(self) -> tuple[Any, Any]:
-        return self._srv_backlog.popleft() if self._srv_backlog else super()._srv_next()
+        if self._srv_backlog:
+            return self._srv_backlog.popleft()
+        try:
+            return super()._srv_next()
+        except OSError as error:
+            # After an attempt in vain, one more means that it was something else that woke the loop.
+            if not isinstance(error, AGAIN) or self._srv_taken == self._srv_vain + 1:
+                self._srv_read_reports()
+            self._srv_vain = self._srv_taken
+            raise
+
+    def hears_reports(self) -> bool:
+        """A packet could not be sent; whether that may be a report on another one. If so, it is read soon."""
+        if self._srv_reports:
+            self.reactor.call_soon(self._srv_read_reports)
+        return self._srv_reports
+
+    def _srv_read_reports(self) -> None:
+        if self._srv_reports:
+            for error, sock, peer in reports(self.socket, _BUDGET):
+                row = self._srv_exchanges.get(_exchange(sock, peer))
+                if row is not None and error.errno != errno.EMSGSIZE:  # that one goes in pieces the next time
+                    row.lose(error)
 
     def _srv_backlogged(self) -> None:
         if self._srv_backlog and self._srv_taking is not None:
@@ -237,28 +310,33 @@ class UDPServer(TCPServer):
         """What was kept for later may have been kept for an exchange that is open now."""
         backlog, self._srv_backlog = self._srv_backlog, deque()
         for request, peer in backlog:
-            self._srv_sort(request[0], peer)
+            self._srv_sort(request, peer)
 
     def _srv_sort_arrivals(self) -> None:
         """Take packets while no further request may begin: those that begin one are kept for later."""
-        for _ in range(_BUDGET):
+        for number in range(_BUDGET):
             try:
-                packet, peer = self.socket.recvfrom(self.max_packet_size, DONTWAIT)
-            except OSError:
-                return
-            self._srv_sort(packet, peer)
+                request, peer = UDPServer.get_request(self)
+            except OSError as error:  # noqa: PERF203
+                again = isinstance(error, AGAIN)
+                if not (again and number):
+                    self._srv_read_reports()
+                if again:
+                    return
+            else:
+                self._srv_sort(request, peer)
 
-    def _srv_sort(self, packet: bytes, peer: Any) -> None:
-        row = self._srv_exchanges.get(peer) if peer else None
+    def _srv_sort(self, request: Any, peer: Any) -> None:
+        row = self._srv_exchanges.get(_exchange(request[1], peer))
         if row is None:
-            self._srv_keep_for_later((packet, self.socket), peer)
+            self._srv_keep_for_later(request, peer)
         else:
-            row.deliver(packet)
+            row.deliver(request[0])
 
 
-if hasattr(socket, "AF_UNIX"):
+def _exchange(sock: Any, peer: Any) -> Any:
+    """What tells one exchange from another: the peer, and the address that it called where there are several.
 
-    class UnixDatagramServer(UDPServer):
-        """A server of Unix datagram sockets, in the plain mode."""
-
-        address_family = socket.AF_UNIX
+    For peers without a name it is the same, and none of them is ever looked up by it.
+    """
+    return (peer, sock.local) if sock.__class__ is CalledSocket else peer

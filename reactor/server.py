@@ -12,10 +12,10 @@ from _thread import RLock, get_ident
 
 from handlers import Cause, Handler
 
-from .admission import Admission
+from .admission import PUT_OFF, Admission
 from .loop import Reactor, prepare
-from .sources import AGAIN, SHORT
-from .table import CALLER, CHILD, BlockingRow, Request
+from .request import CALLER, CHILD, BlockingRow, Request
+from .sources import AGAIN
 from .timers import NEVER
 
 TYPE_CHECKING = False
@@ -216,7 +216,7 @@ class BaseServer:
         except AGAIN:
             return False
         except OSError as error:
-            if error.errno in SHORT:
+            if error.errno in PUT_OFF:
                 self._srv_admission.run_short(error)
             return isinstance(error, ConnectionError)  # that one has gone; the next may be there
         self._srv_begin(request, client_address)
@@ -250,6 +250,9 @@ class BaseServer:
             try:
                 if not isinstance(error, Exception):
                     raise
+                row = self._srv_rows.get(self._srv_key(request))
+                if row is not None:
+                    row.error = error
                 self.handle_error(request, client_address)
             finally:
                 if self._srv_exit_status is not None:
@@ -298,7 +301,7 @@ class BaseServer:
             except BaseException as error:
                 row = self._srv_rows.get(self._srv_key(request))
                 if row is not None:
-                    row.error = error
+                    row.error = row.error or error  # what came of a connection that was broken off is not why it ended
                 raise
             return
         is_new = not self._srv_key(request)  # a pool's, that has wrapped it: nobody else knows of this row
@@ -419,9 +422,14 @@ class BaseServer:
     def drain(self, seconds: float) -> list[dict[str, Any]]:
         """After `shutdown`: give what is open ``seconds`` to finish, then close; what did not is returned.
 
-        See `Reactor.drain`. Listening ends first.
+        See `Reactor.drain`. Listening ends first. A blocking handler can't be told of a cause: the connection
+        that it waits for is shut down, the child that it is in is killed.
         """
-        unfinished = self.reactor.drain(seconds, self)
+        reactor = self.reactor
+        unfinished = reactor.drain(seconds, self)
+        for row in reactor.table:
+            if row.server is self and isinstance(row, BlockingRow):
+                row.break_off()
         self.server_close()
         return unfinished
 

@@ -29,6 +29,15 @@ AGAIN = (BlockingIOError, InterruptedError)
 SHORT = {getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)}
 """What the host has run out of; it can only come back with time."""
 
+
+def close(sock: socket.socket) -> None:
+    """Close it, whatever the host has to say to that: the descriptor is gone all the same (close(2))."""
+    try:
+        sock.close()
+    except OSError:
+        pass
+
+
 _RETRY = 0.01  # seconds until a packet is sent again of which no event tells that it can be
 
 
@@ -104,6 +113,13 @@ class Port:
         self._reading = self.open
         self._want()
 
+    def look_again(self) -> None:
+        """`resume`, now or as soon as the selector takes it."""
+        try:
+            self.resume()
+        except (OSError, ValueError):  # the selector takes no more, or no number so high
+            self._reactor.call_later(0.1, self.look_again)
+
     def close(self) -> None:
         """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
         self.open = self._reading = False
@@ -128,11 +144,13 @@ class Port:
         """Settle ``row`` again when the socket can be written."""
         self._senders[row.serial] = row
         if row.socket.family == getattr(socket, "AF_UNIX", None):
-            # What is full is the peer's queue, and no event tells of that: the socket itself can be written.
-            if self.retry is None:
-                self.retry = self._reactor.call_later(_RETRY, self._again)
-        else:
-            self._want()
+            self.hold()  # what is full is the peer's queue: the socket itself can be written
+        self._want()
+
+    def hold(self) -> None:
+        """No event will tell when a packet can be sent: have the rows that wait for that try again after a while."""
+        if self.retry is None:
+            self.retry = self._reactor.call_later(_RETRY, self._again)
 
     def _again(self) -> None:
         self.retry = None
@@ -176,10 +194,10 @@ class Posted:
         return getattr(self._machine, name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if get_ident() == self._thread:
-            self._machine.write(data)
-        else:
-            self._reactor.call_soon(self._machine.write, bytes(data))
+        self._here(self._machine.write, self._steady(data))
+
+    def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
+        self._here(self._machine.write_descriptors, self._steady(data), descriptors)
 
     def write_eof(self) -> None:
         self._here(self._machine.write_eof)
@@ -187,11 +205,15 @@ class Posted:
     def close(self) -> None:
         self._here(self._machine.close)
 
-    def _here(self, call: Any) -> None:
+    def _steady(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+        """``data`` as it is now: who writes may change it before it is sent in another thread."""
+        return data if get_ident() == self._thread else bytes(data)
+
+    def _here(self, call: Any, *arguments: object) -> None:
         if get_ident() == self._thread:
-            call()
+            call(*arguments)
         else:
-            self._reactor.call_soon(call)
+            self._reactor.call_soon(call, *arguments)
 
 
 class Wakeup:
@@ -233,8 +255,8 @@ class Wakeup:
     def ready(self, events: int, now: float) -> None:
         try:
             self._reader.recv(4096)
-        except BlockingIOError:
-            pass
+        except OSError:
+            pass  # spurious, or the host is short of memory: who was to be woken is awake
 
     def failed(self, error: Exception) -> None:
         raise error

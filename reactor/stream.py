@@ -13,13 +13,15 @@ from selectors import EVENT_READ, EVENT_WRITE
 from handlers import DatagramHandler, Handler, LimitPassed, Reset, StreamHandler, StreamMachine
 from handlers.machines import ENDED, ENDING
 
+from .request import CALLER, CHILD, LOOP, Request
+from .selecting import EVENT_URGENT
 from .server import UNSET, BaseServer, is_kind
-from .sources import AGAIN
-from .table import CALLER, CHILD, LOOP, Request
+from .sources import AGAIN, close
+from .urgent import at_mark, hears_urgent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .loop import Reactor
@@ -39,6 +41,8 @@ class StreamRow(Request):
 
     __slots__ = ("mask", "socket")
     machine: StreamMachine
+    resting = 0
+    """What the selector is to tell of while the handler takes no input."""
 
     def __init__(
         self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: StreamHandler, driver: str
@@ -64,6 +68,24 @@ class StreamRow(Request):
             except OSError:
                 pass  # the client has gone first
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Descriptors that have come and that nobody has claimed; none, but by a `PassingSocket`."""
+        return getattr(self.socket, "descriptors", [])
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """Have ``descriptors`` leave with the next byte that is written."""
+        pass_on = getattr(self.socket, "pass_on", None)
+        if pass_on is None:
+            raise RuntimeError(
+                f"{self.handler} can't pass descriptors here: declare max_descriptors on the class, "
+                f"and serve it on a Unix stream socket"
+            )
+        try:
+            pass_on(self.held_out, descriptors)
+        except LimitPassed as passed:
+            self.reactor.call_soon(self.evict, passed)  # whoever sends may be another row's state
+
     def start(self) -> None:
         """Let the handler begin."""
         try:
@@ -83,6 +105,8 @@ class StreamRow(Request):
                 pass
             except OSError as error:
                 self.drop(Reset(error))
+            except LimitPassed as passed:  # of descriptors
+                self.drop(passed)
             else:
                 if data:
                     self.progress = now
@@ -95,7 +119,7 @@ class StreamRow(Request):
     def settle(self, now: float) -> None:
         machine = self.machine
         self.go_on(now)
-        mask = EVENT_READ if machine.wants_input else 0
+        mask = EVENT_READ if machine.wants_input else self.resting
         if machine.outbox:
             mask |= EVENT_WRITE
         elif machine.state is None:
@@ -191,6 +215,58 @@ def tune(sock: socket.socket, keepalive: float = 60, user_timeout: float = 120) 
                 pass  # the host has the name, not the thing
 
 
+class UrgentRow(StreamRow):
+    """The row of a connected stream socket whose handler takes urgent data, and hears of it even while it rests."""
+
+    __slots__ = ("early",)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.early = False
+        """Whether urgent data has come, and bytes before it, lost on the way, have not: it can't be read yet."""
+
+    @property
+    def resting(self) -> int:  # type: ignore[override]
+        machine = self.machine
+        if machine.finished or machine.ended or machine.held_in >= READ_SIZE or not self.reactor.table.has_urgent:
+            return 0
+        return EVENT_READ if self.early else EVENT_URGENT
+
+    def ready(self, events: int, now: float) -> None:
+        if events & EVENT_URGENT or (events & EVENT_READ and (self.early or self.machine.wants_input)):
+            self.early = not self._read(now) and bool(events & EVENT_URGENT)
+        self.settle(now)
+
+    def _read(self, now: float) -> bool:
+        """Read up to the mark, if there is one, and what is urgent behind it. Whether there was anything to read."""
+        sock, machine = self.socket, self.machine
+        before = data = b""
+        ended, error = False, None
+        try:
+            if not at_mark(sock):
+                before = sock.recv(READ_SIZE)
+            if at_mark(sock):
+                data = sock.recv(1)
+            ended = not before and not data
+        except AGAIN:
+            if not before:
+                return False
+        except OSError as lost:
+            error = lost
+        if before or data:
+            self.progress = now
+            self.total_in += len(before) + len(data)
+        if data:
+            machine.urgent(data, before)
+        elif before:
+            machine.feed(before)
+        elif ended:
+            machine.end()
+        if error is not None:
+            self.drop(Reset(error))
+        return True
+
+
 class TCPServer(BaseServer):
     """A server of stream sockets, in the plain mode; see ``socketserver.TCPServer``, whose contract this is."""
 
@@ -238,7 +314,9 @@ class TCPServer(BaseServer):
 
     def _srv_row(self, request: Any, client_address: Any) -> Request:
         if is_kind(self._srv_handler, StreamHandler):
-            return StreamRow(self.reactor, self, request, client_address, self._srv_handler(), CALLER)
+            handler = self._srv_handler()
+            kind = UrgentRow if hears_urgent(handler, request) else StreamRow
+            return kind(self.reactor, self, request, client_address, handler, CALLER)
         return super()._srv_row(request, client_address)
 
     def server_bind(self) -> None:
@@ -293,7 +371,7 @@ class TCPServer(BaseServer):
 
     def close_request(self, request: Any) -> None:
         """Close this process's end of the connection."""
-        request.close()
+        close(request)
         self._srv_closed(request)
 
     def _srv_socket_timeout(self) -> float | None:
@@ -310,11 +388,3 @@ class TCPServer(BaseServer):
         if self._srv_own_timeout is not UNSET:
             self.socket.settimeout(self._srv_own_timeout)
             self._srv_own_timeout = UNSET
-
-
-if hasattr(socket, "AF_UNIX"):
-
-    class UnixStreamServer(TCPServer):
-        """A server of Unix stream sockets, in the plain mode. An address that begins with NUL is abstract."""
-
-        address_family = socket.AF_UNIX

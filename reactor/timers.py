@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 
+LONGEST = 2_000_000
+"""Seconds that one ``select()`` may take: the kernel counts milliseconds in an int, up to 24 days (``poll(2)``)."""
+
 
 class Timed:
     """Something with a deadline, in seconds of the reactor's clock (``inf``: none)."""

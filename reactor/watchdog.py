@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 import traceback
 from selectors import BaseSelector, DefaultSelector
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from handlers import Machine
 
 from .loop import Reactor
-from .table import Request
+from .request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,8 @@ class Watchdog(BaseSelector):
 
     Whatever the loop calls that goes on for longer than ``seconds`` is reported once, by twice that time, as a
     warning of the logger ``reactor``: handler, state, row (as `Request.as_dict` in the record's ``row``) and
-    the traceback of where it is now. ``selector`` is the one that does the work; `close` closes it and gives
-    the signal back.
+    the traceback of where it is now. One long call of C, which no signal can interrupt, is reported when it is
+    over. ``selector`` is the one that does the work; `close` closes it and gives the signal back.
 
     Uses ``SIGALRM`` and ``ITIMER_REAL`` (POSIX ``setitimer``), so nobody else can meanwhile. Raises
     ``ValueError`` in a thread that is not the main one, `RuntimeError` on a host without such timers.
@@ -44,6 +45,7 @@ class Watchdog(BaseSelector):
         self._seconds = seconds
         self._seen: FrameType | None = None  # what was at work when the timer last went off
         self._reported: FrameType | None = None
+        self._bitten = 0.0  # when that was, or else when the loop began to work
         self.blocked = 0
         """How often something has blocked the loop."""
         self._before: Any = signal.signal(signal.SIGALRM, self._bite)
@@ -67,6 +69,7 @@ class Watchdog(BaseSelector):
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._seen = self._reported = None
         events = self._selector.select(timeout)
+        self._bitten = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, self._seconds, self._seconds)
         return events
 
@@ -80,7 +83,11 @@ class Watchdog(BaseSelector):
 
     def _bite(self, number: int, frame: FrameType | None) -> None:
         called, row = _at_work(frame)
-        if called is not None and called is self._seen and called is not self._reported:
+        now, before = time.monotonic(), self._bitten
+        self._bitten = now
+        # What is so late has been held up by one long call of C, which is over only now.
+        is_long = called is self._seen or now - before > 2 * self._seconds
+        if called is not None and is_long and called is not self._reported:
             self._reported = called
             self.blocked += 1
             _report(self._seconds, row, frame)

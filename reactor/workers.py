@@ -17,7 +17,7 @@ from handlers import Cause, Connected, Failed, Forked
 
 from .children import died
 from .connecting import Connecting
-from .table import NO_FORK, NO_THREADS
+from .request import NO_FORK, NO_THREADS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from handlers import Elsewhere
 
     from .loop import Reactor
+    from .request import Request
     from .sources import Watch
-    from .table import Request
 
 MAX_RESULT = 64 << 20
 """Bytes of pickled result that a `Forked` child may send back (64 MiB)."""
@@ -167,7 +167,12 @@ class ForkedJob(Job):
         os.close(writer)
         os.set_blocking(reader, False)
         self._pipe = reader
-        self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
+        try:
+            self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
+        except BaseException:  # the selector takes no more, or no number so high
+            os.close(reader)
+            reactor.children.kill(self._pid)
+            raise
 
     def cancel(self) -> None:
         self._crew.leave(self)

@@ -46,12 +46,12 @@ MUTATIONS = [
     ),
     Mutation(
         "EMFILE kills the loop",
-        "in SHORT:\n                self.", "in SHORT:\n                raise\n                self.",
+        "in PUT_OFF:\n                self.", "in PUT_OFF:\n                raise\n                self.",
         needs_faults=True,
     ),
     Mutation(
         "arrivals that were put off for EMFILE are never taken",
-        "reactor.call_later(_PAUSE, port.resume)", "pass", needs_faults=True,
+        "reactor.call_later(_PAUSE, port.look_again)", "pass", needs_faults=True,
     ),
     Mutation(
         "an interrupted call breaks the connection",
@@ -59,13 +59,13 @@ MUTATIONS = [
     ),
     Mutation(
         "the write interest is never cleared",
-        "mask = EVENT_READ if machine.wants_input else 0",
-        "mask = (EVENT_READ if machine.wants_input else 0) | self.mask & EVENT_WRITE",
+        "mask = EVENT_READ if machine.wants_input else self.resting",
+        "mask = (EVENT_READ if machine.wants_input else self.resting) | self.mask & EVENT_WRITE",
     ),
     Mutation(
         "a row reads although its output waits",
-        "mask = EVENT_READ if machine.wants_input else 0",
-        "mask = EVENT_READ if machine.wait is not None and machine.wait.reads else 0",
+        "mask = EVENT_READ if machine.wants_input else self.resting",
+        "mask = EVENT_READ if machine.wait is not None and machine.wait.reads else self.resting",
     ),
     Mutation(
         "a socket is closed before it is unregistered",
@@ -112,7 +112,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a datagram that must wait is never sent",
-        "        else:\n            self._want()\n", "",
+        "writing = self._senders and self.retry is None", "writing = 0",
         needs_faults=True,
     ),
     Mutation(
@@ -140,8 +140,7 @@ MUTATIONS = [
     Mutation("why a connection could not be had is not asked", "            if number:\n", "            if False:\n"),
     Mutation(
         "a socket whose connection could not be had stays open",
-        "        if self._socket is not None:\n            self._socket.close()\n",
-        "        if self._socket is not None:\n",
+        "        if sock is not None:\n            close(sock)\n", "",
     ),
     Mutation(
         "a connection that can't even begin to be made is watched for its end",
@@ -153,7 +152,8 @@ MUTATIONS = [
     ),
     Mutation(
         "after a timeout the search goes on where it stopped for something else",
-        "        self.scanned = self.start  # the next wait may look for something else\n", "",
+        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned = self.start",
+        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned += 0",
     ),
     Mutation("a second's timers are in the order of their arming", "        self._near.sort(reverse=True)\n", ""),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),

@@ -318,8 +318,12 @@ def journal_error(server, request, client_address):
 
 def resources():
     """What this process has of descriptors, threads and children, zombies included."""
-    children = {stat.parent.name for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == os.getpid()}
-    return len(os.listdir("/proc/self/fd")), threading.active_count(), children
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), children_of(os.getpid())
+
+
+def children_of(pid):
+    """The pids, as text, of a process's children, zombies included."""
+    return {stat.parent.name for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == pid}
 
 
 def _parent(stat):

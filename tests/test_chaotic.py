@@ -277,3 +277,15 @@ def test_rates_are_those_of_the_simulation_and_nothing_else_goes_wrong():
         theirs.sendall(b"x" * 100)
         assert ours.recv(100) == b"x" * 100
     assert calm.plan.injected == []
+
+
+def test_a_kind_of_fault_that_is_misspelt_or_has_no_effect_here_is_named_with_those_that_have():
+    for kind in "short_read", "lost":
+        with pytest.raises(ValueError, match=f"no fault '{kind}' here; there are 'short read', 'short write', 'again'"):
+            chaotic(1, {kind: 0.5})
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, "often"])
+def test_a_rate_is_from_0_to_1(rate):
+    with pytest.raises(ValueError, match="the rate of 'again' is a number from 0 to 1"):
+        chaotic(1, {AGAIN: rate})

@@ -1,4 +1,4 @@
-"""Clients that this project did not write get right answers: socat, netcat and curl, in every mode.
+"""Clients that this project did not write get right answers: socat, netcat, curl and telnet, in every mode.
 
 Each server is a process of its own, started with the project's command; each client is the
 program as its users have it. Where one is missing its tests are skipped, but not when
@@ -156,6 +156,73 @@ def test_netcat_gets_a_line_answered_and_is_hung_up_on(serve: Serve, mode: str, 
 def test_curl_gets_a_line_answered(serve: Serve, mode: str, spelling: str) -> None:
     where = serve(f"examples.upper:{spelling}", mode, "tcp://127.0.0.1:0")
     assert open_ended("curl", "-sN", f"telnet://{where}", question=b"hello\n", size=6) == b"HELLO\n"
+
+
+@contextmanager
+def telnet(*options: str) -> "Iterator[Session]":
+    """The session of a telnet client that was told these commands before it began, the last to open a connection."""
+    process = subprocess.Popen(
+        [client("inetutils-telnet"), "--no-rc", "--escape=^]"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process, deadline(process):
+        session = Session(process)
+        session.type("\n".join(options) + "\n")
+        session.until("Escape character is '^]'.\n")
+        yield session
+        session.command("quit")
+        session.until("Connection closed.\n")
+        assert process.wait() == 0
+
+
+class Session:
+    """What is typed to a telnet client and what it shows. It reads ahead: each command is waited for by its effect."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.shown = ""
+        self._process = process
+
+    def type(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text.encode())
+        self._process.stdin.flush()
+
+    def command(self, line: str, typed: str = "") -> None:
+        """Type a command, ``typed`` before it."""
+        self.type(f"{typed}\x1d{line}\n")
+
+    def until(self, text: str) -> None:
+        """Read what is shown, up to and with ``text``."""
+        assert self._process.stdout is not None
+        before = len(self.shown)
+        while text not in self.shown[before:]:
+            piece = os.read(self._process.stdout.fileno(), 4096)
+            assert piece, self.shown
+            self.shown += piece.decode()
+
+
+def test_telnet_takes_back_what_was_typed(serve: Serve, mode: str) -> None:
+    """Its ``send synch`` is an urgent IAC and a data mark behind it."""
+    host, number = port(serve("handlers.telnet:TelnetEcho", mode, "tcp://127.0.0.1:0"))
+    with telnet(f"open {host} {number}") as session:
+        session.type("one\n")
+        session.until("one\n")
+        session.command("send synch ayt", typed="in vain")
+        session.until("[Yes]\n")
+        session.type("two\n")
+        session.until("two\n")
+    assert "in vain" not in session.shown
+
+
+def test_telnet_is_refused_its_options_and_goes_on_without(serve: Serve, mode: str) -> None:
+    """With a minus before the port it asks for all that it knows at once."""
+    host, number = port(serve("handlers.telnet:TelnetEcho", mode, "tcp://127.0.0.1:0"))
+    with telnet("toggle options", f"open {host} -{number}") as session:
+        session.type("hello\n")
+        session.until("hello\n")
+    asked = re.findall(r"SENT (DO|WILL) (.+)", session.shown)
+    assert len(asked) > 5
+    told = [(f"{refusal}T", option.strip()) for refusal, option in re.findall(r"RCVD (DON|WON)T (.+)", session.shown)]
+    assert told == [("WONT" if verb == "DO" else "DONT", option.strip()) for verb, option in asked]
 
 
 def test_all_of_them_are_told_the_time(serve: Serve, mode: str) -> None:

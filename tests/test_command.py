@@ -185,8 +185,7 @@ class Command:
     def status(self) -> int:
         """Wait for its end; the exit status. Nothing is left of its process group."""
         status = self.process.wait(PATIENCE)
-        with pytest.raises(ProcessLookupError):
-            os.killpg(self.process.pid, 0)
+        until(lambda: not grouped(self.process.pid))  # a killed child of a thread is in it until init has waited
         return status
 
     def asleep(self) -> None:
@@ -285,6 +284,15 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def grouped(number: int) -> bool:
+    """Whether a process is in this process group."""
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -632,6 +640,27 @@ def test_a_path_that_is_somebody_elses_by_now_stays(start: Start, tmp_path: Path
     assert path.is_socket()
     assert second.stop() == 0
     assert not path.exists()
+
+
+def test_a_path_that_nobody_serves_any_more_is_taken_over(start: Start, connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    first = start("serve", "--bind", f"unix://{path}")
+    first.urls(1, "select")
+    first.process.kill()
+    first.process.wait(PATIENCE)
+    assert path.is_socket()
+    second = start("serve", "--bind", f"unix://{path}")
+    (url,) = second.urls(1, "select")
+    assert talk(connect(url), b"hello") == b"hello"
+    assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_socket_stays(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "letter"
+    path.write_text("dear ada")
+    assert_refused(start("serve", "--bind", f"unix://{path}"), str(path), "no socket", "remove it yourself")
+    assert path.read_text() == "dear ada"
 
 
 def test_a_thread_that_ends_last_may_wake_a_reactor_that_closes() -> None:

@@ -156,12 +156,12 @@ class Case(NamedTuple):
     turns: list[tuple[bytes, list[bytes]]]
 
 
-LARGE = bytes(range(256)) * 32  # max_packet_size to the byte
+LARGE = bytes(range(256)) * 250  # nearly all that UDP takes
 CASES = [
-    Case(EchoDatagram, [(b"hello", [b"hello"]), (b"", [b""]), (LARGE, [LARGE]), (LARGE + b"x", [LARGE])]),
+    Case(EchoDatagram, [(b"hello", [b"hello"]), (b"", [b""]), (LARGE, [LARGE])]),
     Case(DaytimeDatagram, [(b"", [b"Thursday, January 1, 1976 00:00:00-UTC\r\n"])] * 2),
     Case(TimeDatagram, [(b"?", [(2_398_291_200).to_bytes(4, "big")])] * 2),  # RFC 868's own example
-    Case(Pair, [(b"a", []), (b"b", [b"ab"]), (b"", []), (b"", [b""]), (b"c", []), (LARGE + b"x", [b"c" + LARGE])]),
+    Case(Pair, [(b"a", []), (b"b", [b"ab"]), (b"", []), (b"", [b""]), (b"c", []), (LARGE, [b"c" + LARGE])]),
     Case(Upload, [(b"2", [b"go on"]), (b"ab", [b"2"]), (b"c", [b"3", b"abc"]), (b"0", [b"go on", b""])]),
     Case(Slow, [(b"a", [b"a"]), (b"b", [b"b"])]),
     Case(Outside, [(b"7", [b"343", b"ZeroDivisionError"] * 2)] * 2),

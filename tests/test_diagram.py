@@ -1,14 +1,13 @@
-"""What is observed of a handler's states is a part of what is written; the linter warns of what is amiss."""
+"""What is observed of a handler's states is a part of what is written; the diagrams are good Graphviz and Mermaid."""
 
-from collections import deque
-from functools import partial
+from contextlib import suppress
+from functools import partial, partialmethod, wraps
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers import (
-    Connected,
     DatagramHandler,
     Delay,
     EndOfStream,
@@ -19,12 +18,11 @@ from handlers import (
     StreamHandler,
     StreamRequestHandler,
     TimedOut,
-    ToEnd,
     Until,
     services,
 )
 from reactor.testing.diagram import LAST, Diagram, Edge, observed, written
-from reactor.testing.linter import lint
+from reactor.testing.reading import UNKNOWN
 from tests import broken
 
 
@@ -121,6 +119,163 @@ class Two(DatagramHandler):
         self.send(await Packet())
 
 
+def traced(function):
+    @wraps(function)
+    def traced(*arguments):
+        return function(*arguments)
+
+    return traced
+
+
+LINE = Until(b"\n")
+
+
+def farewell(data):
+    return None
+
+
+class Spelled(StreamHandler):
+    """States, waits and steps that have names, come from helpers, or are wrapped in something."""
+
+    handle = lambda self: self.expect(self.text)  # noqa: E731
+
+    def expect(self, state, /, *, wait=LINE):
+        return wait, state
+
+    def text(this, data):  # noqa: N805
+        this.send(b"""
+a line that begins at the margin
+""")
+        self = this
+        step = self.expect(self.chosen, wait=LINE)
+        return step  # noqa: RET504
+
+    @traced
+    def chosen(self, data):
+        state = self.tabled if data else self.text
+        wait = Some(1) if self.peer is None else LINE
+        return wait, state
+
+    def tabled(self, data):
+        states = {b"one\n": self._text, b"two\n": self.__private}
+        return LINE, states[b"two\n"]
+
+    _text = text
+
+    def __private(self, data):
+        again = partial(self.counted, 1)
+        return LINE, again if data == b"again\n" else self.second
+
+    def counted(self, number, data):
+        return LINE, self.state()
+
+    def state(self):
+        return lambda data: (LINE, StaticState.state)
+
+    second = partialmethod(counted, 2)
+
+
+class StaticState:
+    @staticmethod
+    def state(data):
+        return None
+
+
+class Parent(StreamHandler):
+    def handle(self):
+        return Until(b"\n", 82), self.check
+
+    def check(self, data):
+        return Until(b"\n", 83), farewell
+
+
+class Derived(Parent):
+    def handle(self):
+        return Parent.handle(self)
+
+    def check(self, data):
+        if data:
+            return super(Derived, self).check(data)  # noqa: UP008
+        return Until(b"\n", 84), super().check
+
+
+class First:
+    """A coroutine as a mix-in, in front of a mix-in made of states."""
+
+    async def handle(self):
+        if await Until(b"\n", 80):
+            return await self.ask() or super().handle()
+        return None
+
+    async def ask(self):
+        await Flushed()
+
+
+class InFront(First, Password, Derived):
+    pass
+
+
+class Generating(StreamHandler):
+    """A coroutine that awaits in comprehensions, in generators and in contexts."""
+
+    async def lines(self, count):
+        for _ in range(count):
+            yield await LINE
+
+    async def __aenter__(self):
+        await Some(1)
+
+    async def __aexit__(self, *error):
+        await Some(1)
+
+    async def handle(self):
+        async for line in self.lines(2):
+            self.send(line)
+        async with self:
+            self.send(await LINE)
+        pairs = {
+            await LINE: await Some(1)
+            for _ in range(2)
+        }  # fmt: skip
+        more = [line async for line in self.lines(2)]
+        with suppress(EndOfStream):
+            while True:
+                self.send(await Exactly(3))
+        await Flushed()
+        self.send(b"".join([*pairs, *more]))
+
+
+class Finally(StreamHandler):
+    """A coroutine that waits when it leaves."""
+
+    async def handle(self):
+        for _ in range(3):
+            try:
+                if await Some(1) == b"x":
+                    return
+                if await Some(1) == b"x":
+                    break
+                await Some(1)
+            except EndOfStream:
+                await Delay(1)
+            finally:
+                await Flushed()
+        await Delay(2)
+
+
+class NamedLikeTheEnd(StreamHandler):
+    def handle(self):
+        return Until(b"\n"), self.finished
+
+    def finished(self, data):
+        return Until(b"\n"), Called()
+
+
+class Called:
+    def __call__(self, data):
+        return None
+
+
 class Finger(StreamRequestHandler):
     request = Until(b"\n", limit=80)
 
@@ -148,12 +303,26 @@ def pairs(diagram):
         (Secure, b"wrong\n"),
         (Two, [b"a", b"b"]),
         (Finger, b"ada\n"),
+        (Spelled, b"1\n2\n3\n4\n5\n6\n7\n8\n"),
+        (Spelled, b"1\n2\n3\n4\nagain\n6\n7\n"),
+        (Derived, b"1\n2\n"),
+        (InFront, b"1\nsesame\n2\n3\n"),
+        (Generating, b"1\n2\n-3\n-4\n.5\n.6\n7\n123123"),
+        (Finally, b"123456789"),
+        (Finally, b"x"),
+        (Finally, b"1x"),
+        (Finally, b"12"),
         (broken.SwallowsTheEnd, b"one\ntwo\n"),
         (broken.WaitsOutTheEnd, b"one\ntwo"),
     ],
 )
 def test_what_is_observed_is_written(kind, conversation):
     assert pairs(observed(kind, conversation)) <= pairs(written(kind))
+
+
+@pytest.mark.parametrize("kind", [Spelled, Derived, InFront, Generating, Finally])
+def test_all_steps_are_understood(kind):
+    assert UNKNOWN not in written(kind).states
 
 
 @settings(deadline=None)
@@ -189,9 +358,9 @@ def test_a_mix_in_goes_before_what_it_is_mixed_into():
         Edge("check", "", "finished"),
         Edge("length", "Exactly(int(digits[:-1]) + 1)", "payload"),
         Edge("payload", "Until(b'\\n', limit=80)", "check"),
-        Edge("<lambda>", "Until(b'\\n', limit=80)", "check"),
         Edge("interrupted", "Delay(1)", "<lambda>"),
         Edge("interrupted", "", "finished"),
+        Edge("<lambda>", "Until(b'\\n', limit=80)", "check"),
     ]
     assert Edge("check", "EndOfStream", "interrupted") in observed(Secure, b"sesa").edges
 
@@ -212,6 +381,30 @@ def test_a_step_that_is_not_written_as_one_is_shown_as_it_stands():
     assert written(Table).edges == [Edge("handle", "self.steps['first']", "?")]
 
 
+def test_a_state_with_the_name_of_the_end_is_another():
+    assert written(NamedLikeTheEnd).edges == [
+        Edge("handle", "Until(b'\\n')", "finished()"),
+        Edge("finished()", "Until(b'\\n')", UNKNOWN),
+    ]
+    assert observed(NamedLikeTheEnd, b"1\n2\n").edges == [
+        Edge("handle", repr(LINE), "finished()"),
+        Edge("finished()", repr(LINE), "Called"),
+        Edge("Called", "", "finished"),
+    ]
+
+
+def test_a_partial_state_has_the_name_of_its_function():
+    assert "counted" in observed(Spelled, b"1\n2\n3\n4\nagain\n").states
+
+
+def test_a_state_without_source_leads_nobody_knows_where():
+    class Prints(StreamHandler):
+        def handle(self):
+            return LINE, print
+
+    assert written(Prints).edges == [Edge("print", "", UNKNOWN), Edge("handle", repr(LINE), "print")]
+
+
 def test_the_graph_for_graphviz():
     assert Diagram("One", [Edge("handle", "Until(b'\"\\n')", "rest"), Edge("rest", "", "finished")]).dot() == (
         'digraph "One" {\n'
@@ -226,6 +419,15 @@ def test_the_graph_for_graphviz():
     )
 
 
+def test_what_graphviz_takes_for_its_own_is_quoted():
+    assert 'label="Until(b\'&amp;lt;\\\\n\\"\')"' in Diagram("One", [Edge("handle", "Until(b'&lt;\\n\"')", "x")]).dot()
+
+
+def test_what_mermaid_takes_for_its_own_is_given_by_number():
+    text = Diagram("One", [Edge("handle", "Until(b'-->%%#;direction LR{')", "x")]).mermaid()
+    assert "Until(b'--#62;#37;#37;#35;#59;#100;irection LR#123;')" in text
+
+
 def test_the_graph_for_mermaid():
     assert Diagram(
         "One", [Edge("handle", "Until(b':')", "handle:12"), Edge("handle:12", "", "finished")]
@@ -237,162 +439,3 @@ def test_the_graph_for_mermaid():
         "    s0 --> s1: Until(b'#58;')\n"
         "    s1 --> [*]"
     )
-
-
-# The linter
-
-SERVICES = [name for name, kind in vars(services).items() if getattr(kind, "__module__", "") == services.__name__]
-SERVICES = [name for name in SERVICES if isinstance(getattr(services, name), type)]
-
-
-def test_the_services_are_all_here():
-    assert len(SERVICES) == 10
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_there_is_no_false_alarm_in_the_services(name):
-    assert lint(getattr(services, name)) == []
-
-
-@pytest.mark.parametrize("kind", [Reverse, Secure, Winding, Two, Finger, broken.Mended])
-def test_there_is_no_false_alarm_in_what_is_right(kind):
-    assert lint(kind) == []
-
-
-class NoTimeOut(StreamHandler):
-    timeout = None
-
-    def handle(self):
-        return Until(b";", limit=9), self.handle  # here
-
-    def other(self, data):
-        return Until(b";", limit=9, timeout=3), self.handle
-
-
-class ForEver(StreamHandler):
-    async def handle(self):
-        await Some(timeout=float("inf"))
-        await Exactly(3, timeout=INFINITE)  # here
-
-
-INFINITE = float("inf")
-
-
-class NoLimit(StreamHandler):
-    def handle(self):
-        return ToEnd(limit=1 << 40), self.handle  # here
-
-
-class Grows(StreamHandler):
-    def __init__(self):
-        self.lines = deque()
-        self.held = b""
-
-    def handle(self):
-        return Until(b"\n"), self.line
-
-    def line(self, data):
-        self.lines.append(data)  # here
-        return self.handle()
-
-
-class Swallows(StreamHandler):
-    async def handle(self):
-        while True:
-            try:
-                self.send(await Some())
-            except EndOfStream:  # noqa: PERF203  # here
-                self.send(b"?")
-
-
-class Returns(StreamHandler):
-    def handle(self):
-        return Some(), self.handle
-
-    def interrupted(self, cause):
-        return Some(), self.handle  # here
-
-
-class Opens(StreamHandler):
-    async def handle(self):
-        file = open(await Until(b"\n"))  # noqa: SIM115  # here
-        self.send(await Some() + file.read())
-
-
-class Connects(StreamHandler):
-    async def handle(self):
-        other = await Connected(("127.0.0.1", 7), services.Echo())  # here
-        other.send(await Some())
-
-
-class Enters(StreamHandler):
-    def handle(self):
-        self.server.members.add(self)  # here
-        return Some(), self.handle
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        (NoTimeOut, "waits for Until(b';', limit=9) without a time out"),
-        (ForEver, "waits for Exactly(3, timeout=INFINITE) without a time out"),
-        (NoLimit, "waits for ToEnd(limit=1 << 40) without a limit to speak of"),
-        (Grows, "self.lines grows, and nothing cuts or measures it"),
-        (Swallows, "catches the end of the stream and goes on, when nothing can come"),
-        (Returns, "returns a step whatever the cause, even when nothing can come any more"),
-        (Opens, "what open(await Until(b'\\n')) gives is left behind if the request is cut short"),
-        (
-            Connects,
-            "what Connected(('127.0.0.1', 7), services.Echo()) gives is left behind if the request is cut short",
-        ),
-        (Enters, "is left in self.server.members when it has ended"),
-    ],
-)
-def test_what_is_amiss_is_warned_of_where_it_stands(kind, message):
-    with open(__file__) as file:
-        lines = file.read().splitlines()
-    [finding] = lint(kind)
-    assert finding.message == message
-    assert lines[finding.line - 1].endswith("# here")
-    assert str(finding) == f"{finding.method}, line {finding.line}: {message}"
-
-
-class Bounded(Grows):
-    def line(self, data):
-        self.lines.append(data)
-        return self.handle() if len(self.lines) < 10 else None
-
-
-class Leaves(StreamHandler):
-    async def handle(self):
-        going_on = True
-        while going_on:
-            try:
-                await Some()
-            except TimedOut:  # noqa: PERF203  # a wait in a loop may be cut short, and the loop go on
-                continue
-            except EndOfStream:
-                going_on = False
-
-
-class Decides(Returns):
-    def interrupted(self, cause):
-        if isinstance(cause, TimedOut):
-            return Some(), self.handle
-        return None
-
-
-class Closes(StreamHandler):
-    async def handle(self):
-        with open(await Until(b"\n")) as file:
-            self.send(await Some() + file.read())
-
-
-class Quits(Enters):
-    def finish(self):
-        self.server.members.discard(self)
-
-
-@pytest.mark.parametrize("kind", [Bounded, Leaves, Decides, Closes, Quits])
-def test_what_has_been_mended_is_not_warned_of(kind):
-    assert lint(kind) == []

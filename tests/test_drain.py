@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from handlers import Cancelled, StreamHandler, Until
+from handlers import Cancelled, StreamHandler, StreamRequestHandler, Until
 from reactor import Reactor, SelectTCPServer
 from tests.serving import (
     MODES,
@@ -132,6 +132,35 @@ def test_after_shutdown_in_every_mode(mode):
             client.shutdown(1)
             assert bounded(server.drain, 1000) == []
             assert rest(client) == b"5:olleh,"
+
+
+class Blocked(StreamRequestHandler):
+    """Waits for a line that does not come, or until more than the kernel takes has been read."""
+
+    def handle(self):
+        if self.rfile.readline() == b"more\n":
+            self.wfile.write(bytes(32 << 20))
+
+
+REASONS = {
+    "fork": "ChildProcessError: the child was killed by SIGKILL",
+    "thread": f"Cancelled: {Cancelled()}",
+}
+
+
+@pytest.mark.parametrize("said", [b"half a li", b"more\n"])
+@pytest.mark.parametrize("mode", ["fork", "thread"])
+def test_a_blocking_handler_holds_it_up_no_longer(mode, said):
+    kind = server_class(mode, STREAMS["tcp"], handle_error=lambda *_: None)
+    with made(kind, STREAMS["tcp"], Blocked) as server, connect(server) as client:
+        with running(server):
+            client.sendall(said)
+            wait_until(lambda: server.reactor.table)
+        table = server.reactor.table
+        [told] = bounded(server.drain, 0.05)
+        assert told["peer"] == "{}:{}".format(*client.getsockname())
+        [ended] = table.closed
+        assert ended["reason"] == REASONS[mode]
 
 
 def test_an_exchange_of_datagrams_may_finish_too():

@@ -113,6 +113,8 @@ def test_every_public_attribute_is_here(name, attribute):
         shape = [(parameter.name, parameter.kind, parameter.default) for parameter in given]
         assert [(parameter.name, parameter.kind, parameter.default) for parameter in taken[: len(given)]] == shape
         assert all(parameter.default is not parameter.empty for parameter in taken[len(given) :])
+    elif attribute == "max_packet_size":  # theirs cuts packets off
+        assert ours > theirs
     else:
         assert ours == theirs
 

@@ -27,6 +27,8 @@ threading._start_new_thread = threading._start_joinable_thread = refuse
     "unix": "import socket; del socket.AF_UNIX",
     "reuse": "import socket; [delattr(socket, name) for name in ('SO_REUSEPORT', 'SO_REUSEADDR')]",
     "dontwait": "import socket; del socket.MSG_DONTWAIT",
+    "urgent data": "import socket, sys; del socket.MSG_OOB, socket.SO_OOBINLINE; sys.modules['fcntl'] = None",
+    "poll and epoll": "import select; [delattr(select, name) for name in ('poll', 'epoll') if hasattr(select, name)]",
     "eventfd, pidfd": "import os; [delattr(os, name) for name in ('eventfd', 'pidfd_open') if hasattr(os, name)]",
     "repr of sockets": """
 import socket

@@ -188,6 +188,33 @@ def test_a_peer_that_takes_it_at_a_fair_rate_gets_all():
     assert client.received == bytes(1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("bound", "most", "pace", "reason"),
+    [
+        ({"request_timeout": 10}, 10, (2_000, 1.0), "not finished after 10 s (Last.request_timeout)"),
+        ({"idle_timeout": 2, "timeout": 30}, 12, (20_000, 10.0), "no byte came or went for 2 s (Last.idle_timeout)"),
+        ({"min_rate": 4_000}, 12, (2_000, 1.0), "slower than 4000 bytes a second (Last.min_rate)"),
+    ],
+)
+def test_the_times_of_a_handler_hold_for_the_rest_of_its_output_too(bound, most, pace, reason):
+    with World(capacity=1_000) as world:
+        server = world.serve(SelectTCPServer, ADDRESS, type("Last", (Last,), bound))
+        world.connect(ADDRESS).read_slowly(*pace)
+        world.run(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert row["reason"] == f"TimedOut: {reason}"
+    assert row["age"] <= most + 0.01
+
+
+@pytest.mark.parametrize("bound", [{"request_timeout": 1_200}, {"idle_timeout": 2}, {"min_rate": 900}])
+def test_who_keeps_to_them_gets_all(bound):
+    with World(capacity=1_000) as world:
+        world.serve(SelectTCPServer, ADDRESS, type("Last", (Last,), bound))
+        client = world.connect(ADDRESS).read_slowly(2_000, 1.0).expect_end()
+        world.run()
+    assert client.received == bytes(1_000_000)
+
+
 # Memory
 
 

@@ -1,6 +1,7 @@
 """The machine: the steps it takes and refuses, the causes it tells, its ends, and output that loses nothing."""
 
 import asyncio
+import functools
 import types
 from functools import partial
 
@@ -104,6 +105,27 @@ def test_the_state_has_a_name():
     machine = StreamMachine(Conversing())
     machine.advance()
     assert machine.state_name == f"handle:{Conversing.handle.__code__.co_firstlineno + 2}"
+
+
+class Curried(StreamHandler):
+    def handle(self):
+        return Until(b";"), functools.partial(functools.partial(self.word, 1), 2)
+
+    def word(self, one, two, data):
+        return Until(b";"), Answer()
+
+
+class Answer:
+    def __call__(self, data):
+        return None
+
+
+def test_a_state_that_is_no_method_has_a_name_without_an_address():
+    machine = StreamMachine(Curried())
+    machine.advance()
+    assert machine.state_name == "word"
+    machine.feed(b"a;")
+    assert machine.state_name == "Answer"
 
 
 @in_every_spelling

@@ -4,6 +4,7 @@ Every test of this module must leave the process as it found it: no descriptor, 
 What runs outside waits at a `Gate`, never for a time to pass.
 """
 
+import errno
 import os
 import resource
 import selectors
@@ -36,6 +37,7 @@ from handlers import (
 )
 from handlers.services import Echo
 from reactor import ForkingTCPServer, Reactor, ThreadingTCPServer, workers
+from tests.process import Process
 from tests.serving import MODES, PATIENCE, STREAMS, connect, made, reset, rest, running, server_class, wait_until
 from tests.test_reactor import descriptors, recording
 from tests.test_stream import PATTERN, SMALL, Noting, bench
@@ -447,6 +449,46 @@ def no_descriptors_left():
         for descriptor in held:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_host_short_of_descriptors_answers_all_who_come_in_every_mode(mode):
+    """What a request needs besides its connection is there when it is taken, or it can do without."""
+    with (
+        Process(mode, "tests.serving:Reverse", limit=24, request_queue_size=128) as process,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(socket.create_connection(process.address)) for _ in range(60)]
+        for client in clients:
+            client.sendall(b"5:he")
+        if mode != "plain":  # which has one at a time
+            wait_until(process.said)
+        for client in clients:
+            client.sendall(b"llo,")
+            client.shutdown(socket.SHUT_WR)
+        for client in clients:
+            client.settimeout(PATIENCE)
+            assert rest(client) == b"5:olleh,"
+        assert len(process.said().splitlines()) == (mode != "plain")
+
+
+def test_work_whose_result_can_not_be_watched_leaves_no_child_and_no_descriptor(ending):
+    """The child has begun, and the selector takes no more: it must not wait for ever for a reader of its result."""
+    with workshop(lambda word: Forked(bytes, 1 << 20)) as here:
+        client = here.connect()
+        here.rest()
+        before, watch, refusals = descriptors(), here.reactor.watch, [OSError(errno.ENOSPC, "no room")]
+
+        def refusing(*arguments):
+            if refusals:
+                raise refusals.pop()
+            return watch(*arguments)
+
+        here.reactor.watch = refusing
+        assert ask(here, client).startswith("OSError: [Errno 28] no room")
+        here_until(here, lambda: not here.reactor.children)
+        assert descriptors() == before
+        assert here.errors == []
 
 
 def test_work_that_can_not_be_begun_for_want_of_descriptors_fails_at_once(ending):

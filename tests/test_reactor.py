@@ -20,12 +20,13 @@ import pytest
 
 from handlers import Cancelled, DatagramHandler, Delay, Packet, Some, StreamHandler, StreamRequestHandler, Until
 from handlers.services import Echo
-from reactor import Reactor, Request, SelectTCPServer, SelectUDPServer, TCPServer, ThreadingTCPServer
+from reactor import Reactor, Request, SelectTCPServer, SelectUDPServer, TCPServer, ThreadingTCPServer, selecting
 from tests.serving import PATIENCE, connect, rest, wait_until
 
 NAMES = ("SelectSelector", "PollSelector", "EpollSelector", "DevpollSelector", "KqueueSelector", "DefaultSelector")
 SELECTORS = sorted(
-    {getattr(selectors, name) for name in NAMES if hasattr(selectors, name)}, key=lambda kind: kind.__name__
+    {getattr(module, name) for module in (selectors, selecting) for name in NAMES if hasattr(module, name)},
+    key=lambda kind: (kind.__module__, kind.__name__),
 )
 
 
@@ -94,7 +95,7 @@ def leaping():
     return Reactor(Leaping(clock), clock)
 
 
-@pytest.fixture(params=SELECTORS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=SELECTORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 def reactor(request):
     """A reactor with a recording selector of each kind."""
     with closing(Reactor(recording(request.param))) as reactor:
@@ -162,6 +163,18 @@ def test_step_sleeps_no_longer_than_it_may(reactor, pipe):
     reactor.step(50)
     assert reactor.recorded.timeouts[0] == 0.001
     assert reactor.recorded.timeouts[1] <= 0.0005
+
+
+@pytest.mark.parametrize("seconds", [30 * 86_400, 1e12, 1e300])
+def test_what_is_due_further_off_than_a_selector_can_count_does_no_harm(reactor, pipe, seconds):
+    """``epoll_wait()`` and ``poll()`` take milliseconds in an int: 24.8 days."""
+    came = []
+    reactor.watch(pipe[0], EVENT_READ, came.append)
+    os.write(pipe[1], b"x")
+    reactor.step(seconds)
+    reactor.call_later(seconds, print)
+    reactor.step()
+    assert came == [EVENT_READ, EVENT_READ]
 
 
 def test_run_with_nothing_to_do_returns(reactor):

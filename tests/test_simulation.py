@@ -394,7 +394,7 @@ ON_THE_WAY = [
     (Fault("repeated", 1), [b"one", b"two", b"two", b"three"]),
     (Fault("overtaken", 0, 100), [b"two", b"three", b"one"]),
     (Fault("truncated", 2, 2), [b"one", b"two", b"th"]),
-    (Fault("full", 0), [b"two", b"three"]),
+    (Fault("full", 0), [b"one", b"two", b"three"]),  # what there is no room for is sent later
 ]
 
 

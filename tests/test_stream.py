@@ -11,7 +11,7 @@ import socket
 import sys
 from contextlib import contextmanager
 from itertools import pairwise
-from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ import reactor as package
 from handlers import Delay, Exactly, Flushed, LimitPassed, Reset, Some, StreamHandler, TimedOut, ToEnd, Until
 from handlers.services import Echo
 from reactor import Reactor
+from reactor.selecting import DefaultSelector
 from reactor.stream import READ_SIZE
 from tests.serving import STREAMS, connect, made, reset
 from tests.test_reactor import Clock, descriptors, until
@@ -140,7 +141,7 @@ def drain(client, taken, size):
 
 
 @contextmanager
-def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=Reactor):
+def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=Reactor, selector=DefaultSelector):
     """A `Bench` for a handler. ``wrap`` is the class of the accepted sockets, ``sndbuf`` the size of their buffers."""
 
     def get_request(self):
@@ -152,7 +153,7 @@ def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=
     def handle_error(self, request, client_address):
         self.errors.append(sys.exc_info()[1])
 
-    selector = DefaultSelector()
+    selector = selector()
     reactor = reactor_class(selector, clock)
     kind = getattr(package, "Select" + place.ending)
     members = {"errors": [], "get_request": get_request, "handle_error": handle_error, "address_family": place.family}
@@ -632,6 +633,26 @@ def test_a_shortage_of_descriptors_is_logged_once_and_a_row_that_ends_is_enough(
             third.sendall(b"third")
             assert here.take(third, 5) == b"third"
             first, second = second, third
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOTSOCK])
+def test_a_socket_that_listens_no_more_is_told_of_once_and_does_not_spin(caplog, number):
+    """Somebody has shut it down, or closed it: every ``accept()`` fails, and it is always ready."""
+    clock = Clock()
+    with bench(Echo, clock=clock) as here:
+
+        def get_request():
+            raise OSError(number, os.strerror(number))
+
+        here.server.get_request = get_request
+        here.clients.append(connect(here.server))
+        for _ in range(3):
+            here.reactor.step(0)
+            assert here.selector.select(0) == []
+            clock.seconds += 0.2
+            here.reactor.step(0)
+        [line] = caplog.messages
+        assert line.endswith(f"takes no requests for now: [Errno {number}] {os.strerror(number)}")
 
 
 # The connection breaks

@@ -26,7 +26,7 @@ from handlers import (
 )
 from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer
-from reactor.stream import StreamRow
+from reactor.stream import LINGERING, StreamRow
 from reactor.table import CLOSED
 from tests.serving import MODES, STREAMS, Reverse, ask, connect, peer, reset, server_class, serving, wait_until
 from tests.test_reactor import Clock, in_thread, until
@@ -446,11 +446,13 @@ class Exchange(RuleBasedStateMachine):
         here, implied = self.here, {self.here.server.fileno(): EVENT_READ}
         for row in here.table:
             machine = row.machine
-            events = (EVENT_READ if machine.wants_input else 0) | (EVENT_WRITE if machine.held_out else 0)
+            events = (EVENT_READ if machine.wants_input or row.lingering else 0) | (
+                EVENT_WRITE if machine.held_out else 0
+            )
             if events:
                 implied[row.fileno()] = events
             assert row.mask == events
-            assert not (machine.finished and not machine.held_out), "a row that has nothing left to do"
+            assert not row.lingering or machine.output == LINGERING, "a row that has nothing left to do"
         assert {fd: key.events for fd, key in here.selector.get_map().items()} == implied
         assert all(key.data in here.table for fd, key in here.selector.get_map().items() if fd != here.server.fileno())
 
@@ -618,6 +620,25 @@ def test_the_row_that_was_idle_longest_makes_room():
         for client in first, third:
             client.sendall(b"served")
             assert here.take(client, 6) == b"served"
+
+
+def test_who_does_not_take_the_rest_of_his_answer_is_idle_too():
+    """A request that has ended and can't be sent whole holds a row for as long as any other."""
+
+    class Much(StreamHandler):
+        def handle(self):
+            self.send(bytes(8 << 20))
+
+    with bench(Much) as here:
+        here.server.max_requests, here.server.at_limit = 2, "evict"
+        for _ in range(2):
+            here.connect()
+        here.until(lambda: all(row.state == "finished" for row in here.table))
+        newcomer = here.connect()
+        assert here.take(newcomer, 10) == bytes(10)
+        assert here.reactor.stats()["refused"] == {}
+        [told] = here.table.closed
+        assert (told["serial"], told["reason"]) == (1, "Cancelled: evicted: idle longest when another request came")
 
 
 def test_a_crowd_that_comes_at_once_evicts_no_more_than_it_must():

@@ -62,6 +62,31 @@ def test_a_state_that_blocks_is_told_of_while_it_does(kind, caplog):
     assert (record.row["serial"], record.row["handler"]) == (1, "Blocking")
 
 
+def test_what_no_signal_can_interrupt_is_told_of_as_soon_as_it_is_over(caplog):
+    """Python calls signal handlers between two instructions of its own: a long call of C is one."""
+
+    def count(number):
+        begun = time.monotonic()
+        sum(range(number))
+        return time.monotonic() - begun
+
+    number = 1_000_000
+    while count(number) < 3 * SHORT:
+        number *= 2
+
+    class Counting(StreamHandler):
+        async def handle(self):
+            sum(range(2 * number))
+            await Some()
+
+    with watched(SelectTCPServer, Counting) as (dog, reactor, _):
+        while not any(row.wait for row in reactor.table):
+            reactor.step()
+        assert dog.blocked == 1
+    [record] = caplog.records
+    assert record.getMessage().startswith("Counting.handle")
+
+
 def test_it_is_told_of_once_however_long_it_takes(caplog):
     with Reactor(Watchdog(seconds=SHORT)) as reactor:
         reactor.call_soon(lambda: (compute(lambda: caplog.records), time.sleep(5 * SHORT)))

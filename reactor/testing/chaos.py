@@ -11,7 +11,7 @@ import socket
 from socket import socket as Socket  # noqa: N812  # a network has a socket() of its own
 from typing import TYPE_CHECKING, Any
 
-from .faults import AGAIN, EXHAUSTED, EXHAUSTED_ERRORS, SHORT_READ, SHORT_WRITE, Seeded, failure
+from .faults import AGAIN, EXHAUSTED, EXHAUSTED_ERRORS, SHORT_READ, SHORT_WRITE, Seeded, check_rates, failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,8 @@ def chaotic(seed: int, rates: Mapping[str, float] = CHAOS) -> Chaos:
     ``accept()`` finds the host short of descriptors. ``rates`` says how often; the dice are the
     ``seed``'s. Datagrams are never cut, and a call that may block is only cut short.
 
+    Raises ``ValueError`` for a kind of fault that `CHAOS` has not, or a rate that is not from 0 to 1.
+
     >>> from reactor import Reactor
     >>> loop = Reactor(network=chaotic(seed=4711))
     >>> loop.close()
@@ -49,6 +51,7 @@ def chaotic(seed: int, rates: Mapping[str, float] = CHAOS) -> Chaos:
     ...     len(ours.recv(5)) < 5
     True
     """
+    check_rates(rates, CHAOS)
     return Chaos(Seeded(seed, rates, moods=False))
 
 

@@ -33,6 +33,8 @@ class Actor:
         """Where to say what is not as the script expects."""
         self._clock = clock
         self._script: deque[tuple[Callable[[Any], bool], Any]] = deque()
+        self.unread = False
+        """Whether there are steps in the script that came when nothing ran any more."""
         self._awake = False
         self._until: float | None = None  # when the wait that has begun is over
 
@@ -51,6 +53,7 @@ class Actor:
 
     def _then(self, step: Callable[[Any], bool], argument: Any = None) -> Self:
         self._script.append((step, argument))
+        self.unread = True
         self._wake()
         return self
 
@@ -61,7 +64,7 @@ class Actor:
             self._clock.at(self._clock.now, self._go_on)
 
     def _go_on(self) -> None:
-        self._awake = False
+        self._awake = self.unread = False
         script = self._script
         while script:
             step, argument = script[0]
@@ -156,7 +159,7 @@ class Client(Actor):
 
     def _go_on(self) -> None:
         if self.socket.state == CONNECTING:
-            self._awake = False
+            self._awake = self.unread = False
         else:
             super()._go_on()
 

@@ -101,8 +101,9 @@ METER = Meter()
 _SEARCHES = "find", "index", "rfind", "rindex", "count"
 _COPIES = (
     "split", "rsplit", "splitlines", "partition", "rpartition", "replace", "strip", "lstrip", "rstrip", "upper",
-    "lower", "translate", "decode", "hex", "removeprefix", "removesuffix", "swapcase", "title", "capitalize",
-    "expandtabs", "ljust", "rjust", "center", "zfill", "isdigit", "isalpha", "isalnum", "isspace", "isascii", "copy",
+    "lower", "translate", "decode", "encode", "hex", "removeprefix", "removesuffix", "swapcase", "title", "capitalize",
+    "casefold", "expandtabs",
+    "ljust", "rjust", "center", "zfill", "isdigit", "isalpha", "isalnum", "isspace", "isascii", "copy",
 )  # fmt: skip
 
 
@@ -113,6 +114,8 @@ def _counted(value: Any) -> Any:
         return Counted(value)
     if kind is bytearray:
         return CountedArray(value)
+    if kind is str:
+        return CountedText(value)
     if kind is list or kind is tuple:
         return kind(map(_counted, value))
     return value
@@ -164,7 +167,8 @@ def _operators(plain: Any) -> dict[str, Any]:
         METER.touched += len(self)
         return Counted(plain.__getitem__(self, slice(None)))
 
-    return {"__getitem__": getitem, "__contains__": contains, "__add__": add, "__bytes__": to_bytes}
+    operators = {"__getitem__": getitem, "__contains__": contains, "__add__": add}
+    return operators if plain is str else {**operators, "__bytes__": to_bytes}
 
 
 def _counting(plain: type, **more: Any) -> dict[str, Any]:
@@ -175,10 +179,10 @@ def _counting(plain: type, **more: Any) -> dict[str, Any]:
 
 def _radd(self: Any, other: Any) -> Any:
     """``other + self`` and ``other += self``; a ``bytearray`` on the left grows in place and copies nothing."""
-    if type(other) is not bytes:
+    if type(other) not in (bytes, str):
         return NotImplemented
     METER.touched += len(other) + len(self)
-    return Counted(bytes.__add__(other, self))
+    return _counted(type(other).__add__(other, self))
 
 
 def _iadd(self: Any, other: Any) -> Any:
@@ -192,12 +196,22 @@ if TYPE_CHECKING:
     class Counted(bytes):
         """Bytes that tell `METER` how many of them each operation goes over."""
 
+    class CountedText(str):
+        """The same for what they are decoded to."""
+
     class CountedArray(bytearray):
         """The same for a ``bytearray``; what grows or shrinks at its ends is not copied, and not counted."""
 
 else:
     Counted = type("Counted", (bytes,), _counting(bytes, __radd__=_radd))
-    CountedArray = type("CountedArray", (bytearray,), _counting(bytearray, __iadd__=_iadd))
+    CountedText = type("CountedText", (str,), _counting(str, __radd__=_radd))
+
+    class _Arrays(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            # While it stands for bytearray, one that was made before, or elsewhere, is of its kind too.
+            return type.__instancecheck__(bytearray, value)
+
+    CountedArray = _Arrays("CountedArray", (bytearray,), _counting(bytearray, __iadd__=_iadd))
 
 
 class _CountingStream(StreamMachine):
@@ -223,21 +237,26 @@ def count_attributes(handler: Handler) -> None:
     """Have the bytes that ``handler`` keeps in attributes counted from now on."""
     attributes = getattr(handler, "__dict__", {})
     for name, value in attributes.items():
-        attributes[name] = _counted(value) if type(value) in (bytes, bytearray) else value
+        if type(value) in (bytes, str):  # an array may be known to others too, and stays what it is
+            attributes[name] = _counted(value)
 
 
 @contextmanager
 def counted_arrays(kind: type) -> Iterator[None]:
     """Have every ``bytearray`` counted that the modules of a handler class, and of what it derives from, make."""
-    modules = {base.__module__ for base in kind.__mro__} - {"builtins"}
-    spaces = [vars(sys.modules[name]) for name in modules if name.partition(".")[0] not in ("handlers", "reactor")]
-    spaces = [space for space in spaces if "bytearray" not in space]
+    functions = [value for base in kind.__mro__ for value in vars(base).values() if isinstance(value, FunctionType)]
+    spaces = {id(function.__globals__): function.__globals__ for function in functions}
+    ours = [
+        space
+        for space in spaces.values()
+        if space.get("__name__", "").partition(".")[0] not in ("handlers", "reactor") and "bytearray" not in space
+    ]
     try:
-        for space in spaces:
+        for space in ours:
             space["bytearray"] = CountedArray
         yield
     finally:
-        for space in spaces:
+        for space in ours:
             del space["bytearray"]
 
 

@@ -7,21 +7,22 @@ they are written (`written`). What is observed is a part of what is written, or 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handlers.handler import Handler
 
-from .reading import Reader
+from .reading import LAST, Reader, shown
 from .schedule import END, Run
 from .subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from handlers import Cause, World
+    from handlers import Cause, Machine, World
 
-FIRST, LAST = "handle", "finished"
-"""The state that every request begins in, and what follows the last."""
+FIRST = "handle"
+"""The state that every request begins in."""
 
 
 class Edge(NamedTuple):
@@ -36,7 +37,7 @@ class Diagram:
     """States and the steps between them.
 
     A state is a method, or for a coroutine the line at which it waits, ``handle:12``, as in the
-    reactor's table. ``finished`` stands for the end of the request.
+    reactor's table. ``finished`` stands for the end of the request; a state of that name is ``finished()``.
     """
 
     def __init__(self, name: str, edges: Iterable[Edge]) -> None:
@@ -89,26 +90,31 @@ class Diagram:
 
 
 def _quoted(text: str) -> str:
+    """Graphviz takes backslashes for its own, and what begins with an ampersand for a character of HTML."""
+    text = text.replace("&", "&amp;")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _escaped(text: str) -> str:
-    """Mermaid takes anything but letters, digits and blanks for its own, unless given by number."""
-    return re.sub(r"[^\w ().,='-]", lambda found: f"#{ord(found[0])};", text)
+    """Mermaid takes anything but letters, digits and blanks for its own, unless given by number.
+
+    And the words ``direction LR``, wherever they are.
+    """
+    return re.sub(r"[^\w ().,='-]|d(?=irection )", lambda found: f"#{ord(found[0])};", text)
 
 
 def written(kind: Any) -> Diagram:
     """The diagram of a handler class as its source has it.
 
     Followed are ``return (wait, self.state)``, ``return None``, ``return self.other()`` and
-    ``return super().state()``, in a coroutine each ``await``, and `interrupted` if the class has one. A step
-    that is put together some other way is shown as it stands, and leads to the state ``?``.
+    ``return super().state()``, in a coroutine each ``await``, and `interrupted` if the class has one; a step, a wait
+    or a state may have a local name, or come from a helper. A step that is put together some other way is shown
+    as it stands, and leads to the state ``?``. That a cause ends the request is true of every state, and not shown.
 
     Raises ``OSError`` where there is no source.
     """
     subject = Subject(kind)
-    reader = Reader(subject.handler, LAST)
-    return Diagram(subject.name, (Edge(*step) for step in reader.steps()))
+    return Diagram(subject.name, (Edge(*step) for step in Reader(subject.handler).steps()))
 
 
 def observed(kind: Any, conversation: bytes | Iterable[bytes], world: World | None = None) -> Diagram:
@@ -124,11 +130,31 @@ def observed(kind: Any, conversation: bytes | Iterable[bytes], world: World | No
     subject = Subject(kind, world)
     pieces = subject.conversation(conversation)
     edges: list[Edge] = []
-    answers = subject.handler.interrupted is not Handler.interrupted
+    machine = _recording(subject.machine, edges)
+    if subject.handler.interrupted is not Handler.interrupted:
 
-    class Recorder(subject.machine):  # type: ignore[name-defined, misc]
-        """Notes each step when the machine says that a wait has begun, or that the request has ended."""
+        class Recorded(subject.handler):  # type: ignore[name-defined, misc]
+            def interrupted(self, cause: Cause) -> Any:
+                self._machine.go(type(cause).__name__, "interrupted")
+                return super().interrupted(cause)
 
+        subject.handler = Recorded
+    run = Run(subject, machine=machine)
+    for piece in pieces:
+        for step in [piece] if subject.packets else [piece[place : place + 1] for place in range(len(piece))]:
+            run.step(step)
+    if not subject.packets:
+        run.step(END)
+    run.finish(to_the_end=True)
+    diagram = Diagram(subject.name, edges)
+    run.close()
+    return diagram
+
+
+def _recording(kind: Any, edges: list[Edge]) -> type[Machine]:
+    """A machine that adds a step to ``edges`` whenever a wait has begun, and when the request has ended."""
+
+    class Recorder(kind):  # type: ignore[misc]
         at = FIRST
         begun = False
 
@@ -139,28 +165,20 @@ def observed(kind: Any, conversation: bytes | Iterable[bytes], world: World | No
         @fresh.setter
         def fresh(self, begun: bool) -> None:
             self.begun = begun
-            if begun:
-                reason = "" if self.reason is None else type(self.reason).__name__
-                self.go(reason if self.wait is None else repr(self.wait), self.state_name)
+            if begun and self.wait is not None:
+                self.go(repr(self.wait), self.shown())
+            elif begun:
+                self.go("" if self.reason is None else type(self.reason).__name__, LAST)
 
         def go(self, wait: str, to: str) -> None:
             edges.append(Edge(self.at, wait, to))
             self.at = to
 
-    class Recorded(subject.handler):  # type: ignore[name-defined, misc]
-        def interrupted(self, cause: Cause) -> Any:
-            if answers:
-                self._machine.go(type(cause).__name__, "interrupted")
-            return super().interrupted(cause)
+        def shown(self) -> str:
+            state = self.state
+            while isinstance(state, partial):
+                state = state.func
+            plain = state is self.state and hasattr(state, "__name__")
+            return shown(self.state_name if plain else getattr(state, "__name__", type(state).__name__))
 
-    subject.handler = Recorded
-    run = Run(subject, machine=Recorder)
-    for piece in pieces:
-        for step in [piece] if subject.packets else [piece[place : place + 1] for place in range(len(piece))]:
-            run.step(step)
-    if not subject.packets:
-        run.step(END)
-    run.finish(to_the_end=True)
-    diagram = Diagram(subject.name, edges)
-    run.close()
-    return diagram
+    return Recorder

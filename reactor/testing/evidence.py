@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-import handlers
-from handlers import StreamWait
-
 from .counting import EndlessLoop, held
-from .schedule import Run
-from .subject import literal
+from .schedule import END, Run
+from .subject import brief, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from handlers import Handler, Machine, Wait
 
     from .schedule import Schedule
     from .subject import Subject
@@ -45,17 +38,14 @@ def beginning(pieces: list[bytes], length: int, packets: bool) -> list[bytes]:
     return pieces[:length] if packets else [data[:length] for data in pieces if length]
 
 
-def beginnings(schedule: Schedule) -> Iterator[Schedule]:
-    """All beginnings of a schedule, byte by byte and step by step, the shortest first.
-
-    >>> list(beginnings([b"ab", 1.0]))
-    [[], [b'a'], [b'ab'], [b'ab', 1.0]]
-    """
-    yield []
-    for place, step in enumerate(schedule):
-        if isinstance(step, bytes):
-            yield from ([*schedule[:place], step[:size]] for size in range(1, len(step)))
-        yield schedule[: place + 1]
+def singly(schedule: Schedule, packets: bool) -> Schedule:
+    """The same, byte by byte; packets are left whole."""
+    if packets:
+        return schedule
+    single: Schedule = []
+    for step in schedule:
+        single += [step[place : place + 1] for place in range(len(step))] if isinstance(step, bytes) else [step]
+    return single
 
 
 def extent(pieces: list[bytes], packets: bool) -> int:
@@ -114,23 +104,39 @@ def asserted(run: Run, output: Any = None, finished: bool | None = None) -> str:
     return f"{code}\nassert {'' if finished else 'not '}{run.name}.finished"
 
 
-def unlike(run: Run, model: Run) -> str:
-    """The code of a run and of what tells it from its model."""
-    if model.error is not None and run.error is None:
+def differing(run: Run, model: Run) -> str:
+    """The code of two runs that should have come to the same, and the assertion that they have not."""
+    if run.error is None and model.error is not None:
         return model.code()
+    if run.error is not None:
+        return run.code()
+    told, expected, _ = _difference(run, model)
+    both = f"{model.code()}\n{run.code()}"
+    comment = "" if run.endless or run.output == model.output else f"  # {brief(run.output)}, not {brief(model.output)}"
+    return f"{both}\nassert {told} == {expected}{comment}"
+
+
+def unlike(run: Run, model: Run) -> str:
+    """The code of a run and of what should have come of it, which is what came of its model."""
+    if run.error is None and model.error is not None:
+        return model.code()
+    if run.error is not None:
+        return run.code()
+    told, _, expected = _difference(run, model)
+    return f"{run.code()}\nassert {told} == {expected}"
+
+
+def _difference(run: Run, model: Run) -> tuple[str, str, str]:
+    """The expression that tells a run from its model, the same of the model, and what that comes to."""
     if run.endless or model.endless:
         least = min(len(run.output), len(model.output))
-        return f"{run.code()}\nassert ({run.reading()})[:{least}] == {literal(model.output[:least])}"
+        return f"({run.reading()})[:{least}]", f"({model.reading()})[:{least}]", literal(model.output[:least])
     if run.output != model.output:
-        return asserted(run, model.output)
-    if run.finished != model.finished or run.error is not None:
-        return asserted(run, finished=model.finished)
-    if model.reason is None:
-        return f"{run.code()}\nassert {run.name}.reason is None"
-    kind = type(model.reason).__name__
-    if hasattr(handlers, kind):
-        return f"{run.code()}\nassert type({run.name}.reason) is {kind}"
-    return f"{run.code()}\nassert type({run.name}.reason).__name__ == {kind!r}"  # a class that may be in no module
+        return run.reading(), model.reading(), literal(model.output)
+    if run.finished != model.finished:
+        return f"{run.name}.finished", f"{model.name}.finished", repr(model.finished)
+    kind = "type(None)" if model.reason is None else model.subject.mention(type(model.reason))
+    return f"type({run.name}.reason)", f"type({model.name}.reason)", kind
 
 
 def minimal(schedule: Schedule, breaks: Callable[[Schedule], bool], packets: bool, damaged: bool = False) -> Schedule:
@@ -158,36 +164,18 @@ def _smaller(schedule: Schedule, packets: bool, damaged: bool) -> Iterator[Sched
             yield [*before, step + after[0], *after[1:]]
         if damaged or place == last:
             yield [*before, *after]
-            first = 0 if damaged else len(step) - 1
-            if len(step) > 1 and not (packets and not damaged):
-                yield from ([*before, step[:byte] + step[byte + 1 :], *after] for byte in range(first, len(step)))
+            if damaged:
+                yield from ([*before, less, *after] for less in _less(step))
+            elif len(step) > 1 and not packets:
+                yield [*before, step[:-1], *after]
 
 
-@contextmanager
-def pristine(kind: type) -> Iterator[None]:
-    """Put back, afterwards, what the classes of a handler hold."""
-    classes = [base for base in kind.__mro__ if base.__module__ != "builtins"]
-    before = [{name: _copied(value) for name, value in vars(base).items() if _is_data(name, value)} for base in classes]
-    try:
-        yield
-    finally:
-        for base, data in zip(classes, before, strict=True):
-            for name in [name for name, value in vars(base).items() if _is_data(name, value)]:
-                if name not in data:
-                    delattr(base, name)
-            for name, value in data.items():
-                setattr(base, name, value)
-
-
-def _is_data(name: str, value: object) -> bool:
-    return not name.startswith("__") and not callable(value) and not hasattr(value, "__get__")
-
-
-def _copied(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # a lock, a file: no buffer of a request
-        return value
+def _less(data: bytes) -> Iterator[bytes]:
+    """``data`` without its halves, without its quarters, and so on to single bytes; never nothing."""
+    size = len(data) // 2
+    while size:
+        yield from (data[:place] + data[place + size :] for place in range(0, len(data), size))
+        size //= 2
 
 
 # Bounds
@@ -204,7 +192,7 @@ class Overflow(NamedTuple):
 def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Overflow | None:
     """What comes of a flood that makes a handler raise, or hold too much; ``None`` if it does neither.
 
-    Given up as soon as twice as many bytes do not make it hold more.
+    Given up, with the end of the stream, as soon as twice as many bytes do not make it hold more.
     """
     run = Run(subject)
     flow = [flood] * (FLOOD // max(16, len(flood))) if subject.packets else [flood * (FLOOD // len(flood) or 1)]
@@ -225,30 +213,8 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Ov
             feeds = len(sizes) - 1
             if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
                 break
+        if not subject.packets:
+            run.step(END)
+        run.finish(to_the_end=True)
         run.close()
     return None if run.error is None else Overflow(run, sizes[-1], kept + limit + brought)
-
-
-class Unbounded(NamedTuple):
-    """A wait without a bound: what it lacks, and the expression that says so."""
-
-    wait: Wait
-    lacks: str
-    bound: str
-
-
-def unbounded(machine: Machine) -> Unbounded | None:
-    """What bound it is that the wait of a machine lacks, if it lacks one."""
-    wait, handler = machine.wait, machine.handler
-    if wait is None:
-        return None
-    if machine.patience == float("inf") and not tires(type(handler)):
-        return Unbounded(wait, "a time out", 'machine.patience < float("inf")')
-    if isinstance(wait, StreamWait) and wait.limit > handler.max_output:
-        return Unbounded(wait, "a limit to speak of", f"machine.wait.limit <= {handler.max_output}")
-    return None
-
-
-def tires(handler: type[Handler]) -> bool:
-    """Whether the handler's class says for how long a silent client may hold a request, whatever it waits for."""
-    return handler.idle_timeout is not None or handler.request_timeout is not None

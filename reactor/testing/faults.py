@@ -127,6 +127,7 @@ class Seeded(Plan):
 
     def __init__(self, seed: int, rates: Mapping[str, float] = RATES, *, moods: bool = True) -> None:
         super().__init__()
+        check_rates(rates, RATES)
         # Of Random, only random() is the same for ever. Most chances are not taken, and must cost
         # little: so the dice do not say whether the next is, but how many are passed by before that.
         self._random = random = Random(seed).random
@@ -176,6 +177,9 @@ class Listed(Plan):
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         super().__init__()
+        faults = list(faults)
+        for fault in faults:
+            _check_fault(fault)
         self._amounts = {(fault.kind, fault.nth): fault.amount for fault in faults}
         self._chances = dict.fromkeys(RATES, 0)
 
@@ -223,8 +227,31 @@ def plans(most: int = 12, kinds: Sequence[str] = tuple(RATES)) -> SearchStrategy
     """
     from hypothesis import strategies as st
 
+    for kind in kinds:
+        _check_kind(kind, RATES)
     fault = st.builds(Fault, st.sampled_from(kinds), st.integers(0, 40), st.integers(1, 1000))
     return st.lists(fault, max_size=most, unique_by=lambda fault: fault[:2])
+
+
+def check_rates(rates: Mapping[str, float], possible: Mapping[str, float]) -> None:
+    """Raise `ValueError` for a kind of fault that is not ``possible``, or a rate that is no part of 1."""
+    for kind, rate in rates.items():
+        _check_kind(kind, possible)
+        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            raise ValueError(f"the rate of {kind!r} is a number from 0 to 1, not {rate!r}")
+
+
+def _check_kind(kind: str, possible: Mapping[str, float]) -> None:
+    if kind not in possible:
+        raise ValueError(f"there is no fault {kind!r} here; there are {', '.join(map(repr, possible))}")
+
+
+def _check_fault(fault: Fault) -> None:
+    if not isinstance(fault, tuple) or len(fault) != 3:
+        raise TypeError(f"a list of faults has Fault(kind, nth, amount), not {fault!r}")
+    _check_kind(fault.kind, RATES)
+    if fault.nth < 0 or fault.amount < 1:
+        raise ValueError(f"nth counts from 0, and the amount of a fault is at least 1: {fault!r}")
 
 
 def failure(number: int) -> OSError:

@@ -24,8 +24,8 @@ from handlers import (
 from handlers.machines import ENDED, ENDING, OPEN
 
 from ..packets import PacketRow
+from ..request import DRAIN_RATE, Request
 from ..stream import LINGERING, READ_SIZE, StreamRow
-from ..table import DRAIN_RATE, Request
 from .sockets import DatagramSocket, Socket
 from .streams import CONNECTING, StreamSocket
 

@@ -1,16 +1,18 @@
 """What a test leaves open: rows, descriptors, threads, children. The plugin for pytest asks here.
 
 Looked at is the process itself, not what a test says of it: the descriptors that the kernel lists, the
-children it knows, the threads that are alive, and the tables of all reactors that there are.
+children it knows, the threads that are alive, and the tables of all reactors that there are. Left out is what
+`multiprocessing` keeps for as long as the process lives, for no test can end it.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,12 @@ from ..table import RequestTable
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Iterator
+
+_STANDING = {
+    "multiprocessing.resource_tracker": ("_resource_tracker", "_pid", "_fd"),
+    "multiprocessing.forkserver": ("_forkserver", "_forkserver_pid", "_forkserver_alive_fd"),
+}
+"""Where `multiprocessing` has its two servants: the module, the object, its attributes for a child and a descriptor."""
 
 GRACE = 1.0
 """Seconds that what has been told to end may take for it."""
@@ -32,7 +40,8 @@ def held() -> dict[Hashable, str]:
 
     Descriptors are seen where there is ``/proc/self/fd`` or ``/dev/fd``, children where there is ``/proc``.
     """
-    return {**_rows(), **_descriptors(), **_threads(), **_children()}
+    children, files = _standing()
+    return {**_rows(), **_descriptors(files), **_threads(), **_children(children)}
 
 
 def left(before: Container[Hashable], grace: float = GRACE) -> dict[Hashable, str]:
@@ -71,14 +80,32 @@ def refuse(leaked: dict[Hashable, str]) -> None:
 def _rows() -> dict[Hashable, str]:
     tables: list[Any] = [each for each in gc.get_objects() if type(each) is RequestTable]
     rows = {id(row): row for table in tables for row in table}  # a loop inside a loop has it in both its tables
-    return {("row", number): f"row {_told(row)}" for number, row in rows.items()}
+    return {("row", number, row.serial): f"row {_told(row)}" for number, row in rows.items()}
 
 
 def _told(row: Any) -> str:
     return f"{row.serial} ({row.handler}.{row.state}, {row.wait or 'waits for nothing'}, driven by {row.driver})"
 
 
-def _descriptors() -> dict[Hashable, str]:
+def _standing() -> tuple[set[int], set[tuple[int, int]]]:
+    """The children that `multiprocessing` keeps, and the files (device and inode), once they have been asked for."""
+    children: set[Any] = set()
+    numbers: set[Any] = set()
+    for module, (name, child, descriptor) in _STANDING.items():
+        servant = getattr(sys.modules.get(module), name, None)
+        children.add(getattr(servant, child, None))
+        numbers.add(getattr(servant, descriptor, None))
+    memory = getattr(getattr(sys.modules.get("multiprocessing.heap"), "BufferWrapper", None), "_heap", None)
+    numbers |= {getattr(arena, "fd", None) for arena in getattr(memory, "_arenas", ())}
+    files = set()
+    for number in numbers - {None, -1}:
+        with suppress(OSError):  # its process was forked, or it was closed behind its back
+            status = os.fstat(number)
+            files.add((status.st_dev, status.st_ino))
+    return children, files
+
+
+def _descriptors(but: set[tuple[int, int]]) -> dict[Hashable, str]:
     place = next((place for place in ("/proc/self/fd", "/dev/fd") if os.path.isdir(place)), None)
     found: dict[Hashable, str] = {}
     for number in map(int, os.listdir(place) if place else ()):
@@ -86,7 +113,8 @@ def _descriptors() -> dict[Hashable, str]:
             status = os.fstat(number)
         except OSError:
             continue  # it was for the listing
-        found["descriptor", number, status.st_dev, status.st_ino] = f"descriptor {number}{_target(place, number)}"
+        if (status.st_dev, status.st_ino) not in but:
+            found["descriptor", number, status.st_dev, status.st_ino] = f"descriptor {number}{_target(place, number)}"
     return found
 
 
@@ -98,16 +126,24 @@ def _target(place: str | None, number: int) -> str:
 
 
 def _threads() -> dict[Hashable, str]:
-    return {("thread", id(thread)): f"thread {thread.name!r}" for thread in threading.enumerate()}
+    """All that run Python; those that `_thread` has started have no name."""
+    known = {thread.ident: thread for thread in threading.enumerate()}
+    found: dict[Hashable, str] = {}
+    for number in sys._current_frames():
+        thread = known.get(number)
+        native = None if thread is None else thread.native_id
+        found["thread", number, native] = f"thread {number if thread is None else repr(thread.name)}"
+    return found
 
 
-def _children() -> dict[Hashable, str]:
-    pids = (int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == os.getpid())
-    return {("child", pid): f"child {pid}" for pid in pids}
+def _children(but: set[int]) -> dict[Hashable, str]:
+    names = os.listdir("/proc") if os.path.isdir("/proc") else ()
+    pids = {int(name) for name in names if name.isdigit() and _parent(name) == os.getpid()}
+    return {("child", pid): f"child {pid}" for pid in pids - but}
 
 
-def _parent(stat: Path) -> int | None:
+def _parent(name: str) -> int | None:
     try:
-        return int(stat.read_text().rpartition(")")[2].split()[1])
+        return int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return None  # it has gone in the meantime

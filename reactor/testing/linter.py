@@ -7,22 +7,28 @@ weighed to give no false alarm rather than to find everything.
 from __future__ import annotations
 
 import ast
+import inspect
+from contextlib import suppress
+from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from handlers import Connected, Delay, EndOfStream, Wait
+from handlers import Connected, DatagramHandler, Delay, EndOfStream, StreamWait, TimedOut, Wait
 from handlers.handler import Handler
 
-from .reading import methods
+from .ending import may_end, may_read
+from .growth import Growth
+from .source import CONTRACT, OPAQUE, Source, endless_loops, within
 from .subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .reading import Method
+    from .source import Method
 
-_GROWING = "append", "extend", "appendleft", "insert", "add", "write"
-_SHRINKING = "clear", "pop", "popleft", "remove", "discard", "truncate", "popitem"
+_WAYS_OUT = ast.Return, ast.Raise, ast.Break
 _TAKING = "open", "acquire", "connect", "mkdtemp", "Popen"
+_ENTERING = "append", "add", "insert", "appendleft"
 
 
 class Finding(NamedTuple):
@@ -39,19 +45,24 @@ class Finding(NamedTuple):
 def lint(kind: Any) -> list[Finding]:
     """What is likely wrong with a handler class, in the order of its lines; an empty list if nothing is.
 
-    *Bound*: a wait whose ``limit`` is over the handler's ``max_output``; an attribute that a state
-    adds to (``self.held += data``, ``self.lines.append(line)``) and that no method cuts, empties, sets
-    anew or measures with ``len()``.
+    *Bound*: a wait whose ``limit`` is over the handler's ``max_output``, or is no number of bytes. And what the
+    handler keeps, in an attribute or in a local name, if it grows (``self.held += data``, ``self.lines.append(line)``,
+    ``self.seen[key] = data``) in a state that may come again or in a loop that awaits, where nothing cuts, empties,
+    sets anew or measures it, and no test counts the rounds.
 
     *Time out*: a wait that neither says one itself nor has one from its class, or one that is
-    ``math.inf``.
+    ``math.inf``. (A `Delay` of that waits for another row to end this one.)
 
     *Answer to the end of stream*: none is needed, for the machine ends the request: cleanly between
     messages, else with the cause as its reason. Warned of is an answer that does not end it: an
-    ``except`` in a loop that catches `EndOfStream` and never leaves the loop, an `interrupted` that
-    returns a step whatever the cause. And warned of is a handler that would leave something behind: one that
-    opens, connects or acquires something, or enters itself in somebody's list, and has neither
+    ``except`` (or a ``suppress``) in a loop that catches `EndOfStream` and never leaves the loop, an `interrupted`
+    that waits for more input whatever the cause. And warned of is a handler that would leave something behind: one
+    that opens, connects or acquires something and keeps it, or enters itself in somebody's list, and has neither
     `finish` nor `interrupted`, nor ``with`` or ``finally`` around it.
+
+    What can't be told without running it is not accused: a limit or a time out that is computed, a wait that
+    is made by a function elsewhere, a container that comes from elsewhere or is handed to somebody who may
+    cut it, what is kept neither in an attribute nor in a local name. `check` tries what this can't see.
 
     Raises `TypeError` for a blocking handler that does not declare ``request``, and ``OSError`` where
     there is no source.
@@ -61,146 +72,176 @@ def lint(kind: Any) -> list[Finding]:
     []
     """
     subject = Subject(kind)
+    source = Source(subject.handler)
     found: list[Finding] = []
-    handler = subject.handler
-    everything = list(methods(handler))
-    for method in everything:
-        for rule in (_waits, _swallows, _interrupted, _leaves_behind):
-            found.extend(rule(method, handler))
-    found.extend(_grows(everything))
+    for method in source.methods:
+        for rule in (_waits, _swallows, _leaves_behind):
+            found.extend(rule(method))
+    found.extend(_interrupted(source))
+    for method, node, name in Growth(source).found():
+        found.append(_finding(method, node, f"{name} grows, and nothing cuts or measures it"))
+    if subject.blocking:  # it has no states of its own, only the declaration of what it waits for
+        lines, first = inspect.getsourcelines(kind)
+        line = next((number for number, line in enumerate(lines, first) if line.strip().startswith("request")), first)
+        found = [Finding("request", line, finding.message) for finding in found]
     return sorted(set(found), key=lambda finding: finding.line)
 
 
 def _finding(method: Method, node: ast.AST, message: str) -> Finding:
-    return Finding(method.tree.name, getattr(node, "lineno", method.tree.lineno), message)
+    return Finding(method.name, getattr(node, "lineno", method.tree.lineno), message)
 
 
 # Bound and time out
 
 
-def _waits(method: Method, kind: type[Handler]) -> Iterator[Finding]:
+def _waits(method: Method) -> Iterator[Finding]:
     for node in ast.walk(method.tree):
-        if not isinstance(node, ast.Call):
-            continue
-        wait = method.value(node.func, kind)
-        if not (isinstance(wait, type) and issubclass(wait, Wait)):
-            continue
-        said = {word.arg: method.value(word.value, kind) for word in node.keywords}
-        limit, timeout = said.get("limit"), said.get("timeout")
-        if isinstance(limit, int) and limit > kind.max_output:
-            yield _finding(method, node, f"waits for {ast.unparse(node)} without a limit to speak of")
-        unbounded = timeout == float("inf") or (kind.timeout is None and "timeout" not in said)
-        if unbounded and not issubclass(wait, Delay):
-            yield _finding(method, node, f"waits for {ast.unparse(node)} without a time out")
+        if isinstance(node, ast.Call):
+            wait = method.value(node.func)
+            if isinstance(wait, type) and issubclass(wait, Wait):
+                for what in _lacks(method.source, wait, _arguments(method, wait, node)):
+                    yield _finding(method, node, f"waits for {ast.unparse(node)} without {what}")
+        elif isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and not method.is_local(node.id)):
+            value = method.value(node)
+            if isinstance(value, Wait):
+                said = {name: getattr(value, name) for name in ("limit", "timeout") if hasattr(value, name)}
+                for what in _lacks(method.source, type(value), said):
+                    yield _finding(method, node, f"waits for {ast.unparse(node)}, {value!r}, without {what}")
 
 
-def _grows(everything: list[Method]) -> Iterator[Finding]:
-    growing: dict[str, Finding] = {}
-    bounded: set[str] = set()
-    for method in everything:
-        for node in ast.walk(method.tree):
-            name = _grown(method, node)
-            if name and method.tree.name not in ("__init__", "setup"):
-                growing.setdefault(name, _finding(method, node, f"self.{name} grows, and nothing cuts or measures it"))
-            bounded |= _bounded(method, node)
-    yield from (finding for name, finding in growing.items() if name not in bounded)
+def _arguments(method: Method, wait: type[Wait], call: ast.Call) -> dict[str, Any]:
+    """What a wait is made with, by the names of its parameters, those that are not given included."""
+    parameters = inspect.signature(wait).parameters.values()
+    said = {parameter.name: parameter.default for parameter in parameters}
+    places = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    if any(isinstance(argument, ast.Starred) for argument in call.args) or any(not word.arg for word in call.keywords):
+        return {}
+    positional = zip(places, call.args, strict=False)  # what is behind them is for the function that is to be called
+    keywords = ((word.arg or "", word.value) for word in call.keywords)
+    return said | {name: method.value(value) for name, value in (*positional, *keywords)}
 
 
-def _own_attribute(method: Method, node: ast.AST) -> str:
-    """The ``name`` of ``self.name``, or of ``self.name[…]``; else nothing."""
-    if isinstance(node, ast.Subscript):
-        node = node.value
-    return node.attr if isinstance(node, ast.Attribute) and method.is_own(node.value) else ""
-
-
-def _grown(method: Method, node: ast.AST) -> str:
-    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and not isinstance(node.value, ast.Constant):
-        return _own_attribute(method, node.target)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _GROWING:
-        return _own_attribute(method, node.func.value)
-    return ""
-
-
-def _bounded(method: Method, node: ast.AST) -> set[str]:
-    """The attributes that a node cuts, empties, sets anew or measures."""
-    targets: list[ast.expr] = []
-    if isinstance(node, ast.Delete):
-        targets = node.targets
-    elif isinstance(node, ast.Assign) and method.tree.name not in ("__init__", "setup"):
-        for target in node.targets:
-            targets += target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SHRINKING:
-        targets = [node.func.value]
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
-        targets = node.args
-    return {_own_attribute(method, target.value if isinstance(target, ast.Starred) else target) for target in targets}
+def _lacks(source: Source, wait: type[Wait], said: dict[str, Any]) -> Iterator[str]:
+    """What a wait of that class lacks that is made with what is ``said``."""
+    limit, most = said.get("limit", OPAQUE), source.kind.max_output  # type: ignore[attr-defined]
+    if issubclass(wait, StreamWait) and limit is not OPAQUE and not (isinstance(limit, int) and limit <= most):
+        yield "a limit to speak of"
+    timeout = OPAQUE if issubclass(wait, Delay) else said.get("timeout", OPAQUE)
+    if timeout is None:
+        timeout = OPAQUE if "timeout" in source.stored else source.kind.timeout  # type: ignore[attr-defined]
+    kind: Any = source.kind
+    if (timeout is None or timeout == inf) and kind.idle_timeout is None and kind.request_timeout is None:
+        yield "a time out"
 
 
 # The end of the stream
 
 
-def _swallows(method: Method, kind: type[Handler]) -> Iterator[Finding]:
-    for loop in ast.walk(method.tree):
-        if not isinstance(loop, ast.While):
-            continue
+def _swallows(method: Method) -> Iterator[Finding]:
+    if issubclass(method.source.kind, DatagramHandler):
+        return
+    message = "catches the end of the stream and goes on, when nothing can come"
+    for loop in endless_loops(method):
         for node in ast.walk(loop):
-            if not isinstance(node, ast.Try) or not any(isinstance(part, ast.Await) for part in ast.walk(node)):
-                continue
-            for handler in node.handlers:
-                catches = any(issubclass(EndOfStream, caught) for caught in method.caught(handler, kind))
-                if catches and not _leaves(handler.body, loop) and not _shadowed(method, kind, node, handler):
-                    yield _finding(method, handler, "catches the end of the stream and goes on, when nothing can come")
+            if isinstance(node, (ast.Try, ast.With)) and may_read(method, node.body):
+                asked = _asked(loop, node)
+                for place, body in _catching(method, node):
+                    goes_on = not body or not isinstance(body[-1], ast.Continue)
+                    tried = goes_on and _leaves(method, node.body, asked, ())
+                    if not tried and not _leaves(method, body, asked, _WAYS_OUT):
+                        yield _finding(method, place, message)
 
 
-def _leaves(body: list[ast.stmt], loop: ast.While) -> bool:
-    """Whether the loop may be left, or its condition may change."""
-    asked = {ast.unparse(node) for node in ast.walk(loop.test) if isinstance(node, (ast.Name, ast.Attribute))}
+def _catching(method: Method, node: ast.Try | ast.With) -> Iterator[tuple[ast.AST, list[ast.stmt]]]:
+    """What catches the end of the stream there, and what is done then."""
+    if isinstance(node, ast.Try):
+        for handler in node.handlers:
+            if any(issubclass(EndOfStream, kind) for kind in method.caught(handler)):
+                yield handler, handler.body
+                return  # those behind it have no part in it
+    else:
+        for call in (item.context_expr for item in node.items):
+            kinds = [kind for part in getattr(call, "args", ()) for kind in method.classes(part)]
+            suppresses = isinstance(call, ast.Call) and method.value(call.func) is suppress
+            if suppresses and any(issubclass(EndOfStream, kind) for kind in kinds):
+                yield call, []
+
+
+def _asked(loop: ast.AST, tried: ast.AST) -> set[str]:
+    """What is asked for by the tests on which the loop may be left, those apart that are not come to."""
+    tests = [getattr(loop, "test", None)]
+    for node in set(ast.walk(loop)) - set(ast.walk(tried)):
+        if isinstance(node, ast.Assert) or any(isinstance(part, _WAYS_OUT) for part in ast.walk(node)):
+            tests += [getattr(node, "test", None), getattr(node, "subject", None)]
+    return {ast.unparse(node) for test in tests if test is not None for node in ast.walk(test)}
+
+
+def _leaves(method: Method, body: list[ast.stmt], asked: set[str], ways: tuple[type[ast.AST], ...]) -> bool:
+    """Whether there is a way out of a loop in ``body``, or something is set that is ``asked`` for."""
     for node in (node for part in body for node in ast.walk(part)):
-        if isinstance(node, (ast.Return, ast.Raise, ast.Break)):
+        if isinstance(node, ways) or (isinstance(node, ast.Await) and _rests(method, node.value)):
             return True
-        if (
-            isinstance(node, (ast.Name, ast.Attribute))
-            and isinstance(node.ctx, ast.Store)
-            and ast.unparse(node) in asked
-        ):
-            return True
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            if ast.unparse(node) in asked:
+                return True
+        elif isinstance(node, ast.Call):
+            for other in method.callables(node.func):
+                own = other.owner is not None and other.owner.__module__ != CONTRACT
+                if own and other.tree is not method.tree and _leaves(other, other.tree.body, asked, (ast.Raise,)):
+                    return True
     return False
 
 
-def _shadowed(method: Method, kind: type[Handler], node: ast.Try, handler: ast.ExceptHandler) -> bool:
-    """Whether an ``except`` before this one has had the end of the stream."""
-    before = node.handlers[: node.handlers.index(handler)]
-    return any(issubclass(EndOfStream, caught) for one in before for caught in method.caught(one, kind))
+def _rests(method: Method, node: ast.expr) -> bool:
+    """Whether it is to wait for another row to end this one."""
+    return method.wait(node) is Delay and any(method.value(part) == inf for part in getattr(node, "args", ()))
 
 
-def _interrupted(method: Method, kind: type[Handler]) -> Iterator[Finding]:
-    if method.tree.name != "interrupted" or isinstance(method.tree, ast.AsyncFunctionDef):
-        return
-    nodes = list(ast.walk(method.tree))
-    if any(isinstance(node, (ast.If, ast.IfExp, ast.Match, ast.Try, ast.Raise)) for node in nodes):
-        return  # it makes a difference; which, only running it can tell
-    for node in nodes:
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-            yield _finding(method, node, "returns a step whatever the cause, even when nothing can come any more")
+def _interrupted(source: Source) -> Iterator[Finding]:
+    method = source.find("interrupted")
+    if method is not None and not any(may_end(method, cause) for cause in (EndOfStream, TimedOut)):
+        returned = (node.value for node in within(method.tree) if isinstance(node, ast.Return))
+        step = next(node for node in returned if not isinstance(node, (ast.Constant, type(None))))
+        yield _finding(method, step, "returns a step whatever the cause, even when nothing can come any more")
 
 
-def _leaves_behind(method: Method, kind: type[Handler]) -> Iterator[Finding]:
-    if kind.finish is not Handler.finish or kind.interrupted is not Handler.interrupted:
+# What is left behind
+
+
+def _leaves_behind(method: Method) -> Iterator[Finding]:
+    kind = method.source.kind
+    if kind.finish is not Handler.finish or kind.interrupted is not Handler.interrupted:  # type: ignore[attr-defined]
         return
     for node in _unguarded(method.tree):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func).rpartition(".")[2]
-        if called in _TAKING or method.value(node.func, kind) is Connected:
+        if method.callables(node.func):
+            continue  # it is one of its own, which is read too
+        if (called in _TAKING and _stays(method, node, called)) or method.value(node.func) is Connected:
             yield _finding(method, node, f"what {ast.unparse(node)} gives is left behind if the request is cut short")
-        elif called in _GROWING and any(method.is_own(argument) for argument in node.args):
+        elif called in _ENTERING and any(method.is_own(argument) for argument in node.args):
             yield _finding(method, node, f"is left in {ast.unparse(node.func)[: -len(called) - 1]} when it has ended")
 
 
+def _stays(method: Method, call: ast.Call, called: str) -> bool:
+    """Whether it is there when the state has returned; a local name's value is so only in a coroutine."""
+    if isinstance(method.tree, ast.AsyncFunctionDef):
+        return True
+    nodes = list(ast.walk(method.tree))
+    if called == "acquire":
+        return not any(isinstance(node, ast.Attribute) and node.attr == "release" for node in nodes)
+    kept = (node for node in nodes if isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name))
+    return called == "mkdtemp" or any(call in ast.walk(node.value) for node in kept)
+
+
 def _unguarded(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that stand neither in a ``with`` nor in a ``try`` with ``finally``."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.With, ast.AsyncWith)) or (isinstance(child, ast.Try) and child.finalbody):
-            continue
-        yield child
-        yield from _unguarded(child)
+    """The nodes that stand neither in a ``with`` nor in a ``try`` with ``finally``, nor right before such a ``try``."""
+    for child, following in pairwise([*ast.iter_child_nodes(node), ast.Pass()]):
+        if not (_cleans_up(child) or _cleans_up(following) or isinstance(child, (ast.With, ast.AsyncWith))):
+            yield child
+            yield from _unguarded(child)
+
+
+def _cleans_up(node: ast.AST) -> bool:
+    return isinstance(node, ast.Try) and bool(node.finalbody)

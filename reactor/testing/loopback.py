@@ -38,8 +38,21 @@ def modes_here() -> tuple[str, ...]:
     return tuple(mode for mode in MODES if mode != "fork" or hasattr(os, "fork"))
 
 
+def modes_of(modes: Iterable[str] | None) -> tuple[str, ...]:
+    """Those ``modes``, by default all that the host has. Raises `ValueError` for one that it has not."""
+    if isinstance(modes, str):
+        raise TypeError(f"modes is a list of modes, such as [{modes!r}]")
+    here = modes_here()
+    chosen = here if modes is None else tuple(modes)
+    for mode in chosen:
+        if mode not in here:
+            raise ValueError(f"there is no mode {mode!r} here; there are {', '.join(map(repr, here))}")
+    return chosen
+
+
 def server_class(mode: str, packets: bool) -> Any:
     """The class of the servers that serve in ``mode``, of datagrams or of streams."""
+    modes_of([mode])
     return getattr(reactor, f"{_PREFIXES[mode]}{'UDP' if packets else 'TCP'}Server")
 
 

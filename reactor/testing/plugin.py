@@ -3,7 +3,8 @@
 Where the package is installed pytest finds it by itself; else ``pytest_plugins = ["reactor.testing.plugin"]``
 in a ``conftest.py``. A test that asks for one of these fixtures ends with an error if it leaves a row, a
 descriptor, a thread or a child behind; so does one that asks for ``leaks_nothing``, or every one with
-``leaks_nothing = true`` in the configuration. A test that has failed is not asked for more.
+``leaks_nothing = true`` in the configuration. A test that has failed is not asked for more. What a fixture
+of a class, a module or a package opens must be gone when its end has come.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .world import World
 
 _BEFORE: pytest.StashKey[set[Hashable]] = pytest.StashKey()
+_AROUND: pytest.StashKey[list[set[Hashable]]] = pytest.StashKey()
 _FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
 
@@ -151,21 +153,30 @@ def _looked_after(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """What a fixture opens that outlives the test is not the test's."""
-    before = request._pyfuncitem.stash.get(_BEFORE, None)
-    if before is None or fixturedef.scope == "function":
+    """What a fixture opens that outlives the test is its own, and not the test's: it must be gone when that is."""
+    if fixturedef.scope == "function" or not _is_asked_for(request):
         return (yield)
-    from .leaks import held
+    from .leaks import held, left, refuse
 
+    opened: set[Hashable] = set()
+    if fixturedef.scope != "session":  # what lives as long as the process goes with it
+        fixturedef.addfinalizer(lambda: refuse(left(set(held()) - opened)))  # called last
     already = set(held())
-    result = yield
-    before |= set(held()) - already
+    around = request.config.stash.setdefault(_AROUND, [])
+    around.append(already)
+    try:
+        result = yield
+    finally:
+        around.pop()
+    opened |= set(held()) - already
+    for one in (*around, request._pyfuncitem.stash.get(_BEFORE, set())):
+        one |= opened  # neither does it belong to the fixture that has asked for this one
     return result
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Remember whether the test has failed."""
-    if call.excinfo is not None:
+    if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
         item.stash[_FAILED] = True
     return (yield)

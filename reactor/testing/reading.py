@@ -7,92 +7,37 @@ name, or in a coroutine the awaits that may have come last. A step leads on from
 from __future__ import annotations
 
 import ast
-import builtins
-import inspect
-import textwrap
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from handlers import Cause, Wait
 from handlers.handler import Handler
 
+from .source import CONTRACT, Source, within
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    Function = ast.FunctionDef | ast.AsyncFunctionDef
+    from .source import Function, Method
+
     Step = tuple[str, str, str]
     Places = frozenset[str]
+
+LAST = "finished"
+"""What follows the last state."""
 
 UNKNOWN = "?"
 """Where a step leads that is not written as a step."""
 
 _NOWHERE: Places = frozenset()
+_COMPREHENSIONS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
+_OWN_FRAMES = sys.version_info < (3, 12)  # a comprehension is a function of its own, which its first line awaits
 
 
-class Method:
-    """A method: its tree, the class that has it, and what its names mean."""
-
-    def __init__(self, owner: type, function: Any) -> None:
-        lines, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-        ast.increment_lineno(tree, first - 1)
-        self.owner = owner
-        self.tree: Function = tree.body[0]  # type: ignore[assignment]
-        self.names: dict[str, Any] = function.__globals__
-        self.own = self.tree.args.args[0].arg if self.tree.args.args else ""
-        self.local: dict[str, Any] = {
-            node.name: node
-            for node in ast.walk(self.tree)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node is not self.tree
-        }
-
-    def value(self, node: ast.expr, kind: type) -> Any:
-        """What an expression means: a name, an attribute of it, or of ``self`` as the class has it; or a number.
-
-        ``None`` if that can't be told without running anything.
-        """
-        if isinstance(node, ast.Attribute):
-            base = kind if self.is_own(node.value) else self.value(node.value, kind)
-            return inspect.getattr_static(base, node.attr, None) if base is not None else None
-        if isinstance(node, ast.Name):
-            return self.names.get(node.id)
-        if isinstance(node, ast.BinOp) and all(isinstance(part, ast.Constant) for part in (node.left, node.right)):
-            return ast.literal_eval(repr(eval(ast.unparse(node), {"__builtins__": {}})))
-        return node.value if isinstance(node, ast.Constant) else None
-
-    def is_own(self, node: ast.expr) -> bool:
-        """Whether it is ``self``."""
-        return isinstance(node, ast.Name) and node.id == self.own
-
-    def is_wait(self, node: ast.expr, kind: type) -> bool:
-        """Whether it makes, or is, a wait."""
-        value = self.value(node.func if isinstance(node, ast.Call) else node, kind)
-        return isinstance(value, Wait) or (isinstance(value, type) and issubclass(value, Wait))
-
-    def caught(self, handler: ast.ExceptHandler, kind: type) -> list[type]:
-        """The classes of exceptions that an ``except`` catches."""
-        if handler.type is None:
-            return [BaseException]
-        nodes = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-        values = [self.value(node, kind) or getattr(builtins, ast.unparse(node), Exception) for node in nodes]
-        return [value for value in values if isinstance(value, type)]
-
-
-def methods(kind: type) -> Iterator[Method]:
-    """The methods of a handler class and of those it is derived from, short of the contract itself.
-
-    One that is overridden counts only if what overrides it calls it.
-    """
-    overridden: set[str] = set()
-    for owner in kind.__mro__:
-        if owner is object or owner.__module__ == Handler.__module__:
-            continue
-        for name, function in vars(owner).items():
-            if inspect.isfunction(function) and name not in overridden:
-                method = Method(owner, function)
-                yield method
-                if f"super().{name}(" not in ast.unparse(method.tree):
-                    overridden.add(name)
+def shown(name: str) -> str:
+    """What a state of that name is called, so that it is not taken for the end of the request."""
+    return f"{name}()" if name == LAST else name
 
 
 class _Loop:
@@ -106,64 +51,41 @@ class _Loop:
 class Reader:
     """Reads the steps of one handler class."""
 
-    def __init__(self, kind: type, last: str) -> None:
-        self._kind = kind
-        self._last = last
+    def __init__(self, kind: type) -> None:
+        self._source = Source(kind)
         self._steps: dict[Step, None] = {}
-        self._unread: list[tuple[Method, str]] = []
+        self._unread: list[Method] = []
         self._read: set[object] = set()
         self._loops: list[_Loop] = []
         self._caught: list[set[str]] = []
+        self._comprehension = 0  # the line of the one that is being read
         self._method: Method
 
     def steps(self) -> list[Step]:
         """All of them: ``(state, wait, next state)``."""
-        answers = getattr(self._kind, "interrupted", None) is not Handler.interrupted
+        answers = getattr(self._source.kind, "interrupted", None) is not Handler.interrupted
         for name in ("handle", "interrupted") if answers else ("handle",):
-            self._later(name)
+            method = self._source.find(name)
+            if method is not None:
+                self._go_through(method, frozenset({name}))
             while self._unread:
-                method, state = self._unread.pop(0)
-                self._go_through(method, frozenset({state}))
+                method = self._unread.pop(0)
+                self._go_through(method, frozenset({shown(method.name)}))
         return list(self._steps)
-
-    # Which methods there are
-
-    def _find(self, name: str, after: type | None = None) -> Method | None:
-        mro = list(self._kind.__mro__)
-        for owner in mro[mro.index(after) + 1 if after else 0 :]:
-            function = vars(owner).get(name)
-            if inspect.isfunction(function):
-                return Method(owner, function)
-        return None
-
-    def _later(self, name: str, after: type | None = None) -> None:
-        method = self._find(name, after)
-        if method is not None and (method.owner, name) not in self._read:
-            self._read.add((method.owner, name))
-            self._unread.append((method, name))
-
-    def _called(self, node: ast.expr) -> Method | None:
-        """The method that ``self.name`` or ``super().name`` is."""
-        if not isinstance(node, ast.Attribute):
-            return None
-        if self._method.is_own(node.value):
-            return self._find(node.attr)
-        if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "super":
-            return self._find(node.attr, self._method.owner)
-        return None
 
     # Going through them
 
     def _go_through(self, method: Method, places: Places) -> None:
         """Read a method that is entered at ``places``; those that reach its end have finished."""
-        entered = (method.owner, method.tree.name, places)
+        given = tuple((name, ast.unparse(node)) for name, (_, node) in method.given.items())
+        entered = (id(method.tree), places, given)
         if entered in self._read:
             return
         self._read.add(entered)
-        before = getattr(self, "_method", method), self._loops, self._caught
-        self._method, self._loops, self._caught = method, [], []
-        self._step(self._body(method.tree.body, places), "", self._last)
-        self._method, self._loops, self._caught = before
+        before = getattr(self, "_method", method), self._loops, self._caught, self._comprehension
+        self._method, self._loops, self._caught, self._comprehension = method, [], [], 0
+        self._step(self._body(method.tree.body, places), "", LAST)
+        self._method, self._loops, self._caught, self._comprehension = before
 
     def _step(self, places: Places, wait: str, to: str) -> None:
         for place in sorted(places):
@@ -184,7 +106,7 @@ class Reader:
 
     def _return(self, node: ast.Return, places: Places) -> Places:
         if node.value is None:
-            self._step(places, "", self._last)
+            self._step(places, "", LAST)
         else:
             self._outcome(node.value, self._awaits(node.value, places))
         return _NOWHERE
@@ -201,18 +123,34 @@ class Reader:
         places = self._awaits(node.subject, places)
         return places.union(*(self._body(case.body, places) for case in node.cases))
 
-    def _with(self, node: ast.With, places: Places) -> Places:
+    def _with(self, node: ast.With | ast.AsyncWith, places: Places) -> Places:
+        before, suppresses = places, False
         for item in node.items:
             places = self._awaits(item, places)
-        return self._body(node.body, places)
+            call = item.context_expr
+            suppresses = suppresses or (isinstance(call, ast.Call) and self._method.value(call.func) is suppress)
+        self._caught.append(set())
+        after = self._body(node.body, places)
+        thrown = frozenset(self._caught.pop())
+        return after | thrown | before if suppresses else after
 
-    def _while(self, node: ast.While | ast.For, places: Places) -> Places:
+    def _asyncwith(self, node: ast.AsyncWith, places: Places) -> Places:
+        """It may wait when it is entered and when it is left, and need not."""
+        text = ", ".join(ast.unparse(item) for item in node.items)
+        return self._may_wait(node, text, self._with(node, self._may_wait(node, text, places)))
+
+    def _may_wait(self, node: ast.stmt, text: str, places: Places) -> Places:
+        return places | self._waits(node.lineno, text, places, more=True) if places else places
+
+    def _while(self, node: ast.While | ast.For | ast.AsyncFor, places: Places) -> Places:
         for_ever = isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and bool(node.test.value)
-        head = node.test if isinstance(node, ast.While) else node.iter
         loop = _Loop()
         self._loops.append(loop)
+        places = self._awaits(node.iter, places) if isinstance(node, (ast.For, ast.AsyncFor)) else places
         while True:
-            tested = self._awaits(head, places)
+            tested = self._awaits(node.test, places) if isinstance(node, ast.While) else places
+            if isinstance(node, ast.AsyncFor):
+                tested |= self._waits(node.lineno, ast.unparse(node.iter), places, more=True)
             again = places | self._body(node.body, tested) | loop.again
             if again == places:
                 break
@@ -220,7 +158,7 @@ class Reader:
         self._loops.pop()
         return loop.left | (_NOWHERE if for_ever else self._body(node.orelse, tested))
 
-    _for = _while
+    _for = _asyncfor = _while
 
     def _break(self, node: ast.Break, places: Places) -> Places:
         self._loops[-1].left |= places
@@ -234,12 +172,30 @@ class Reader:
         self._caught.append(set())  # a cause comes at an await, anything else from anywhere
         after = self._body(node.orelse, self._body(node.body, places))
         thrown = frozenset(self._caught.pop())
+        inside = places | thrown
+        self._caught.append(set())
         for handler in node.handlers:
-            causes = all(issubclass(kind, Cause) for kind in self._method.caught(handler, self._kind))
-            after |= self._body(handler.body, thrown if causes else thrown | places)
+            kinds = self._method.caught(handler)
+            causes = bool(kinds) and all(issubclass(kind, Cause) for kind in kinds)
+            after |= self._body(handler.body, thrown if causes else inside)
+        inside |= self._caught.pop()
+        for caught in self._caught:
+            caught |= inside - places
+        if any(isinstance(part, ast.Await) for statement in node.finalbody for part in ast.walk(statement)):
+            self._leave(node, self._body(node.finalbody, inside))
         return self._body(node.finalbody, after) if node.finalbody and after else after
 
     _trystar = _try
+
+    def _leave(self, node: ast.Try, places: Places) -> None:
+        """What ends a ``try`` in the middle goes on from where its ``finally`` has waited."""
+        for part in within(node):
+            if isinstance(part, ast.Return):
+                self._return(_answered(part), places)
+            elif isinstance(part, (ast.Break, ast.Continue)) and self._loops:
+                self._body([part], places)
+
+    # Awaits
 
     def _awaits(self, node: ast.AST, places: Places) -> Places:
         """Go through the awaits of an expression, those inside others first."""
@@ -251,56 +207,136 @@ class Reader:
         if isinstance(node, ast.BoolOp):
             ends = [places := self._awaits(value, places) for value in node.values]
             return places.union(*ends)
+        if isinstance(node, _COMPREHENSIONS):
+            return self._comprehended(node, places)
         for child in ast.iter_child_nodes(node):
             places = self._awaits(child, places)
         if isinstance(node, ast.Await) and places:
-            here, wait = f"{self._method.tree.name}:{node.lineno}", self._wait(node.value)
-            self._step(places, wait, here)
-            if not self._method.is_wait(node.value, self._kind):
-                self._step(frozenset({here}), wait, here)  # a coroutine of its own, which may wait more than once
-            places = frozenset({here})
-            for caught in self._caught:
-                caught.add(here)
+            places = self._waits(node.lineno, self._wait(node.value), places, self._method.wait(node.value) is None)
         return places
+
+    def _comprehended(self, node: ast.expr, places: Places) -> Places:
+        """A loop: each time round, all that it awaits, or nothing."""
+        before, self._comprehension = self._comprehension, self._comprehension or node.lineno
+        while True:
+            again = places
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.comprehension) and child.is_async:
+                    again |= self._waits(node.lineno, ast.unparse(child.iter), again, more=True)
+                again |= self._awaits(child, again)
+            if again == places:
+                break
+            places = again
+        self._comprehension = before
+        return places
+
+    def _waits(self, line: int, wait: str, places: Places, more: bool) -> Places:
+        """Wait at that line; with ``more`` for a coroutine of its own, which may do so more than once."""
+        line = self._comprehension if self._comprehension and _OWN_FRAMES else line
+        here = f"{self._method.name}:{line}"
+        self._step(places, wait, here)
+        if more:
+            self._step(frozenset({here}), wait, here)
+        for caught in self._caught:
+            caught.add(here)
+        return frozenset({here})
 
     # What a state returns
 
     def _outcome(self, node: ast.expr, places: Places) -> None:
+        method = self._method
         if isinstance(node, ast.IfExp):
             self._outcome(node.body, places)
             self._outcome(node.orelse, places)
+        elif isinstance(node, ast.BoolOp):
+            for value in node.values:
+                self._outcome(value, places)
+        elif isinstance(node, ast.NamedExpr):
+            self._outcome(node.value, places)
         elif isinstance(node, ast.Constant) and node.value is None:
-            self._step(places, "", self._last)
+            self._step(places, "", LAST)
         elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
-            self._step(places, self._wait(node.elts[0]), self._state(node.elts[1]))
-        elif isinstance(node, ast.Call) and (method := self._called(node.func)) is not None:
-            if method.owner.__module__ == Handler.__module__:
-                self._step(places, "", self._last)  # the contract's own: interrupted() that ends
-            else:
-                self._go_through(method, places)
+            for state in self._states(node.elts[1]):
+                self._step(places, self._wait(node.elts[0]), state)
+        elif isinstance(node, ast.Name) and (found := method.candidates(node.id)):
+            for place, value in found:
+                with self._in(place):
+                    self._outcome(value, places)
+        elif isinstance(node, ast.Call) and (called := method.called(node)):
+            self._call(called, places)
+        elif isinstance(node, ast.Await):
+            self._awaited(node.value, places)
         else:
             self._step(places, ast.unparse(node), UNKNOWN)
 
-    def _wait(self, node: ast.expr) -> str:
-        value = None if isinstance(node, ast.Call) else self._method.value(node, self._kind)
-        return repr(value) if isinstance(value, Wait) else ast.unparse(node)
+    def _call(self, called: list[Method], places: Places) -> None:
+        for method in called:
+            if method.owner is not None and method.owner.__module__ == CONTRACT:
+                self._step(places, "", LAST)  # the contract's own: interrupted() that ends
+            else:
+                self._go_through(method, places)
 
-    def _state(self, node: ast.expr) -> str:
-        """The name of a state, which is read in its turn."""
-        if isinstance(node, ast.Call) and self._method.value(node.func, self._kind) is partial and node.args:
-            return self._state(node.args[0])
-        if isinstance(node, ast.Lambda):
-            self._outcome(node.body, frozenset({"<lambda>"}))
-            return "<lambda>"
-        if isinstance(node, ast.Name) and node.id in self._method.local:
-            inner, key = self._method.local[node.id], (self._method.owner, node.id, node.lineno)
-            if key not in self._read:
-                self._read.add(key)
-                self._step(self._body(inner.body, frozenset({node.id})), "", self._last)
-            return node.id
-        method = self._called(node)
-        if method is None:
-            return UNKNOWN
-        name = method.tree.name
-        self._later(name, None if self._find(name).owner is method.owner else self._method.owner)  # type: ignore[union-attr]
-        return name
+    def _awaited(self, node: ast.expr, places: Places) -> None:
+        """What is returned is what an await has answered."""
+        called = self._method.called(node) if isinstance(node, ast.Call) else []
+        if self._method.wait(node) is not None:
+            self._step(places, "", LAST)  # an answer that is a step can only be None
+        elif not called:
+            self._step(places, f"await {ast.unparse(node)}", UNKNOWN)
+        for method in called:
+            with self._in(method):
+                self._results(places)
+
+    def _results(self, places: Places) -> None:
+        """What a coroutine that has been awaited may have returned."""
+        tree = self._method.tree
+        if (id(tree), places, "awaited") not in self._read:
+            self._read.add((id(tree), places, "awaited"))
+            for node in within(tree):
+                if isinstance(node, ast.Return):
+                    self._return(_answered(node), places)
+            if not isinstance(tree.body[-1], ast.Return):
+                self._step(places, "", LAST)
+
+    @contextmanager
+    def _in(self, method: Method) -> Iterator[None]:
+        """Read something that stands in another function."""
+        before, self._method = self._method, method
+        yield
+        self._method = before
+
+    def _wait(self, node: ast.expr) -> str:
+        value = None if isinstance(node, ast.Call) else self._method.value(node)
+        if isinstance(value, Wait):
+            return repr(value)
+        found = self._method.candidates(node.id) if isinstance(node, ast.Name) else None
+        if found and len(found) == 1:
+            with self._in(found[0][0]):
+                return self._wait(found[0][1])
+        return ast.unparse(node)
+
+    def _states(self, node: ast.expr) -> list[str]:
+        """The names of the states that an expression may be, each of which is read in its turn."""
+        methods = self._method.callables(node)
+        if not methods and isinstance(node, ast.Call):
+            methods = [state for helper in self._method.called(node) for state in _answers(helper)]
+        for method in methods:
+            if id(method.tree) not in self._read:
+                self._read.add(id(method.tree))
+                self._unread.append(method)
+        if not methods and callable(value := self._method.value(node)) and not isinstance(value, type):
+            name = getattr(value, "__name__", type(value).__name__)
+            self._step(frozenset({name}), "", UNKNOWN)
+            return [name]
+        return [shown(method.name) for method in methods] or [UNKNOWN]
+
+
+def _answers(helper: Method) -> list[Method]:
+    """The functions that a helper may return."""
+    returned = [node.value for node in within(helper.tree) if isinstance(node, ast.Return) and node.value]
+    return [method for value in returned for method in helper.callables(value)]
+
+
+def _answered(node: ast.Return) -> ast.Return:
+    """The same, when all that is awaited in it has been."""
+    return ast.Return(value=None if isinstance(node.value, ast.Await) else node.value)

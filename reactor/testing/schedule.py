@@ -14,9 +14,9 @@ from __future__ import annotations
 import textwrap
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from handlers import Cancelled, Delay, Failed, LimitPassed, Reset
+from handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait
 
 from .counting import (
     LINES,
@@ -28,19 +28,22 @@ from .counting import (
     counting_machine,
     line_limit,
 )
-from .subject import Asked, Subject, folded, literal
+from .subject import Asked, Row, Subject, brief, folded, is_literal, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from handlers import Machine, Wait, World
+    from handlers import Cause, Machine, Wait, World
 
     Step: TypeAlias = "bytes | float | Take | Event"
     Schedule: TypeAlias = "list[Step]"
 
 TALK = 1 << 18
 """Bytes of output in a row, with no input taken, after which a handler is held to talk without end."""
+
+YEAR = 31_536_000
+"""Seconds. A wait that may take longer is held to have no time out."""
 
 ROUNDS = 200
 """Times in a row that a handler may let time pass or output drain before it is held never to come to rest."""
@@ -52,6 +55,8 @@ class Take:
     __slots__ = ("limit",)
 
     def __init__(self, limit: int) -> None:
+        if not isinstance(limit, int) or limit < 0:
+            raise ValueError(f"Take: limit is a number of bytes, or of packets, >= 0, not {limit!r}")
         self.limit = limit
 
     def __repr__(self) -> str:
@@ -77,6 +82,14 @@ class Event(Enum):
 END, RESET = Event.END, Event.RESET
 
 
+class Unbounded(NamedTuple):
+    """A wait without a bound: after how many calls it began, what it lacks, the expression that is false of it."""
+
+    calls: int
+    lack: str
+    bound: str
+
+
 class Run:
     """One request, or one client's exchanges of datagrams, and what became of it.
 
@@ -98,6 +111,8 @@ class Run:
         self.wait: Wait | None = None
         self.patience = 0.0
         """What it waits for, and for how many seconds at most."""
+        self.unbounded: Unbounded | None = None
+        """The first wait that it came to and that had no bound, if there was one."""
         self.fed = 0
         """Bytes (of datagrams: packets) that the handler took."""
         self.limit = line_limit(LINES, but=globals())
@@ -111,7 +126,9 @@ class Run:
         self._read_midway = False
         self._talk = 0
         self._tired = False
-        self._clock = self._deadline = 0.0
+        self._clock = 0.0
+        self._allowed = LINES
+        self._output = "output" if name == "machine" else f"{name}_output"
         self._begin()
 
     # What became of it
@@ -149,9 +166,10 @@ class Run:
             self.abandon()
         elif step is END:
             self._arrivals.append(None)
-        else:
-            assert not isinstance(step, Event)
+        elif isinstance(step, (int, float)) and step >= 0:
             self._pass(step)
+        else:
+            raise TypeError(f"a step is bytes, a number of seconds >= 0, Take(limit), END or RESET, not {step!r}")
         self._go()
 
     def finish(self, to_the_end: bool = False) -> Run:
@@ -164,6 +182,7 @@ class Run:
             if done == ROUNDS // 2:
                 self._drain()
                 self._talk = 0  # what counts is what it still says now
+                self._clock += YEAR  # and the time that its class allows it is over
             self._go()
             if self.over:
                 break
@@ -171,9 +190,7 @@ class Run:
             if self.machine.blocked and self.machine.outbox:
                 self.drain()
             elif type(wait) is Delay or to_the_end or self.machine.ended:
-                if self.patience == float("inf"):
-                    while self._arrivals and not self.over:  # it waits for none of that, and for ever
-                        self._deliver(self._arrivals.popleft())
+                if self._row.deadline == float("inf"):
                     break
                 self._expire()
             else:
@@ -198,7 +215,7 @@ class Run:
         """Let the kernel take all output."""
         if self.machine.outbox:
             self._read_midway = True
-            self.calls.append(f"output += {self._reading()}")
+            self.calls.append(f"{self._output} += {self._reading()}")
             self._drain()
 
     def abandon(self) -> None:
@@ -208,6 +225,7 @@ class Run:
 
     def _begin(self) -> None:
         self.machine: Any = self._kind(self.subject.handler(), self._driver)
+        self._row = Row(self.machine.handler, self._clock)
         self.calls.append("=")
         self._call("advance()", self.machine.advance)
 
@@ -234,18 +252,19 @@ class Run:
             self._call("end()", self.machine.end)
         else:
             self.fed += 1 if self.subject.packets else len(arrival)
+            self._row.took(len(arrival), self._clock)
             self._call(("feed", arrival), self.machine.feed, arrival)
 
     def _pass(self, seconds: float) -> None:
         self._clock += seconds
         for _ in range(ROUNDS):
-            if self.over or self.finished or self._deadline > self._clock:
+            if self.over or self.finished or self._row.deadline > self._clock:
                 return
             self._expire()
 
     def _expire(self) -> None:
-        self._clock = max(self._clock, self._deadline)
-        self._call("expire()", self.machine.expire)
+        self._clock = max(self._clock, self._row.deadline)
+        self._row.expire(Late(self), self._clock)
 
     def _elsewhere(self, wait: Any) -> None:
         """What a wait asks for elsewhere is done here and now; a connection can't be had without a network."""
@@ -254,10 +273,12 @@ class Run:
                 raise OSError("there is no network")
             result = wait.function(*wait.arguments)
         except Exception as error:
+            self.subject.mention(type(error))
             text = f"interrupt(Failed({self.name}.wait, {error!r}))"
             self._call(text, self.machine.interrupt, Failed(wait, error))
         else:
-            self._call(f"resume({result!r})", self.machine.resume, result)
+            again = f"{self.name}.wait.function(*{self.name}.wait.arguments)"
+            self._call(f"resume({literal(result) if is_literal(result) else again})", self.machine.resume, result)
 
     def _break(self) -> None:
         try:
@@ -271,9 +292,9 @@ class Run:
             return
         if self.subject.packets:
             for _ in range(min(limit, len(machine.outbox))):
-                self._got(self._call(f"output.append({self.name}.read())", machine.read))
+                self._got(self._call(f"{self._output}.append({self.name}.read())", machine.read))
         else:
-            self._got(self._call(f"output += {self.name}.read({limit})", machine.read, limit))
+            self._got(self._call(f"{self._output} += {self.name}.read({limit})", machine.read, limit))
         self._read_midway = True
 
     def _drain(self) -> None:
@@ -291,6 +312,7 @@ class Run:
     def _got(self, data: bytes | None) -> None:
         if data is not None and (data or self.subject.packets):
             self._talk += len(data) + 1
+            self._row.gave(len(data), self._clock)
             self._tired = self._tired or self._talk > TALK
             self._read.append(data)
 
@@ -298,11 +320,14 @@ class Run:
         if text:
             self.calls.append(text)
         size = len(arguments[0]) if arguments and isinstance(arguments[0], bytes) else 0
-        self.limit.allow(LINES + LINES_PER_BYTE * size)
+        self._allowed = LINES + LINES_PER_BYTE * size
+        self.limit.allow(self._allowed)
         try:
             with self.limit:
                 return call(*arguments)
-        except (Exception, SystemExit, EndlessLoop) as error:
+        except KeyboardInterrupt:
+            raise  # somebody has had enough
+        except BaseException as error:
             self.error = error
         finally:
             self._settle()
@@ -314,39 +339,73 @@ class Run:
         if machine.fresh:
             machine.fresh = False
             self.patience = machine.patience
-            self._deadline = self._clock + self.patience
+            self._row.begin(machine, self._clock)
+            if self.unbounded is None and machine.wait is not None:
+                self.unbounded = self._unbounded(machine.wait)
         if machine.held_out > machine.handler.max_output and not self.finished:
             self._call("abandon(LimitPassed(None))", machine.abandon, LimitPassed(None))
         if self._watch is not None:
             self._watch(machine)
+
+    def _unbounded(self, wait: Wait) -> Unbounded | None:
+        name, most = self.name, self.machine.handler.max_output
+        if self._row.deadline - self._clock > YEAR:
+            bound = f"{name}.patience <= {YEAR:_}  # a year"
+            some = "" if self.patience == float("inf") else " to speak of"
+            return Unbounded(len(self.calls), f"it waits for {wait!r} without a time out{some}", bound)
+        if isinstance(wait, StreamWait) and wait.limit > most:
+            lack = f"it waits for {wait!r} without a limit to speak of"
+            return Unbounded(len(self.calls), lack, f"{name}.wait.limit <= {most}")
+        return None
 
     # The code of it
 
     def reading(self) -> str:
         """The expression, in the code, for all that was sent."""
         last = f"list({self._reading()})" if self.subject.packets else self._reading()
-        return f"output + {last}" if self._read_midway else last
+        return f"{self._output} + {last}" if self._read_midway else last
 
-    def code(self) -> str:
-        """The calls as statements; the one that raised is the last."""
+    def code(self, most: int | None = None) -> str:
+        """The calls, or the first ``most`` of them, as statements; the one that raised is the last.
+
+        What still waits for a handler that wants no more is there too: a handler that is right may want it.
+        """
+        calls = self.calls[:most]
+        if most is None and self.error is None and not self._tired:
+            calls += ["end()" if arrival is None else ("feed", arrival) for arrival in self._arrivals]
         construct = f"{self.name} = {self.subject.construct(self._driver.asked)}"
         lines: list[str] = []
         if self._read_midway:
-            lines.append(f"output = {'[]' if self.subject.packets else repr(b'')}")
-        for place, call in enumerate(self.calls):
+            lines.append(f"{self._output} = {'[]' if self.subject.packets else repr(b'')}")
+        for place, call in enumerate(calls):
             if call == "=":
                 lines.append(construct)
             elif isinstance(call, tuple):
                 lines.append(f"{self.name}.{call[0]}({literal(call[1])})")
-            elif call.startswith("output"):
+            elif call.startswith(self._output):
                 lines.append(call)
-            elif call != "advance()" or not _starts(self.calls[place + 1 : place + 2]):
+            elif call != "advance()" or not _starts(calls[place + 1 : place + 2]):
                 lines.append(f"{self.name}.{call}")
-        if isinstance(self.error, EndlessLoop):
-            lines[-1] = f"with line_limit({LINES:_}):\n    {lines[-1]}  # does not return"
-        elif self.error is not None:
-            lines[-1] += f"  # {type(self.error).__name__}: {_first_line(self.error)}"
+        if isinstance(self.error, EndlessLoop) and most is None:
+            lines[-1] = f"with line_limit({self._allowed:_}):\n    {lines[-1]}  # does not return"
+        elif self.error is not None and most is None:
+            lines[-1] += f"  # {type(self.error).__name__}: {_first_line(self.error)}".rstrip(": ")
         return "\n".join(folded(lines))
+
+
+class Late:
+    """The machine of a run whose time is over: what a `Row` does to it is written down."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.handler, self.wait = run.machine.handler, run.machine.wait
+
+    def expire(self) -> None:
+        self._run._call("expire()", self._run.machine.expire)
+
+    def abandon(self, cause: Cause) -> None:
+        run = self._run
+        run._call(f"abandon(TimedOut({run.name}.wait))", run.machine.abandon, cause)
 
 
 def play(kind: Any, schedule: Iterable[Step], world: World | None = None) -> Run:
@@ -355,7 +414,11 @@ def play(kind: Any, schedule: Iterable[Step], world: World | None = None) -> Run
     Each step is ``bytes`` that arrive, a number of seconds that pass, `Take`, `END` or `RESET`.
     Bytes that the handler does not want yet wait, as in the kernel. After the last step all output
     is taken. For a blocking class that declares ``request``, what select mode makes of it is run.
+
+    Raises `TypeError` for anything else.
     """
+    if isinstance(schedule, (bytes, bytearray, str)):
+        raise TypeError(f"a schedule is a list of steps: for one piece of bytes [{brief(schedule)}]")
     return played(Subject(kind, world), schedule)
 
 
@@ -377,22 +440,27 @@ def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int
     """What ``schedule`` costs a new request of the handler class ``kind``: a number to compare, not a time.
 
     It is the lines of Python that are run plus the bytes that are gone over when the handler
-    searches, cuts and joins them: in bytes as it is given them, in what it keeps in attributes, and
-    in each ``bytearray`` that the module of its class makes. What regular expressions and
-    ``bytes.join`` cost is not seen. Raises what the handler raises.
+    searches, cuts and joins them: in bytes as it is given them, in what they are decoded to, in
+    what it keeps in attributes, and in each ``bytearray`` that the module of its class makes. What regular
+    expressions and ``bytes.join`` cost is not seen. Raises what the handler raises.
 
     >>> from handlers.services import Discard
     >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
     True
     """
-    subject = Subject(kind, world)
+    run, cost = worked(Subject(kind, world), schedule)
+    if run.error is not None:
+        raise run.error
+    return cost
+
+
+def worked(subject: Subject, schedule: Iterable[Step]) -> tuple[Run, int]:
+    """The run of a schedule with what it costs counted, and what that is."""
     METER.touched = 0
     counting = counting_machine(subject.machine)
     with counted_arrays(subject.kind):
         run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
-    if run.error is not None:
-        raise run.error
-    return run.limit.lines + METER.touched
+    return run, run.limit.lines + METER.touched
 
 
 def _starts(following: list[str | tuple[str, bytes]]) -> bool:
@@ -401,4 +469,5 @@ def _starts(following: list[str | tuple[str, bytes]]) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    return textwrap.shorten(str(error).partition("\n")[0], 60, placeholder=" …")
+    line = textwrap.shorten(str(error).partition("\n")[0], 60, placeholder=" …")
+    return "".join(letter if letter.isprintable() else "?" for letter in line)  # it is to stand in a comment

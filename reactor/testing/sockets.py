@@ -84,9 +84,11 @@ class Socket:
         """Accepted; what makes a difference here is only ``SO_LINGER`` of a stream."""
         self._check_open()
 
-    def getsockopt(self, level: int, option: int) -> int:
-        """``SO_ERROR``, which it clears; 0 for any other option."""
+    def getsockopt(self, level: int, option: int, size: int = 0) -> int:
+        """``SO_ERROR``, which it clears; 0 for any other option. One of more bytes than an ``int`` it has not."""
         self._check_open()
+        if size:
+            raise failure(errno.ENOPROTOOPT)
         if (level, option) != (socket.SOL_SOCKET, socket.SO_ERROR):
             return 0
         number, self.error = self.error, 0

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from .schedule import END, RESET, Take
+from .subject import pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -41,6 +42,8 @@ def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
     >>> find(chunkings(b"one\\r\\n"), lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks])
     [b'one\\r', b'\\n']
     """
+    if not isinstance(data, bytes):
+        raise TypeError(f"chunkings: data is bytes, not {data!r}")
     if not data:
         return st.just([])
     return _cuts(len(data)).map(lambda cuts: [data[start:end] for start, end in pairwise([0, *cuts, len(data)])])
@@ -66,6 +69,8 @@ def schedules(
     time passes in between; ``None`` for none. ``ends`` and ``resets``: the stream may end, or
     break, after the last byte. Shrinks to a short beginning in one chunk.
     """
+    if not isinstance(data, bytes):
+        raise TypeError(f"schedules: data is bytes, not {data!r}")
     if not whole:
         data = data[: draw(_lengths(data))]
     schedule: Schedule = list(draw(chunkings(data)))
@@ -85,7 +90,7 @@ def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True
     >>> find(deliveries([b"one", b"two", b"three"]), lambda arrived: arrived.count(b"two") > 1)
     [b'one', b'two', b'two', b'three']
     """
-    arriving = list(packets)
+    arriving = _packets(packets, "deliveries")
     kinds = st.sampled_from(["double", "lose", "overtake", *(["truncate"] if truncates else [])])
     size = st.integers(0, max(map(len, packets), default=0))
     for kind, place, where, left in draw(st.lists(st.tuples(kinds, _INDEX, _INDEX, size), max_size=4)):
@@ -111,6 +116,7 @@ def packet_schedules(
 
     ``lossy``: the network may do to them what `deliveries` does; the rest as for `schedules`.
     """
+    packets = _packets(packets, "packet_schedules")
     if not whole:
         packets = packets[: draw(st.integers(0, len(packets)))]
     schedule: Schedule = list(draw(deliveries(packets))) if lossy else list(packets)
@@ -125,6 +131,8 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
     end of it; each may be empty. They meet at the borders of words more often than elsewhere.
     Shrinks to few bytes.
     """
+    if not isinstance(data, bytes):
+        raise TypeError(f"mutations: data is bytes, not {data!r}")
     place = st.one_of(st.sampled_from(_borders(data)), st.integers(0, len(data)))
     piece = st.tuples(place, place).map(lambda ends: data[min(ends) : max(ends)])
     middle = st.lists(st.one_of(st.sampled_from(_TOKENS), st.binary(max_size=4), piece), max_size=5)
@@ -132,6 +140,25 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
         lambda start, middle, rest: b"".join([data[:start], *middle, data[rest:] if rest else b""]),
         place, middle, place,
     )  # fmt: skip
+
+
+def slips(data: bytes) -> Iterator[bytes]:
+    """The simplest `mutations`: one word left out or replaced, or one thing too much between two words.
+
+    >>> list(slips(b"7"))[:3], len(list(slips(b"GET /")))
+    ([b'7', b'\\n7', b'\\r7'], 91)
+    """
+    borders = _borders(data)
+    borders = borders[:: len(borders) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
+    for start, end in [*((border, border) for border in borders), *pairwise(borders)]:
+        for token in b"", *_TOKENS:
+            yield data[:start] + token + data[end:]
+
+
+def _packets(given: Sequence[bytes], name: str) -> list[bytes]:
+    if isinstance(given, bytes):
+        raise TypeError(f"{name}: packets is a list of bytes, one for each, not {given!r}")
+    return pieces_of(given, f"{name}: packets")
 
 
 def _lengths(data: bytes) -> SearchStrategy[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,14 @@ from handlers import DatagramHandler, DatagramMachine, Packet, StreamMachine, Wo
 from handlers.buffered import buffered
 from handlers.handler import Handler
 
+from ..bounds import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from handlers import Machine
+
+    from .schedule import Late
 
 PEER = ("127.0.0.1", 50_000)
 """The client's address where no `World` says otherwise."""
@@ -24,6 +29,12 @@ class Subject:
     """A handler class under test, and how its machines are made: in fact and in code."""
 
     def __init__(self, kind: Any, world: World | None = None) -> None:
+        if not isinstance(kind, type):
+            raise TypeError(f"what is tried is a handler class, not {kind!r}: it makes a new handler for each request")
+        if not hasattr(kind, "handle"):
+            raise TypeError(f"{kind.__name__} is no handler class: derive it from StreamHandler or DatagramHandler")
+        if world is not None and not isinstance(world, World):
+            raise TypeError(f"world is a handlers.World(peer, server, now), which answers a handler, not {world!r}")
         self.kind = kind
         self.name: str = kind.__name__
         self.world = World(peer=PEER, now=lambda: 0.0) if world is None else world
@@ -32,10 +43,11 @@ class Subject:
         self.packets = takes_packets(kind)
         self.handler: Any = buffered(kind, self.packets) if self.blocking else kind
         self.machine: type[Machine] = DatagramMachine if self.packets else StreamMachine
+        self._mentioned: list[type] = [kind]
 
     def conversation(self, given: bytes | Iterable[bytes]) -> list[bytes]:
         """The packets, or the one piece of a stream, that a client sends."""
-        pieces = [given] if isinstance(given, bytes) else list(given)
+        pieces = pieces_of(given, "conversation")
         return pieces if self.packets else [b"".join(pieces)]
 
     def construct(self, asked: set[str]) -> str:
@@ -54,6 +66,12 @@ class Subject:
         world = ", ".join(text() for name, text in say.items() if name in asked)
         return f"World({world})" if world else ""
 
+    def mention(self, kind: type) -> str:
+        """The name of a class that is not the project's, to be imported where the code has it."""
+        if getattr(handlers, kind.__name__, None) is not kind:
+            self._mentioned.append(kind)
+        return kind.__name__
+
     def imports(self, body: str) -> list[str]:
         """The import statements that ``body`` needs."""
         rooms = {
@@ -63,21 +81,36 @@ class Subject:
             "reactor.testing.loopback": ["ask"],
             "reactor.testing.schedule": ["END", "work"],
         }
-        if self.kind.__qualname__ == self.name and self.kind.__module__ != "__main__":
-            rooms[self.kind.__module__] = [*rooms.get(self.kind.__module__, ()), self.name]
-        lines = []
-        body = re.sub(r"  # .*", "", body)
-        for room, names in rooms.items():
-            used = [name for name in names if re.search(rf"(?<![.\w]){name}\b", body)]
-            if used:
-                lines.append(f"from {room} import {', '.join(used)}")
-        return lines
+        for kind in self._mentioned:
+            if "." not in kind.__qualname__ and kind.__module__ not in ("builtins", "__main__"):
+                rooms.setdefault(kind.__module__, []).append(kind.__name__)
+        known = {name: room for room, names in rooms.items() for name in names}
+        used = _names(body)
+        return [
+            f"from {room} import {', '.join(found)}"
+            for room, names in rooms.items()
+            if (found := [name for name in dict.fromkeys(names) if name in used and known[name] == room])
+        ]
 
     def test(self, title: str, body: str) -> str:
         """A test function as one would write it, with its imports."""
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
         imports = "".join(f"{line}\n" for line in self.imports(body))
-        return f"{imports}\n\ndef test_{name}_{title}():\n{textwrap.indent(body.rstrip(), '    ')}\n"
+        given = "server" if "server" in _names(body) else ""
+        return f"{imports}\n\ndef test_{name}_{title}({given}):\n{textwrap.indent(body.rstrip(), '    ')}\n"
+
+
+def pieces_of(given: Any, name: str) -> list[bytes]:
+    """Bytes, or several of them, as a list; raises `TypeError` for anything else."""
+    if isinstance(given, bytes):
+        return [given]
+    if isinstance(given, (str, bytearray, memoryview)) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} is bytes, or a list of bytes, not {given!r}")
+    pieces = list(given)
+    for piece in pieces:
+        if not isinstance(piece, bytes):
+            raise TypeError(f"{name} is bytes, or a list of bytes, and {piece!r} is none")
+    return pieces
 
 
 def takes_packets(kind: Any) -> bool:
@@ -117,6 +150,65 @@ class Asked:
         """Nothing to do: the run reads the machine when it is its turn."""
 
 
+class Row:
+    """What a reactor's own `Pace` asks of a row: so a run keeps the times that a class declares as a loop does."""
+
+    def __init__(self, handler: Handler, now: float) -> None:
+        self.created = self.progress = now
+        self.deadline = now
+        self.total_in = self.total_out = 0
+        self.reactor = self.timers = self
+        self._pace = Pace.of(self, handler)  # type: ignore[arg-type]
+
+    def arm(self, row: Row) -> None:
+        """Nothing to do: whoever lets time pass looks at the deadline."""
+
+    def took(self, count: int, now: float) -> None:
+        """So many bytes have come."""
+        self.total_in += count
+        self.progress = now
+
+    def gave(self, count: int, now: float) -> None:
+        """So many bytes have gone."""
+        self.total_out += count
+        self.progress = now
+
+    def begin(self, machine: Machine, now: float) -> None:
+        """A wait has begun."""
+        pace = self._pace
+        self.deadline = now + machine.patience if pace is None else pace.begin(self, machine, now)  # type: ignore[arg-type]
+
+    def expire(self, machine: Late, now: float) -> None:
+        """The deadline has come."""
+        if self._pace is None:
+            machine.expire()
+        else:
+            self._pace.expire(self, machine, now)  # type: ignore[arg-type]
+
+
+def _names(code: str) -> set[str]:
+    """The names that ``code`` uses."""
+    return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+
+
+def is_literal(value: Any) -> bool:
+    """Whether the ``repr`` of ``value`` is code that gives it again, whatever has been imported."""
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except Exception:  # it may be code for something else, or none, and an object may compare as it likes
+        return False
+
+
+def brief(value: Any) -> str:
+    """``value`` as code, for a comment: cut short.
+
+    >>> brief(b"abc"), brief(b"0123456789" * 9 + b".")
+    ("b'abc'", "b'01234567890123456789012345678901234567 …")
+    """
+    code = literal(value)
+    return code if len(code) <= 48 else f"{code[:40]} …"
+
+
 def literal(value: Any) -> str:
     """``value`` as code; bytes and lists that repeat themselves are written short.
 
@@ -133,16 +225,23 @@ def literal(value: Any) -> str:
 
 
 def folded(lines: list[str]) -> list[str]:
-    """Three and more equal lines in a row become a loop."""
+    """Three and more equal lines in a row, or groups of a few lines, become a loop.
+
+    >>> folded(["a()", "b()", "c()", "b()", "c()", "b()", "c()"])
+    ['a()', 'for _ in range(3):\\n    b()\\n    c()']
+    """
     folded: list[str] = []
     place = 0
     while place < len(lines):
-        count = 1
-        while place + count < len(lines) and lines[place + count] == lines[place]:
-            count += 1
-        if count > 2:
-            folded.append(f"for _ in range({count}):\n    {lines[place]}")
+        for size in 1, 2, 3, 4:
+            group, count = lines[place : place + size], 1
+            while lines[place + count * size : place + (count + 1) * size] == group:
+                count += 1
+            if count > 2:
+                folded.append("\n    ".join([f"for _ in range({count}):", *group]))
+                place += count * size
+                break
         else:
-            folded.extend(lines[place : place + count])
-        place += count
+            folded.append(lines[place])
+            place += 1
     return folded

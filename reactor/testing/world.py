@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ..table import Request
+    from ..request import Request
     from .faults import Fault
     from .network import Address, Selector
 
@@ -202,7 +202,13 @@ class World:
             raise Violation("; ".join(self.network.offences))
 
     def close(self) -> None:
-        """Close the servers that `serve` has made, and the reactor; nothing may be left open then."""
+        """Close the servers that `serve` has made, and the reactor; nothing may be left open then.
+
+        A script that was never run, for `run` was not called after it was written, raises `Violation`.
+        """
+        unread = [actor.name for actor in self.actors if actor.unread]
+        if unread:
+            raise Violation(f"never run: the scripts of {', '.join(unread)}; call World.run() before the end")
         for server in self._servers:
             server.server_close()
         if self.loop is not None:
@@ -250,7 +256,11 @@ def _plan(plan: int | Iterable[Fault] | Plan | None, rates: Mapping[str, float])
         return Plan()
     if isinstance(plan, Plan):
         return plan
-    return Seeded(plan, rates) if isinstance(plan, int) else Listed(plan)
+    if isinstance(plan, int):
+        return Seeded(plan, rates)
+    if isinstance(plan, (str, bytes)) or not hasattr(plan, "__iter__"):
+        raise TypeError(f"the plan of a World is a seed (a number), a list of Fault, or None, not {plan!r}")
+    return Listed(plan)
 
 
 def _family(address: Address) -> int:

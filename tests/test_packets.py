@@ -1,0 +1,309 @@
+"""What a datagram socket says besides the data: packets too long, peers that are gone, who was called, no room.
+
+In every mode, with the real kernel.
+"""
+
+import errno
+import os
+import socket
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from handlers import BaseRequestHandler, DatagramHandler, DatagramRequestHandler, Delay, Packet, Reset
+from handlers.services import EchoDatagram
+from reactor import Reactor
+from tests.serving import (
+    MODES,
+    PACKETS,
+    Client,
+    Journal,
+    Place,
+    made,
+    peer,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so is every test here
+every_mode = pytest.mark.parametrize("mode", MODES)
+UDP, UNIX = PACKETS["udp"], PACKETS["unix"]
+WILDCARD = Place("UDPServer", socket.AF_INET, "0.0.0.0")
+WILDCARD6 = Place("UDPServer", socket.AF_INET6, "::")
+
+
+@pytest.fixture
+def journal():
+    with Journal() as journal:
+        yield journal
+
+
+class Pair(DatagramHandler):
+    """Two packets, one answer."""
+
+    async def handle(self):
+        self.send(await Packet() + await Packet())
+
+
+class Shout(DatagramRequestHandler):
+    """Blocking, with files."""
+
+    def handle(self):
+        self.wfile.write(self.rfile.read().upper())
+
+
+class Bare(BaseRequestHandler):
+    """Blocking, with the socket, and with flags."""
+
+    request = Packet()
+
+    def handle(self):
+        packet, sock = self.request
+        sock.sendto(packet[:1].upper(), self.client_address)
+        sock.sendto(packet[1:].upper(), 0, self.client_address)
+
+
+def caller(family, address=None):
+    """A client who does not care who answers, bound to ``address``."""
+    client = Client(family, socket.SOCK_DGRAM)
+    client.bind((address, 0) if address else ("", 0))
+    return client
+
+
+# Too long
+
+
+@every_mode
+@pytest.mark.parametrize("place", PACKETS)
+@pytest.mark.parametrize("handler", [EchoDatagram, Shout])
+def test_a_packet_that_is_too_long_is_dropped_counted_and_told_of_once(mode, place, handler, caplog):
+    with serving(handler, mode, PACKETS[place], max_packet_size=100) as server, peer(server) as client:
+        for size in 101, 100, 5_000, 0, 101:
+            client.send(b"X" * size)
+        assert {len(client.recv(200)) for _ in range(2)} == {100, 0}  # two children may be of any order
+        wait_until(lambda: server.reactor.stats()["refused"] == {"truncated": 3})
+    [record] = caplog.records
+    for word in type(server).__name__, "100 bytes", "max_packet_size", str(server.server_address):
+        assert word in record.getMessage()
+
+
+@every_mode
+def test_a_packet_that_is_too_long_is_no_part_of_an_exchange(mode):
+    with serving(Pair, mode, UDP, max_packet_size=100) as server:
+        with peer(server) as client:
+            client.send(b"a")
+            wait_until(lambda: server.reactor.table)
+            client.send(b"X" * 101)
+            client.send(b"b")
+            assert client.recv(200) == b"ab"
+        assert server.reactor.stats()["refused"] == {"truncated": 1}
+
+
+@every_mode
+@pytest.mark.parametrize(("place", "size"), [("udp", 65_507), ("udp6", 65_527), ("unix", 65_536)])
+def test_the_longest_packets_are_taken_whole(mode, place, size):
+    with serving(Pair, mode, PACKETS[place]) as server, peer(server) as client:
+        packet = os.urandom(size)
+        client.send(packet)
+        client.send(b"")
+        assert client.recv(size + 1) == packet
+
+
+# Gone
+
+
+class Told(DatagramHandler):
+    """Answers, again and again whoever says goodbye; that he is gone is written down."""
+
+    async def handle(self):
+        while True:
+            packet = await Packet()
+            self.send(packet)
+            while packet == b"bye":
+                await Delay(0.01)
+                self.send(packet)
+
+    def interrupted(self, cause):
+        if isinstance(cause, Reset):
+            self.server.journal.write("Reset", errno.errorcode[cause.error.errno])
+
+
+def closed(server):
+    return [row["reason"] for row in server.reactor.table.closed]
+
+
+@every_mode
+@pytest.mark.parametrize("place", ["udp", "udp6", "mapped"])
+def test_the_row_of_a_peer_that_is_gone_is_reset(mode, place, journal):
+    with made(server_class(mode, PACKETS[place], journal=journal), PACKETS[place], Told) as server:
+        with peer(server) as client:
+            client.send(b"bye")
+        with running(server):
+            wait_until(lambda: closed(server))
+            assert closed(server) == [f"Reset: connection lost: [Errno {errno.ECONNREFUSED}] Connection refused"]
+            assert journal.lines() == ["Reset ECONNREFUSED"]
+            assert server.socket.fileno() >= 0
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_peers_that_are_gone_hurt_no_other(mode, journal):
+    with serving(Told, mode, UDP, journal=journal) as server, ExitStack() as stack:
+        good = [stack.enter_context(peer(server)) for _ in range(5)]
+        for number in range(5):
+            with ExitStack() as gone:
+                for _ in range(4):
+                    gone.enter_context(peer(server)).send(b"bye")
+            for client in good:
+                client.send(b"%d" % number)
+            for client in good:
+                assert client.recv(9) == b"%d" % number
+        journal.wait_for(20)
+        wait_until(lambda: len(server.reactor.table) == len(good))
+        assert {reason.partition(":")[0] for reason in closed(server)} == {"Reset"}
+
+
+@every_mode
+@pytest.mark.parametrize("handler", [EchoDatagram, Shout])
+def test_peers_that_are_gone_before_they_are_answered_hurt_no_other(mode, handler, caplog):
+    with made(server_class(mode, UDP), UDP, handler) as server, ExitStack() as stack:
+        good = [stack.enter_context(peer(server)) for _ in range(10)]
+        for number, client in enumerate(good):
+            with peer(server) as gone:
+                gone.send(b"BYE")
+            client.send(b"%d" % number)
+        with running(server):
+            for number, client in enumerate(good):
+                assert client.recv(9) == b"%d" % number
+            wait_until(lambda: not server.reactor.table)
+    assert not caplog.records
+
+
+# Who was called
+
+
+@contextmanager
+def calling(server, address):
+    """A client that is connected to the server at one of its addresses, and hears no other."""
+    with Client(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((address, server.server_address[1]))
+        yield client
+
+
+ADDRESSES = [(WILDCARD, f"127.0.0.{last}") for last in (1, 2, 3)]
+ADDRESSES += [(WILDCARD6, "::1"), (WILDCARD6, "127.0.0.2")]
+
+
+@every_mode
+@pytest.mark.parametrize(("place", "address"), ADDRESSES, ids=[f"{place.host}-{own}" for place, own in ADDRESSES])
+@pytest.mark.parametrize("handler", [Pair, Shout, Bare])
+def test_the_address_that_was_called_answers(mode, place, address, handler):
+    with serving(handler, mode, place) as server, calling(server, address) as client:
+        for _ in range(2):
+            client.send(b"h")
+            if handler is Pair:
+                client.send(b"h")
+            assert client.recv(9).lower() in (b"h", b"hh")
+            if handler is Bare:
+                assert client.recv(9) == b""
+        wait_until(lambda: not server.reactor.table)
+
+
+@every_mode
+def test_what_one_peer_says_to_two_of_our_addresses_are_two_exchanges(mode):
+    with serving(Pair, mode, WILDCARD) as server, caller(socket.AF_INET, "127.0.0.1") as client:
+        port = server.server_address[1]
+        for address, packet in ("127.0.0.2", b"1"), ("127.0.0.3", b"a"), ("127.0.0.2", b"2"), ("127.0.0.3", b"b"):
+            client.sendto(packet, (address, port))
+        answers = {client.recvfrom(9) for _ in range(2)}
+    assert answers == {(b"12", ("127.0.0.2", port)), (b"ab", ("127.0.0.3", port))}
+
+
+@every_mode
+def test_of_two_exchanges_with_a_peer_that_is_gone_both_end(mode, journal):
+    with made(server_class(mode, WILDCARD, journal=journal), WILDCARD, Told) as server:
+        with caller(socket.AF_INET, "127.0.0.1") as client:
+            for address in "127.0.0.2", "127.0.0.3":
+                client.sendto(b"bye", (address, server.server_address[1]))
+        with running(server):
+            journal.wait_for(2)
+            wait_until(lambda: not server.reactor.table)
+    assert journal.lines() == ["Reset ECONNREFUSED"] * 2
+
+
+@every_mode
+def test_a_users_own_get_request_on_a_wildcard(mode):
+    class Own:
+        def get_request(self):
+            packet, address = self.socket.recvfrom(self.max_packet_size)
+            return (packet, self.socket), address
+
+    with serving(Pair, mode, WILDCARD, Own) as server, calling(server, "127.0.0.1") as client:
+        client.send(b"a")
+        client.send(b"b")
+        assert client.recv(9) == b"ab"
+
+
+# No room
+
+
+def short_of(number, times):
+    """A network whose sockets, so many times, can't send a packet for want of something."""
+    left = [times]
+
+    class Short(socket.socket):
+        def sendto(self, *arguments):
+            if left[0]:
+                left[0] -= 1
+                raise OSError(number, os.strerror(number))
+            return super().sendto(*arguments)
+
+    return SimpleNamespace(**{**vars(socket), "socket": Short})
+
+
+@every_mode
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN])
+@pytest.mark.parametrize("place", ["udp", "unix"])
+def test_what_the_host_has_no_room_for_is_sent_later(mode, number, place):
+    with (
+        Reactor(network=short_of(number, 3)) as reactor,
+        serving(Pair, mode, PACKETS[place], reactor=reactor) as server,
+    ):
+        with peer(server) as client:
+            client.send(b"a")
+            client.send(b"b")
+            assert client.recv(9) == b"ab"
+        wait_until(lambda: not server.reactor.table)
+        assert closed(server) == [""]
+
+
+@every_mode
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENETUNREACH, errno.EMSGSIZE])
+def test_what_can_not_be_sent_at_all_ends_the_row(mode, number, journal):
+    with (
+        Reactor(network=short_of(number, 1000)) as reactor,
+        serving(Told, mode, UDP, reactor=reactor, journal=journal) as server,
+        peer(server) as client,
+    ):
+        client.send(b"a")
+        assert journal.wait_for(1) == [f"Reset {errno.errorcode[number]}"]
+        wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize("mode", ["select", "plain", "thread"])
+def test_what_waits_to_be_sent_is_bounded(mode):
+    class Flood(DatagramHandler):
+        max_output = 50_000
+
+        async def handle(self):
+            await Packet()
+            for _ in range(1000):
+                self.send(bytes(1000))
+
+    with serving(Flood, mode, UNIX) as server, peer(server) as client:
+        client.send(b"go on")
+        wait_until(lambda: closed(server))
+        assert closed(server)[0].startswith("LimitPassed: more output waits than the 50000 bytes of Flood.max_output")
+        assert client.recv(2000) == bytes(1000)
