@@ -224,7 +224,7 @@ def test_the_package_has_what_it_says_and_nothing_else():
 def test_schedules_without_end():
     done = [soak.run(seed) for seed in range(300)]
     assert sum(schedule.lost for schedule in done) == 0
-    assert sum(schedule.carried for schedule in done) > 300 * 50
+    assert sum(schedule.carried for schedule in done) > 300 * 25
     assert sum(len(schedule.world.plan.injected) for schedule in done) > 300 * 25
     assert {fault.kind for schedule in done for fault in schedule.world.plan.injected} == set(RATES)
 
