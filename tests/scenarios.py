@@ -40,7 +40,7 @@ LETTERS = [b"%c" % letter for letter in b"abcdef"]
 class Hesitant(StreamHandler):
     """A handler that is soon held up where nobody listens."""
 
-    high_water, low_water = 40, 10
+    high_water, low_water = 20, 2
 
 
 class Parrot(Hesitant, Echo):
@@ -78,7 +78,7 @@ class Burst(StreamHandler):
     async def handle(self):
         while True:
             digits = await Exactly(5)
-            self.send(digits * 40)
+            self.send(digits * 20)
             await Flushed()
             self.send(b"!")
 
@@ -280,7 +280,7 @@ def relayed(schedule):
     """A server that is a client of another in the same loop."""
     schedule.world.serve(OnceTCPServer, UPSTREAM, Echo)
     schedule.world.serve(OnceTCPServer, ADDRESS, Relay)
-    clients = schedule.streams(ADDRESS, sentence, most=2)
+    clients = schedule.streams(ADDRESS, sentence)
 
     def judge():
         broken = schedule.injected(BROKEN, ABORTED, REFUSED, EXHAUSTED, JUMP)
@@ -292,7 +292,7 @@ def relayed(schedule):
     return judge
 
 
-def called(server_class=None, upstream=UPSTREAM, latency=0.0, patience=(2, inf)):
+def called(server_class=None, upstream=UPSTREAM, latency=0.0, patience=(0.5, inf)):
     """A server that is a client of another: one that is not there, far away, or busy for a while."""
 
     def scenario(schedule):
@@ -304,9 +304,9 @@ def called(server_class=None, upstream=UPSTREAM, latency=0.0, patience=(2, inf))
             busy = world.serve(server_class, upstream, Echo)
             if busy.request_queue_size == 0:
                 busy.stop_serving()
-                world.reactor().call_later(1 + schedule.pick(4), busy.start_serving)
+                world.reactor().call_later((1 + schedule.pick(4)) / 4, busy.start_serving)
                 world.connect(upstream).shutdown().expect_end()
-        clients = schedule.streams(ADDRESS, sentence, least=2)
+        clients = schedule.streams(ADDRESS, sentence)
 
         def judge():
             broken = schedule.injected(BROKEN, ABORTED, REFUSED, EXHAUSTED, JUMP)
@@ -365,14 +365,14 @@ def flooded(schedule):
 def crowded(schedule):
     """More clients than the server takes at once."""
     schedule.world.serve(FewTCPServer, ADDRESS, Lines)
-    clients = schedule.streams(ADDRESS, sentence, least=3, most=5)
+    clients = schedule.streams(ADDRESS, sentence, least=3, most=3)
     return lambda: schedule.judge(clients, Lines)
 
 
 def chatting(schedule):
     """Rows that write to each other."""
     schedule.world.serve(OnceTCPServer, ADDRESS, Room).room = []
-    clients = schedule.streams(ADDRESS, sentence, least=2)
+    clients = schedule.streams(ADDRESS, sentence, least=2, most=3)
 
     def judge():
         said = {bytes(client.sent[:1]): client.sent.split(b"\n") for client in clients}
@@ -439,7 +439,7 @@ SCENARIOS = [
     relayed,
     called(),
     called(OnceTCPServer, latency=0.1),
-    called(NarrowTCPServer, patience=(2,)),
+    called(NarrowTCPServer, patience=(0.5,)),
     called(NarrowUnixServer, "/run/upstream"),
     crowded,
     chatting,

@@ -17,11 +17,15 @@ from math import inf
 from random import Random
 
 from handlers import Delay, StreamMachine
-from reactor.testing.faults import fewest
+from reactor.testing.faults import AGAIN, INTERRUPTED, ORDER, RATES, SPURIOUS, fewest
 from reactor.testing.invariants import INVARIANTS
 from reactor.testing.network import Stalled
 from reactor.testing.world import World
 from tests.scenarios import LETTERS, SCENARIOS, Bounds
+
+OFTEN = {**RATES, SPURIOUS: 0.4, ORDER: 0.5, INTERRUPTED: 0.15, AGAIN: 0.25}
+"""How often what goes wrong: a schedule is short, and has the more faults of the kinds that make it no longer."""
+
 
 # The schedules
 
@@ -35,7 +39,7 @@ class Schedule:
         self.calm = calm
         capacity = 1 << 20 if calm else (64, 300, 1000, 5000)[self.pick(4)]
         faults = [] if calm else seed if plan is None else plan
-        self.world = World(faults, capacity=capacity, trace=trace, invariants=(*INVARIANTS, Bounds))
+        self.world = World(faults, rates=OFTEN, capacity=capacity, trace=trace, invariants=(*INVARIANTS, Bounds))
         self.carried = 0
         """Bytes that clients have heard whose streams ended in order."""
         self.lost = 0
@@ -54,7 +58,7 @@ class Schedule:
 
     # Clients
 
-    def streams(self, address, text, least=1, most=3):
+    def streams(self, address, text, least=1, most=2):
         """A few clients, each of which says its own: what ``text(letter, number)`` gives for its numbers."""
         return [self.stream(address, letter, text) for letter in LETTERS[: least + self.pick(most - least + 1)]]
 
@@ -64,9 +68,9 @@ class Schedule:
             client.wait(self.pick(30) / 100)
         if not self.calm and not self.pick(4):
             client.read_slowly(1 + self.pick(200), self.pick(20) / 1000)
-        whole = b"".join(text(letter, number) for number in range(1 + self.pick(4)))
+        whole = b"".join(text(letter, number) for number in range(1 + self.pick(3)))
         while whole:
-            size = 1 + self.pick(min(len(whole), 200))
+            size = 1 + self.pick(2 * len(whole))
             client.send(whole[:size])
             whole = whole[size:]
             if not self.pick(3):
@@ -89,10 +93,10 @@ class Schedule:
     def correspondents(self, address, sources=(None, None, None)):
         """A few who send datagrams, every byte of which is the sender's own letter."""
         actors = []
-        for place, source in enumerate(sources):
+        for letter, source in zip(LETTERS, sources[: 2 + self.pick(2)], strict=False):
             actor = self.world.correspond(address, source)
-            for _ in range(2 + self.pick(6)):
-                actor.send(b"abcdefgh"[place : place + 1] * (1 + self.pick(40)))
+            for _ in range(1 + self.pick(5)):
+                actor.send(letter * (1 + self.pick(40)))
                 actor.wait(self.pick(10) / 100)
             actors.append(actor)
         return actors

@@ -224,7 +224,7 @@ def test_the_package_has_what_it_says_and_nothing_else():
 def test_schedules_without_end():
     done = [soak.run(seed) for seed in range(300)]
     assert sum(schedule.lost for schedule in done) == 0
-    assert sum(schedule.carried for schedule in done) > 300 * 50
+    assert sum(schedule.carried for schedule in done) > 300 * 25
     assert sum(len(schedule.world.plan.injected) for schedule in done) > 300 * 25
     assert {fault.kind for schedule in done for fault in schedule.world.plan.injected} == set(RATES)
 
@@ -712,7 +712,7 @@ def meddle_turn(world, row):
         (meddle_end, "should watch for nothing|takes the stream to have ended"),
         (meddle_deadline, "past its deadline by 1"),
         (meddle_memory, "holds 200000 bytes of input"),
-        (meddle_descriptor, "is closed, and is still in the selector|watches for nothing"),
+        (meddle_descriptor, "is open, and its socket is closed"),
         (meddle_own_end, "takes its own stream to have ended, and it has not"),
         (meddle_unsaid_end, "has nothing more to send, and does not say so"),
         (meddle_held, "waits for what it holds"),
@@ -723,7 +723,7 @@ def meddle_turn(world, row):
         (meddle_work, "work outside is under way for it"),
         (meddle_work_of_nobody, r"work outside is under way for rows that have ended: \[4711\]"),
         (meddle_alarm, r"has 100.* seconds, and the loop wakes in \d"),
-        (meddle_time, "has 100.* seconds, and may take 300"),
+        (meddle_time, "has 100.* seconds, and should have 300"),
         (meddle_progress, "notes 0.0 for when a byte last went, and it is "),
         (meddle_turn, "was ready, and was passed over"),
     ],

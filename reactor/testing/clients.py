@@ -154,7 +154,7 @@ class Client(Actor):
     def _hear(self) -> None:
         """Something has changed at the socket."""
         self._read()
-        if self._script:
+        if self._script and self._until is None:  # else it waits for the time alone
             self._wake()
 
     def _go_on(self) -> None:

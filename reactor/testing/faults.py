@@ -137,15 +137,16 @@ class Seeded(Plan):
         self._next = dict(self._left)
 
     def draw(self, kind: str, most: int = 1) -> int:
-        left = self._left[kind]
-        if left:
-            self._left[kind] = left - 1
+        left = self._left
+        more = left[kind]
+        if more:
+            left[kind] = more - 1
             return 0
         nth = self._next[kind]
         amount = 1 + int(self._random() * most)
         self.injected.append(Fault(kind, nth, amount))
-        left = self._left[kind] = self._pass_by(kind)
-        self._next[kind] = nth + left + 1
+        more = left[kind] = self._pass_by(kind)
+        self._next[kind] = nth + more + 1
         return amount
 
     def _pass_by(self, kind: str) -> int:
@@ -255,4 +256,7 @@ def _check_fault(fault: Fault) -> None:
 
 def failure(number: int) -> OSError:
     """The ``OSError`` of an ``errno``, of the class that Python has for it."""
-    return OSError(number, os.strerror(number))
+    return OSError(number, _strerror(number))
+
+
+_strerror = cache(os.strerror)

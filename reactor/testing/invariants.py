@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from handlers import (
     Cancelled,
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from handlers import Machine, Wait
 
     from .world import World
+
+    _Seen = tuple[object, int, float]
+    """What a row was like the last time: its wait, its bytes in and out, its deadline."""
 
 
 class Violation(AssertionError):
@@ -68,17 +71,19 @@ class Interest(Invariant):
         loop, keys = world.reactor(), world.selector().keys
         known = len(loop.watches)
         for row in world.streams:
-            key = keys.get(row.socket.fileno())
+            number = row.socket.fileno()
+            if number < 0:
+                raise Violation(f"{told(row)} is open, and its socket is closed")
+            key = keys.get(number)
             held = 0
             if key is not None:
                 held = key.events
                 known += 1
             machine = row.machine
             wait = machine.wait
-            reads = wait is not None and wait.reads and not machine.blocked and not machine.ended
-            if _lingers(machine):
-                reads = True
-            wanted = (EVENT_READ if reads else 0) | (EVENT_WRITE if machine.outbox else 0)
+            wanted = EVENT_WRITE if machine.outbox else EVENT_READ if machine.output is LINGERING else 0
+            if wait is not None and wait.reads and not machine.blocked and not machine.ended:
+                wanted |= EVENT_READ
             if held != wanted and row.reactor is loop and loop.timeout() != 0:  # else it has not settled yet
                 raise Violation(
                     f"{told(row)}: the selector should watch for {_EVENTS[wanted]}, and watches for {_EVENTS[held]}"
@@ -161,10 +166,11 @@ class Served(Invariant):
     def check(self, world: World) -> None:
         selector = world.selector()
         for key, _ in selector.reported:
-            row, sock = key.data, world.network.open.get(key.fd)
-            passed_over = sock is not None and not sock.asked and selector.keys.get(key.fd) is key
-            if passed_over and isinstance(row, StreamRow) and world.reactor().policy is None:
-                raise Violation(f"{told(row)} was ready, and was passed over")
+            row = key.data
+            if isinstance(row, StreamRow):
+                sock: Any = row.socket
+                if not sock.asked and selector.keys.get(key.fd) is key and world.reactor().policy is None:
+                    raise Violation(f"{told(row)} was ready, and was passed over")
 
 
 class Waits(Invariant):
@@ -191,7 +197,7 @@ class Waits(Invariant):
                 wrong = "" if _held_back(machine) else "is held back, and nothing holds it"
             else:
                 outside += wait.outside
-                wrong = _overlooked(row, machine, wait)
+                wrong = _overlooked(row, machine, wait) if wait.reads else ""
                 if self._blocked and (before := self._blocked.pop(row.serial, None)) is not None:
                     held, sent = before
                     if row.total_out - sent < held - machine.handler.low_water:
@@ -224,36 +230,40 @@ class Deadlines(Invariant):
         self._seen: dict[int, _Seen] = {}  # by serial
 
     def check(self, world: World) -> None:
-        now, seen, due = world.reactor().time, self._seen, world.reactor().timers.next()
+        loop, seen = world.reactor(), self._seen
+        now, due = loop.time, loop.timers.next()
         for row in world.rows:
             machine = row.machine
             if machine is None:
                 continue
-            if row.deadline < now:
-                raise Violation(f"{told(row)} is past its deadline by {now - row.deadline} seconds")
-            if row.deadline < due and settled(row, world):
-                raise Violation(f"{told(row)} has {row.deadline - now} seconds, and the loop wakes in {due - now}")
-            before, moved = seen.get(row.serial), row.total_in + row.total_out
-            if before is None or before.wait is not machine.wait or before.moved != moved:
-                seen[row.serial] = _Seen(machine.wait, moved, row.deadline, now + machine.patience)
-                if row.reactor is world.reactor() and not (machine.fresh or _lingers(machine)):
-                    self._check_change(row, now, before or _NOT_SEEN)
-            elif now > before.latest:
-                raise Violation(f"{told(row)} has waited {now - before.latest} seconds longer than it may")
+            deadline, wait, moved = row.deadline, machine.wait, row.total_in + row.total_out
+            if deadline < now:
+                raise Violation(f"{told(row)} is past its deadline by {now - deadline} seconds")
+            if deadline < due and settled(row, world):
+                raise Violation(f"{told(row)} has {deadline - now} seconds, and the loop wakes in {due - now}")
+            before = seen.get(row.serial, _NOT_SEEN)
+            if before[0] is not wait or before[1] != moved or before[2] != deadline:
+                seen[row.serial] = wait, moved, deadline
+                if row.reactor is loop and not machine.fresh:
+                    self._check_change(row, machine, now, before)
 
-    def _check_change(self, row: Request, now: float, before: _Seen) -> None:
-        machine, moved = row.machine, row.total_in + row.total_out - before.moved
-        assert machine is not None
+    def _check_change(self, row: Request, machine: Machine, now: float, before: _Seen) -> None:
+        wait, moved, deadline = before
+        if _lingers(machine):
+            return
+        moved = row.total_in + row.total_out - moved
         if moved and row.progress != now:
             raise Violation(f"{told(row)} notes {row.progress} for when a byte last went, and it is {now}")
-        time = now + machine.patience
-        if before.wait is not machine.wait:
-            if row.deadline < time and row.pace is None:
-                raise Violation(f"{told(row)} has {row.deadline - now} seconds, and may take {machine.patience}")
-        elif machine.finished and isinstance(row, StreamRow) and row.pace is None:
-            more = min(moved / DRAIN_RATE, time - before.deadline)
-            if row.deadline - before.deadline < more - 1e-6:
-                raise Violation(f"{told(row)} has not {more} seconds more, although its peer took {moved} bytes")
+        drains = machine.finished and isinstance(row, StreamRow)
+        if wait is machine.wait and row.deadline == deadline and not drains:
+            return
+        least = most = now + machine.patience
+        if row.pace is not None:
+            least = now
+        elif wait is machine.wait and drains:
+            least = min(most, deadline + moved / DRAIN_RATE)
+        if not least - _ROUNDED <= row.deadline <= most:
+            raise Violation(f"{told(row)} has {row.deadline - now} seconds, and should have {least - now}")
 
     def at_rest(self, world: World) -> None:
         for row in world.rows:
@@ -276,25 +286,28 @@ class Memory(Invariant):
             machine = row.machine
             if machine is None:
                 continue
-            counted += row.counted
-            if machine.inbox:
-                if isinstance(machine, DatagramMachine):
-                    if len(machine.inbox) > machine.max_packets:
-                        raise Violation(f"{told(row)} holds {len(machine.inbox)} datagrams")
-                else:
-                    self._check_input(row, machine)
-            if machine.outbox and machine.held_out > machine.handler.max_output and settled(row, world):
+            share = row.counted
+            counted += share
+            if not (share or machine.inbox or machine.outbox):
+                continue
+            held = row.held_in + row.held_out
+            if held > READ_SIZE or isinstance(machine, DatagramMachine):
+                self._check_input(row, machine)
+            if held > machine.handler.max_output < machine.held_out and settled(row, world):
                 raise Violation(f"{told(row)} holds {machine.held_out} bytes of output")
-            if machine.inbox or machine.outbox or row.counted:
-                held = row.held_in + row.held_out
-                if held != row.counted and settled(row, world):
-                    raise Violation(f"{told(row)} holds {held} bytes, and {row.counted} of them are counted")
-        budget, limit = world.reactor().budget, world.reactor().max_held
+            if held != share and settled(row, world):
+                raise Violation(f"{told(row)} holds {held} bytes, and {share} of them are counted")
+        loop = world.reactor()
+        budget, limit = loop.budget, loop.max_held
         if budget.held != counted or budget.held > limit:
             raise Violation(f"all rows hold {counted} of {limit} bytes, and {budget.held} are counted")
 
     def _check_input(self, row: Request, machine: Machine) -> None:
         limit, wait = self._limits.get(row.serial, 0), machine.wait
+        if isinstance(machine, DatagramMachine):
+            if machine.inbox and len(machine.inbox) > machine.max_packets:
+                raise Violation(f"{told(row)} holds {len(machine.inbox)} datagrams")
+            return
         if isinstance(wait, StreamWait) and wait.limit > limit:
             limit = self._limits[row.serial] = wait.limit
         if machine.held_in > limit + READ_SIZE:
@@ -313,12 +326,7 @@ class Peers(Invariant):
 
 
 class Descriptors(Invariant):
-    """No descriptor is closed while it is in use, and none is left open when all is done."""
-
-    def check(self, world: World) -> None:
-        for row in world.streams:
-            if row.socket.fileno() < 0:
-                raise Violation(f"{told(row)} is open, and its socket is closed")
+    """No connection is open that is no row's, and no descriptor is left open when all is done."""
 
     def at_rest(self, world: World) -> None:
         used: set[Any] = {row.socket for row in world.streams}
@@ -331,21 +339,11 @@ class Descriptors(Invariant):
             raise Violation(f"left open: {', '.join(map(str, world.network.open.values()))}")
 
 
-class _Seen(NamedTuple):
-    """What a row was like when its wait or its bytes had last changed."""
-
-    wait: object
-    moved: int
-    deadline: float
-    latest: float
-    """When the wait that it has then must be over."""
-
-
-_NOT_SEEN = _Seen(None, 0, inf, inf)
-
 INVARIANTS: tuple[type[Invariant], ...] = Interest, Streams, Served, Deadlines, Memory, Peers, Descriptors, Waits
 """What `World` checks if it is not told otherwise."""
 
+_NOT_SEEN: _Seen = None, 0, inf
+_ROUNDED = 1e-6  # seconds
 _EVENTS = "nothing", "reading", "writing", "reading and writing"
 
 
@@ -367,14 +365,12 @@ def _lingers(machine: Machine) -> bool:
 
 
 def _overlooked(row: Request, machine: Machine, wait: Wait) -> str:
-    """What the row has and waits for all the same; empty if it waits in earnest."""
-    if not wait.reads:
-        return ""
+    """What input the row has and waits for all the same; empty if it waits in earnest."""
     if machine.ended:
         return "waits for input, which has ended"
-    if machine.inbox if isinstance(machine, DatagramMachine) else isinstance(row, PacketRow) and row.mail:
-        return "waits for a datagram, and has one"
-    if isinstance(machine, StreamMachine) and machine.inbox and isinstance(wait, StreamWait):
+    if isinstance(row, PacketRow):
+        return "waits for a datagram, and has one" if row.mail or machine.inbox else ""
+    if machine.inbox and isinstance(machine, StreamMachine) and isinstance(wait, StreamWait):
         try:
             found = wait.find(machine.inbox, machine.start, machine.start, False) >= 0
         except Cause:

@@ -174,7 +174,8 @@ class Network:
         self.unsent: list[tuple[StreamSocket, int]] = []
         """Sockets whose output was ended before all was taken that ``send()`` had been offered, and what was left."""
         self._free: list[int] = []
-        self._refusals = 0  # calls that could not be done, since a selector was last asked
+        self.refusals = 0
+        """Calls that could not be done, since a selector was last asked."""
 
     def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> Socket:  # noqa: A002
         """A new socket, blocking as the real ones are; a call on it that would block is an offence."""
@@ -208,13 +209,9 @@ class Network:
 
     def refuse(self) -> None:
         """A call could not be done now. Raises `Stalled` if none ever will, for nobody lets time pass."""
-        self._refusals += 1
-        if self._refusals > PATIENCE:
+        self.refusals += 1
+        if self.refusals > PATIENCE:
             raise Stalled(f"{PATIENCE} calls could not be done, and the process never waited in select()")
-
-    def waits(self) -> None:
-        """The process waits."""
-        self._refusals = 0
 
     def exhaust(self) -> None:
         """A chance for the host to run out of what a new socket takes: raises ``OSError``."""
@@ -277,7 +274,7 @@ class Selector(BaseSelector):
         number = _number(fileobj)
         if not events or events & ~(EVENT_READ | EVENT_WRITE):
             raise ValueError(f"invalid events: {events!r}")
-        key = self.keys[number] = self.keys[number]._replace(events=events, data=data)
+        key = self.keys[number] = SelectorKey(self.keys[number].fileobj, number, events, data)
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
@@ -285,24 +282,22 @@ class Selector(BaseSelector):
 
         Raises `Stalled` when it would wait for ever, and had said so with `stalled` the last time.
         """
-        network, clock = self._network, self._network.wire.clock
-        network.waits()
+        network = self._network
+        clock, draw = network.wire.clock, network.plan.draw
+        network.refusals = 0
         clock.pass_to(clock.now + TICK)
         ready = self._ready()
         if not ready and (timeout is None or timeout > 0):
-            if network.plan.draw(INTERRUPTED):
+            if draw(INTERRUPTED):
                 return self._report("interrupted", [])
             ready = self._wait(inf if timeout is None else clock.now + timeout)
         idle = len(self.keys) - len(ready)
-        if idle:
-            amount = network.plan.draw(SPURIOUS, idle)
-            if amount:
-                ready.append(self._idle(ready, amount))
-        if len(ready) > 1:
-            first = network.plan.draw(ORDER, len(ready) - 1)
+        if idle and (amount := draw(SPURIOUS, idle)):
+            ready.append(self._idle(ready, amount))
+        if len(ready) > 1 and (first := draw(ORDER, len(ready) - 1)):
             ready = ready[first:] + ready[:first]
-        clock.now += network.plan.draw(JUMP, 50) / 10
-        hours = network.plan.draw(SET, 48)
+        clock.now += draw(JUMP, 50) / 10
+        hours = draw(SET, 48)
         if hours:
             clock.epoch += 3600 * (hours if hours % 2 else -hours)
         return self._report("select", ready)

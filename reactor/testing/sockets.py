@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNIX: int = getattr(socket, "AF_UNIX", -1)
 BOTH = EVENT_READ | EVENT_WRITE
-_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 class Socket:
@@ -157,13 +157,13 @@ class Socket:
 
     def _could(self, call: str, flags: int = 0) -> None:
         """The call could be done now, but perhaps it is not after all."""
-        if (self.timeout == 0 or flags & _DONTWAIT) and self.network.plan.draw(AGAIN):
+        if (self.timeout == 0 or int(flags) & _DONTWAIT) and self.network.plan.draw(AGAIN):
             raise self._failed(call, errno.EAGAIN)
 
     def _blocks(self, call: str, flags: int = 0) -> OSError:
         """What to raise where the call can't be done now."""
         self.network.refuse()
-        if self.timeout != 0 and not flags & _DONTWAIT:
+        if self.timeout != 0 and not int(flags) & _DONTWAIT:
             self.network.offences.append(f"{call}() blocks: {self} has not been made non-blocking")
         return self._failed(call, errno.EAGAIN)
 
