@@ -18,13 +18,42 @@ from types import SimpleNamespace
 import pytest
 
 import reactor.urgent as urgent_module
-from handlers import Failed, Forked, Reset, Some, StreamHandler, StreamRequestHandler, Threaded
+from handlers import (
+    Connected,
+    DatagramHandler,
+    Delay,
+    Failed,
+    Forked,
+    Packet,
+    Reset,
+    Some,
+    StreamHandler,
+    StreamRequestHandler,
+    Threaded,
+)
 from handlers.services import Echo
 from handlers.telnet import TelnetEcho
-from reactor import BaseServer, Reactor, SelectTCPServer, TCPServer
+from reactor import BaseServer, Reactor, SelectTCPServer, SelectUDPServer, TCPServer
 from reactor.selecting import DefaultSelector
+from reactor.table import NO_FORK
 from reactor.watchdog import Watchdog
-from tests.serving import PATIENCE, STREAMS, ask, bounded, connect, made, reset, rest, running, server_class, serving
+from tests.serving import (
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    Shout,
+    ask,
+    bounded,
+    connect,
+    made,
+    peer,
+    reset,
+    rest,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
 from tests.test_reactor import until
 from tests.test_stream import bench
 
@@ -151,6 +180,47 @@ def test_a_row_whose_events_can_not_be_changed_ends_and_leaves_the_selector():
         assert other.fileno() >= 0
 
 
+def test_urgent_data_that_is_announced_and_not_there_yet_comes_later():
+    class Lost(socket.socket):
+        lost = 1
+
+        def recv(self, size, flags=0):
+            if size == 1 and self.lost:
+                self.lost -= 1
+                failing(errno.EAGAIN)()
+            return super().recv(size, flags)
+
+    class Marked(StreamHandler):
+        async def handle(self):
+            while True:
+                self.send(await Some())
+
+        def urgent(self, data):
+            self.send(b"[" + self.take_held() + b"|" + data + b"]")
+
+    with bench(Marked, wrap=Lost) as here:
+        client = here.connect()
+        client.sendall(b"before")
+        client.send(b"!", socket.MSG_OOB)
+        client.sendall(b"after")
+        assert here.take(client, 14) == b"before[|!]after"[:14]
+
+
+def test_the_path_of_a_host_without_unix_sockets_can_not_be_connected_to(monkeypatch):
+    class Asking(StreamHandler):
+        async def handle(self):
+            await Some()
+            try:
+                await Connected("/a/path", Echo())
+            except Failed as failed:
+                self.send(str(failed.error).encode())
+
+    with serving(Asking, "select") as server, connect(server) as client, monkeypatch.context() as lacking:
+        lacking.delattr(socket, "AF_UNIX")
+        client.sendall(b"go")
+        assert rest(client) == b"'/a/path': this host has no Unix sockets"
+
+
 # Children
 
 
@@ -220,6 +290,66 @@ def test_a_child_that_was_killed_by_a_signal_without_a_name_says_which():
 
     with serving(Killed, "select") as server:
         assert ask(server) == b"the child was killed by signal %d" % (signal.SIGRTMIN + 1)
+
+
+def test_a_child_that_was_reaped_before_it_was_listened_to_is_told_of_once():
+    with Reactor() as reactor:
+        pid, ended = child(reactor, lambda: None)
+        assert reactor.children.reap(pid, blocking=True)
+        reactor.run()
+        assert len(ended) == 1
+
+
+def test_a_child_is_killed_once_and_waited_for_when_the_loop_closes():
+    reader, writer = os.pipe()
+    with Reactor() as reactor:
+        pid, ended = child(reactor, lambda: os.read(reader, 1))
+        for _ in range(2):
+            reactor.children.kill(pid)
+        assert ended == []
+    assert [os.waitstatus_to_exitcode(status) for status in ended] == [-signal.SIGKILL]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_result_that_its_pipe_still_holds_when_its_child_has_ended_is_not_lost():
+    class Late(StreamHandler):
+        async def handle(self):
+            self.send(await Forked(bytes.upper, b"late"))
+
+    def last_first(events):
+        return sorted(events, key=lambda event: -event[0].fd)[:1]
+
+    with bench(Late) as here:
+        here.reactor.policy = last_first
+        client = connect(here.server)
+        here.clients.append(client)
+        here.until(lambda: here.reactor.children.pids())
+        watched = len(here.selector.get_map())
+        here.until(lambda: len(here.selector.get_map()) > watched or not here.reactor.children.pids())
+        bounded(lambda: os.waitid(os.P_PID, here.reactor.children.pids()[0], os.WEXITED | os.WNOWAIT))
+        assert here.last_words(client) == b"LATE"
+
+
+def test_a_host_that_can_not_fork_says_so_to_a_handler_that_asks_for_it(monkeypatch):
+    told = []
+
+    def fork(request, client, server):
+        try:
+            server.fork_request(request)
+        except RuntimeError as error:
+            told.append(str(error))
+
+    with serving(fork, "plain") as server:
+        monkeypatch.delattr(os, "fork")
+        assert ask(server) == b""
+    assert told == [NO_FORK]
+
+
+def test_a_forking_server_may_do_a_request_itself():
+    with serving(Echo, "fork", process_request=TCPServer.process_request) as server:
+        assert ask(server, b"hello") == b"hello"
+        assert not server.active_children
 
 
 def test_a_forking_server_that_waits_in_vain_reaps_what_has_ended():
@@ -328,6 +458,112 @@ def test_who_is_evicted_and_fails_in_finish_makes_room_all_the_same(caplog):
     assert "LookupError" in caplog.text
 
 
+def test_a_handler_that_can_not_even_be_made_ends_nothing_else(caplog):
+    class Unmade(Echo):
+        made = 0
+
+        def __init__(self):
+            Unmade.made += 1
+            if Unmade.made == 1:
+                raise LookupError("not today")
+
+    with serving(Unmade, "select") as server:
+        assert ask(server) == b""
+        assert ask(server, b"hello") == b"hello"
+    assert "LookupError" in caplog.text
+
+
+@pytest.mark.parametrize("handler", [Echo, Shout])
+def test_a_pool_may_wrap_what_it_is_given(handler):
+    class Wrapped:
+        def __init__(self, sock):
+            self._sock = sock
+
+        def __getattr__(self, name):
+            return getattr(self._sock, name)
+
+    def process_request(self, request, client_address):
+        def work():
+            self.finish_request(Wrapped(request), client_address)
+            self.shutdown_request(request)
+
+        threading.Thread(target=work).start()
+
+    with serving(handler, "plain", process_request=process_request) as server:
+        assert ask(server, b"HELLO\n") == b"HELLO\n"
+        assert ask(server, b"AGAIN\n") == b"AGAIN\n"
+
+
+def test_a_stop_while_a_request_is_looked_at_ends_it_before_it_is_served():
+    def verify_request(self, request, client_address):
+        self.reactor.stop()
+        return True
+
+    with made(server_class("plain", STREAMS["tcp"], verify_request=verify_request), STREAMS["tcp"], Echo) as server:
+        with connect(server) as client:
+            bounded(server.serve_forever)
+            assert rest(client) == b""
+        assert server.reactor.table.ends == {"Cancelled": 1}
+
+
+def test_an_interrupt_while_a_request_is_looked_at_comes_before_it_is_served():
+    served = []
+
+    def verify_request(self, request, client_address):
+        signal.raise_signal(signal.SIGINT)
+        return True
+
+    def handle(request, client_address, server):
+        served.append(request)
+
+    kind = server_class("plain", STREAMS["tcp"], verify_request=verify_request)
+    with made(kind, STREAMS["tcp"], handle) as server, connect(server) as client:
+        with pytest.raises(KeyboardInterrupt):
+            server.handle_request()
+        assert rest(client) == b""
+    assert served == []
+
+
+@pytest.mark.parametrize("mode", ["select", "plain"])
+def test_what_get_request_raises_leaves_through_the_loop(mode):
+    def get_request(self):
+        raise LookupError("no such thing")
+
+    kind = server_class(mode, STREAMS["tcp"], get_request=get_request)
+    with (
+        made(kind, STREAMS["tcp"], Echo) as server,
+        connect(server),
+        pytest.raises(LookupError, match="no such thing"),
+    ):
+        bounded(server.serve_forever)
+
+
+def test_room_that_a_thread_makes_while_arrivals_are_paused_is_not_overlooked():
+    begun, let_go = threading.Semaphore(0), threading.Event()
+
+    class Slowly(DefaultSelector):
+        """Lets the thread end when the listener is taken out, and waits for that."""
+
+        def unregister(self, fileobj):
+            key = super().unregister(fileobj)
+            if key.data is port and not let_go.is_set():
+                let_go.set()
+                wait_until(lambda: not len(server.reactor.table))
+            return key
+
+    def hold(request, client, server):
+        begun.release()
+        let_go.wait(PATIENCE)
+
+    kind = server_class("thread", STREAMS["tcp"], max_threads=1)
+    with closing(Reactor(Slowly())) as reactor, made(kind, STREAMS["tcp"], hold, reactor) as server:
+        port = reactor.port(server)
+        with connect(server) as first, connect(server) as second, running(server):
+            assert begun.acquire(timeout=PATIENCE)
+            assert begun.acquire(timeout=PATIENCE)
+            assert (rest(first), rest(second)) == (b"", b"")
+
+
 def test_daemon_threads_are_not_waited_for():
     begun, let_go = threading.Event(), threading.Event()
 
@@ -348,6 +584,87 @@ def test_a_port_of_several_servers_is_bound_where_that_is_asked_for():
     kind = server_class("select", STREAMS["tcp"], allow_reuse_port=True)
     with made(kind, STREAMS["tcp"], Echo) as first, kind(first.server_address, Echo) as second:
         assert first.server_address == second.server_address
+
+
+# Datagrams
+
+
+class Held(DatagramHandler):
+    """Takes two packets, and says so when it has the first."""
+
+    async def handle(self):
+        await Packet()
+        self.send(b"begun")
+        await Packet()
+
+
+class Stalled(DatagramHandler):
+    """Takes no packet but the first."""
+
+    async def handle(self):
+        await Packet()
+        await Delay(PATIENCE)
+
+
+def test_of_the_packets_that_nobody_takes_64_are_held():
+    with (
+        closing(Reactor()) as reactor,
+        made(SelectUDPServer, PACKETS["udp"], Stalled, reactor) as server,
+        peer(server) as client,
+    ):
+        client.send(b"x")
+        until(reactor, lambda: len(reactor.table))
+        for _ in range(70):
+            client.send(b"x")
+        (row,) = reactor.table
+        until(reactor, lambda: row.held_in == 64 and not select.select([server], [], [], 0)[0])
+        assert row.held_in == 64
+
+
+def test_of_the_packets_that_come_while_another_exchange_is_open_64_wait():
+    with serving(Held, "plain", PACKETS["udp"]) as server, peer(server) as first, peer(server) as second:
+        first.send(b"begin")
+        assert first.recv(9) == b"begun"
+        for _ in range(70):
+            second.send(b"x")
+        wait_until(lambda: not select.select([server], [], [], 0)[0])
+        first.send(b"end")
+        for _ in range(32):  # two of the 64 for each exchange
+            assert second.recv(9) == b"begun"
+        wait_until(lambda: server.reactor.table.ends == {"": 33})
+        second.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            second.recv(9)
+
+
+def test_what_came_too_late_for_an_exchange_waits_until_there_is_room_for_the_next():
+    class Once(DatagramHandler):
+        def handle(self):
+            return Packet(), self.answer
+
+        def answer(self, packet):
+            self.send(packet)
+            return (Delay(0.02), self.over) if packet == b"slow" else None
+
+        def over(self, _):
+            return None
+
+    kind = server_class("select", PACKETS["udp"], max_requests=2)
+    with (
+        closing(Reactor()) as reactor,
+        made(kind, PACKETS["udp"], Once, reactor) as server,
+        peer(server) as first,
+        peer(server) as second,
+        peer(server) as third,
+    ):
+        first.send(b"one")
+        first.send(b"two")
+        second.send(b"slow")
+        third.send(b"slow")
+        until(reactor, lambda: select.select([second], [], [], 0)[0] and select.select([third], [], [], 0)[0])
+        assert first.recv(9) == b"one"
+        until(reactor, lambda: select.select([first], [], [], 0)[0])
+        assert first.recv(9) == b"two"
 
 
 # The rest
