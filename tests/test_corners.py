@@ -23,6 +23,7 @@ from handlers import (
     DatagramHandler,
     Delay,
     Failed,
+    Flushed,
     Forked,
     Packet,
     Reset,
@@ -30,8 +31,9 @@ from handlers import (
     StreamHandler,
     StreamRequestHandler,
     Threaded,
+    TimedOut,
 )
-from handlers.services import Echo
+from handlers.services import Echo, EchoDatagram
 from handlers.telnet import TelnetEcho
 from reactor import BaseServer, Reactor, SelectTCPServer, SelectUDPServer, TCPServer
 from reactor.selecting import DefaultSelector
@@ -44,6 +46,7 @@ from tests.serving import (
     Shout,
     ask,
     bounded,
+    clients_of,
     connect,
     made,
     peer,
@@ -54,7 +57,7 @@ from tests.serving import (
     serving,
     wait_until,
 )
-from tests.test_reactor import until
+from tests.test_reactor import Clock, until
 from tests.test_stream import bench
 
 
@@ -312,6 +315,18 @@ def test_a_child_is_killed_once_and_waited_for_when_the_loop_closes():
     os.close(writer)
 
 
+def test_a_child_that_nobody_has_killed_goes_on_when_the_loop_closes():
+    reader, writer = os.pipe()
+    with Reactor() as reactor:
+        pid, ended = child(reactor, lambda: os.read(reader, 1))
+        reactor.step(0)
+    os.write(writer, b"x")
+    assert bounded(os.waitpid, pid, 0)[0] == pid
+    assert ended == []
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_result_that_its_pipe_still_holds_when_its_child_has_ended_is_not_lost():
     class Late(StreamHandler):
         async def handle(self):
@@ -473,7 +488,15 @@ def test_a_handler_that_can_not_even_be_made_ends_nothing_else(caplog):
     assert "LookupError" in caplog.text
 
 
-@pytest.mark.parametrize("handler", [Echo, Shout])
+class Mishap(Shout):
+    """Answers, and fails."""
+
+    def handle(self):
+        super().handle()
+        raise LookupError("of a pool's own")
+
+
+@pytest.mark.parametrize("handler", [Echo, Shout, Mishap])
 def test_a_pool_may_wrap_what_it_is_given(handler):
     class Wrapped:
         def __init__(self, sock):
@@ -484,7 +507,10 @@ def test_a_pool_may_wrap_what_it_is_given(handler):
 
     def process_request(self, request, client_address):
         def work():
-            self.finish_request(Wrapped(request), client_address)
+            try:
+                self.finish_request(Wrapped(request), client_address)
+            except LookupError:
+                self.handle_error(request, client_address)
             self.shutdown_request(request)
 
         threading.Thread(target=work).start()
@@ -492,6 +518,7 @@ def test_a_pool_may_wrap_what_it_is_given(handler):
     with serving(handler, "plain", process_request=process_request) as server:
         assert ask(server, b"HELLO\n") == b"HELLO\n"
         assert ask(server, b"AGAIN\n") == b"AGAIN\n"
+        wait_until(lambda: not len(server.reactor.table))
 
 
 def test_a_stop_while_a_request_is_looked_at_ends_it_before_it_is_served():
@@ -589,13 +616,38 @@ def test_a_port_of_several_servers_is_bound_where_that_is_asked_for():
 # Datagrams
 
 
-class Held(DatagramHandler):
-    """Takes two packets, and says so when it has the first."""
+class Blocked(DatagramHandler):
+    """Says when it has the first packet, blocks until the gate is opened, and counts what comes to an end."""
+
+    gate: int
 
     async def handle(self):
-        await Packet()
+        if await Packet() != b"begin":
+            self.send(b"late")
+            return
         self.send(b"begun")
-        await Packet()
+        await Flushed()
+        os.read(self.gate, 1)
+        count = 0
+        while await Packet() != b"end":
+            count += 1
+        self.send(b"%d" % count)
+
+
+@pytest.fixture
+def gate():
+    """What `Blocked` waits for; a call opens it."""
+    reader, writer = os.pipe()
+    Blocked.gate = reader
+    yield lambda: os.write(writer, b"x")
+    os.write(writer, b"x" * 9)  # whoever still waits when a test has failed
+    os.close(reader)
+    os.close(writer)
+
+
+def wait_until_taken(server):
+    """Wait until the server has taken what has come."""
+    wait_until(lambda: not select.select([server], [], [], 0)[0])
 
 
 class Stalled(DatagramHandler):
@@ -621,53 +673,100 @@ def test_of_the_packets_that_nobody_takes_64_are_held():
         assert row.held_in == 64
 
 
-def test_of_the_packets_that_come_while_another_exchange_is_open_64_wait():
-    with serving(Held, "plain", PACKETS["udp"]) as server, peer(server) as first, peer(server) as second:
+def test_of_the_packets_that_come_while_another_exchange_is_open_64_wait(gate):
+    with serving(Blocked, "plain", PACKETS["udp"]) as server, peer(server) as first, peer(server) as second:
         first.send(b"begin")
         assert first.recv(9) == b"begun"
         for _ in range(70):
             second.send(b"x")
-        wait_until(lambda: not select.select([server], [], [], 0)[0])
+        gate()
+        wait_until_taken(server)
         first.send(b"end")
-        for _ in range(32):  # two of the 64 for each exchange
-            assert second.recv(9) == b"begun"
-        wait_until(lambda: server.reactor.table.ends == {"": 33})
-        second.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            second.recv(9)
+        assert first.recv(9) == b"0"
+        wait_until(lambda: server.reactor.table.ends == {"": 65})
+        assert [second.recv(9) for _ in range(64)] == [b"late"] * 64
+
+
+def test_the_packets_of_a_child_that_takes_none_wait_for_it_in_their_order(gate):
+    with serving(Blocked, "fork", PACKETS["udp"]) as server, peer(server) as client:
+        client.send(b"begin")
+        assert client.recv(9) == b"begun"
+        for _ in range(50):
+            client.send(b"x")
+            wait_until_taken(server)
+        client.send(b"end")
+        gate()
+        assert client.recv(9) == b"50"
+
+
+def test_what_a_child_can_not_give_back_is_lost_as_in_any_full_socket(gate):
+    class Overtaken(Blocked):
+        async def handle(self):
+            if await Packet() != b"begin":
+                self.send(b"late")
+                return
+            self.send(b"begun")
+            while sum(row.held_in for row in self.server.reactor.table) < 40:
+                await Delay(0.001)
+
+    with serving(Overtaken, "fork", PACKETS["udp"]) as server, peer(server) as client:
+        client.send(b"begin")
+        assert client.recv(9) == b"begun"
+        for _ in range(40):
+            client.send(b"x")
+            wait_until_taken(server)
+        assert client.recv(9) == b"late"
 
 
 def test_what_came_too_late_for_an_exchange_waits_until_there_is_room_for_the_next():
-    class Once(DatagramHandler):
-        def handle(self):
-            return Packet(), self.answer
-
-        def answer(self, packet):
-            self.send(packet)
-            return (Delay(0.02), self.over) if packet == b"slow" else None
-
-        def over(self, _):
-            return None
-
     kind = server_class("select", PACKETS["udp"], max_requests=2)
     with (
         closing(Reactor()) as reactor,
-        made(kind, PACKETS["udp"], Once, reactor) as server,
-        peer(server) as first,
-        peer(server) as second,
-        peer(server) as third,
+        made(kind, PACKETS["udp"], EchoDatagram, reactor) as server,
+        made(SelectTCPServer, STREAMS["tcp"], Echo, reactor) as other,
+        peer(server) as client,
     ):
-        first.send(b"one")
-        first.send(b"two")
-        second.send(b"slow")
-        third.send(b"slow")
-        until(reactor, lambda: select.select([second], [], [], 0)[0] and select.select([third], [], [], 0)[0])
-        assert first.recv(9) == b"one"
-        until(reactor, lambda: select.select([first], [], [], 0)[0])
-        assert first.recv(9) == b"two"
+        client.send(b"one")
+        client.send(b"two")
+        reactor.step(PATIENCE)  # it took both, and the second too late for the first
+        with clients_of(other, 2):
+            until(reactor, lambda: len(reactor.table) == 2)
+            reactor.step(0.1)
+            assert client.recv(9) == b"one"
+            assert [row.server for row in reactor.table] == [other, other]
+        until(reactor, lambda: select.select([client], [], [], 0)[0])
+        assert client.recv(9) == b"two"
 
 
 # The rest
+
+
+def test_a_connection_that_is_there_when_its_time_is_over_is_closed():
+    ended = []
+
+    class Far(StreamHandler):
+        def handle(self):
+            return Some(), self.handle
+
+        def finish(self):
+            ended.append("far")
+
+    class Near(StreamHandler):
+        async def handle(self):
+            await Some()
+            try:
+                await Connected(upstream.getsockname(), Far(), timeout=5)
+            except TimedOut:
+                self.send(b"too late")
+
+    clock = Clock()
+    with socket.create_server(("127.0.0.1", 0)) as upstream, bench(Near, clock=clock) as here:
+        client = here.connect()
+        client.sendall(b"go")
+        here.until(lambda: here.row.as_dict()["wait"].startswith("Connected"))
+        clock.seconds += 10
+        assert here.last_words(client) == b"too late"
+        assert ended == ["far"]
 
 
 def test_a_thread_that_is_given_up_before_it_has_begun_never_begins():
@@ -720,6 +819,12 @@ def test_a_watchdog_is_a_selector_and_may_be_closed_twice():
         dog.close()
     os.close(reader)
     os.close(writer)
+
+
+def test_a_host_without_timer_signals_has_no_watchdog(monkeypatch):
+    monkeypatch.delattr(signal, "setitimer")
+    with pytest.raises(RuntimeError, match="no timer signals"):
+        Watchdog()
 
 
 def test_a_selector_finds_what_was_closed_first_among_others():
