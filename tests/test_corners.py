@@ -634,6 +634,10 @@ class Blocked(DatagramHandler):
         self.send(b"%d" % count)
 
 
+LARGE = bytes(8_000)
+"""A packet of which a socket's buffer holds about two dozen."""
+
+
 @pytest.fixture
 def gate():
     """What `Blocked` waits for; a call opens it."""
@@ -692,7 +696,7 @@ def test_the_packets_of_a_child_that_takes_none_wait_for_it_in_their_order(gate)
         client.send(b"begin")
         assert client.recv(9) == b"begun"
         for _ in range(50):
-            client.send(b"x")
+            client.send(LARGE)
             wait_until_taken(server)
         client.send(b"end")
         gate()
@@ -706,14 +710,14 @@ def test_what_a_child_can_not_give_back_is_lost_as_in_any_full_socket(gate):
                 self.send(b"late")
                 return
             self.send(b"begun")
-            while sum(row.held_in for row in self.server.reactor.table) < 40:
+            while sum(row.held_in for row in self.server.reactor.table) < 40 * len(LARGE):
                 await Delay(0.001)
 
     with serving(Overtaken, "fork", PACKETS["udp"]) as server, peer(server) as client:
         client.send(b"begin")
         assert client.recv(9) == b"begun"
         for _ in range(40):
-            client.send(b"x")
+            client.send(LARGE)
             wait_until_taken(server)
         assert client.recv(9) == b"late"
 
