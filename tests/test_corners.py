@@ -218,10 +218,11 @@ def test_the_path_of_a_host_without_unix_sockets_can_not_be_connected_to(monkeyp
             except Failed as failed:
                 self.send(str(failed.error).encode())
 
-    with serving(Asking, "select") as server, connect(server) as client, monkeypatch.context() as lacking:
+    with bench(Asking) as here, monkeypatch.context() as lacking:
+        client = here.connect()
         lacking.delattr(socket, "AF_UNIX")
         client.sendall(b"go")
-        assert rest(client) == b"'/a/path': this host has no Unix sockets"
+        assert here.last_words(client) == b"'/a/path': this host has no Unix sockets"
 
 
 # Children
