@@ -723,6 +723,26 @@ def test_what_a_child_can_not_give_back_is_lost_as_in_any_full_socket(gate):
         assert client.recv(9) == b"late"
 
 
+def test_what_a_child_has_not_taken_at_its_end_begins_the_next_exchange(gate):
+    class Leaving(Blocked):
+        async def handle(self):
+            if (packet := await Packet()) != b"begin":
+                self.send(packet[:9])
+                return
+            self.send(b"begun")
+            await Flushed()
+            os.read(self.gate, 1)
+
+    with serving(Leaving, "fork", PACKETS["udp"]) as server, peer(server) as client:
+        client.send(b"begin")
+        assert client.recv(9) == b"begun"
+        for packet in [b"next", *[LARGE] * 40]:
+            client.send(packet)
+            wait_until_taken(server)
+        gate()
+        assert client.recv(9) == b"next"
+
+
 def test_what_came_too_late_for_an_exchange_waits_until_there_is_room_for_the_next():
     kind = server_class("select", PACKETS["udp"], max_requests=2)
     with (
