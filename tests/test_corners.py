@@ -36,8 +36,8 @@ from handlers import (
 from handlers.services import Echo, EchoDatagram
 from handlers.telnet import TelnetEcho
 from reactor import BaseServer, Reactor, SelectTCPServer, SelectUDPServer, TCPServer
+from reactor.request import NO_FORK
 from reactor.selecting import DefaultSelector
-from reactor.table import NO_FORK
 from reactor.watchdog import Watchdog
 from tests.serving import (
     PACKETS,
