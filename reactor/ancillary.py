@@ -137,10 +137,11 @@ def _set(sock: Any, level: int, option: int, value: bool = True) -> bool:
 
 def credentials(sock: Any) -> tuple[int, int, int] | None:
     """``(pid, uid, gid)`` of the peer when it connected; ``None`` where the host, or such a socket, has none."""
-    if not LINUX or getattr(sock, "family", None) != UNIX:  # others have the name, and another order
+    option = getattr(socket, "SO_PEERCRED", None) if LINUX else None  # on others, it is in another order
+    if option is None or getattr(sock, "family", None) != UNIX:
         return None
     try:
-        told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        told = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
     except OSError:
         return None  # it is closed, or the host has the name, not the thing
     pid, uid, gid = _CREDENTIALS.unpack(told)
