@@ -141,22 +141,22 @@ def clear(path: str) -> None:
     directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
         deadline = time.monotonic() + PATIENCE
-        while not _locked(directory):
+        while not _lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if time.monotonic() >= deadline:
                 raise _in_use(path, "somebody keeps its directory locked; bind another path, or remove it yourself")
             time.sleep(0.001)
         try:
             _clear_alone(path)
         finally:
-            fcntl.flock(directory, fcntl.LOCK_UN)  # a child of this very moment would keep it
+            _lock(directory, fcntl.LOCK_UN)  # a child of this very moment would keep it
     finally:
         os.close(directory)
 
 
-def _locked(directory: int) -> bool:
-    """Whether it is ours alone now, or can't be anybody's."""
+def _lock(directory: int, operation: int) -> bool:
+    """``flock(2)``. Whether it was done, or can't be done by anybody."""
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(directory, operation)
     except BlockingIOError:
         return False
     except OSError:

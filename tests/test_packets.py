@@ -251,6 +251,25 @@ def test_a_users_own_get_request_on_a_wildcard(mode):
         assert client.recv(9) == b"ab"
 
 
+@every_mode
+@pytest.mark.parametrize("handler", [EchoDatagram, Shout])
+def test_a_host_that_does_not_tell_who_was_called_serves_all_the_same(mode, handler):
+    class Lesser(socket.socket):
+        def setsockopt(self, level, *arguments):
+            if level in (socket.IPPROTO_IP, socket.IPPROTO_IPV6):
+                raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+            super().setsockopt(level, *arguments)
+
+    network = SimpleNamespace(**{**vars(socket), "socket": Lesser})
+    with (
+        Reactor(network=network) as reactor,
+        serving(handler, mode, WILDCARD, reactor=reactor) as server,
+        calling(server, "127.0.0.1") as client,
+    ):
+        client.send(b"HELLO")
+        assert client.recv(9) == b"HELLO"
+
+
 # No room
 
 

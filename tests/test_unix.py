@@ -248,6 +248,19 @@ def test_a_directory_that_stays_locked_is_not_waited_for_without_end(path, monke
         os.close(directory)
 
 
+@every_kind
+def test_a_file_system_without_locks_does_without(path, kind, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    left_behind(path)
+    with monkeypatch.context() as lesser:
+        lesser.setattr(fcntl, "flock", flock)
+        server = make(path, kind)
+    with server:
+        assert answers(server)
+
+
 def test_a_directory_that_can_not_be_looked_into_is_told_of(path, monkeypatch):
     """As root, who may look anywhere, it takes a host that says no."""
     left_behind(path)
@@ -391,6 +404,14 @@ def test_a_server_may_refuse_a_peer_for_who_he_is():
 
     with serving(Echo, "select", UNIX, verify_request=verify_request) as server, connect(server) as client:
         assert rest(client) == b""
+
+
+def test_of_who_has_gone_there_is_nothing_to_know():
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with theirs:
+        assert credentials(ours) == (os.getpid(), os.getuid(), os.getgid())
+        ours.close()
+        assert credentials(ours) is None
 
 
 def test_a_world_says_who_the_peer_is():
