@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from select import PIPE_BUF
 from selectors import EVENT_READ, EVENT_WRITE
 
 from handlers import Reset
@@ -29,14 +30,30 @@ if TYPE_CHECKING:
 
 
 class Child:
-    """A running child and the descriptor that becomes readable when it ends."""
+    """A running child, the descriptor that becomes readable when it ends, and the pipe for its last words."""
 
-    def __init__(self, pid: int, descriptor: int, on_exit: Callable[[int | None], object]) -> None:
+    def __init__(self, pid: int, pipe: int, on_exit: Callable[[int | None, bytes], object]) -> None:
         self.pid = pid
-        self.descriptor = descriptor
+        self.pipe = pipe
+        self.descriptor = _exit_descriptor(pid, pipe)
         self.on_exit = on_exit
+        self.words = b""
         self.watch: Watch | None = None
         self.killed = False
+
+    def listen(self) -> bool:
+        """Take what it has said, if that is new."""
+        try:
+            piece = os.read(self.pipe, PIPE_BUF)
+        except BlockingIOError:
+            return False
+        self.words += piece
+        return bool(piece)
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in {self.descriptor, self.pipe}:
+            os.close(descriptor)
 
 
 class Children:
@@ -45,6 +62,7 @@ class Children:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._running: dict[int, Child] = {}
+        self._words: int | None = None  # in a child: where its last words go
 
     def __len__(self) -> int:
         return len(self._running)
@@ -53,18 +71,22 @@ class Children:
         """Those of the children that have not been reaped."""
         return list(self._running)
 
-    def fork(self, on_exit: Callable[[int | None], object], keep: Request | None = None) -> int:
+    def fork(self, on_exit: Callable[[int | None, bytes], object], keep: Request | None = None) -> int:
         """Fork. Returns 0 in the child, where the reactor is let go of, and in the parent the child's pid.
 
         The child keeps its copies of the descriptors of the row ``keep``, and of no other.
 
         ``on_exit`` is called in the parent's loop with the exit status as ``waitpid`` gives it
-        (``None`` if somebody else has taken it). Raises `RuntimeError` where there is no fork.
+        (``None`` if somebody else has taken it) and what the child has told (see `tell`). Raises
+        `RuntimeError` where there is no fork.
         """
         if not hasattr(os, "fork"):
             raise RuntimeError(NO_FORK)
         if self._reactor.is_copy:  # a child of a child: its parent ends soon, and then it is nobody's to reap
-            return os.fork()
+            pid = os.fork()
+            if pid == 0:
+                self._silence()
+            return pid
         # The child alone holds the writing end, so its end is the end of this pipe.
         reader, writer = os.pipe()
         try:
@@ -77,9 +99,11 @@ class Children:
             os.close(reader)
             signals.forked()
             self._reactor.forked(keep)
+            self._words = writer
             return 0
         os.close(writer)
-        child = self._running[pid] = Child(pid, self._exit_descriptor(pid, reader), on_exit)
+        os.set_blocking(reader, False)
+        child = self._running[pid] = Child(pid, reader, on_exit)
         self._reactor.call_soon(self._listen, child)  # soon, because this may be another thread
         return pid
 
@@ -103,12 +127,31 @@ class Children:
             reaped, status = pid, None
         if not reaped:
             return False
-        del self._running[pid]
+        if self._running.pop(pid, None) is None:  # another thread, which closes the server, has been quicker
+            return True
+        child.listen()
         self._forget(child)
-        child.on_exit(status)
+        child.on_exit(status, child.words)
         return True
 
+    def tell(self, row: Request) -> None:
+        """In a child, at its end: leave word for the parent of what has become of its request. See `heed`."""
+        if self._words is not None:
+            reason = row.reason
+            kind, text = ("", "") if reason is None else (type(reason).__name__, str(reason))
+            told = f"{row.total_in} {row.total_out} {kind} {text}"
+            os.write(self._words, told.encode(errors="backslashreplace")[:PIPE_BUF])
+
+    def _silence(self) -> None:
+        """In a child of a child: the pipe is not its own."""
+        if self._words is not None:
+            os.close(self._words)
+            self._words = None
+
     def _is_ending(self, pid: int) -> None:
+        child = self._running.get(pid)
+        if child is not None and child.descriptor == child.pipe and child.listen():
+            return  # its end is still to be heard
         if not self.reap(pid):  # it has closed its end of the pipe and lives, or can't be watched: look now and then
             watch = self._running[pid].watch
             if watch is not None:
@@ -134,25 +177,39 @@ class Children:
     def forked(self) -> None:
         """In a child: its siblings are the parent's children, not its own."""
         for child in self._running.values():
-            os.close(child.descriptor)
+            child.close()
         self._running.clear()
+        self._silence()
 
     def _forget(self, child: Child) -> None:
         if child.watch is not None:
             child.watch.cancel()
-        os.close(child.descriptor)
+        child.close()
 
-    @staticmethod
-    def _exit_descriptor(pid: int, pipe: int) -> int:
-        # A pidfd where the kernel has it: what a grandchild keeps open can't delay it.
-        if hasattr(os, "pidfd_open"):
-            try:
-                descriptor = os.pidfd_open(pid)
-            except OSError:
-                return pipe  # the kernel, or the sandbox, is without it
-            os.close(pipe)
-            return descriptor
-        return pipe
+
+def _exit_descriptor(pid: int, pipe: int) -> int:
+    # A pidfd where the kernel has it: what a grandchild keeps open can't delay it.
+    if hasattr(os, "pidfd_open"):
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            pass  # the kernel, or the sandbox, is without it
+    return pipe
+
+
+def heed(row: Request, status: int | None, words: bytes) -> None:
+    """Note what a child that has ended says of its request, or else its exit status, in the parent's ``row``.
+
+    The reason is an exception whose class has the name of the child's, with its text, derived from
+    ``ChildProcessError``.
+    """
+    if words:
+        total_in, total_out, kind, text = words.decode(errors="replace").split(" ", 3)
+        row.total_in, row.total_out = int(total_in), int(total_out)
+        if kind:
+            row.error = type(kind, (ChildProcessError,), {})(text)
+    if status and row.error is None:
+        row.error = died(status)
 
 
 def died(status: int) -> ChildProcessError:

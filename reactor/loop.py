@@ -392,6 +392,7 @@ class Reactor:
         self.is_copy = True
         self._selector.close()
         self.budget = Budget(self)  # the lock of the old one may be a thread's of the parent
+        self.table.forked()
         for row in self.table:
             row.counted = 0
             if row is not keep:

@@ -112,23 +112,22 @@ class ForkingMixIn(_Base):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child that does the request."""
-        from .children import Mailbox, died  # imported long since, by prepare()
+        from .children import Mailbox, heed  # imported long since, by prepare()
 
         row = self._srv_known(request, client_address)
         mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
 
-        def ended(status: int | None) -> None:
+        def ended(status: int | None, words: bytes) -> None:
             assert self.active_children is not None
             self.active_children.discard(pid)
             if mailbox is not None:
                 mailbox.close()
-            if status:
-                row.error = died(status)
+            heed(row, status, words)
             self._srv_strike(row)
 
         pid = self.reactor.children.fork(ended, keep=row)
         if pid == 0:
-            self._srv_child(request, client_address, mailbox)
+            self._srv_child(request, client_address, row, mailbox)
         if self.active_children is None:
             self.active_children = set()
         self.active_children.add(pid)
@@ -138,20 +137,22 @@ class ForkingMixIn(_Base):
             mailbox.open()
         self.close_request(request)
 
-    def _srv_child(self, request: Any, client_address: Any, mailbox: Mailbox | None) -> None:
+    def _srv_child(self, request: Any, client_address: Any, row: Request, mailbox: Mailbox | None) -> None:
         """In the child: finish the request. Never returns."""
         status = 1
         self._srv_mailbox = mailbox
         try:
             self.finish_request(request, client_address)
             status = 0
-        except Exception:
+        except Exception as error:
+            row.error = row.error or error
             self.handle_error(request, client_address)
         finally:
             try:
                 self.shutdown_request(request)
                 if mailbox is not None:
                     mailbox.give_back()
+                self.reactor.children.tell(row)
             finally:
                 os._exit(status)
 

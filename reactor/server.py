@@ -354,12 +354,11 @@ class BaseServer:
         if row is None:
             raise RuntimeError("fork_request() takes self.request, and not in select mode: there, wait for Forked()")
 
-        def ended(status: int | None) -> None:
-            self._srv_heirs -= 1
-            if status:
-                from .children import died  # imported long since, by prepare()
+        def ended(status: int | None, words: bytes) -> None:
+            from .children import heed  # imported long since, by prepare()
 
-                row.error = died(status)
+            self._srv_heirs -= 1
+            heed(row, status, words)
             self._srv_strike(row)
 
         pid = self.reactor.children.fork(ended, keep=row)
@@ -374,7 +373,11 @@ class BaseServer:
         """This process has done with the request; a child of its handler may go on with it."""
         row = self._srv_rows.pop(self._srv_key(request), None)
         if self._srv_exit_status is not None:
-            os._exit(self._srv_exit_status)
+            try:
+                if row is not None:
+                    self.reactor.children.tell(row)
+            finally:
+                os._exit(self._srv_exit_status)
         if row is not None and not row.driver.startswith(CHILD):
             self._srv_strike(row)
 

@@ -106,6 +106,10 @@ class RequestTable:
             self.total_out += row.total_out
         self._count(row, -1)
 
+    def forked(self) -> None:
+        """In a child: whatever thread of the parent was at work here, it is not in this process."""
+        self._lock = allocate_lock()
+
     def _count(self, row: Request, change: int) -> None:
         host = _host(row.peer)
         if host:

@@ -192,7 +192,7 @@ class ForkedJob(Job):
         self._close()
         return False
 
-    def _exited(self, status: int | None) -> None:
+    def _exited(self, status: int | None, words: bytes) -> None:
         self._pid = 0
         while self._watch is not None and self._receive():
             pass  # what the pipe still holds

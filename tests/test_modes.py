@@ -6,6 +6,8 @@ What a mode may change is who drives a row, and nothing that a client or a handl
 import math
 import os
 import socket
+import threading
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -31,7 +33,7 @@ from handlers import (
     Until,
 )
 from handlers.services import CharGen, Daytime, Discard, Echo, EchoDatagram, Time
-from reactor import Reactor, SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
+from reactor import ForkingTCPServer, Reactor, SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
 from tests.serving import (
     MODES,
     PATIENCE,
@@ -567,6 +569,38 @@ def test_no_request_is_taken_while_too_many_children_of_handlers_are_at_work(mod
             clients[1].sendall(b"two\n")
             assert rest(clients[1]) == b"two\n"
             wait_until(lambda: not reactor.table)
+
+
+def test_a_child_is_not_held_up_by_what_a_thread_was_at():
+    here, held, let_go = os.getpid(), threading.Event(), threading.Event()
+
+    class Ends(deque):
+        def append(self, told):
+            if os.getpid() == here:
+                held.set()
+                assert let_go.wait(PATIENCE)
+            super().append(told)
+
+    def process_request(server, request, client_address):
+        client.close()
+        assert held.wait(PATIENCE)  # the end of that one is being entered
+        ForkingTCPServer.process_request(server, request, client_address)
+        let_go.set()
+
+    tcp = STREAMS["tcp"]
+    with (
+        serving(Reverse, "thread", tcp) as threads,
+        made(server_class("fork", tcp, process_request=process_request), tcp, Reverse, threads.reactor) as forks,
+        connect(threads) as client,
+    ):
+        table = threads.reactor.table
+        wait_until(lambda: len(table) == 1)
+        table.closed = Ends()
+        threads.reactor.call_soon(forks.start_serving)
+        with connect(forks) as other:
+            other.sendall(b"5:hello,")
+            assert receive(other, 8) == b"5:olleh,"
+        wait_until(lambda: not table, "the end of the child")
 
 
 def test_the_plain_mode_takes_nothing_more_after_stop():
