@@ -221,8 +221,10 @@ class Reactor:
             return [row for row in self.table if server is None or row.server is server]
 
         timer = self.call_later(seconds, self.stop)
-        self.run_while(lambda: bool(rows()))
-        timer.cancel()
+        try:
+            self.run_while(lambda: bool(rows()))
+        finally:
+            timer.cancel()
         for port in ports:
             port.close()
         unfinished = [row for row in rows() if not row.lingering]
