@@ -118,10 +118,9 @@ class Reactor:
         self.run_while(lambda: self.busy)
 
     def run_while(self, going_on: Callable[[], bool], interval: float | None = None) -> None:
-        """Serve until `stop`, or until ``going_on()``, asked before each step, says no.
-
-        It is asked at least every ``interval`` seconds if that is not ``None``.
-        """
+        """Serve until `stop`, or until ``going_on()``, asked before each step (all ``interval`` seconds), says no."""
+        if self.working_here:
+            raise RuntimeError("the loop runs already: a state returns what it waits for, and the loop goes on")
         self.make_wakeup()
         try:
             with self.signals():

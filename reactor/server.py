@@ -103,8 +103,8 @@ class BaseServer:
         Nothing is polled: ``poll_interval``, in seconds, is only how often an overridden
         `service_actions` is called at least.
         """
-        if self._srv_serving_thread == get_ident():
-            raise RuntimeError("serve_forever() is already running in this thread")
+        if get_ident() == self._srv_serving_thread or get_ident() in self._srv_at:
+            raise RuntimeError("serve_forever() is running already, and has called what calls it again")
         interval = None if is_ours(self.service_actions) else poll_interval
         with self._srv_serving:
             self._srv_serving_thread = get_ident()
