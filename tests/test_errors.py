@@ -32,6 +32,11 @@ class Echo(StreamHandler):
         raise Mishap("as it was told")
 
 
+class InConstructor(Echo):
+    def __init__(self):
+        raise Mishap("before it was made")
+
+
 class InHandle(Echo):
     def handle(self):
         raise Mishap("at the start")
@@ -99,6 +104,7 @@ class Blocking(StreamRequestHandler):
 
 FAILING = {
     Echo: "Mishap: as it was told",
+    InConstructor: "Mishap: before it was made",
     InHandle: "Mishap: at the start",
     InSetup: "Mishap: before the start",
     InFinish: "Mishap: at the end",
@@ -130,7 +136,7 @@ def test_a_handler_that_raises_ends_its_row_and_is_logged_with_it_once(mode, kin
 
 @every_mode
 @pytest.mark.parametrize(
-    "kind", [kind for kind in FAILING if kind not in (InHandle, InSetup)], ids=lambda kind: kind.__name__
+    "kind", [kind for kind in FAILING if kind not in (InConstructor, InHandle, InSetup)], ids=lambda kind: kind.__name__
 )
 def test_everybody_else_goes_on(mode, kind, capfd, caplog):
     with serving(kind, mode) as server:
