@@ -63,6 +63,24 @@ class InInterrupted(Echo):
         raise Mishap("when the time was over")
 
 
+class WaitsInSetup(Echo):
+    async def setup(self):
+        raise Mishap("nobody awaits this")
+
+
+class WaitsInFinish(Echo):
+    def fail(self):
+        return None
+
+    async def finish(self):
+        raise Mishap("nobody awaits this")
+
+
+class YieldsInFinish(WaitsInFinish):
+    def finish(self):
+        yield Some()
+
+
 class InCoroutine(Echo):
     async def handle(self):
         while True:
@@ -109,6 +127,9 @@ FAILING = {
     InSetup: "Mishap: before the start",
     InFinish: "Mishap: at the end",
     InInterrupted: "Mishap: when the time was over",
+    WaitsInSetup: "TypeError: WaitsInSetup.setup returned <coroutine object",
+    WaitsInFinish: "TypeError: WaitsInFinish.finish returned <coroutine object",
+    YieldsInFinish: "TypeError: YieldsInFinish.finish returned <generator object",
     InCoroutine: "Mishap: in the middle",
     Nonsense: "TypeError: Nonsense.echo returned 'nonsense'",
     NonsensicalClass: "TypeError: NonsensicalClass.echo returned (<class 'handlers.waits.Some'>",
@@ -136,7 +157,9 @@ def test_a_handler_that_raises_ends_its_row_and_is_logged_with_it_once(mode, kin
 
 @every_mode
 @pytest.mark.parametrize(
-    "kind", [kind for kind in FAILING if kind not in (InConstructor, InHandle, InSetup)], ids=lambda kind: kind.__name__
+    "kind",
+    [kind for kind in FAILING if kind not in (InConstructor, InHandle, InSetup, WaitsInSetup)],
+    ids=lambda kind: kind.__name__,
 )
 def test_everybody_else_goes_on(mode, kind, capfd, caplog):
     with serving(kind, mode) as server:
