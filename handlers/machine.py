@@ -188,7 +188,7 @@ class Machine:
         """Drop the input that has been taken. Packets are dropped as they are taken."""
 
     def _open(self, _: None) -> object:
-        self.handler.setup()
+        self._expect_nothing(self.handler.setup)
         self.opening = NOTHING  # from here on finish() is owed
         self.state = self.handler.handle
         return self.handler.handle()
@@ -315,7 +315,7 @@ class Machine:
                     coroutine.close()
             finally:
                 if started:
-                    self.handler.finish()
+                    self._expect_nothing(self.handler.finish)
         except BaseException as error:
             self.reason = error
             raise
@@ -323,6 +323,16 @@ class Machine:
             self.state = self.inbox = None
             self.fresh = True
             self._drained()
+
+    def _expect_nothing(self, call: Callable[[], Any]) -> None:
+        """Call what is no state. What it returns nobody would take: the body of an ``async def`` would never run."""
+        returned = call()
+        if returned is not None:
+            if type(returned) is CoroutineType:
+                returned.close()
+            raise TypeError(
+                f"{type(self.handler).__name__}.{call.__name__} returned {returned!r}, and is no state: it returns None"
+            )
 
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if _is_coroutine(self.state) else None  # type: ignore[union-attr]

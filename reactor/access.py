@@ -20,7 +20,8 @@ class AccessMixIn(BaseServer):
     """Takes requests of the networks in ``allow``, less those in ``deny``; before any server class, in every mode.
 
     Networks are written ``"192.0.2.0/24"``, ``"2001:db8::/32"``, or as a single address. A client of IPv4
-    on an IPv6 socket is one of IPv4. A refused client's connection is closed before a byte of it is read.
+    on an IPv6 socket is one of IPv4, and so is a network that is written ``"::ffff:192.0.2.0/120"``.
+    A refused client's connection is closed before a byte of it is read.
     Unix sockets have no networks: there the path's mode and owner decide, and everybody is let in here.
 
     Raises ``ValueError`` when the server is made, for what is no network.
@@ -42,8 +43,8 @@ class AccessMixIn(BaseServer):
     """Those of them that may not."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self._srv_allow = [ip_network(network) for network in self.allow]
-        self._srv_deny = [ip_network(network) for network in self.deny]
+        self._srv_allow = [_network(network) for network in self.allow]
+        self._srv_deny = [_network(network) for network in self.deny]
         super().__init__(*arguments, **keywords)
 
     def may_come(self, host: str) -> bool:
@@ -62,3 +63,12 @@ class AccessMixIn(BaseServer):
         if isinstance(client_address, tuple) and not self.may_come(client_address[0]):
             return False
         return super().verify_request(request, client_address)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """The network that is written so; one of addresses that stand for those of IPv4 is theirs (RFC 4291, 2.5.5.2)."""
+    network = ip_network(text)
+    first = network.network_address
+    if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= 96:
+        return IPv4Network((first.ipv4_mapped, network.prefixlen - 96))
+    return network

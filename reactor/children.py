@@ -163,7 +163,10 @@ class Children:
         child = self._running.get(pid)
         if child is not None and not child.killed:
             child.killed = True
-            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still this child's
+            try:
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still this child's
+            except ProcessLookupError:
+                pass  # somebody else has reaped it just now, or the process ignores SIGCHLD
 
     def close(self) -> None:
         """Stop listening for ends. Those that were killed are waited for; the others go on."""

@@ -100,6 +100,7 @@ class Connecting:
             try:
                 sock = self._socket = self._network.socket(family, socket.SOCK_STREAM)
                 sock.setblocking(False)
+                hears_urgent(type(self._wait.handler), sock)
                 try:
                     sock.connect(address)
                 except AGAIN as again:
@@ -141,7 +142,7 @@ class Connecting:
         self._socket = None  # the new row's from here on
         tune(sock)
         sock = passing(sock, handler)
-        kind = UrgentOutgoingRow if hears_urgent(handler, sock) else OutgoingRow
+        kind = UrgentOutgoingRow if hears_urgent(type(handler), sock) else OutgoingRow
         self._opened = kind(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
         self._opened.credentials = credentials(sock)
         row.reactor.adopt(self._opened)

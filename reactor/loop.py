@@ -118,10 +118,9 @@ class Reactor:
         self.run_while(lambda: self.busy)
 
     def run_while(self, going_on: Callable[[], bool], interval: float | None = None) -> None:
-        """Serve until `stop`, or until ``going_on()``, asked before each step, says no.
-
-        It is asked at least every ``interval`` seconds if that is not ``None``.
-        """
+        """Serve until `stop`, or until ``going_on()``, asked before each step (all ``interval`` seconds), says no."""
+        if self.working_here:
+            raise RuntimeError("the loop runs already: a state returns what it waits for, and the loop goes on")
         self.make_wakeup()
         try:
             with self.signals():
@@ -221,8 +220,10 @@ class Reactor:
             return [row for row in self.table if server is None or row.server is server]
 
         timer = self.call_later(seconds, self.stop)
-        self.run_while(lambda: bool(rows()))
-        timer.cancel()
+        try:
+            self.run_while(lambda: bool(rows()))
+        finally:
+            timer.cancel()
         for port in ports:
             port.close()
         unfinished = [row for row in rows() if not row.lingering]

@@ -103,8 +103,8 @@ class BaseServer:
         Nothing is polled: ``poll_interval``, in seconds, is only how often an overridden
         `service_actions` is called at least.
         """
-        if self._srv_serving_thread == get_ident():
-            raise RuntimeError("serve_forever() is already running in this thread")
+        if get_ident() == self._srv_serving_thread or get_ident() in self._srv_at:
+            raise RuntimeError("serve_forever() is running already, and has called what calls it again")
         interval = None if is_ours(self.service_actions) else poll_interval
         with self._srv_serving:
             self._srv_serving_thread = get_ident()
@@ -267,8 +267,15 @@ class BaseServer:
             self._srv_at.pop(get_ident(), None)
 
     def _srv_enter(self, request: Any, client_address: Any) -> Request:
-        row = self._srv_rows[id(request)] = self._srv_row(request, client_address)
+        try:
+            row = self._srv_row(request, client_address)
+        except BaseException as error:  # its handler can't be made, but the request has come, and will be told of
+            row = BlockingRow(self.reactor, self, request, client_address)
+            row.error = error
+        self._srv_rows[id(request)] = row
         self.reactor.table.add(row)
+        if row.error is not None:
+            raise row.error
         return row
 
     def _srv_key(self, request: Any) -> int:

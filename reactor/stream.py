@@ -318,7 +318,7 @@ class TCPServer(BaseServer):
     def _srv_row(self, request: Any, client_address: Any) -> Request:
         if is_kind(self._srv_handler, StreamHandler):
             handler = self._srv_handler()
-            kind = UrgentRow if hears_urgent(handler, request) else StreamRow
+            kind = UrgentRow if hears_urgent(self._srv_handler, request) else StreamRow
             return kind(self.reactor, self, request, client_address, handler, CALLER)
         return super()._srv_row(request, client_address)
 
@@ -336,6 +336,8 @@ class TCPServer(BaseServer):
     def server_activate(self) -> None:
         if is_kind(self._srv_handler, Handler):  # a blocking handler sets its own
             tune(self.socket, self.keepalive, self.user_timeout)
+        if is_kind(self._srv_handler, StreamHandler):
+            hears_urgent(self._srv_handler, self.socket)
         self.socket.listen(self.request_queue_size)
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:

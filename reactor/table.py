@@ -198,4 +198,5 @@ def log_unfinished(rows: list[Request], seconds: float) -> list[dict[str, Any]]:
 
 
 def _host(peer: Any) -> str:
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    # A client of IPv4 is the same host to a server of IPv6, which calls him so (RFC 4291, 2.5.5.2).
+    return str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) else ""

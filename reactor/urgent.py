@@ -27,9 +27,13 @@ SIOCATMARK = 0x8905 if sys.platform == "linux" else 0x4004_7307
 _NO = bytes(4)
 
 
-def hears_urgent(handler: StreamHandler, sock: Any) -> bool:
-    """Whether the handler takes urgent data and the socket, which keeps it in the stream then, can tell where it is."""
-    if type(handler).urgent is StreamHandler.urgent or ioctl is None or not isinstance(sock, socket.socket):
+def hears_urgent(kind: type[StreamHandler], sock: Any) -> bool:
+    """Whether handlers of a class take urgent data and the socket, which keeps it in the stream then, tells its place.
+
+    It is asked of sockets that are not connected yet, too: until it is told to leave them, the kernel drops all
+    urgent bytes that come but the last. A connection inherits that from the socket that listens.
+    """
+    if kind.urgent is StreamHandler.urgent or ioctl is None or not isinstance(sock, socket.socket):
         return False
     try:
         ioctl(sock.fileno(), SIOCATMARK, _NO)

@@ -1,6 +1,7 @@
 """Who may come: networks that are let in and kept out, in every mode and over every kind of socket."""
 
 import socket
+from ipaddress import IPv4Network
 
 import pytest
 from hypothesis import given
@@ -60,6 +61,17 @@ def test_any_address_is_in_all_networks_and_in_no_empty_list(address):
     for kind, expected in (Open, True), (Empty, False):
         with kind(("127.0.0.1", 0), Reverse) as server:
             assert server.may_come(str(address)) is expected
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=4), st.integers(0, 32))
+def test_a_network_may_be_written_as_those_of_ipv4_are_on_an_ipv6_socket(address, other, length):
+    network = IPv4Network((other, length), strict=False)
+    mapped = f"::ffff:{network.network_address}/{length + 96}"
+    kind = type("Mapped", (AccessMixIn, server_class("select", STREAMS["tcp"])), {"deny": [mapped]})
+    with kind(("127.0.0.1", 0), Reverse) as server:
+        for host in address, network.broadcast_address:
+            for written in f"{host}", f"::ffff:{host}":
+                assert server.may_come(written) is (host not in network)
 
 
 def test_the_zone_of_an_address_is_no_part_of_it():

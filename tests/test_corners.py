@@ -412,7 +412,8 @@ def test_whatever_has_a_descriptor_can_be_served():
     assert taken == [(b"a line", "somebody")]
 
 
-def test_a_server_that_serves_in_this_thread_can_not_be_told_to_do_so_again():
+@pytest.mark.parametrize("mode", ["plain", "thread"])
+def test_a_server_that_serves_in_this_thread_can_not_be_told_to_do_so_again(mode):
     errors = []
 
     def serve(request, client, server):
@@ -421,9 +422,24 @@ def test_a_server_that_serves_in_this_thread_can_not_be_told_to_do_so_again():
         except RuntimeError as error:
             errors.append(str(error))
 
-    with serving(serve, "plain") as server, connect(server) as client:
+    with serving(serve, mode) as server, connect(server) as client:
         assert rest(client) == b""
-    assert errors == ["serve_forever() is already running in this thread"]
+    assert errors == ["serve_forever() is running already, and has called what calls it again"]
+
+
+@pytest.mark.parametrize("mode", ["select", "plain"])
+@pytest.mark.parametrize("again", [lambda server: server.reactor.run(), lambda server: server.handle_request()])
+def test_a_state_can_not_run_the_loop_that_runs_it(mode, again):
+    class Again(Echo):
+        def handle(self):
+            try:
+                again(self.server)
+            except RuntimeError as error:
+                self.send(str(error).encode())
+
+    with serving(Again, mode) as server:
+        for _ in range(2):
+            assert ask(server) == b"the loop runs already: a state returns what it waits for, and the loop goes on"
 
 
 def test_handle_request_ends_when_the_reactor_is_stopped():

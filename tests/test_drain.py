@@ -115,6 +115,17 @@ def test_stop_makes_an_end_of_patience(loop):
         assert rest(client) == b"Cancelled"
 
 
+def test_a_ctrl_c_ends_it_at_once_and_what_is_open_can_go_on(loop):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server, connect(server) as client:
+        served(server, client)
+        loop.call_soon(loop.interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            loop.drain(0.05)
+        loop.call_later(0.1, client.sendall, b"two\n")
+        loop.run()
+        assert (rest(client), loop.stats()["ended"]) == (b"two\n", {"": 1})
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_after_shutdown_in_every_mode(mode):
     kind = server_class(mode, STREAMS["tcp"])

@@ -32,6 +32,11 @@ class Echo(StreamHandler):
         raise Mishap("as it was told")
 
 
+class InConstructor(Echo):
+    def __init__(self):
+        raise Mishap("before it was made")
+
+
 class InHandle(Echo):
     def handle(self):
         raise Mishap("at the start")
@@ -56,6 +61,24 @@ class InInterrupted(Echo):
 
     def interrupted(self, cause):
         raise Mishap("when the time was over")
+
+
+class WaitsInSetup(Echo):
+    async def setup(self):
+        raise Mishap("nobody awaits this")
+
+
+class WaitsInFinish(Echo):
+    def fail(self):
+        return None
+
+    async def finish(self):
+        raise Mishap("nobody awaits this")
+
+
+class YieldsInFinish(WaitsInFinish):
+    def finish(self):
+        yield Some()
 
 
 class InCoroutine(Echo):
@@ -99,10 +122,14 @@ class Blocking(StreamRequestHandler):
 
 FAILING = {
     Echo: "Mishap: as it was told",
+    InConstructor: "Mishap: before it was made",
     InHandle: "Mishap: at the start",
     InSetup: "Mishap: before the start",
     InFinish: "Mishap: at the end",
     InInterrupted: "Mishap: when the time was over",
+    WaitsInSetup: "TypeError: WaitsInSetup.setup returned <coroutine object",
+    WaitsInFinish: "TypeError: WaitsInFinish.finish returned <coroutine object",
+    YieldsInFinish: "TypeError: YieldsInFinish.finish returned <generator object",
     InCoroutine: "Mishap: in the middle",
     Nonsense: "TypeError: Nonsense.echo returned 'nonsense'",
     NonsensicalClass: "TypeError: NonsensicalClass.echo returned (<class 'handlers.waits.Some'>",
@@ -130,7 +157,9 @@ def test_a_handler_that_raises_ends_its_row_and_is_logged_with_it_once(mode, kin
 
 @every_mode
 @pytest.mark.parametrize(
-    "kind", [kind for kind in FAILING if kind not in (InHandle, InSetup)], ids=lambda kind: kind.__name__
+    "kind",
+    [kind for kind in FAILING if kind not in (InConstructor, InHandle, InSetup, WaitsInSetup)],
+    ids=lambda kind: kind.__name__,
 )
 def test_everybody_else_goes_on(mode, kind, capfd, caplog):
     with serving(kind, mode) as server:

@@ -604,6 +604,20 @@ def test_a_child_reaped_by_somebody_else_is_no_error(gate, ending):
         assert line(here, client) == "'word'"
 
 
+@pytest.mark.parametrize("end", [close_row, cancel_row, close_server, close_reactor])
+def test_work_may_be_given_up_whose_child_somebody_else_has_reaped(end, gate, ending):
+    with workshop(lambda word: Forked(gate.wait)) as here:
+        client = here.connect()
+        client.sendall(b"go\n")
+        ((pid, _),) = here_until(here, gate.waiting)
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitpid(pid, 0) == (pid, signal.SIGKILL)
+        end(here, client)
+        if end is not close_reactor:
+            here.until(lambda: not len(here.table))
+        assert here.errors == []
+
+
 def test_a_fork_server_with_a_child_at_work_does_not_poll(ending):
     selector = recording(DefaultSelector)
     with (

@@ -678,6 +678,16 @@ def test_one_host_may_not_take_all():
         assert here.reactor.stats()["refused"] == {"max_per_peer": 1}
 
 
+def test_a_host_is_one_to_servers_of_both_families():
+    with Reactor() as loop, ExitStack() as stack:
+        for place in STREAMS["tcp"], STREAMS["mapped"]:
+            kind = server_class("select", place, max_per_peer=1)
+            server = stack.enter_context(kind((place.host, 0), Echo, reactor=loop))
+            stack.enter_context(connect(server))
+        until(loop, lambda: loop.table and loop.table.refused)
+        assert (len(loop.table), loop.stats()["refused"]) == (1, {"max_per_peer": 1})
+
+
 def test_what_is_not_verified_is_counted():
     with bench(Echo) as here:
         here.server.verify_request = lambda request, client_address: False

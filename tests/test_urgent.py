@@ -18,7 +18,7 @@ from handlers import Cancelled, Connected, Delay, Exactly, Some, StreamHandler, 
 from reactor import selecting, urgent
 from reactor.selecting import EVENT_URGENT
 from reactor.stream import READ_SIZE, StreamRow
-from tests.serving import MODES, STREAMS, connect, receive, reset, rest, serving
+from tests.serving import MODES, STREAMS, connect, made, receive, reset, rest, running, server_class, serving
 from tests.strategies import Logged, cuts
 from tests.test_reactor import Clock
 from tests.test_stream import SMALL, bench
@@ -462,6 +462,18 @@ def test_in_every_mode_a_handler_that_does_not_care_loses_nothing(mode, place):
             assert receive(client, len(ordinary) + 2) == ordinary + b"ef"
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == b""
+
+
+@every_place
+@pytest.mark.parametrize("mode", MODES)
+def test_what_comes_before_the_connection_is_accepted_is_not_lost(mode, place):
+    with made(server_class(mode, place), place, Marked) as server, connect(server) as client:
+        for one in b"X", b"Y", b"Z":
+            client.send(one, socket.MSG_OOB)
+        client.sendall(b"end")
+        client.shutdown(socket.SHUT_WR)
+        with running(server):
+            assert rest(client) == b"XY<Z>end"
 
 
 real = st.lists(st.tuples(st.binary(max_size=9), st.binary(min_size=1, max_size=1), st.binary(max_size=9)), max_size=4)
