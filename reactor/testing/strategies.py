@@ -40,7 +40,7 @@ def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
 
     >>> from hypothesis import find, settings
     >>> found = lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks]
-    >>> find(chunkings(b"one\\r\\n"), found, settings=settings(database=None))
+    >>> find(chunkings(b"one\\r\\n"), found, settings=settings(max_examples=2_000, database=None))
     [b'one\\r', b'\\n']
     """
     if not isinstance(data, bytes):
@@ -89,7 +89,7 @@ def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True
 
     >>> from hypothesis import find, settings
     >>> twice = lambda arrived: arrived.count(b"two") > 1
-    >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=settings(database=None))
+    >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=settings(max_examples=2_000, database=None))
     [b'one', b'two', b'two', b'three']
     """
     arriving = _packets(packets, "deliveries")
