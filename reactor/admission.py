@@ -45,7 +45,7 @@ class Admission:
         server = self._server
         if server._srv_has_room() or server.at_limit == "refuse" or (server.at_limit == "evict" and server._srv_evicts):
             return False
-        self.wait_for_room()
+        server._srv_full()
         return True
 
     def wait_for_room(self) -> None:

@@ -6,6 +6,7 @@ It costs a dearer system call (``recvmsg``), so each is asked for only where som
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -37,8 +38,10 @@ SPACE = 512
 """Bytes that all that is told of one packet may take."""
 
 _WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
+_CREDENTIALS = struct.Struct("iII")
 _INT = struct.calcsize("i")
 _MAX_PASSED = 253  # descriptors in one message (SCM_MAX_FD)
+_CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 # Which of our addresses was called (``ip(7)``, ``ipv6(7)``; RFC 3542, section 6)
@@ -134,13 +137,14 @@ def _set(sock: Any, level: int, option: int, value: bool = True) -> bool:
 
 def credentials(sock: Any) -> tuple[int, int, int] | None:
     """``(pid, uid, gid)`` of the peer when it connected; ``None`` where the host, or such a socket, has none."""
-    option = getattr(socket, "SO_PEERCRED", None)
+    option = getattr(socket, "SO_PEERCRED", None) if LINUX else None  # on others, it is in another order
     if option is None or getattr(sock, "family", None) != UNIX:
         return None
     try:
-        pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("iII")))
+        told = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
     except OSError:
-        return None  # it is closed, here at least: a child may have it
+        return None  # it is closed, or the host has the name, not the thing
+    pid, uid, gid = _CREDENTIALS.unpack(told)
     return pid, uid, gid
 
 
@@ -167,14 +171,24 @@ class PassingSocket(socket.socket):
         """Those that have come, and that nobody has claimed."""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """As ``socket.recv``. Raises `LimitPassed` where more descriptors come than may be held."""
+        """As ``socket.recv``; the descriptors don't outlive an ``exec()``.
+
+        Raises `LimitPassed` where more of them come than may be held, and ``OSError`` where the host has no room.
+        """
         room = min(self._limit - len(self.descriptors), _MAX_PASSED)
         space = socket.CMSG_LEN(room * _INT) if room else 0
-        data, ancillary, told, _ = self.recvmsg(size, space, flags | getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+        data, ancillary, told, _ = self.recvmsg(size, space, flags | _CLOEXEC)
+        came: list[int] = []
         for level, kind, passed in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                self.descriptors += struct.unpack(f"{len(passed) // _INT}i", passed)
+                came += struct.unpack(f"{len(passed) // _INT}i", passed)
+        self.descriptors += came
+        if not _CLOEXEC:
+            for descriptor in came:
+                os.set_inheritable(descriptor, False)
         if told & socket.MSG_CTRUNC:
+            if len(came) < room:
+                raise OSError(errno.EMFILE, "the host has no room for all descriptors that have come")
             raise self._too_many("come")
         return data
 
@@ -195,8 +209,13 @@ class PassingSocket(socket.socket):
         return count
 
     def pass_on(self, held_out: int, passed: Iterable[int]) -> None:
-        """Have descriptors leave with the byte that comes after ``held_out`` bytes. Raises `LimitPassed`."""
+        """Have descriptors leave with the byte that comes after ``held_out`` bytes.
+
+        Raises `LimitPassed`, and ``ValueError`` for more than one message takes (``unix(7)``).
+        """
         passed = tuple(passed)
+        if len(passed) > _MAX_PASSED:
+            raise ValueError(f"{len(passed)} descriptors are more than the {_MAX_PASSED} that pass at once")
         self._passing.append((self._sent + held_out, passed))
         if sum(len(passed) for _, passed in self._passing) > self._limit:
             raise self._too_many("wait to be sent")
@@ -224,7 +243,7 @@ class PassingSocket(socket.socket):
 def passing(sock: Any, handler: Any) -> Any:
     """The connected socket for a row of ``handler``: one by which descriptors pass if its class wants that."""
     limit = getattr(handler, "max_descriptors", 0)
-    if not limit or sock.family != UNIX or not isinstance(sock, socket.socket):
+    if not limit or sock.family != UNIX or not isinstance(sock, socket.socket) or not hasattr(socket, "SCM_RIGHTS"):
         return sock
     kind = handler if isinstance(handler, type) else type(handler)
     return PassingSocket(sock, limit, kind.__name__)

@@ -12,7 +12,7 @@ from selectors import EVENT_WRITE
 
 from handlers import Failed
 
-from .ancillary import passing
+from .ancillary import credentials, passing
 from .sources import AGAIN, close
 from .stream import StreamRow, UrgentRow, tune
 from .urgent import hears_urgent
@@ -143,6 +143,7 @@ class Connecting:
         sock = passing(sock, handler)
         kind = UrgentOutgoingRow if hears_urgent(handler, sock) else OutgoingRow
         self._opened = kind(row.reactor, row.server, sock, self._peer(sock), handler, row.driver)
+        self._opened.credentials = credentials(sock)
         row.reactor.adopt(self._opened)
         row.reactor.workers.finish(row, self, handler)
 

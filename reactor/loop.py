@@ -19,7 +19,7 @@ from handlers import Cancelled
 from . import selecting
 from .bounds import Budget
 from .sources import Port, Posted, Wakeup, Watch
-from .table import RequestTable
+from .table import RequestTable, log_unfinished
 from .timers import LONGEST, NEVER, Timer, Timers
 
 TYPE_CHECKING = False
@@ -207,14 +207,15 @@ class Reactor:
         """Take nothing more, give what is open ``seconds`` to finish, and cancel the rest.
 
         Of all servers, or of one. Called when the loop does not run (after `stop`, or `BaseServer.shutdown`); runs
-        it until the last row has ended, the time is over, or `stop`. Returns, and logs, those that did not finish:
-        see `Request.obituary`. What threads and children have not finished goes on until ``server_close()``.
+        it until the last row has ended, the time is over, or `stop`. Packets of exchanges that are open still come.
+        Returns, and logs, those that did not finish: see `Request.obituary`. What threads and children have not
+        finished goes on until ``server_close()``.
         """
         if self.working_here:
             raise RuntimeError("drain() in the middle of a batch of events: call it when run() has returned")
-        for port in list(self.ports.values()):
-            if server is None or port.owner is server:
-                port.close()
+        ports = [port for port in self.ports.values() if server is None or port.owner is server]
+        for port in ports:
+            port.finish()
 
         def rows() -> list[Request]:
             return [row for row in self.table if server is None or row.server is server]
@@ -222,15 +223,11 @@ class Reactor:
         timer = self.call_later(seconds, self.stop)
         self.run_while(lambda: bool(rows()))
         timer.cancel()
+        for port in ports:
+            port.close()
         unfinished = [row for row in rows() if not row.lingering]
         self.cancel(row for row in rows() if row.reactor is self)
-        told = [row.obituary() for row in unfinished]
-        if told:
-            import logging  # imported long since, by prepare()
-
-            some = ", ".join(f"{row['serial']} of {row['peer']}" for row in told[:10])
-            logging.getLogger(__package__).warning("%d requests did not finish in %g s: %s", len(told), seconds, some)
-        return told
+        return log_unfinished(unfinished, seconds)
 
     def fileno(self) -> int:
         """The selector's descriptor, readable when `step` has events: to embed this loop in another.

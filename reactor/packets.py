@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .loop import Reactor
+    from .timers import Timer
 
 _BUDGET = 64  # packets taken before anything else has its turn
-_BACKLOG = 64  # packets that come while their time has not, kept for later
+_BACKLOG = 256  # packets that come while their time has not, kept for later: about what a kernel's buffer takes
 _AGAIN = 0.05  # seconds until one of them is tried again where there was no room
 _RETRIES = 8  # times that a packet is sent again which may only have been told what became of others
 
@@ -166,6 +167,7 @@ class UDPServer(TCPServer):
         self._srv_reports = False  # and the peers that can't be reached
         self._srv_vain = 0  # which attempt to take a packet was the last in vain
         self._srv_backlog: deque[tuple[Any, Any]] = deque()
+        self._srv_retry: Timer | None = None  # when that is looked at again
         self._srv_taking: Callable[[], None] | None = None  # what takes requests now, if anything does
         super().__init__(server_address, RequestHandlerClass, bind_and_activate, reactor=reactor)
 
@@ -251,11 +253,20 @@ class UDPServer(TCPServer):
         for packet in row.leftover():
             self._srv_keep_for_later((packet, row.socket), row.peer)
         row.mail.clear()
+        self._srv_backlogged()  # there is room
 
     def _srv_keep_for_later(self, request: Any, client_address: Any) -> None:
-        if len(self._srv_backlog) < _BACKLOG:
-            self._srv_backlog.append((request, client_address))
-            self.reactor.call_soon(self._srv_backlogged)
+        if len(self._srv_backlog) == _BACKLOG:
+            self.reactor.table.count_refused("backlog")
+            return
+        self._srv_backlog.append((request, client_address))
+        self._srv_look(0)
+
+    def _srv_look(self, seconds: float) -> None:
+        """Look at what was kept for later, in so many seconds."""
+        if self._srv_retry is not None:
+            self._srv_retry.cancel()
+        self._srv_retry = self.reactor.call_later(seconds, self._srv_backlogged)
 
     def _srv_next(self) -> tuple[Any, Any]:
         if self._srv_backlog:
@@ -286,9 +297,16 @@ class UDPServer(TCPServer):
         if self._srv_backlog and self._srv_taking is not None:
             if self._srv_has_room():
                 self._srv_taking()
-                self.reactor.call_soon(self._srv_backlogged)  # there may be more
+                self._srv_look(0)  # there may be more
             else:
-                self.reactor.call_later(_AGAIN, self._srv_backlogged)
+                self._srv_look(_AGAIN)
+
+    def _srv_full(self) -> None:
+        if self._srv_exchanges:  # which wait for packets of theirs
+            self._srv_sort_backlog()
+            self._srv_sort_arrivals()
+        else:
+            super()._srv_full()
 
     def _srv_enough(self) -> None:
         self._srv_taking = None

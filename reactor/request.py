@@ -10,7 +10,6 @@ from socket import SHUT_RDWR
 
 from handlers import Cancelled, Failed, Flushed, LimitPassed, TimedOut
 
-from .ancillary import credentials
 from .bounds import Pace
 from .timers import NEVER, Timed
 
@@ -48,8 +47,8 @@ class Request(Timed):
     mask = 0  # what of its own is in the selector; a row of a connected socket has that
     turns = 256  # pieces of input that the handler takes before the other rows have their turn
     __slots__ = (
-        "counted", "created", "driver", "error", "machine", "pace", "peer", "progress", "reactor", "serial", "server",
-        "total_in", "total_out",
+        "counted", "created", "credentials", "driver", "error", "machine", "pace", "peer", "progress", "reactor",
+        "serial", "server", "total_in", "total_out",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, server: Any, peer: Any, machine: Machine | None, driver: str) -> None:
@@ -59,6 +58,8 @@ class Request(Timed):
         self.peer = peer
         self.machine = machine
         """What runs the handler; ``None`` where a blocking handler runs itself."""
+        self.credentials: tuple[int, int, int] | None = None
+        """``(pid, uid, gid)`` of the peer of a Unix stream socket when it connected; ``None`` for any other."""
         self.driver = driver
         self.error: BaseException | None = None
         """What a request that no machine runs has ended with; ``None`` where nothing went wrong."""
@@ -97,11 +98,6 @@ class Request(Timed):
     def held_out(self) -> int:
         """Bytes of output held."""
         return 0 if self.machine is None else self.machine.held_out
-
-    @property
-    def credentials(self) -> tuple[int, int, int] | None:
-        """``(pid, uid, gid)`` of the peer of a Unix stream socket when it connected; ``None`` for any other."""
-        return credentials(self.request())
 
     @property
     def reason(self) -> BaseException | None:
@@ -298,9 +294,6 @@ class BlockingRow(Request):
     def __init__(self, reactor: Reactor, server: Any, request: Any, peer: Any) -> None:
         super().__init__(reactor, server, peer, None, CALLER)
         self._request = request
-
-    def request(self) -> Any:
-        return self._request
 
     def break_off(self) -> None:
         """End what the handler waits for, wherever it does."""

@@ -198,7 +198,11 @@ class BaseServer:
             self._srv_enough()
             self._handle_request_noblock()
         else:
-            self._srv_admission.wait_for_room()
+            self._srv_full()
+
+    def _srv_full(self) -> None:
+        """There is no room for one more request: leave arrivals in the kernel until one has ended."""
+        self._srv_admission.wait_for_room()
 
     def _srv_enough(self) -> None:
         """Take no request for now, but this one."""

@@ -120,6 +120,12 @@ class Port:
         except (OSError, ValueError):  # the selector takes no more, or no number so high
             self._reactor.call_later(0.1, self.look_again)
 
+    def finish(self) -> None:
+        """Take no further request; what arrives for one that is open still comes, where the port has such."""
+        self.close()
+        if hasattr(self.owner, "_srv_enough"):  # a server
+            self.owner._srv_enough()
+
     def close(self) -> None:
         """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
         self.open = self._reading = False

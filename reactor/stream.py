@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from handlers import DatagramHandler, Handler, LimitPassed, Reset, StreamHandler, StreamMachine
+from handlers import Cause, DatagramHandler, Handler, LimitPassed, Reset, StreamHandler, StreamMachine
 from handlers.machines import ENDED, ENDING
 
 from .request import CALLER, CHILD, LOOP, Request
@@ -185,7 +185,7 @@ class StreamRow(Request):
             data = self.socket.recv(READ_SIZE)
         except AGAIN:
             return machine.output is LINGERING or isinstance(machine.reason, LimitPassed)
-        except OSError:
+        except (OSError, LimitPassed):
             return False
         self.total_in += len(data)
         return bool(data)
@@ -241,7 +241,8 @@ class UrgentRow(StreamRow):
         """Read up to the mark, if there is one, and what is urgent behind it. Whether there was anything to read."""
         sock, machine = self.socket, self.machine
         before = data = b""
-        ended, error = False, None
+        ended = False
+        cause: Cause | None = None
         try:
             if not at_mark(sock):
                 before = sock.recv(READ_SIZE)
@@ -251,8 +252,10 @@ class UrgentRow(StreamRow):
         except AGAIN:
             if not before:
                 return False
-        except OSError as lost:
-            error = lost
+        except OSError as error:
+            cause = Reset(error)
+        except LimitPassed as passed:  # of descriptors
+            cause = passed
         if before or data:
             self.progress = now
             self.total_in += len(before) + len(data)
@@ -262,8 +265,8 @@ class UrgentRow(StreamRow):
             machine.feed(before)
         elif ended:
             machine.end()
-        if error is not None:
-            self.drop(Reset(error))
+        if cause is not None:
+            self.drop(cause)
         return True
 
 

@@ -182,5 +182,16 @@ class RequestTable:
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
+def log_unfinished(rows: list[Request], seconds: float) -> list[dict[str, Any]]:
+    """Log which rows have not finished in so many seconds, if any. They, as plain data: see `Request.obituary`."""
+    told = [row.obituary() for row in rows]
+    if told:
+        import logging  # imported long since, by prepare()
+
+        some = ", ".join(f"{row['serial']} of {row['peer']}" for row in told[:10])
+        logging.getLogger(__package__).warning("%d requests did not finish in %g s: %s", len(told), seconds, some)
+    return told
+
+
 def _host(peer: Any) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else ""

@@ -11,18 +11,30 @@ import errno
 import os
 import socket
 import stat
+import time
 
-from .ancillary import LINUX, passing
+from .ancillary import LINUX, credentials, passing
 from .packets import UDPServer
 from .stream import TCPServer
+
+try:
+    import fcntl
+except ImportError:  # not on this host, so it has no Unix sockets either
+    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .request import Request
+
     _Base = TCPServer
 else:
     _Base = object
+
+
+PATIENCE = 2.0
+"""Seconds for which others may keep a directory locked in which a path is to be looked at."""
 
 
 class UnixMixIn(_Base):
@@ -107,6 +119,11 @@ class UnixStreamServer(UnixMixIn, TCPServer):
         sock, client_address = super().get_request()
         return passing(sock, self._srv_handler), client_address
 
+    def _srv_row(self, request: Any, client_address: Any) -> Request:
+        row = super()._srv_row(request, client_address)
+        row.credentials = credentials(request)
+        return row
+
 
 class UnixDatagramServer(UnixMixIn, UDPServer):
     """A server of Unix datagram sockets, in the plain mode. An address that begins with NUL is abstract."""
@@ -120,18 +137,31 @@ def clear(path: str) -> None:
     """
     if not os.path.lexists(path):
         return
-    import fcntl  # hosts with Unix sockets have it
-
     # Of several that come at once, one removes it, and none takes what that one binds for what it has found.
     directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        deadline = time.monotonic() + PATIENCE
+        while not _lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if time.monotonic() >= deadline:
+                raise _in_use(path, "somebody keeps its directory locked; bind another path, or remove it yourself")
+            time.sleep(0.001)
         try:
             _clear_alone(path)
         finally:
-            fcntl.flock(directory, fcntl.LOCK_UN)  # a child of this very moment would keep it
+            _lock(directory, fcntl.LOCK_UN)  # a child of this very moment would keep it
     finally:
         os.close(directory)
+
+
+def _lock(directory: int, operation: int) -> bool:
+    """``flock(2)``. Whether it was done, or can't be done by anybody."""
+    try:
+        fcntl.flock(directory, operation)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: who comes at the same moment takes the risk
+    return True
 
 
 def _clear_alone(path: str) -> None:

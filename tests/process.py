@@ -37,17 +37,22 @@ class Held(NamedTuple):
 class Process:
     """A server of ``handler`` (``"module:Class"``) in ``mode``, and what can be known of its process.
 
-    ``handler_members`` and ``members`` are those of the two classes, ``limit`` the most descriptors
-    that it may have, ``send_buffer`` the ``SO_SNDBUF`` of its sockets, ``options`` those of the interpreter and
-    ``environment`` what its environment has besides.
+    With ``wildcard`` it is bound to all addresses. ``handler_members`` and ``members`` are those of the two
+    classes, ``limit`` the most descriptors that it may have, ``send_buffer`` the ``SO_SNDBUF`` of its sockets,
+    ``options`` those of the interpreter and ``environment`` what its environment has besides.
     """
 
     def __init__(
-        self, mode, handler, *options, environment=(), packets=False, limit=None, send_buffer=None,
+        self, mode, handler, *options, environment=(), packets=False, wildcard=False, limit=None, send_buffer=None,
         handler_members=(), **members,
     ):  # fmt: skip
-        told = {"mode": mode, "handler": handler, "packets": packets, "limit": limit, "send_buffer": send_buffer}
-        told |= {"handler_members": dict(handler_members), "members": members}
+        told = {"mode": mode, "handler": handler, "packets": packets, "wildcard": wildcard}
+        told |= {
+            "limit": limit,
+            "send_buffer": send_buffer,
+            "handler_members": dict(handler_members),
+            "members": members,
+        }
         self.mode, self.packets = mode, packets
         with ExitStack() as stack:
             self._errors = stack.enter_context(tempfile.TemporaryFile())
@@ -154,7 +159,8 @@ def main(told):
     kind = getattr(import_module(module), name)
     kind = type(name, (kind,), told["handler_members"])
     place = PACKETS["udp"] if told["packets"] else STREAMS["tcp"]
-    with server_class(told["mode"], place, **told["members"])(("127.0.0.1", 0), kind) as server:
+    host = "0.0.0.0" if told["wildcard"] else "127.0.0.1"
+    with server_class(told["mode"], place, **told["members"])((host, 0), kind) as server:
         if told["send_buffer"]:  # what its connections have of it
             server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, told["send_buffer"])
         reactor = server.reactor

@@ -441,6 +441,17 @@ def test_nobody_to_tell(start: Start, connect: Connect, tmp_path: Path) -> None:
     assert command.stop() == 0
 
 
+def test_nobody_reads_what_it_says(start: Start, connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = start("serve", "--bind", f"unix://{path}", stderr=writer)
+    os.close(writer)
+    until(path.exists)
+    until(lambda: serves(connect, f"unix://{path}"))
+    assert command.stop() == 0
+
+
 def serves(connect: Connect, url: str) -> bool:
     """Whether an echo is served there."""
     try:
@@ -831,6 +842,15 @@ def test_help(start: Start, arguments: list[str]) -> None:
             assert word in said
 
 
+def test_a_path_that_has_gone_in_the_meantime_is_no_trouble(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    command = start("serve", "--bind", f"unix://{tmp_path}/place/socket")
+    command.urls(1, "select")
+    (tmp_path / "place").rename(tmp_path / "elsewhere")
+    assert command.stop() == 0
+    assert command.rest() == ""
+
+
 # The terminal
 
 
@@ -898,6 +918,15 @@ def test_the_line_on_a_terminal(start: Start, connect: Connect, columns: int) ->
         terminal.wait_until("")
     finally:
         terminal.close()
+
+
+def test_a_terminal_that_is_closed_ends_nothing(start: Start, connect: Connect) -> None:
+    terminal = Terminal(100)
+    command = start("serve", "--bind", LOCAL, stderr=terminal.slave)
+    url = terminal.wait_for("(select)").split()[2]
+    terminal.close()
+    assert talk(connect(url), b"hello") == b"hello"
+    assert command.stop() == 0
 
 
 def test_no_line_where_there_is_no_terminal(start: Start, connect: Connect) -> None:

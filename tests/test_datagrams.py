@@ -5,6 +5,7 @@ reach that request, or wait, or begin another, and none of it may be lost on the
 """
 
 import os
+import select
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -506,9 +507,45 @@ def test_an_exchange_is_a_row_while_it_is_open(mode, place):
                 wait_until(lambda: not table)
 
 
-@pytest.mark.parametrize(("mode", "bound"), [
+every_bound = pytest.mark.parametrize(("mode", "bound"), [
     *((mode, "max_requests") for mode in MODES if mode != "plain"), ("fork", "max_children"), ("thread", "max_threads")
 ])  # fmt: skip
+
+
+@every_bound
+@every_place
+def test_at_the_bound_an_exchange_that_is_open_goes_on(mode, bound, place):
+    with serving(Pair, mode, PACKETS[place], **{bound: 1}) as server, peer(server) as one, peer(server) as other:
+        one.send(b"1")
+        wait_until(lambda: server.reactor.table)
+        other.send(b"a")
+        other.send(b"b")
+        one.send(b"2")
+        assert one.recv(8) == b"12"
+        assert other.recv(8) == b"ab"
+
+
+def test_packets_of_more_strangers_than_can_be_kept_are_dropped_and_counted():
+    class Holds(DatagramHandler):
+        async def handle(self):
+            packet = await Packet()
+            self.send(packet if packet == b"a" else packet + await Packet())
+
+    with serving(Holds, "select", UDP, max_requests=1) as server, peer(server) as one, ExitStack() as stack:
+        one.send(b"1")
+        wait_until(lambda: server.reactor.table)
+        strangers = [stack.enter_context(peer(server)) for _ in range(260)]
+        for stranger in strangers:
+            stranger.send(b"a")
+            wait_until(lambda: not select.select([server.socket], [], [], 0)[0])  # the kernel keeps fewer
+        wait_until(lambda: server.reactor.stats()["refused"] == {"backlog": 4})
+        one.send(b"2")
+        assert one.recv(8) == b"12"
+        for stranger in strangers[:256]:
+            assert stranger.recv(8) == b"a"
+
+
+@every_bound
 def test_more_peers_than_the_bound_are_all_served(mode, bound):
     class Open(Slow):
         async def handle(self):

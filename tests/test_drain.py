@@ -163,7 +163,21 @@ def test_a_blocking_handler_holds_it_up_no_longer(mode, said):
         assert ended["reason"] == REASONS[mode]
 
 
-def test_an_exchange_of_datagrams_may_finish_too():
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_an_exchange_of_datagrams_may_finish_too(mode):
+    place = PACKETS["udp"]
+    with made(server_class(mode, place), place, Pair) as server, peer(server) as client, peer(server) as other:
+        with running(server):
+            client.send(b"a")
+            table = wait_until(lambda: server.reactor.table)
+        client.send(b"b")
+        other.send(b"c")
+        assert bounded(server.drain, 1000) == []
+        assert client.recv(8) == b"ab"
+        assert table.ends == {"": 1}
+
+
+def test_an_exchange_of_datagrams_may_be_cancelled_too():
     place = PACKETS["udp"]
     kind = server_class("select", place)
     with made(kind, place, Pair) as server, peer(server) as client:

@@ -26,6 +26,21 @@ threading._start_new_thread = threading._start_joinable_thread = refuse
     "socketpair": "import socket; del socket.socketpair",
     "unix": "import socket; del socket.AF_UNIX",
     "reuse": "import socket; [delattr(socket, name) for name in ('SO_REUSEPORT', 'SO_REUSEADDR')]",
+    "what comes beside the data": """
+import socket
+for name in "SO_PEERCRED IP_PKTINFO IPV6_PKTINFO IPV6_RECVPKTINFO".split() + [
+    name for name in dir(socket) if name.startswith(("SCM_", "CMSG_", "MSG_"))
+]:
+    if hasattr(socket, name):
+        delattr(socket, name)
+class Plain(socket.socket):
+    __slots__ = ()
+    @property
+    def recvmsg(self):
+        raise AttributeError("this host has none")
+    sendmsg = recvmsg_into = recvmsg
+socket.socket = Plain
+""",
     "dontwait": "import socket; del socket.MSG_DONTWAIT",
     "urgent data": "import socket, sys; del socket.MSG_OOB, socket.SO_OOBINLINE; sys.modules['fcntl'] = None",
     "poll and epoll": "import select; [delattr(select, name) for name in ('poll', 'epoll') if hasattr(select, name)]",
@@ -85,8 +100,8 @@ from handlers.services import Echo, EchoDatagram
 
 client = None
 
-def ask(kind, handler, stream):
-    with kind(("127.0.0.1", 0), handler) as server:
+def ask(kind, handler, stream, host="127.0.0.1"):
+    with kind((host, 0), handler) as server:
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
         client.settimeout(10)
         client.connect(server.server_address)
@@ -102,6 +117,7 @@ for _ in range(2):
     for mode in "Select", "":
         ask(getattr(reactor, mode + "TCPServer"), Echo, True)
         ask(getattr(reactor, mode + "UDPServer"), EchoDatagram, False)
+        ask(getattr(reactor, mode + "UDPServer"), EchoDatagram, False, "0.0.0.0")
     if before is None:
         before = set(sys.modules)
 print("served")
@@ -119,6 +135,41 @@ def run(script, logged=""):
 @pytest.mark.parametrize("lack", LACKS)
 def test_select_and_plain_mode_serve_without(lack):
     assert run(LACKS[lack] + ECHO) == "served\n"
+
+
+BESIDE = """
+import os, tempfile
+import reactor
+from handlers import StreamHandler, Some
+
+class Whoami(StreamHandler):
+    max_descriptors = 3
+
+    async def handle(self):
+        await Some()
+        try:
+            self.send_descriptors(b"x", [0])
+        except RuntimeError as error:
+            self.send(f"{self.credentials} {self.descriptors} {error}".encode())
+
+for mode in "Select", "":
+    with tempfile.TemporaryDirectory() as directory:
+        path = directory + "/socket"
+        with getattr(reactor, mode + "UnixStreamServer")(path, Whoami) as server:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                client.send(b"hello")
+                server.handle_request()
+                print(client.recv(200).decode())
+        assert not os.path.exists(path)
+"""
+
+
+def test_unix_sockets_serve_where_nothing_passes_beside_the_data():
+    lines = run(LACKS["what comes beside the data"] + BESIDE).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("None [] Whoami can't pass descriptors here: declare max_descriptors on the class")
 
 
 OUTSIDE = """

@@ -32,9 +32,15 @@ pytestmark = [
 
 SYSCALLS = {
     "accept": "accept4", "recv": "recvfrom", "send": "sendto", "recvfrom": "recvfrom", "sendto": "sendto",
-    "shutdown": "shutdown", "register": "epoll_ctl", "modify": "epoll_ctl",
+    "recvmsg": "recvmsg", "sendmsg": "sendmsg", "shutdown": "shutdown", "register": "epoll_ctl", "modify": "epoll_ctl",
 }  # fmt: skip
 """What Python makes of those calls, as ``strace -c`` shows."""
+
+PACKETS = "packets", "wildcard"
+"""The scenes of datagram servers. The second is bound to a wildcard, and answers from the address that was called."""
+
+MESSAGES = {"recvfrom": "recvmsg", "sendto": "sendmsg"}
+"""The calls by which it is told of that address, and tells it."""
 
 HOSTS = {
     "select": [
@@ -75,10 +81,14 @@ def cases():
     """
     for mode in MODES:
         known = [fault for fault in FAULTS if fault.call in SYSCALLS and fault.scene in ("lines", "packets")]
+        if mode == "select":
+            known += [
+                fault._replace(call=MESSAGES[fault.call], scene="wildcard") for fault in known if fault.call in MESSAGES
+            ]
         for fault in known + HOSTS[mode]:
             if mode != "select" and fault.call in ("register", "modify"):
                 continue
-            if mode in ("fork", "thread") and fault.scene == "packets" and fault.outcome is ENDS:
+            if mode in ("fork", "thread") and fault.scene in PACKETS and fault.outcome is ENDS:
                 continue
             for name in fault.errnos.split():
                 if mode == "select" or name in FEW or fault not in known:
@@ -92,16 +102,19 @@ class Servers:
         self._idle = {}
 
     @contextmanager
-    def lent(self, mode, packets):
+    def lent(self, mode, scene):
+        packets = scene in PACKETS
         handler = "handlers.services:EchoDatagram" if packets else "tests.serving:Reverse"
-        process = self._idle.pop((mode, packets), None) or Process(mode, handler, packets=packets, send_buffer=16_384)
+        process = self._idle.pop((mode, scene), None) or Process(
+            mode, handler, packets=packets, wildcard=scene == "wildcard", send_buffer=16_384
+        )
         try:
             yield process
         except BaseException:
             print(process.said())
             process.kill()
             raise
-        self._idle[mode, packets] = process
+        self._idle[mode, scene] = process
 
     def close(self):
         for process in self._idle.values():
@@ -240,7 +253,7 @@ class Talk(NamedTuple):
 def talk(fault):
     if fault.call == "modify":
         return Talk(hoard, at_a_time=1, nth=2)
-    if fault.scene == "packets":
+    if fault.scene in PACKETS:
         return Talk(exchange if fault.outcome is WHOLE else partial(exchange, again=0.3))
     return Talk(converse)
 
@@ -249,7 +262,7 @@ def talk(fault):
 def test_only_what_the_kernel_has_taken_is_lost(mode, fault, name, servers, tmp_path):
     client, at_a_time, nth = talk(fault)
     when = "1+3" if fault.outcome is WHOLE else nth
-    with servers.lent(mode, fault.scene == "packets") as process, ThreadPoolExecutor(at_a_time) as pool:
+    with servers.lent(mode, fault.scene) as process, ThreadPoolExecutor(at_a_time) as pool:
         client(process, 0, 1)
         held, last = settled(process), process.ask("closed")[-1]["serial"]
         with failing(process, fault.call, name, when, tmp_path / "trace"):

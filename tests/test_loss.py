@@ -48,16 +48,24 @@ nft list chain ip lossy input
 
 def lossy(call):
     """Run ``call`` of this module in such a namespace; returns the number of packets that were lost."""
-    program("ip")
     program("nft")
+    return int(in_namespace(LOSSY, "test_loss", call).rpartition("counter packets ")[2].split()[0])
+
+
+def in_namespace(script, module, call):
+    """Run ``script`` in a network namespace of its own, its arguments the command that does ``call`` of the module.
+
+    Returns what it has printed.
+    """
+    program("ip")
     alone = [program("unshare"), "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    command = [*alone, "sh", "-c", LOSSY, "sh", sys.executable, "-c", f"from tests import test_loss; test_loss.{call}"]
+    command = [*alone, "sh", "-c", script, "sh", sys.executable, "-c", f"from tests import {module}; {module}.{call}"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * LONG)
     if run.returncode and "unshare failed" in run.stderr:
         refuse = pytest.fail if os.environ.get("REACTOR_REAL_CLIENTS") == "1" else pytest.skip
         refuse(f"no network namespace can be had here ({run.stderr.strip()}): be root, or allow user namespaces")
     assert run.returncode == 0, run.stderr
-    return int(run.stdout.rpartition("counter packets ")[2].split()[0])
+    return run.stdout
 
 
 # In the namespace

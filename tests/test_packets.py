@@ -76,11 +76,14 @@ def caller(family, address=None):
 # Too long
 
 
+ALL = {**PACKETS, "0.0.0.0": WILDCARD, "[::]": WILDCARD6}
+
+
 @every_mode
-@pytest.mark.parametrize("place", PACKETS)
+@pytest.mark.parametrize("place", ALL)
 @pytest.mark.parametrize("handler", [EchoDatagram, Shout])
 def test_a_packet_that_is_too_long_is_dropped_counted_and_told_of_once(mode, place, handler, caplog):
-    with serving(handler, mode, PACKETS[place], max_packet_size=100) as server, peer(server) as client:
+    with serving(handler, mode, ALL[place], max_packet_size=100) as server, peer(server) as client:
         for size in 101, 100, 5_000, 0, 101:
             client.send(b"X" * size)
         assert {len(client.recv(200)) for _ in range(2)} == {100, 0}  # two children may be of any order
@@ -103,9 +106,11 @@ def test_a_packet_that_is_too_long_is_no_part_of_an_exchange(mode):
 
 
 @every_mode
-@pytest.mark.parametrize(("place", "size"), [("udp", 65_507), ("udp6", 65_527), ("unix", 65_536)])
+@pytest.mark.parametrize(("place", "size"), [
+    ("udp", 65_507), ("0.0.0.0", 65_507), ("udp6", 65_527), ("[::]", 65_527), ("unix", 65_536)
+])  # fmt: skip
 def test_the_longest_packets_are_taken_whole(mode, place, size):
-    with serving(Pair, mode, PACKETS[place]) as server, peer(server) as client:
+    with serving(Pair, mode, ALL[place]) as server, peer(server) as client:
         packet = os.urandom(size)
         client.send(packet)
         client.send(b"")
@@ -246,6 +251,25 @@ def test_a_users_own_get_request_on_a_wildcard(mode):
         assert client.recv(9) == b"ab"
 
 
+@every_mode
+@pytest.mark.parametrize("handler", [EchoDatagram, Shout])
+def test_a_host_that_does_not_tell_who_was_called_serves_all_the_same(mode, handler):
+    class Lesser(socket.socket):
+        def setsockopt(self, level, *arguments):
+            if level in (socket.IPPROTO_IP, socket.IPPROTO_IPV6):
+                raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+            super().setsockopt(level, *arguments)
+
+    network = SimpleNamespace(**{**vars(socket), "socket": Lesser})
+    with (
+        Reactor(network=network) as reactor,
+        serving(handler, mode, WILDCARD, reactor=reactor) as server,
+        calling(server, "127.0.0.1") as client,
+    ):
+        client.send(b"HELLO")
+        assert client.recv(9) == b"HELLO"
+
+
 # No room
 
 
@@ -292,8 +316,8 @@ def test_what_can_not_be_sent_at_all_ends_the_row(mode, number, journal):
         wait_until(lambda: not server.reactor.table)
 
 
-@pytest.mark.parametrize("mode", ["select", "plain", "thread"])
-def test_what_waits_to_be_sent_is_bounded(mode):
+@every_mode
+def test_what_waits_to_be_sent_is_bounded(mode, journal):
     class Flood(DatagramHandler):
         max_output = 50_000
 
@@ -301,9 +325,13 @@ def test_what_waits_to_be_sent_is_bounded(mode):
             await Packet()
             for _ in range(1000):
                 self.send(bytes(1000))
+            await Packet()
 
-    with serving(Flood, mode, UNIX) as server, peer(server) as client:
+        def interrupted(self, cause):
+            self.server.journal.write(cause)
+
+    with serving(Flood, mode, UNIX, journal=journal) as server, peer(server) as client:
         client.send(b"go on")
-        wait_until(lambda: closed(server))
-        assert closed(server)[0].startswith("LimitPassed: more output waits than the 50000 bytes of Flood.max_output")
+        assert journal.wait_for(1) == ["more output waits than the 50000 bytes of Flood.max_output"]
+        wait_until(lambda: not server.reactor.table)
         assert client.recv(2000) == bytes(1000)

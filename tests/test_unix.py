@@ -4,12 +4,14 @@ In every mode, with the real kernel.
 """
 
 import errno
+import fcntl
 import os
+import resource
 import socket
 import stat
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -39,6 +41,8 @@ from tests.serving import (
     ask,
     connect,
     exchange,
+    journal_error,
+    made,
     receive,
     rest,
     running,
@@ -228,6 +232,35 @@ def test_of_many_that_take_a_path_over_at_once_one_has_it(path, kind):
             assert answers(server)
 
 
+def test_a_directory_that_stays_locked_is_not_waited_for_without_end(path, monkeypatch):
+    monkeypatch.setattr("reactor.unix.PATIENCE", 0.02)
+    left_behind(path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="somebody keeps its directory locked") as refused:
+            make(path)
+        assert (refused.value.errno, refused.value.filename) == (errno.EADDRINUSE, path)
+        assert os.path.lexists(path)
+        fcntl.flock(directory, fcntl.LOCK_UN)
+        make(path).server_close()
+    finally:
+        os.close(directory)
+
+
+@every_kind
+def test_a_file_system_without_locks_does_without(path, kind, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    left_behind(path)
+    with monkeypatch.context() as lesser:
+        lesser.setattr(fcntl, "flock", flock)
+        server = make(path, kind)
+    with server:
+        assert answers(server)
+
+
 def test_a_directory_that_can_not_be_looked_into_is_told_of(path, monkeypatch):
     """As root, who may look anywhere, it takes a host that says no."""
     left_behind(path)
@@ -333,15 +366,35 @@ class Blocked(BaseRequestHandler):
         self.request.recv(1)
 
 
-@pytest.mark.parametrize("handler", [Whoami, Blocked])
-@pytest.mark.parametrize("mode", ["plain", "thread"])
-def test_the_table_knows_who_the_peers_are(mode, handler):
+@pytest.mark.parametrize(("handler", "mode"), [(Whoami, "select")] + [
+    (handler, mode) for handler in (Whoami, Blocked) for mode in MODES if mode != "select"
+])  # fmt: skip
+def test_the_table_knows_who_the_peers_are_whoever_drives_them(mode, handler):
+    own = os.getpid(), os.getuid(), os.getgid()
     with serving(handler, mode, UNIX) as server, connect(server) as client:
         [row] = wait_until(lambda: list(server.reactor.table))
-        assert row.credentials == (os.getpid(), os.getuid(), os.getgid())
+        assert row.credentials == own
         client.close()
         wait_until(lambda: not server.reactor.table)
-        assert wait_until(lambda: row.credentials is None)
+        assert row.credentials == own
+
+
+class Finds(StreamHandler):
+    """Says who it is that serves upstream."""
+
+    async def handle(self):
+        await Connected(self.server.upstream, other := Whoami())
+        self.send(repr(other.credentials).encode())
+
+
+@every_mode
+def test_a_handler_knows_whom_it_has_connected_to(mode):
+    own = os.getpid(), os.getuid(), os.getgid()
+    with (
+        serving(Echo, "select", UNIX) as upstream,
+        serving(Finds, mode, UNIX, upstream=upstream.server_address) as server,
+    ):
+        assert ask(server) == repr(own).encode()
 
 
 def test_a_server_may_refuse_a_peer_for_who_he_is():
@@ -351,6 +404,14 @@ def test_a_server_may_refuse_a_peer_for_who_he_is():
 
     with serving(Echo, "select", UNIX, verify_request=verify_request) as server, connect(server) as client:
         assert rest(client) == b""
+
+
+def test_of_who_has_gone_there_is_nothing_to_know():
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with theirs:
+        assert credentials(ours) == (os.getpid(), os.getuid(), os.getgid())
+        ours.close()
+        assert credentials(ours) is None
 
 
 def test_a_world_says_who_the_peer_is():
@@ -500,6 +561,97 @@ def test_descriptors_that_nobody_claims_are_closed(mode, maximum, no_leaks):
 
 
 @every_mode
+@pytest.mark.parametrize("has_flag", [True, False])
+def test_descriptors_that_come_are_closed_on_exec(mode, has_flag, no_leaks, monkeypatch):
+    if not has_flag:
+        monkeypatch.setattr("reactor.ancillary._CLOEXEC", 0)
+
+    class Inherits(StreamHandler):
+        max_descriptors = 2
+
+        async def handle(self):
+            await Some()
+            self.send(repr([os.get_inheritable(descriptor) for descriptor in self.descriptors]).encode())
+
+    with serving(Inherits, mode, UNIX) as server, connect(server) as client:
+        send_with(client, b"x", pipe_with(b""), pipe_with(b""))
+        assert rest(client) == b"[False, False]"
+
+
+@pytest.mark.parametrize("mode", ["select", "plain", "thread"])
+def test_a_host_that_has_no_room_for_them_ends_the_row_and_that_is_its_reason(mode, no_leaks):
+    class Three(Echo):
+        max_descriptors = 3
+
+    with serving(Three, mode, UNIX) as server, connect(server) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        passed = [pipe_with(b"") for _ in range(3)]
+        with few_descriptors():
+            socket.send_fds(client, [b"y"], passed)
+            wait_until(lambda: server.reactor.table.closed)
+        for descriptor in passed:
+            os.close(descriptor)
+        [told] = server.reactor.table.closed
+        assert told["reason"] == (
+            f"Reset: connection lost: [Errno {errno.EMFILE}] the host has no room for all descriptors that have come"
+        )
+
+
+@contextmanager
+def few_descriptors():
+    """This process can have no more than it has, and one."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.dup(0)
+    held = [first]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, before[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        os.close(held.pop(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in held:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("mode", ["select", "plain", "thread"])
+def test_more_descriptors_than_the_bound_end_the_row_of_who_takes_urgent_data_too(mode, no_leaks):
+    class Hears(Echo):
+        max_descriptors = 1
+
+        def urgent(self, data):
+            """Nothing is done."""
+
+    with serving(Hears, mode, UNIX) as server, connect(server) as client:
+        send_with(client, b"x", pipe_with(b""), pipe_with(b""))
+        wait_until(lambda: server.reactor.table.closed)
+        [told] = server.reactor.table.closed
+        assert told["reason"] == "LimitPassed: more descriptors come than the 1 of Hears.max_descriptors"
+
+
+@every_mode
+def test_descriptors_that_come_when_the_request_has_ended_are_closed(mode, no_leaks, journal):
+    class Brief(StreamHandler):
+        max_descriptors = 1
+
+        async def handle(self):
+            self.send(await Some())
+
+    members = {"handle_error": journal_error, "journal": journal}
+    with made(server_class(mode, UNIX, **members), UNIX, Brief) as server, connect(server) as client:
+        for _ in range(3):
+            send_with(client, b"x", pipe_with(b""))
+        with running(server):
+            assert client.recv(9) == b"x"
+            wait_until(lambda: not server.reactor.table)
+        assert [row["reason"] for row in server.reactor.table.closed] == [""]
+    assert journal.lines() == []
+
+
+@every_mode
 @pytest.mark.parametrize("at_once", [True, False])
 def test_more_descriptors_than_the_bound_end_the_row(mode, at_once, journal, no_leaks):
     class Two(Echo):
@@ -590,6 +742,46 @@ def test_where_they_can_not_pass_it_is_an_error_that_says_so(place, maximum, no_
         assert ask(server) == b""
     [error] = errors
     assert error.startswith("Hopeful can't pass descriptors here: declare max_descriptors on the class")
+
+
+def test_as_many_pass_at_once_as_the_kernel_takes(no_leaks):
+    class Many(StreamHandler):
+        max_descriptors = 1000
+
+        async def handle(self):
+            await Some()
+            with pytest.raises(ValueError, match="254 descriptors are more than the 253 that pass at once"):
+                self.send_descriptors(b"x", range(254))
+            self.send_descriptors(b"x", [os.dup(0) for _ in range(253)])
+
+    with serving(Many, "select", UNIX) as server, connect(server) as client:
+        client.sendall(b"x")
+        data, descriptors, flags, _ = socket.recv_fds(client, 9, 300)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        assert (data, len(descriptors), flags & socket.MSG_CTRUNC) == (b"x", 253, 0)
+        assert client.recv(9) == b""
+
+
+@every_mode
+def test_a_descriptor_that_is_none_ends_the_row_and_the_others_are_closed(mode, no_leaks, journal):
+    class Careless(StreamHandler):
+        max_descriptors = 2
+
+        async def handle(self):
+            await Some()
+            closed = pipe_with(b"")
+            os.close(closed)
+            self.send_descriptors(b"x", [pipe_with(b""), closed + 1000])
+            await Some()
+
+        def interrupted(self, cause):
+            self.server.journal.write(cause)
+
+    with serving(Careless, mode, UNIX, journal=journal) as server, connect(server) as client:
+        client.sendall(b"x")
+        assert journal.wait_for(1) == [f"connection lost: [Errno {errno.EBADF}] Bad file descriptor"]
+        assert rest(client) == b""
 
 
 def test_descriptors_travel_with_a_byte():

@@ -398,7 +398,7 @@ class Late:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.handler, self.wait = run.machine.handler, run.machine.wait
+        self.handler, self.wait, self.finished = run.machine.handler, run.machine.wait, run.machine.finished
 
     def expire(self) -> None:
         self._run._call("expire()", self._run.machine.expire)
