@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor.testing.faults import Plan
-from reactor.testing.network import Clock, Network, Selector, Wire
+from reactor.testing.network import Clock, Network, Wire
 from tests import strategies  # noqa: F401  # no example has a deadline
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the simulated kernel is Linux")
@@ -29,7 +29,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the simulated k
 PATIENCE = 5.0
 """Seconds that the real kernel may take to do what the simulated one has done."""
 
-FAMILIES = {"tcp": socket.AF_INET, "unix": socket.AF_UNIX}
+FAMILIES = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}
+HOSTS = {"tcp": "127.0.0.1", "tcp6": "::1"}
+
+SELECTORS = selectors.EpollSelector, selectors.PollSelector, selectors.SelectSelector
+"""What the real kernel is asked with: all three say the same."""
 
 
 def simulated(capacity=65_536):
@@ -46,15 +50,18 @@ def outcome(call, *arguments):
 
 
 def readiness(kernel, sockets):
-    """What the kernel's selector says of each open socket, watched for both reading and writing."""
-    selector = Selector(kernel) if isinstance(kernel, Network) else selectors.EpollSelector()
-    with selector:
-        watched = {name: sock for name, sock in sockets.items() if sock.fileno() >= 0}
-        for name, sock in watched.items():
-            selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, name)
-        ready = {key.data: events for key, events in selector.select(0)}
-    if isinstance(kernel, Network):
-        kernel.selectors.remove(selector)
+    """What the kernel's selectors say of each open socket, watched for both reading and writing."""
+    kinds = [kernel.selector] if isinstance(kernel, Network) else SELECTORS
+    said, *others = [asked(kind(), sockets) for kind in kinds]
+    return said if all(other == said for other in others) else [said, *others]
+
+
+def asked(selector, sockets):
+    watched = {name: sock for name, sock in sockets.items() if sock.fileno() >= 0}
+    for name, sock in watched.items():
+        selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, name)
+    ready = {key.data: events for key, events in selector.select(0)}
+    selector.close()
     return {name: ready.get(name, 0) for name in watched}
 
 
@@ -66,10 +73,15 @@ class Script:
         self.family = FAMILIES[family]
         self.sockets = {}
         self.said = 0
-        listener = self.make("listener")
-        listener.bind(str(place) if family == "unix" else ("127.0.0.1", 0))
+        self.unfit = set()
+        """Sockets that can't be connected any more: the simulated kernel connects each only once."""
+        self.over = set()
+        """Sockets that the real kernel has made new again, which the simulated one does not."""
+        taken, listener = self.make("taken"), self.make("listener")
+        for sock, name in (taken, "taken"), (listener, "listener"):
+            sock.bind((HOSTS[family], 0) if family in HOSTS else str(place / name))
         listener.listen(1)
-        self.address = listener.getsockname()
+        self.taken, self.address = taken.getsockname(), listener.getsockname()
 
     def make(self, name):
         sock = self.sockets[name] = self.kernel.socket(self.family, socket.SOCK_STREAM)
@@ -78,22 +90,31 @@ class Script:
 
     def play(self, word, name, size):
         """Do it and say what came of it; ``None`` where it makes no sense yet."""
+        if name not in self.sockets and word == "accept":
+            return self.accept(self.sockets["listener"], size, name)
+        if name not in self.sockets and word in ("make", "connect") and name != "server":
+            self.make(name)
         sock = self.sockets.get(name)
-        if word == "connect":
-            return outcome(self.make(name).connect, self.address) if sock is None and name != "server" else None
-        if word == "accept":
-            return self.accept(name)
-        return None if sock is None else getattr(self, word)(sock, size)
+        return None if sock is None or word == "make" or sock in self.over else getattr(self, word)(sock, size)
 
-    def accept(self, name):
-        if name in self.sockets or name != "server":
-            return None
-        accepted = outcome(self.sockets["listener"].accept)
+    def accept(self, sock, size, name=None):
+        accepted = outcome(sock.accept)
         if isinstance(accepted[0], str):
             return accepted
-        self.sockets[name] = accepted[0]
+        self.sockets[name or f"another {len(self.sockets)}"] = accepted[0]
         accepted[0].setblocking(False)
         return "accepted"
+
+    def connect(self, sock, size):
+        if sock in self.unfit:
+            return None
+        given = outcome(sock.connect, self.taken if size == 4 else self.address)
+        if given and given[0] in ("ECONNABORTED", "ECONNRESET", "EPIPE"):
+            self.over.add(sock)
+        return given
+
+    def listen(self, sock, size):
+        return outcome(sock.listen, 1)
 
     def send(self, sock, size):
         self.said += size
@@ -103,7 +124,10 @@ class Script:
         return outcome(sock.recv, size)
 
     def shutdown(self, sock, size):
-        return outcome(sock.shutdown, socket.SHUT_WR)
+        given = outcome(sock.shutdown, socket.SHUT_WR)
+        if given and given[0] == "ENOTCONN":
+            self.unfit.add(sock)
+        return given
 
     def close(self, sock, size):
         return outcome(sock.close)
@@ -132,9 +156,10 @@ def until_equal(wanted, look):
     return seen
 
 
-words = st.sampled_from(["accept", "send", "recv", "shutdown", "close", "reset", "error", "peer"])
-ends = st.sampled_from(["client", "server"])
-conversations = st.lists(st.tuples(words, ends, st.integers(1, 4)), max_size=24)
+calls = ["accept", "send", "recv", "shutdown", "close", "reset", "error", "peer"]
+words = st.sampled_from([*calls, *calls, "make", "connect", "listen"])
+ends = st.sampled_from(["client", "server", "client", "server", "listener"])
+conversations = st.lists(st.tuples(words, ends, st.integers(0, 4)), max_size=24)
 starts = st.sampled_from([[], [("connect", "client", 0)], [("connect", "client", 0), ("accept", "server", 0)]])
 intruders = st.lists(
     st.tuples(st.sampled_from(["connect", "send", "recv", "close"]), st.sampled_from(["second", "third"]), st.just(1)),
@@ -152,8 +177,8 @@ scripts = st.builds(
 @given(script=scripts)
 def test_streams_are_those_of_the_real_kernel(family, script):
     with TemporaryDirectory() as directory:
-        ours = Script(simulated(), family, Path(directory, "socket"))
-        real = Script(socket, family, Path(directory, "socket"))
+        ours = Script(simulated(), family, Path(directory))
+        real = Script(socket, family, Path(directory))
         try:
             for word, name, size in script:
                 told = f"{word} {name} {size}"
@@ -187,7 +212,7 @@ def kernel(request):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_full_stream_takes_no_more_until_it_is_read(kernel, family, tmp_path):
-    script = Script(kernel, family, tmp_path / "socket")
+    script = Script(kernel, family, tmp_path)
     script.play("connect", "client", 0)
     until_equal("accepted", lambda: script.play("accept", "server", 0))
     client, server = script.sockets["client"], script.sockets["server"]
@@ -219,11 +244,11 @@ def test_who_finds_nobody_is_refused(kernel):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_who_finds_the_backlog_full_waits(kernel, family, tmp_path):
-    script = Script(kernel, family, tmp_path / "socket")
+    script = Script(kernel, family, tmp_path)
     for name in ("first", "second", "third"):
         last = script.play("connect", name, 0)
     assert last == (("EAGAIN" if family == "unix" else "EINPROGRESS"), "BlockingIOError")
-    wanted = {"listener": 1, "first": 2, "second": 2, "third": 3 if family == "unix" else 0}
+    wanted = {"taken": 3, "listener": 1, "first": 2, "second": 2, "third": 3 if family == "unix" else 0}
     assert until_equal(wanted, lambda: readiness(kernel, script.sockets)) == wanted
     script.end()
 
@@ -240,7 +265,7 @@ class Post:
         for name in ("nameless", "b", "c"):
             sock = self.sockets[name] = kernel.socket(self.family, socket.SOCK_DGRAM)
             sock.setblocking(False)
-            self.addresses[name] = str(directory / name) if family == "unix" else ("127.0.0.1", 0)
+            self.addresses[name] = (HOSTS[family], 0) if family in HOSTS else str(directory / name)
             if name != "nameless":
                 sock.bind(self.addresses[name])
                 self.addresses[name] = sock.getsockname()
@@ -249,8 +274,8 @@ class Post:
         sock = self.sockets[name]
         if word == "sendto":
             given = outcome(sock.sendto, bytes(range(size)), socket.MSG_DONTWAIT, self.addresses[other])
-            if sock.fileno() >= 0 and self.family == socket.AF_INET:
-                self.addresses[name] = ("127.0.0.1", sock.getsockname()[1])
+            if sock.fileno() >= 0 and self.family != socket.AF_UNIX:
+                self.addresses[name] = (self.addresses[name][0], *sock.getsockname()[1:])
             return given
         if word == "recvfrom":
             given = outcome(sock.recvfrom, size, socket.MSG_DONTWAIT)
@@ -270,7 +295,7 @@ names = st.sampled_from(["nameless", "b", "c"])
 posts = st.lists(
     st.one_of(
         st.tuples(st.just("sendto"), names, st.sampled_from(["b", "c"]), st.integers(0, 5)),
-        st.tuples(st.just("recvfrom"), names, st.just(""), st.integers(1, 5)),
+        st.tuples(st.just("recvfrom"), names, st.just(""), st.integers(0, 5)),
         st.tuples(st.just("close"), names, st.just(""), st.just(0)),
     ),
     max_size=16,
@@ -292,6 +317,101 @@ def test_datagrams_are_those_of_the_real_kernel(family, script):
         finally:
             real.end()
             ours.end()
+
+
+def datagrams(kernel, family, address=None):
+    """A datagram socket that never blocks, bound to the address if there is one."""
+    sock = kernel.socket(FAMILIES[family], socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    if address is not None:
+        sock.bind(address)
+    return sock
+
+
+@pytest.mark.parametrize(("family", "largest"), [("tcp", 65_507), ("tcp6", 65_527)])
+def test_what_no_datagram_can_be(kernel, family, largest):
+    with datagrams(kernel, family) as sender, datagrams(kernel, family, (HOSTS[family], 0)) as receiver:
+        there = receiver.getsockname()
+        assert sender.sendto(bytes(largest), there) == largest
+        assert until_equal(bytes(largest), lambda: outcome(receiver.recvfrom, 70_000)[0]) == bytes(largest)
+        assert outcome(sender.sendto, bytes(largest + 1), there) == ("EMSGSIZE", "OSError")
+        assert outcome(sender.sendto, b"x", (HOSTS[family], 0)) == ("EINVAL", "OSError")
+
+
+def test_a_full_socket_of_datagrams_takes_no_more_until_it_is_read(kernel, tmp_path):
+    there = str(tmp_path / "socket")
+    with datagrams(kernel, "unix") as sender, datagrams(kernel, "unix", there) as receiver:
+        sockets, count = {"sender": sender, "receiver": receiver}, 0
+        while isinstance(given := outcome(sender.sendto, bytes(1000), there), int):
+            count += 1
+        assert count > 5
+        assert given == ("EAGAIN", "BlockingIOError")
+        assert readiness(kernel, sockets) == {"sender": 2, "receiver": 3}
+        assert [outcome(receiver.recvfrom, 2000) for _ in range(count + 1)] == [
+            *[(bytes(1000), None)] * count,
+            ("EAGAIN", "BlockingIOError"),
+        ]
+        assert outcome(sender.sendto, b"x", there) == 1
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize(("family", "every"), [("tcp", "0.0.0.0"), ("tcp6", "::")])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_port_on_every_address_is_taken_on_each(kernel, kind, family, every, order):
+    first, second = [HOSTS[family], every][::order]
+    with kernel.socket(FAMILIES[family], kind) as has, kernel.socket(FAMILIES[family], kind) as wants:
+        has.bind((first, 0))
+        taken = has.getsockname()[1]
+        assert outcome(wants.bind, (second, taken)) == ("EADDRINUSE", "OSError")
+        wants.bind((second, 0))
+        assert wants.getsockname()[1] not in (0, taken)
+
+
+def test_names_of_unix_sockets(kernel, tmp_path):
+    path, hidden = str(tmp_path / "socket"), b"\0" + bytes(tmp_path)
+    kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+    streams, packets = ([kernel.socket(socket.AF_UNIX, kind) for _ in range(3)] for kind in kinds)
+    for sock in (*streams, *packets):
+        sock.setblocking(False)
+    assert outcome(streams[0].listen) == ("EINVAL", "OSError")
+    streams[0].bind(path.encode())
+    streams[0].listen()
+    assert streams[0].getsockname() == path
+    assert outcome(packets[0].bind, path) == ("EADDRINUSE", "OSError")
+    assert outcome(packets[0].sendto, b"x", path) == ("EPROTOTYPE", "OSError")
+    streams[0].close()
+    assert outcome(packets[0].sendto, b"x", path) == ("ECONNREFUSED", "ConnectionRefusedError")
+    assert outcome(streams[1].connect, path) == ("ECONNREFUSED", "ConnectionRefusedError")
+    assert outcome(packets[0].bind, path) == ("EADDRINUSE", "OSError")
+    packets[0].bind(str(tmp_path / "packets"))
+    assert outcome(streams[1].connect, str(tmp_path / "packets")) == ("EPROTOTYPE", "OSError")
+    packets[1].bind(hidden.decode())
+    assert packets[1].getsockname() == hidden
+    assert outcome(streams[1].connect, hidden) == ("ECONNREFUSED", "ConnectionRefusedError")
+    streams[1].bind(hidden)  # a name in no directory is another for each kind
+    packets[2].bind("")
+    own = packets[2].getsockname()
+    assert (own[:1], len(own)) == (b"\0", 6)
+    assert packets[2].sendto(b"x", hidden) == 1
+    assert packets[1].recvfrom(1) == (b"x", own)
+    assert outcome(packets[2].sendto, b"x", "") == ("EINVAL", "OSError")
+    packets[1].close()
+    assert outcome(packets[2].sendto, b"x", hidden) == ("ECONNREFUSED", "ConnectionRefusedError")
+    for sock in (*streams, *packets):
+        sock.close()
+
+
+def test_a_socket_has_an_address_before_it_has_a_port(kernel):
+    for family, nowhere in ("tcp", ("0.0.0.0", 0)), ("tcp6", ("::", 0, 0, 0)), ("unix", ""):
+        with datagrams(kernel, family) as sock:
+            assert sock.getsockname() == nowhere
+
+
+def test_no_length_is_negative(kernel):
+    with kernel.socket() as stream, datagrams(kernel, "tcp") as packets:
+        for call in stream.recv, packets.recvfrom:
+            with pytest.raises(ValueError, match="negative buffersize"):
+                call(-1)
 
 
 def test_descriptors_are_given_lowest_first():

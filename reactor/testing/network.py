@@ -8,6 +8,7 @@ the hash of anything or on real time.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from heapq import heappop, heappush
 from math import inf
@@ -27,7 +28,7 @@ from .faults import (
     Plan,
     failure,
 )
-from .sockets import DatagramSocket, Socket
+from .sockets import DatagramSocket, Socket, is_abstract
 from .streams import StreamSocket
 
 if TYPE_CHECKING:
@@ -115,25 +116,41 @@ class Wire:
         self._next_port = FIRST_PORT
 
     def bind(self, sock: Socket, address: Address) -> Address:
-        """Give ``sock`` the address, or one with a port if its port is 0; returns it. Raises ``OSError``."""
+        """Give ``sock`` the address, returned; a free one if its port is 0 or its name empty. Raises ``OSError``."""
         if isinstance(address, tuple):
-            host, port, *rest = address
-            address = (self.names.get(host, host) or _any_host(sock.family), port or self._port(), *rest)
+            address = self.whole(sock.family, address)
+            address = (address[0], address[1] or self._port(), *address[2:])
+        else:
+            address = _name(address or b"\0%05x" % self._port())
         key = _key(sock.type, address)
-        if key in self._bound:
+        if key in self._bound or (isinstance(address, tuple) and self._overlaps(sock, *address[:2])):
             raise failure(errno.EADDRINUSE)
         self._bound[key] = sock
         return address
 
+    def whole(self, family: int, address: Any) -> tuple[Any, ...]:
+        """An address of the Internet as ``getsockname()`` has it: a number for a name, four parts for IPv6."""
+        host, port, *rest = address
+        host = self.names.get(host, host) or _any_host(family)
+        return (host, port, *(rest or (0, 0))) if family == socket.AF_INET6 else (host, port)
+
+    def _overlaps(self, sock: Socket, host: str, port: int) -> bool:
+        """Whether another has the port on every address, or on any if every one is wanted."""
+        every = _any_host(sock.family)
+        if host != every:
+            return (sock.type, every, port) in self._bound
+        others = (other for key, other in self._bound.items() if (key[0], key[-1]) == (sock.type, port))
+        return any(other.family == sock.family for other in others)
+
     def release(self, sock: Socket, address: Address) -> None:
         """The socket is closed. The name of a Unix socket stays, and refuses whoever comes."""
-        if isinstance(address, tuple) or address[:1] in ("\0", b"\0"):
+        if isinstance(address, tuple) or is_abstract(address):
             del self._bound[_key(sock.type, address)]
 
     def find(self, kind: int, family: int, address: Address) -> Socket | None:
         """Who is bound to the address, or to its port on every address."""
         if not isinstance(address, tuple):
-            return self._bound.get(_key(kind, address))
+            return self._bound.get(_key(kind, _name(address)))
         host, port = self.names.get(address[0], address[0]), address[1]
         return self._bound.get((kind, host, port)) or self._bound.get((kind, _any_host(family), port))
 
@@ -363,7 +380,16 @@ def _number(fileobj: Any) -> int:
 
 
 def _key(kind: int, address: Address) -> tuple[Any, ...]:
-    return (kind, *address[:2]) if isinstance(address, tuple) else (kind, address)
+    """What can be bound only once: a name in a directory by a socket of one kind or the other."""
+    if isinstance(address, tuple):
+        return (kind, *address[:2])
+    return (kind, address) if is_abstract(address) else (address,)
+
+
+def _name(address: str | bytes) -> str | bytes:
+    """The name of a Unix socket as ``getsockname()`` has it: bytes if it is abstract."""
+    name = os.fsencode(address)
+    return name if is_abstract(name) else os.fsdecode(name)
 
 
 def _any_host(family: int) -> str:

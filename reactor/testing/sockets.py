@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 UNIX: int = getattr(socket, "AF_UNIX", -1)
 BOTH = EVENT_READ | EVENT_WRITE
 _DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+_LARGEST, _LARGEST_6 = 65_507, 65_527  # bytes: 65,535 without the headers that count (RFC 768, RFC 791, RFC 8200)
 
 
 class Socket:
@@ -107,7 +108,7 @@ class Socket:
         self._check_open()
         if self.local is not None:
             return self.local
-        return "" if self.family == UNIX else ("0.0.0.0", 0)
+        return "" if self.family == UNIX else self.network.wire.whole(self.family, ("", 0))
 
     def detach(self) -> int:
         """Let go of the descriptor, which stays open, and return it; `Network.close` closes it."""
@@ -195,8 +196,8 @@ class DatagramSocket(Socket):
         plan, wire = self.network.plan, self.network.wire
         self._begin("sendto")
         self.said_to.add(address)
-        if self.local is None and self.family != UNIX:
-            self.bind(("127.0.0.1", 0) if self.family == socket.AF_INET else ("::1", 0, 0, 0))
+        if self.family != UNIX:
+            self._prepare(len(data), address)
         self._could("sendto", flags)
         if plan.draw(FULL):
             raise self._failed("sendto", errno.ENOBUFS)
@@ -211,6 +212,8 @@ class DatagramSocket(Socket):
 
     def recvfrom(self, limit: int, flags: int = 0) -> tuple[bytes, Any]:
         """As ``socket.recvfrom``."""
+        if limit < 0:
+            raise ValueError("negative buffersize in recvfrom")
         self._begin("recvfrom")
         if not self.inbox:
             raise self._blocks("recvfrom", flags)
@@ -234,10 +237,18 @@ class DatagramSocket(Socket):
     def _has_room(self, packet: bytes) -> bool:
         return not self.inbox or self._held + len(packet) <= self.network.wire.capacity
 
+    def _prepare(self, size: int, address: Address) -> None:
+        """Have an address of its own, and see that so much can be sent to that one."""
+        if self.local is None:
+            self.bind(("127.0.0.1" if self.family == socket.AF_INET else "::1", 0))
+        if size > (_LARGEST if self.family == socket.AF_INET else _LARGEST_6):
+            raise self._failed("sendto", errno.EMSGSIZE)
+        if not address[1]:
+            raise self._failed("sendto", errno.EINVAL)
+
     def _sendto_unix(self, packet: bytes, target: Socket | None, address: Address, flags: int) -> None:
         if not isinstance(target, DatagramSocket) or target.number < 0:
-            abstract = address[:1] in ("\0", b"\0")
-            raise self._failed("sendto", errno.ECONNREFUSED if target or abstract else errno.ENOENT)
+            raise self._failed("sendto", nobody(target, self.type, address))
         if not target._has_room(packet):
             raise self._blocks("sendto", flags)
         target.hear(packet, self.local)
@@ -256,3 +267,17 @@ class DatagramSocket(Socket):
                 wire.clock.at(wire.clock.now + delay, target.hear, packet, self.local)
             else:
                 target.hear(packet, self.local)
+
+
+def nobody(found: Socket | None, kind: int, address: Address) -> int:
+    """Why nobody is at the address of a Unix socket who takes what one of this ``kind`` sends: an ``errno``."""
+    if not address:
+        return errno.EINVAL
+    if found is None and not is_abstract(address):
+        return errno.ENOENT
+    return errno.EPROTOTYPE if found is not None and found.number >= 0 and found.type != kind else errno.ECONNREFUSED
+
+
+def is_abstract(address: Address) -> bool:
+    """Whether it is a name of a Unix socket that is in no directory."""
+    return address[:1] in ("\0", b"\0")

@@ -38,8 +38,9 @@ def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
 
     Shrinks to few cuts, and to early ones. Of no data there are no chunks: ``[]``.
 
-    >>> from hypothesis import find
-    >>> find(chunkings(b"one\\r\\n"), lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks])
+    >>> from hypothesis import find, settings
+    >>> found = lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks]
+    >>> find(chunkings(b"one\\r\\n"), found, settings=settings(max_examples=2_000, database=None))
     [b'one\\r', b'\\n']
     """
     if not isinstance(data, bytes):
@@ -86,8 +87,9 @@ def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True
 
     Shrinks to all of them, once, in order and whole.
 
-    >>> from hypothesis import find
-    >>> find(deliveries([b"one", b"two", b"three"]), lambda arrived: arrived.count(b"two") > 1)
+    >>> from hypothesis import find, settings
+    >>> twice = lambda arrived: arrived.count(b"two") > 1
+    >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=settings(max_examples=2_000, database=None))
     [b'one', b'two', b'two', b'three']
     """
     arriving = _packets(packets, "deliveries")

@@ -14,7 +14,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any
 
 from .faults import ABORTED, BROKEN, BROKEN_ERRORS, INTERRUPTED, SHORT_READ, SHORT_WRITE, TORN, failure
-from .sockets import BOTH, UNIX, Socket
+from .sockets import BOTH, UNIX, Socket, nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ class StreamSocket(Socket):
 
     type = socket.SOCK_STREAM
     __slots__ = (
-        "_abrupt", "_backlog", "_clear", "_ended", "_finished", "_flying", "_gone", "_limit", "_on_the_way",
-        "_parted", "heard", "heard_end", "inbox", "peer", "rest", "said", "said_end", "state",
+        "_abrupt", "_backlog", "_begun", "_clear", "_ended", "_finished", "_flying", "_gone", "_limit",
+        "_on_the_way", "_parted", "heard", "heard_end", "inbox", "peer", "rest", "said", "said_end", "state",
     )  # fmt: skip
 
     def __init__(self, network: Network, family: int) -> None:
@@ -58,6 +58,7 @@ class StreamSocket(Socket):
         self._finished = False  # the peer's end was heard: from here on ``recv`` knows no error (TCP)
         self._parted = False  # nothing more is sent
         self._gone = False  # the process has closed it
+        self._begun = False  # connect() has begun, and no other call of it has said what came of that
         self._abrupt = False  # it wants closing to reset the connection (SO_LINGER)
         self._backlog: deque[StreamSocket] = deque()
         self._limit = 0
@@ -74,8 +75,11 @@ class StreamSocket(Socket):
 
     def listen(self, backlog: int = 128) -> None:
         """As ``socket.listen``: one connection more than ``backlog`` waits to be accepted."""
+        self._check_open()
+        if self.state not in (NEW, LISTENING) or (self.family == UNIX and self.local is None):
+            raise self._failed("listen", errno.EINVAL)
         if self.local is None:
-            self.bind("" if self.family == UNIX else ("", 0))
+            self.bind(("", 0))
         self.state = LISTENING
         self._limit = backlog + 1
 
@@ -101,17 +105,22 @@ class StreamSocket(Socket):
         return sock, sock.remote
 
     def connect(self, address: Address) -> None:
-        """As ``socket.connect``: for TCP it begins there and raises ``BlockingIOError`` (``EINPROGRESS``)."""
+        """As ``socket.connect``: for TCP it begins there and raises ``BlockingIOError`` (``EINPROGRESS``).
+
+        Another call says what came of it. What was connected once can't be a second time.
+        """
         self._check_open()
-        if self.state != NEW:
-            raise self._failed("connect", errno.EISCONN if self.state == OPEN else errno.EALREADY)
         if self.family == UNIX:
             self._connect_unix(address)
             return
+        if self.state != NEW:
+            self._connect_again()
+            return
         if self.local is None:
-            self.bind(("127.0.0.1", 0) if self.family == socket.AF_INET else ("::1", 0, 0, 0))
+            self.bind(("127.0.0.1" if self.family == socket.AF_INET else "::1", 0))
         self.state = CONNECTING
-        self.remote = address
+        self._begun = True
+        self.remote = self.network.wire.whole(self.family, address)
         self._post(self._knock, 0)
         if self.timeout != 0:
             self.network.offences.append(f"connect() blocks: {self} has not been made non-blocking")
@@ -134,6 +143,8 @@ class StreamSocket(Socket):
 
     def recv(self, limit: int, flags: int = 0) -> bytes:
         """As ``socket.recv``."""
+        if limit < 1:
+            return self._recv_nothing(limit)
         self._begin("recv")
         self._break()
         inbox = self.inbox
@@ -161,10 +172,13 @@ class StreamSocket(Socket):
         if how != socket.SHUT_WR:
             raise NotImplementedError("a simulated stream can be shut down for writing only (SHUT_WR)")
         self._check_open()
-        if self.state != OPEN and self.family != UNIX:
+        if self.state not in (OPEN, LISTENING) and self.family != UNIX:
             raise self._failed("shutdown", errno.ENOTCONN)
         self.note("shutdown", None)
+        if self.state == LISTENING:
+            return  # it sends nothing as it is
         self.said_end = True
+        self._begun = False
         if not self._parted:
             self._part()
 
@@ -262,8 +276,12 @@ class StreamSocket(Socket):
             raise self._failed("send", number)
         if self.state == CONNECTING:
             raise self._blocks("send", flags)
-        if self.state == NEW or self._parted:
-            raise self._failed("send", errno.EPIPE if self._parted or self.family != UNIX else errno.ENOTCONN)
+        if self.state in (NEW, LISTENING):
+            raise self._failed("send", errno.ENOTCONN if self.family == UNIX else errno.EPIPE)
+        if self._parted:
+            raise self._failed("send", errno.EPIPE)
+        if not data:
+            return 0
         room = self._room()
         if room <= 0:
             raise self._blocks("send", flags)
@@ -290,6 +308,12 @@ class StreamSocket(Socket):
             self._clear = max(self._clear, self.network.wire.clock.now) + _TORN_APART
             data = data[first:]
         self._post(peer.hear, data, self)
+
+    def _recv_nothing(self, limit: int) -> bytes:
+        """No system call: Python does not ask for no bytes."""
+        if limit < 0:
+            raise ValueError("negative buffersize in recv")
+        return b""
 
     def _recv_end(self, flags: int) -> bytes:
         if self.state in (NEW, LISTENING):
@@ -329,7 +353,8 @@ class StreamSocket(Socket):
         self._give_up_rest()
         self._parted = True
         peer = self.peer
-        assert peer is not None
+        if peer is None:
+            return  # nobody is there to hear of it
         if self.family == UNIX:
             peer.hear_end()
         else:
@@ -351,12 +376,26 @@ class StreamSocket(Socket):
     def _connect_unix(self, address: Address) -> None:
         listener = self.network.wire.find(self.type, self.family, address)
         if not isinstance(listener, StreamSocket) or listener.state != LISTENING:
-            abstract = address[:1] in ("\0", b"\0")
-            raise self._failed("connect", errno.ECONNREFUSED if listener or abstract else errno.ENOENT)
+            raise self._failed("connect", nobody(listener, self.type, address))
         if len(listener._backlog) >= listener._limit:
             raise self._blocks("connect")
+        if self.state != NEW:
+            raise self._failed("connect", errno.EISCONN if self.state == OPEN else errno.EINVAL)
         self.remote = address
         self._meet(listener)
+
+    def _connect_again(self) -> None:
+        """Say what has come of the connection."""
+        if self.state == CONNECTING:
+            raise self._failed("connect", errno.EALREADY)
+        if not self._begun:
+            raise self._failed("connect", errno.EISCONN)
+        if self.state == OVER:
+            number, self.error = self.error, 0
+            if self.peer is None:
+                self.state, self._ended, self._parted = NEW, False, False
+            raise self._failed("connect", number or errno.ECONNABORTED)
+        self._begun = False
 
     def _knock(self, attempt: int) -> None:
         """Ask for the connection; a listener whose backlog is full does not answer."""
