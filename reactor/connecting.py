@@ -157,6 +157,11 @@ class Connecting:
     def _failed(self, error: Exception) -> None:
         self._row.reactor.workers.finish(self._row, self, Failed(self._wait, error))
 
+    def close_copy(self) -> None:
+        """In a forked child that has nothing to do with it: close its copy of the socket."""
+        if self._socket is not None:
+            self._socket.close()
+
     def _drop(self) -> None:
         if self._retry is not None:
             self._retry.cancel()

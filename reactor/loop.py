@@ -399,7 +399,8 @@ class Reactor:
             if row is not keep:
                 row.close_copy()
         for port in self.ports.values():
-            port.close_copy()
+            port.close_copy(keep)
+        self.workers.forked()
         if self._wakeup is not None:
             self._wakeup.close()
             self._wakeup = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .loop import Reactor
     from .packets import PacketRow
+    from .request import Request
     from .timers import Timer
 
 
@@ -141,9 +142,10 @@ class Port:
         self.close()
         self._reactor.ports.pop(self._descriptor, None)
 
-    def close_copy(self) -> None:
-        """In a forked child: a copy of a listening socket would keep its address taken."""
-        if getattr(self.owner, "socket_type", None) == socket.SOCK_STREAM:
+    def close_copy(self, keep: Request | None) -> None:
+        """In a forked child: a copy would keep the address taken. Only packets of its row ``keep`` need it."""
+        kind = getattr(self.owner, "socket_type", None)  # of a server
+        if kind == socket.SOCK_STREAM or (kind is not None and (keep is None or keep.server is not self.owner)):
             self.owner.socket.close()
 
     def send_later(self, row: PacketRow) -> None:

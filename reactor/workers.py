@@ -95,6 +95,11 @@ class Workers:
         if job is not None:
             job.cancel()
 
+    def forked(self) -> None:
+        """In a child: none of it is its own."""
+        for job in self.jobs.values():
+            job.close_copy()
+
     def _done(self, row: Request, job: Job | Connecting, result: object) -> None:
         machine = row.machine
         if self.jobs.get(row.serial) is job and machine is not None:
@@ -129,6 +134,9 @@ class Job:
     def cancel(self) -> None:
         """The row doesn't wait for the result any more."""
         raise NotImplementedError
+
+    def close_copy(self) -> None:
+        """In a forked child that has nothing to do with it: close copies of its descriptors."""
 
     def done(self, result: object) -> None:
         """Hand over the result, or the `Failed` that came instead."""
@@ -179,6 +187,10 @@ class ForkedJob(Job):
         self._close()
         if self._pid:
             self.row.reactor.children.kill(self._pid)
+
+    def close_copy(self) -> None:
+        if self._watch is not None:
+            os.close(self._pipe)
 
     def _receive(self) -> bool:
         """Take what the pipe holds; whether more may come."""

@@ -199,4 +199,4 @@ def test_a_handler_that_raises_when_it_is_thrown_away_hurts_nobody(mode, capfd):
                 client.sendall(b"word")
                 assert receive(client, 4) == b"word"
         wait_until(lambda: server.reactor.table.ends == {"": 3})
-        gc.collect()
+    gc.collect()

@@ -35,10 +35,22 @@ from handlers import (
     TimedOut,
     Until,
 )
-from handlers.services import Echo
-from reactor import ForkingTCPServer, Reactor, ThreadingTCPServer, workers
+from handlers.services import Echo, EchoDatagram
+from reactor import ForkingTCPServer, Reactor, SelectUDPServer, ThreadingTCPServer, workers
 from tests.process import Process
-from tests.serving import MODES, PATIENCE, STREAMS, connect, made, reset, rest, running, server_class, wait_until
+from tests.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    connect,
+    made,
+    reset,
+    rest,
+    running,
+    server_class,
+    wait_until,
+)
 from tests.test_reactor import descriptors, recording
 from tests.test_stream import PATTERN, SMALL, Noting, bench
 
@@ -1052,3 +1064,35 @@ def test_the_end_of_the_server_is_the_end_of_the_rows_it_opened():
         assert len(here.table) == 0
         assert client.recv(10) == upstream.recv(10) == b""
         assert {type(cause) for handler in Near.made + Far.made for cause in handler.causes} == {Cancelled}
+
+
+def called(number):
+    """What the kernel calls an open socket or pipe."""
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except FileNotFoundError:  # the directory itself, as it was listed
+        return ""
+
+
+def named():
+    """Those that this process has open."""
+    return {called(number) for number in descriptors() if called(number).startswith(("socket:", "pipe:"))}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing tells what a descriptor is")
+def test_a_child_of_forked_holds_nothing_but_its_pipes():
+    class Busy(StreamHandler):
+        async def handle(self):
+            if await Exactly(1) == b"s":
+                await Forked(time.sleep, 1000)
+            others = before | {called(client.fileno()) for client in clients}
+            self.send(b"%d" % len(await Forked(lambda: named() - others)))
+
+    before = named()
+    with bench(Busy) as here, made(SelectUDPServer, PACKETS["udp"], EchoDatagram, here.reactor) as packets:
+        packets.start_serving()
+        clients = [here.connect() for _ in range(3)]
+        clients[0].sendall(b"s")
+        here.rest()
+        clients[2].sendall(b"n")
+        assert here.take(clients[2], 1) == b"2"  # for its result, and for its last words
