@@ -2,7 +2,7 @@
 
 An item has a ``deadline``, which anybody moves later by assigning to it, and ``armed``, the moment
 at which it stands in here. When that moment comes and the deadline has moved on, the item is put
-in again further on. What is far away stands unsorted in the list of its second: eight bytes.
+in again further on. What is far away stands unsorted in the list of its slot: eight bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 NEVER = float("inf")
+
+SLOT = 1 / 4
+"""Seconds. What is due within the current slot is sorted: all else costs the same, however much there is."""
 
 LONGEST = 2_000_000
 """Seconds that one ``select()`` may take: the kernel counts milliseconds in an int, up to 24 days (``poll(2)``)."""
@@ -63,14 +66,14 @@ class Timer(Timed):
 
 
 class Timers:
-    """All items with a deadline, those of the current second sorted, the others by their second."""
+    """All items with a deadline, those of the current slot sorted, the others by their slot."""
 
     def __init__(self) -> None:
         self._near: list[tuple[float, int, Timed]] = []  # the next one last
         self._far: dict[float, list[Timed]] = {}
-        self._horizon = 0.0  # what is due before this second is near
-        self._latest = NEVER  # the second that was last put in `_far`
-        self._first = NEVER  # the first second that is in `_far`
+        self._horizon = 0.0  # what is due before this slot is near
+        self._latest = NEVER  # the slot that was last put in `_far`
+        self._first = NEVER  # the first slot that is in `_far`
         self._armings = 0  # breaks ties, in the order of arming
         self._size = 0
         self._dead = 0  # entries, at the most, whose item has been taken back or stands elsewhere now
@@ -87,17 +90,17 @@ class Timers:
         if item.armed < NEVER:
             self._died()
         self._size += 1
-        second = _second(deadline)
-        if second < self._horizon:
+        slot = _slot(deadline)
+        if slot < self._horizon:
             item.armed = deadline
             self._insert(self._entry(item))
         else:
-            if second != self._latest:
-                self._latest = second
-            item.armed = self._latest  # one object for all of that second: 24 bytes less for each
-            self._far.setdefault(second, []).append(item)
-            if second < self._first:
-                self._first = second
+            if slot != self._latest:
+                self._latest = slot
+            item.armed = self._latest  # one object for all of that slot: 24 bytes less for each
+            self._far.setdefault(slot, []).append(item)
+            if slot < self._first:
+                self._first = slot
 
     def disarm(self, item: Timed) -> None:
         """Take ``item`` back: it has no deadline any more."""
@@ -107,7 +110,7 @@ class Timers:
             self._died()
 
     def next(self) -> float:
-        """When something is due next, or up to a second before; ``inf`` for never."""
+        """When something is due next, or up to a slot before; ``inf`` for never."""
         while self._near:
             when, _, item = self._near[-1]
             if item.armed == when and item.deadline == when:
@@ -128,7 +131,7 @@ class Timers:
 
     def due(self, now: float) -> list[Timed]:
         """Take out and return, in the order of their deadlines, the items whose deadline has come."""
-        horizon = _second(now) + 1
+        horizon = _slot(now) + SLOT
         if horizon > self._horizon:
             self._bring_near(horizon)
         due: list[Timed] = []
@@ -146,13 +149,13 @@ class Timers:
         self._horizon = horizon
         if self._first >= horizon:
             return
-        for second in sorted(second for second in self._far if second < horizon):
-            for item in self._far.pop(second):
-                if item.armed == second and _second(item.deadline) == second:
+        for slot in sorted(slot for slot in self._far if slot < horizon):
+            for item in self._far.pop(slot):
+                if item.armed == slot and _slot(item.deadline) == slot:
                     item.armed = item.deadline
                     self._near.append(self._entry(item))
                 else:
-                    self._again(item, item.armed == second)
+                    self._again(item, item.armed == slot)
         self._near.sort(reverse=True)
         self._first = min(self._far, default=NEVER)
 
@@ -183,15 +186,15 @@ class Timers:
         self._dead += 1
         if self._dead > 100 and 2 * self._dead > self._size:
             self._near = [entry for entry in self._near if entry[2].armed == entry[0]]
-            for second, items in list(self._far.items()):
-                self._far[second] = [item for item in dict.fromkeys(items) if item.armed == second]
-                if not self._far[second]:
-                    del self._far[second]
+            for slot, items in list(self._far.items()):
+                self._far[slot] = [item for item in dict.fromkeys(items) if item.armed == slot]
+                if not self._far[slot]:
+                    del self._far[slot]
             self._first = min(self._far, default=NEVER)
             self._size = len(self._near) + sum(map(len, self._far.values()))
             self._dead = 0
 
 
-def _second(moment: float) -> float:
-    """The whole second that ``moment`` is in; ``inf`` is in none of them."""
-    return moment // 1 if moment < NEVER else NEVER
+def _slot(moment: float) -> float:
+    """When the slot began that ``moment`` is in; ``inf`` is in none of them."""
+    return moment // SLOT * SLOT if moment < NEVER else NEVER

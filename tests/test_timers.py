@@ -4,7 +4,9 @@ The model keeps one number for each item, its deadline, and looks at all of them
 cost is measured in entries, which `len` counts: what is put off or taken back must not pile up.
 """
 
+import inspect
 import math
+import sys
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -237,6 +239,42 @@ def test_putting_off_costs_no_entry(deadline):
         timers.arm(item)
     assert len(timers) == 1
     assert timers.due(item.deadline) == [item]
+
+
+def lines_of(call):
+    """How many lines of the module are run by ``call()``."""
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        lines += event == "line"
+        return trace if frame.f_code.co_filename == inspect.getfile(Timers) else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+@pytest.mark.parametrize("timeout", [0.5, 5.0, 300.0])
+def test_putting_off_costs_the_same_however_many_there_are(timeout):
+    def turns(number):
+        timers = Timers()
+        timers.due(0.0)
+        items = armed(timers, *[timeout] * number)
+
+        def work():
+            for turn in range(1, 6):
+                for item in items:
+                    item.deadline = turn * 0.15 + timeout
+                assert timers.next() >= turn * 0.15 or timers.due(turn * 0.15) == []
+
+        return lines_of(work) / number
+
+    assert turns(20_000) < 1.1 * turns(1_000) + 1
 
 
 def test_what_is_taken_back_does_not_pile_up():
