@@ -7,6 +7,7 @@ bytes come and go is for `stream` and `packets` to say; a blocking handler does 
 from __future__ import annotations
 
 from socket import SHUT_RDWR
+from sys import intern
 
 from handlers import Cancelled, Failed, Flushed, LimitPassed, TimedOut
 
@@ -55,7 +56,7 @@ class Request(Timed):
         super().__init__()
         self.reactor = reactor
         self.server = server
-        self.peer = peer
+        self.peer = (intern(peer[0]), *peer[1:]) if isinstance(peer, tuple) and peer else peer  # hosts come often
         self.machine = machine
         """What runs the handler; ``None`` where a blocking handler runs itself."""
         self.credentials: tuple[int, int, int] | None = None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 
-SLOT = 1 / 16
+SLOT = 1 / 4
 """Seconds. What is due within the current slot is sorted: all else costs the same, however much there is."""
 
 LONGEST = 2_000_000

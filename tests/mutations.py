@@ -155,7 +155,7 @@ MUTATIONS = [
         "    def _deliver(self, cause: Cause) -> None:\n        self.scanned = self.start",
         "    def _deliver(self, cause: Cause) -> None:\n        self.scanned += 0",
     ),
-    Mutation("a second's timers are in the order of their arming", "        self._near.sort(reverse=True)\n", ""),
+    Mutation("a slot's timers are in the order of their arming", "        self._near.sort(reverse=True)\n", ""),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
     Mutation(
         "a wait that begins late ends early",

@@ -39,8 +39,9 @@ def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
     Shrinks to few cuts, and to early ones. Of no data there are no chunks: ``[]``.
 
     >>> from hypothesis import find, settings
+    >>> fixed = settings(max_examples=2_000, database=None, derandomize=True)
     >>> found = lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks]
-    >>> find(chunkings(b"one\\r\\n"), found, settings=settings(max_examples=2_000, database=None))
+    >>> find(chunkings(b"one\\r\\n"), found, settings=fixed)
     [b'one\\r', b'\\n']
     """
     if not isinstance(data, bytes):
@@ -88,8 +89,9 @@ def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True
     Shrinks to all of them, once, in order and whole.
 
     >>> from hypothesis import find, settings
+    >>> fixed = settings(max_examples=2_000, database=None, derandomize=True)
     >>> twice = lambda arrived: arrived.count(b"two") > 1
-    >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=settings(max_examples=2_000, database=None))
+    >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=fixed)
     [b'one', b'two', b'two', b'three']
     """
     arriving = _packets(packets, "deliveries")
