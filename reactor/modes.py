@@ -103,8 +103,10 @@ class ForkingMixIn(_Base):
         # What a child needs there must be before a request is taken: else that waits in the kernel.
         if self._srv_hangup is None:
             self._srv_hangup = os.pipe()
-        room = os.pipe()
+        room = list(os.pipe())
         try:
+            if self.socket_type == socket.SOCK_DGRAM:
+                room += os.pipe()  # as many as a mailbox takes
             return super()._srv_next()
         finally:
             for end in room:

@@ -22,12 +22,14 @@ from handlers import (
     BaseRequestHandler,
     Cancelled,
     Connected,
+    DatagramHandler,
     Delay,
     EndOfStream,
     Exactly,
     Failed,
     Flushed,
     Forked,
+    Packet,
     Reset,
     Some,
     StreamHandler,
@@ -463,6 +465,15 @@ def no_descriptors_left():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class SlowEcho(DatagramHandler):
+    """Takes its time, so that many are at it at once."""
+
+    async def handle(self):
+        packet = await Packet()
+        await Delay(0.1)
+        self.send(packet)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_host_short_of_descriptors_answers_all_who_come_in_every_mode(mode):
     """What a request needs besides its connection is there when it is taken, or it can do without."""
@@ -482,6 +493,21 @@ def test_a_host_short_of_descriptors_answers_all_who_come_in_every_mode(mode):
             client.settimeout(PATIENCE)
             assert rest(client) == b"5:olleh,"
         assert len(process.said().splitlines()) == (mode != "plain")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_host_short_of_descriptors_loses_no_packet(mode):
+    with (
+        Process(mode, "tests.test_outside:SlowEcho", packets=True, limit=24) as process,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(60)]
+        for client in clients:
+            client.settimeout(PATIENCE)
+            client.connect(process.address)
+            client.send(b"hello")
+        for client in clients:
+            assert client.recv(8) == b"hello"
 
 
 def test_work_whose_result_can_not_be_watched_leaves_no_child_and_no_descriptor(ending):
