@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from select import PIPE_BUF
 from selectors import EVENT_READ, EVENT_WRITE
 
 from handlers import Reset
@@ -18,6 +17,9 @@ from handlers import Reset
 from . import signals
 from .request import NO_FORK
 from .sources import AGAIN
+
+PIPE_BUF = 512
+"""Bytes that a pipe takes in one piece, wherever there is one (POSIX, ``<limits.h>``)."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
