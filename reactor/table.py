@@ -106,9 +106,13 @@ class RequestTable:
             self.total_out += row.total_out
         self._count(row, -1)
 
-    def forked(self) -> None:
-        """In a child: whatever thread of the parent was at work here, it is not in this process."""
-        self._lock = allocate_lock()
+    def forked(self, keep: Request | None) -> None:
+        """In a child: close the copies of all rows but ``keep``."""
+        self._lock = allocate_lock()  # that of the parent may be held by one of its threads
+        for row in self:
+            row.counted = 0
+            if row is not keep:
+                row.close_copy()
 
     def _count(self, row: Request, change: int) -> None:
         host = _host(row.peer)
