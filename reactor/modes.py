@@ -129,7 +129,12 @@ class ForkingMixIn(_Base):
             heed(row, status, words)
             self._srv_strike(row)
 
-        pid = self.reactor.children.fork(ended, keep=row)
+        try:
+            pid = self.reactor.children.fork(ended, keep=row)
+        except BaseException:
+            if mailbox is not None:
+                mailbox.close()
+            raise
         if pid == 0:
             self._srv_child(request, client_address, row, mailbox)
         if self.active_children is None:

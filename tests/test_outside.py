@@ -511,6 +511,26 @@ def test_a_host_short_of_descriptors_loses_no_packet(mode):
             assert client.recv(8) == b"hello"
 
 
+def test_a_packet_for_which_no_child_can_be_had_leaves_nothing_behind(monkeypatch):
+    def fork():
+        raise OSError(errno.EAGAIN, "no child")
+
+    errors = []
+    kind = server_class("fork", PACKETS["udp"], handle_error=lambda *_: errors.append(sys.exc_info()[1].strerror))
+    with made(kind, PACKETS["udp"], SlowEcho) as server, peer(server) as client, peer(server) as other:
+        client.send(b"word")
+        server.handle_request()
+        before = descriptors()
+        monkeypatch.setattr(os, "fork", fork)
+        other.send(b"word")
+        server.handle_request()
+        assert errors == ["no child"]
+        assert len(server.reactor.table) == 1
+        assert descriptors() == before
+        monkeypatch.undo()
+        assert client.recv(8) == b"word"
+
+
 def test_work_whose_result_can_not_be_watched_leaves_no_child_and_no_descriptor(ending):
     """The child has begun, and the selector takes no more: it must not wait for ever for a reader of its result."""
     with workshop(lambda word: Forked(bytes, 1 << 20)) as here:
