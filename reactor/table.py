@@ -126,10 +126,9 @@ class RequestTable:
         """How many rows there are of the host that the address ``peer`` is of; 0 for a Unix socket's."""
         return self._of_host.get(_host(peer), 0)
 
-    def idlest(self, server: Any) -> Request | None:
-        """The row of ``server`` that has been idle longest, of those that a machine of this process runs."""
-        rows = [row for row in self if row.server is server and row.machine and not row.lingering]
-        return min(rows, key=lambda row: row.progress, default=None)
+    def get(self, serial: int) -> Request | None:
+        """The row of that serial; ``None`` if it has ended, or has not come."""
+        return self._rows.get(serial)
 
     def count_refused(self, what: str) -> None:
         """A request was closed unread, for ``what``."""
