@@ -148,16 +148,17 @@ class Reactor:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called, and `run` is still to heed it."""
+        """Whether `stop` was called, and `run` is still to heed it; `step` does not."""
         return self._stopping
 
     def stop(self) -> None:
         """End `run` after the batch of events it is in; called before, make the next one return at once.
 
-        May be called from a handler, a signal handler or another thread. Rows stay open, and
-        another `run` goes on with them.
+        May be called from a handler, a signal handler or another thread. Rows stay open, and another `run`
+        goes on with them. A loop of yours that calls `step` asks `stopping`: the next step won't wait, later ones do.
         """
         self._stopping = True
+        self._soon.append(Timer(0.0, bool, ()))  # nothing, which the next step does not wait for
         inner = self.inner
         if inner is not None:
             inner.stop()
@@ -426,7 +427,7 @@ class Reactor:
             wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:
-        due = 0 if self._stopping else self.timeout()
+        due = self.timeout()
         if due is None or (timeout is not None and timeout < due):
             due = timeout
         if due is None:
