@@ -18,9 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .request import Request
     from .server import BaseServer
 
 _SILENCE = 60  # seconds for which the same is not told of again
+_NOTED = 1_024  # rows that may make room until the table is looked at again
 _PAUSE = 0.1  # seconds until arrivals are looked at again after that
 
 PUT_OFF = SHORT | {getattr(errno, name) for name in ("EBADF", "EINVAL", "ENOTSOCK") if hasattr(errno, name)}
@@ -39,6 +41,7 @@ class Admission:
             raise ValueError(f"{type(server).__name__}.at_limit is one of {POLICIES}, not {server.at_limit!r}")
         self._server = server
         self._told: dict[str, float] = {}  # when something was last said
+        self._idlest: list[tuple[float, int]] = []  # when a row last moved, and its serial; the idlest last
 
     def is_closed(self) -> bool:
         """Whether what arrives must wait in the kernel; it will be looked at when there is room."""
@@ -66,10 +69,29 @@ class Admission:
 
     def _evict(self) -> bool:
         """End the row of the server that has been idle longest; whether there was one."""
-        row = self._server.reactor.table.idlest(self._server)
+        row = self._idlest_noted()
+        if row is None:
+            self._note_idlest()
+            row = self._idlest_noted()
         if row is not None:
             row.evict(Cancelled("evicted: idle longest when another request came"))
         return row is not None
+
+    def _idlest_noted(self) -> Request | None:
+        table = self._server.reactor.table
+        while self._idlest:
+            progress, serial = self._idlest.pop()
+            row = table.get(serial)
+            if row is not None and row.progress == progress and not row.lingering:
+                return row  # it has not moved since, and all others have moved later
+        return None
+
+    def _note_idlest(self) -> None:
+        """Look at the whole table, which is long when it is full, and note enough for many arrivals."""
+        server = self._server
+        rows = [row for row in server.reactor.table if row.server is server and row.machine and not row.lingering]
+        rows.sort(key=lambda row: row.progress)
+        self._idlest = [(row.progress, row.serial) for row in reversed(rows[:_NOTED])]
 
     def run_short(self, error: OSError) -> None:
         """Nothing can be taken for now: look again when a request has given something back, or after a while."""

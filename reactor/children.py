@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .loop import Reactor
     from .packets import PacketRow
     from .request import Request
+    from .server import BaseServer
     from .sources import Watch
 
 
@@ -64,6 +65,8 @@ class Children:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._running: dict[int, Child] = {}
+        self.lines: set[Hangup | Mailbox] = set()
+        """What leads to them, besides the pipes for their last words."""
         self._words: int | None = None  # in a child: where its last words go
 
     def __len__(self) -> int:
@@ -179,11 +182,13 @@ class Children:
                 self._forget(child)
         self._running.clear()
 
-    def forked(self) -> None:
-        """In a child: its siblings are the parent's children, not its own."""
+    def forked(self, keep: Request | None) -> None:
+        """In a child: its siblings are the parent's children, not its own, and what leads to them neither."""
         for child in self._running.values():
             child.close()
         self._running.clear()
+        for line in list(self.lines):
+            line.forked(keep)
         self._silence()
 
     def _forget(self, child: Child) -> None:
@@ -228,6 +233,38 @@ def died(status: int) -> ChildProcessError:
         return ChildProcessError(f"the child was killed by signal {-code}")
 
 
+class Hangup:
+    """A pipe with nothing in it, until the server closes: then its children cancel what they are at.
+
+    They have both ends, for if the parent just vanishes, they go on.
+    """
+
+    def __init__(self, server: BaseServer) -> None:
+        self._server = server
+        self._lines = server.reactor.children.lines
+        self._reader, self._writer = os.pipe()
+        self._lines.add(self)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable."""
+        return self._reader
+
+    def ring(self) -> None:
+        """Tell all children. Nobody reads it, so that every one sees it."""
+        os.write(self._writer, b"x")
+
+    def forked(self, keep: Request | None) -> None:
+        """In a child: close the copies, if it is not one of the server's."""
+        if keep is None or keep.server is not self._server:
+            self.close()
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._lines.discard(self)
+        os.close(self._reader)
+        os.close(self._writer)
+
+
 class Mailbox:
     """The packets of one peer on their way from the server's socket to the child that serves it.
 
@@ -244,6 +281,8 @@ class Mailbox:
         self._parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._parent.setblocking(False)
         self.child.setblocking(False)
+        self._lines = reactor.children.lines
+        self._lines.add(self)
 
     def open(self) -> None:
         """In the parent: send on what comes from now on. The child has its copy of what came before."""
@@ -277,6 +316,16 @@ class Mailbox:
         self._row.wake = None
         if self._watch is not None:
             self._watch.cancel()
+        self._close()
+
+    def forked(self, keep: Request | None) -> None:
+        """In a child: close the copy of the parent's end; both, if the child is another's."""
+        self._parent.close()
+        if keep is not self._row:
+            self._close()
+
+    def _close(self) -> None:
+        self._lines.discard(self)
         self._parent.close()
         self.child.close()
 

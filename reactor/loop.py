@@ -96,6 +96,9 @@ class Reactor:
 
         self.children = Children(self)
         self.workers = Workers(self)
+        self.loops: set[Reactor] = set() if outer is None else outer.loops
+        """This one, and those of the requests that callers and threads drive."""
+        self.loops.add(self)
         self._soon: deque[Timer] = deque()
         self._unsettled: deque[Request] = deque()
         self._ended: dict[int, Request] = {}
@@ -145,16 +148,17 @@ class Reactor:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called, and `run` is still to heed it."""
+        """Whether `stop` was called, and `run` is still to heed it; `step` does not."""
         return self._stopping
 
     def stop(self) -> None:
         """End `run` after the batch of events it is in; called before, make the next one return at once.
 
-        May be called from a handler, a signal handler or another thread. Rows stay open, and
-        another `run` goes on with them.
+        May be called from a handler, a signal handler or another thread. Rows stay open, and another `run`
+        goes on with them. A loop of yours that calls `step` asks `stopping`: the next step won't wait, later ones do.
         """
         self._stopping = True
+        self._soon.append(Timer(0.0, bool, ()))  # nothing, which the next step does not wait for
         inner = self.inner
         if inner is not None:
             inner.stop()
@@ -245,6 +249,7 @@ class Reactor:
     def close(self) -> None:
         """Cancel all rows, and give back the selector. A second call does nothing."""
         self.cancel(self.table)
+        self.loops.discard(self)
         self.children.close()
         for watch in list(self.watches):
             watch.cancel()
@@ -386,28 +391,23 @@ class Reactor:
                 self.table.want(self._wakeup, EVENT_READ)
 
     def forked(self, keep: Request | None) -> None:
-        """In a child: let go of the parent's selector and descriptors, but for those of the row ``keep``.
+        """In a child: let go of what is the parent's, but for what the row ``keep`` needs.
 
         An epoll set is shared with the parent, so nothing is unregistered; only copies are closed.
         """
-        self.is_copy = True
-        self._selector.close()
-        self.budget = Budget(self)  # the lock of the old one may be a thread's of the parent
-        self.table.forked()
-        for row in self.table:
-            row.counted = 0
-            if row is not keep:
-                row.close_copy()
-        for port in self.ports.values():
-            port.close_copy(keep)
-        self.workers.forked()
-        if self._wakeup is not None:
-            self._wakeup.close()
-            self._wakeup = None
-        self._interrupted = False
-        self.children.forked()
-        if self._outer is not None:
-            self._outer.forked(keep)
+        for loop in self.loops:
+            loop.is_copy = True
+            loop._selector.close()
+            loop.budget = Budget(loop)  # the lock of the old one may be a thread's of the parent
+            loop.table.forked(keep)
+            for port in loop.ports.values():
+                port.close_copy(keep)
+            if loop._wakeup is not None:
+                loop._wakeup.close()
+                loop._wakeup = None
+            loop._interrupted = False
+            loop.children.forked(keep)
+            loop.workers.forked()
 
     def inside(self) -> Reactor:
         """A new loop for one request that somebody else drives. Its rows stand in this table too."""
@@ -427,7 +427,7 @@ class Reactor:
             wakeup.wake()
 
     def _patience(self, timeout: float | None) -> float | None:
-        due = 0 if self._stopping else self.timeout()
+        due = self.timeout()
         if due is None or (timeout is not None and timeout < due):
             due = timeout
         if due is None:

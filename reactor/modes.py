@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from threading import Thread
     from typing import Any
 
-    from .children import Mailbox
+    from .children import Hangup, Mailbox
     from .loop import Reactor
     from .request import Request
     from .server import BaseServer
@@ -89,7 +89,7 @@ class ForkingMixIn(_Base):
 
     _srv_budget = BUDGET
     _srv_mailbox: Mailbox | None = None  # in a child
-    _srv_hangup: tuple[int, int] | None = None  # a pipe with nothing in it, until the server closes
+    _srv_hangup: Hangup | None = None
 
     def _srv_check_handler(self) -> None:
         super()._srv_check_handler()
@@ -102,7 +102,9 @@ class ForkingMixIn(_Base):
     def _srv_next(self) -> tuple[Any, Any]:
         # What a child needs there must be before a request is taken: else that waits in the kernel.
         if self._srv_hangup is None:
-            self._srv_hangup = os.pipe()
+            from .children import Hangup  # imported long since, by prepare()
+
+            self._srv_hangup = Hangup(self)
         room = list(os.pipe())
         try:
             if self.socket_type == socket.SOCK_DGRAM:
@@ -127,7 +129,12 @@ class ForkingMixIn(_Base):
             heed(row, status, words)
             self._srv_strike(row)
 
-        pid = self.reactor.children.fork(ended, keep=row)
+        try:
+            pid = self.reactor.children.fork(ended, keep=row)
+        except BaseException:
+            if mailbox is not None:
+                mailbox.close()
+            raise
         if pid == 0:
             self._srv_child(request, client_address, row, mailbox)
         if self.active_children is None:
@@ -163,7 +170,7 @@ class ForkingMixIn(_Base):
         if mailbox is not None:
             inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
         if self._srv_hangup is not None:
-            inner.watch(self._srv_hangup[0], EVENT_READ, lambda events: inner.stop())
+            inner.watch(self._srv_hangup, EVENT_READ, lambda events: inner.stop())
         super()._srv_drive(inner, row)
 
     def collect_children(self, *, blocking: bool = False) -> None:
@@ -183,11 +190,10 @@ class ForkingMixIn(_Base):
         """Give back what the server holds: cancel the children's state machines, wait if ``block_on_close``."""
         self._srv_unlisten()
         if self._srv_hangup is not None:
-            os.write(self._srv_hangup[1], b"x")  # never read, so that every child sees it: its request is cancelled
+            self._srv_hangup.ring()
         self.collect_children(blocking=self.block_on_close)
         if self._srv_hangup is not None:
-            for end in self._srv_hangup:
-                os.close(end)
+            self._srv_hangup.close()
             self._srv_hangup = None
         super().server_close()
 

@@ -376,6 +376,10 @@ class BaseServer:
             self._srv_exit_status = 0
         return pid
 
+    def _srv_forked(self, keep: Request | None) -> None:
+        """In a child: let go of what is the parent's, but for what the row ``keep`` needs."""
+        self._srv_serving = RLock()  # that of the parent may be held by one of its threads
+
     def _srv_ended(self, request: Any) -> None:
         """This process has done with the request; a child of its handler may go on with it."""
         row = self._srv_rows.pop(self._srv_key(request), None)

@@ -143,10 +143,9 @@ class Port:
         self._reactor.ports.pop(self._descriptor, None)
 
     def close_copy(self, keep: Request | None) -> None:
-        """In a forked child: a copy would keep the address taken. Only packets of its row ``keep`` need it."""
-        kind = getattr(self.owner, "socket_type", None)  # of a server
-        if kind == socket.SOCK_STREAM or (kind is not None and (keep is None or keep.server is not self.owner)):
-            self.owner.socket.close()
+        """In a forked child: close what the row ``keep`` does not need."""
+        if hasattr(self.owner, "_srv_forked"):  # a server
+            self.owner._srv_forked(keep)
 
     def send_later(self, row: PacketRow) -> None:
         """Settle ``row`` again when the socket can be written."""

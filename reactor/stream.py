@@ -356,6 +356,11 @@ class TCPServer(BaseServer):
             self._srv_reactor.port(self).release()
         self.socket.close()
 
+    def _srv_forked(self, keep: Request | None) -> None:
+        super()._srv_forked(keep)
+        if self.socket_type == socket.SOCK_STREAM or keep is None or keep.server is not self:
+            self.socket.close()  # a copy would keep its address taken
+
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self.socket.fileno()

@@ -106,9 +106,13 @@ class RequestTable:
             self.total_out += row.total_out
         self._count(row, -1)
 
-    def forked(self) -> None:
-        """In a child: whatever thread of the parent was at work here, it is not in this process."""
-        self._lock = allocate_lock()
+    def forked(self, keep: Request | None) -> None:
+        """In a child: close the copies of all rows but ``keep``."""
+        self._lock = allocate_lock()  # that of the parent may be held by one of its threads
+        for row in self:
+            row.counted = 0
+            if row is not keep:
+                row.close_copy()
 
     def _count(self, row: Request, change: int) -> None:
         host = _host(row.peer)
@@ -122,10 +126,9 @@ class RequestTable:
         """How many rows there are of the host that the address ``peer`` is of; 0 for a Unix socket's."""
         return self._of_host.get(_host(peer), 0)
 
-    def idlest(self, server: Any) -> Request | None:
-        """The row of ``server`` that has been idle longest, of those that a machine of this process runs."""
-        rows = [row for row in self if row.server is server and row.machine and not row.lingering]
-        return min(rows, key=lambda row: row.progress, default=None)
+    def get(self, serial: int) -> Request | None:
+        """The row of that serial; ``None`` if it has ended, or has not come."""
+        return self._rows.get(serial)
 
     def count_refused(self, what: str) -> None:
         """A request was closed unread, for ``what``."""

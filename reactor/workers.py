@@ -99,6 +99,7 @@ class Workers:
         """In a child: none of it is its own."""
         for job in self.jobs.values():
             job.close_copy()
+        self.jobs.clear()
 
     def _done(self, row: Request, job: Job | Connecting, result: object) -> None:
         machine = row.machine

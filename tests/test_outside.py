@@ -38,7 +38,7 @@ from handlers import (
     Until,
 )
 from handlers.services import Echo, EchoDatagram
-from reactor import ForkingTCPServer, Reactor, SelectUDPServer, ThreadingTCPServer, workers
+from reactor import ForkingMixIn, ForkingTCPServer, Reactor, SelectUDPServer, ThreadingTCPServer, workers
 from tests.process import Process
 from tests.serving import (
     MODES,
@@ -47,6 +47,7 @@ from tests.serving import (
     STREAMS,
     connect,
     made,
+    peer,
     reset,
     rest,
     running,
@@ -510,6 +511,26 @@ def test_a_host_short_of_descriptors_loses_no_packet(mode):
             assert client.recv(8) == b"hello"
 
 
+def test_a_packet_for_which_no_child_can_be_had_leaves_nothing_behind(monkeypatch):
+    def fork():
+        raise OSError(errno.EAGAIN, "no child")
+
+    errors = []
+    kind = server_class("fork", PACKETS["udp"], handle_error=lambda *_: errors.append(sys.exc_info()[1].strerror))
+    with made(kind, PACKETS["udp"], SlowEcho) as server, peer(server) as client, peer(server) as other:
+        client.send(b"word")
+        server.handle_request()
+        before = descriptors()
+        monkeypatch.setattr(os, "fork", fork)
+        other.send(b"word")
+        server.handle_request()
+        assert errors == ["no child"]
+        assert len(server.reactor.table) == 1
+        assert descriptors() == before
+        monkeypatch.undo()
+        assert client.recv(8) == b"word"
+
+
 def test_work_whose_result_can_not_be_watched_leaves_no_child_and_no_descriptor(ending):
     """The child has begun, and the selector takes no more: it must not wait for ever for a reader of its result."""
     with workshop(lambda word: Forked(bytes, 1 << 20)) as here:
@@ -598,6 +619,77 @@ def test_a_child_of_another_mode_holds_neither_the_listener_nor_any_client(mode,
         assert not held & servers
         for client in clients:
             client.shutdown(socket.SHUT_WR)
+
+
+class Busy(StreamHandler):
+    """Waits as its line says; or tells what a child holds, its own where it has one."""
+
+    async def handle(self):
+        word = await Until(b"\n")
+        if word == b"fork\n":
+            await Forked(self.server.gate.wait)
+        elif word == b"connect\n":
+            await Connected(self.server.deaf, Echo())
+        elif word == b"tell\n":
+            self.send(await told(self.server))
+        else:
+            self.send(word)
+            await Some()
+
+
+class BusyWithPackets(DatagramHandler):
+    async def handle(self):
+        while True:
+            self.send(await told(self.server) if await Packet() == b"tell\n" else b"rest")
+
+
+async def told(server):
+    """What a child of the server holds."""
+    return repr(holdings() if isinstance(server, ForkingMixIn) else await Forked(holdings)).encode()
+
+
+@contextmanager
+def busy_house(gate):
+    """Servers of all modes on one loop, with requests of any kind that holds something; and what was there before."""
+    with deaf() as address, ExitStack() as stack:
+        before = holdings()
+        reactor = stack.enter_context(Reactor())
+        places = {(mode, "tcp"): TCP for mode in ("select", "fork", "thread")}
+        places |= {(mode, "udp"): PACKETS["udp"] for mode in ("select", "fork")}
+        servers = {}
+        for key, place in places.items():
+            kind = server_class(key[0], place, gate=gate, deaf=address)
+            servers[key] = stack.enter_context(made(kind, place, Busy if place is TCP else BusyWithPackets, reactor))
+        stack.enter_context(running(servers["select", "tcp"]))
+        for key, server in servers.items():
+            for word in (b"fork", b"connect", b"rest") if key == ("select", "tcp") else (b"rest",):
+                client = stack.enter_context(peer(server) if "udp" in key else connect(server))
+                client.send(word + b"\n")
+                if word == b"rest":
+                    assert client.recv(9)
+        wait_until(gate.waiting)
+        wait_until(lambda: any(row.wait.startswith("Connected") for row in reactor.table))
+        yield servers, before
+        gate.open()
+
+
+HELD = {
+    ("select", "tcp"): [],
+    ("select", "udp"): [],
+    ("thread", "tcp"): [],
+    ("fork", "tcp"): ["pipe", "pipe"],  # to give account, and to hear of the server's end
+    ("fork", "udp"): ["pipe", "pipe", "socket", "socket"],  # besides, the server's, and its mail
+}
+
+
+@pytest.mark.parametrize(("mode", "place"), HELD)
+def test_of_what_the_parent_goes_on_with_a_child_holds_only_what_it_needs(mode, place, gate, ending):
+    with busy_house(gate) as (servers, before):
+        server = servers[mode, place]
+        with connect(server) if place == "tcp" else peer(server) as client:
+            client.send(b"tell\n")
+            shared = eval(client.recv(65_536)) & (holdings() - before)
+            assert sorted(what.partition(":")[0] for what in shared) == HELD[mode, place]
 
 
 def test_a_client_that_is_closed_sees_the_end_while_a_child_runs(gate, ending):
@@ -804,6 +896,19 @@ def test_a_child_of_a_handler_holds_neither_the_listener_nor_any_other_client(mo
             client.sendall(b"end")
         wait_until(lambda: not len(server.reactor.table))
         accepted.clear()
+
+
+def test_a_child_of_a_thread_may_ask_for_the_end_of_a_server_that_serves_in_the_parent():
+    class Ending(BaseRequestHandler):
+        def handle(self):
+            if not self.server.fork_request(self.request):
+                self.server.shutdown()
+                self.request.sendall(b"done")
+
+    kind = server_class("thread", TCP)
+    with made(kind, TCP, Ending) as server, running(server), connect(server) as client:
+        assert rest(client) == b"done"
+        wait_until(lambda: not server.reactor.table)
 
 
 def test_fork_request_in_select_mode_is_a_clear_error():

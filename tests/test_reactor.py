@@ -356,6 +356,20 @@ def test_a_step_after_stop_does_not_sleep(reactor, pipe):
     assert reactor.timeout() is None  # who has this loop inside another need not know of stop()
 
 
+def test_who_steps_by_himself_after_stop_sleeps_again_until_run_has_heeded_it(reactor, pipe):
+    reactor.watch(pipe[0], EVENT_READ, print)
+    reactor.stop()
+    reactor.step()
+    os.write(pipe[1], b"x")  # or it would not return
+    reactor.step()
+    reactor.step()
+    assert reactor.recorded.timeouts == [0, None, None]
+    assert reactor.stopping
+    reactor.run()
+    assert len(reactor.recorded.timeouts) == 3
+    assert not reactor.stopping
+
+
 def test_a_host_that_has_no_pairs_of_sockets_runs_and_stops():
     """Only another thread can't wake the loop there, and there such hosts have none."""
     network = SimpleNamespace(socket=socket.socket, getaddrinfo=socket.getaddrinfo)

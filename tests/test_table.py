@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -28,7 +28,19 @@ from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer
 from reactor.stream import LINGERING, StreamRow
 from reactor.table import CLOSED
-from tests.serving import MODES, STREAMS, Reverse, ask, connect, peer, reset, server_class, serving, wait_until
+from tests.serving import (
+    MODES,
+    PATIENCE,
+    STREAMS,
+    Reverse,
+    ask,
+    connect,
+    peer,
+    reset,
+    server_class,
+    serving,
+    wait_until,
+)
 from tests.test_reactor import Clock, in_thread, until
 from tests.test_stream import SMALL, bench
 
@@ -646,6 +658,47 @@ def test_a_crowd_that_comes_at_once_evicts_no_more_than_it_must():
         assert len(here.table) == 5
         assert here.reactor.stats()["refused"] == {}
         assert here.reactor.stats()["ended"] == {"Cancelled": 15}
+
+
+@given(st.lists(st.integers(0, 4), max_size=40))
+@settings(max_examples=25, deadline=None)
+def test_whatever_happens_between_arrivals_the_idlest_row_makes_room(events):
+    """A number is of the row that says something, in the order of their arrival; after the last, somebody comes."""
+    clock = Clock()
+    with bench(Echo, clock=clock) as here:
+        here.server.max_requests, here.server.at_limit = 4, "evict"
+        spoke = {}
+        rows = [here.connect() for _ in range(4)]
+        for serial, client in enumerate(rows, 1):
+            spoke[client] = clock.seconds, serial
+        for event in events:
+            clock.seconds += 1
+            if event < len(rows):
+                client = rows[event]
+                client.sendall(b"x")
+                assert here.take(client, 1) == b"x"
+                spoke[client] = clock.seconds, spoke[client][1]
+            else:
+                idlest = min(rows, key=spoke.get)
+                rows.remove(idlest)
+                rows.append(here.connect())
+                assert here.table.closed[-1]["serial"] == spoke.pop(idlest)[1]
+                spoke[rows[-1]] = clock.seconds, here.row.serial
+
+
+def test_a_crowd_at_the_limit_does_not_have_the_whole_table_looked_at_for_each(monkeypatch):
+    looks, iterate = [], RequestTable.__iter__
+    with bench(Echo) as here:
+        here.server.max_requests, here.server.at_limit = 50, "evict"
+        for _ in range(50):
+            here.connect()
+        here.rest()
+        monkeypatch.setattr(RequestTable, "__iter__", lambda table: looks.append(table) or iterate(table))
+        for _ in range(40):
+            here.clients.append(connect(here.server))
+            here.reactor.step(PATIENCE)
+        assert here.reactor.table.ends == {"Cancelled": 40}
+        assert len(looks) == 1
 
 
 @pytest.mark.parametrize("mode", ["plain", "fork", "thread"])
