@@ -4,6 +4,7 @@ The handlers of `tests.broken` are each broken in one way. For each of them the 
 printed is given here literally; it is also run, against the broken handler and a mended one.
 """
 
+import gc
 import importlib
 import itertools
 import pkgutil
@@ -269,6 +270,22 @@ def test_work_is_the_same_each_time_and_sees_searches_and_copies():
     assert work(broken.Rescans, data) == work(broken.Rescans, data)
     assert work(broken.Rescans, data) > work(services.Discard, data) + 64 * 32
     assert work(services.Discard, [b"a" * 4_000]) == work(services.Discard, [b"a"])
+
+
+def test_the_work_of_the_garbage_collector_is_nobodys():
+    def told(phase, info):
+        return [phase, info]
+
+    data = [b"a"] * 64
+    before, thresholds = work(broken.Rescans, data), gc.get_threshold()
+    gc.callbacks.append(told)
+    gc.set_threshold(1)
+    try:
+        assert work(broken.Rescans, data) == before
+    finally:
+        gc.callbacks.remove(told)
+        gc.set_threshold(*thresholds)
+    assert gc.isenabled()
 
 
 def test_what_is_held_is_found_wherever_a_handler_keeps_it():

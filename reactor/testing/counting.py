@@ -6,6 +6,7 @@ loop that never ends is a count that has been passed, not a test that hangs.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import deque
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): 
     def __enter__(self) -> Self:
         self._depth += 1
         if self._depth == 1:
+            self._collects = gc.isenabled()
+            gc.disable()  # it comes when it likes, and may call finalizers and ``gc.callbacks``
             self._before = sys.gettrace()
             caller = sys._getframe(1)
             self._caller, self._callers = caller, caller.f_trace
@@ -78,6 +81,8 @@ class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): 
             sys.settrace(self._before)
             self._caller.f_trace = self._callers
             del self._caller
+            if self._collects:
+                gc.enable()
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "line":
