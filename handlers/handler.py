@@ -116,7 +116,7 @@ class Handler:
     """Seconds that any one wait may take unless the wait says otherwise. ``None``: for ever."""
 
     request_timeout: float | None = None
-    """Seconds from the arrival of a request to its end, whatever it does. ``None``: no bound."""
+    """Seconds from the time that a request begins to its end, whatever it does. ``None``: no bound."""
 
     idle_timeout: float | None = None
     """Seconds for which no byte may come or go while the peer is waited for. ``None``: those of the wait."""

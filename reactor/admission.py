@@ -1,16 +1,19 @@
-"""Who is let in: what becomes of an arrival where there is no room for it, or where the host has run out of something.
+"""Who is let in, and who must wait: for room in the table, for a child or a thread, for what the host has run out of.
 
-What waits, waits in the kernel: the listening socket is out of the selector until there is room, so
-that nobody spins. What is refused is closed unread, and counted.
+For whom there is no room, waits in the kernel: the listening socket is out of the selector until there is, so
+that nobody spins; or is refused: closed unread, and counted. Who is let in is in the table, and its request begins
+when it is its turn (`Line`).
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+from collections import OrderedDict
 
 from handlers import Cancelled
 
+from .request import CALLER, IN_LINE
 from .sources import SHORT
 from .timers import NEVER
 
@@ -18,12 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from handlers import Cause
+
     from .request import Request
     from .server import BaseServer
 
 _SILENCE = 60  # seconds for which the same is not told of again
 _NOTED = 1_024  # rows that may make room until the table is looked at again
-_PAUSE = 0.1  # seconds until arrivals are looked at again after that
+_NONE_LEFT = SHORT | {errno.EAGAIN}  # for which errors of fork(2) and pthread_create(3) there may be one later
+_PAUSE = 0.1  # seconds until it is tried again where the host has run out of something
 
 PUT_OFF = SHORT | {getattr(errno, name) for name in ("EBADF", "EINVAL", "ENOTSOCK") if hasattr(errno, name)}
 """For which errors of ``accept()`` arrivals are put off: what has run out, and a socket that listens no more, for
@@ -58,7 +64,19 @@ class Admission:
         if self._server._srv_has_room():  # made by a thread in the meantime, which can't have seen the pause
             port.look_again()
 
-    def refusal(self, client_address: Any) -> str:
+    def let_in(self, request: Any, client_address: Any) -> None:
+        """Enter a request that has come in the table, and in line; or refuse it."""
+        server = self._server
+        refusal = self._refusal(client_address)
+        if not refusal and not server.verify_request(request, client_address):
+            refusal = "verify_request"
+        if refusal:
+            server.reactor.table.count_refused(refusal)
+            server.shutdown_request(request)
+        else:
+            server._srv_line.enter(server._srv_enter(request, client_address), request, client_address)
+
+    def _refusal(self, client_address: Any) -> str:
         """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
         server = self._server
         if server.reactor.table.count_of(client_address) >= server.max_per_peer:
@@ -99,14 +117,14 @@ class Admission:
         port = reactor.port(server)
         port.pause_until_room()
         reactor.call_later(_PAUSE, port.look_again)
-        self._tell("takes no requests for now: %s", error)
+        self.tell("takes no requests for now: %s", error)
 
     def cut(self, client_address: Any, size: int) -> None:
         """A packet of the peer is longer than the ``size`` bytes that the server takes, so it is not taken at all."""
         self._server.reactor.table.count_refused("truncated")
-        self._tell("drops a packet of more than %d bytes (max_packet_size), of %s", size, client_address)
+        self.tell("drops a packet of more than %d bytes (max_packet_size), of %s", size, client_address)
 
-    def _tell(self, text: str, *arguments: Any) -> None:
+    def tell(self, text: str, *arguments: Any) -> None:
         """Log it, if that has not been done just now."""
         server = self._server
         now = server.reactor.clock.monotonic()
@@ -114,3 +132,66 @@ class Admission:
             self._told[text] = now
             told = f"%s at %s {text}"
             logging.getLogger(__package__).warning(told, type(server).__name__, server.server_address, *arguments)
+
+
+class Line:
+    """The requests of one server that are in the table and have not begun, in the order of their arrival.
+
+    In select and plain mode each begins at once; in the others it waits while all children, or threads, are at others.
+    """
+
+    def __init__(self, server: BaseServer) -> None:
+        self._server = server
+        self._waiting: OrderedDict[int, tuple[Any, Any]] = OrderedDict()  # the request and its address, by the serial
+        self._short = False  # whether the host could give no child, or thread, just now
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, row: Request, request: Any, client_address: Any) -> None:
+        """Have the request wait for its turn."""
+        row.driver = IN_LINE
+        self._waiting[row.serial] = request, client_address
+
+    def go_on(self) -> None:
+        """Begin those whose turn it is."""
+        while self._waiting and not self._short and self._server._srv_can_begin():
+            _, (request, client_address) = self._waiting.popitem(last=False)
+            self._server._srv_attempt(self._begin, request, client_address)
+
+    def look_again(self) -> None:
+        """Something has come free: `go_on`, even if the host was short."""
+        self._short = False
+        self.go_on()
+
+    def dismiss(self, row: Request, cause: Cause) -> None:
+        """End a request for which it is not its turn yet, and never will be."""
+        request, _ = self._waiting.pop(row.serial, (None, None))
+        if request is not None:
+            row.error = cause
+            self._let_go(row)
+            try:
+                self._server.shutdown_request(request)
+            finally:
+                self._server._srv_ended(request)
+
+    def _begin(self, request: Any, client_address: Any) -> None:
+        server = self._server
+        row = server._srv_rows[id(request)]
+        row.driver = CALLER
+        self._let_go(row)
+        try:
+            server.process_request(request, client_address)
+        except OSError as error:
+            if row.driver != CALLER or not server._srv_apart or error.errno not in _NONE_LEFT:
+                raise
+            self.enter(row, request, client_address)
+            self._waiting.move_to_end(row.serial, last=False)
+            self._short = True
+            server.reactor.call_later(_PAUSE, self.look_again)
+            server._srv_admission.tell("can't begin requests for now: %s", error)
+
+    def _let_go(self, row: Request) -> None:
+        """What the row holds is not held in line any more."""
+        if row.counted:
+            self._server.reactor.budget.count(row, 0)

@@ -30,22 +30,23 @@ class Pace:
     ``1 / min_rate``, and the next wait has so much less time.
     """
 
-    __slots__ = ("_debt", "_due", "_excused", "_moved", "_since", "_waiting")
+    __slots__ = ("_begun", "_debt", "_due", "_excused", "_moved", "_since", "_waiting")
 
-    def __init__(self, row: Request) -> None:
+    def __init__(self, begun: float) -> None:
+        self._begun = begun  # when the request was, which may have waited in the table for a child
         self._debt = 0.0
         self._due = NEVER  # when the wait is over
         self._moved = 0  # bytes that have been counted
-        self._since = row.created  # when the wait began
-        self._excused = row.created  # when it was last not the peer that was waited for
+        self._since = begun  # when the wait began
+        self._excused = begun  # when it was last not the peer that was waited for
         self._waiting = False  # whether it is the peer that is waited for
 
     @classmethod
-    def of(cls, row: Request, handler: Handler) -> Pace | None:
-        """What holds ``row`` to the times of ``handler``; ``None`` where that declares none but its waits'."""
+    def of(cls, handler: Handler, begun: float) -> Pace | None:
+        """What holds a row, begun then, to the times of ``handler``; ``None`` where it declares none but its waits'."""
         if handler.request_timeout is None and handler.idle_timeout is None and not handler.min_rate:
             return None
-        return cls(row)
+        return cls(begun)
 
     def begin(self, row: Request, machine: Machine, now: float) -> float:
         """A wait has begun: when the row must be looked at again."""
@@ -89,7 +90,7 @@ class Pace:
         """Which of its times the row has passed, if any."""
         handler, wait = machine.handler, machine.wait or Flushed()
         name = type(handler).__name__
-        if now >= self._end(row, handler):
+        if now >= self._end(handler):
             return TimedOut(wait, f"not finished after {handler.request_timeout:g} s ({name}.request_timeout)")
         if now >= self._idle(row, handler):
             return TimedOut(wait, f"no byte came or went for {handler.idle_timeout:g} s ({name}.idle_timeout)")
@@ -98,10 +99,10 @@ class Pace:
         return None
 
     def _next(self, row: Request, handler: Handler) -> float:
-        return min(self._due, self._end(row, handler), self._idle(row, handler))
+        return min(self._due, self._end(handler), self._idle(row, handler))
 
-    def _end(self, row: Request, handler: Handler) -> float:
-        return NEVER if handler.request_timeout is None else row.created + handler.request_timeout
+    def _end(self, handler: Handler) -> float:
+        return NEVER if handler.request_timeout is None else self._begun + handler.request_timeout
 
     def _idle(self, row: Request, handler: Handler) -> float:
         if handler.idle_timeout is None or not self._waiting:

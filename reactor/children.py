@@ -16,10 +16,12 @@ from handlers import Reset
 
 from . import signals
 from .request import NO_FORK
-from .sources import AGAIN
+from .sources import AGAIN, SHORT
 
 PIPE_BUF = 512
 """Bytes that a pipe takes in one piece, wherever there is one (POSIX, ``<limits.h>``)."""
+
+_AGAIN = 0.05  # seconds until a packet is sent again where the host was short of memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -302,8 +304,8 @@ class Mailbox:
         try:
             for packet in self._row.leftover():
                 self.child.send(b"\0" + packet)
-        except AGAIN:
-            pass  # there is no room for more, as in any full socket
+        except OSError:
+            pass  # there is no room for more, as in any full socket; or no memory
 
     def close(self) -> None:
         """In the parent, when the child has ended: take back what it gave back, and what it had not collected."""
@@ -314,8 +316,7 @@ class Mailbox:
                     unread.append(message[1:])
         self._row.mail.extendleft(reversed(unread))
         self._row.wake = None
-        if self._watch is not None:
-            self._watch.cancel()
+        self._unwatch()
         self._close()
 
     def forked(self, keep: Request | None) -> None:
@@ -347,7 +348,19 @@ class Mailbox:
         except AGAIN:
             if self._watch is None:
                 self._watch = self._reactor.watch(self._parent, EVENT_WRITE, self._post)
+        except OSError as error:
+            if error.errno not in SHORT:
+                raise
+            self._unwatch()  # there is room, so that would spin
+            self._reactor.call_later(_AGAIN, self._post_again)
         else:
-            if self._watch is not None:
-                self._watch.cancel()
-                self._watch = None
+            self._unwatch()
+
+    def _post_again(self) -> None:
+        if self._row.wake is not None:  # else the child has ended in the meantime
+            self._post()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None

@@ -14,8 +14,6 @@ from collections import deque
 from functools import cache
 from selectors import EVENT_READ
 
-from handlers import Cancelled
-
 from . import selecting
 from .bounds import Budget
 from .sources import Port, Posted, Wakeup, Watch
@@ -269,15 +267,13 @@ class Reactor:
 
     def cancel(self, rows: Iterable[Request]) -> None:
         """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""
-        now = self.time = self.clock.monotonic()
+        self.time = self.clock.monotonic()
         rows = list(rows)
         for row in reversed(rows):  # the last first, so that no work in line begins where other work is given up
             self.workers.forget(row)
         for row in rows:
-            if row.machine is not None and row in self.table:
-                self.guard(row, row.machine.abandon, Cancelled())
-                self.guard(row, row.settle, now)
-                self.end(row)
+            if row in self.table:
+                row.cancel(self)
         self._reap()
 
     # What is to be done, and when
@@ -341,7 +337,7 @@ class Reactor:
 
     def adopt(self, row: Any) -> None:
         """Enter a row and let its handler begin; from here on this loop drives it."""
-        row.reactor = self
+        row.begin(self)
         if self.threaded:
             row.machine.handler._machine = Posted(row.machine, self)
         self.table.add(row)

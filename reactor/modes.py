@@ -1,11 +1,12 @@
 """Who drives a request: a child, a thread, or the loop. The plain mode, the caller, is in ``server``.
 
 A mode overrides `process_request` and nothing that a handler could see: the same class gives the
-same bytes in all of them. What is over a mode's bound waits in the kernel.
+same bytes in all of them. What is over a mode's bound waits in the table, in line.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from _thread import get_ident, start_new_thread
@@ -14,7 +15,7 @@ from selectors import EVENT_READ
 from handlers import DatagramHandler, StreamHandler
 
 from .packets import PacketRow, UDPServer
-from .request import CHILD, LOOP, NO_FORK, NO_THREADS
+from .request import CALLER, CHILD, LOOP, NO_FORK, NO_THREADS
 from .server import nothing
 from .stream import TCPServer
 
@@ -82,11 +83,12 @@ class ForkingMixIn(_Base):
     """The pids of the children that have not been reaped."""
 
     max_children = 40
-    """Children at which no more requests are taken: what arrives waits in the kernel."""
+    """Children that may run at once; more requests wait in the table."""
 
     block_on_close = True
     """Whether `server_close` waits for the children."""
 
+    _srv_apart = True
     _srv_budget = BUDGET
     _srv_mailbox: Mailbox | None = None  # in a child
     _srv_hangup: Hangup | None = None
@@ -96,11 +98,11 @@ class ForkingMixIn(_Base):
         if not hasattr(os, "fork"):
             raise RuntimeError(f"{type(self).__name__}: {NO_FORK}")
 
-    def _srv_has_room(self) -> bool:
-        return len(self.active_children or ()) < self.max_children and super()._srv_has_room()
+    def _srv_can_begin(self) -> bool:
+        return len(self.active_children or ()) < self.max_children and super()._srv_can_begin()
 
     def _srv_next(self) -> tuple[Any, Any]:
-        # What a child needs there must be before a request is taken: else that waits in the kernel.
+        # What a child needs there must be when a request is taken: else all that there is might be of those in line.
         if self._srv_hangup is None:
             from .children import Hangup  # imported long since, by prepare()
 
@@ -208,8 +210,9 @@ class ThreadingMixIn(_Base):
     """Whether `server_close` waits for the threads that are no daemons."""
 
     max_threads = 256
-    """Threads at which no more requests are taken: what arrives waits in the kernel."""
+    """Threads that may run at once; more requests wait in the table."""
 
+    _srv_apart = True
     _srv_budget = BUDGET
     _threads: Any = ()
 
@@ -220,8 +223,8 @@ class ThreadingMixIn(_Base):
         except RuntimeError as error:
             raise RuntimeError(f"{type(self).__name__}: {NO_THREADS}") from error
 
-    def _srv_has_room(self) -> bool:
-        return len(self._srv_rows) < self.max_threads and super()._srv_has_room()
+    def _srv_can_begin(self) -> bool:
+        return len(self._srv_crew) < self.max_threads and super()._srv_can_begin()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread that does the request."""
@@ -233,7 +236,13 @@ class ThreadingMixIn(_Base):
         key = self._srv_key(request)
         thread = Thread(target=self._srv_thread, args=(request, client_address, key), daemon=self.daemon_threads)
         row.driver = f"thread {thread.name}"
-        thread.start()
+        self._srv_crew.add(key)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            row.driver = CALLER
+            self._srv_crew.discard(key)
+            raise BlockingIOError(errno.EAGAIN, str(error)) from error  # what pthread_create(3) said
         if self.block_on_close:
             self._threads.append(thread)
 
@@ -242,6 +251,7 @@ class ThreadingMixIn(_Base):
         try:
             self.process_request_thread(request, client_address)
         finally:
+            self._srv_crew.discard(key)
             self._srv_ended(request)
             del self._srv_at[get_ident()]
 

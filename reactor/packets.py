@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .timers import Timer
 
 _BUDGET = 64  # packets taken before anything else has its turn
-_BACKLOG = 256  # packets that come while their time has not, kept for later: about what a kernel's buffer takes
+_BACKLOG = 256  # packets whose time has not come, in line or kept for later: about what a kernel's buffer takes
 _AGAIN = 0.05  # seconds until one of them is tried again where there was no room
 _RETRIES = 8  # times that a packet is sent again which may only have been told what became of others
 
@@ -67,7 +67,7 @@ class PacketRow(Request):
     @property
     def held_in(self) -> int:
         """Bytes of input held, those of the mail included."""
-        return self.machine.held_in + sum(map(len, self.mail))
+        return super().held_in + sum(map(len, self.mail))
 
     def start(self) -> None:
         """Let the handler begin; the packet that opened the exchange is in the mail."""
@@ -80,6 +80,8 @@ class PacketRow(Request):
             self.mail.append(packet)
             if self.wake is not None:
                 self.wake()
+            else:
+                self.weigh()
 
     def lose(self, error: OSError) -> None:
         """The network reports that the peer can't be reached. May be called from another thread."""
@@ -300,6 +302,10 @@ class UDPServer(TCPServer):
                 self._srv_look(0)  # there may be more
             else:
                 self._srv_look(_AGAIN)
+
+    def _srv_has_room(self) -> bool:
+        # In line, packets would be held that the kernel would have dropped.
+        return len(self._srv_line) < _BACKLOG and super()._srv_has_room()
 
     def _srv_full(self) -> None:
         if self._srv_exchanges:  # which wait for packets of theirs

@@ -31,6 +31,9 @@ CHILD = "child "
 CALLER = "caller"
 """Who drives a row in the plain mode: whoever called ``serve_forever()``."""
 
+IN_LINE = "in line"
+"""What stands for the driver of a row as long as all children or threads are at others: nobody drives it yet."""
+
 
 DRAIN_RATE = 500
 """Bytes per second that the peer of a request that has ended must take of what is left to send."""
@@ -71,7 +74,7 @@ class Request(Timed):
         self.total_in = self.total_out = 0
         self.counted = 0
         """Bytes held, as the reactor's `Budget` knows it."""
-        self.pace = None if machine is None else Pace.of(self, machine.handler)
+        self.pace: Pace | None = None
         """What holds it to more times than those of its waits, if its handler declares any."""
 
     @property
@@ -163,6 +166,12 @@ class Request(Timed):
         self.reactor.settle_soon(self)
 
     # What the reactor asks of it
+
+    def begin(self, reactor: Reactor) -> None:
+        """From here on ``reactor`` drives it."""
+        self.reactor = reactor
+        if self.machine is not None:
+            self.pace = Pace.of(self.machine.handler, reactor.time)
 
     def fileno(self) -> int:
         """The descriptor that is the row's own."""
@@ -268,8 +277,20 @@ class Request(Timed):
         if machine is not None and machine.reason is not error:
             self.drop(Failed(machine.wait or Flushed(), error))
 
+    def cancel(self, reactor: Reactor) -> None:
+        """End the row with `Cancelled`, and have ``reactor`` let go of it; what it still says is sent if it can be."""
+        if self.driver == IN_LINE:
+            self.server._srv_line.dismiss(self, Cancelled())
+        elif self.machine is not None:
+            reactor.guard(self, self.machine.abandon, Cancelled())
+            reactor.guard(self, self.settle, reactor.time)
+            reactor.end(self)
+
     def evict(self, cause: Cause) -> None:
         """End the row to make room for others."""
+        if self.driver == IN_LINE:
+            self.server._srv_line.dismiss(self, cause)
+            return
         try:
             self.drop(cause)
         except Exception as error:

@@ -12,7 +12,7 @@ from _thread import RLock, get_ident
 
 from handlers import Cause, Handler
 
-from .admission import PUT_OFF, Admission
+from .admission import PUT_OFF, Admission, Line
 from .loop import Reactor, prepare
 from .request import CALLER, CHILD, BlockingRow, Request
 from .sources import AGAIN
@@ -50,6 +50,7 @@ class BaseServer:
     closed unread. ``"evict"``: in select mode they take the place of the row that has been idle longest, which
     ends with `Cancelled`; in the other modes they wait, for there a row can't be ended from outside."""
 
+    _srv_apart = False  # whether children, or threads, drive the requests of this mode
     _srv_evicts = False  # whether rows of this mode can be ended for others
     _srv_budget = 1  # arrivals taken in one batch: each takes as long as it takes, and others have their turn between
 
@@ -64,10 +65,12 @@ class BaseServer:
         self._srv_at: dict[int, int] = {}  # by thread, the id() of the request that it is at
         self._srv_inners: set[Reactor] = set()  # the loops of requests that other threads drive
         self._srv_closing = False
+        self._srv_crew: set[int] = set()  # the id() of each request that a thread of this server is at
         self._srv_heirs = 0  # children that go on with a request of their handler's
         self._srv_exit_status: int | None = None  # where this is such a child
         self._srv_taken = 0
         self._srv_admission = Admission(self)
+        self._srv_line = Line(self)
         self._srv_own_timeout: Any = UNSET  # the socket's, while it must not block
         self._srv_shutdown_request = False
         self._srv_serving = RLock()  # so that shutdown() in the thread that serves can't wait for itself
@@ -185,6 +188,7 @@ class BaseServer:
 
     def _srv_see_through(self, newest: int) -> None:
         """What `handle_request` still has to do when a request has been taken, whose serial is over ``newest``."""
+        self.reactor.run_while(lambda: bool(self._srv_line))  # until it has begun
 
     # What arrives
 
@@ -210,7 +214,11 @@ class BaseServer:
 
     def _srv_has_room(self) -> bool:
         """Whether one more request may be taken."""
-        return len(self.reactor.table) < self.max_requests and self._srv_heirs < self.reactor.max_children
+        return len(self.reactor.table) < self.max_requests
+
+    def _srv_can_begin(self) -> bool:
+        """Whether one more request that has been taken may begin."""
+        return self._srv_heirs < self.reactor.max_children and not self._srv_closing
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one is there. Whether there may be another."""
@@ -238,18 +246,15 @@ class BaseServer:
         return True
 
     def _srv_begin(self, request: Any, client_address: Any) -> None:
-        """Enter the request in the table and process it."""
+        """Enter the request in the table, and process it when it is its turn."""
+        self._srv_attempt(self._srv_admission.let_in, request, client_address)
+        self._srv_line.go_on()
+
+    def _srv_attempt(self, call: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
+        """Do something for the request. If it raises, `handle_error` is called, and the request has ended."""
+        self._srv_at[get_ident()] = id(request)
         try:
-            refusal = self._srv_admission.refusal(client_address)
-            if not refusal and not self.verify_request(request, client_address):
-                refusal = "verify_request"
-            if refusal:
-                self.reactor.table.count_refused(refusal)
-                self.shutdown_request(request)
-                return
-            self._srv_enter(request, client_address)
-            self._srv_at[get_ident()] = id(request)
-            self.process_request(request, client_address)
+            call(request, client_address)
         except BaseException as error:
             try:
                 if not isinstance(error, Exception):
@@ -402,7 +407,12 @@ class BaseServer:
         reactor = self._srv_reactor
         if reactor is not None:
             reactor.table.remove(row)
-            reactor.call_soon(reactor.make_room)
+            reactor.call_soon(self._srv_go_on)
+
+    def _srv_go_on(self) -> None:
+        """A request has ended: there may be room for others, those that are in the table first."""
+        self._srv_line.look_again()
+        self.reactor.make_room()
 
     def shutdown_request(self, request: Any) -> None:
         """End the connection in an orderly way, and close the request."""

@@ -600,7 +600,7 @@ def test_room_that_a_thread_makes_while_arrivals_are_paused_is_not_overlooked():
         begun.release()
         let_go.wait(PATIENCE)
 
-    kind = server_class("thread", STREAMS["tcp"], max_threads=1)
+    kind = server_class("thread", STREAMS["tcp"], max_requests=1)
     with closing(Reactor(Slowly())) as reactor, made(kind, STREAMS["tcp"], hold, reactor) as server:
         port = reactor.port(server)
         with connect(server) as first, connect(server) as second, running(server):

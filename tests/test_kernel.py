@@ -54,14 +54,14 @@ HOSTS = {
     "fork": [
         Fault("poll", "EINTR", WHOLE, "poll(2)"),
         Fault("pipe2", "EMFILE ENFILE", WHOLE, "pipe(2)"),
-        Fault("clone", "EAGAIN ENOMEM", ENDS, "fork(2)"),
+        Fault("clone", "EAGAIN ENOMEM", WHOLE, "fork(2)"),
         Fault("pidfd_open", "EMFILE ENFILE ENODEV ENOMEM", WHOLE, "pidfd_open(2)"),
         Fault("epoll_ctl", "ENOMEM ENOSPC", WHOLE, "epoll_ctl(2)"),
         Fault("wait4", "EINTR", WHOLE, "wait(2)"),
     ],
     "thread": [
         Fault("poll", "EINTR", WHOLE, "poll(2)"),
-        Fault("clone3", "EAGAIN", ENDS, "pthread_create(3)"),
+        Fault("clone3", "EAGAIN", WHOLE, "pthread_create(3)"),
     ],
 }
 """What a mode asks of its host besides."""

@@ -52,6 +52,7 @@ from tests.serving import (
     rest,
     running,
     server_class,
+    serving,
     wait_until,
 )
 from tests.test_reactor import descriptors, recording
@@ -511,24 +512,47 @@ def test_a_host_short_of_descriptors_loses_no_packet(mode):
             assert client.recv(8) == b"hello"
 
 
-def test_a_packet_for_which_no_child_can_be_had_leaves_nothing_behind(monkeypatch):
+def test_a_packet_for_which_no_child_can_be_had_waits_and_leaves_nothing_behind(monkeypatch):
     def fork():
-        raise OSError(errno.EAGAIN, "no child")
+        counts.append(descriptors())
+        if len(counts) < 4:
+            raise OSError(errno.EAGAIN, "no child")
+        return real()
 
-    errors = []
-    kind = server_class("fork", PACKETS["udp"], handle_error=lambda *_: errors.append(sys.exc_info()[1].strerror))
-    with made(kind, PACKETS["udp"], SlowEcho) as server, peer(server) as client, peer(server) as other:
+    counts, real = [], os.fork
+    kind = server_class("fork", PACKETS["udp"])
+    with made(kind, PACKETS["udp"], SlowEcho) as server, peer(server) as client:
+        monkeypatch.setattr(os, "fork", fork)
         client.send(b"word")
         server.handle_request()
-        before = descriptors()
-        monkeypatch.setattr(os, "fork", fork)
-        other.send(b"word")
-        server.handle_request()
-        assert errors == ["no child"]
-        assert len(server.reactor.table) == 1
-        assert descriptors() == before
-        monkeypatch.undo()
+        assert len(counts) == 4
+        assert all(count == counts[0] for count in counts)
         assert client.recv(8) == b"word"
+
+
+def test_a_packet_waits_while_the_host_has_no_memory_to_hand_it_to_its_child(monkeypatch):
+    class Short(socket.socket):
+        def send(self, data):
+            if data == b"\0two" and len(tries) < 3:
+                tries.append(data)
+                raise OSError(errno.ENOBUFS, "no memory")
+            return super().send(data)
+
+    def socketpair(*arguments):
+        return tuple(Short(fileno=end.detach()) for end in real(*arguments))
+
+    class Pairs(DatagramHandler):
+        async def handle(self):
+            self.send(await Packet() + await Packet())
+
+    tries, real = [], socket.socketpair
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    with serving(Pairs, "fork", PACKETS["udp"]) as server, peer(server) as client:
+        client.send(b"one")
+        wait_until(server.reactor.children.pids)
+        client.send(b"two")
+        assert client.recv(8) == b"onetwo"
+        assert tries == [b"\0two"] * 3
 
 
 def test_work_whose_result_can_not_be_watched_leaves_no_child_and_no_descriptor(ending):

@@ -154,11 +154,11 @@ class Row:
     """What a reactor's own `Pace` asks of a row: so a run keeps the times that a class declares as a loop does."""
 
     def __init__(self, handler: Handler, now: float) -> None:
-        self.created = self.progress = now
+        self.progress = now
         self.deadline = now
         self.total_in = self.total_out = 0
         self.reactor = self.timers = self
-        self._pace = Pace.of(self, handler)  # type: ignore[arg-type]
+        self._pace = Pace.of(handler, now)
 
     def arm(self, row: Row) -> None:
         """Nothing to do: whoever lets time pass looks at the deadline."""

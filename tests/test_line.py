@@ -1,0 +1,335 @@
+"""Waiting in the table: what comes while all children, or threads, are at others begins when it is its turn."""
+
+import os
+import socket
+import threading
+from contextlib import ExitStack
+
+import pytest
+
+from handlers import DatagramHandler, Packet, StreamHandler, Until
+from reactor import Reactor
+from reactor.request import IN_LINE
+from tests.serving import (
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    Conversation,
+    Journal,
+    Reverse,
+    Shout,
+    bounded,
+    clients_of,
+    connect,
+    made,
+    peer,
+    receive,
+    rest,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
+from tests.test_drain import Polite
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so is every test here
+
+TCP, UDP = STREAMS["tcp"], PACKETS["udp"]
+BOUNDS = {"fork": "max_children", "thread": "max_threads"}
+every_mode = pytest.mark.parametrize("mode", BOUNDS)
+
+
+def drivers(server):
+    """What each row is driven by, without the number of it."""
+    found = [row["driver"] for row in server.reactor.table.as_dicts()]
+    return [driver if driver == IN_LINE else driver.split()[0] for driver in found]
+
+
+def one_at_a_time(mode, number=1):
+    return {BOUNDS[mode]: number}
+
+
+def greet(client):
+    """Have the client's first line answered."""
+    client.sendall(b"one\n")
+    assert receive(client, 4) == b"one\n"
+
+
+@pytest.fixture
+def journal():
+    with Journal() as journal:
+        yield journal
+
+
+# Its turn
+
+
+@every_mode
+@pytest.mark.parametrize(("handler", "question", "answer"), [
+    (Reverse, b"5:hello,", b"5:olleh,"), (Conversation, b"5:hello,", b"5:olleh,"), (Shout, b"hello\n", b"HELLO\n")
+])  # fmt: skip
+def test_what_is_over_the_bound_waits_in_the_table_for_its_turn(mode, handler, question, answer):
+    driver = {"fork": "child", "thread": "thread"}[mode]
+    with serving(handler, mode, **one_at_a_time(mode, 3)) as server, ExitStack() as stack:
+        clients = []
+        for number in range(1, 13):
+            clients.append(stack.enter_context(connect(server)))
+            wait_until(lambda number=number: len(server.reactor.table) == number)
+        for first in range(12):
+            left = 12 - first
+            wait_until(lambda left=left: drivers(server) == [driver] * min(3, left) + [IN_LINE] * (left - 3))
+            clients[first].sendall(question)
+            clients[first].shutdown(socket.SHUT_WR)
+            assert rest(clients[first]) == answer
+        wait_until(lambda: not server.reactor.table)
+        assert [row["serial"] for row in server.reactor.table.closed] == list(range(1, 13))
+        assert {row["reason"] for row in server.reactor.table.closed} == {""}
+
+
+@every_mode
+def test_rows_of_packets_wait_too_with_all_that_their_peers_send(mode):
+    class Pairs(DatagramHandler):
+        async def handle(self):
+            self.send(await Packet() + await Packet())
+
+    with serving(Pairs, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
+        one.send(b"1")
+        wait_until(lambda: len(server.reactor.table) == 1)
+        for packet in b"a", b"b":
+            other.send(packet)
+            wait_until(lambda: server.reactor.table.as_dicts()[-1]["driver"] == IN_LINE)
+        wait_until(lambda: server.reactor.table.as_dicts()[-1]["held_in"] == 2)
+        one.send(b"2")
+        assert one.recv(8) == b"12"
+        assert other.recv(8) == b"ab"
+        wait_until(lambda: not server.reactor.table)
+        assert server.reactor.stats()["held"] == 0
+
+
+@every_mode
+def test_handle_request_returns_when_the_request_has_begun(mode):
+    kind = server_class(mode, TCP, **one_at_a_time(mode))
+    with made(kind, TCP, Reverse) as server, clients_of(server, 2) as (first, second):
+        bounded(server.handle_request)
+        for client in first, second:
+            client.sendall(b"5:hello,")
+            client.shutdown(socket.SHUT_WR)
+        bounded(server.handle_request)
+        assert (rest(first), rest(second)) == (b"5:olleh,", b"5:olleh,")
+
+
+def test_a_child_of_a_handler_counts_too():
+    class Explicit(Shout):
+        def handle(self):
+            if self.server.fork_request(self.request) == 0:
+                super().handle()
+
+    with Reactor() as reactor:
+        reactor.max_children = 1
+        with serving(Explicit, "plain", reactor=reactor) as server, connect(server) as first, connect(server) as second:
+            wait_until(lambda: drivers(server) == ["child", IN_LINE])
+            for client in second, first:
+                client.sendall(b"hello\n")
+            assert (rest(first), rest(second)) == (b"HELLO\n", b"HELLO\n")
+
+
+@every_mode
+def test_the_time_in_line_does_not_count(mode):
+    class Timed(StreamHandler):
+        request_timeout = 0.5
+
+        async def handle(self):
+            self.send(await Until(b"\n"))
+
+    class Holds(StreamHandler):
+        request_timeout = 1.0
+
+        async def handle(self):
+            await Until(b"\n")
+
+    kinds = iter([Holds, Timed])
+
+    class Both(StreamHandler):
+        def __new__(cls):
+            return next(kinds)()
+
+    with serving(Both, mode, **one_at_a_time(mode)) as server, clients_of(server, 2) as (first, second):
+        wait_until(lambda: len(server.reactor.table) == 2)
+        second.sendall(b"patient\n")
+        assert rest(first) == b""
+        assert rest(second) == b"patient\n"
+        wait_until(lambda: not server.reactor.table)
+        assert ["request_timeout" in row["reason"] for row in server.reactor.table.closed] == [True, False]
+
+
+# Who leaves, and what ends
+
+
+@every_mode
+def test_a_client_that_leaves_the_line_hurts_nobody(mode):
+    with serving(Polite, mode, **one_at_a_time(mode)) as server, connect(server) as first, connect(server) as last:
+        wait_until(lambda: len(server.reactor.table) == 2)
+        with connect(server) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            wait_until(lambda: len(server.reactor.table) == 3)
+        for client in first, last:
+            client.sendall(b"one\ntwo\n")
+            assert rest(client) == b"one\ntwo\n"
+        wait_until(lambda: not server.reactor.table)
+
+
+@every_mode
+@pytest.mark.parametrize("close", ["server_close", "drain"])
+def test_who_is_in_line_when_the_server_closes_is_told_of_as_cancelled_and_not_begun(mode, close, journal):
+    class Begun(Polite):
+        def setup(self):
+            self.server.journal.write("begun")
+
+    kind = server_class(mode, TCP, journal=journal, **one_at_a_time(mode))
+    with Reactor() as reactor, made(kind, TCP, Begun, reactor) as server, clients_of(server, 3) as clients:
+        with running(server):
+            greet(clients[0])
+            wait_until(lambda: len(reactor.table) == 3)
+        if close == "drain":
+            assert [row["driver"] for row in bounded(server.drain, 0.1)[1:]] == [IN_LINE] * 2
+        bounded(server.server_close)
+        assert [rest(client) for client in clients[1:]] == [b"", b""]
+        in_line = [row for row in reactor.table.closed if row["driver"] == IN_LINE]
+        assert [row["reason"].partition(":")[0] for row in in_line] == ["Cancelled"] * 2
+        assert not reactor.table
+        assert journal.lines() == ["begun"]
+
+
+@every_mode
+def test_a_drain_lets_the_line_go_on(mode):
+    kind = server_class(mode, TCP, **one_at_a_time(mode))
+    with made(kind, TCP, Polite) as server, clients_of(server, 3) as clients:
+        with running(server):
+            greet(clients[0])
+            wait_until(lambda: len(server.reactor.table) == 3)
+        for client in clients:
+            client.sendall(b"one\ntwo\n")
+        assert bounded(server.drain, PATIENCE) == []
+        assert [rest(client) for client in clients] == [b"one\n", *[b"one\ntwo\n"] * 2]
+
+
+def test_a_child_holds_no_connection_that_is_in_line():
+    with serving(Polite, "fork", **one_at_a_time("fork")) as server, connect(server) as first:
+        greet(first)
+        with connect(server) as second:
+            wait_until(lambda: len(server.reactor.table) == 2)
+            _, row = server.reactor.table
+            server.reactor.call_soon(row.evict, TimeoutError("enough"))
+            assert rest(second) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "TimeoutError: enough"
+        with connect(server) as third:  # begins after another has left the line
+            wait_until(lambda: len(server.reactor.table) == 2)
+            for client in first, third:
+                client.sendall(b"one\ntwo\n")
+            assert rest(first) == b"one\n"
+            assert rest(third) == b"one\ntwo\n"
+
+
+# Bounds of the line itself
+
+
+@every_mode
+@pytest.mark.parametrize("at_limit", ["pause", "refuse", "evict"])
+def test_the_line_is_bounded_by_the_size_of_the_table(mode, at_limit):
+    members = {**one_at_a_time(mode), "max_requests": 3, "at_limit": at_limit}
+    with serving(Polite, mode, **members) as server, clients_of(server, 5) as clients:
+        wait_until(lambda: len(server.reactor.table) == 3)
+        for client in clients[:3]:
+            client.sendall(b"one\ntwo\n")
+        if at_limit == "refuse":
+            wait_until(lambda: server.reactor.stats()["refused"] == {"max_requests": 2})
+        else:
+            for client in clients[3:]:
+                client.sendall(b"one\ntwo\n")
+        heard = [rest(client) for client in clients]
+        assert heard == [b"one\ntwo\n"] * (3 if at_limit == "refuse" else 5) + [b""] * (2 * (at_limit == "refuse"))
+
+
+@every_mode
+def test_packets_in_line_count_in_the_budget_of_all_rows(mode):
+    class Holds(DatagramHandler):
+        async def handle(self):
+            self.send(await Packet() + await Packet())
+
+    with Reactor() as reactor:
+        reactor.max_held = 10_000
+        with (
+            serving(Holds, mode, UDP, reactor=reactor, **one_at_a_time(mode)) as server,
+            peer(server) as one, peer(server) as greedy, peer(server) as modest,
+        ):  # fmt: skip
+            one.send(b"1")
+            wait_until(lambda: len(reactor.table) == 1)
+            for client, size in (modest, 1), (greedy, 6_000), (greedy, 6_000):
+                client.send(b"a" * size)
+            wait_until(lambda: "LimitPassed" in reactor.stats()["ended"])
+            assert reactor.table.closed[0]["peer"].endswith(f":{greedy.getsockname()[1]}")
+            modest.send(b"b")
+            one.send(b"2")
+            assert one.recv(8) == b"12"
+            assert modest.recv(8) == b"ab"
+
+
+def test_no_more_packets_wait_in_line_than_a_kernel_would_keep():
+    let_go = threading.Event()
+
+    def hold(request, client_address, server):
+        let_go.wait(PATIENCE)
+        request[1].sendto(request[0], client_address)
+
+    with serving(hold, "thread", UDP, max_threads=1) as server, peer(server) as client:
+        for number in range(300):
+            client.send(b"%d" % number)
+            wait_until(lambda number=number: len(server.reactor.table) == min(number + 1, 257))
+        let_go.set()
+        assert [client.recv(8) for _ in range(300)] == [b"%d" % number for number in range(300)]
+
+
+# A host that has no child or thread to give
+
+
+@every_mode
+def test_a_host_that_is_short_is_asked_again(mode, monkeypatch, caplog):
+    """The real thing, an errno of clone(2), is in test_kernel; here, that the first in line stays the first."""
+    refused = []
+
+    class Host:
+        def process_request(self, request, client_address):
+            if len(refused) < 3:
+                refused.append(client_address)
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            super().process_request(request, client_address)
+
+    with serving(Polite, mode, TCP, Host) as server, clients_of(server, 3) as clients:
+        for client in clients:
+            client.sendall(b"one\ntwo\n")
+            assert rest(client) == b"one\ntwo\n"
+        assert refused == [clients[0].getsockname()] * 3
+    assert sum("can't begin requests for now" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_what_a_handler_of_the_plain_mode_raises_is_its_own(caplog):
+    class Short(StreamHandler):
+        async def handle(self):
+            raise BlockingIOError(11, os.strerror(11))
+
+    with serving(Short, "plain") as server, connect(server) as client:
+        assert rest(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"].startswith("BlockingIOError")
+    assert len(caplog.records) == 1
+
+
+def test_servers_that_share_a_loop_have_a_line_each():
+    with Reactor() as reactor, ExitStack() as stack:
+        kind = server_class("thread", TCP, max_threads=1)
+        one, other = (stack.enter_context(made(kind, TCP, Reverse, reactor)) for _ in range(2))
+        with running(one), clients_of(one, 2), connect(other) as client:
+            wait_until(lambda: drivers(one).count(IN_LINE) == 1)
+            client.sendall(b"5:hello,")
+            assert receive(client, 8) == b"5:olleh,"
