@@ -131,6 +131,7 @@ def test_a_child_of_a_handler_counts_too():
             for client in second, first:
                 client.sendall(b"hello\n")
             assert (rest(first), rest(second)) == (b"HELLO\n", b"HELLO\n")
+            wait_until(lambda: not server.reactor.table)
 
 
 @every_mode
