@@ -319,6 +319,7 @@ def handlers_here():
     return [kind for kind in found if not any(kind in other.__mro__[1:] for other in found)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", handlers_here(), ids=lambda kind: kind.__name__)
 def test_every_handler_of_the_package_passes(kind):
     check(kind, PACKETS if issubclass(kind, DatagramHandler) else CONVERSATION, examples=10)

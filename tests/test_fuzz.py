@@ -355,6 +355,7 @@ def counted(kind, calls):
     return Noted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SUBJECTS, ids=lambda kind: kind.__name__)
 @given(st.data())
 def test_whatever_happens_a_request_waits_within_its_bounds_or_has_ended_for_a_declared_cause(kind, data):

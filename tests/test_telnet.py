@@ -204,6 +204,7 @@ def test_whoever_derives_from_it_defines_line():
         machine.feed(b"\r\n")
 
 
+@pytest.mark.slow
 def test_it_holds_to_what_every_handler_should():
     typed = told(DO, 1) + b"ab\r\ncd" + told(EC) + b"\r\0" + told(SB, 24, 0) + b"\n" + told(SE, IAC, AYT) + b"e\n"
     check(TelnetEcho, typed, told(WONT, 1) + b"ab\r\nc\r\n[Yes]\r\ne\r\n", modes=["select"], examples=25)
