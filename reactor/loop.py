@@ -106,6 +106,7 @@ class Reactor:
         """Whether this is one of several loops in threads of their own, whose rows may write to each other."""
         self.is_copy = False
         """Whether this is a child's copy of its parent's loop, which runs no more."""
+        self.running = False  # whether run() has not returned
         self._wakeup: Wakeup | None = None
         self._unheard: float | None = None  # seconds until it looks for what nobody can wake it for
         self._working = 0  # the thread that is in the middle of a batch; 0 while none is
@@ -120,15 +121,21 @@ class Reactor:
 
     def run_while(self, going_on: Callable[[], bool], interval: float | None = None) -> None:
         """Serve until `stop`, or until ``going_on()``, asked before each step (all ``interval`` seconds), says no."""
-        if self.working_here:
+        if self.running or self.working_here:
             raise RuntimeError("the loop runs already: a state returns what it waits for, and the loop goes on")
         self.make_wakeup()
+        self.running = True
         try:
             with self.signals():
                 while not self._stopping and going_on():
                     self.step(interval)
         finally:
-            self._stopping = False
+            self._stopping = self.running = False
+
+    def require_rest(self, what: str) -> None:
+        """Raise `RuntimeError` if the loop runs: ``what`` is for when it has been stopped."""
+        if self.running or self.working_here:
+            raise RuntimeError(f"{what} while the loop runs: stop() it, or shutdown() its server, and wait for its end")
 
     def signals(self) -> Signals:
         """A context in which signals reach this loop: see `Signals`."""
@@ -198,10 +205,7 @@ class Reactor:
         return None if due == NEVER else max(0.0, due - self.clock.monotonic())
 
     def stats(self) -> dict[str, Any]:
-        """What there has been until now, as plain data.
-
-        See `RequestTable.stats`; besides, ``held``, the bytes that open rows hold, in and out.
-        """
+        """What there has been until now: see `RequestTable.stats`; and ``held``, the bytes that open rows hold."""
         return {**self.table.stats(), "held": self.budget.held}
 
     def drain(self, seconds: float, server: Any = None) -> list[dict[str, Any]]:
@@ -212,8 +216,7 @@ class Reactor:
         Returns, and logs, those that did not finish: see `Request.obituary`. What threads and children have not
         finished goes on until ``server_close()``.
         """
-        if self.working_here:
-            raise RuntimeError("drain() in the middle of a batch of events: call it when run() has returned")
+        self.require_rest("drain()")
         ports = [port for port in self.ports.values() if server is None or port.owner is server]
         for port in ports:
             port.finish()
@@ -245,7 +248,8 @@ class Reactor:
         return int(self._selector.fileno())
 
     def close(self) -> None:
-        """Cancel all rows, and give back the selector. A second call does nothing."""
+        """Cancel all rows, and give back the selector; not while the loop runs. A second call does nothing."""
+        self.require_rest("close()")
         self.cancel(self.table)
         self.loops.discard(self)
         self.children.close()

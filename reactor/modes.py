@@ -190,7 +190,7 @@ class ForkingMixIn(_Base):
 
     def server_close(self) -> None:
         """Give back what the server holds: cancel the children's state machines, wait if ``block_on_close``."""
-        self._srv_unlisten()
+        self._srv_begin_to_close()
         if self._srv_hangup is not None:
             self._srv_hangup.ring()
         self.collect_children(blocking=self.block_on_close)
@@ -266,8 +266,7 @@ class ThreadingMixIn(_Base):
 
     def server_close(self) -> None:
         """Give back what the server holds: cancel its state machines, wait for its threads."""
-        self._srv_unlisten()
-        self._srv_end_inners()
+        self._srv_begin_to_close()
         for thread in self._threads:
             thread.join()
         super().server_close()

@@ -21,7 +21,6 @@ from .timers import NEVER
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
@@ -179,12 +178,9 @@ class BaseServer:
     def handle_timeout(self) -> None:
         """Called when `handle_request` gives up. May be overridden."""
 
-    def _srv_deadline(self) -> float:
-        timeouts = [seconds for seconds in (self._srv_socket_timeout(), self.timeout) if seconds is not None]
-        return self.reactor.clock.monotonic() + min(timeouts, default=NEVER)
-
-    def _srv_socket_timeout(self) -> float | None:
-        return None
+    def _srv_deadline(self, *timeouts: float | None) -> float:
+        known = [seconds for seconds in (self.timeout, *timeouts) if seconds is not None]
+        return self.reactor.clock.monotonic() + min(known, default=NEVER)
 
     def _srv_see_through(self, newest: int) -> None:
         """What `handle_request` still has to do when a request has been taken, whose serial is over ``newest``."""
@@ -462,8 +458,8 @@ class BaseServer:
         return unfinished
 
     def server_close(self) -> None:
-        """Give back what the server holds: cancel its requests, close its own loop. May be extended."""
-        self._srv_end_inners()
+        """After `shutdown`: cancel the server's requests, close its own loop. Not for handlers. May be extended."""
+        self._srv_begin_to_close()
         reactor = self._srv_reactor
         if reactor is not None:
             reactor.cancel([row for row in reactor.table if row.server is self and row.reactor is reactor])
@@ -471,7 +467,13 @@ class BaseServer:
                 reactor.close()
                 self._srv_reactor = None
 
-    def _srv_end_inners(self) -> None:
+    def _srv_begin_to_close(self) -> None:
+        within = get_ident() in self._srv_at
+        if self._srv_serving_thread not in (0, get_ident()) and not within:
+            self.shutdown()  # which socketserver's users may leave out
+        if self._srv_reactor is not None and (within or not self._srv_shared):
+            self._srv_reactor.require_rest("server_close()")
+        self._srv_unlisten()
         self._srv_closing = True
         for inner in list(self._srv_inners):
             inner.stop()
@@ -479,9 +481,7 @@ class BaseServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.server_close()
 
 

@@ -347,7 +347,6 @@ class TCPServer(BaseServer):
         return super().drain(seconds)
 
     def server_close(self) -> None:
-        self._srv_unlisten()
         super().server_close()
         self._srv_close_socket()
 
@@ -384,8 +383,9 @@ class TCPServer(BaseServer):
         close(request)
         self._srv_closed(request)
 
-    def _srv_socket_timeout(self) -> float | None:
-        return self.socket.gettimeout() if self._srv_own_timeout is UNSET else self._srv_own_timeout
+    def _srv_deadline(self, *timeouts: float | None) -> float:
+        own = self.socket.gettimeout() if self._srv_own_timeout is UNSET else self._srv_own_timeout
+        return super()._srv_deadline(own, *timeouts)
 
     def _srv_listen(self, arrivals: Callable[[], None]) -> None:
         if self._srv_own_timeout is UNSET:  # a client that goes before it is accepted must not block the loop

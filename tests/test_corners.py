@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from selectors import EVENT_READ, EVENT_WRITE
 from types import SimpleNamespace
 
@@ -40,9 +40,11 @@ from reactor.request import NO_FORK
 from reactor.selecting import DefaultSelector
 from reactor.watchdog import Watchdog
 from tests.serving import (
+    MODES,
     PACKETS,
     PATIENCE,
     STREAMS,
+    Reverse,
     Shout,
     ask,
     bounded,
@@ -441,6 +443,65 @@ def test_a_state_can_not_run_the_loop_that_runs_it(mode, again):
     with serving(Again, mode) as server:
         for _ in range(2):
             assert ask(server) == b"the loop runs already: a state returns what it waits for, and the loop goes on"
+
+
+WHILE_IT_RUNS = " while the loop runs: stop() it, or shutdown() its server, and wait for its end"
+NOT_CLOSED = f"server_close(){WHILE_IT_RUNS}; close(){WHILE_IT_RUNS}"
+
+
+def closed(server):
+    """What is said when it is closed, and when its reactor is."""
+    with pytest.raises(RuntimeError) as one:
+        server.server_close()
+    with pytest.raises(RuntimeError) as other:
+        server.reactor.close()
+    return f"{one.value}; {other.value}"
+
+
+class Closes(StreamHandler):
+    def handle(self):
+        self.send(closed(self.server).encode())
+
+
+def close_it(request, client, server):
+    request.sendall(closed(server).encode())
+
+
+@pytest.mark.parametrize(("mode", "handler"), [
+    ("select", Closes), *((mode, handler) for mode in ("plain", "fork", "thread") for handler in (Closes, close_it))
+])  # fmt: skip
+def test_a_handler_can_not_close_what_it_runs_in(mode, handler):
+    with serving(handler, mode) as server:
+        for _ in range(2):
+            assert ask(server).decode() == NOT_CLOSED
+
+
+def test_a_thread_can_not_close_the_server_that_waits_for_it_though_others_share_the_loop():
+    with Reactor() as loop, serving(Closes, "thread", reactor=loop) as server:
+        assert ask(server).decode() == NOT_CLOSED
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shared", [False, True])
+def test_who_closes_a_server_that_serves_in_another_thread_ends_that_first(mode, shared):
+    with ExitStack() as stack:
+        loop = stack.enter_context(Reactor()) if shared else None
+        server = stack.enter_context(serving(Reverse, mode, reactor=loop))
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+        clients = [] if mode == "plain" else [stack.enter_context(connect(server))]  # plain mode waits for its client
+        wait_until(lambda: len(server.reactor.table) == len(clients))
+        bounded(server.server_close)
+        assert [rest(client) for client in clients] == [b""] * len(clients)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(server.server_address)
+
+
+def test_the_loop_of_a_server_that_serves_is_not_closed():
+    with serving(Shout, "select") as server:
+        assert ask(server, b"serving?\n") == b"SERVING?\n"
+        with pytest.raises(RuntimeError, match="while the loop runs"):
+            server.reactor.close()
+        assert ask(server, b"still?\n") == b"STILL?\n"
 
 
 def test_handle_request_ends_when_the_reactor_is_stopped():

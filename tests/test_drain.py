@@ -211,4 +211,4 @@ def test_it_can_not_be_called_in_the_middle_of_a_batch(loop):
 
     loop.call_soon(drain)
     loop.run()
-    assert errors == ["drain() in the middle of a batch of events: call it when run() has returned"]
+    assert errors == ["drain() while the loop runs: stop() it, or shutdown() its server, and wait for its end"]
