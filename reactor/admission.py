@@ -166,14 +166,13 @@ class Line:
 
     def dismiss(self, row: Request, cause: Cause) -> None:
         """End a request for which it is not its turn yet, and never will be."""
-        request, _ = self._waiting.pop(row.serial, (None, None))
-        if request is not None:
-            row.error = cause
-            self._let_go(row)
-            try:
-                self._server.shutdown_request(request)
-            finally:
-                self._server._srv_ended(request)
+        request, _ = self._waiting.pop(row.serial)
+        row.error = cause
+        self._let_go(row)
+        try:
+            self._server.shutdown_request(request)
+        finally:
+            self._server._srv_ended(request)
 
     def _begin(self, request: Any, client_address: Any) -> None:
         server = self._server
