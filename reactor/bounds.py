@@ -146,7 +146,12 @@ class Budget:
             if worst.reactor is row.reactor:
                 worst.evict(cause)
             else:
-                worst.reactor.call_soon(worst.evict, cause)
+                worst.reactor.call_soon(_evict, worst, worst.driver, cause)
+
+
+def _evict(row: Request, driver: str, cause: LimitPassed) -> None:
+    if row.driver == driver:  # else it has left the line meanwhile: what it held there it holds no more
+        row.evict(cause)
 
 
 def _counted(row: Request) -> int:

@@ -15,7 +15,7 @@ from collections import deque
 from handlers import DatagramHandler, DatagramMachine, Reset
 
 from .ancillary import DONTWAIT, SPACE, CalledSocket, called, reports, tell_calls, tell_errors
-from .request import CALLER, LOOP, Request
+from .request import CALLER, IN_LINE, LOOP, Request
 from .server import BaseServer, is_kind, is_ours
 from .sources import AGAIN, SHORT
 from .stream import TCPServer
@@ -80,7 +80,7 @@ class PacketRow(Request):
             self.mail.append(packet)
             if self.wake is not None:
                 self.wake()
-            else:
+            elif self.driver == IN_LINE and self in self.reactor.table:  # one that has begun weighs itself
                 self.weigh()
 
     def lose(self, error: OSError) -> None:

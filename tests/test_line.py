@@ -39,6 +39,13 @@ BOUNDS = {"fork": "max_children", "thread": "max_threads"}
 every_mode = pytest.mark.parametrize("mode", BOUNDS)
 
 
+class Pairs(DatagramHandler):
+    """Two packets, answered with both."""
+
+    async def handle(self):
+        self.send(await Packet() + await Packet())
+
+
 def drivers(server):
     """What each row is driven by, without the number of it."""
     found = [row["driver"] for row in server.reactor.table.as_dicts()]
@@ -88,10 +95,6 @@ def test_what_is_over_the_bound_waits_in_the_table_for_its_turn(mode, handler, q
 
 @every_mode
 def test_rows_of_packets_wait_too_with_all_that_their_peers_send(mode):
-    class Pairs(DatagramHandler):
-        async def handle(self):
-            self.send(await Packet() + await Packet())
-
     with serving(Pairs, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
         one.send(b"1")
         wait_until(lambda: len(server.reactor.table) == 1)
@@ -254,14 +257,10 @@ def test_the_line_is_bounded_by_the_size_of_the_table(mode, at_limit):
 
 @every_mode
 def test_packets_in_line_count_in_the_budget_of_all_rows(mode):
-    class Holds(DatagramHandler):
-        async def handle(self):
-            self.send(await Packet() + await Packet())
-
     with Reactor() as reactor:
         reactor.max_held = 10_000
         with (
-            serving(Holds, mode, UDP, reactor=reactor, **one_at_a_time(mode)) as server,
+            serving(Pairs, mode, UDP, reactor=reactor, **one_at_a_time(mode)) as server,
             peer(server) as one, peer(server) as greedy, peer(server) as modest,
         ):  # fmt: skip
             one.send(b"1")
@@ -274,6 +273,68 @@ def test_packets_in_line_count_in_the_budget_of_all_rows(mode):
             one.send(b"2")
             assert one.recv(8) == b"12"
             assert modest.recv(8) == b"ab"
+
+
+@every_mode
+def test_who_was_put_out_of_the_line_is_not_counted_again(mode):
+    with Reactor() as reactor:
+        reactor.max_held = 10_000
+        with (
+            made(server_class(mode, UDP, **one_at_a_time(mode)), UDP, Pairs, reactor) as server,
+            peer(server) as one, peer(server) as greedy, peer(server) as modest,
+        ):  # fmt: skip
+            one.send(b"1")
+            for client, size in (modest, 1), (modest, 1), *[(greedy, 6_000)] * 3:  # all of it in one batch
+                client.send(b"a" * size)
+            with running(server):
+                wait_until(lambda: "LimitPassed" in reactor.stats()["ended"])
+                one.send(b"2")
+                assert one.recv(8) == b"12"
+                assert modest.recv(8) == b"aa"
+            reactor.cancel(reactor.table)
+            hosts = {row["peer"] for row in reactor.table.closed if row["reason"].startswith("LimitPassed")}
+            assert hosts == {f"127.0.0.1:{greedy.getsockname()[1]}"}
+            assert reactor.stats()["held"] == 0
+
+
+def test_who_has_left_the_line_is_not_put_out_of_it():
+    let_go, gate = threading.Event(), threading.Event()
+
+    class Triples(DatagramHandler):
+        async def handle(self):
+            first = await Packet()
+            if first == b"hold":
+                let_go.wait(PATIENCE)
+            else:
+                self.send(first + await Packet() + await Packet())
+
+    class Long(StreamHandler):
+        async def handle(self):
+            self.send(b"ready\n")
+            await Until(b"\n", limit=65_536)
+
+    with Reactor() as reactor:
+        reactor.max_held = 10_000
+        with (
+            made(server_class("thread", UDP, max_threads=1), UDP, Triples, reactor) as server,
+            serving(Long, "thread", reactor=reactor) as other,
+            peer(server) as one, peer(server) as greedy, connect(other) as client,
+        ):  # fmt: skip
+            assert receive(client, 6) == b"ready\n"
+            one.send(b"hold")
+            wait_until(lambda: len(reactor.table) == 2)
+            for _ in range(2):
+                greedy.send(b"a" * 4_000)
+            wait_until(lambda: reactor.stats()["held"] == 8_000)
+            reactor.call_soon(gate.wait, PATIENCE)  # until then the loop does nothing
+            let_go.set()
+            wait_until(lambda: len(reactor.table) == 2)  # its thread has ended, and the next in line may begin
+            client.sendall(b"a" * 5_000)
+            wait_until(lambda: reactor.stats()["held"] <= 5_000)  # the next in line is to be put out
+            gate.set()
+            wait_until(lambda: IN_LINE not in drivers(server))
+            greedy.send(b"b")
+            assert greedy.recv(65_536) == b"a" * 8_000 + b"b"
 
 
 def test_no_more_packets_wait_in_line_than_a_kernel_would_keep():
