@@ -234,6 +234,7 @@ class ThreadingMixIn(_Base):
             vars(self).setdefault("_threads", _Threads())
         row = self._srv_known(request, client_address)
         key = self._srv_key(request)
+        self.reactor.make_wakeup()  # for whoever is next in line, where nobody calls run() but step()
         thread = Thread(target=self._srv_thread, args=(request, client_address, key), daemon=self.daemon_threads)
         row.driver = f"thread {thread.name}"
         self._srv_crew.add(key)
@@ -252,7 +253,10 @@ class ThreadingMixIn(_Base):
             self.process_request_thread(request, client_address)
         finally:
             self._srv_crew.discard(key)
+            was_struck = key not in self._srv_rows  # by a hook that raised when the thread had begun
             self._srv_ended(request)
+            if was_struck and self._srv_reactor is not None:
+                self._srv_reactor.call_soon(self._srv_go_on)
             del self._srv_at[get_ident()]
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:

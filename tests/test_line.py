@@ -235,6 +235,49 @@ def test_a_child_holds_no_connection_that_is_in_line():
             assert rest(third) == b"one\ntwo\n"
 
 
+def test_a_thread_whose_end_was_told_of_before_makes_room_all_the_same():
+    let_go = threading.Event()
+
+    class Hook:
+        def process_request(self, request, client_address):
+            super().process_request(request, client_address)
+            if not let_go.is_set():
+                raise ValueError("a hook raises when the thread has begun")
+
+        def handle_error(self, request, client_address):
+            pass
+
+    class Holds(Shout):
+        def handle(self):
+            if let_go.is_set():
+                super().handle()
+            else:
+                let_go.wait(PATIENCE)
+
+    with serving(Holds, "thread", TCP, Hook, max_threads=1) as server, clients_of(server, 2) as (_, second):
+        wait_until(lambda: drivers(server) == [IN_LINE])
+        let_go.set()
+        second.sendall(b"hello\n")
+        assert rest(second) == b"HELLO\n"
+
+
+def test_the_line_goes_on_in_a_loop_of_steps():
+    with Reactor() as reactor, made(server_class("thread", TCP, max_threads=1), TCP, Shout, reactor) as server:
+        thread = threading.Thread(target=lambda: [reactor.step() for _ in iter(lambda: reactor.stopping, True)])
+        thread.start()
+        try:
+            with clients_of(server, 2) as clients:
+                wait_until(lambda: drivers(server) == ["thread", IN_LINE])
+                for client in clients:
+                    client.sendall(b"hello\n")
+                    assert rest(client) == b"HELLO\n"
+        finally:
+            reactor.stop()
+            with connect(server):  # which makes it look, if nothing else does
+                thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
 # Bounds of the line itself
 
 
