@@ -39,6 +39,15 @@ POLICIES = "pause", "refuse", "evict"
 """What `BaseServer.at_limit` may be."""
 
 
+class NoneLeft(OSError):
+    """The host has no child, or thread, to give just now; ``errno`` says of what it has run out."""
+
+
+def none_left(error: BaseException) -> BaseException:
+    """What to raise when fork(2) has failed: `NoneLeft`, if there may be a child later."""
+    return NoneLeft(*error.args) if isinstance(error, OSError) and error.errno in _NONE_LEFT else error
+
+
 class Admission:
     """Lets requests in to one server, within its bounds."""
 
@@ -181,9 +190,7 @@ class Line:
         self._let_go(row)
         try:
             server.process_request(request, client_address)
-        except OSError as error:
-            if row.driver != CALLER or not server._srv_apart or error.errno not in _NONE_LEFT:
-                raise
+        except NoneLeft as error:
             self.enter(row, request, client_address)
             self._waiting.move_to_end(row.serial, last=False)
             self._short = True

@@ -14,6 +14,7 @@ from selectors import EVENT_READ
 
 from handlers import DatagramHandler, StreamHandler
 
+from .admission import NoneLeft, none_left
 from .packets import PacketRow, UDPServer
 from .request import CALLER, CHILD, LOOP, NO_FORK, NO_THREADS
 from .server import nothing
@@ -21,6 +22,7 @@ from .stream import TCPServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from threading import Thread
     from typing import Any
 
@@ -88,7 +90,6 @@ class ForkingMixIn(_Base):
     block_on_close = True
     """Whether `server_close` waits for the children."""
 
-    _srv_apart = True
     _srv_budget = BUDGET
     _srv_mailbox: Mailbox | None = None  # in a child
     _srv_hangup: Hangup | None = None
@@ -121,7 +122,7 @@ class ForkingMixIn(_Base):
         from .children import Mailbox, heed  # imported long since, by prepare()
 
         row = self._srv_known(request, client_address)
-        mailbox = Mailbox(self.reactor, row) if isinstance(row, PacketRow) else None
+        mailbox: Mailbox | None = None
 
         def ended(status: int | None, words: bytes) -> None:
             assert self.active_children is not None
@@ -132,11 +133,13 @@ class ForkingMixIn(_Base):
             self._srv_strike(row)
 
         try:
+            if isinstance(row, PacketRow):
+                mailbox = Mailbox(self.reactor, row)
             pid = self.reactor.children.fork(ended, keep=row)
-        except BaseException:
+        except BaseException as error:
             if mailbox is not None:
                 mailbox.close()
-            raise
+            raise none_left(error) from None
         if pid == 0:
             self._srv_child(request, client_address, row, mailbox)
         if self.active_children is None:
@@ -212,7 +215,6 @@ class ThreadingMixIn(_Base):
     max_threads = 256
     """Threads that may run at once; more requests wait in the table."""
 
-    _srv_apart = True
     _srv_budget = BUDGET
     _threads: Any = ()
 
@@ -222,6 +224,10 @@ class ThreadingMixIn(_Base):
             start_new_thread(nothing, ())  # only to see that threads can be had
         except RuntimeError as error:
             raise RuntimeError(f"{type(self).__name__}: {NO_THREADS}") from error
+
+    def _srv_listen(self, arrivals: Callable[[], None]) -> None:
+        self.reactor.make_wakeup()  # a thread's end is for the next in line, also where nobody calls run() but step()
+        super()._srv_listen(arrivals)
 
     def _srv_can_begin(self) -> bool:
         return len(self._srv_crew) < self.max_threads and super()._srv_can_begin()
@@ -234,7 +240,6 @@ class ThreadingMixIn(_Base):
             vars(self).setdefault("_threads", _Threads())
         row = self._srv_known(request, client_address)
         key = self._srv_key(request)
-        self.reactor.make_wakeup()  # for whoever is next in line, where nobody calls run() but step()
         thread = Thread(target=self._srv_thread, args=(request, client_address, key), daemon=self.daemon_threads)
         row.driver = f"thread {thread.name}"
         self._srv_crew.add(key)
@@ -243,7 +248,7 @@ class ThreadingMixIn(_Base):
         except RuntimeError as error:
             row.driver = CALLER
             self._srv_crew.discard(key)
-            raise BlockingIOError(errno.EAGAIN, str(error)) from error  # what pthread_create(3) said
+            raise NoneLeft(errno.EAGAIN, str(error)) from error  # what pthread_create(3) said
         if self.block_on_close:
             self._threads.append(thread)
 

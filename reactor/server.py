@@ -49,7 +49,6 @@ class BaseServer:
     closed unread. ``"evict"``: in select mode they take the place of the row that has been idle longest, which
     ends with `Cancelled`; in the other modes they wait, for there a row can't be ended from outside."""
 
-    _srv_apart = False  # whether children, or threads, drive the requests of this mode
     _srv_evicts = False  # whether rows of this mode can be ended for others
     _srv_budget = 1  # arrivals taken in one batch: each takes as long as it takes, and others have their turn between
 

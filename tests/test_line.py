@@ -9,6 +9,7 @@ import pytest
 
 from handlers import DatagramHandler, Packet, StreamHandler, Until
 from reactor import Reactor
+from reactor.admission import NoneLeft
 from reactor.request import IN_LINE
 from tests.serving import (
     PACKETS,
@@ -407,7 +408,7 @@ def test_a_host_that_is_short_is_asked_again(mode, monkeypatch, caplog):
         def process_request(self, request, client_address):
             if len(refused) < 3:
                 refused.append(client_address)
-                raise BlockingIOError(11, "Resource temporarily unavailable")
+                raise NoneLeft(11, "Resource temporarily unavailable")
             super().process_request(request, client_address)
 
     with serving(Polite, mode, TCP, Host) as server, clients_of(server, 3) as clients:
@@ -416,6 +417,21 @@ def test_a_host_that_is_short_is_asked_again(mode, monkeypatch, caplog):
             assert rest(client) == b"one\ntwo\n"
         assert refused == [clients[0].getsockname()] * 3
     assert sum("can't begin requests for now" in record.getMessage() for record in caplog.records) == 1
+
+
+@every_mode
+def test_what_a_hook_raises_does_not_hold_up_the_line(mode, caplog):
+    class Peeks:
+        def process_request(self, request, client_address):
+            request.setblocking(False)
+            request.recv(1, socket.MSG_PEEK)  # which a client that says nothing lets fail
+            super().process_request(request, client_address)
+
+    with serving(Polite, mode, TCP, Peeks) as server, connect(server) as silent:
+        assert rest(silent) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"].startswith("BlockingIOError")
+    assert len(caplog.records) == 1
 
 
 def test_what_a_handler_of_the_plain_mode_raises_is_its_own(caplog):
