@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 _SILENCE = 60  # seconds for which the same is not told of again
 _NOTED = 1_024  # rows that may make room until the table is looked at again
-_NONE_LEFT = SHORT | {errno.EAGAIN}  # for which errors of fork(2) and pthread_create(3) there may be one later
 _PAUSE = 0.1  # seconds until it is tried again where the host has run out of something
+
+NONE_LEFT = SHORT | {errno.EAGAIN}
+"""For which errors of ``fork(2)`` and ``pthread_create(3)`` there may be a child, or a thread, later."""
 
 PUT_OFF = SHORT | {getattr(errno, name) for name in ("EBADF", "EINVAL", "ENOTSOCK") if hasattr(errno, name)}
 """For which errors of ``accept()`` arrivals are put off: what has run out, and a socket that listens no more, for
@@ -41,11 +43,6 @@ POLICIES = "pause", "refuse", "evict"
 
 class NoneLeft(OSError):
     """The host has no child, or thread, to give just now; ``errno`` says of what it has run out."""
-
-
-def none_left(error: BaseException) -> BaseException:
-    """What to raise when fork(2) has failed: `NoneLeft`, if there may be a child later."""
-    return NoneLeft(*error.args) if isinstance(error, OSError) and error.errno in _NONE_LEFT else error
 
 
 class Admission:
@@ -161,12 +158,18 @@ class Line:
         """Have the request wait for its turn."""
         row.driver = IN_LINE
         self._waiting[row.serial] = request, client_address
+        if not self._moves():
+            row.weigh()
 
     def go_on(self) -> None:
-        """Begin those whose turn it is."""
-        while self._waiting and not self._short and self._server._srv_can_begin():
+        """Begin those whose turn it is, as many as are taken in one batch."""
+        for _ in range(self._server._srv_budget):
+            if not self._waiting or not self._moves():
+                return
             _, (request, client_address) = self._waiting.popitem(last=False)
             self._server._srv_attempt(self._begin, request, client_address)
+        if self._waiting:
+            self._server.reactor.call_soon(self.go_on)
 
     def look_again(self) -> None:
         """Something has come free: `go_on`, even if the host was short."""
@@ -183,6 +186,11 @@ class Line:
         finally:
             self._server._srv_ended(request)
 
+    def close(self) -> None:
+        """The server closes: none of them will begin."""
+        for request, _ in list(self._waiting.values()):
+            self.dismiss(self._server._srv_rows[id(request)], Cancelled())
+
     def _begin(self, request: Any, client_address: Any) -> None:
         server = self._server
         row = server._srv_rows[id(request)]
@@ -191,11 +199,14 @@ class Line:
         try:
             server.process_request(request, client_address)
         except NoneLeft as error:
+            self._short = True
             self.enter(row, request, client_address)
             self._waiting.move_to_end(row.serial, last=False)
-            self._short = True
             server.reactor.call_later(_PAUSE, self.look_again)
             server._srv_admission.tell("can't begin requests for now: %s", error)
+
+    def _moves(self) -> bool:
+        return not self._short and self._server._srv_can_begin()
 
     def _let_go(self, row: Request) -> None:
         """What the row holds is not held in line any more."""

@@ -14,7 +14,7 @@ from selectors import EVENT_READ
 
 from handlers import DatagramHandler, StreamHandler
 
-from .admission import NoneLeft, none_left
+from .admission import NONE_LEFT, NoneLeft
 from .packets import PacketRow, UDPServer
 from .request import CALLER, CHILD, LOOP, NO_FORK, NO_THREADS
 from .server import nothing
@@ -85,7 +85,7 @@ class ForkingMixIn(_Base):
     """The pids of the children that have not been reaped."""
 
     max_children = 40
-    """Children that may run at once; more requests wait in the table."""
+    """Children that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
 
     block_on_close = True
     """Whether `server_close` waits for the children."""
@@ -139,7 +139,9 @@ class ForkingMixIn(_Base):
         except BaseException as error:
             if mailbox is not None:
                 mailbox.close()
-            raise none_left(error) from None
+            if isinstance(error, OSError) and error.errno in NONE_LEFT:
+                raise NoneLeft(*error.args) from error
+            raise
         if pid == 0:
             self._srv_child(request, client_address, row, mailbox)
         if self.active_children is None:
@@ -213,7 +215,7 @@ class ThreadingMixIn(_Base):
     """Whether `server_close` waits for the threads that are no daemons."""
 
     max_threads = 256
-    """Threads that may run at once; more requests wait in the table."""
+    """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
 
     _srv_budget = BUDGET
     _threads: Any = ()

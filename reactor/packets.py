@@ -75,13 +75,15 @@ class PacketRow(Request):
         self.machine.advance()
 
     def deliver(self, packet: bytes) -> None:
-        """Another packet of this peer has come; where the row has fallen far behind, it is dropped."""
-        if len(self.mail) < DatagramMachine.max_packets:
-            self.mail.append(packet)
-            if self.wake is not None:
-                self.wake()
-            elif self.driver == IN_LINE and self in self.reactor.table:  # one that has begun weighs itself
-                self.weigh()
+        """Another packet of this peer has come; where the row has fallen far behind, it is dropped, and counted."""
+        if len(self.mail) >= DatagramMachine.max_packets:
+            self.server.reactor.table.count_refused("backlog")
+            return
+        self.mail.append(packet)
+        if self.wake is not None:
+            self.wake()
+        elif self.driver == IN_LINE and self in self.reactor.table:  # one that has begun weighs itself
+            self.weigh()
 
     def lose(self, error: OSError) -> None:
         """The network reports that the peer can't be reached. May be called from another thread."""
@@ -252,8 +254,9 @@ class UDPServer(TCPServer):
         exchange = _exchange(row.socket, row.peer)
         if self._srv_exchanges.get(exchange) is row:
             del self._srv_exchanges[exchange]
-        for packet in row.leftover():
-            self._srv_keep_for_later((packet, row.socket), row.peer)
+        if row.driver != IN_LINE:  # in which it would only come back, whose packets were too many
+            for packet in row.leftover():
+                self._srv_keep_for_later((packet, row.socket), row.peer)
         row.mail.clear()
         self._srv_backlogged()  # there is room
 

@@ -90,8 +90,10 @@ class Request(Timed):
 
     @property
     def wait(self) -> str:
-        """What the request waits for, as it would be written."""
-        return "" if self.machine is None or self.machine.wait is None else repr(self.machine.wait)
+        """What the request waits for, as it would be written; ``""`` for one that has not begun."""
+        if self.machine is None or self.machine.wait is None or self.driver == IN_LINE:
+            return ""
+        return repr(self.machine.wait)
 
     @property
     def held_in(self) -> int:

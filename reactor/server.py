@@ -213,7 +213,7 @@ class BaseServer:
 
     def _srv_can_begin(self) -> bool:
         """Whether one more request that has been taken may begin."""
-        return self._srv_heirs < self.reactor.max_children and not self._srv_closing
+        return not self._srv_closing and (not self._srv_heirs or self._srv_heirs < self.reactor.max_children)
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one is there. Whether there may be another."""
@@ -474,6 +474,7 @@ class BaseServer:
             self._srv_reactor.require_rest("server_close()")
         self._srv_unlisten()
         self._srv_closing = True
+        self._srv_line.close()
         for inner in list(self._srv_inners):
             inner.stop()
 

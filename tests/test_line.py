@@ -1,5 +1,6 @@
 """Waiting in the table: what comes while all children, or threads, are at others begins when it is its turn."""
 
+import errno
 import os
 import socket
 import threading
@@ -7,9 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from handlers import DatagramHandler, Packet, StreamHandler, Until
+from handlers import DatagramHandler, DatagramMachine, Packet, StreamHandler, Until
 from reactor import Reactor
-from reactor.admission import NoneLeft
 from reactor.request import IN_LINE
 from tests.serving import (
     PACKETS,
@@ -111,6 +111,26 @@ def test_rows_of_packets_wait_too_with_all_that_their_peers_send(mode):
 
 
 @every_mode
+def test_of_one_peers_packets_as_many_wait_as_in_every_mode_and_the_rest_is_counted(mode):
+    most = DatagramMachine.max_packets
+    with serving(Pairs, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
+        one.send(b"1")
+        wait_until(lambda: len(server.reactor.table) == 1)
+        for number in range(most + 3):
+            other.send(b"a" * 500)
+            wait_until(lambda number=number: server.reactor.stats()["held"] >= 500 * min(number + 1, most))
+        wait_until(lambda: server.reactor.stats()["refused"] == {"backlog": 3})
+
+
+def test_who_may_have_no_children_needs_none():
+    with Reactor() as reactor:
+        reactor.max_children = 0
+        with serving(Reverse, "plain", reactor=reactor) as server, connect(server) as client:
+            client.sendall(b"5:hello,")
+            assert receive(client, 8) == b"5:olleh,"
+
+
+@every_mode
 def test_handle_request_returns_when_the_request_has_begun(mode):
     kind = server_class(mode, TCP, **one_at_a_time(mode))
     with made(kind, TCP, Reverse) as server, clients_of(server, 2) as (first, second):
@@ -136,6 +156,28 @@ def test_a_child_of_a_handler_counts_too():
                 client.sendall(b"hello\n")
             assert (rest(first), rest(second)) == (b"HELLO\n", b"HELLO\n")
             wait_until(lambda: not server.reactor.table)
+
+
+def test_after_stop_nobody_begins():
+    class Explicit(Shout):
+        def handle(self):
+            if self.rfile.readline() == b"stop\n":
+                self.server.reactor.stop()
+            elif self.server.fork_request(self.request) == 0:
+                super().handle()
+
+    with Reactor() as reactor:
+        reactor.max_children = 1
+        with serving(Explicit, "plain", reactor=reactor) as server, clients_of(server, 3) as (first, second, third):
+            first.sendall(b"fork\n")
+            for client in second, third:
+                client.sendall(b"stop\n")
+            wait_until(lambda: drivers(server) == ["child", IN_LINE, IN_LINE])
+            first.sendall(b"hello\n")
+            assert rest(first) == b"HELLO\n"
+            assert rest(second) == b""
+            server.shutdown()
+            assert drivers(server) == [IN_LINE]
 
 
 @every_mode
@@ -203,6 +245,25 @@ def test_who_is_in_line_when_the_server_closes_is_told_of_as_cancelled_and_not_b
         assert [row["reason"].partition(":")[0] for row in in_line] == ["Cancelled"] * 2
         assert not reactor.table
         assert journal.lines() == ["begun"]
+
+
+@every_mode
+def test_who_is_in_line_need_not_wait_until_a_server_that_closes_has_closed(mode):
+    reader, writer = os.pipe()
+
+    def hold(request, client_address, server):
+        os.read(reader, 1)
+
+    with serving(hold, mode, **one_at_a_time(mode)) as server, clients_of(server, 2) as (_, second):
+        wait_until(lambda: len(server.reactor.table) == 2)
+        closing = threading.Thread(target=server.server_close)
+        closing.start()
+        assert rest(second) == b""
+        assert closing.is_alive()
+        os.write(writer, b"x")
+        closing.join(PATIENCE)
+    os.close(reader)
+    os.close(writer)
 
 
 @every_mode
@@ -288,13 +349,10 @@ def test_the_line_is_bounded_by_the_size_of_the_table(mode, at_limit):
     members = {**one_at_a_time(mode), "max_requests": 3, "at_limit": at_limit}
     with serving(Polite, mode, **members) as server, clients_of(server, 5) as clients:
         wait_until(lambda: len(server.reactor.table) == 3)
-        for client in clients[:3]:
-            client.sendall(b"one\ntwo\n")
         if at_limit == "refuse":
             wait_until(lambda: server.reactor.stats()["refused"] == {"max_requests": 2})
-        else:
-            for client in clients[3:]:
-                client.sendall(b"one\ntwo\n")
+        for client in clients[: 3 if at_limit == "refuse" else 5]:
+            client.sendall(b"one\ntwo\n")
         heard = [rest(client) for client in clients]
         assert heard == [b"one\ntwo\n"] * (3 if at_limit == "refuse" else 5) + [b""] * (2 * (at_limit == "refuse"))
 
@@ -317,6 +375,7 @@ def test_packets_in_line_count_in_the_budget_of_all_rows(mode):
             one.send(b"2")
             assert one.recv(8) == b"12"
             assert modest.recv(8) == b"ab"
+            wait_until(lambda: not reactor.table)  # who was put out has not come back by himself
 
 
 @every_mode
@@ -401,22 +460,49 @@ def test_no_more_packets_wait_in_line_than_a_kernel_would_keep():
 
 @every_mode
 def test_a_host_that_is_short_is_asked_again(mode, monkeypatch, caplog):
-    """The real thing, an errno of clone(2), is in test_kernel; here, that the first in line stays the first."""
-    refused = []
+    """An errno of clone(2) itself is in test_kernel; here, that the first in line stays the first."""
+    asked = []
 
     class Host:
         def process_request(self, request, client_address):
-            if len(refused) < 3:
-                refused.append(client_address)
-                raise NoneLeft(11, "Resource temporarily unavailable")
+            asked.append(client_address)
             super().process_request(request, client_address)
 
+    def fork():
+        if len(asked) < 4:
+            raise OSError(errno.EAGAIN, "no child")
+        return real()
+
+    def start(thread):
+        if threading.current_thread().name == "server" and len(asked) < 4:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    host, name, fails = {"fork": (os, "fork", fork), "thread": (threading.Thread, "start", start)}[mode]
+    real = getattr(host, name)
+    monkeypatch.setattr(host, name, fails)
     with serving(Polite, mode, TCP, Host) as server, clients_of(server, 3) as clients:
         for client in clients:
             client.sendall(b"one\ntwo\n")
             assert rest(client) == b"one\ntwo\n"
-        assert refused == [clients[0].getsockname()] * 3
+        assert asked == [client.getsockname() for client in [clients[0]] * 3 + clients]
     assert sum("can't begin requests for now" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_all_begin_when_the_host_has_threads_again(monkeypatch):
+    has_threads = threading.Event()
+
+    def start(thread):
+        if threading.current_thread().name == "server" and not has_threads.is_set():
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    real = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with serving(Polite, "thread", request_queue_size=128) as server, clients_of(server, 70):
+        wait_until(lambda: drivers(server) == [IN_LINE] * 70)
+        has_threads.set()
+        wait_until(lambda: drivers(server) == ["thread"] * 70)
 
 
 @every_mode
