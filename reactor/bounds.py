@@ -150,7 +150,7 @@ class Budget:
 
 
 def _evict(row: Request, driver: str, cause: LimitPassed) -> None:
-    if row.driver == driver:  # else it has left the line meanwhile: what it held there it holds no more
+    if row.driver == driver and row in row.reactor.table:  # else it has left the line, or ended, meanwhile
         row.evict(cause)
 
 

@@ -400,7 +400,8 @@ def test_who_was_put_out_of_the_line_is_not_counted_again(mode):
             assert reactor.stats()["held"] == 0
 
 
-def test_who_has_left_the_line_is_not_put_out_of_it():
+@pytest.mark.parametrize("leaves", ["begins", "is cancelled"])
+def test_who_has_left_the_line_is_not_put_out_of_it(leaves):
     let_go, gate = threading.Event(), threading.Event()
 
     class Triples(DatagramHandler):
@@ -430,14 +431,19 @@ def test_who_has_left_the_line_is_not_put_out_of_it():
                 greedy.send(b"a" * 4_000)
             wait_until(lambda: reactor.stats()["held"] == 8_000)
             reactor.call_soon(gate.wait, PATIENCE)  # until then the loop does nothing
-            let_go.set()
-            wait_until(lambda: len(reactor.table) == 2)  # its thread has ended, and the next in line may begin
+            if leaves == "begins":
+                let_go.set()
+                wait_until(lambda: len(reactor.table) == 2)  # its thread has ended, and the next in line may begin
+            else:
+                reactor.call_soon(lambda: reactor.cancel(row for row in reactor.table if row.driver == IN_LINE))
             client.sendall(b"a" * 5_000)
             wait_until(lambda: reactor.stats()["held"] <= 5_000)  # the next in line is to be put out
             gate.set()
             wait_until(lambda: IN_LINE not in drivers(server))
-            greedy.send(b"b")
-            assert greedy.recv(65_536) == b"a" * 8_000 + b"b"
+            let_go.set()
+            for _ in range(1 if leaves == "begins" else 3):
+                greedy.send(b"b")
+            assert greedy.recv(65_536) == (b"a" * 8_000 + b"b" if leaves == "begins" else b"bbb")
 
 
 def test_no_more_packets_wait_in_line_than_a_kernel_would_keep():
