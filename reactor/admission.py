@@ -154,12 +154,13 @@ class Line:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, row: Request, request: Any, client_address: Any) -> None:
-        """Have the request wait for its turn."""
+    def enter(self, row: Request, request: Any, client_address: Any, last: bool = True) -> None:
+        """Have the request wait for its turn, after the others or before them."""
         row.driver = IN_LINE
         self._waiting[row.serial] = request, client_address
+        self._waiting.move_to_end(row.serial, last)
         if not self._moves():
-            row.weigh()
+            row.weigh()  # the last thing: that may be too much, and the row is out of the line again
 
     def go_on(self) -> None:
         """Begin those whose turn it is, as many as are taken in one batch."""
@@ -200,8 +201,7 @@ class Line:
             server.process_request(request, client_address)
         except NoneLeft as error:
             self._short = True
-            self.enter(row, request, client_address)
-            self._waiting.move_to_end(row.serial, last=False)
+            self.enter(row, request, client_address, last=False)
             server.reactor.call_later(_PAUSE, self.look_again)
             server._srv_admission.tell("can't begin requests for now: %s", error)
 

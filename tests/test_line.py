@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from handlers import DatagramHandler, DatagramMachine, Packet, StreamHandler, Until
+from handlers.services import EchoDatagram
 from reactor import Reactor
 from reactor.request import IN_LINE
 from tests.serving import (
@@ -444,6 +445,32 @@ def test_who_has_left_the_line_is_not_put_out_of_it(leaves):
             for _ in range(1 if leaves == "begins" else 3):
                 greedy.send(b"b")
             assert greedy.recv(65_536) == (b"a" * 8_000 + b"b" if leaves == "begins" else b"bbb")
+
+
+def test_who_comes_back_to_the_line_may_be_too_much(monkeypatch, caplog):
+    """Others may have taken the room meanwhile; here it is the bound that has changed."""
+
+    class Tightens:
+        def process_request(self, request, client_address):
+            self.reactor.max_held = 10 if len(request[0]) > 10 else 1_000
+            super().process_request(request, client_address)
+
+    def fork():
+        if reactor.max_held == 10:
+            raise OSError(errno.EAGAIN, "no child")
+        return real()
+
+    real = os.fork
+    monkeypatch.setattr(os, "fork", fork)
+    with (
+        Reactor() as reactor, serving(EchoDatagram, "fork", UDP, Tightens, reactor=reactor) as server,
+        peer(server) as greedy, peer(server) as modest,
+    ):  # fmt: skip
+        greedy.send(b"a" * 100)
+        wait_until(lambda: reactor.stats()["ended"] == {"LimitPassed": 1})
+        modest.send(b"word")
+        assert modest.recv(8) == b"word"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # that there was no child
 
 
 def test_no_more_packets_wait_in_line_than_a_kernel_would_keep():
