@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from _thread import allocate_lock
 from selectors import EVENT_READ, EVENT_WRITE
 
 from handlers import Reset
@@ -70,13 +71,16 @@ class Children:
         self.lines: set[Hangup | Mailbox] = set()
         """What leads to them, besides the pipes for their last words."""
         self._words: int | None = None  # in a child: where its last words go
+        self._forking = allocate_lock()
+        self._over = False
 
     def __len__(self) -> int:
         return len(self._running)
 
     def pids(self) -> list[int]:
         """Those of the children that have not been reaped."""
-        return list(self._running)
+        with self._forking:  # another thread may be about to learn of one
+            return list(self._running)
 
     def fork(self, on_exit: Callable[[int | None, bytes], object], keep: Request | None = None) -> int:
         """Fork. Returns 0 in the child, where the reactor is let go of, and in the parent the child's pid.
@@ -85,7 +89,7 @@ class Children:
 
         ``on_exit`` is called in the parent's loop with the exit status as ``waitpid`` gives it
         (``None`` if somebody else has taken it) and what the child has told (see `tell`). Raises
-        `RuntimeError` where there is no fork.
+        `RuntimeError` where there is no fork, and after `kill_all`.
         """
         if not hasattr(os, "fork"):
             raise RuntimeError(NO_FORK)
@@ -96,23 +100,26 @@ class Children:
             return pid
         # The child alone holds the writing end, so its end is the end of this pipe.
         reader, writer = os.pipe()
-        try:
-            pid = os.fork()
-        except BaseException:
-            os.close(reader)
-            os.close(writer)
-            raise
-        if pid == 0:
-            os.close(reader)
-            signals.forked()
-            self._reactor.forked(keep)
-            self._words = writer
-            return 0
-        os.close(writer)
-        os.set_blocking(reader, False)
-        child = self._running[pid] = Child(pid, reader, on_exit)
-        self._reactor.call_soon(self._listen, child)  # soon, because this may be another thread
-        return pid
+        with self._forking:  # which the child has, too, and lets go of
+            try:
+                if self._over:
+                    raise RuntimeError("this process ends, and forks no more")
+                pid = os.fork()
+            except BaseException:
+                os.close(reader)
+                os.close(writer)
+                raise
+            if pid:
+                os.close(writer)
+                os.set_blocking(reader, False)
+                child = self._running[pid] = Child(pid, reader, on_exit)
+                self._reactor.call_soon(self._listen, child)  # soon, because this may be another thread
+                return pid
+        os.close(reader)
+        signals.forked()
+        self._reactor.forked(keep)
+        self._words = writer
+        return 0
 
     def _listen(self, child: Child) -> None:
         if child.pid in self._running:
@@ -175,6 +182,12 @@ class Children:
             except ProcessLookupError:
                 pass  # somebody else has reaped it just now, or the process ignores SIGCHLD
 
+    def kill_all(self) -> None:
+        """Kill those that there are, and fork no more."""
+        self._over = True
+        for pid in self.pids():
+            self.kill(pid)
+
     def close(self) -> None:
         """Stop listening for ends. Those that were killed are waited for; the others go on."""
         for child in list(self._running.values()):
@@ -186,6 +199,7 @@ class Children:
 
     def forked(self, keep: Request | None) -> None:
         """In a child: its siblings are the parent's children, not its own, and what leads to them neither."""
+        self._forking = allocate_lock()  # a thread that is not here may have held the other
         for child in self._running.values():
             child.close()
         self._running.clear()

@@ -130,6 +130,5 @@ def wind_down(reactor: Reactor, servers: Sequence[BaseServer]) -> None:
     deadline = monotonic() + GRACE
     while monotonic() < deadline and (len(children) or any(row.machine is not None for row in reactor.table)):
         reactor.step(0.02)  # bounded: a thread that ends doesn't wake it
-    for pid in children.pids():
-        children.kill(pid)
+    children.kill_all()
     reactor.close()

@@ -103,6 +103,15 @@ class HandsOver(BaseRequestHandler):
             work(self.request.recv(1000).decode().strip())
 
 
+class HandsOverAndDawdles(HandsOver):
+    """The same; what forks is slow to learn of its child, which is at work by then."""
+
+    def handle(self):
+        real = os.set_blocking
+        os.set_blocking = lambda *arguments: (time.sleep(0.5), real(*arguments))
+        super().handle()
+
+
 class Stubborn(BaseRequestHandler):
     """A child that does not want to end."""
 
@@ -588,7 +597,13 @@ def test_other_signals_are_a_modules_own(start: Start, connect: Connect, specime
 
 
 @pytest.mark.parametrize(
-    ("handler", "mode"), [*(("Worker", mode) for mode in MODES), ("HandsOver", "sync"), ("HandsOver", "thread")]
+    ("handler", "mode"),
+    [
+        *(("Worker", mode) for mode in MODES),
+        ("HandsOver", "sync"),
+        ("HandsOver", "thread"),
+        ("HandsOverAndDawdles", "thread"),
+    ],
 )
 def test_no_child_of_a_handler_is_left_behind(
     start: Start, connect: Connect, specimens: Path, handler: str, mode: str
