@@ -181,7 +181,7 @@ class Line:
         """End a request for which it is not its turn yet, and never will be."""
         request, _ = self._waiting.pop(row.serial)
         row.error = cause
-        self._let_go(row)
+        self._server.reactor.budget.let_go(row)
         try:
             self._server.shutdown_request(request)
         finally:
@@ -196,7 +196,7 @@ class Line:
         server = self._server
         row = server._srv_rows[id(request)]
         row.driver = CALLER
-        self._let_go(row)
+        server.reactor.budget.let_go(row)  # what it holds is not held in line any more
         try:
             server.process_request(request, client_address)
         except NoneLeft as error:
@@ -207,8 +207,3 @@ class Line:
 
     def _moves(self) -> bool:
         return not self._short and self._server._srv_can_begin()
-
-    def _let_go(self, row: Request) -> None:
-        """What the row holds is not held in line any more."""
-        if row.counted:
-            self._server.reactor.budget.count(row, 0)

@@ -134,6 +134,11 @@ class Budget:
         if self.held > self._reactor.max_held and held:
             self._relieve(row)
 
+    def let_go(self, row: Request) -> None:
+        """``row`` holds nothing any more."""
+        if row.counted:
+            self.count(row, 0)
+
     def _relieve(self, row: Request) -> None:
         limit = self._reactor.max_held
         for worst in sorted(self._reactor.table, key=_counted, reverse=True):

@@ -469,8 +469,7 @@ class Reactor:
                 self.table.remove(row)
                 self.timers.disarm(row)
                 self.workers.forget(row)
-                if row.counted:
-                    self.budget.count(row, 0)
+                self.budget.let_go(row)
                 row.released()
         if self.paused:
             self.make_room()

@@ -131,7 +131,7 @@ MUTATIONS = [
     ),
     Mutation(
         "what a row held is counted when it has ended",
-        "                if row.counted:\n", "                if False:\n",
+        "                self.budget.let_go(row)\n", "",
     ),
     Mutation(
         "a connecting socket that can be written is taken for connected",

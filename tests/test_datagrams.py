@@ -34,7 +34,6 @@ from tests.serving import (
     MODES,
     PACKETS,
     PATIENCE,
-    Journal,
     bounded,
     exchange,
     journal_error,
@@ -171,12 +170,6 @@ CASES = [
     Case(Bare, [(b"hello", [b"HELLO"]), (b"", [b""])]),
     Case(Unasked, [(b"", [b"yes?"]), (b"hello", [b"yes?"]), (b"", [b"yes?"])]),
 ]
-
-
-@pytest.fixture
-def journal():
-    with Journal() as journal:
-        yield journal
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from tests.serving import (
     MODES,
     STREAMS,
     Conversation,
-    Journal,
     Reverse,
     Shout,
     ask,
@@ -127,12 +126,6 @@ def test_every_class_is_made_from_the_same_arguments(name):
 
 
 # What users override
-
-
-@pytest.fixture
-def journal():
-    with Journal() as journal:
-        yield journal
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from tests.serving import (
     PATIENCE,
     STREAMS,
     Conversation,
-    Journal,
     Reverse,
     Shout,
     bounded,
@@ -33,19 +32,13 @@ from tests.serving import (
     wait_until,
 )
 from tests.test_drain import Polite
+from tests.test_packets import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # so is every test here
 
 TCP, UDP = STREAMS["tcp"], PACKETS["udp"]
 BOUNDS = {"fork": "max_children", "thread": "max_threads"}
 every_mode = pytest.mark.parametrize("mode", BOUNDS)
-
-
-class Pairs(DatagramHandler):
-    """Two packets, answered with both."""
-
-    async def handle(self):
-        self.send(await Packet() + await Packet())
 
 
 def drivers(server):
@@ -58,16 +51,28 @@ def one_at_a_time(mode, number=1):
     return {BOUNDS[mode]: number}
 
 
+def has_none_left(monkeypatch, mode, is_short):
+    """While ``is_short()``, the host has no child, or thread, to give to a server that is `running`."""
+
+    def fork():
+        if is_short():
+            raise OSError(errno.EAGAIN, "no child")
+        return real()
+
+    def start(thread):
+        if threading.current_thread().name == "server" and is_short():
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    host, name, call = {"fork": (os, "fork", fork), "thread": (threading.Thread, "start", start)}[mode]
+    real = getattr(host, name)
+    monkeypatch.setattr(host, name, call)
+
+
 def greet(client):
     """Have the client's first line answered."""
     client.sendall(b"one\n")
     assert receive(client, 4) == b"one\n"
-
-
-@pytest.fixture
-def journal():
-    with Journal() as journal:
-        yield journal
 
 
 # Its turn
@@ -97,7 +102,7 @@ def test_what_is_over_the_bound_waits_in_the_table_for_its_turn(mode, handler, q
 
 @every_mode
 def test_rows_of_packets_wait_too_with_all_that_their_peers_send(mode):
-    with serving(Pairs, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
+    with serving(Pair, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
         one.send(b"1")
         wait_until(lambda: len(server.reactor.table) == 1)
         for packet in b"a", b"b":
@@ -114,7 +119,7 @@ def test_rows_of_packets_wait_too_with_all_that_their_peers_send(mode):
 @every_mode
 def test_of_one_peers_packets_as_many_wait_as_in_every_mode_and_the_rest_is_counted(mode):
     most = DatagramMachine.max_packets
-    with serving(Pairs, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
+    with serving(Pair, mode, UDP, **one_at_a_time(mode)) as server, peer(server) as one, peer(server) as other:
         one.send(b"1")
         wait_until(lambda: len(server.reactor.table) == 1)
         for number in range(most + 3):
@@ -363,7 +368,7 @@ def test_packets_in_line_count_in_the_budget_of_all_rows(mode):
     with Reactor() as reactor:
         reactor.max_held = 10_000
         with (
-            serving(Pairs, mode, UDP, reactor=reactor, **one_at_a_time(mode)) as server,
+            serving(Pair, mode, UDP, reactor=reactor, **one_at_a_time(mode)) as server,
             peer(server) as one, peer(server) as greedy, peer(server) as modest,
         ):  # fmt: skip
             one.send(b"1")
@@ -384,7 +389,7 @@ def test_who_was_put_out_of_the_line_is_not_counted_again(mode):
     with Reactor() as reactor:
         reactor.max_held = 10_000
         with (
-            made(server_class(mode, UDP, **one_at_a_time(mode)), UDP, Pairs, reactor) as server,
+            made(server_class(mode, UDP, **one_at_a_time(mode)), UDP, Pair, reactor) as server,
             peer(server) as one, peer(server) as greedy, peer(server) as modest,
         ):  # fmt: skip
             one.send(b"1")
@@ -455,13 +460,7 @@ def test_who_comes_back_to_the_line_may_be_too_much(monkeypatch, caplog):
             self.reactor.max_held = 10 if len(request[0]) > 10 else 1_000
             super().process_request(request, client_address)
 
-    def fork():
-        if reactor.max_held == 10:
-            raise OSError(errno.EAGAIN, "no child")
-        return real()
-
-    real = os.fork
-    monkeypatch.setattr(os, "fork", fork)
+    has_none_left(monkeypatch, "fork", lambda: reactor.max_held == 10)
     with (
         Reactor() as reactor, serving(EchoDatagram, "fork", UDP, Tightens, reactor=reactor) as server,
         peer(server) as greedy, peer(server) as modest,
@@ -501,19 +500,7 @@ def test_a_host_that_is_short_is_asked_again(mode, monkeypatch, caplog):
             asked.append(client_address)
             super().process_request(request, client_address)
 
-    def fork():
-        if len(asked) < 4:
-            raise OSError(errno.EAGAIN, "no child")
-        return real()
-
-    def start(thread):
-        if threading.current_thread().name == "server" and len(asked) < 4:
-            raise RuntimeError("can't start new thread")
-        real(thread)
-
-    host, name, fails = {"fork": (os, "fork", fork), "thread": (threading.Thread, "start", start)}[mode]
-    real = getattr(host, name)
-    monkeypatch.setattr(host, name, fails)
+    has_none_left(monkeypatch, mode, lambda: len(asked) < 4)
     with serving(Polite, mode, TCP, Host) as server, clients_of(server, 3) as clients:
         for client in clients:
             client.sendall(b"one\ntwo\n")
@@ -525,13 +512,7 @@ def test_a_host_that_is_short_is_asked_again(mode, monkeypatch, caplog):
 def test_all_begin_when_the_host_has_threads_again(monkeypatch):
     has_threads = threading.Event()
 
-    def start(thread):
-        if threading.current_thread().name == "server" and not has_threads.is_set():
-            raise RuntimeError("can't start new thread")
-        real(thread)
-
-    real = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", start)
+    has_none_left(monkeypatch, "thread", lambda: not has_threads.is_set())
     with serving(Polite, "thread", request_queue_size=128) as server, clients_of(server, 70):
         wait_until(lambda: drivers(server) == [IN_LINE] * 70)
         has_threads.set()

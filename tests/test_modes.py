@@ -39,7 +39,6 @@ from tests.serving import (
     PATIENCE,
     STREAMS,
     Conversation,
-    Journal,
     Reverse,
     Shout,
     ask,
@@ -248,12 +247,6 @@ CASES = [
     Case(Short, [(b"short\n", b"short\n"), (b"half", b"")], b"EndOfStream half"),
     Case(Broken, [(b"why\n", b"before")], journal=("handle_error ValueError why",)),
 ]
-
-
-@pytest.fixture
-def journal():
-    with Journal() as journal:
-        yield journal
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ from tests.serving import (
     serving,
     wait_until,
 )
+from tests.test_packets import Pair
 from tests.test_reactor import descriptors, recording
 from tests.test_stream import PATTERN, SMALL, Noting, bench
 
@@ -541,13 +542,9 @@ def test_a_packet_waits_while_the_host_has_no_memory_to_hand_it_to_its_child(mon
     def socketpair(*arguments):
         return tuple(Short(fileno=end.detach()) for end in real(*arguments))
 
-    class Pairs(DatagramHandler):
-        async def handle(self):
-            self.send(await Packet() + await Packet())
-
     tries, real = [], socket.socketpair
     monkeypatch.setattr(socket, "socketpair", socketpair)
-    with serving(Pairs, "fork", PACKETS["udp"]) as server, peer(server) as client:
+    with serving(Pair, "fork", PACKETS["udp"]) as server, peer(server) as client:
         client.send(b"one")
         wait_until(server.reactor.children.pids)
         client.send(b"two")

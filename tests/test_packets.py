@@ -18,7 +18,6 @@ from tests.serving import (
     MODES,
     PACKETS,
     Client,
-    Journal,
     Place,
     made,
     peer,
@@ -33,12 +32,6 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 UDP, UNIX = PACKETS["udp"], PACKETS["unix"]
 WILDCARD = Place("UDPServer", socket.AF_INET, "0.0.0.0")
 WILDCARD6 = Place("UDPServer", socket.AF_INET6, "::")
-
-
-@pytest.fixture
-def journal():
-    with Journal() as journal:
-        yield journal
 
 
 class Pair(DatagramHandler):

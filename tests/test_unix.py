@@ -37,7 +37,6 @@ from tests.serving import (
     PACKETS,
     PATIENCE,
     STREAMS,
-    Journal,
     ask,
     connect,
     exchange,
@@ -56,12 +55,6 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 UNIX = STREAMS["unix"]
 KINDS = {"stream": (UNIX, Echo), "packets": (PACKETS["unix"], EchoDatagram)}
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture
-def journal():
-    with Journal() as journal:
-        yield journal
 
 
 @pytest.fixture
