@@ -108,7 +108,9 @@ LEAKS = {
     "thread that has no name": (
         """
         def test_it(leaks_nothing):
-            _thread.start_new_thread(lambda: time.sleep(1000), ())
+            begun = threading.Event()  # until then Python does not know of it
+            _thread.start_new_thread(lambda: (begun.set(), time.sleep(1000)), ())
+            begun.wait()
         """,
         "*Leak: left open: thread [0-9]*",
     ),
