@@ -72,8 +72,12 @@ class Driver(asyncio.Protocol):
         self.settle()
 
     def expire(self) -> None:
-        self.machine.expire()
-        self.settle()
+        """The time of the wait is over; after the end of the request, the client's time to read the rest."""
+        if self.machine.finished:
+            self.transport.abort()  # close() would wait for the client for ever
+        else:
+            self.machine.expire()
+            self.settle()
 
     def settle(self) -> None:
         """Bring transport and timer into line with what the machine wants now."""

@@ -8,6 +8,8 @@ from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import DatagramMachine, StreamMachine
 from .waits import (
+    FEED,
+    REFUSE,
     Cancelled,
     Cause,
     Connected,
@@ -16,9 +18,11 @@ from .waits import (
     EndOfStream,
     Exactly,
     Failed,
+    Filtered,
     Flushed,
     Forked,
     LimitPassed,
+    Outside,
     Packet,
     Reset,
     Some,
@@ -26,6 +30,7 @@ from .waits import (
     Threaded,
     TimedOut,
     ToEnd,
+    TooEarly,
     Until,
     Wait,
 )
@@ -33,10 +38,13 @@ from .waits import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from .filter import Filter, chain
     from .handler import State as State  # what annotations of handlers are made of
     from .handler import Step as Step
 
 __all__ = [
+    "FEED",
+    "REFUSE",
     "BaseRequestHandler",
     "Cancelled",
     "Cause",
@@ -49,11 +57,14 @@ __all__ = [
     "EndOfStream",
     "Exactly",
     "Failed",
+    "Filter",
+    "Filtered",
     "Flushed",
     "Forked",
     "Handler",
     "LimitPassed",
     "Machine",
+    "Outside",
     "Packet",
     "Reset",
     "Some",
@@ -64,20 +75,25 @@ __all__ = [
     "Threaded",
     "TimedOut",
     "ToEnd",
+    "TooEarly",
     "Until",
     "Wait",
     "World",
+    "chain",
 ]
 
 if not TYPE_CHECKING:  # a checker would take any name for one that is here
 
     def __getattr__(name):
-        """Import ``socketserver``'s blocking handlers when one is named (PEP 562)."""
+        """Import what most programs do not need when it is named (PEP 562)."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import blocking
+        if name in ("Filter", "chain"):
+            from . import filter as module
+        else:
+            from . import blocking as module
 
-        return getattr(blocking, name)
+        return getattr(module, name)
 
 
 def __dir__() -> list[str]:

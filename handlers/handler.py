@@ -8,23 +8,27 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Hashable, Sequence
     from typing import Any, Protocol, TypeAlias
 
     from typing_extensions import Self
 
+    from .channel import StreamChannel
     from .machine import Machine
     from .machines import StreamMachine
     from .waits import Address, Cause, Wait
 
     State: TypeAlias = Callable[[Any], Any]
     Step: TypeAlias = tuple[Wait, State] | Coroutine[Wait, Any, Any] | None
+    Answer: TypeAlias = Callable[[bytes], object]
 
     class Driver(Protocol):
-        """What a machine asks of whoever drives it."""
+        """What a machine asks of its driver. A filter sets what it has found out: `peer`, `principal`, `secured`."""
 
-        @property
-        def peer(self) -> Address | None: ...
+        peer: Address | None
+        principal: Any
+        secured: Any
+
         @property
         def server(self) -> Any: ...
         @property
@@ -33,10 +37,21 @@ if TYPE_CHECKING:
 
         def now(self) -> float: ...
         def touched(self) -> None:
-            """There is output, or an end, that no call of the driver's own has caused."""
+            """There is output, an end, or a reason to `advance`, that no call of the driver's own has caused."""
+
+        def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
+            """Start a request for ``packet``, and give ``answer`` each packet that ``handler`` sends.
+
+            When the request has ended, however it ends, `call_ended` of the channel is called, once. The calls of a
+            request that ends are cancelled.
+            """
 
     class StreamDriver(Driver, Protocol):
-        """What a machine of a stream asks of whoever drives it."""
+        """What a machine of a stream, or a filter, asks of its driver."""
+
+        @property
+        def socket(self) -> Any:
+            """The connected socket, for its options and its address; ``None`` where there is none."""
 
         @property
         def credentials(self) -> tuple[int, int, int] | None: ...
@@ -44,6 +59,9 @@ if TYPE_CHECKING:
         def descriptors(self) -> list[int]: ...
         def pass_on(self, descriptors: Sequence[int]) -> None:
             """Have ``descriptors`` leave with the next byte that is written."""
+
+        def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
+            """Drive ``by`` from now on in the place of ``channel``: a filter has come, or has gone."""
 
 
 class World:
@@ -54,6 +72,9 @@ class World:
     """
 
     turns = -1  # nobody else waits
+    socket: Any = None
+    principal: Any = None
+    secured: Any = None
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
@@ -66,6 +87,10 @@ class World:
         self.descriptors = list(descriptors)
         self.passed: list[int] = []
         """The descriptors that the handler has sent."""
+        self.calls: list[tuple[DatagramHandler, bytes, Answer]] = []
+        """The calls that the handler has made: whoever drives the machine runs them."""
+        self.channel: StreamChannel | None = None
+        """The outermost channel, if a filter has been put in or has left: to be driven from then on."""
 
     def now(self) -> float:
         """Seconds since 1970-01-01 00:00 UTC. Raises `RuntimeError` where no ``now`` was given."""
@@ -79,6 +104,14 @@ class World:
     def pass_on(self, descriptors: Sequence[int]) -> None:
         """Keep them in `passed`."""
         self.passed += descriptors
+
+    def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
+        """Keep it in `calls`."""
+        self.calls.append((handler, packet, answer))
+
+    def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
+        """Keep it in `channel`."""
+        self.channel = by
 
 
 class NoMachine:
@@ -136,6 +169,9 @@ class Handler:
     max_output = 16 << 20
     """Output waiting in the row, in bytes, past which the row ends with `LimitPassed`."""
 
+    max_calls = 64
+    """Calls that may be open (see `call`); at this number the request takes no input until one has ended."""
+
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         handler = super().__new__(cls)
         handler._machine = NO_MACHINE  # type: ignore[assignment]
@@ -151,7 +187,7 @@ class Handler:
     def finish(self) -> None:
         """Called once when the request ends, however it ends, if `setup` had succeeded.
 
-        What it sends is still sent if the peer is there. The default does nothing.
+        `reason` says why. What it sends is still sent if the peer is there. The default does nothing.
         """
 
     def interrupted(self, cause: Cause) -> Step:
@@ -180,9 +216,49 @@ class Handler:
         """
         self._machine.close()
 
+    def call(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
+        """Begin a request inside this one: ``handler``, a new `DatagramHandler`, is given ``packet``.
+
+        ``answer`` is called with each packet that ``handler`` sends, in any order with the packets of other calls. The
+        call waits and ends on its own, as a row of the table. This request goes on meanwhile: it takes input as long
+        as fewer than `max_calls` are open. The end of the stream is kept back until all calls have ended. When this
+        request ends, its open calls end with `Cancelled`. On a request that has ended it does nothing.
+
+        >>> from handlers import DatagramHandler, DatagramMachine, Packet, StreamHandler, StreamMachine, Until, World
+        >>> class Upper(DatagramHandler):
+        ...     async def handle(self):
+        ...         self.send((await Packet()).upper())
+        >>> class Lines(StreamHandler):
+        ...     def handle(self):
+        ...         return Until(b"\\n"), self.line
+        ...
+        ...     def line(self, data):
+        ...         self.call(Upper(), data, self.send)
+        ...         return self.handle()
+        >>> world = World()  # a reactor runs the calls itself; here we do
+        >>> machine = StreamMachine(Lines(), world)
+        >>> machine.feed(b"one\\ntwo\\n")
+        >>> for handler, packet, answer in reversed(world.calls):
+        ...     call = DatagramMachine(handler)
+        ...     _ = call.feed(packet)
+        ...     answer(call.read())
+        ...     machine.call_ended()
+        >>> machine.read()
+        b'TWO\\nONE\\n'
+        """
+        self._machine.call(handler, packet, answer)
+
     def now(self) -> float:
         """The time of day in seconds since 1970-01-01 00:00 UTC."""
         return self._machine.driver.now()
+
+    @property
+    def reason(self) -> BaseException | None:
+        """Why the request has ended, a `Cause` or an exception; ``None`` while it goes on and where it has finished.
+
+        In `finish` it is known already.
+        """
+        return self._machine.reason
 
     @property
     def peer(self) -> Address | None:
@@ -193,6 +269,20 @@ class Handler:
     def server(self) -> Any:
         """The server that took the request; ``None`` where there is none."""
         return self._machine.driver.server
+
+    @property
+    def principal(self) -> Any:
+        """Who the peer is, if a filter or a mix-in has authenticated it; ``None`` if none has."""
+        return self._machine.driver.principal
+
+    @principal.setter
+    def principal(self, principal: Any) -> None:
+        self._machine.driver.principal = principal
+
+    @property
+    def secured(self) -> Any:
+        """What is known of the encryption of the connection, as the filter that encrypts it says; else ``None``."""
+        return self._machine.driver.secured
 
 
 class StreamHandler(Handler):
@@ -316,3 +406,13 @@ class DatagramHandler(Handler):
     """
 
     __slots__ = ()
+
+    @staticmethod
+    def key(packet: bytes) -> Hashable:
+        """What tells the exchange of ``packet`` from other exchanges of the same peer; ``None``: a peer has one.
+
+        Packets of one peer with equal keys go to one request, in order. The transaction identifier of the protocol
+        is such a key: the xid of ONC RPC (RFC 5531, section 9), the ID of DNS (RFC 1035, section 4.1.1). It is called
+        with every packet of the server, so it raises nothing, whatever the packet is: ``packet[:4]`` is a good key.
+        """
+        return None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from types import CoroutineType
 
-from .handler import World
+from .handler import NO_MACHINE, DatagramHandler, World
 from .waits import (
     Cancelled,
     Cause,
-    Connected,
     Delay,
-    Elsewhere,
+    Filtered,
     Flushed,
+    Outside,
     TimedOut,
     Wait,
 )  # fmt: skip
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .handler import Driver, Handler
+    from .handler import Answer, Driver, Handler
 
 NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
 _FAREWELL = 300.0  # seconds that even the most patient waits for a peer to take what is left
@@ -40,12 +40,14 @@ class Machine:
     """
 
     __slots__ = (
-        "blocked", "driver", "first", "followers", "fresh", "handler", "inbox", "opening", "outbox", "reason",
-        "running", "state", "wait",
+        "blocked", "calls", "driver", "first_place", "first_wait", "followers", "fresh", "handler", "inbox", "outbox",
+        "reason", "running", "state", "wait",
     )  # fmt: skip
     accepts: tuple[type[Wait], ...]  # the waits that make sense here
     _weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
+    opening = False  # a filter opens, a machine begins at once
+    complete = True  # the outbox is all that is left to send of a request that has finished; a filter may have more
 
     handler: Handler
     inbox: Any
@@ -57,8 +59,8 @@ class Machine:
         self.state: Callable[..., Any] | None = self._open
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
-        self.opening: object = None  # the place in the handler of its first wait: messages begin there
-        self.first: Wait | None = None  # that wait, for one state may be the place of several
+        self.first_place: object = None  # the place in the handler of its first wait: messages begin there
+        self.first_wait: Wait | None = None  # that wait, for one state may be the place of several
         self.reason: BaseException | None = None
         """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
         self.fresh = False
@@ -66,9 +68,16 @@ class Machine:
         self.blocked = False
         """Whether the driver must `advance` it: when output has drained, or others have had their turn."""
         self.running = False
+        self.calls = 0
+        """The calls that are open: requests inside this one."""
         self.outbox = None
         self.followers: list[Machine] | None = None  # machines that wait for this one's output to drain
         handler._machine = self
+
+    @property
+    def begun(self) -> bool:
+        """Whether the handler's ``setup()`` has succeeded."""
+        return self.first_place is not None
 
     @property
     def finished(self) -> bool:
@@ -116,7 +125,7 @@ class Machine:
         if self.state is None:
             return "finished"
         state = _bare(self.state)
-        return "handle" if self.opening is None else getattr(state, "__name__", type(state).__name__)
+        return "handle" if self.first_place is None else getattr(state, "__name__", type(state).__name__)
 
     # What drives it
 
@@ -144,18 +153,69 @@ class Machine:
         """Tell the request why it must end, and end it whatever it answers."""
         self._run(self._give_up, cause)
 
-    def close(self) -> None:
-        """End the request from outside its own states. Does nothing if it is ending, or has."""
+    def discard(self, cause: BaseException) -> None:
+        """End the request without asking the handler. Does nothing if it is ending, or has.
+
+        ``cause`` becomes the reason. ``finish()`` is called, if ``setup()`` had succeeded; what it sends can be sent.
+        """
         if self.wait is None:
             return
         if self.running:
             raise RuntimeError("a state ends its own request by returning None, not by close()")
         self.running = True
         try:
-            self._end(Cancelled("closed from another request"))
+            self._end(cause)
         finally:
             self.running = False
+
+    def lose(self, cause: Cause) -> None:
+        """`abandon`, and drop the output: the connection is lost.
+
+        For a request that has ended already, ``cause`` becomes the reason if there is none.
+        """
+        try:
+            if self.state is None:
+                self.reason = self.reason or cause
+            else:
+                self.abandon(cause)
+        finally:
+            self.drop_output()
+
+    def close(self) -> None:
+        """End the request from outside its own states. Does nothing if it is ending, or has."""
+        if self.wait is None:
+            return
+        try:
+            self.discard(Cancelled("closed from another request"))
+        finally:
             self.driver.touched()
+
+    def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
+        """Have the driver start a request inside this one; the handler's ``call()``."""
+        if isinstance(handler, type) or not isinstance(handler, DatagramHandler):
+            raise TypeError(f"call: handler is an instance of a DatagramHandler, not {handler!r}")
+        if handler._machine is not NO_MACHINE:  # type: ignore[comparison-overlap]
+            raise ValueError(f"call: this {type(handler).__name__} has a request already; make a new one")
+        if self.state is None:
+            return
+        self._count_calls(1)
+        try:
+            self.driver.call(handler, packet, answer)
+        except BaseException:
+            self._count_calls(-1)
+            raise
+
+    def call_ended(self) -> None:
+        """A call has ended. If the request has waited for that, the driver is told to `advance` it."""
+        if self.state is not None:
+            self._count_calls(-1)
+            if self.blocked and not self.running:
+                self.driver.touched()
+
+    def _count_calls(self, change: int) -> None:
+        self.calls += change
+        if self.calls >= self.handler.max_calls:
+            self.blocked = True  # the loop finds out why
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue output; the handler's ``send()``."""
@@ -168,9 +228,9 @@ class Machine:
             return
         self.running = True
         try:
-            if self.opening is None:
+            if self.first_place is None:
                 self._step(self._open, None)
-                self.opening, self.first = self._place(), self.wait
+                self.first_place, self.first_wait = self._place(), self.wait
             if call is not None and self.state is not None:
                 call(argument)
             self._loop()
@@ -189,7 +249,7 @@ class Machine:
 
     def _open(self, _: None) -> object:
         self._expect_nothing(self.handler.setup)
-        self.opening = NOTHING  # from here on finish() is owed
+        self.first_place = NOTHING  # from here on finish() is owed
         self.state = self.handler.handle
         return self.handler.handle()
 
@@ -201,7 +261,9 @@ class Machine:
                 self.blocked = True
                 return
             if self.blocked:
-                self.blocked, mark = False, self.handler.high_water
+                self.blocked, mark = self.calls >= self.handler.max_calls, self.handler.high_water
+                if self.blocked and wait.reads:
+                    return
             try:
                 result = self._take(wait)
             except Cause as cause:
@@ -235,7 +297,13 @@ class Machine:
             if not target.outbox:
                 return None
             self.blocked = True
+        elif isinstance(wait, Filtered):
+            self._put_in(wait)
         return NOTHING
+
+    def _put_in(self, wait: Filtered) -> None:
+        """Put in the filter that the request waits for, if all output from before has left."""
+        raise NotImplementedError
 
     def follow(self, machine: Machine) -> None:
         """Have ``machine``'s driver told when the output here has drained."""
@@ -307,7 +375,7 @@ class Machine:
         """Record why and let the handler clean up, once."""
         if self.state is None:
             return
-        coroutine, started = self._coroutine(), self.opening is not None
+        coroutine, started = self._coroutine(), self.first_place is not None
         self.reason, self.wait = reason, None
         try:
             try:
@@ -339,8 +407,8 @@ class Machine:
 
     def _at_opening(self) -> bool:
         """Whether the request waits where, and for what, it has waited first: between messages."""
-        first, wait = self.first, self.wait
-        return self._place() == self.opening and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
+        first, wait = self.first_wait, self.wait
+        return self._place() == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
     def _place(self) -> object:
         """Where in the handler the request waits: the state, or where its coroutines are suspended."""
@@ -388,4 +456,4 @@ def _raise(cause: Cause) -> None:
 
 _BUILTIN = type(len)  # what the methods of a coroutine are
 _BEFORE = Flushed()  # what a request that has not started waits for
-ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Elsewhere, Connected)
+ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Outside)

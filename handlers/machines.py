@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 
+from .channel import ENDED, ENDING, OPEN
 from .machine import ANYWHERE, NOTHING, Machine
-from .waits import Cause, EndOfStream, Exactly, LimitPassed, Packet, StreamWait, Wait
+from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
-
-OPEN, ENDING, ENDED = "open", "ending", "ended"
-"""What has become of a stream's output: `ENDING` ends when it has drained, `ENDED` has been shut down."""
 
 
 class StreamMachine(Machine):
@@ -36,8 +34,8 @@ class StreamMachine(Machine):
     (b'hello ada\\n', True, None)
     """
 
-    __slots__ = ("ended", "output", "scanned", "start")
-    accepts = (StreamWait, *ANYWHERE)
+    __slots__ = ("ended", "output", "over", "scanned", "start")
+    accepts = (StreamWait, *ANYWHERE, Filtered)
     _weigh = staticmethod(len)
     driver: StreamDriver
     handler: StreamHandler
@@ -50,6 +48,8 @@ class StreamMachine(Machine):
         self.start = 0  # where in the inbox the wait's piece begins
         self.scanned = 0  # up to where the wait has looked in vain
         self.ended = False
+        self.over = False
+        """Whether a wait may be told of the end of the input: it has come, and no call is open."""
         self.output = OPEN
 
     @property
@@ -71,7 +71,14 @@ class StreamMachine(Machine):
     def end(self) -> None:
         """Take the end of the stream and let the request go on."""
         self.ended = True
+        self.over = not self.calls
         self._run()
+
+    def _count_calls(self, change: int) -> None:
+        super()._count_calls(change)
+        self.over = self.ended and not self.calls
+        if self.over:
+            self.blocked = True  # the wait has yet to be told
 
     def urgent(self, data: bytes, before: bytes = b"") -> None:
         """Take urgent ``data``, tell the handler (see `StreamHandler.urgent`) and let the request go on.
@@ -153,13 +160,25 @@ class StreamMachine(Machine):
         if not self.running:
             self.driver.touched()
 
+    def end_output(self) -> None:
+        """The driver has shut down the output."""
+        self.output = ENDED
+
+    def _put_in(self, wait: Filtered) -> None:
+        if self.outbox:
+            self.blocked = True
+        else:
+            from .filter import put_in  # now, for most requests never need it
+
+            put_in(self, wait)
+
     def _take(self, wait: Wait) -> object:
         if not wait.reads:
             return super()._take(wait)
         held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
         start = self.start
         try:
-            end: int = wait.find(held, start, self.scanned, self.ended)  # type: ignore[attr-defined]
+            end: int = wait.find(held, start, self.scanned, self.over)  # type: ignore[attr-defined]
         except LimitPassed as passed:
             if not isinstance(wait, Exactly):
                 passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
@@ -168,7 +187,7 @@ class StreamMachine(Machine):
             self.start = self.scanned = end
             return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
         self.scanned = len(held)
-        if not self.ended:
+        if not self.over:
             return NOTHING
         if start == len(held) and self._at_opening():
             self._end(None)  # a clean end, between messages

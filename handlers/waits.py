@@ -12,12 +12,15 @@ from .handler import NO_MACHINE, NoMachine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from typing import Any, TypeAlias
 
+    from .channel import StreamChannel
+    from .filter import Filter
     from .handler import Handler, StreamHandler
 
     Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
+    MakeFilter: TypeAlias = Callable[[StreamChannel], Filter]
 
 LIMIT = 65_536
 """Bytes that a wait for input may hold when it does not say otherwise (64 KiB)."""
@@ -243,14 +246,23 @@ class Delay(Wait):
         return (self.seconds,)
 
 
-class Elsewhere(Wait):
+class Outside(Wait):
+    """A wait for work that the handler's driver does: derive, and register what does it (`reactor.table.work.does`).
+
+    If the work fails, the cause is `Failed`.
+    """
+
+    __slots__ = ()
+    outside = True
+
+
+class Elsewhere(Outside):
     """Work that must not run in the loop: ``function(*arguments)``, its result the wait's result.
 
     If it raises, or its child or thread dies, the cause is `Failed`.
     """
 
     __slots__ = ("arguments", "function")
-    outside = True
 
     def __init__(self, function: Callable[..., object], *arguments: object, timeout: float | None = None) -> None:
         if not callable(function):
@@ -285,7 +297,7 @@ class Threaded(Elsewhere):
     __slots__ = ()
 
 
-class Connected(Wait):
+class Connected(Outside):
     """A connection that this handler itself opens; the result is the handler that runs it.
 
     ``address`` is what ``socketserver`` takes: ``(host, port)`` or a Unix path. ``handler`` is a
@@ -294,16 +306,21 @@ class Connected(Wait):
 
     A host given by name is looked up with the host's ``getaddrinfo``, which blocks; use a
     numeric address where that matters.
+
+    ``filters`` are callables that make the filters of the connection (see `handlers.filter`): the first is next to
+    the wire.
     """
 
-    __slots__ = ("address", "handler")
-    outside = True
+    __slots__ = ("address", "filters", "handler")
 
     if TYPE_CHECKING:
 
         def __await__(self) -> Generator[Wait, StreamHandler, StreamHandler]: ...
 
-    def __init__(self, address: Address, handler: StreamHandler, timeout: float | None = None) -> None:
+    def __init__(
+        self, address: Address, handler: StreamHandler, timeout: float | None = None, *,
+        filters: Sequence[MakeFilter] = (),
+    ) -> None:  # fmt: skip
         super().__init__(timeout)
         if isinstance(handler, type) or not hasattr(handler, "handle"):
             raise TypeError(f"Connected: handler is an instance of a StreamHandler, not {handler!r}")
@@ -311,12 +328,68 @@ class Connected(Wait):
             raise ValueError(f"Connected: this {type(handler).__name__} has a request already; make a new one")
         self.address = address
         self.handler = handler
+        self.filters = tuple(filters)
 
     def _said(self) -> tuple[object, ...]:
-        return (self.address, self.handler)
+        return (self.address, self.handler, self.filters)
 
     def __repr__(self) -> str:
         return f"Connected({self.address!r})"
+
+
+REFUSE, FEED = "refuse", "feed"
+"""What `Filtered` does with input that is held already."""
+
+
+class Filtered(Wait):
+    """A filter between this request and its connection, from here on; the result, when the filter is open, is ``None``.
+
+    ``make`` is called with the channel of the request and returns a `Filter` in front of it.
+    The output sent before leaves first, and not through the filter. ``timeout`` is the time for that; how long it may
+    take to open is for the filter to say. If the filter can't open, the request ends with the filter's cause.
+
+    ``held`` says what becomes of input that is held when the filter is put in, input that the peer has sent before
+    it knew that there would be a filter:
+
+    - ``REFUSE``: the cause is `TooEarly` and there is no filter. Right for STARTTLS, where such input is not
+      protected by TLS and must not be taken for input that was (RFC 3207, section 6; CVE-2011-0411);
+    - ``FEED``: it is the first input of the filter. Right where the peer need not wait before it goes on, as after a
+      header that says how the body is compressed.
+    """
+
+    __slots__ = ("held", "make")
+
+    def __init__(self, make: MakeFilter, *, held: str, timeout: float | None = None) -> None:
+        super().__init__(timeout)
+        if not callable(make):
+            raise TypeError(f"Filtered: make is called with a channel and returns a filter, not {make!r}")
+        if held not in (REFUSE, FEED):
+            raise ValueError(f"Filtered: held is REFUSE or FEED, not {held!r}")
+        self.make = make
+        self.held = held
+
+    def _said(self) -> tuple[object, ...]:
+        return (self.make, self.held)
+
+    def __repr__(self) -> str:
+        timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
+        return f"Filtered({getattr(self.make, '__qualname__', self.make)}, held={self.held!r}{timeout})"
+
+
+class Opening(Wait):
+    """What the row of a request waits for while a filter opens: ``what``, in words. No handler returns one."""
+
+    __slots__ = ("what",)
+    reads = True
+    if TYPE_CHECKING:
+        timeout: float
+
+    def __init__(self, what: str, timeout: float) -> None:
+        super().__init__(timeout)
+        self.what = what
+
+    def _said(self) -> tuple[object, ...]:
+        return (self.what,)
 
 
 class Cause(Exception):
@@ -352,6 +425,18 @@ class LimitPassed(Cause):
 
     def __init__(self, wait: Wait | None, partial: bytes = b"", what: str = "") -> None:
         super().__init__(what or f"limit passed in {wait!r}")
+        self.wait = wait
+        self.partial = partial
+
+
+class TooEarly(Cause):
+    """Input is held that came before the filter of ``wait``, and the wait says to refuse it.
+
+    ``partial`` has the bytes that the request holds, which are the handler's now.
+    """
+
+    def __init__(self, wait: Filtered, partial: bytes, held: int) -> None:
+        super().__init__(f"{held} bytes of input came before {wait!r}, and are not for the filter")
         self.wait = wait
         self.partial = partial
 

@@ -1,40 +1,67 @@
 """A select-based multiplexing reactor: where and when protocols run.
 
-``import reactor as socketserver`` works: every public name of the standard library's module is
-here and behaves the same. Protocols themselves are in the package ``handlers``.
+``import reactor as socketserver`` works: every public name of the standard library's module is here and behaves the
+same. Protocols themselves are in the package `handlers`, which is also `reactor.handlers`.
+
+The rooms, from the bottom up; a room imports only from those above it in this list:
+
+    handlers/   what a protocol is: waits, handlers, machines, filters. Pure
+    loop/       when: selectors, timers, signals, children. Knows no row
+    table/      what is open: rows, the table, the reactor (a loop and its table)
+    rows/       readiness to channel: connections, exchanges of datagrams, calls, filters
+    servers/    socketserver's contract: what arrives, who is let in, what waits its turn
+    modes/      who drives: the loop, a child, a thread; work elsewhere
+    monitor/    looks on: what blocks the loop
+    command/    ``python3 -m reactor``
+    testing/    proves handlers, and the reactor itself; nothing here needs it
+
+The life of a row:
+
+    listener -> accept -> admission -> QUEUED -> OPENING -> SERVING -> DRAINING -> LINGERING -> ENDED
+                                       waits     a filter   the        the output  the peer     reaped, and told
+                                       its turn  opens      handler    drains      has not      of in table.closed
+                                                            runs                   ended
+
+and the way of a byte: kernel -> row.ready -> (filters) -> machine.feed -> state -> send -> outbox -> (filters) ->
+kernel. What a batch of events has touched is settled after the batch; what has ended is reaped after that.
 """
 
 import socket as _socket
 
-from .loop import Reactor
-from .request import Request
-from .table import RequestTable
+from . import aliasing as _aliasing  # noqa: F401 - first: the others import reactor.handlers
+from .table.preparing import preparations as _preparations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
-
-    from .modes import (
+    from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from .modes.forking import (
         ForkingMixIn,
         ForkingTCPServer,
         ForkingUDPServer,
         ForkingUnixDatagramServer,
         ForkingUnixStreamServer,
+    )
+    from .modes.select import (
         SelectMixIn,
         SelectTCPServer,
         SelectUDPServer,
         SelectUnixDatagramServer,
         SelectUnixStreamServer,
+    )
+    from .modes.threading import (
         ThreadingMixIn,
         ThreadingTCPServer,
         ThreadingUDPServer,
         ThreadingUnixDatagramServer,
         ThreadingUnixStreamServer,
     )
-    from .packets import UDPServer
-    from .server import BaseServer
-    from .stream import TCPServer
-    from .unix import UnixDatagramServer, UnixStreamServer
+    from .servers.base import BaseServer
+    from .servers.tcp import TCPServer
+    from .servers.udp import UDPServer
+    from .servers.unix import UnixDatagramServer, UnixStreamServer
+    from .table.reactor import Reactor
+    from .table.request import Request
+    from .table.table import RequestTable
 
 __all__ = [
     "BaseRequestHandler",
@@ -69,20 +96,44 @@ if hasattr(_socket, "AF_UNIX"):
         "UnixStreamServer",
     ]
 
+
+def _prepare() -> None:
+    """Import the rooms whose modules register themselves: modes, and what does work that rows wait for."""
+    from .modes import workers  # noqa: F401
+    from .rows import connecting  # noqa: F401
+
+
+_preparations.append(_prepare)
+
 if not TYPE_CHECKING:  # a checker would take any name for one that is here
 
     def __getattr__(name):
-        """Import the servers when the first is named (PEP 562): a loop without any needs none of that."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from handlers import blocking
-
-        from . import modes, packets, server, stream, unix
-
-        rooms = (server, stream, packets, unix, modes, blocking)
-        found = next(getattr(room, name) for room in rooms if hasattr(room, name))
+        """Import what is named, when it is first named (PEP 562): a program pays for what it uses."""
+        found = _find(name)
         globals()[name] = found
         return found
+
+    def _find(name):
+        if name == "handlers":
+            from importlib import import_module
+
+            return import_module(".handlers", __name__)
+        if name in ("Reactor", "Request", "RequestTable"):
+            from .table import reactor, request, table
+
+            return next(getattr(room, name) for room in (reactor, request, table) if hasattr(room, name))
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .handlers import blocking
+        from .modes import forking, select, threading
+        from .servers import base, tcp, udp
+
+        rooms = [base, tcp, udp, select, forking, threading, blocking]
+        if hasattr(_socket, "AF_UNIX"):
+            from .servers import unix
+
+            rooms.append(unix)
+        return next(getattr(room, name) for room in rooms if hasattr(room, name))
 
 
 def __dir__() -> list[str]:

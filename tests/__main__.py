@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import ROOT
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 @contextmanager
 def meanwhile_made(python: Path) -> Iterator[None]:
-    """Have what takes longest, the component for WASI, made beside the rest; its test waits for it."""
+    """Make the component for WASI, which takes longest, while the tests run; its test waits for it."""
     component = ROOT / ".venv" / "everywhere" / "meanwhile.cwasm"
     component.parent.mkdir(parents=True, exist_ok=True)
     component.unlink(missing_ok=True)
@@ -43,7 +43,7 @@ def meanwhile_made(python: Path) -> Iterator[None]:
 
 
 def make_environment(place: Path, extras: str) -> Path:
-    """The Python of a virtual environment that has the project and its test dependencies."""
+    """The Python of a virtual environment in which the project and its test dependencies are installed."""
     python = place / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     if not python.exists():
         venv.create(place, with_pip=False)  # no ensurepip needed: the pip that runs this installs into it

@@ -1,8 +1,16 @@
-"""The fixture that tests of several modules ask for; what else they share is in `tests.serving`, without pytest."""
+"""Fixtures of several rooms. What else the rooms share is in `tests.support`."""
+
+import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from tests.serving import Journal
+from tests.support.resources import descriptors
+from tests.support.serving import Journal
+
+# The speed of the machine is no property of the code.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture
@@ -10,3 +18,18 @@ def journal():
     """A journal in which the processes and threads of one test write."""
     with Journal() as journal:
         yield journal
+
+
+@pytest.fixture
+def nothing_left():
+    """No test leaves a descriptor, a child or a zombie behind."""
+    before = descriptors()
+    yield
+    left = []
+    try:
+        while True:  # so that one test does not fail for what another has left
+            left.append(os.waitid(os.P_ALL, 0, os.WEXITED))
+    except ChildProcessError:
+        pass
+    assert left == []
+    assert descriptors() == before

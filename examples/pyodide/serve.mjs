@@ -17,14 +17,18 @@ const installed = createRequire(join(process.cwd(), "package.json")).resolve("py
 const { loadPyodide } = await import(pathToFileURL(installed));
 const python = await loadPyodide();
 
-const copy = (folder, name) => {
+const copy = (folder, name, recursive = false) => {
   python.FS.mkdirTree(`/home/pyodide/${name}`);
-  for (const file of readdirSync(folder).filter((file) => file.endsWith(".py"))) {
-    python.FS.writeFile(`/home/pyodide/${name}/${file}`, readFileSync(join(folder, file)));
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (recursive && entry.isDirectory()) {
+      copy(join(folder, entry.name), `${name}/${entry.name}`, true);
+    } else if (entry.name.endsWith(".py")) {
+      python.FS.writeFile(`/home/pyodide/${name}/${entry.name}`, readFileSync(join(folder, entry.name)));
+    }
   }
 };
-copy(join(examples, "..", "handlers"), "handlers");
-copy(join(examples, "..", "reactor"), "reactor");
+copy(join(examples, "..", "handlers"), "handlers", true);
+copy(join(examples, "..", "reactor"), "reactor", true);
 copy(examples, ".");
 copy(join(examples, "pyodide"), ".");
 

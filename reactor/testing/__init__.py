@@ -1,17 +1,18 @@
-"""Prove protocol code, and the loop that runs it: nothing here is needed to serve.
+"""Tools to test protocol code, and the loop that runs it. No server needs any of them.
 
-Four ways, each further from the code and nearer to the world. None needs the one before.
+There are four rooms. An arrow says which rooms a room may import::
 
-- `check` tries a handler class on everything that a network and a client may do, with no network at all.
-- The strategies (`chunkings`, `schedules`, `deliveries`, …) draw what may happen to a conversation, and `play`
-  makes it happen, for property tests of your own.
-- A `World` runs the servers that serve in earnest over a simulated kernel and virtual time: hundreds of
-  schedules a second, each with its faults, each the same again from its seed. What must be true after
-  every step is an `Invariant`.
-- `chaotic` cuts the reads and writes of real sockets short, to shake a server that runs.
+    pytest  ->  check, kernel        reading  ->  check
 
-And what a handler class looks like: `written` and `observed` list its states and steps, `lint` warns. The fixtures
-for pytest are in `reactor.testing.plugin`.
+- ``check``: a handler class runs without a network. `check` tries everything that a network and a client may do.
+  The strategies (`chunkings`, `schedules`, `deliveries`, ...) draw schedules for property tests of your own, and
+  `play` runs one schedule. `work`, `held` and `line_limit` count what a handler costs and keeps.
+- ``kernel``: the simulated kernel. A `World` runs unchanged servers in virtual time: hundreds of schedules a
+  second, each with faults, each reproducible from its seed. An `Invariant` must hold after every step of the loop.
+  `chaotic` injects faults into real sockets.
+- ``reading``: a handler class as its source has it. `written` and `observed` list its states and steps, `lint`
+  returns warnings.
+- ``pytest``: the plugin (``reactor.testing.plugin``, the public name) with its fixtures, and `leaks_nothing`.
 
 >>> from handlers import StreamHandler, Until
 >>> from reactor import SelectTCPServer
@@ -26,17 +27,22 @@ for pytest are in `reactor.testing.plugin`.
 ...     client = world.connect(("10.0.0.1", 7)).send(b"one\\n").expect(b"ONE\\n").shutdown()
 ...     world.run()
 
-`check`, its properties and the strategies need Hypothesis (the extra ``testing``); the rest needs the
-standard library alone. Each name is imported when it is first asked for. (The ``world`` that `check` takes is
-a `handlers.World`, which only answers what one handler asks; a `World` here has a network, clients and faults.)
+Import the names of ``__all__`` from this package; it imports each name on first use. `check`, the properties that
+it tries and the strategies need Hypothesis (the extra ``testing``). The rest needs only the standard library.
+The argument ``world`` of `check` is a `handlers.World`, which answers the questions of one handler. A `World` of
+this package also has a network, clients and faults.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .chaos import chaotic
-    from .checks import (
+    from .check.counting import held, line_limit
+    from .check.evidence import CheckFailed
+    from .check.loopback import ask
+    from .check.properties import (
         answers,
         check,
         ends_at_any_byte,
@@ -47,35 +53,37 @@ if TYPE_CHECKING:
         survives_any_input,
         works_linearly,
     )
-    from .diagram import Diagram, observed, written
-    from .evidence import CheckFailed
-    from .faults import Fault, fewest, plans
-    from .invariants import INVARIANTS, Invariant, Violation
-    from .leaks import Leak, leaks_nothing
-    from .linter import lint
-    from .loopback import ask
-    from .schedule import END, RESET, Take, play
-    from .strategies import chunkings, deliveries, mutations, packet_schedules, schedules
-    from .world import World
+    from .check.run import play, work
+    from .check.schedule import END, RESET, Take
+    from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+    from .kernel.chaos import chaotic
+    from .kernel.faults import Fault, fewest, plans
+    from .kernel.invariants import INVARIANTS, Invariant, Violation
+    from .kernel.world import World
+    from .pytest.leaks import Leak, leaks_nothing
+    from .reading.diagram import Diagram, observed, written
+    from .reading.linter import lint
 
 _ROOMS = {
-    "chaos": ("chaotic",),
-    "checks": (
+    "kernel.chaos": ("chaotic",),
+    "check.properties": (
         "answers", "check", "ends_at_any_byte", "leaves_nothing_behind", "same_for_any_chunking",
         "same_in_every_mode", "stays_in_bounds", "survives_any_input", "works_linearly",
     ),
-    "diagram": ("Diagram", "observed", "written"),
-    "evidence": ("CheckFailed",),
-    "faults": ("Fault", "fewest", "plans"),
-    "invariants": ("INVARIANTS", "Invariant", "Violation"),
-    "leaks": ("Leak", "leaks_nothing"),
-    "linter": ("lint",),
-    "loopback": ("ask",),
-    "schedule": ("END", "RESET", "Take", "play"),
-    "strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
-    "world": ("World",),
+    "reading.diagram": ("Diagram", "observed", "written"),
+    "check.counting": ("held", "line_limit"),
+    "check.evidence": ("CheckFailed",),
+    "kernel.faults": ("Fault", "fewest", "plans"),
+    "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
+    "pytest.leaks": ("Leak", "leaks_nothing"),
+    "reading.linter": ("lint",),
+    "check.loopback": ("ask",),
+    "check.run": ("play", "work"),
+    "check.schedule": ("END", "RESET", "Take"),
+    "check.strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
+    "kernel.world": ("World",),
 }  # fmt: skip
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_HOMES = {name: module for module, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "END",
@@ -97,8 +105,10 @@ __all__ = [
     "deliveries",
     "ends_at_any_byte",
     "fewest",
+    "held",
     "leaks_nothing",
     "leaves_nothing_behind",
+    "line_limit",
     "lint",
     "mutations",
     "observed",
@@ -110,6 +120,7 @@ __all__ = [
     "schedules",
     "stays_in_bounds",
     "survives_any_input",
+    "work",
     "works_linearly",
     "written",
 ]
@@ -121,3 +132,18 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """The class of this package: it keeps the function `check` although a room has the same name.
+
+    When a submodule is imported for the first time, the import system sets it as an attribute of its package
+    (Python reference, 5.4.2), so the room ``check`` would replace the function. This class ignores that assignment.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,106 @@
+"""Blocking handlers in select mode: run over a request that is here whole, the reply sent by the loop.
+
+The loop can't wait inside ``handle()``. A class that says with ``request = <wait>`` when a whole
+request is here becomes the last state of a small state machine, which gives it a `Face` for a
+socket. Imported when such a server is made.
+"""
+
+from __future__ import annotations
+
+from io import UnsupportedOperation
+
+from ..handler import DatagramHandler, StreamHandler
+from ..waits import Packet, StreamWait, Wait
+from .face import Face
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..handler import Step
+
+
+def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[DatagramHandler]:
+    """The state machine that runs the blocking handler class over a request that is here whole.
+
+    ``packets`` says whether the server's socket is one of datagrams. Raises `TypeError` for a
+    class that does not say with ``request = <wait>`` when a whole request is here.
+    """
+    kind_of_handler = blocking
+    while hasattr(kind_of_handler, "func"):  # a functools.partial of a class
+        kind_of_handler = kind_of_handler.func
+    wait = getattr(kind_of_handler, "request", None)
+    name = getattr(kind_of_handler, "__name__", repr(blocking))
+    if not isinstance(wait, Packet if packets else StreamWait):
+        example = "Packet()" if packets else r'Until(b"\r\n", limit=512)'
+        kind = "DatagramHandler" if packets else "StreamHandler"
+        raise TypeError(
+            f"{name} is a blocking handler, and in select mode nothing may block. Three ways out: "
+            f"(1) declare on the class when a whole request is here, such as request = {example}; "
+            f"(2) take a mode that may block: the Forking, the Threading or the plain server class; "
+            f"(3) derive it from {kind} and write it as a state machine"
+        )
+    members = {
+        "blocking": staticmethod(blocking),
+        "request": wait,
+        "__doc__": kind_of_handler.__doc__,
+        "__module__": kind_of_handler.__module__,
+    }
+    if getattr(kind_of_handler, "timeout", None) is not None:
+        members["timeout"] = kind_of_handler.timeout
+    return type(name, (_BufferedPacket if packets else _BufferedStream,), members)
+
+
+class _BufferedStream(StreamHandler):
+    blocking: Any
+    request: Wait
+
+    def handle(self) -> Step:
+        return self.request, self.whole
+
+    def whole(self, data: bytes) -> Step:
+        self.blocking(Face(self, data), self.peer, self.server)
+        return None
+
+
+class _BufferedPacket(DatagramHandler):
+    blocking: Any
+    request: Wait
+
+    def handle(self) -> Step:
+        return self.request, self.whole
+
+    def whole(self, packet: bytes) -> Step:
+        self.blocking((packet, _PacketSocket(self)), self.peer, self.server)
+        return None
+
+
+class _PacketSocket:
+    """What a blocking datagram handler has for the server's socket in select mode."""
+
+    def __init__(self, handler: DatagramHandler) -> None:
+        self._handler = handler
+
+    def sendto(self, data: Any, *flags_and_address: Any) -> int:
+        """Send ``data``, one packet, to the peer: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+        if not flags_and_address:
+            raise TypeError("sendto() takes the packet, perhaps flags, and an address")
+        *flags, address = flags_and_address
+        if any(flags):
+            raise UnsupportedOperation(f"in select mode sendto() has no flags, and was given {flags[0]:#x}")
+        if address != self._handler.peer:
+            raise UnsupportedOperation(
+                f"in select mode a reply goes to {self._handler.peer!r}, who asked, not to {address!r}"
+            )
+        self._handler.send(data)
+        return memoryview(data).nbytes
+
+    def getsockname(self) -> Any:
+        """The server's address."""
+        return self._handler.server.server_address
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{name}: a socket has it, what stands for the server's socket in select mode has not "
+            f"(the Forking, Threading and plain server classes give the socket)"
+        )

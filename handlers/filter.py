@@ -1,0 +1,201 @@
+"""Filters: what stands between a request and its connection and changes the bytes, or looks at them.
+
+TLS is a filter, and so are the PROXY header, a recorder and an injector of faults. Filters form a chain:
+
+    kernel · row ⇄ filter ⇄ … ⇄ filter ⇄ machine · handler
+
+The bytes on the side of the row are called *wire bytes*; what is on the side of the handler is the *inner channel* of
+a filter, be it a machine or another filter. The handler knows of no filter. Pure, as all of `handlers`: what runs a
+filter is its `link`, as a machine runs a handler.
+"""
+
+from __future__ import annotations
+
+from .link import WINDOW, Link
+from .waits import REFUSE, TooEarly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .channel import StreamChannel
+    from .handler import StreamDriver
+    from .machines import StreamMachine
+    from .waits import Cause, Filtered, MakeFilter
+
+
+class Filter:
+    """A filter that passes everything on. Derive, and define some of the methods from `begin` to `farewell`.
+
+    They are called one at a time, and in them there are the verbs from `open_until` to `leave`. What a method raises
+    ends the request with that exception as its reason, as with a handler; raising a `Cause` is the same as `fail`.
+
+    An instance is made for each connection, with its inner channel as the argument (``functools.partial`` adds more).
+    What it finds out of the peer it sets on its `driver`.
+
+    >>> from handlers import StreamHandler, StreamMachine, Until
+    >>> class Rot13(Filter):
+    ...     table = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyz", b"nopqrstuvwxyzabcdefghijklm")
+    ...
+    ...     def received(self, data):
+    ...         self.deliver(data.translate(self.table))
+    ...
+    ...     def flow(self, data):
+    ...         self.put(data.translate(self.table))
+    >>> class Hello(StreamHandler):
+    ...     async def handle(self):
+    ...         self.send(b"hello " + await Until(b"\\n"))
+    >>> channel = chain(StreamMachine(Hello()), [Rot13])
+    >>> channel.advance()
+    >>> channel.feed(b"nqn\\n")
+    >>> channel.read()
+    b'uryyb nqn\\n'
+    """
+
+    __slots__ = ("_link",)
+
+    name = ""
+    """What the table shows as the state while the filter opens; the name of the class if it is empty."""
+
+    limit = 131_072
+    """Bytes of input that may be held: those that the inner channel does not want now, and `pending`.
+
+    Past it the request ends with `LimitPassed`. One read of the connection is up to 64 KiB."""
+
+    window = WINDOW
+    """Bytes of output, at least 1, that the next call of `flow` is given at most."""
+
+    transparent = False
+    """Whether urgent data is urgent behind the filter too (see `StreamHandler.urgent`).
+
+    Right only for a filter that delivers each byte as it is received. By default the byte loses its mark, and is
+    received in its place like any other; so it is while a filter is opening, or has bytes `pending`."""
+
+    def __init__(self, inner: StreamChannel) -> None:
+        self._link = Link(self, inner)
+
+    @property
+    def channel(self) -> StreamChannel:
+        """The channel that a row, or the filter in front of this one, drives."""
+        return self._link
+
+    @property
+    def driver(self) -> StreamDriver:
+        """The row, or the filter in front of this one: for ``peer``, ``principal``, ``secured``, ``now()``, …"""
+        return self._link.driver
+
+    # Methods to define
+
+    def begin(self) -> None:
+        """Called once, first: call `open`, `open_until` or `leave`. The default opens at once."""
+        self.open()
+
+    def received(self, data: bytes) -> None:
+        """Take the next wire bytes, cut anywhere; after `again`, none. The default delivers them as they are."""
+        self.deliver(data)
+
+    def flow(self, data: bytes) -> None:
+        """Take the next output of the inner channel, at most `window` bytes, and `put` what it is on the wire.
+
+        All of ``data`` counts as sent when all that has been put has been taken; then comes the next call.
+        """
+        self.put(data)
+
+    def input_ended(self) -> None:
+        """No more wire bytes come. The default ends the input of the inner channel.
+
+        A filter that is still opening afterwards fails with `EndOfStream`.
+        """
+        self.deliver_end()
+
+    def farewell(self) -> None:
+        """Called once, if the filter has opened, after the last call of `flow`: `put` the last words.
+
+        (The request has ended, or has called ``send_eof()``.) The default says nothing.
+        """
+
+    @property
+    def pending(self) -> int:
+        """Bytes that the filter itself has received and can't deliver yet, such as an incomplete frame."""
+        return 0
+
+    # Verbs
+
+    def open_until(self, what: str, timeout: float = 30.0) -> None:
+        """Do not open yet: ``what`` is to come first, in words for the table (``"the TLS handshake"``).
+
+        The request does not begin, and its output does not flow. After ``timeout`` seconds the filter fails with
+        `TimedOut`. May be called again for the next thing to come, which has a time of its own.
+        """
+        self._link.open_until(what, timeout)
+
+    def open(self) -> None:
+        """Let the request begin, or go on, behind the filter."""
+        self._link.open()
+
+    def deliver(self, data: bytes | bytearray | memoryview) -> None:
+        """Have the inner channel take ``data``: as one piece with all that is delivered in this call of a method.
+
+        It is held as long as the inner channel wants no input, or the filter is not open.
+        """
+        self._link.deliver(data)
+
+    def again(self) -> None:
+        """There is more to deliver: call `received` with no data when this has been taken and others had their turn.
+
+        For a filter that delivers much more than it receives, so that it need not hold it all, and for one that
+        delivers in several pieces. The connection is not read meanwhile.
+        """
+        self._link.again()
+
+    def deliver_end(self) -> None:
+        """There is no more input: tell the inner channel, when it has taken what is held."""
+        self._link.deliver_end()
+
+    def put(self, data: bytes | bytearray | memoryview) -> None:
+        """Add ``data`` to the wire bytes of the output."""
+        self._link.put(data)
+
+    def fail(self, cause: Cause) -> None:
+        """End the request for ``cause``. What has been `put` still leaves; other output is dropped.
+
+        A handler that has begun is told (`Handler.interrupted`). One that has not, because a filter opens, does not
+        begin. No method of the filter is called any more.
+        """
+        self._link.fail(cause)
+
+    def leave(self, rest: bytes = b"") -> None:
+        """Go out of the chain: ``rest``, and all that comes later, is for the inner channel as it is.
+
+        The filter opens, if it has not, and goes when what it has put has been taken. No method of it is called any
+        more.
+        """
+        self._link.leave(rest)
+
+
+def chain(channel: StreamChannel, filters: Iterable[MakeFilter]) -> StreamChannel:
+    """Put filters in front of ``channel``, and return the outermost channel: the one to be driven.
+
+    ``filters`` are callables that take a channel and return a `Filter` in front of it. The first is next to the wire.
+    """
+    for make in reversed(tuple(filters)):
+        channel = make(channel).channel
+    return channel
+
+
+def put_in(machine: StreamMachine, wait: Filtered) -> None:
+    """Put the filter of ``wait`` in front of ``machine``, whose output has drained. Raises `TooEarly`."""
+    driver = machine.driver
+    ahead = 0
+    if isinstance(driver, Link):
+        if driver.is_put_in_by(wait):
+            return  # it is there, and opens
+        ahead = driver.ahead
+    held = machine.take_held()
+    if wait.held == REFUSE and (held or ahead):
+        raise TooEarly(wait, held, len(held) + ahead)
+    link = wait.make(machine)._link
+    link.put_in(wait, held, machine.ended)
+    machine.ended = machine.over = False  # that is for the filter to say
+    driver.replace(machine, link)
+    driver.touched()

@@ -1,0 +1,340 @@
+"""``python3 -m reactor serve``: one handler class on any number of sockets, until a signal comes.
+
+What belongs to a process and not to a loop is here, so that no other module has to care: the
+arguments, the terminal, what went wrong in one line. How it ends is in ``stopping``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import socket
+import sys
+import traceback
+from typing import TYPE_CHECKING, NamedTuple
+
+import reactor as package
+
+from .. import BaseServer, Reactor, TCPServer, handlers
+from .stopping import (
+    Interruptible,
+    Stopped,
+    hold_signals,
+    ignore_signals,
+    stop_at_once_on_signals,
+    stop_on_signals,
+    wind_down,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any, NoReturn
+
+DEFAULT_CLASS = "reactor.handlers.services:Echo"  # whatever else is called handlers here
+DEFAULT_URL = "tcp://127.0.0.1:7007"
+BACKLOG = 1024
+"""Connections that the kernel keeps until they are accepted; it may have a lower bound of its own."""
+
+MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
+SCHEMES = {
+    "tcp": "TCPServer", "tcp6": "TCPServer", "udp": "UDPServer", "udp6": "UDPServer",
+    "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
+}  # fmt: skip
+STREAMS = "tcp://, tcp6:// or unix://"
+DATAGRAMS = "udp://, udp6:// or unix+dgram://"
+REMEDIES = {
+    "EACCES": "that takes privileges: bind a port from 1024 up, or a path in a directory of your own",
+    "EADDRINUSE": "stop what serves there, or bind another URL (port 0 takes a free one)",
+    "EADDRNOTAVAIL": "this machine has no such address: bind one of its own, such as 127.0.0.1",
+    "ENOENT": "make the directory first",
+}
+EXAMPLES = """\
+URLs:
+  tcp://HOST:PORT       tcp6://[HOST]:PORT      unix:///PATH        unix://@NAME
+  udp://HOST:PORT       udp6://[HOST]:PORT      unix+dgram:///PATH  unix+dgram://@NAME
+
+  Port 0 takes a free port. tcp6://[::]:PORT takes IPv4 clients too. @NAME is an abstract name (Linux).
+
+examples:
+  python3 -m reactor serve
+  python3 -m reactor serve my_module:MyHandler --mode fork --bind tcp://0.0.0.0:7007
+  python3 -m reactor serve reactor.handlers.services:DaytimeDatagram --bind udp://127.0.0.1:0 --bind udp6://[::1]:0
+"""
+
+
+class Wrong(Exception):
+    """Something that the user has to change; the text is the line that says what and how."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what ``arguments`` (default: those of the process) say; return the exit status."""
+    options = parser().parse_args(arguments)
+    stop_at_once_on_signals()
+    try:
+        serve(load(options.handler), options.handler, options.mode, options.bind or [parse_url(DEFAULT_URL)])
+    except Wrong as wrong:
+        say(f"python3 -m reactor serve: {wrong}\n")
+        return 2
+    except Stopped:
+        pass  # before anything was served
+    return 0
+
+
+def say(text: str) -> None:
+    """Write ``text`` on standard error, if there is one."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            pass  # whoever read it has gone; the service goes on
+
+
+# What the user asks for
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help says more)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = Parser(prog="python3 -m reactor", description="Serve protocols with one loop and one table.")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    command = commands.add_parser(
+        "serve", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES,
+        help="serve a handler class until SIGINT or SIGTERM",
+        description="Serve a handler class until SIGINT or SIGTERM.",
+    )  # fmt: skip
+    command.add_argument(
+        "handler", metavar="MODULE:CLASS", nargs="?", default=DEFAULT_CLASS,
+        help="the handler class; the module is looked up in the current directory first (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--mode", choices=MODES, default="select",
+        help="who drives the requests: one loop all of them (select), the caller one after the other (sync), "
+        "a child or a thread each (fork, thread); default: %(default)s",
+    )  # fmt: skip
+    command.add_argument(
+        "--bind", metavar="URL", action="append", type=parse_url,
+        help=f"where to serve; may be given several times (default: {DEFAULT_URL})",
+    )  # fmt: skip
+    return top
+
+
+class Place(NamedTuple):
+    """Where to serve: a URL, and what ``bind()`` takes for it."""
+
+    url: str
+    scheme: str
+    address: Any
+    packets: bool  # whether the socket is one of datagrams
+
+
+def parse_url(url: str) -> Place:
+    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError``, which says what is wrong."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise argparse.ArgumentTypeError(f"{url!r}: a URL begins with {', '.join(f'{name}://' for name in SCHEMES)}")
+    parse = unix_address if scheme.startswith("unix") else host_and_port
+    try:
+        return Place(url, scheme, parse(scheme, rest), scheme in ("udp", "udp6", "unix+dgram"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{url!r}: {error}") from None
+
+
+def unix_address(scheme: str, rest: str) -> str:
+    """The address of a Unix socket. Raises ``ValueError``."""
+    if rest.startswith("/") and not rest.endswith("/"):
+        return rest
+    if rest.startswith("@") and rest != "@" and sys.platform == "linux":
+        return "\0" + rest[1:]
+    raise ValueError(f"write {scheme}:///absolute/path, or on Linux {scheme}://@name for an abstract name")
+
+
+def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
+    """The address of a TCP or UDP socket. Raises ``ValueError``."""
+    host, _, port = rest.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(f"write {scheme}://HOST:PORT, the port from 0 to 65535; 127.0.0.1 is this machine alone")
+    if ":" in host and (bare == host or not scheme.endswith("6")):
+        raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
+    return bare, int(port)
+
+
+def load(name: str) -> Any:
+    """The handler class that ``name`` (``MODULE:CLASS``) means. Raises `Wrong`."""
+    module_name, _, class_name = name.partition(":")
+    if not class_name or not all(part.isidentifier() for part in module_name.split(".")):
+        raise Wrong(f"{name}: write MODULE:CLASS with the module as it is imported, such as {DEFAULT_CLASS}")
+    module = load_module(module_name)
+    kind = getattr(module, class_name, None)
+    if is_handler(kind):
+        return kind
+    problem = f"{module_name} has no {class_name}" if kind is None else f"{name} is no handler class"
+    known = sorted(
+        key for key, value in vars(module).items() if is_handler(value) and value.__module__ == module.__name__
+    )
+    remedy = f"its handlers are {', '.join(known)}" if known else "derive a class from reactor.handlers.StreamHandler"
+    raise Wrong(f"{problem}; {remedy}")
+
+
+def load_module(name: str) -> ModuleType:
+    """Import the module, from the current directory first. Raises `Wrong`."""
+    here = os.getcwd()
+    if here not in sys.path:  # Python was started with -P
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise Wrong(
+                f"no module named {error.name} in {here} or on sys.path; write it as Python imports it"
+            ) from None
+        steps = [step for step in traceback.extract_tb(error.__traceback__) if step.filename[0] != "<"]
+        files = [step for step in steps if step.filename not in (__file__, importlib.__file__)]
+        where = f" ({files[-1].filename}, line {files[-1].lineno})" if files else ""
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Wrong(f"{name} can't be imported: {text}{where}; correct it and start again") from None
+
+
+def is_handler(kind: Any) -> bool:
+    """Whether a server can make something of it: a state machine, or a blocking handler of any origin."""
+    if isinstance(kind, type) and issubclass(kind, handlers.Handler):
+        return issubclass(kind, (handlers.StreamHandler, handlers.DatagramHandler))
+    return isinstance(kind, type) and callable(getattr(kind, "handle", None))
+
+
+# Serving it
+
+
+def serve(kind: Any, name: str, mode: str, places: Sequence[Place]) -> None:
+    """Serve the class ``kind``, called ``name``, at ``places`` until a signal. Raises `Wrong`."""
+    reactor = Reactor()
+    stop_on_signals(reactor)
+    servers: list[TCPServer] = []
+    try:
+        for place in places:
+            check_kind(kind, name, mode, place)
+            servers.append(make_server(kind, mode, place, reactor))
+        for place, server in zip(places, servers, strict=True):
+            say(f"listening on {actual_url(place, server)} ({mode})\n")
+        run(reactor)
+    finally:
+        ignore_signals()
+        wind_down(reactor, servers)
+
+
+def run(reactor: Reactor) -> None:
+    """Run the loop until a signal, with the live line if there is a terminal."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if terminal:
+        show_table(reactor)
+    try:
+        reactor.run()
+    except Stopped:
+        pass  # as asked
+    finally:
+        if terminal:
+            overwrite("")
+
+
+def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
+    """Refuse a handler that can't be served there, or not in this mode. Raises `Wrong`."""
+    if place.packets and issubclass(kind, (handlers.StreamHandler, handlers.StreamRequestHandler)):
+        raise Wrong(f"{name} is for streams, {place.url} is not; name a datagram handler, or --bind {STREAMS}")
+    if not place.packets and issubclass(kind, (handlers.DatagramHandler, handlers.DatagramRequestHandler)):
+        raise Wrong(f"{name} is for datagrams, {place.url} is not; name a stream handler, or --bind {DATAGRAMS}")
+    if mode == "select" and not issubclass(kind, handlers.Handler):
+        check_request(kind, name, handlers.Packet if place.packets else handlers.StreamWait)
+
+
+def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
+    """Refuse a blocking handler that doesn't say when a whole request is here. Raises `Wrong`."""
+    if not isinstance(getattr(kind, "request", None), wait):
+        example = "Packet()" if wait is handlers.Packet else 'Until(b"\\r\\n")'
+        raise Wrong(
+            f"{name} is a blocking handler, and in mode select nothing may block; take --mode sync, fork or thread, "
+            f"or declare on the class when a whole request is here, such as request = {example}"
+        )
+
+
+def make_server(kind: Any, mode: str, place: Place, reactor: Reactor) -> TCPServer:
+    """A server that listens already. Raises `Wrong`."""
+    try:
+        server: TCPServer = server_class(mode, place)(place.address, kind, reactor=reactor)
+    except RuntimeError as error:
+        raise Wrong(f"--mode {mode}: {error}. Here that is --mode select or sync") from None
+    except (TypeError, UnicodeError) as error:
+        raise Wrong(f"{place.url}: {error}; write a host name, or an address") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and error.filename:
+            raise Wrong(f"{place.url}: {error.strerror}") from None  # which has its remedy
+        remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind what this machine has")
+        raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
+    return server
+
+
+def server_class(mode: str, place: Place) -> Any:
+    """The package's class for the mode and the kind of socket, as a command needs it. Raises `Wrong`."""
+    base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
+    if base is None:
+        raise Wrong(f"{place.url}: this host has no Unix sockets; --bind a tcp:// or udp:// URL")
+    mixins: list[type] = [Interruptible] if mode in ("sync", "fork") else []
+    members = {
+        "allow_reuse_address": os.name == "posix" and not place.packets,  # a restart must not wait for TIME_WAIT
+        "request_queue_size": BACKLOG,
+        "daemon_threads": True,  # a thread that is stuck can't hold up the end; wind_down() waits for the others
+        "block_on_close": False,
+    }
+    if place.scheme.endswith("6"):
+        members["address_family"] = socket.AF_INET6
+    return type(base.__name__, (*mixins, base), members)
+
+
+def actual_url(place: Place, server: BaseServer) -> str:
+    """The URL at which the server can be reached, with the address and the port that it got."""
+    if isinstance(place.address, str):
+        return place.url
+    host, port = server.server_address[:2]
+    return f"{place.scheme}://[{host}]:{port}" if ":" in host else f"{place.scheme}://{host}:{port}"
+
+
+# The terminal
+
+
+def show_table(reactor: Reactor) -> None:
+    """Write on the terminal how the table stands, now and every second."""
+    rows = list(reactor.table)
+    taken, sent = sum(row.total_in for row in rows), sum(row.total_out for row in rows)
+    oldest = rows[0].age() if rows else 0.0  # rows stand in the order of their arrival
+    overwrite(f"rows {len(rows):,}, bytes in {taken:,}, out {sent:,}, oldest {oldest:.0f} s")
+    reactor.call_later(1.0, show_table, reactor)
+
+
+def overwrite(text: str) -> None:
+    """Replace the terminal's last line; leave the cursor at its beginning, for whoever writes next."""
+    try:
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+    except OSError:
+        return  # it has been closed
+    say(f"\r{text[:width]:{width}}\r")
+
+
+def run_command() -> NoReturn:
+    """Do what the process's arguments say, and exit."""
+    status = main()
+    hold_signals()
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:  # its reader has gone, and Python would exit with status 120 because of that
+        sys.stderr = None
+    sys.exit(status)

@@ -1,0 +1,37 @@
+"""Fork hygiene in one place: what holds descriptors, so that a forked child can close the copies it must not keep.
+
+Whatever opens a descriptor registers itself here, once. A child that the loop forks for one request
+(`children.Children.fork`) keeps what that request needs and has every holder close its other copies.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Holder(Protocol):
+        """What holds descriptors."""
+
+        def close_copy(self, keep: object) -> None:
+            """In a forked child: close the copies that the request ``keep`` does not need (``None``: all)."""
+
+
+class Descriptors:
+    """The holders of one loop, and of the loops inside it. May be changed from any thread."""
+
+    def __init__(self) -> None:
+        self._holders: dict[Holder, None] = {}
+
+    def add(self, holder: Holder) -> None:
+        """Ask the holder in every child."""
+        self._holders[holder] = None
+
+    def discard(self, holder: Holder) -> None:
+        """Forget the holder, which has closed what it held."""
+        self._holders.pop(holder, None)
+
+    def close_copies(self, keep: object) -> None:
+        """In a forked child: close what the request ``keep`` does not need."""
+        for holder in list(self._holders):
+            holder.close_copy(keep)

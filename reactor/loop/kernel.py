@@ -1,0 +1,42 @@
+"""What the kernel's answers mean: which errors are normal, which say that the host has run out of something."""
+
+from __future__ import annotations
+
+import errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    Result = TypeVar("Result")
+
+AGAIN = (BlockingIOError, InterruptedError)
+"""The call would have blocked, or was interrupted: nothing has happened, and a later call may succeed."""
+
+SHORT = {getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)}
+"""The host has run out of descriptors or memory for the moment."""
+
+
+def close(sock: socket.socket) -> None:
+    """Close the socket and ignore what ``close(2)`` reports: the descriptor is released all the same."""
+    try:
+        sock.close()
+    except OSError:
+        pass
+
+
+def at_once(sock: Any, call: Callable[[], Result]) -> Result:
+    """Make a call on the socket that does not wait, although the user may have set a timeout on it.
+
+    With a timeout, Python itself waits for the socket, whatever the flags of the call.
+    """
+    timeout = sock.gettimeout()
+    if not timeout:
+        return call()
+    sock.settimeout(0)
+    try:
+        return call()
+    finally:
+        sock.settimeout(timeout)

@@ -1,0 +1,190 @@
+"""Fork mode: a child process drives each request."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from selectors import EVENT_READ
+
+from ..loop.children import NO_FORK
+from ..rows.packets import PacketRow
+from ..servers.mode import Mode, register_mode
+from ..servers.queue import NONE_LEFT, NoneLeft
+from ..servers.tcp import TCPServer
+from ..servers.udp import UDPServer
+from ..servers.words import heed, last_words
+from .mailbox import Hangup, Mailbox
+from .select import BATCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ..table.reactor import Reactor
+    from ..table.request import Request
+
+    _Base = TCPServer
+else:
+    _Base = object
+
+
+class ForkMode(Mode):
+    """A child process drives each request; the parent keeps its row."""
+
+    batch = BATCH
+    _hangup: Hangup | None = None
+    _mailbox: Mailbox | None = None  # in a child
+
+    def adapt(self, handler: Any) -> Any:
+        if not hasattr(os, "fork"):
+            raise RuntimeError(f"{type(self.service.server).__name__}: {NO_FORK}")
+        return handler
+
+    def may_begin(self) -> bool:
+        server = self.service.server
+        busy = len(server.active_children or ())
+        return busy < int(server.max_children) or self.waits_for("max_children", "children")
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """The descriptors that a child needs must be there when a request is taken.
+
+        Otherwise all that the host has might be held by requests that are queued.
+        """
+        if self._hangup is None:
+            self._hangup = Hangup(self.service.server, self.service.reactor)
+        spare = list(os.pipe())
+        try:
+            if not self.service.intake.is_listener:
+                spare += os.pipe()  # as many as a mailbox takes
+            yield
+        finally:
+            for end in spare:
+                os.close(end)
+
+    def process(self, row: Request, request: Any, client_address: Any) -> None:
+        service = self.service
+        server = service.server
+        mailbox: Mailbox | None = None
+
+        def on_exit(status: int | None, words: bytes) -> None:
+            server.active_children.discard(pid)
+            if mailbox is not None:
+                mailbox.close()
+            heed(row, status, words)
+            service.strike(row)
+
+        try:
+            if isinstance(row, PacketRow):
+                mailbox = Mailbox(service.reactor, row)
+            pid = service.reactor.children.fork(on_exit, keep=row)
+        except BaseException as error:
+            if mailbox is not None:
+                mailbox.give_up()
+            if isinstance(error, OSError) and error.errno in NONE_LEFT:
+                raise NoneLeft(*error.args) from error
+            raise
+        if pid == 0:
+            self._be_child(row, request, client_address, mailbox)
+        if server.active_children is None:
+            server.active_children = set()
+        server.active_children.add(pid)
+        service.leave_to_child(row, pid)
+        if mailbox is not None:
+            mailbox.open()
+        server.close_request(request)
+
+    def _be_child(self, row: Request, request: Any, client_address: Any, mailbox: Mailbox | None) -> None:
+        """In the child: finish the request. Never returns."""
+        server, status = self.service.server, 1
+        try:
+            if mailbox is not None:
+                self._mailbox = mailbox
+                mailbox.be_child()
+            self.service.do(request, client_address)
+            status = 0
+        except Exception as error:
+            row.error = row.error or error
+            server.handle_error(request, client_address)
+        finally:
+            try:
+                server.shutdown_request(request)
+                if mailbox is not None:
+                    mailbox.give_back()
+                self.service.reactor.children.tell(last_words(row))
+            finally:
+                os._exit(status)
+
+    def alongside(self, inner: Reactor) -> None:
+        mailbox = self._mailbox
+        if mailbox is not None:
+            inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
+        if self._hangup is not None:
+            inner.watch(self._hangup, EVENT_READ, lambda events: inner.stop())
+
+    def close(self) -> None:
+        if self._hangup is not None:
+            self._hangup.ring()
+        server = self.service.server
+        server.collect_children(blocking=server.block_on_close)
+        if self._hangup is not None:
+            self._hangup.close()
+            self._hangup = None
+
+
+class ForkingMixIn(_Base):
+    """A child process drives each request; see ``socketserver.ForkingMixIn``."""
+
+    timeout = 300
+    active_children: set[int] | None = None
+    """The pids of the children that have not been reaped."""
+
+    max_children = 40
+    """Children that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
+
+    block_on_close = True
+    """Whether `server_close` waits for the children."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Fork a child that does the request."""
+        self._srv.process(request, client_address)
+
+    def collect_children(self, *, blocking: bool = False) -> None:
+        """Reap the children that have ended (with ``blocking``: all, when they have)."""
+        for pid in list(self.active_children or ()):
+            self.reactor.children.reap(pid, blocking)
+
+    def handle_timeout(self) -> None:
+        """Reap what has ended."""
+        self.collect_children()
+
+    def service_actions(self) -> None:
+        """Reap what has ended. (The loop has done so already; ``socketserver`` does it here.)"""
+        self.collect_children()
+
+    def server_close(self) -> None:
+        """Give back what the server holds: cancel the children's state machines, wait if ``block_on_close``."""
+        super().server_close()
+
+
+register_mode(ForkingMixIn, ForkMode)
+
+
+class ForkingTCPServer(ForkingMixIn, TCPServer):
+    """TCP, a child for each connection."""
+
+
+class ForkingUDPServer(ForkingMixIn, UDPServer):
+    """UDP, a child for each exchange."""
+
+
+if hasattr(socket, "AF_UNIX"):
+    from ..servers.unix import UnixDatagramServer, UnixStreamServer
+
+    class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
+        """Unix stream sockets, a child for each connection."""
+
+    class ForkingUnixDatagramServer(ForkingMixIn, UnixDatagramServer):
+        """Unix datagram sockets, a child for each exchange."""

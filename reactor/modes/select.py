@@ -1,0 +1,98 @@
+"""Select mode: the loop drives every request."""
+
+from __future__ import annotations
+
+import socket
+
+from ..handlers import DatagramHandler, StreamHandler
+from ..servers.kinds import is_kind
+from ..servers.mode import Mode, register_mode
+from ..servers.tcp import TCPServer
+from ..servers.udp import UDPServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..table.request import Request
+
+    _Base = TCPServer
+else:
+    _Base = object
+
+QUEUE = 128
+"""Length of the accept queue of a server whose loop accepts many connections at once."""
+
+BATCH = 64
+"""Arrivals that one server takes before the other rows have their turn."""
+
+
+class SelectMode(Mode):
+    """The loop drives every request."""
+
+    batch = BATCH
+    evicts = True
+
+    def adapt(self, handler: Any) -> Any:
+        if is_kind(handler, StreamHandler) or is_kind(handler, DatagramHandler):
+            return handler
+        from ..handlers.blocking.buffered import buffered  # now, and not with the package: most servers don't need it
+
+        server = self.service.server
+        adapted: Any = buffered(handler, packets=server.socket_type == socket.SOCK_DGRAM)
+        adapted.blocking = staticmethod(_finish_request)
+        return adapted
+
+    def process(self, row: Request, request: Any, client_address: Any) -> None:
+        self.service.leave_to_loop(row)
+
+    def see_through(self, newest: int) -> None:
+        # With the connections that the request has opened, which are rows of the same server.
+        server, reactor = self.service.server, self.service.reactor
+        reactor.run_while(lambda: any(row.server is server and row.serial > newest for row in reactor.table))
+
+
+class SelectMixIn(_Base):
+    """The loop drives every request: one thread, no child, and nobody waits for a slow client.
+
+    A blocking handler runs here only if its class declares ``request = <wait>``; any other is
+    refused with `TypeError` when the server is made.
+    """
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Leave the request to the loop."""
+        self._srv.process(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run a blocking handler over a request that is here whole: it has nothing to wait for. May be overridden."""
+        self.RequestHandlerClass(request, client_address, self)
+
+
+def _finish_request(request: Any, client_address: Any, server: TCPServer) -> None:
+    """What runs a blocking handler; an overridden `finish_request` may give it more arguments."""
+    server.finish_request(request, client_address)
+
+
+register_mode(SelectMixIn, SelectMode)
+
+
+class SelectTCPServer(SelectMixIn, TCPServer):
+    """TCP, one loop for all connections."""
+
+    request_queue_size = QUEUE
+
+
+class SelectUDPServer(SelectMixIn, UDPServer):
+    """UDP, one loop for all exchanges."""
+
+
+if hasattr(socket, "AF_UNIX"):
+    from ..servers.unix import UnixDatagramServer, UnixStreamServer
+
+    class SelectUnixStreamServer(SelectMixIn, UnixStreamServer):
+        """Unix stream sockets, one loop for all connections."""
+
+        request_queue_size = QUEUE
+
+    class SelectUnixDatagramServer(SelectMixIn, UnixDatagramServer):
+        """Unix datagram sockets, one loop for all exchanges."""

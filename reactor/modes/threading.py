@@ -1,0 +1,141 @@
+"""Thread mode: a thread drives each request."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from _thread import start_new_thread
+from threading import Thread
+
+from ..servers.mode import Mode, register_mode
+from ..servers.queue import NoneLeft
+from ..servers.serving import nothing
+from ..servers.tcp import TCPServer
+from ..servers.udp import UDPServer
+from ..table.request import CALLER, DrivenBy
+from .select import BATCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..servers.service import Service
+    from ..table.request import Request
+
+    _Base = TCPServer
+else:
+    _Base = object
+
+NO_THREADS = "this host can't start a thread; take the Select, the Forking or the plain server class, and not Threaded"
+
+
+class ThreadMode(Mode):
+    """A thread drives each request, in a loop of its own."""
+
+    batch = BATCH
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._busy: set[Request] = set()  # the rows that threads of the server are at
+        self.threads: list[Thread] = []
+        """The threads that ``server_close()`` waits for."""
+
+    def adapt(self, handler: Any) -> Any:
+        try:
+            start_new_thread(nothing, ())  # only to see that threads can be had
+        except RuntimeError as error:
+            raise RuntimeError(f"{type(self.service.server).__name__}: {NO_THREADS}") from error
+        return handler
+
+    def may_begin(self) -> bool:
+        return len(self._busy) < int(self.service.server.max_threads) or self.waits_for("max_threads", "threads")
+
+    def listen(self) -> None:
+        self.service.reactor.make_wakeup()  # a thread's end lets the next begin, also for a caller of step()
+
+    def process(self, row: Request, request: Any, client_address: Any) -> None:
+        server = self.service.server
+        thread = Thread(target=self._run, args=(row, request, client_address), daemon=server.daemon_threads)
+        row.driven_by = DrivenBy.in_thread(thread.name)
+        self._busy.add(row)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            row.driven_by = CALLER
+            self._busy.discard(row)
+            raise NoneLeft(errno.EAGAIN, str(error)) from error  # what pthread_create(3) said
+        if server.block_on_close and not thread.daemon:
+            self.threads[:] = [old for old in self.threads if old.is_alive()]
+            self.threads.append(thread)
+
+    def _run(self, row: Request, request: Any, client_address: Any) -> None:
+        service = self.service
+        with service.hand.at(row):
+            try:
+                service.server.process_request_thread(request, client_address)
+            finally:
+                self._busy.discard(row)
+                service.ended(row)
+                if not row.driven_by.pid:  # else a child goes on with it
+                    service.strike(row)
+
+    def close(self) -> None:
+        for thread in list(self.threads):
+            thread.join()
+
+
+class ThreadingMixIn(_Base):
+    """A thread drives each request; see ``socketserver.ThreadingMixIn``."""
+
+    daemon_threads = False
+    """Whether the process may end while threads run."""
+
+    block_on_close = True
+    """Whether `server_close` waits for the threads that are no daemons."""
+
+    max_threads = 256
+    """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
+
+    @property
+    def _threads(self) -> list[Thread]:  # socketserver's name: CPython's own tests ask for it
+        mode: Any = self._srv.mode
+        threads: list[Thread] = mode.threads
+        return threads
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread that does the request."""
+        self._srv.process(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """In the thread: do the request. May be extended."""
+        try:
+            self._srv.do(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            self.shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Give back what the server holds: cancel its state machines, wait for its threads."""
+        super().server_close()
+
+
+register_mode(ThreadingMixIn, ThreadMode)
+
+
+class ThreadingTCPServer(ThreadingMixIn, TCPServer):
+    """TCP, a thread for each connection."""
+
+
+class ThreadingUDPServer(ThreadingMixIn, UDPServer):
+    """UDP, a thread for each exchange."""
+
+
+if hasattr(socket, "AF_UNIX"):
+    from ..servers.unix import UnixDatagramServer, UnixStreamServer
+
+    class ThreadingUnixStreamServer(ThreadingMixIn, UnixStreamServer):
+        """Unix stream sockets, a thread for each connection."""
+
+    class ThreadingUnixDatagramServer(ThreadingMixIn, UnixDatagramServer):
+        """Unix datagram sockets, a thread for each exchange."""

@@ -1,0 +1,201 @@
+"""Work that must not run in the loop: `Forked` in a child, `Threaded` in a thread.
+
+A job hands its result to its row through the loop. What is over the bound of its pool waits, in the order of asking,
+its row in the table all the while.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from selectors import EVENT_READ
+
+from ..handlers import Failed, Forked, Threaded
+from ..loop.children import NO_FORK, died
+from ..table.work import Pool, does
+from .threading import NO_THREADS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..handlers import Elsewhere
+    from ..loop.watches import Watch
+    from ..table.request import Request
+
+MAX_RESULT = 64 << 20
+"""Bytes of pickled result that a `Forked` child may send back (64 MiB)."""
+
+
+class Job:
+    """One function at work for one row."""
+
+    def __init__(self, row: Request, wait: Elsewhere, pool: Pool) -> None:
+        self.row = row
+        self.wait = wait
+        self._pool = pool
+
+    def start(self) -> None:
+        """Ask for a place."""
+        self._pool.enter(self)
+
+    def begin(self) -> None:
+        """Do the work. What it raises is why the work failed."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """The row doesn't wait for the result any more."""
+        raise NotImplementedError
+
+    def close_copy(self) -> None:
+        """In a forked child that has nothing to do with it: close copies of its descriptors."""
+
+    def done(self, result: object) -> None:
+        """Hand over the result, or the `Failed` that came instead."""
+        self._pool.leave(self)
+        self.row.reactor.work.finish(self.row, self, result)
+
+    def failed(self, error: BaseException) -> None:
+        """Hand over that the work failed, and why."""
+        self.done(Failed(self.wait, error))
+
+
+@does(Forked)
+class ForkedJob(Job):
+    """The function runs in a child, which sends its result back through a pipe."""
+
+    def __init__(self, row: Request, wait: Elsewhere) -> None:
+        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children))
+        self._pid = 0
+        self._pipe = -1
+        self._watch: Watch | None = None
+        self._received = bytearray()
+
+    def begin(self) -> None:
+        reactor = self.row.reactor
+        if not hasattr(os, "fork"):
+            raise RuntimeError(NO_FORK)
+        reader, writer = os.pipe()
+        try:
+            self._pid = reactor.children.fork(self._exited)
+        except BaseException:
+            os.close(reader)
+            os.close(writer)
+            raise
+        if self._pid == 0:
+            os.close(reader)
+            _work(self.wait, writer)
+        os.close(writer)
+        os.set_blocking(reader, False)
+        self._pipe = reader
+        try:
+            self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
+        except BaseException:  # the selector takes no more, or no number so high
+            os.close(reader)
+            reactor.children.kill(self._pid)
+            raise
+
+    def cancel(self) -> None:
+        self._pool.leave(self)
+        self._close()
+        if self._pid:
+            self.row.reactor.children.kill(self._pid)
+
+    def close_copy(self) -> None:
+        if self._watch is not None:
+            os.close(self._pipe)
+
+    def _receive(self) -> bool:
+        """Take what the pipe holds; whether more may come."""
+        try:
+            piece = os.read(self._pipe, 1 << 20)
+        except BlockingIOError:
+            return False
+        self._received += piece
+        if piece and len(self._received) <= MAX_RESULT:
+            return True
+        self._close()
+        return False
+
+    def _exited(self, status: int | None, words: bytes) -> None:
+        self._pid = 0
+        while self._watch is not None and self._receive():
+            pass  # what the pipe still holds
+        self._close()
+        if len(self._received) > MAX_RESULT:
+            self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
+        elif status:
+            self.failed(died(status))
+        else:
+            self._unpickle()
+
+    def _unpickle(self) -> None:
+        try:
+            succeeded, result = pickle.loads(self._received)
+        except Exception as error:
+            self.failed(error)
+        else:
+            if succeeded:
+                self.done(result)
+            else:
+                self.failed(result)
+
+    def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+            os.close(self._pipe)
+
+
+@does(Threaded)
+class ThreadedJob(Job):
+    """The function runs in a thread. It can't be stopped, so a job that is given up keeps its place."""
+
+    def __init__(self, row: Request, wait: Elsewhere) -> None:
+        super().__init__(row, wait, row.reactor.work.pool("threaded", row.reactor.max_threads))
+        self._begun = False
+
+    def begin(self) -> None:
+        self._begun = True
+        self.row.reactor.make_wakeup()
+        try:
+            threading.Thread(target=self._work, daemon=True).start()
+        except RuntimeError as error:
+            raise RuntimeError(f"{NO_THREADS} ({error})") from None
+
+    def cancel(self) -> None:
+        if not self._begun:
+            self._pool.leave(self)
+
+    def _work(self) -> None:
+        result: Any
+        try:
+            result = self.wait.function(*self.wait.arguments)
+        except BaseException as error:
+            result = Failed(self.wait, error)
+        self.row.reactor.call_soon(self.done, result)
+
+
+def _work(wait: Elsewhere, pipe: int) -> None:
+    """In the child: do the work and send back what came of it. Never returns."""
+    status = 1
+    try:
+        try:
+            answer = pickle.dumps((True, wait.function(*wait.arguments)))
+        except BaseException as error:
+            answer = _pickled_error(error)
+        with open(pipe, "wb") as stream:
+            stream.write(answer)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _pickled_error(error: BaseException) -> bytes:
+    try:
+        answer = pickle.dumps((False, error))
+        pickle.loads(answer)  # an exception with a constructor of its own may pickle and not come back
+        return answer
+    except Exception:
+        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))

@@ -1,0 +1,193 @@
+"""Connections that a row's handler opens itself (`Connected`)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from selectors import EVENT_WRITE
+
+from ..handlers import Connected, Failed
+from ..loop.kernel import AGAIN, close
+from ..table.work import does
+from .ancillary import passing
+from .stream import StreamRow, stream_row, tune
+from .urgent import hears_urgent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..handlers import Cause
+    from ..handlers.waits import Address
+    from ..loop.timers import Timer
+    from ..loop.watches import Watch
+    from ..table.request import Owner, Request
+
+RETRY = 0.05
+"""Seconds until a connection to a Unix path whose accept queue is full is tried again."""
+
+
+def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
+    """The families and socket addresses to try for ``address``, in order. Raises ``OSError``."""
+    if not isinstance(address, tuple):
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError(f"{address!r}: this host has no Unix sockets")
+        return [(socket.AF_UNIX, address)]
+    host, port = address[:2]
+    # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
+    encoded = host.encode("ascii") if host.isascii() else host.encode("idna")
+    found = network.getaddrinfo(encoded, port, type=socket.SOCK_STREAM)
+    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+class Outgoing:
+    """The owner of the row of a connection that the handler of another row has opened, and waits for."""
+
+    def __init__(self, opener: Request, connecting: Connecting) -> None:
+        self._owner: Owner = opener.owner
+        self._connecting: Connecting | None = connecting  # as long as the opener waits
+
+    def failed(self, row: Request) -> None:
+        self._owner.failed(row)
+
+    def opened(self, row: Request) -> None:
+        """Its handler has begun, or never will: the opener waits no more."""
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.opened(row)
+
+    def released(self, row: Request) -> None:
+        self.opened(row)
+        close(row.request)
+
+    def dismiss(self, row: Request, cause: Cause) -> None:
+        raise RuntimeError("a connection that a handler opens is never queued")
+
+    def moved(self, row: Request) -> None:
+        """The opener has chosen the peer."""
+
+
+@does(Connected)
+class Connecting:
+    """The work of a row that waits for a connection of its own: tries the addresses one by one."""
+
+    def __init__(self, row: Request, wait: Connected) -> None:
+        self._row = row
+        self._wait = wait
+        self._network = row.reactor.network
+        self._socket: socket.socket | None = None
+        self._watch: Watch | None = None
+        self._retry: Timer | None = None
+        self._opened: StreamRow | None = None
+        self._addresses: list[tuple[int, Any]] = []
+
+    def start(self) -> None:
+        try:
+            self._addresses = _resolve(self._network, self._wait.address)
+        except Exception as error:  # a name that is none can fail in more ways than OSError
+            self._failed(error)
+        else:
+            self._next(OSError("no address"))
+
+    def cancel(self) -> None:
+        """Give up: the row waits for something else now."""
+        self._addresses.clear()
+        self._drop()
+        if self._opened is not None:
+            self._opened.channel.close()
+
+    def _next(self, error: Exception) -> None:
+        """Try the next address; when there is none, fail with the ``error`` of the last."""
+        self._drop()
+        while self._addresses:
+            family, address = self._addresses.pop(0)
+            try:
+                sock = self._socket = self._network.socket(family, socket.SOCK_STREAM)
+                sock.setblocking(False)
+                hears_urgent(type(self._wait.handler), sock)
+                try:
+                    sock.connect(address)
+                except AGAIN as again:
+                    self._wait_for(sock, (family, address), again)
+                else:
+                    self._connected(sock)
+                return
+            except Exception as refused:  # OSError, or that this is no address at all
+                self._drop()
+                error = refused
+        self._failed(error)
+
+    def _wait_for(self, sock: socket.socket, place: tuple[int, Any], error: OSError) -> None:
+        if error.errno == errno.EAGAIN:  # the queue at a Unix path is full: nothing is under way, and nothing will tell
+            self._addresses.insert(0, place)
+            self._retry = self._row.reactor.call_later(RETRY, self._next, error)
+        else:
+            self._watch = self._row.reactor.watch(sock, EVENT_WRITE, self._writable)
+
+    def _writable(self, events: int) -> None:
+        sock = self._socket
+        assert sock is not None
+        try:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+            sock.getpeername()  # not connected yet after all: a spurious wake-up
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                self._next(error)
+        else:
+            self._connected(sock)
+
+    def _connected(self, sock: socket.socket) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        row, handler = self._row, self._wait.handler
+        self._socket = None  # the new row's from here on
+        tune(sock)
+        sock = passing(sock, handler)
+        owner = Outgoing(row, self)
+        self._opened = stream_row(
+            row.reactor, row.server, sock, self._peer(sock), handler, owner, self._wait.filters, row.driven_by
+        )
+        row.reactor.adopt(self._opened)
+        if self._opened.channel.begun:
+            owner.opened(self._opened)  # else when its filters have opened
+        elif not self._wait.filters:
+            row.reactor.work.finish(row, self, handler)  # its setup() has failed, after all that was waited for
+
+    def opened(self, opened: Request) -> None:
+        """The handler of the connection has begun, or never will."""
+        if opened.channel.begun:
+            self._row.reactor.work.finish(self._row, self, self._wait.handler)
+            return
+        reason = opened.reason
+        if not isinstance(reason, Exception):
+            reason = ConnectionAbortedError(errno.ECONNABORTED, "the connection has ended before its filters opened")
+        self._failed(reason)
+
+    def _peer(self, sock: socket.socket) -> Any:
+        try:
+            return sock.getpeername()
+        except OSError:  # gone again already; the row will find out when it reads
+            return self._wait.address
+
+    def _failed(self, error: Exception) -> None:
+        self._row.reactor.work.finish(self._row, self, Failed(self._wait, error))
+
+    def close_copy(self) -> None:
+        """In a forked child that has nothing to do with it: close its copy of the socket."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _drop(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            close(sock)

@@ -1,0 +1,275 @@
+"""The row of a request that a channel runs: what streams, packets and calls have in common.
+
+Input comes in by `ready` or from the row's maker; a turn ends with `settle`, which brings the kernel, the selector and
+the timers into line with what the channel wants then. A handler marks, the loop reaps: nothing is closed in here.
+"""
+
+from __future__ import annotations
+
+from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, LimitPassed, TimedOut
+from ..table.bounds import Pace
+from ..table.request import Request, Stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..handlers import Cause, DatagramHandler
+    from ..table.reactor import Reactor
+    from ..table.request import Owner
+
+OPENING, SERVING, DRAINING, LINGERING = Stage.OPENING, Stage.SERVING, Stage.DRAINING, Stage.LINGERING
+
+DRAIN_RATE = 500
+"""Bytes per second that the peer of a request that has ended must take of what is left to send."""
+
+
+class ChannelRow(Request):
+    """A row whose handler is run by a channel: a machine, or the outermost filter in front of one."""
+
+    turns = 256
+    """Pieces of input that the handler takes before the other rows have their turn."""
+
+    __slots__ = ()
+    channel: Any
+
+    @property
+    def pace(self) -> Pace | None:
+        """Holds the row to the times that its handler's class declares beyond those of its waits, if any."""
+        return None if self.rare is None else self.rare.pace
+
+    # What its channel asks of it: the other half of the contract, `handlers.handler.Driver`
+
+    def touched(self) -> None:
+        """Output, or an end, came from outside the row's own states: settle the row with the batch."""
+        self.reactor.settle_soon(self)
+
+    def replace(self, channel: Any, inner: Any) -> None:
+        """A filter is done, or was pushed: the row drives ``inner`` in the place of ``channel`` from here on."""
+        if self.channel is channel:
+            self.channel = inner
+            self.touched()
+
+    def call(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
+        """Begin a call: a request inside this one, with a row of its own."""
+        rare = self.make_rare()
+        if rare.calls is None:
+            rare.calls = Calls(self)
+        rare.calls.begin(handler, packet, answer)
+
+    # How it is driven
+
+    def begin(self, reactor: Reactor) -> None:
+        """From here on ``reactor`` drives it."""
+        super().begin(reactor)
+        pace = Pace.of(self.channel.handler, reactor.time)
+        if pace is not None:
+            self.make_rare().pace = pace
+
+    def start(self) -> None:
+        """Let the handler begin."""
+        raise NotImplementedError
+
+    def ready(self, events: int, now: float) -> None:
+        """The selector reports ``events``."""
+
+    def settle(self, now: float) -> None:
+        """Bring the kernel, the selector and the timers into line with what the channel wants now."""
+
+    def flush(self, now: float) -> None:
+        """Hand the kernel as much output as it takes."""
+
+    def go_on(self, now: float) -> None:
+        """Send first, go on if that was all that was waited for, and take note of a wait that has begun."""
+        channel = self.channel
+        if channel.outbox:
+            self.flush(now)
+        if channel.blocked:
+            channel.advance()
+        if channel.fresh:
+            self.took_turn(now)
+        if channel.inbox or channel.outbox or self.counted:
+            self.weigh()
+        if self.stage is OPENING:  # output of a request whose filter opens is held, and is none for the kernel yet
+            self.weigh()
+            self.check_output()
+
+    def took_turn(self, now: float) -> None:
+        """Take note of the wait that has just begun: its deadline, and its work outside, if any."""
+        channel, reactor = self.channel, self.reactor
+        channel.fresh = False
+        pace = None if self.rare is None else self.rare.pace
+        self.deadline = now + channel.patience if pace is None else pace.begin(self, channel, now)
+        if self.deadline < self.armed:
+            reactor.timers.arm(self)
+        if reactor.work.jobs:
+            reactor.work.forget(self)
+        wait, was_opening = channel.wait, self.stage is OPENING
+        if wait is None:
+            self.stage = DRAINING
+            self._end_calls()
+        else:
+            self.stage = OPENING if channel.opening else SERVING
+        if was_opening and self.stage is not OPENING:
+            self.owner.opened(self)
+        if wait is None:
+            return
+        if wait.outside:
+            reactor.work.begin(self, wait)
+
+    def took_some(self, count: int, now: float) -> None:
+        """The peer of a request that has ended takes ``count`` bytes more of the rest, so it has more time."""
+        channel = self.channel
+        latest = now + channel.patience
+        if self.pace is None:
+            self.deadline = min(self.deadline + count / DRAIN_RATE, latest)
+        else:
+            self.deadline = self.pace.took_some(self, channel, count / DRAIN_RATE, latest)
+
+    def expire(self, now: float) -> None:
+        """The time of the wait is over; for a row that only drains, the peer's time to take the rest."""
+        channel = self.channel
+        if self.stage is LINGERING:
+            self.reactor.end(self)
+        elif channel.finished:
+            self.lose((self.pace and self.pace.passed(self, channel, now)) or TimedOut(Flushed()))
+        elif self.pace is None:
+            channel.expire()
+        else:
+            self.pace.expire(self, channel, now)
+        self.settle(now)
+
+    def check_output(self) -> None:
+        """End the row if more output waits than its handler allows."""
+        channel = self.channel
+        limit = channel.handler.max_output
+        if channel.held_out > limit:
+            what = f"more output waits than the {limit} bytes of {type(channel.handler).__name__}.max_output"
+            self.lose(LimitPassed(None, what=what))
+
+    # How it ends
+
+    def cancel(self, cause: Cause) -> None:
+        """End the row for ``cause``: its handler is told, and what it still says is sent if the kernel takes it now."""
+        if self.stage is Stage.QUEUED or self.channel is None:  # a child drives it: the parent has nothing to tell
+            super().cancel(cause)
+            return
+        reactor = self.reactor
+        reactor.guard(self, self.channel.abandon, cause)
+        reactor.guard(self, self.settle, reactor.time)
+        while self.channel.finished and not (self.channel.outbox or self.channel.complete):  # a filter has more
+            reactor.guard(self, self.settle, reactor.time)
+        reactor.end(self)
+
+    def lose(self, cause: Cause) -> None:
+        """End the row for ``cause``: its handler is told, and its output is dropped."""
+        if self.stage is Stage.QUEUED or self.channel is None:
+            super().lose(cause)
+            return
+        self.reactor.guard(self, self.channel.lose, cause)
+        self.reactor.end(self)
+
+    def failed(self, error: BaseException) -> None:
+        """The handler has raised ``error``, which is being handled."""
+        self.end_for(error)
+        self.owner.failed(self)
+
+    def end_for(self, error: BaseException) -> None:
+        """End the row for ``error``, where the channel does not know of it: what a state asked for can't be done."""
+        channel = self.channel
+        if channel.reason is not error:
+            self.error = error
+            self.lose(Failed(channel.wait or Flushed(), error))
+
+    def release(self) -> None:
+        self._end_calls()
+        super().release()
+
+    def _end_calls(self) -> None:
+        rare = self.rare
+        if rare is not None and rare.calls is not None:
+            calls, rare.calls = rare.calls, None
+            calls.cancel()
+
+
+class Calls:
+    """The open calls of one request, and the `Owner` of their rows. They end with the request."""
+
+    def __init__(self, parent: ChannelRow) -> None:
+        self._parent = parent
+        self._open: dict[CallRow, None] = {}
+
+    def begin(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
+        """Enter a call in the table and let its handler begin."""
+        row = CallRow(self._parent, self, handler, packet, answer)
+        self._open[row] = None
+        self._parent.reactor.adopt(row)
+
+    def cancel(self) -> None:
+        """The request has ended: end its calls."""
+        for row in list(self._open):
+            row.cancel(Cancelled("the request of this call has ended"))
+
+    def failed(self, row: Request) -> None:
+        self._parent.owner.failed(row)
+
+    def released(self, row: Request) -> None:
+        self._open.pop(row, None)  # type: ignore[call-overload]
+        self._parent.channel.call_ended()
+
+    def dismiss(self, row: Request, cause: Cause) -> None:
+        raise RuntimeError("a call is never queued")
+
+    def opened(self, row: Request) -> None:
+        """A call has no filters."""
+
+    def moved(self, row: Request) -> None:
+        """A call has the peer of its request."""
+
+
+class CallRow(ChannelRow):
+    """The row of a call: a request inside another one (RFC 5531's, for example), with no descriptor of its own.
+
+    What its handler sends is given to ``answer``, whenever it comes, until the parent has ended. The call ends with its
+    parent.
+    """
+
+    __slots__ = ("_answer", "_first", "_parent")
+    is_arrival = False
+    channel: DatagramMachine
+
+    def __init__(
+        self, parent: ChannelRow, owner: Owner, handler: DatagramHandler, packet: bytes,
+        answer: Callable[[bytes], object],
+    ) -> None:  # fmt: skip
+        super().__init__(parent.reactor, parent.server, parent.peer, owner, parent.driven_by)
+        self.channel = DatagramMachine(handler, self)
+        if parent.rare is not None:
+            self.principal, self.secured, self.credentials = parent.principal, parent.secured, parent.credentials
+        self._parent = parent
+        self._first = packet
+        self._answer = answer
+
+    def start(self) -> None:
+        self.total_in += len(self._first)
+        self.channel.feed(self._first)
+
+    def settle(self, now: float) -> None:
+        self.go_on(now)
+        if self.channel.outbox:  # sent when the last packet had left; no event tells that this one can leave
+            self.touched()
+        elif self.channel.finished:
+            self.reactor.end(self)
+
+    def flush(self, now: float) -> None:
+        channel, parent = self.channel, self._parent
+        while channel.outbox:
+            if parent.channel.finished:  # an answer may have been the reason: it is asked no more
+                channel.drop_output()
+                return
+            packet = channel.outbox[0]
+            channel.sent()
+            self.progress = now
+            self.total_out += len(packet)
+            parent.reactor.guard(parent, self._answer, packet)

@@ -1,0 +1,87 @@
+"""The lingering close: to close a TCP socket whose peer still sends resets the connection, and what the peer has not
+acknowledged by then is lost (RFC 1122, 4.2.2.13; RFC 9112, 9.6). So the close waits until all has been acknowledged.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+from time import monotonic
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+except ImportError:  # this host has no ioctl(2)
+    ioctl = None  # type: ignore[assignment]
+
+LINGER = 2.0
+"""Seconds that a connection whose request has ended waits at most for a peer that goes on sending, or that does not
+acknowledge anything more of the output."""
+
+LOOK = 0.05
+"""Seconds between two looks at what the peer has acknowledged: no event tells of that."""
+
+PROGRESS = 1_000
+"""Bytes that the peer must acknowledge in `LINGER` seconds to be waited for longer."""
+
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+def unacknowledged(sock: object) -> int:
+    """Bytes of output, the FIN counted as one, that the peer of a TCP connection has not acknowledged.
+
+    (``SIOCOUTQ`` of ``tcp(7)``.) 0 for other sockets, whose close loses nothing, and where the host can't tell.
+    """
+    if ioctl is None or not isinstance(sock, socket.socket):
+        return 0
+    if sock.family not in (socket.AF_INET, getattr(socket, "AF_INET6", None)) or sock.type != socket.SOCK_STREAM:
+        return 0
+    try:
+        return int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # it is closed, or the host has this for terminals only
+        return 0
+
+
+class Acknowledgement:
+    """Looks after the output of one connection that is to be closed, until the peer has acknowledged it."""
+
+    __slots__ = ("_left", "_until")
+
+    def __init__(self, left: int, now: float) -> None:
+        self._left = left
+        self._until = now + LINGER
+
+    def is_due(self, sock: object, now: float) -> bool:
+        """Whether the peer has still to acknowledge something, and is worth waiting for."""
+        left = unacknowledged(sock)
+        if self._left - left >= PROGRESS:
+            self._left, self._until = left, now + LINGER
+        return left > 0 and now < self._until
+
+
+def linger(sock: object) -> None:
+    """Wait until the peer has acknowledged all output, has ended the stream, or does not go on for `LINGER` seconds.
+
+    For a blocking handler's connection whose output has been shut down. What the peer still sends is dropped.
+    """
+    left = unacknowledged(sock)
+    if not left or not _DONT_WAIT or not hasattr(select, "poll"):
+        return
+    assert isinstance(sock, socket.socket)
+    awaited = Acknowledgement(left, monotonic())
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    while awaited.is_due(sock, monotonic()):
+        if poll.poll(LOOK * 1000) and _has_ended(sock):
+            return
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Drop the input that has come; whether the peer has ended the stream, or has reset the connection."""
+    try:
+        return not socket.socket.recv(sock, 65_536, _DONT_WAIT)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True

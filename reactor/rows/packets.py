@@ -1,0 +1,220 @@
+"""The row of one exchange with one peer of a datagram socket.
+
+One socket serves all peers. What comes is sorted by `servers.exchanges.Exchanges`, which keeps the packets of an
+exchange in order until its row takes them; what goes out goes through the shared socket. A packet that the kernel does
+not take now waits in its row.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..handlers import DatagramMachine, Reset
+from ..loop.kernel import AGAIN, SHORT, at_once
+from ..table.request import CALLER, Stage
+from .ancillary import DONTWAIT
+from .driven import ChannelRow
+from .shared import shared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..handlers import DatagramHandler
+    from ..table.reactor import Reactor
+    from ..table.request import Owner
+
+RETRIES = 8
+"""Times that a packet is sent again after an error that may be a report on another packet."""
+
+
+PENDING = 256
+"""Packets of one exchange that wait at most until its request takes them: about what a socket's buffer holds."""
+
+
+class Exchange:
+    """The packets of one exchange that have come and that no request has taken, in order, and its open request.
+
+    Packets come in one thread and are taken in the same one or in another.
+    """
+
+    __slots__ = ("_came", "_taken", "key", "may_be_report", "peer", "pending", "row")
+
+    def __init__(self, key: Any, peer: Any, may_be_report: Callable[[], bool]) -> None:
+        self.key = key
+        self.peer = peer
+        self.may_be_report = may_be_report
+        """Asks whether an error in sending may be a report on another packet, which is read then."""
+        self.pending: deque[tuple[bytes, Any]] = deque()
+        """Each packet with the socket to answer by."""
+        self.row: PacketRow | None = None
+        self._came = self._taken = 0  # bytes; each is written by one thread
+
+    @property
+    def held(self) -> int:
+        """Bytes of the packets that are pending."""
+        return self._came - self._taken
+
+    def put(self, packet: bytes, sock: Any) -> bool:
+        """Keep a packet that has come; ``False`` if there are too many."""
+        if len(self.pending) >= PENDING:
+            return False
+        self._came += len(packet)
+        self.pending.append((packet, sock))
+        return True
+
+    def put_back(self, packet: bytes, sock: Any) -> None:
+        """Keep a packet that was taken and not used, in front of the others."""
+        self._came += len(packet)
+        self.pending.appendleft((packet, sock))
+
+    def take(self) -> bytes:
+        """Take out the first packet."""
+        packet, _ = self.pending.popleft()
+        self._taken += len(packet)
+        return packet
+
+    def clear(self) -> int:
+        """Drop all packets; returns how many they were."""
+        count = 0
+        while self.pending:
+            self.take()
+            count += 1
+        return count
+
+    def want(self) -> None:
+        """The request waits for a packet, and there is none: nothing to do where they come by themselves."""
+
+
+class PacketRow(ChannelRow):
+    """The row of one request of an exchange. It takes a packet when its handler waits for one, not before."""
+
+    __slots__ = ("_request", "exchange", "lost", "opened", "sent", "socket", "wake")
+    channel: DatagramMachine
+
+    def __init__(
+        self, reactor: Reactor, server: Any, request: tuple[bytes, socket.socket], peer: Any,
+        handler: DatagramHandler, owner: Owner, exchange: Exchange,
+    ) -> None:  # fmt: skip
+        super().__init__(reactor, server, peer, owner, CALLER)
+        self.channel = DatagramMachine(handler, self)
+        self._request = request
+        self.socket = request[1]
+        self.exchange = exchange
+        """Where its packets are, the one that opened it in front."""
+        self.opened = False
+        """Whether the packet that opened the exchange has been taken."""
+        self.sent: bytes | None = None
+        """The packet that was sent last, for a report to be compared with."""
+        self.lost: OSError | None = None
+        """What the network has reported of the peer."""
+        self.wake: Callable[[], object] | None = None
+        """Tells the driver of the row that there is a packet, or a report; ``None`` until there is a driver."""
+
+    @property
+    def request(self) -> tuple[bytes, socket.socket]:
+        return self._request
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held, those of the packets that are pending included."""
+        return super().held_in + self.exchange.held
+
+    def release(self) -> None:
+        source: Any = self.reactor.sources.get(self.socket.fileno())
+        if source is not None:
+            source.forget(self)
+        super().release()
+
+    def start(self) -> None:
+        """Let the handler begin, and take the packet that opened the exchange: it is the request's own."""
+        self.wake = self.touched
+        channel, now = self.channel, self.reactor.time
+        packet = self.open()  # first: if setup() raises, the packets behind this one are for the next request
+        channel.advance()
+        if channel.finished:
+            return
+        self._take(packet, now)
+        if channel.outbox:  # at once: the next request of the exchange may begin in this batch
+            self.flush(now)
+
+    def open(self) -> bytes:
+        """Take the packet that opened the exchange: it is this request's, whether or not the handler waits for it."""
+        self.opened = True
+        return self.exchange.take()
+
+    def arrived(self) -> None:
+        """Another packet of the exchange is pending."""
+        if self.wake is not None:
+            self.wake()
+        elif self.stage is Stage.QUEUED and self in self.reactor.table:
+            self.weigh()
+
+    def reported(self, error: OSError, quoted: bytes) -> None:
+        """The network reports (ICMP) that a packet which begins with ``quoted`` did not reach the peer.
+
+        May be called from another thread. A report that quotes what was not sent is forged (RFC 8085, section 5.2).
+        """
+        sent = self.sent
+        if sent is None or (quoted and sent.startswith(quoted)) or not sent:
+            self.lose_peer(error)
+
+    def lose_peer(self, error: OSError) -> None:
+        """The peer can't be reached. May be called from another thread."""
+        self.lost = error
+        if self.wake is not None:
+            self.wake()
+
+    def settle(self, now: float) -> None:
+        channel = self.channel
+        if self.lost is not None and not channel.finished:
+            self.lose(Reset(self.lost))
+            return
+        exchange = self.exchange
+        while exchange.pending and channel.wants_input:
+            self._take(exchange.take(), now)
+        self.go_on(now)
+        if exchange.pending:
+            self.weigh()
+        if channel.wants_input:
+            if exchange.pending:  # it waited for something else when the packets were looked at
+                self.touched()
+            else:
+                exchange.want()
+        if channel.outbox:
+            shared(self.reactor, self.socket).send_later(self)
+        elif channel.finished:
+            self.reactor.end(self)
+
+    def _take(self, packet: bytes, now: float) -> None:
+        self.progress = now
+        self.total_in += len(packet)
+        self.channel.feed(packet)
+
+    def flush(self, now: float) -> None:
+        channel = self.channel
+        if not self.peer:  # a Unix socket without a name: it can be heard, not answered
+            self.lose(Reset(OSError("the peer has no address to answer to")))
+        retries = RETRIES
+        while channel.outbox:
+            packet = channel.outbox[0]
+            try:
+                at_once(self.socket, lambda: self.socket.sendto(packet, DONTWAIT, self.peer))  # noqa: B023
+            except AGAIN:
+                break
+            except OSError as error:
+                if error.errno in SHORT:
+                    shared(self.reactor, self.socket).retry_later()
+                    break
+                if not retries or not self.exchange.may_be_report():
+                    self.lose(Reset(error))
+                    return
+                retries -= 1
+                continue
+            self.progress = now
+            self.total_out += len(packet)
+            self.sent = packet
+            channel.sent()
+        self.check_output()

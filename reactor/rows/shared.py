@@ -1,0 +1,159 @@
+"""A socket that many requests share: one that listens, or one of datagrams.
+
+Arrivals are taken while there is room for them. Rows of datagrams that the kernel did not take wait here for the
+socket to become writable, each for its own packet.
+"""
+
+from __future__ import annotations
+
+import socket
+from selectors import EVENT_READ, EVENT_WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..loop.timers import Timer
+    from ..table.reactor import Reactor
+    from .packets import PacketRow
+
+RETRY = 0.01
+"""Seconds until packets are sent again where no event tells that they can be."""
+
+LOOK_AGAIN = 0.1
+"""Seconds until the selector is asked again to watch a socket that it did not take."""
+
+
+def shared(reactor: Reactor, sock: Any, owner: Any = None) -> SharedSocket:
+    """The one `SharedSocket` of ``sock`` in the loop of ``reactor``, made if there is none.
+
+    ``sock``: a socket, or a server, with ``fileno()``. ``owner``: the server that takes requests from it.
+    """
+    descriptor: int = sock.fileno()
+    source: Any = reactor.sources.get(descriptor)
+    if source is None or source.is_stale():
+        source = reactor.sources[descriptor] = SharedSocket(reactor, sock, owner)
+    found: SharedSocket = source
+    return found
+
+
+class SharedSocket:
+    """Arrivals and postponed output of one shared socket in one loop."""
+
+    def __init__(self, reactor: Reactor, sock: Any, owner: Any) -> None:
+        self.mask = 0
+        self.descriptor: int = sock.fileno()
+        self.open = False
+        """Whether arrivals are wanted at all; while that is so, they may still be paused."""
+        self.owner = owner
+        """The server that takes requests here; ``None`` where rows only send."""
+        self._reactor = reactor
+        self._socket = sock
+        self._arrivals: Callable[[], object] | None = None
+        self._finish: Callable[[], object] | None = None
+        self._reading = False
+        self._senders: dict[int, PacketRow] = {}
+        self.retry: Timer | None = None
+        """What has the rows try again, where no event tells that they can send."""
+
+    def is_stale(self) -> bool:
+        """Whether the socket was closed without our knowledge, and its number may be another's."""
+        return bool(self._socket.fileno() != self.descriptor)
+
+    # Arrivals
+
+    def listen(self, arrivals: Callable[[], object], finish: Callable[[], object] | None = None) -> None:
+        """Call ``arrivals()`` whenever something has arrived, and ``finish()`` when no further request is wanted."""
+        self._arrivals = arrivals
+        self._finish = finish
+        self.open = True
+        self.resume()
+
+    def pause(self) -> None:
+        """Leave arrivals in the kernel until `resume`."""
+        self._reading = False
+        self._want()
+
+    def pause_until_room(self) -> None:
+        """Leave arrivals in the kernel until a row has ended."""
+        self._reactor.paused[self] = None
+        self.pause()
+
+    def resume(self) -> None:
+        """Take arrivals again, if they are still wanted."""
+        self._reading = self.open
+        self._want()
+
+    def look_again(self) -> None:
+        """`resume`, now or as soon as the selector takes the socket."""
+        try:
+            self.resume()
+        except (OSError, ValueError):  # the selector takes no more descriptors, or no number so high
+            self._reactor.call_later(LOOK_AGAIN, self.look_again)
+
+    def finish(self) -> None:
+        """Take no further request; input for requests that are open still comes, where the socket has such."""
+        self.close()
+        if self._finish is not None:
+            self._finish()
+
+    def close(self) -> None:
+        """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
+        self.open = self._reading = False
+        self._reactor.paused.pop(self, None)
+        self._want()
+
+    def release(self) -> None:
+        """The socket is about to be closed: `close`, and let go of it."""
+        self._senders.clear()
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
+        self.close()
+        if self._reactor.sources.get(self.descriptor) is self:
+            del self._reactor.sources[self.descriptor]
+
+    # Output that the kernel did not take
+
+    def send_later(self, row: PacketRow) -> None:
+        """Settle ``row`` again when the socket can be written."""
+        self._senders[row.serial] = row
+        if row.socket.family == getattr(socket, "AF_UNIX", None):
+            self.retry_later()  # it is the peer's queue that is full: this socket can be written
+        self._want()
+
+    def retry_later(self) -> None:
+        """No event will tell when a packet can be sent: have the rows that wait for it try again after a while."""
+        if self.retry is None:
+            self.retry = self._reactor.call_later(RETRY, self._settle_senders)
+
+    def _settle_senders(self) -> None:
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
+        rows, self._senders = self._senders, {}
+        for row in rows.values():
+            self._reactor.settle_soon(row)
+        self._want()
+
+    def forget(self, row: PacketRow) -> None:
+        """The row has ended: it sends no more."""
+        if self._senders.pop(row.serial, None) is not None:
+            self._want()
+
+    # What the loop asks of it
+
+    def ready(self, events: int, now: float) -> None:
+        if events & EVENT_WRITE:
+            self._settle_senders()
+        if events & EVENT_READ and self._reading and self._arrivals is not None:
+            self._arrivals()
+
+    def failed(self, error: BaseException) -> None:
+        """What a server's own hooks raise leaves through the loop."""
+        raise error
+
+    def _want(self) -> None:
+        writing = self._senders and self.retry is None
+        self._reactor.interest.want(self, (EVENT_READ if self._reading else 0) | (EVENT_WRITE if writing else 0))

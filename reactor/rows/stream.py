@@ -1,0 +1,324 @@
+"""The row of a connection: readiness to channel, channel to kernel.
+
+A row reads once for each readiness, and one system call takes all output that a read has caused: send first, ask for
+writability only for what is left. Readiness is a hint: a call that would block after all changes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from selectors import EVENT_READ, EVENT_WRITE
+
+from ..handlers import Cause, LimitPassed, Reset, StreamMachine
+from ..handlers.channel import ENDED, ENDING
+from ..handlers.filter import chain
+from ..loop.kernel import AGAIN
+from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
+from ..table.request import CALLER
+from .ancillary import credentials
+from .driven import LINGERING, ChannelRow
+from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
+from .urgent import at_mark, hears_urgent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ..handlers import StreamHandler
+    from ..table.reactor import Reactor
+    from ..table.request import DrivenBy, Owner
+
+READ_SIZE = 65_536
+"""Bytes that one read of one row may take before the other rows have their turn."""
+
+
+class StreamRow(ChannelRow):
+    """The row of a connected stream socket."""
+
+    __slots__ = ("descriptor", "mask", "socket")
+
+    def __init__(
+        self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: StreamHandler, owner: Owner,
+        filters: Sequence[Callable[[Any], Any]] = (), driven_by: DrivenBy = CALLER,
+    ) -> None:  # fmt: skip
+        super().__init__(reactor, server, peer, owner, driven_by)
+        self.channel = StreamMachine(handler, self)
+        if filters:
+            self.channel = chain(self.channel, filters)
+        self.socket = sock
+        self.descriptor = sock.fileno()
+        self.mask = 0
+
+    @property
+    def request(self) -> socket.socket:
+        return self.socket
+
+    def is_stale(self) -> bool:
+        return self.socket.fileno() != self.descriptor
+
+    def close_copy(self) -> None:
+        self.socket.close()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Descriptors that have come and that nobody has claimed; none, but by a `PassingSocket`."""
+        return getattr(self.socket, "descriptors", [])
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """Have ``descriptors`` leave with the next byte that is written."""
+        pass_on = getattr(self.socket, "pass_on", None)
+        if pass_on is None:
+            raise RuntimeError(
+                f"{self.handler} can't pass descriptors here: declare max_descriptors on the class, "
+                f"and serve it on a Unix stream socket"
+            )
+        try:
+            pass_on(self.held_out, descriptors)
+        except LimitPassed as passed:
+            self.reactor.call_soon(self.lose, passed)  # the sender may be another row's state
+
+    def start(self) -> None:
+        """Let the handler begin."""
+        try:
+            self.socket.setblocking(False)
+        except OSError as error:  # closed already, by a hook of the server
+            self.lose(Reset(error))
+        else:
+            self.channel.advance()
+
+    def ready(self, events: int, now: float) -> None:
+        """The selector says that the socket can be read or written."""
+        channel = self.channel
+        if events & EVENT_HANGUP:
+            self._hung_up()
+        if events & EVENT_READ and channel.wants_input:
+            try:
+                data = self.socket.recv(READ_SIZE)
+            except AGAIN:
+                pass
+            except OSError as error:
+                self.lose(Reset(error))
+            except LimitPassed as passed:  # of descriptors
+                self.lose(passed)
+            else:
+                if data:
+                    self.progress = now
+                    self.total_in += len(data)
+                    channel.feed(data)
+                else:
+                    channel.end()
+        self.settle(now)
+
+    def resting(self) -> int:
+        """The events to watch for while the channel takes no input."""
+        is_hung_up = self.rare is not None and self.rare.is_hung_up
+        if is_hung_up or self.channel.output is ENDED:  # in both cases a hang-up is reported all the time
+            return 0
+        return self.reactor.interest.events & EVENT_HANGUP
+
+    def _hung_up(self) -> None:
+        """The peer has reset the connection, or has closed its socket: nothing more can be sent to it."""
+        try:
+            data = socket.socket.recv(self.socket, 1, socket.MSG_PEEK)
+        except AGAIN:
+            return
+        except OSError as error:
+            self.lose(Reset(error))
+            return
+        if data:
+            self.make_rare().is_hung_up = True
+        else:
+            self.lose(Reset(ConnectionResetError(errno.ECONNRESET, "the peer has closed the connection")))
+
+    def settle(self, now: float) -> None:
+        channel = self.channel
+        self.go_on(now)
+        mask = EVENT_READ if channel.wants_input else self.resting()
+        if channel.outbox:
+            mask = (mask | EVENT_WRITE) & ~EVENT_HANGUP  # a hang-up is reported as whatever is asked for
+        elif channel.wait is None:
+            mask = self._closing(now)
+        elif channel.output is ENDING:
+            self._end_output()
+            mask &= ~EVENT_HANGUP  # see resting()
+        if mask != self.mask:
+            try:
+                self.reactor.interest.want(self, mask)
+            except (OSError, ValueError) as error:  # the selector takes no more, or no number so high
+                self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
+
+    def flush(self, now: float) -> None:
+        channel = self.channel
+        outbox = channel.outbox
+        assert outbox is not None
+        try:
+            count = self.socket.send(outbox)
+        except AGAIN:
+            count = 0
+        except OSError as error:
+            self.lose(Reset(error))
+            return
+        except BaseException:  # a signal's handler raised: what has gone is not known, and twice is worst
+            channel.drop_output()
+            raise
+        if count:
+            self.progress = now
+            self.total_out += count
+            channel.sent(count)
+            if channel.wait is None:
+                self.took_some(count, now)
+        if channel.outbox:
+            self.check_output()
+
+    def _end_output(self) -> None:
+        self.channel.end_output()
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.lose(Reset(error))
+
+    def _closing(self, now: float) -> int:
+        """The request has ended and all has been sent: let go of the row, or return the events that it still waits for.
+
+        It lingers for a client that has sent what nobody reads, until that ends the stream; and for output that has
+        not been acknowledged, because a byte that came after the close would reset the connection.
+        """
+        channel = self.channel
+        if not channel.complete:  # a filter has more, when others have had their turn
+            self.touched()
+            return 0
+        if channel.ended or not self.total_out:
+            self.reactor.end(self)
+            return 0
+        taken = self._drop_input()
+        if taken == 0:
+            self.reactor.end(self)
+            return 0
+        if self.stage is not LINGERING:
+            awaited = 0
+            if taken is None and not isinstance(self.channel.reason, LimitPassed):
+                awaited = unacknowledged(self.socket)
+                if not awaited:
+                    self.reactor.end(self)
+                    return 0
+            self._end_output()
+            self.stage = LINGERING
+            self.deadline = now + LINGER
+            if awaited:
+                self.make_rare().acknowledgement = Acknowledgement(awaited, now)
+                self.deadline = now
+            self.reactor.timers.arm(self)
+        return EVENT_READ
+
+    def expire(self, now: float) -> None:
+        awaited = None if self.rare is None else self.rare.acknowledgement
+        if self.stage is LINGERING and awaited is not None and awaited.is_due(self.socket, now):
+            self.deadline = now + LOOK
+            self.reactor.timers.arm(self)
+        else:
+            super().expire(now)
+
+    def _drop_input(self) -> int | None:
+        """Drop what the client sends, and nobody reads: the bytes; 0 at the end of the stream, ``None`` for nothing."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except AGAIN:
+            return None
+        except (OSError, LimitPassed):
+            return 0
+        self.total_in += len(data)
+        return len(data)
+
+
+def tune(sock: socket.socket, keepalive: float = 60, user_timeout: float = 120) -> None:
+    """Set the options of a TCP socket, those of the connections too if it is one that listens.
+
+    Output is sent whole, so nothing is gained where the kernel waits for more (``TCP_NODELAY``); and a peer that has
+    vanished is found out.
+    """
+    if sock.family not in (socket.AF_INET, getattr(socket, "AF_INET6", None)):
+        return
+    options = (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", int(keepalive)),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(user_timeout * 1000)),
+    )
+    for level, name, value in options:
+        if hasattr(socket, name):
+            try:
+                sock.setsockopt(level, getattr(socket, name), value)
+            except OSError:
+                pass  # the host has the name, not the thing
+
+
+class UrgentRow(StreamRow):
+    """The row of a connected stream socket whose handler takes urgent data, and hears of it even while it rests."""
+
+    __slots__ = ("early",)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.early = False
+        """Whether urgent data has come, and bytes before it, lost on the way, have not: it can't be read yet."""
+
+    def resting(self) -> int:
+        channel = self.channel
+        hears = self.reactor.interest.events & EVENT_URGENT
+        if not hears or channel.finished or channel.ended or channel.held_in >= READ_SIZE:
+            return super().resting()
+        return EVENT_READ if self.early else EVENT_URGENT
+
+    def ready(self, events: int, now: float) -> None:
+        if events & EVENT_HANGUP:
+            self._hung_up()
+        if events & EVENT_URGENT or (events & EVENT_READ and (self.early or self.channel.wants_input)):
+            self.early = not self._read(now) and bool(events & EVENT_URGENT)
+        self.settle(now)
+
+    def _read(self, now: float) -> bool:
+        """Read up to the mark, if there is one, and what is urgent behind it. Whether there was anything to read."""
+        sock, channel = self.socket, self.channel
+        before = data = b""
+        ended = False
+        cause: Cause | None = None
+        try:
+            if not at_mark(sock):
+                before = sock.recv(READ_SIZE)
+            if at_mark(sock):
+                data = sock.recv(1)
+            ended = not before and not data
+        except AGAIN:
+            if not before:
+                return False
+        except OSError as error:
+            cause = Reset(error)
+        except LimitPassed as passed:  # of descriptors
+            cause = passed
+        if before or data:
+            self.progress = now
+            self.total_in += len(before) + len(data)
+        if data:
+            channel.urgent(data, before)
+        elif before:
+            channel.feed(before)
+        elif ended:
+            channel.end()
+        if cause is not None:
+            self.lose(cause)
+        return True
+
+
+def stream_row(
+    reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: StreamHandler, owner: Owner,
+    filters: Sequence[Callable[[Any], Any]] = (), driven_by: DrivenBy = CALLER,
+) -> StreamRow:  # fmt: skip
+    """The row for a connection: one that hears of urgent data if the handler wants that and the socket tells it."""
+    kind = UrgentRow if hears_urgent(type(handler), sock) else StreamRow
+    row = kind(reactor, server, sock, peer, handler, owner, filters, driven_by)
+    row.credentials = credentials(sock)
+    return row

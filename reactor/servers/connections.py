@@ -1,0 +1,108 @@
+"""What arrives at a listening socket: connections."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ..handlers import StreamHandler
+from ..rows.face import FaceRow
+from ..rows.stream import stream_row
+from .kinds import is_kind, is_ours
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..table.reactor import Reactor
+    from ..table.request import Request
+    from .service import Service
+
+
+class Connections:
+    """Takes one connection after the other by the server's ``get_request()``."""
+
+    is_listener = True
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._has_filters = bool(getattr(service.server, "filters", ()))
+        if self._has_filters and not is_kind(service.handler, StreamHandler):
+            self._require_hooks()
+        self._simulated: float | None = None  # the timeout of a simulated socket, before it was made non-blocking
+
+    def _require_hooks(self) -> None:
+        """A blocking handler behind filters works on a face, which an overridden ``finish_request()`` must be given."""
+        server = self._service.server
+        in_thread = getattr(server, "process_request_thread", server.process_request)
+        hands_on = is_ours(server.process_request) and is_ours(in_thread)
+        if not is_ours(server.finish_request) and not hands_on:
+            raise TypeError(
+                f"{type(server).__name__} has filters, and overrides finish_request() and how it is called, so that "
+                f"its handler would have the connection in front of the filters: leave one of the two as it is"
+            )
+
+    def has_room(self) -> bool:
+        return True
+
+    def listen(self, arrivals: Callable[[], object]) -> None:
+        self._make_non_blocking()
+        source = self._service.open_source()
+        source.listen(arrivals)
+
+    def _make_non_blocking(self) -> None:
+        """A client that leaves before its connection is accepted must not block the loop.
+
+        Only the descriptor is changed, which stays so: another process or thread may rely on it. An overridden
+        ``get_request()`` may mean to wait, so it gets the socket as it is.
+        """
+        sock = getattr(self._service.server, "socket", None)
+        if isinstance(sock, socket.socket):
+            if is_ours(self._service.server.get_request):
+                os.set_blocking(sock.fileno(), False)
+        elif sock is not None and sock.gettimeout() != 0:
+            self._simulated = sock.gettimeout()
+            sock.settimeout(0)
+
+    def unlisten(self) -> None:
+        source = self._service.source
+        if source is not None:
+            source.close()
+
+    def timeout(self) -> float | None:
+        sock = getattr(self._service.server, "socket", None)
+        if sock is None or not isinstance(sock, socket.socket):
+            return self._simulated
+        return sock.gettimeout()
+
+    def take(self) -> bool:
+        server, service = self._service.server, self._service
+        request, client_address = server.get_request()
+        service.admit(request, client_address, lambda: self.make_row(request, client_address))
+        return True
+
+    def make_row(self, request: Any, client_address: Any) -> Request:
+        service = self._service
+        server = service.server
+        if not is_kind(service.handler, StreamHandler):
+            if not self._has_filters:
+                return service.blocking_row(request, client_address)
+            return FaceRow(service.reactor, server, request, client_address, service, server.filters)
+        return stream_row(service.reactor, server, request, client_address, service.handler(), service, server.filters)
+
+    def pause(self) -> None:
+        source = self._service.source
+        if source is not None:
+            source.pause()
+
+    def wait_for_room(self) -> None:
+        source = self._service.source
+        if source is not None:
+            source.pause_until_room()
+
+    def alongside(self, inner: Reactor) -> None:
+        """Connections wait in the kernel."""
+
+    def over(self, row: Request) -> None:
+        """Nothing waits for the end of another's connection."""

@@ -1,0 +1,297 @@
+"""What arrives at a datagram socket: packets, sorted by the exchange that they belong to.
+
+An exchange is what one peer sends to one of the server's addresses, and within that what `DatagramHandler.key` tells
+apart. Its packets stay in order where they are (`rows.packets.Exchange`) until a request takes them, each once: the
+open request while it waits for a packet, else the next request of the exchange. A blocking handler takes one packet
+each, so every packet is a request of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import deque
+
+from ..handlers import DatagramHandler
+from ..loop.kernel import AGAIN, at_once
+from ..rows.ancillary import DONTWAIT, SPACE, CalledSocket, called, reports, tell_calls, tell_errors
+from ..rows.packets import PENDING, Exchange, PacketRow
+from ..rows.shared import shared
+from ..table.request import LOOP
+from .kinds import class_of, is_kind, is_ours
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..table.reactor import Reactor
+    from ..table.request import Request
+    from .service import Service
+
+BATCH = 64
+"""Packets sorted before anything else has its turn."""
+
+LOOK_AGAIN = 0.05
+"""Seconds until the next request of an exchange is tried again for which there was no room."""
+
+
+class Datagram(tuple):  # type: ignore[type-arg]
+    """A request of a datagram server: ``(packet, socket)``. Two of them are the same only if they are one object."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other if isinstance(other, Datagram) else tuple.__eq__(self, other)
+
+
+class Exchanges:
+    """Takes one packet after the other by the server's ``get_request()``, and sorts them."""
+
+    is_listener = False
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._open: dict[Any, Exchange] = {}
+        self._ready: deque[Exchange] = deque()  # those with a packet and without a request, in the order of arrival
+        self._arrivals: Callable[[], object] | None = None  # what takes requests now, if anything does
+        self._equipped: socket.socket | None = None  # the socket that was asked to tell
+        self._tells_calls = False  # the addresses that were called,
+        self._tells_errors = False  # and the peers that can't be reached
+        self._in_vain = 0  # which attempt to take a packet was the last in vain
+
+    @property
+    def _sorts(self) -> bool:
+        return is_kind(self._service.handler, DatagramHandler)
+
+    def equip(self) -> None:
+        """Have the socket tell what is of use here, besides the data."""
+        server = self._service.server
+        self._equipped = server.socket
+        self._tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
+        # Not for blocking handlers: their sendto() would fail for what became of others' packets.
+        self._tells_errors = self._sorts and tell_errors(server.socket)
+
+    # Listening
+
+    def has_room(self) -> bool:
+        # In the queue, packets would be held that the kernel would have dropped.
+        return len(self._service.queue) < PENDING
+
+    def listen(self, arrivals: Callable[[], object]) -> None:
+        sock = self._service.server.socket
+        if self._equipped is not sock:  # one that somebody else has bound
+            self.equip()
+        source = self._service.open_source()
+        source.listen(arrivals, self.pause)
+        self._arrivals = arrivals
+        if self._ready:
+            self._service.reactor.call_soon(self._go_on)
+
+    def unlisten(self) -> None:
+        self._arrivals = None
+        source = self._service.source
+        if source is not None:
+            source.close()
+
+    def timeout(self) -> float | None:
+        timeout: float | None = self._service.server.socket.gettimeout()
+        return timeout
+
+    def pause(self) -> None:
+        self._arrivals = None
+        source = self._service.source
+        if source is None:
+            return
+        if self._sorts:
+            source.listen(self._sort_arrivals)
+        else:
+            source.pause()
+
+    def wait_for_room(self) -> None:
+        if self._open:  # which wait for packets of theirs
+            self._sort_arrivals()
+            return
+        source = self._service.source
+        if source is not None:
+            source.pause_until_room()
+
+    def alongside(self, inner: Reactor) -> None:
+        shared(inner, self._service.server, self._service.server).listen(self._sort_arrivals)
+
+    # Taking
+
+    def take(self) -> bool:
+        if self._ready:
+            self._begin(self._ready.popleft())
+            return True
+        request, client_address = self._receive()
+        if type(request) is tuple:
+            request = Datagram(request)
+        if not self._sorts:
+            self._service.admit(request, client_address, lambda: self.make_row(request, client_address))
+        else:
+            exchange = self._sort(request, client_address)
+            if exchange is not None:
+                self._begin(exchange, request)
+        return True
+
+    def receive(self) -> tuple[Any, Any]:
+        """``get_request()``: take a packet. Raises ``OSError`` if there is none, or it is too long."""
+        server = self._service.server
+        size: int = server.max_packet_size
+        sock: Any = server.socket
+        if self._tells_calls:
+            packet, ancillary, _, client_address = at_once(sock, lambda: sock.recvmsg(size + 1, SPACE, DONTWAIT))
+            answering = called(sock, ancillary, client_address)
+        else:
+            packet, client_address = at_once(sock, lambda: sock.recvfrom(size + 1, DONTWAIT))
+            answering = sock
+        if len(packet) > size:
+            self._service.admission.cut(client_address, size)
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        return Datagram((packet, answering)), client_address
+
+    def _receive(self) -> tuple[Any, Any]:
+        service = self._service
+        try:
+            request, client_address = service.server.get_request()
+        except OSError as error:
+            # After an attempt in vain, one more means that something else than a packet woke the loop.
+            if not isinstance(error, AGAIN) or service.taken == self._in_vain + 1:
+                self._read_reports()
+            self._in_vain = service.taken
+            raise
+        return request, client_address
+
+    def _sort(self, request: Any, peer: Any) -> Exchange | None:
+        """Put a packet where it belongs. Returns the exchange if a request is to begin for it now."""
+        packet, sock = request
+        key = self._key(packet, sock, peer)
+        exchange = self._open.get(key)
+        if exchange is None:
+            exchange = Exchange(key, peer, self.may_be_report)
+            if peer:  # a nameless Unix peer can't be told from another
+                self._open[key] = exchange
+        row = exchange.row
+        is_free = not exchange.pending and (row is None or _is_over(row))
+        if not exchange.put(packet, sock):
+            self._service.reactor.table.count_refused("backlog")
+        elif is_free:
+            exchange.row = None
+            return exchange
+        elif row is not None:
+            row.arrived()
+        return None
+
+    def _key(self, packet: bytes, sock: Any, peer: Any) -> Any:
+        address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
+        key = class_of(self._service.handler).key
+        return address if key is DatagramHandler.key else (address, key(packet))
+
+    def _begin(self, exchange: Exchange, request: Any = None) -> None:
+        """Begin the request of an exchange that its first packet asks for."""
+        if request is None:
+            request = Datagram(exchange.pending[0])
+        row = self._service.admit(request, exchange.peer, lambda: self._row(request, exchange))
+        if row is None and exchange.row is None:  # refused
+            exchange.take()
+            self._close_or_wait(exchange)
+
+    def make_row(self, request: Any, client_address: Any) -> Request:
+        if not self._sorts:
+            return self._service.blocking_row(request, client_address)
+        exchange = Exchange(None, client_address, self.may_be_report)
+        exchange.put(*request)
+        return self._row(request, exchange)
+
+    def _row(self, request: Any, exchange: Exchange) -> PacketRow:
+        service = self._service
+        row = PacketRow(service.reactor, service.server, request, exchange.peer, service.handler(), service, exchange)
+        exchange.row = row
+        return row
+
+    def over(self, row: Request) -> None:
+        if isinstance(row, PacketRow) and row.exchange.row is row:
+            exchange = row.exchange
+            exchange.row = None
+            if not row.opened:  # it never began, for all that waits was too much
+                for _ in range(exchange.clear()):
+                    self._service.reactor.table.count_refused("backlog")
+            self._close_or_wait(exchange)
+
+    def _close_or_wait(self, exchange: Exchange) -> None:
+        if exchange.pending:
+            self._make_ready(exchange)
+        elif self._open.get(exchange.key) is exchange:
+            del self._open[exchange.key]
+
+    def _make_ready(self, exchange: Exchange) -> None:
+        self._ready.append(exchange)
+        if self._arrivals is not None:
+            self._service.reactor.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Begin requests of exchanges whose packets have come while another request was open."""
+        if not self._ready or self._arrivals is None:
+            return
+        if self._service.has_room():
+            self._arrivals()
+            self._service.reactor.call_soon(self._go_on)  # there may be more
+        else:
+            self._service.reactor.call_later(LOOK_AGAIN, self._go_on)
+
+    def _sort_arrivals(self) -> None:
+        """Sort packets while no further request may begin: those that would begin one are kept for later."""
+        for number in range(BATCH):
+            try:
+                request, peer = self.receive()
+            except OSError as error:  # noqa: PERF203
+                again = isinstance(error, AGAIN)
+                if not (again and number):
+                    self._read_reports()
+                if again:
+                    return
+            else:
+                exchange = self._sort(request, peer)
+                if exchange is not None:
+                    self._keep(exchange)
+
+    def _keep(self, exchange: Exchange) -> None:
+        if len(self._ready) < PENDING:
+            self._make_ready(exchange)
+            return
+        exchange.take()
+        self._open.pop(exchange.key, None)
+        self._service.reactor.table.count_refused("backlog")
+
+    # What the network reports
+
+    def may_be_report(self) -> bool:
+        """A packet could not be sent; whether that may be a report on another one. If so, it is read soon."""
+        if self._tells_errors:
+            self._service.reactor.call_soon(self._read_reports)
+        return self._tells_errors
+
+    def _read_reports(self) -> None:
+        if self._tells_errors:
+            for error, sock, peer, quoted in reports(self._service.server.socket, BATCH):
+                if error.errno == errno.EMSGSIZE:
+                    continue  # the next packet goes in pieces
+                address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
+                for exchange in self._of(address):
+                    if exchange.row is not None:
+                        exchange.row.reported(error, quoted)
+
+    def _of(self, address: Any) -> list[Exchange]:
+        """The open exchanges of one peer."""
+        if class_of(self._service.handler).key is DatagramHandler.key:
+            return [self._open[address]] if address in self._open else []
+        return [exchange for (of, _), exchange in self._open.items() if of == address]
+
+
+def _is_over(row: PacketRow) -> bool:
+    """Whether the next request of the exchange may begin beside ``row``: all that it will send has been sent."""
+    return row.driven_by is LOOP and row.channel.finished and not row.channel.outbox

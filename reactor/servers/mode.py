@@ -1,0 +1,84 @@
+"""Who drives the requests of a server. Here is the contract of a mode, which is also the plain mode: the caller does.
+
+A mode never changes what a handler sees. The others are in the room ``modes``; each registers itself for its mix-in.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from ..table.reactor import Reactor
+    from ..table.request import Request
+    from .service import Service
+
+_modes: dict[type, type[Mode]] = {}
+
+
+class Mode:
+    """The plain mode: the caller of ``serve_forever()`` drives each request until it has ended."""
+
+    batch = 1
+    """Arrivals taken at once before other rows have their turn: here each takes as long as it takes."""
+
+    evicts = False
+    """Whether a row can be ended from outside, to make room for another."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._told = False  # whether it was logged that requests wait for a bound
+
+    def waits_for(self, bound: str, what: str) -> bool:
+        """Requests wait because ``bound``, an attribute of the server, is reached: log that once. Returns false."""
+        if not self._told:
+            self._told = True
+            self.service.admission.tell(
+                f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or take a Select server class, "
+                "where a silent client holds up nobody",
+                getattr(self.service.server, bound),
+            )
+        return False
+
+    def adapt(self, handler: Any) -> Any:
+        """What runs a request of the class ``handler``. Raises `TypeError` or `RuntimeError` if it can't be served."""
+        return handler
+
+    def may_begin(self) -> bool:
+        """Whether one more request may begin."""
+        return True
+
+    def room(self) -> AbstractContextManager[object]:
+        """A context in which a request is taken from the socket: raises ``OSError`` if none could begin."""
+        return nullcontext()
+
+    def listen(self) -> None:
+        """The server begins to take requests."""
+
+    def process(self, row: Request, request: Any, client_address: Any) -> None:
+        """Do the request, or hand it on. What it raises has ended the request."""
+        self.service.process_here(request, client_address)
+
+    def alongside(self, inner: Reactor) -> None:
+        """``inner`` is about to drive a request: have it watch what else must be heard meanwhile."""
+
+    def see_through(self, newest: int) -> None:
+        """What ``handle_request()`` still does when it has taken a request, whose serial is over ``newest``."""
+        service = self.service
+        service.reactor.run_while(lambda: bool(service.queue))  # until it has begun
+
+    def close(self) -> None:
+        """The server closes."""
+
+
+def register_mode(mixin: type, mode: type[Mode]) -> None:
+    """Have servers that are derived from ``mixin`` driven by ``mode``."""
+    _modes[mixin] = mode
+
+
+def mode_of(server: type) -> type[Mode]:
+    """The mode of a server class."""
+    return next((_modes[base] for base in server.__mro__ if base in _modes), Mode)

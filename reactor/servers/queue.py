@@ -1,0 +1,97 @@
+"""The requests of one server that are in the table and have not begun, in the order of their arrival.
+
+In select and plain mode each begins at once; in the others it waits while all children, or threads, are busy. The queue
+owns its rows. It knows three callbacks: whether one more may begin, what begins one, and what is done for one that
+never will.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import OrderedDict
+
+from ..handlers import Cancelled
+from ..loop.kernel import SHORT
+from ..table.request import CALLER, Stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..handlers import Cause
+    from ..table.request import Request
+
+NONE_LEFT = SHORT | {errno.EAGAIN}
+"""The errors of ``fork(2)`` and ``pthread_create(3)`` after which a later attempt may succeed."""
+
+PAUSE = 0.1
+"""Seconds until a request is tried again for which the host had no child, or thread."""
+
+
+class NoneLeft(OSError):
+    """The host has no child, or thread, to give for the moment; ``errno`` says what it has run out of."""
+
+
+class RequestQueue:
+    """Rows in the stage `Stage.QUEUED`.
+
+    ``begin(row)`` may raise `NoneLeft`: the row is queued again, in front. ``dismissed(row)`` gives back what a row
+    held that never begins. At most ``batch`` requests begin at once.
+    """
+
+    def __init__(
+        self, may_begin: Callable[[], bool], begin: Callable[[Request], object], dismissed: Callable[[Request], object],
+        batch: int,
+    ) -> None:  # fmt: skip
+        self._may_begin = may_begin
+        self._begin = begin
+        self._dismissed = dismissed
+        self._batch = batch
+        self._rows: OrderedDict[int, Request] = OrderedDict()
+        self._short = False  # whether the host had no child, or thread, just now
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def enter(self, row: Request, last: bool = True) -> None:
+        """Have the request wait for its turn, behind the others or in front of them."""
+        row.stage = Stage.QUEUED
+        self._rows[row.serial] = row
+        self._rows.move_to_end(row.serial, last)
+        if self._short or not self._may_begin():
+            row.weigh()  # last, because the budget may end this very row
+
+    def go_on(self) -> None:
+        """Begin the requests whose turn it is, as many as may begin in one batch."""
+        row = None
+        for _ in range(self._batch):
+            if not self._rows or self._short or not self._may_begin():
+                return
+            _, row = self._rows.popitem(last=False)
+            row.stage, row.driven_by = Stage.SERVING, CALLER
+            row.reactor.budget.let_go(row)  # what it holds is not held in the queue any more
+            try:
+                self._begin(row)
+            except NoneLeft:
+                self._short = True
+                self.enter(row, last=False)
+                row.reactor.call_later(PAUSE, self.look_again)
+        if self._rows and row is not None:
+            row.reactor.call_soon(self.go_on)
+
+    def look_again(self) -> None:
+        """A child or a thread has ended: `go_on`, even if the host had none left."""
+        self._short = False
+        self.go_on()
+
+    def dismiss(self, row: Request, cause: Cause) -> None:
+        """End a request that has not begun, and never will."""
+        del self._rows[row.serial]
+        row.error = cause
+        row.reactor.budget.let_go(row)
+        self._dismissed(row)
+
+    def close(self) -> None:
+        """The server closes: none of them will begin."""
+        for row in list(self._rows.values()):
+            self.dismiss(row, Cancelled())

@@ -1,0 +1,145 @@
+"""`TCPServer`: the names and the contract of ``socketserver.TCPServer``."""
+
+from __future__ import annotations
+
+import socket
+
+from ..handlers import DatagramHandler, Handler, StreamHandler
+from ..loop.kernel import at_once, close
+from ..rows.stream import tune
+from ..rows.urgent import hears_urgent
+from .base import BaseServer
+from .kinds import class_of, is_kind
+from .last import no_new_handshakes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..handlers.waits import MakeFilter
+    from ..table.reactor import Reactor
+
+
+INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
+"""The address families that have ports."""
+
+
+class TCPServer(BaseServer):
+    """A server of stream sockets, in the plain mode; see ``socketserver.TCPServer``, whose contract this is."""
+
+    address_family: int = socket.AF_INET
+    socket_type: int = socket.SOCK_STREAM
+    request_queue_size = 5
+    """Length of the accept queue: connections that the kernel keeps until they are accepted (``listen(2)``)."""
+
+    allow_reuse_address = False
+    allow_reuse_port = False
+
+    filters: Sequence[MakeFilter] = ()
+    """What makes the filters of each connection, such as TLS (see `handlers.filter`): the first is next to the wire.
+
+    They are in front of any handler, in every mode. A blocking handler has a `Face` for its socket then."""
+
+    keepalive = 60
+    """Seconds of silence after which the kernel asks a peer of a state machine whether it is there (``tcp(7)``)."""
+
+    user_timeout = 120
+    """Seconds for which what was sent to it may stay unacknowledged (``TCP_USER_TIMEOUT``, RFC 5482)."""
+
+    def __init__(
+        self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
+        reactor: Reactor | None = None,
+    ) -> None:  # fmt: skip
+        _refuse_wrong_kind(self, RequestHandlerClass)
+        super().__init__(server_address, RequestHandlerClass, reactor=reactor)
+        network = socket if reactor is None else reactor.network
+        self.socket: socket.socket = network.socket(self.address_family, self.socket_type)
+        if self.address_family == INET[-1] and hasattr(socket, "IPV6_V6ONLY"):  # now: what server_bind() sets stays
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # on [::], IPv4 clients too
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+                if reactor is not None:
+                    self.start_serving()
+            except BaseException:
+                self.server_close()
+                raise
+
+    def server_bind(self) -> None:
+        """Bind the socket. May be overridden."""
+        if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT") and self.address_family in INET:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        handler = class_of(self._srv.handler)
+        if is_kind(handler, Handler):  # a blocking handler sets its own
+            tune(self.socket, self.keepalive, self.user_timeout)
+        if is_kind(handler, StreamHandler):
+            hears_urgent(handler, self.socket)
+        self.socket.listen(self.request_queue_size)
+
+    def drain(self, seconds: float) -> list[dict[str, Any]]:
+        if self._srv.is_copy:  # what is open is the parent's
+            self.server_close()
+            return []
+        self._srv.serving.begin_to_drain(seconds)
+        if self.socket_type == socket.SOCK_STREAM:  # a client that comes now is refused at once, not when all is closed
+            with no_new_handshakes(self.socket):
+                self._srv.serving.take_completed()
+            self._srv.serving.stop()
+            self._srv.close_socket()
+        return super().drain(seconds)
+
+    def server_close(self) -> None:
+        super().server_close()
+        self._srv.close_socket()
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.socket.fileno()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection: ``(socket, client_address)``."""
+        connection, client_address = at_once(self.socket, self.socket.accept)
+        if self.socket.gettimeout() and socket.getdefaulttimeout() is None:
+            connection.setblocking(True)  # as accept() does where the listener has a timeout
+        return connection, client_address
+
+    def shutdown_request(self, request: Any) -> None:
+        """End the stream to the client and close the connection."""
+        row = self._srv.hand.find(request)
+        if row is None or not row.driven_by.pid:  # else it is still the child's
+            try:
+                request.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the client has gone first
+            else:
+                self._srv.linger(request)
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Close this process's end of the connection."""
+        close(request)
+        self._srv.closed(request)
+
+
+def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
+    """Raise `TypeError` for a handler class that does not fit the server's sockets: every request would fail."""
+    packets = server.socket_type == socket.SOCK_DGRAM
+    wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
+    if is_kind(handler, wrong):
+        raise TypeError(
+            f"{class_of(handler).__name__} is a {wrong.__name__}, but {type(server).__name__} has "
+            f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
+        )
+    if packets and server.filters:
+        raise TypeError(
+            f"{type(server).__name__} has filters, which are for streams, and datagram sockets: take a server of "
+            f"streams, or change the packets in the handler"
+        )

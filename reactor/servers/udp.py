@@ -1,0 +1,49 @@
+"""`UDPServer`: the names and the contract of ``socketserver.UDPServer``."""
+
+from __future__ import annotations
+
+import socket
+
+from .tcp import TCPServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class UDPServer(TCPServer):
+    """A server of datagram sockets, in the plain mode; see ``socketserver.UDPServer``.
+
+    A request is ``(packet, socket)``, the packet whole. For a `DatagramHandler`, the packets of one peer
+    to one of the server's addresses go to one request for as long as it waits for them (see `DatagramHandler.key`).
+
+    A server that is bound to a wildcard answers from the address that was called; so does a blocking
+    handler that sends by the socket of its request. Where the network reports that a peer can't be
+    reached (ICMP), its request ends with `Reset`; blocking handlers don't hear of that.
+    """
+
+    socket_type = socket.SOCK_DGRAM
+    max_packet_size = 65_536
+    """Bytes that a packet may have (UDP allows 65,527). A longer one is dropped, counted as ``"truncated"`` in
+    `RequestTable.refused`, and told of in the log, once a minute at most."""
+
+    def server_bind(self) -> None:
+        """Bind the socket. May be overridden."""
+        self._srv.exchanges.equip()  # first, because the kernel notes with each packet as it comes who was called
+        super().server_bind()
+        self._srv.exchanges.equip()
+
+    def server_activate(self) -> None:
+        """Nothing to do: a datagram socket doesn't listen."""
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Take one: ``((packet, socket), client_address)``. Raises ``OSError`` if there is none, or it is too long."""
+        return self._srv.exchanges.receive()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Nothing to end: the socket is the server's."""
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """The packet is done with; the socket is the server's."""
+        self._srv.closed(request)

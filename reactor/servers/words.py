@@ -1,0 +1,61 @@
+"""The last words of a child: what has become of the request that it drove, for the parent's row."""
+
+from __future__ import annotations
+
+import marshal
+
+from ..loop.children import died
+from ..table.request import safe_str
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..table.request import Request
+
+MAX_TEXT = 400
+"""Characters of each text, so that all fit into one write to a pipe (``PIPE_BUF``)."""
+
+
+def last_words(row: Request) -> bytes:
+    """In the child: the bytes in and out, the reason, and what filters have found out."""
+    reason, rare = row.reason, row.rare
+    kind, text = ("", "") if reason is None else (type(reason).__name__, safe_str(reason))
+    found = None
+    if rare is not None:
+        told = [None if name is None else _cut(safe_str(name)) for name in (rare.principal, rare.secured)]
+        found = (row.peer if rare.is_moved else None, *told, rare.refusal)
+    words = row.total_in, row.total_out, kind, text, found
+    try:
+        return marshal.dumps((*words[:2], _cut(kind), _cut(text), found))
+    except ValueError:  # a filter has set a peer that is no plain address
+        return marshal.dumps((*words[:2], _cut(kind), _cut(text), None))
+
+
+def heed(row: Request, status: int | None, words: bytes) -> None:
+    """In the parent: note what the child says of its request, or else its exit status, in the parent's ``row``.
+
+    The reason is an exception whose class has the name of the child's, with its text, derived from
+    ``ChildProcessError``.
+    """
+    if words:
+        found: Any
+        row.total_in, row.total_out, kind, text, found = marshal.loads(words)
+        if kind:
+            row.error = type(kind, (ChildProcessError,), {})(text)
+        if found is not None:
+            _heed_facts(row, *found)
+    if status and row.error is None:
+        row.error = died(status)
+
+
+def _heed_facts(row: Request, peer: Any, principal: str | None, secured: str | None, refusal: str) -> None:
+    row.principal, row.secured = principal, secured
+    if peer is not None:
+        row.move(peer)
+    if refusal:
+        row.refused(refusal)
+
+
+def _cut(text: str) -> str:
+    return text[:MAX_TEXT].encode(errors="backslashreplace").decode()

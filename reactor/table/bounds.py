@@ -1,0 +1,163 @@
+"""What a row may cost: time beyond that of one wait (`Pace`), and its share of the memory of all rows (`Budget`).
+
+The time of a wait is the row's own deadline. A class of handlers that says more (``request_timeout``,
+``idle_timeout``, ``min_rate``) has a `Pace` for each row; any other pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+
+from ..handlers import Flushed, LimitPassed, TimedOut
+from ..loop.timers import NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..handlers import Handler, Wait
+    from .reactor import Reactor
+    from .request import Request, Stage
+
+SLACK = 8
+"""A reactor that holds too much lets go of rows until an eighth of its budget is free again."""
+
+
+class Pace:
+    """Holds one row to the times that its handler's class declares.
+
+    ``min_rate`` is kept as a debt in seconds: waiting for the peer adds to it, every byte pays off
+    ``1 / min_rate``, and the next wait has so much less time.
+    """
+
+    __slots__ = ("_begun", "_debt", "_due", "_excused", "_moved", "_since", "_waiting")
+
+    def __init__(self, begun: float) -> None:
+        self._begun = begun  # when the request was, which may have waited in the table for a child
+        self._debt = 0.0
+        self._due = NEVER  # when the wait is over
+        self._moved = 0  # bytes that have been counted
+        self._since = begun  # when the wait began
+        self._excused = begun  # when it was last not the peer that was waited for
+        self._waiting = False  # whether it is the peer that is waited for
+
+    @classmethod
+    def of(cls, handler: Handler, begun: float) -> Pace | None:
+        """What holds a row, begun then, to the times of ``handler``; ``None`` where it declares none but its waits'."""
+        if handler.request_timeout is None and handler.idle_timeout is None and not handler.min_rate:
+            return None
+        return cls(begun)
+
+    def begin(self, row: Request, channel: Any, now: float) -> float:
+        """A wait has begun: when the row must be looked at again."""
+        handler, patience = channel.handler, channel.patience
+        moved = row.total_in + row.total_out
+        if not self._waiting:
+            self._excused = now
+        elif handler.min_rate:
+            self._debt = max(0.0, self._debt + now - self._since - (moved - self._moved) / handler.min_rate)
+        self._moved, self._since = moved, now
+        self._waiting = channel.finished or _is_for_peer(channel.wait)
+        if not self._waiting:
+            self._debt = 0.0
+        self._due = now + max(0.0, patience - self._debt)
+        return self._next(row, handler)
+
+    def took_some(self, row: Request, channel: Any, seconds: float, latest: float) -> float:
+        """The peer of a request that has ended has taken some of the rest: when the row must be looked at again.
+
+        Without a ``min_rate`` that is worth so many ``seconds`` more, up to ``latest``.
+        """
+        handler, moved = channel.handler, row.total_in + row.total_out
+        if handler.min_rate:
+            seconds = (moved - self._moved) / handler.min_rate
+        self._moved = moved
+        self._due = min(self._due + seconds, latest)
+        return self._next(row, handler)
+
+    def expire(self, row: Request, channel: Any, now: float) -> None:
+        """The moment to look at the row has come: end it, or its wait, or look again later."""
+        cause = self.passed(row, channel, now)
+        if cause is not None:
+            channel.abandon(cause)
+        elif now >= self._due:
+            channel.expire()
+        else:  # bytes have come meanwhile
+            row.deadline = self._next(row, channel.handler)
+            row.reactor.timers.arm(row)
+
+    def passed(self, row: Request, channel: Any, now: float) -> TimedOut | None:
+        """Which of its times the row has passed, if any."""
+        handler, wait = channel.handler, channel.wait or Flushed()
+        name = type(handler).__name__
+        if now >= self._end(handler):
+            return TimedOut(wait, f"not finished after {handler.request_timeout:g} s ({name}.request_timeout)")
+        if now >= self._idle(row, handler):
+            return TimedOut(wait, f"no byte came or went for {handler.idle_timeout:g} s ({name}.idle_timeout)")
+        if (self._debt or (channel.finished and handler.min_rate)) and now >= self._due:
+            return TimedOut(wait, f"slower than {handler.min_rate:g} bytes a second ({name}.min_rate)")
+        return None
+
+    def _next(self, row: Request, handler: Handler) -> float:
+        return min(self._due, self._end(handler), self._idle(row, handler))
+
+    def _end(self, handler: Handler) -> float:
+        return NEVER if handler.request_timeout is None else self._begun + handler.request_timeout
+
+    def _idle(self, row: Request, handler: Handler) -> float:
+        if handler.idle_timeout is None or not self._waiting:
+            return NEVER
+        return max(row.progress, self._excused) + handler.idle_timeout
+
+
+def _is_for_peer(wait: Wait | None) -> bool:
+    return wait is not None and (wait.reads or (isinstance(wait, Flushed) and wait.of is None))
+
+
+class Budget:
+    """The bytes that all rows of a reactor hold, in and out; the loops inside it, in other threads too, share it.
+
+    Past `Reactor.max_held` the row that holds most ends with `LimitPassed`, then the next, until there is room again.
+    """
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.held = 0
+        """Bytes held by all rows, as they were when each was last settled."""
+        self._reactor = reactor
+        self._lock = allocate_lock()
+
+    def count(self, row: Request, held: int) -> None:
+        """``row`` holds so many bytes now."""
+        with self._lock:
+            self.held += held - row.counted
+            row.counted = held
+        if self.held > self._reactor.max_held and held:
+            self._relieve(row)
+
+    def let_go(self, row: Request) -> None:
+        """``row`` holds nothing any more."""
+        if row.counted:
+            self.count(row, 0)
+
+    def _relieve(self, row: Request) -> None:
+        limit = self._reactor.max_held
+        for worst in sorted(self._reactor.table, key=_counted, reverse=True):
+            held = worst.counted
+            if not held or self.held <= limit - limit // SLACK:
+                break
+            self.count(worst, 0)  # at once, though it may be another thread that does the rest
+            what = f"the reactor holds more than {limit} bytes (Reactor.max_held), this row the most: {held}"
+            cause = LimitPassed(None, what=what)
+            if worst.reactor is row.reactor:
+                worst.lose(cause)
+            else:
+                worst.reactor.call_soon(_lose, worst, worst.stage, cause)
+
+
+def _lose(row: Request, stage: Stage, cause: LimitPassed) -> None:
+    if row.stage is stage and row in row.reactor.table:  # else it has left the queue, or ended, meanwhile
+        row.lose(cause)
+
+
+def _counted(row: Request) -> int:
+    return row.counted

@@ -1,0 +1,46 @@
+"""The log line of a row that has ended for a cause: one for each row, at a level for each kind of cause.
+
+An exception of a handler is logged by the server's ``handle_error()`` and not here. Finished requests are not logged.
+"""
+
+from __future__ import annotations
+
+from ..handlers import Cancelled, Cause, Failed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .request import Request
+
+DEBUG, INFO = 10, 20  # of `logging`, which is not imported with the package
+
+LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG}
+"""The levels of causes; all that a peer can bring about has INFO, so that no peer can fill a log by default."""
+
+
+def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) -> None:
+    """Log that ``row`` has ended for ``reason``, if that is a cause; its ``record`` is ``row`` in ``extra``."""
+    if reason is None or not isinstance(reason, Cause):
+        return
+    if isinstance(reason, Failed) and reason.error is row.error:
+        return  # logged by handle_error()
+    import logging
+
+    level = next((LEVELS[kind] for kind in type(reason).__mro__ if kind in LEVELS), INFO)
+    logger = logging.getLogger("reactor")
+    if logger.isEnabledFor(level):
+        logger.log(
+            level, "request %d of %s (%s) ended in stage %s: %s", record["serial"], record["peer"], record["handler"],
+            record["stage"], record["reason"], extra={"row": record},
+        )  # fmt: skip
+
+
+def log_error(row: Request | None, client_address: object) -> None:
+    """Log an exception that is being handled, with its traceback, and the row's record in ``extra``."""
+    import logging
+
+    logging.getLogger("reactor").error(
+        "Exception occurred during processing of request from %s", client_address,
+        exc_info=True, extra={"row": None if row is None else row.record()},
+    )  # fmt: skip

@@ -1,0 +1,30 @@
+"""What is imported before anything is served, so that nothing is imported first in the middle of it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+preparations: list[Callable[[], object]] = []
+"""What the package's head adds: it imports the rooms above this one, whose modules register themselves."""
+
+
+@cache
+def prepare() -> None:
+    """Import what may be needed while serving.
+
+    Called whenever a reactor or a server is made; not with the package, whose import stays light.
+    """
+    "\u00f6".encode("idna")  # imports the codec, for host names that are not ASCII
+    import logging  # noqa: F401
+    import traceback
+
+    for preparation in preparations:
+        preparation()
+    try:
+        raise LookupError("nobody sees this one")
+    except LookupError:
+        traceback.format_exc()  # for handle_error(): the first traceback imports more

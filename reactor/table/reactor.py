@@ -1,0 +1,280 @@
+"""The reactor: the loop and its table. A batch of events ends with settling the rows it has touched, then reaping.
+
+Handlers mark, the loop reaps: nothing is closed or freed in the middle of a batch. What a batch has touched is settled
+when the batch is done, so the output that one read has caused, to whichever rows, leaves at once.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+
+from ..handlers import Cancelled
+from ..loop import selecting
+from ..loop.loop import Loop
+from .bounds import Budget
+from .posted import Posted
+from .preparing import prepare
+from .table import RequestTable, log_unfinished
+from .work import OutsideWork
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from selectors import BaseSelector
+    from typing import Any, Protocol
+
+    from ..handlers import Cause
+    from ..loop.loop import Clock, Policy
+    from ..loop.timers import Timer
+    from .request import Request
+
+    class RequestSource(Protocol):
+        """A socket that many requests share: one that listens, or one of datagrams."""
+
+        owner: Any
+        """The server that takes requests from it; ``None`` where none does."""
+        open: bool
+        """Whether requests are wanted."""
+        retry: Timer | None
+        """What has rows try to send again, where no event tells that they can."""
+
+        def finish(self) -> None:
+            """Take no further request; input for requests that are open still comes."""
+
+        def close(self) -> None:
+            """Take no more input."""
+
+        def release(self) -> None:
+            """The socket is about to be closed."""
+
+        def look_again(self) -> None:
+            """There may be room for requests again."""
+
+
+class Reactor(Loop):
+    """One loop and its table of partially finished requests.
+
+    ``selector``: any ``selectors.BaseSelector``; one of `reactor.selecting` when not given. The reactor owns it.
+    ``clock``: anything with ``monotonic()`` and ``time()``, such as the module ``time``. ``network``: anything with
+    ``socket()`` and the like, such as the module ``socket``.
+
+    ``policy`` decides what is worked on next: it is given the selector's list of ready ``(key, events)``, where
+    ``key.data`` is a row (`Request`), a server's listener or a `Watch`, and returns those to work on now, in that
+    order. What it leaves out is ready again next time.
+
+    >>> from reactor import Reactor
+    >>> with Reactor() as loop:  # closed at the end
+    ...     timer = loop.call_later(0.01, print, "due")
+    ...     loop.run()           # returns when nothing can happen any more, or after stop()
+    due
+    """
+
+    max_children = 40
+    """Children that may run at once for `Forked`; more work waits in the table."""
+
+    max_threads = 32
+    """Threads that may run at once for `Threaded`; more work waits in the table."""
+
+    max_held = 256 << 20
+    """Bytes of input and output that all rows together may hold: past that, the row that holds most ends with
+    `LimitPassed`, then the next."""
+
+    def __init__(
+        self,
+        selector: BaseSelector | None = None,
+        clock: Clock | None = None,
+        policy: Policy | None = None,
+        *,
+        network: Any = socket,
+        outer: Reactor | None = None,
+    ) -> None:
+        prepare()
+        super().__init__(selector, clock, policy, network=network, outer=outer)
+        self.table: RequestTable = RequestTable(self.interest, None if outer is None else outer.table)
+        self.budget: Budget = Budget(self) if outer is None else outer.budget
+        self.work = OutsideWork(self)
+        self.sources: dict[int, RequestSource] = {}
+        """The shared sockets, by descriptor."""
+        self.paused: dict[RequestSource, None] = {}
+        """The shared sockets whose arrivals wait until a row ends."""
+        self.threaded = False
+        """Whether this is one of several loops in threads of their own, whose rows may write to each other."""
+        self._unsettled: deque[Any] = deque()
+        self._ended: dict[int, Request] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything can still happen."""
+        return bool(self.table or self._unsettled or super().busy or any(port.open for port in self.sources.values()))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether rows are to be settled or reaped even if no event comes."""
+        return bool(self._unsettled or self._ended)
+
+    def stats(self) -> dict[str, Any]:
+        """What there has been until now: see `RequestTable.stats`; and ``held``, the bytes that open rows hold."""
+        return {**self.table.stats(), "held": self.budget.held}
+
+    def drain(self, seconds: float, server: Any = None) -> list[dict[str, Any]]:
+        """Take nothing more, give what is open ``seconds`` to finish, and cancel the rest.
+
+        Of all servers, or of one. Called when the loop does not run (after `stop`, or `BaseServer.shutdown`); runs
+        it until the last row has ended, the time is over, or `stop`. Packets of exchanges that are open still come.
+        Returns, and logs, those that did not finish: see `Request.record`. What threads and children have not
+        finished goes on until ``server_close()``.
+        """
+        self.require_rest("drain()")
+        ports = [port for port in self.sources.values() if server is None or port.owner is server]
+        for port in ports:
+            port.finish()
+
+        def rows() -> list[Request]:
+            return [row for row in self.table if server is None or row.server is server]
+
+        timer = self.call_later(seconds, self.stop)
+        try:
+            self.run_while(lambda: bool(rows()))
+        finally:
+            timer.cancel()
+        for port in ports:
+            port.close()
+        unfinished = [(row, row.stage.value) for row in rows() if not row.lingering]
+        self.cancel(row for row in rows() if row.reactor is self)
+        return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished], seconds)
+
+    def close(self) -> None:
+        """Cancel all rows, and give back the selector; not while the loop runs. A second call does nothing.
+
+        In a child that the program has forked, it closes the child's copies of the descriptors, and nothing else.
+        """
+        if self.is_copy:
+            self.descriptors.close_copies(None)
+            return
+        self.require_rest("close()")
+        self.cancel(self.table)
+        self.descriptors.discard(self.work)
+        for port in list(self.sources.values()):
+            port.release()
+        super().close()
+
+    def cancel(self, rows: Iterable[Request], cause: Cause | None = None) -> None:
+        """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""
+        self.time = self.clock.monotonic()
+        rows = list(rows)
+        for row in reversed(rows):  # the last first, so that no work begins in the place of work that is given up
+            self.work.forget(row)
+        for row in rows:
+            if row in self.table:
+                row.cancel(Cancelled() if cause is None else cause)
+        self._reap()
+
+    # What rows and servers ask of it
+
+    def adopt(self, row: Any) -> None:
+        """Enter a row and let its handler begin; from here on this loop drives it."""
+        row.begin(self)
+        if self.threaded:
+            handler = row.channel.handler
+            handler._machine = Posted(handler._machine, self)
+        self.table.add(row)
+        self.settle_soon(row)
+        self.guard(row, row.start)
+
+    def drive(self, row: Any) -> None:
+        """Drive one row, and the connections and calls it opens, until all have ended; `stop` cancels them."""
+        with self.signals():
+            self.adopt(row)
+            self.drive_while(lambda: True)
+            self.cancel(self.table)
+
+    def drive_while(self, going_on: Callable[[], bool]) -> None:
+        """Step while there are rows, until `stop`, or until ``going_on()`` is false."""
+        while self.table and not self._stopping and going_on():
+            self.step(self._poll)
+
+    def drive_until(self, row: Request, condition: Callable[[], bool], timeout: float | None) -> bool:
+        """Step until ``condition()``, for ``timeout`` seconds at most, or until ``row`` has ended: whether it is true.
+
+        ``condition`` is asked first, and after each batch. With a ``timeout`` of 0 what can be done at once is done.
+        Unlike `drive_while` it does not end for `stop`: what waits for it is code that can't be cancelled.
+        """
+        now = self.clock.monotonic
+        end = None if timeout is None else now() + timeout
+        while not condition():
+            if row not in self.table:
+                return False
+            left = self._poll if end is None else max(0.0, end - now())
+            self.step(left)
+            if left == 0 and not self.unfinished:
+                return condition()
+        return True
+
+    def settle_soon(self, row: Request) -> None:
+        """Settle ``row`` when the batch is done, once. May be called from another thread."""
+        if not row.unsettled:
+            row.unsettled = True
+            self._unsettled.append(row)
+            self.wake()
+
+    def end(self, row: Request) -> None:
+        """Let go of ``row`` when the batch is done."""
+        self._ended[row.serial] = row
+
+    def inside(self) -> Reactor:
+        """A new loop inside this one, for a request that is not driven by this one. Its rows are in this table too."""
+        kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # has no descriptor of its own
+        make = getattr(self.network, "selector", kind)  # a simulated network has its own
+        inner = Reactor(make(), self.clock, network=self.network, outer=self)
+        if self.can_be_woken or self.is_copy:  # what can wake this loop must be able to wake that one
+            inner.make_wakeup()
+        return inner
+
+    def make_room(self) -> None:
+        """A request has ended: look again at the arrivals that had to wait for that."""
+        paused, self.paused = self.paused, {}
+        for port in paused:
+            port.look_again()
+
+    # How a batch ends
+
+    def finish_batch(self, now: float) -> None:
+        """Settle what the batch has touched, then reap what has ended."""
+        if self._unsettled:
+            self._settle(now)
+        if self._ended:
+            self._reap()
+
+    def _settle(self, now: float) -> None:
+        # Settling a row may touch another (output that drains lets the next row go on). A few rounds
+        # at once save steps; the bound keeps two rows that touch each other from holding up the rest.
+        for _ in range(4):
+            for _ in range(len(self._unsettled)):
+                row = self._unsettled.popleft()
+                row.unsettled = False
+                if row in self.table:
+                    self.guard(row, row.settle, now)
+
+    def _reap(self) -> None:
+        ended = self._ended
+        while ended:  # one by one: a server's hook that raises leaves the others for the next step
+            row = ended.pop(next(iter(ended)))
+            if row in self.table:
+                self.let_go(row)
+                row.release()
+        if self.paused:
+            self.make_room()
+
+    def let_go(self, row: Request) -> None:
+        """Strike the row from the table, and let go of all that is held for it. Does nothing a second time."""
+        self.table.remove(row)
+        self.timers.disarm(row)
+        self.work.forget(row)
+        self.budget.let_go(row)
+
+    def close_copy(self, keep: object) -> None:
+        """In a forked child: close the copies of what the request ``keep`` does not need."""
+        super().close_copy(keep)
+        self.budget = Budget(self)  # a thread of the parent may have held the old one's lock
+        self.table.close_copy(keep)

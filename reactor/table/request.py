@@ -1,0 +1,377 @@
+"""One row of the table: a request that has begun and is not finished, whoever drives it.
+
+    accept, admission -> QUEUED -> OPENING -> SERVING -> DRAINING -> LINGERING -> ENDED
+                         waits     a filter   the        the output  the peer     the loop has
+                         for a     shakes     handler    drains      has not      released the row
+                         child     hands      runs                   ended
+
+A row may leave out any stage but the last. It knows what it waits for, what it holds, how long it may take, and in the
+end why it ended. How its bytes come and go is for the room ``rows`` to say.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from sys import intern
+
+from ..loop.timers import NEVER, Timed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from ..handlers import Cause
+    from .bounds import Pace
+    from .reactor import Reactor
+
+    class Owner(Protocol):
+        """The maker of a row: hears of its errors and of its end."""
+
+        def failed(self, row: Request) -> None:
+            """The row's handler has raised an exception, which is being handled."""
+
+        def released(self, row: Request) -> None:
+            """The loop has let go of the row: give back its connection."""
+
+        def dismiss(self, row: Request, cause: Cause) -> None:
+            """End a row that is still queued: its handler never begins."""
+
+        def opened(self, row: Request) -> None:
+            """The filters of the row have opened, or have failed to: ``row.channel.begun`` says which.
+
+            Not called for a row whose handler begins as soon as the row is driven, nor for one that is lost.
+            """
+
+        def moved(self, row: Request) -> None:
+            """A filter has found out another `peer`. Raises `Cancelled` if that peer may not come."""
+
+
+class Stage(Enum):
+    """Where a row is in its life."""
+
+    QUEUED = "queued"
+    """It waits for a child or a thread; its handler has not begun."""
+    OPENING = "opening"
+    """A filter in front of the handler shakes hands, or reads a header."""
+    SERVING = "serving"
+    """The handler runs, or waits."""
+    DRAINING = "draining"
+    """The request has ended; its output has not all been sent."""
+    LINGERING = "lingering"
+    """All has been sent; the connection stays until the peer has read it (lingering close)."""
+    ENDED = "ended"
+    """The loop has let go of the row."""
+
+
+class DrivenBy:
+    """Who drives a row: the loop, the caller of ``serve_forever()``, a child (`pid`) or a thread (`thread`)."""
+
+    __slots__ = ("mode", "pid", "thread")
+
+    def __init__(self, mode: str, pid: int = 0, thread: str = "") -> None:
+        self.mode = mode
+        self.pid = pid
+        """The child's; 0 where it is none."""
+        self.thread = thread
+        """The thread's name."""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.mode, str(self.pid or self.thread))))
+
+    @classmethod
+    def child(cls, pid: int) -> DrivenBy:
+        """The child with that pid."""
+        return cls("child", pid=pid)
+
+    @classmethod
+    def in_thread(cls, name: str) -> DrivenBy:
+        """The thread of that name."""
+        return cls("thread", thread=name)
+
+
+LOOP = DrivenBy("loop")
+"""The loop drives the row: select mode."""
+
+CALLER = DrivenBy("caller")
+"""The caller of ``serve_forever()`` drives the row, in a loop of its own."""
+
+
+class Rare:
+    """What few rows have: it costs the others eight bytes."""
+
+    def __init__(self) -> None:
+        self.principal: Any = None
+        self.secured: Any = None
+        self.credentials: tuple[int, int, int] | None = None
+        self.calls: Any = None
+        """The open calls of the request (`Handler.call`)."""
+        self.pace: Pace | None = None
+        """Holds the row to the times that its handler's class declares beyond those of its waits."""
+        self.is_moved = False
+        """Whether the peer is not the one that has connected, as a filter has found out."""
+        self.refusal = ""
+        """For what the peer that a filter has found out was refused."""
+        self.acknowledgement: Any = None
+        """What the row lingers for, if it lingers only until its output has been acknowledged."""
+        self.is_hung_up = False
+        """Whether the peer has closed its socket, and input that came before is still to be read."""
+
+
+class Request(Timed):
+    """One row: a request that has been begun and is not finished.
+
+    Times are seconds of the reactor's clock, sizes are bytes.
+    """
+
+    mask = 0  # the events that are registered; a row with a descriptor of its own has a slot for it
+    is_arrival = True
+    """Whether it counts as a request of its host (``max_per_peer``); a call is part of the request that made it."""
+    __slots__ = (
+        "_peer", "channel", "counted", "created", "driven_by", "error", "owner", "progress", "rare", "reactor",
+        "serial", "server", "stage", "total_in", "total_out", "unsettled",
+    )  # fmt: skip
+
+    def __init__(self, reactor: Reactor, server: Any, peer: Any, owner: Owner, driven_by: DrivenBy = CALLER) -> None:
+        super().__init__()
+        self.reactor = reactor
+        self.server = server
+        self.owner = owner
+        self._peer = shared_host(peer)
+        self.channel: Any = None
+        """What runs the handler, a `Channel`; ``None`` where a blocking handler runs itself."""
+        self.stage = Stage.QUEUED
+        self.driven_by = driven_by
+        self.error: BaseException | None = None
+        """Why a request without a channel has ended; ``None`` where nothing went wrong."""
+        self.serial = 0
+        """Given by the table, counted from 1, never reused."""
+        self.created = self.progress = reactor.time
+        """When the request arrived, and when a byte last went in or out."""
+        self.total_in = self.total_out = 0
+        self.counted = 0
+        """Bytes held, as the reactor's `Budget` knows it."""
+        self.rare: Rare | None = None
+        self.unsettled = False
+        """Whether it is to be settled when the batch is done."""
+
+    # What it tells
+
+    @property
+    def handler(self) -> str:
+        """The name of the handler's class."""
+        kind = self.server.RequestHandlerClass if self.channel is None else type(self.channel.handler)
+        return getattr(kind, "__name__", None) or repr(kind)
+
+    @property
+    def state(self) -> str:
+        """The name of the state that the wait's result goes to; of a filter that opens, the filter's."""
+        name: str = "handle" if self.channel is None else self.channel.state_name
+        return name
+
+    @property
+    def wait(self) -> str:
+        """What the request waits for, as it would be written; ``""`` for one that has not begun."""
+        if self.channel is None or self.channel.wait is None or self.stage is Stage.QUEUED:
+            return ""
+        return safe_repr(self.channel.wait)
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held."""
+        held: int = 0 if self.channel is None else self.channel.held_in
+        return held
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output held."""
+        held: int = 0 if self.channel is None else self.channel.held_out
+        return held
+
+    @property
+    def reason(self) -> BaseException | None:
+        """Why the request has ended: ``None`` where it has finished, or has not ended."""
+        return self.error if self.channel is None else self.channel.reason or self.error
+
+    @property
+    def lingering(self) -> bool:
+        """Whether the request has ended, and all of its output has been sent."""
+        channel = self.channel
+        return channel is not None and channel.finished and not channel.outbox and channel.complete
+
+    def age(self) -> float:
+        """Seconds since the request arrived."""
+        return self.reactor.clock.monotonic() - self.created
+
+    def idle(self) -> float:
+        """Seconds since a byte last went in or out."""
+        return self.reactor.clock.monotonic() - self.progress
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain data: strings, numbers, and ``None`` for what there is not.
+
+        ``deadline`` is in seconds from now.
+        """
+        left = self.deadline - self.reactor.clock.monotonic()
+        return {
+            **self._common(),
+            "state": self.state,
+            "wait": self.wait,
+            "held_in": self.held_in,
+            "held_out": self.held_out,
+            "deadline": None if left == NEVER else left,
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What is told of a row that has ended, as plain data; ``reason`` is ``""`` for one that has finished."""
+        reason = self.reason
+        return {**self._common(), "reason": "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"}
+
+    def _common(self) -> dict[str, Any]:
+        """What is told of a row as long as it is in the table, and when it has ended."""
+        now = self.reactor.clock.monotonic()
+        return {
+            "serial": self.serial,
+            "peer": address_text(self.peer),
+            "handler": self.handler,
+            "stage": self.stage.value,
+            "driven_by": str(self.driven_by),
+            "principal": self.principal,
+            "secured": self.secured,
+            "total_in": self.total_in,
+            "total_out": self.total_out,
+            "age": now - self.created,
+            "idle": now - self.progress,
+        }
+
+    # What its channel asks of it: the other half of the contract, `handlers.handler.Driver`
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it, or as a filter has found out."""
+        return self._peer
+
+    @peer.setter
+    def peer(self, address: Any) -> None:
+        self.move(address)
+        self.owner.moved(self)
+
+    def move(self, address: Any) -> None:
+        """The peer is ``address``: count the row as one of that host."""
+        self.reactor.table.move(self, address)
+        self._peer = shared_host(address)
+        self.make_rare().is_moved = True
+
+    def refused(self, what: str) -> None:
+        """The peer that a filter has found out may not come, for ``what``."""
+        self.make_rare().refusal = what
+        self.reactor.table.count_refused(what)
+
+    @property
+    def principal(self) -> Any:
+        """The authenticated name of the peer, ``None`` where nothing has authenticated it."""
+        return None if self.rare is None else self.rare.principal
+
+    @principal.setter
+    def principal(self, name: Any) -> None:
+        self.make_rare().principal = name
+
+    @property
+    def secured(self) -> Any:
+        """What protects the connection, such as ``"tls1.3"``; ``None`` where nothing does."""
+        return None if self.rare is None else self.rare.secured
+
+    @secured.setter
+    def secured(self, what: Any) -> None:
+        self.make_rare().secured = what
+
+    @property
+    def credentials(self) -> tuple[int, int, int] | None:
+        """``(pid, uid, gid)`` of the peer of a Unix stream socket when it connected; ``None`` for any other."""
+        return None if self.rare is None else self.rare.credentials
+
+    @credentials.setter
+    def credentials(self, told: tuple[int, int, int] | None) -> None:
+        if told is not None:
+            self.make_rare().credentials = told
+
+    def make_rare(self) -> Rare:
+        """`rare`, made if there is none."""
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 00:00 UTC."""
+        return self.reactor.clock.time()
+
+    # What the table and the servers ask of it
+
+    def begin(self, reactor: Reactor) -> None:
+        """From here on ``reactor`` drives it."""
+        self.reactor = reactor
+        self.stage = Stage.SERVING
+
+    def cancel(self, cause: Cause) -> None:
+        """End the row for ``cause``: its handler is told, and what it still says is sent if the kernel takes it now."""
+        if self.stage is Stage.QUEUED:
+            self.owner.dismiss(self, cause)
+
+    def lose(self, cause: Cause) -> None:
+        """End the row for ``cause``: its handler is told, and its output is dropped."""
+        if self.stage is Stage.QUEUED:
+            self.owner.dismiss(self, cause)
+
+    def weigh(self) -> None:
+        """Count what is held now in the reactor's budget."""
+        held = self.held_in + self.held_out
+        if held != self.counted:
+            self.reactor.budget.count(self, held)
+
+    def release(self) -> None:
+        """The loop lets go of the row, which is in no table any more: give back what it held."""
+        self.stage = Stage.ENDED
+        self.owner.released(self)
+
+    @property
+    def request(self) -> Any:
+        """What ``socketserver`` calls the request: a connected socket, or ``(packet, socket)``."""
+        return None
+
+    def close_copy(self) -> None:
+        """In a forked child that has nothing to do with the row: close the copy of its descriptor."""
+
+
+def shared_host(peer: Any) -> Any:
+    """The address with its host interned: many rows have the same host."""
+    if type(peer) is tuple and peer and type(peer[0]) is str:
+        return (intern(peer[0]), *peer[1:])
+    return peer
+
+
+def address_text(peer: Any) -> str:
+    """An address as text: ``host:port``, a Unix path, or ``-`` where the peer has none.
+
+    >>> address_text(("::1", 7, 0, 0)), address_text("/run/x"), address_text("")
+    ('[::1]:7', '/run/x', '-')
+    """
+    if isinstance(peer, tuple) and len(peer) >= 2:
+        return f"[{peer[0]}]:{peer[1]}" if ":" in str(peer[0]) else f"{peer[0]}:{peer[1]}"
+    if isinstance(peer, bytes):
+        peer = "@" + peer[1:].decode(errors="replace") if peer[:1] == b"\0" else peer.decode(errors="replace")
+    return safe_str(peer) if peer else "-"
+
+
+def safe_str(thing: object) -> str:
+    """``str(thing)``; for an object whose ``__str__`` raises, the name of its class."""
+    try:
+        return str(thing)
+    except Exception:
+        return f"<{type(thing).__name__}>"
+
+
+def safe_repr(thing: object) -> str:
+    """``repr(thing)``; for an object whose ``__repr__`` raises, the name of its class."""
+    try:
+        return repr(thing)
+    except Exception:
+        return f"<{type(thing).__name__}>"

@@ -1,0 +1,149 @@
+"""Work outside the loop that a row waits for: `Forked`, `Threaded`, `Connected`, and whatever a program adds.
+
+What does such work is registered by the class of the wait (`does`), so a new wait needs one class and one registration:
+
+    @does(Resolved)
+    class Resolving:
+        def __init__(self, row, wait): ...
+        def start(self): ...        # in the end: row.reactor.work.finish(row, self, result_or_cause)
+        def cancel(self): ...
+        def close_copy(self): ...
+
+The row stays in the table while it waits. A `Pool` bounds how much work of one kind is under way at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..handlers import Cause
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeVar
+
+    from ..handlers import Wait
+    from .reactor import Reactor
+    from .request import Request
+
+    class Work(Protocol):
+        """One piece of work for one row."""
+
+        def start(self) -> None:
+            """Begin. What it raises is why the work failed."""
+
+        def cancel(self) -> None:
+            """The row does not wait for the result any more."""
+
+        def close_copy(self) -> None:
+            """In a forked child that has nothing to do with it: close copies of its descriptors."""
+
+    class Job(Work, Protocol):
+        """Work that may have to wait for a place in a `Pool`."""
+
+        def begin(self) -> None:
+            """Begin now. What it raises is why the work failed."""
+
+        def failed(self, error: BaseException) -> None:
+            """Hand over that the work failed, and why."""
+
+    Maker = TypeVar("Maker", bound=Callable[..., Work])
+
+_makers: dict[type[Wait], Callable[[Request, Any], Work]] = {}
+
+
+def does(kind: type[Wait]) -> Callable[[Maker], Maker]:
+    """Register what makes the work for waits of the class ``kind``: it is called with the row and the wait."""
+
+    def register(maker: Maker) -> Maker:
+        _makers[kind] = maker
+        return maker
+
+    return register
+
+
+class OutsideWork:
+    """The work that the rows of one reactor wait for."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._pools: dict[str, Pool] = {}
+        self.jobs: dict[int, Work] = {}
+        """The work of each row that waits for some, by the row's serial."""
+        reactor.descriptors.add(self)
+
+    def begin(self, row: Request, wait: Wait) -> None:
+        """Begin the work that ``row`` has come to wait for. Raises `RuntimeError` where nothing does such work."""
+        for kind in type(wait).__mro__:
+            if kind in _makers:
+                work = self.jobs[row.serial] = _makers[kind](row, wait)
+                work.start()
+                return
+        raise RuntimeError(f"nothing does the work of {wait!r}: register a class with reactor.table.work.does")
+
+    def finish(self, row: Request, work: Work, result: object) -> None:
+        """Hand the result of the work, or the `Cause` of its failure, to its row. May be called from any thread."""
+        self._reactor.call_soon(self._finish, row, work, result)
+
+    def forget(self, row: Request) -> None:
+        """The row no longer waits for its work, if it had any."""
+        work = self.jobs.pop(row.serial, None)
+        if work is not None:
+            work.cancel()
+
+    def pool(self, kind: str, limit: int) -> Pool:
+        """The pool of the work of one kind, with its bound of now."""
+        pool = self._pools.setdefault(kind, Pool())
+        pool.limit = limit
+        return pool
+
+    def close_copy(self, keep: object) -> None:
+        """In a forked child: none of the work is its own."""
+        for work in self.jobs.values():
+            work.close_copy()
+        self.jobs.clear()
+
+    def _finish(self, row: Request, work: Work, result: object) -> None:
+        channel = row.channel
+        if self.jobs.get(row.serial) is work and channel is not None:
+            del self.jobs[row.serial]
+            self._reactor.settle_soon(row)
+            self._reactor.guard(row, channel.interrupt if isinstance(result, Cause) else channel.resume, result)
+
+
+class Pool:
+    """Jobs of one kind: at most ``limit`` under way, the others wait in the order of asking."""
+
+    def __init__(self) -> None:
+        self.limit = 0
+        self._working: set[Job] = set()
+        self._waiting: deque[Job] = deque()
+        self._beginning = False
+
+    def enter(self, job: Job) -> None:
+        """Begin the job now, or when it is its turn."""
+        self._waiting.append(job)
+        self._go_on()
+
+    def leave(self, job: Job) -> None:
+        """The job is done, or is not wanted any more."""
+        if job in self._waiting:
+            self._waiting.remove(job)
+        self._working.discard(job)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._beginning:
+            return  # a job that could not even begin has left: the loop below goes on
+        self._beginning = True
+        try:
+            while self._waiting and len(self._working) < self.limit:
+                job = self._waiting.popleft()
+                self._working.add(job)
+                try:
+                    job.begin()
+                except Exception as error:  # whatever it is, a row waits to hear of it
+                    job.failed(error)
+        finally:
+            self._beginning = False

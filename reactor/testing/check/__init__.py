@@ -1,0 +1,25 @@
+"""The room that tries one handler class without a network.
+
+A schedule says what happens to a request: bytes arrive, time passes, the kernel takes output, the connection ends. A
+run makes a schedule happen to the handler's machine and records each call of the machine as source text. A property
+searches for a schedule that breaks it, and prints the smallest one as a test. Modules, lowest first:
+
+===============  =======================================================================================
+``snippets``     values and statements as source text
+``counting``     counts the lines of Python, the bytes touched and the bytes held
+``pristine``     restores the state that requests of a class share
+``schedule``     the steps of a schedule
+``subject``      the handler class, and the test function that is printed for it
+``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
+``transcript``   the calls of a run as the statements of a test
+``run``          runs a schedule: `play`, `work`
+``evidence``     compares runs, shortens schedules, writes the assertion that fails
+``strategies``   Hypothesis strategies that draw schedules
+``loopback``     a real server on loopback and its client, in each mode: `ask`
+``properties``   the properties, and `check`, which tries them all
+===============  =======================================================================================
+
+This room imports no other room. Only ``strategies`` and ``properties`` import Hypothesis. Only ``loopback`` opens
+sockets. The function `check` has the name of this room: write ``from reactor.testing.check import run``, because
+``import reactor.testing.check.run as run`` asks the function for a submodule and fails.
+"""

@@ -1,0 +1,141 @@
+"""Stand-ins for the row of a machine that no reactor drives: one answers the handler, one keeps the deadline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...table.bounds import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...handlers import Cause, DatagramHandler, Handler, Machine, Wait, World
+    from ...handlers.channel import StreamChannel
+
+
+class Expiring(Protocol):
+    """The part of a machine that a deadline acts on."""
+
+    @property
+    def handler(self) -> Handler:
+        """The handler; its class may declare ``request_timeout``, ``idle_timeout`` and ``min_rate``."""
+
+    @property
+    def wait(self) -> Wait | None:
+        """The current wait."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the request has ended."""
+
+    def expire(self) -> None:
+        """The wait has timed out."""
+
+    def abandon(self, cause: Cause) -> None:
+        """The request has timed out."""
+
+
+class RecordingDriver:
+    """The driver of a machine in a run: answers from a `handlers.World` and records the questions."""
+
+    socket: Any = None
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.principal: Any = world.principal
+        self.secured: Any = world.secured
+        self.asked: set[str] = set()
+        """The questions so far: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
+
+    @property
+    def peer(self) -> Any:
+        """The address of the client."""
+        self.asked.add("peer")
+        return self._world.peer
+
+    @peer.setter
+    def peer(self, address: Any) -> None:
+        self._world.peer = address
+
+    @property
+    def server(self) -> Any:
+        """The server, ``None`` if the world has none."""
+        if self._world.server is not None:
+            self.asked.add("server")
+        return self._world.server
+
+    @property
+    def credentials(self) -> tuple[int, int, int] | None:
+        """The process, user and group of the client, ``None`` if the world has none."""
+        if self._world.credentials is not None:
+            self.asked.add("credentials")
+        return self._world.credentials
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that have come with the input."""
+        return self._world.descriptors
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """The handler sends descriptors: the world keeps them in `World.passed`."""
+        self._world.pass_on(descriptors)
+
+    def call(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
+        """The handler makes a call: the world keeps it in `World.calls`."""
+        self._world.call(handler, packet, answer)
+
+    def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
+        """A filter comes or goes: the world keeps the outermost channel."""
+        self._world.replace(channel, by)
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 00:00 UTC."""
+        self.asked.add("now")
+        return self._world.now()
+
+    @property
+    def turns(self) -> int:
+        """See `handlers.handler.Driver`."""
+        return self._world.turns
+
+    def touched(self) -> None:
+        """Does nothing: the run looks at the machine after each of its calls."""
+
+
+class PacedRow:
+    """The attributes of a row that the reactor's `Pace` uses, so a run keeps deadlines as the reactor does.
+
+    Times are seconds since the run began.
+    """
+
+    def __init__(self, handler: Handler, now: float) -> None:
+        self.progress = now
+        self.deadline = now
+        self.total_in = self.total_out = 0
+        self.reactor = self.timers = self
+        self._pace = Pace.of(handler, now)
+
+    def arm(self, row: PacedRow) -> None:
+        """Does nothing: the run compares the deadline with its clock."""
+
+    def received(self, count: int, now: float) -> None:
+        """The handler has taken ``count`` bytes."""
+        self.total_in += count
+        self.progress = now
+
+    def sent(self, count: int, now: float) -> None:
+        """The kernel has taken ``count`` bytes."""
+        self.total_out += count
+        self.progress = now
+
+    def begin(self, machine: Machine, now: float) -> None:
+        """A wait has begun."""
+        pace = self._pace
+        self.deadline = now + machine.patience if pace is None else pace.begin(self, machine, now)  # type: ignore[arg-type]
+
+    def expire(self, machine: Expiring, now: float) -> None:
+        """The deadline has come."""
+        if self._pace is None:
+            machine.expire()
+        else:
+            self._pace.expire(self, machine, now)  # type: ignore[arg-type]

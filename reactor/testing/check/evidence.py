@@ -1,0 +1,226 @@
+"""Evidence against a handler: runs that differ, schedules made shorter, and the assertion that shows the fault.
+
+Nothing here draws examples or needs Hypothesis.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from .counting import EndlessLoop, held
+from .run import Run
+from .schedule import END
+from .snippets import brief, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .schedule import Schedule
+    from .subject import Subject
+
+FLOOD = 4_096
+"""Bytes that one round of a flood brings."""
+
+PLACES = 256
+"""Places in a conversation that are tried one by one. In a longer conversation they are evenly spread."""
+
+
+class CheckFailed(AssertionError):
+    """A handler breaks a property. The message says which one, and contains a test that fails because of it."""
+
+
+def fail(subject: Subject, fault: str, title: str, body: str) -> NoReturn:
+    """Raise `CheckFailed` with the words ``fault``, and with a test whose statements are ``body``."""
+    raise CheckFailed(f"{subject.name}: {fault}\n\n{subject.test(title, body)}")
+
+
+# Conversations
+
+
+def beginning(pieces: list[bytes], length: int, packets: bool) -> list[bytes]:
+    """The first ``length`` bytes of a stream, or the first ``length`` packets."""
+    return pieces[:length] if packets else [data[:length] for data in pieces if length]
+
+
+def singly(schedule: Schedule, packets: bool) -> Schedule:
+    """The schedule with its bytes one at a time. Packets stay whole."""
+    if packets:
+        return schedule
+    single: Schedule = []
+    for step in schedule:
+        single += [step[place : place + 1] for place in range(len(step))] if isinstance(step, bytes) else [step]
+    return single
+
+
+def extent(pieces: list[bytes], packets: bool) -> int:
+    """The number of bytes, or of packets."""
+    return len(pieces) if packets else sum(map(len, pieces))
+
+
+def places(length: int) -> list[int]:
+    """The places, from 0 to ``length``, at which to stop a conversation.
+
+    >>> places(3), len(places(100_000))
+    ([0, 1, 2, 3], 256)
+    """
+    if length < PLACES:
+        return list(range(length + 1))
+    return [length * place // (PLACES - 1) for place in range(PLACES)]
+
+
+def fillers(pieces: list[bytes], packets: bool) -> list[bytes]:
+    """The parts that a flood may repeat: each byte of the conversation, and all of it; or each of the packets."""
+    if packets:
+        return sorted(set(pieces), key=len) or [b"a"]
+    singles = sorted({bytes([byte]) for data in pieces for byte in data})
+    return list(dict.fromkeys([b"a", *singles, b"".join(pieces) or b"a"]))
+
+
+# Runs
+
+
+def alike(one: Run, other: Run) -> bool:
+    """Whether both runs have the same output and the same end. Of endless output, the shorter one is compared."""
+    if one.endless or other.endless:
+        least = min(len(one.output), len(other.output))
+        return bool(one.output[:least] == other.output[:least])
+    return bool(one.output == other.output) and _end(one) == _end(other)
+
+
+def _end(run: Run) -> tuple[object, ...]:
+    return run.finished, type(run.reason), type(run.error)
+
+
+def fault_of(run: Run, otherwise: str) -> str:
+    """The fault of a run in words; ``otherwise`` if no call of the run raised."""
+    if isinstance(run.error, EndlessLoop):
+        return "it does not return"
+    return otherwise if run.error is None else f"it raises {type(run.error).__name__}"
+
+
+def asserted(run: Run, output: Any = None, finished: bool | None = None) -> str:
+    """The code of a run, and the assertion of its correct result. A run that raised needs no assertion."""
+    code = run.code()
+    if run.error is not None:
+        return code
+    if output is not None:
+        return f"{code}\nassert {run.output_code()} == {literal(output)}"
+    return f"{code}\nassert {'' if finished else 'not '}{run.name}.finished"
+
+
+def differing(run: Run, model: Run) -> str:
+    """The code of two runs that should have the same result, and the assertion that both have it."""
+    if run.error is None and model.error is not None:
+        return model.code()
+    if run.error is not None:
+        return run.code()
+    actual, expected, _ = _difference(run, model)
+    both = f"{model.code()}\n{run.code()}"
+    comment = "" if run.endless or run.output == model.output else f"  # {brief(run.output)}, not {brief(model.output)}"
+    return f"{both}\nassert {actual} == {expected}{comment}"
+
+
+def unlike(run: Run, model: Run) -> str:
+    """The code of a run, and the assertion that its result is the one that ``model`` has."""
+    if run.error is None and model.error is not None:
+        return model.code()
+    if run.error is not None:
+        return run.code()
+    actual, _, expected = _difference(run, model)
+    return f"{run.code()}\nassert {actual} == {expected}"
+
+
+def _difference(run: Run, model: Run) -> tuple[str, str, str]:
+    """An expression whose value differs: for the run, for its model, and the value that it has for the model."""
+    if run.endless or model.endless:
+        least = min(len(run.output), len(model.output))
+        return f"({run.output_code()})[:{least}]", f"({model.output_code()})[:{least}]", literal(model.output[:least])
+    if run.output != model.output:
+        return run.output_code(), model.output_code(), literal(model.output)
+    if run.finished != model.finished:
+        return f"{run.name}.finished", f"{model.name}.finished", repr(model.finished)
+    kind = "type(None)" if model.reason is None else model.subject.mention(type(model.reason))
+    return f"type({run.name}.reason)", f"type({model.name}.reason)", kind
+
+
+def minimal(schedule: Schedule, breaks: Callable[[Schedule], bool], packets: bool, damaged: bool = False) -> Schedule:
+    """``schedule``, made shorter as long as it ``breaks``: no schedule with one cut or one step less breaks.
+
+    Bytes are left out only at the end, or anywhere if the schedule is ``damaged``. Hypothesis shrinks most of the way,
+    but it does not replace one kind of step by another.
+    """
+    for _ in range(PLACES):
+        less = next(filter(breaks, _smaller(schedule, packets, damaged)), None)
+        if less is None:
+            break
+        schedule = less
+    return schedule
+
+
+def _smaller(schedule: Schedule, packets: bool, damaged: bool) -> Iterator[Schedule]:
+    last = max((place for place, step in enumerate(schedule) if isinstance(step, bytes)), default=-1)
+    for place, step in enumerate(schedule):
+        before, after = schedule[:place], schedule[place + 1 :]
+        if not isinstance(step, bytes):
+            yield [*before, *after]
+            continue
+        if after and isinstance(after[0], bytes) and not packets:
+            yield [*before, step + after[0], *after[1:]]
+        if damaged or place == last:
+            yield [*before, *after]
+            if damaged:
+                yield from ([*before, less, *after] for less in _less(step))
+            elif len(step) > 1 and not packets:
+                yield [*before, step[:-1], *after]
+
+
+def _less(data: bytes) -> Iterator[bytes]:
+    """``data`` without one of its halves, without one of its quarters, and so on down to single bytes."""
+    size = len(data) // 2
+    while size:
+        yield from (data[:place] + data[place + size :] for place in range(0, len(data), size))
+        size //= 2
+
+
+# Bounds
+
+
+class Overflow(NamedTuple):
+    """A run that raised, or that holds more bytes than it may."""
+
+    run: Run
+    size: int
+    """Bytes that it holds."""
+    bound: int
+    """Bytes that it may hold."""
+
+
+def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Overflow | None:
+    """The run of a flood, if the handler raises or holds too much; ``None`` if it does neither.
+
+    The flood stops when twice as many bytes do not make the handler hold more. Then the stream ends.
+    """
+    run = Run(subject)
+    flow = [flood] * (FLOOD // max(16, len(flood))) if subject.packets else [flood * (FLOOD // len(flood) or 1)]
+    brought = sum(map(len, flow))
+    limit, sizes = 0, [0]
+    with run.limit:
+        for piece in start:
+            run.step(piece)
+        while not run.over:
+            for piece in flow:
+                run.step(piece)
+            run.drain()
+            limit = max(limit, getattr(run.wait, "limit", 0))
+            sizes.append(held(run.machine))
+            if sizes[-1] > kept + limit + brought:
+                run.close()
+                return Overflow(run, sizes[-1], kept + limit + brought)
+            feeds = len(sizes) - 1
+            if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
+                break
+        if not subject.packets:
+            run.step(END)
+        run.finish(to_the_end=True)
+        run.close()
+    return None if run.error is None else Overflow(run, sizes[-1], kept + limit + brought)

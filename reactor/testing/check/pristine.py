@@ -1,0 +1,130 @@
+"""Restores the state that requests share: so each run starts like the first one, and a property can detect the sharing.
+
+This is the state that the functions of a handler class can reach: attributes of its classes, default arguments,
+variables of enclosing functions and of the module, and the contents of containers among these.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections import deque
+from contextlib import contextmanager
+from functools import partial
+from types import CellType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ABSENT: Any = object()
+_SEQUENCES = (list, bytearray, deque)
+
+
+@contextmanager
+def pristine(kind: type) -> Iterator[None]:
+    """Restore, after the ``with`` block, the state that requests of the handler class ``kind`` share."""
+    before = _Snapshot(kind)
+    try:
+        yield
+    finally:
+        for restore in before.undo:
+            restore()
+
+
+class _Snapshot:
+    """The shared state, as calls that restore it. Objects keep their identity, since others may refer to them."""
+
+    def __init__(self, kind: type) -> None:
+        self.undo: list[Callable[[], object]] = []
+        self._seen: set[int] = set()
+        classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in _FOREIGN]
+        self._homes = {base.__module__ for base in classes}
+        for base in classes:
+            self._class(base)
+
+    def _class(self, base: type) -> None:
+        before = {name: value for name, value in vars(base).items() if _is_data(name, value)}
+        self.undo.append(lambda: _restore_class(base, before))
+        for value in before.values():
+            self._contents(value)
+        for value in list(vars(base).values()):
+            function = getattr(value, "__func__", value)  # of a classmethod or staticmethod
+            if isinstance(function, FunctionType):
+                self._function(function)
+
+    def _function(self, function: FunctionType) -> None:
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._contents(value)
+        for cell in function.__closure__ or ():
+            self._cell(cell)
+        space = function.__globals__
+        for name in _globals(function):
+            value = space.get(name, _ABSENT)
+            if value is _ABSENT or _is_data(name, value):
+                self.undo.append(partial(_put, space, name, value))
+                self._contents(value)
+
+    def _cell(self, cell: CellType) -> None:
+        try:
+            value = cell.cell_contents
+        except ValueError:  # the cell is empty
+            return
+        if _is_data("", value):
+            self.undo.append(lambda: setattr(cell, "cell_contents", value))
+            self._contents(value)
+
+    def _contents(self, value: Any) -> None:
+        """The contents of a container, or of an object whose class is from a module of the handler's classes."""
+        if id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        if isinstance(value, _SEQUENCES):
+            items = value.copy()
+            self.undo.append(lambda: (value.clear(), value.extend(items)))
+            inner: Any = () if isinstance(value, bytearray) else items
+        elif isinstance(value, (dict, set)):
+            kept = value.copy()
+            self.undo.append(lambda: (value.clear(), value.update(kept)))
+            inner = kept.values() if isinstance(kept, dict) else ()
+        elif isinstance(value, tuple):
+            inner = value
+        elif type(value).__module__ in self._homes and hasattr(value, "__dict__"):
+            inner = (vars(value),)
+        else:
+            return
+        for item in inner:
+            self._contents(item)
+
+
+_FOREIGN = "builtins", "handlers", "reactor"
+"""The packages whose classes are not part of the handler under test."""
+
+
+def _globals(function: FunctionType) -> set[str]:
+    """The global variables that a function names, also in the functions and classes inside it."""
+    names, codes = set[str](), [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes.extend(const for const in code.co_consts if isinstance(const, type(code)))
+        names |= {step.argval for step in dis.get_instructions(code) if step.opname.endswith(("_GLOBAL", "_NAME"))}
+    return names
+
+
+def _is_data(name: str, value: object) -> bool:
+    return not name.startswith("__") and not callable(value) and not hasattr(value, "__get__")
+
+
+def _restore_class(base: type, before: dict[str, Any]) -> None:
+    for name in [name for name, value in vars(base).items() if _is_data(name, value)]:
+        if name not in before:
+            delattr(base, name)
+    for name, value in before.items():
+        if vars(base).get(name, _ABSENT) is not value:
+            setattr(base, name, value)
+
+
+def _put(space: dict[str, Any], name: str, value: Any) -> None:
+    if value is _ABSENT:
+        space.pop(name, None)
+    else:
+        space[name] = value

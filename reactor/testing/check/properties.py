@@ -1,0 +1,452 @@
+"""The properties that every handler should have, each tried with Hypothesis, and `check`, which tries them all.
+
+A property searches for the smallest schedule that breaks it, and raises `CheckFailed` with a test that contains this
+schedule. Only `same_in_every_mode` opens sockets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hypothesis import Phase, find, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky, NoSuchExample
+
+from . import strategies
+from .evidence import (
+    CheckFailed,
+    Overflow,
+    alike,
+    asserted,
+    beginning,
+    differing,
+    extent,
+    fail,
+    fault_of,
+    fillers,
+    flooded,
+    minimal,
+    places,
+    singly,
+    unlike,
+)  # fmt: skip
+from .loopback import ask, foretell, modes_of
+from .pristine import pristine
+from .run import Run, played, worked
+from .schedule import END, RESET
+from .snippets import literal
+from .subject import Subject, pieces_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
+
+    from hypothesis.strategies import SearchStrategy
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+    Conversation: TypeAlias = "bytes | Iterable[bytes]"
+
+KEPT = 65_536
+"""Bytes that a handler may keep in its own buffers by default (64 KiB)."""
+
+LINEAR = 6
+"""The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
+
+_NOT_REPEATABLE = (
+    "the same schedule gives different results: requests share state that the check cannot restore, "
+    "or the handler uses a clock or random numbers of its own (self.now() is the clock that a test can set)"
+)
+_FOR_EVER = "it goes on for ever when nothing more comes"
+_T = TypeVar("_T")
+_SHORT = 128  # bytes of the shortest flood whose work is compared
+_SMALL = 32  # bytes up to which every beginning of a conversation is cut at every place
+_FEW = 25  # the most examples that a costly property tries
+
+
+def check(
+    kind: Any, conversation: Conversation, expected: Any = None, *, world: World | None = None,
+    kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
+) -> None:  # fmt: skip
+    """Try every property of this module on a handler class.
+
+    - ``kind``: a `StreamHandler`, a `DatagramHandler`, or a blocking handler that declares ``request``.
+    - ``conversation``: the bytes that a client sends, or a list of packets.
+    - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
+      checked.
+    - ``world``: answers the handler's questions. By default the clock stands still at 1970-01-01 00:00 UTC.
+    - ``kept``: bytes that the handler may keep besides the input in its machine.
+    - ``modes``: the modes to serve it in; by default all that the host has.
+    - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
+
+    Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
+    `ValueError` for a wrong argument.
+
+    >>> from handlers.services import Echo
+    >>> check(Echo, b"hello", b"hello")
+    """
+    pieces = pieces_of(conversation, "conversation")
+    modes = modes_of(modes)
+    if expected is not None:
+        answers(kind, pieces, expected, world=world)
+    leaves_nothing_behind(kind, pieces, world=world, examples=examples)
+    same_for_any_chunking(kind, pieces, world=world, examples=examples)
+    ends_at_any_byte(kind, pieces, world=world, examples=examples)
+    survives_any_input(kind, pieces, world=world, examples=examples)
+    stays_in_bounds(kind, pieces, world=world, kept=kept, examples=examples)
+    works_linearly(kind, pieces, world=world, examples=examples)
+    same_in_every_mode(kind, pieces, world=world, modes=modes)
+
+
+# The properties
+
+
+def answers(kind: Any, conversation: Conversation, expected: Any, *, world: World | None = None) -> None:
+    """The output for the whole conversation is ``expected``, at once or after the stream has ended."""
+    tried = _Tried(kind, conversation, world)
+    run = played(tried, tried.pieces)
+    if run.output != expected and not tried.packets:
+        run = played(tried, [*tried.pieces, END])
+    if run.error is not None or run.output != expected:
+        fail(tried, fault_of(run, "the output is not the expected one"), "answers", asserted(run, expected))
+
+
+def leaves_nothing_behind(
+    kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
+) -> None:
+    """The output for a request does not depend on the input of another request that is still open.
+
+    State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
+    run.
+    """
+    tried = _Tried(kind, conversation, world)
+    with pristine(tried.kind):
+        first = played(tried, tried.pieces, name="first")
+    with pristine(tried.kind):
+        again = played(tried, tried.pieces, name="again")
+    if not alike(first, again):
+        fail(tried, _NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
+
+    def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
+        with pristine(tried.kind):
+            alone = played(tried, tried.first(own))
+        with pristine(tried.kind):
+            before = played(tried, other, name="other", close=False)
+            after = played(tried, tried.first(own))
+            before.close()
+        return alone, before, after
+
+    def differs(drawn: tuple[list[bytes], int]) -> bool:
+        alone, _, after = runs(*drawn)
+        return not alike(alone, after)
+
+    others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
+    found = _smallest(tried, st.tuples(others, tried.lengths), differs, examples)
+    if found is not None:
+        alone, before, after = runs(*found)
+        code = f"{before.code()}\n{unlike(after, alone)}"
+        fail(tried, "the output depends on what another request has sent", "leaves_nothing_behind", code)
+
+
+def same_for_any_chunking(
+    kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
+) -> None:
+    """The output does not depend on how the input is cut, nor on how the kernel takes the output.
+
+    The property tries beginnings of the conversation with one cut at each place, then byte by byte, then with any
+    cuts, with and without the end of the stream. Datagrams are not cut: for them it tries only how the kernel takes
+    the output.
+    """
+    tried = _Tried(kind, conversation, world)
+    models: dict[tuple[Any, ...], Run] = {}
+
+    def model(schedule: Schedule) -> Run:
+        """The run of the same bytes in one piece."""
+        arriving = [step for step in schedule if isinstance(step, bytes)]
+        sent: Schedule = [*(arriving if tried.packets else [b"".join(arriving)]), *([END] if END in schedule else [])]
+        key = tuple(sent)
+        if key not in models:
+            models[key] = played(tried, sent, name="whole")
+        return models[key]
+
+    def differs(schedule: Schedule) -> bool:
+        return not alike(model(schedule), played(tried, schedule))
+
+    found = next(filter(differs, tried.simple_cuts()), None)
+    if found is None:
+        found = _smallest(tried, tried.faithful(), differs, examples)
+    if found is not None:
+        found = minimal(found, differs, tried.packets)
+        cause = "how the output is taken" if tried.packets else "how the input is cut"
+        fail(tried, f"the output depends on {cause}", "for_any_chunking", differing(played(tried, found), model(found)))
+
+
+def ends_at_any_byte(
+    kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
+) -> None:
+    """Wherever the client stops, the request ends: normally or with a `Cause`, but not with another exception.
+
+    After every byte of the conversation the property ends the stream, resets the connection, or lets time pass; after
+    every packet of a datagram conversation it lets time pass. A handler that sends without end must end when the
+    connection is reset. A handler that waits for a silent client must have an ``idle_timeout`` or a
+    ``request_timeout``, or send something now and then: a peer without power sends no end of the stream, so the
+    request would stay open for ever.
+    """
+    tried = _Tried(kind, conversation, world)
+
+    def goes_on(schedule: Schedule) -> bool:
+        return _goes_on(played(tried, schedule, to_the_end=True), schedule)
+
+    endings: list[Schedule] = [[]] if tried.packets else [[END], [RESET], []]
+    stops: list[Schedule] = [[*tried.first(place), *end] for end in endings for place in places(tried.length)]
+    found = next(filter(goes_on, stops), None)
+    if found is None and not tried.packets:
+        cut = strategies.schedules(tried.pieces[0], seconds=None, ends=False, resets=False)
+        found = _smallest(tried, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
+    if found is not None:
+        run = played(tried, found, to_the_end=True)
+        fail(tried, fault_of(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
+
+
+def survives_any_input(
+    kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
+) -> None:
+    """For any input at any pace, each call of the machine returns and raises only causes, and the request ends.
+
+    The request ends when the client ends the stream, resets the connection, or is silent. The input is the
+    conversation, damaged as `mutations` and `deliveries` do it.
+    """
+    tried = _Tried(kind, conversation, world)
+
+    def goes_wrong(schedule: Schedule) -> bool:
+        return _goes_on(played(tried, schedule, to_the_end=True), schedule)
+
+    found = tried.harm(goes_wrong, examples)
+    if found is not None:
+        run = played(tried, minimal(found, goes_wrong, tried.packets, damaged=True), to_the_end=True)
+        fail(tried, fault_of(run, _FOR_EVER), "survives_any_input", asserted(run, finished=True))
+
+
+def stays_in_bounds(
+    kind: Any, conversation: Conversation, *, world: World | None = None, kept: int = KEPT, examples: int | None = None
+) -> None:
+    """Every wait has a limit and a timeout, and the bytes that a request holds stay bounded, however many come.
+
+    A request may hold (see `held`) ``kept`` bytes, plus the largest limit of a wait, plus the bytes of one round of
+    input. A limit over the handler's ``max_output`` counts as none, and so does a timeout over a year. The property
+    looks at the waits of the conversation and of damaged conversations.
+    """
+    tried = _Tried(kind, conversation, world)
+    _waits_in_bounds(tried, examples)
+
+    def flood(drawn: tuple[int, bytes]) -> Overflow | None:
+        return flooded(tried, tried.first(drawn[0]), drawn[1], kept)
+
+    floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
+    found = _smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
+    if found is not None and (overflow := flood(found)) is not None:
+        run, size, bound = overflow
+        if run.error is None:
+            code = f"{run.code()}\nassert held({run.name}) <= {bound}"
+            fail(tried, f"it holds {size} bytes, and the more come, the more it holds", "stays_in_bounds", code)
+        fail(tried, fault_of(run, ""), "stays_in_bounds", run.code())
+
+
+def _waits_in_bounds(tried: _Tried, examples: int | None) -> None:
+    """Fail for a wait without a bound, in the conversation or in a damaged one."""
+
+    def passing(schedule: Schedule) -> Run | None:
+        """The run that has such a wait. If the input arrives in one piece the handler may never wait for it."""
+        runs = (played(tried, steps) for steps in (schedule, singly(schedule, tried.packets)))
+        return next((run for run in runs if run.unbounded is not None), None)
+
+    def passes(schedule: Schedule) -> bool:
+        return played(tried, singly(schedule, tried.packets)).unbounded is not None
+
+    stops: Iterator[Schedule] = ([*tried.first(place)] for place in places(tried.length))
+    found = next(filter(passes, stops), None)
+    if found is None and (hostile := tried.harm(passes, examples)) is not None:
+        found = minimal(hostile, passes, tried.packets, damaged=True)
+    if found is not None and (run := passing(found)) is not None and run.unbounded is not None:
+        calls, lack, bound = run.unbounded
+        fail(tried, lack, "stays_in_bounds", f"{run.code(calls)}\nassert {bound}")
+
+
+def works_linearly(
+    kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
+) -> None:
+    """Four times as many bytes cost about four times the work, byte by byte and in one piece.
+
+    `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
+    conversation again and again.
+    """
+    tried = _Tried(kind, conversation, world)
+
+    def flood(start: int, filler: bytes, at_once: bool, times: int) -> tuple[Schedule, str]:
+        """The schedule of a flood, and its source text."""
+        count = times * max(1, _SHORT // len(filler or b"a"))
+        one = [filler] if tried.packets else [filler[place : place + 1] for place in range(len(filler))]
+        flow = [filler * count] if at_once else one * count
+        first = tried.first(start)
+        end, ending = ([], "") if tried.packets else ([END], " + [END]")
+        return [*first, *flow, *end], (f"{literal(first)} + {literal(flow)}" if first else literal(flow)) + ending
+
+    def raised(drawn: tuple[int, bytes, bool]) -> Run | None:
+        runs = (played(tried, flood(*drawn, times)[0]) for times in (1, 4, 16))
+        return next((run for run in runs if run.error is not None), None)
+
+    def steep(drawn: tuple[int, bytes, bool]) -> bool:
+        """Whether work grows too much twice in a row: work that begins only after some hundred bytes does it once."""
+        before = None
+        for times in 1, 4, 16:
+            run, cost = worked(tried, flood(*drawn, times)[0])
+            if run.error is not None:
+                return raised(drawn) is not None  # without counting objects too
+            if before is not None and cost <= LINEAR * before:
+                return False
+            before = cost
+        return True
+
+    floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
+    found = _smallest(tried, floods, steep, examples, _FEW)
+    if found is not None:
+        if (run := raised(found)) is not None:
+            fail(tried, fault_of(run, ""), "works_linearly", run.code())
+        short, long = (tried.call("work", tried.name, flood(*found, times)[1]) for times in (1, 4))
+        code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
+        fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
+
+
+def same_in_every_mode(
+    kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
+) -> None:
+    """A real server on loopback gives in every mode the output that the handler gives without a network.
+
+    ``modes`` are some of ``"sync"``, ``"select"``, ``"fork"`` and ``"thread"``; by default all that the host has. The
+    clock stands still at the time that ``world`` says.
+    """
+    tried = _Tried(kind, conversation, world)
+    for mode in modes_of(modes):
+        if (differing := _differs(tried, mode, tried.length)) is not None:
+            if not tried.blocking and differing[0] is not None:
+                # Not for a blocking handler: half a request need not give the same output in each mode.
+                shorter = (_differs(tried, mode, place) for place in places(tried.length)[:64])
+                differing = next((found for found in shorter if found is not None), differing)
+            fail(tried, f"in {mode} mode the output is different", f"in_{mode}_mode", differing[1])
+
+
+def _differs(tried: _Tried, mode: str, length: int) -> tuple[Any, str] | None:
+    """The wrong output for the first ``length`` bytes in ``mode``, and the assertion; ``None`` if it is right.
+
+    The output is ``None`` if the server does not answer in time.
+    """
+    first = tried.first(length)
+    model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
+    sent = first if tried.packets else b"".join(first)
+    try:
+        answer = ask(mode, tried.kind, sent, tried.world)
+    except TimeoutError:
+        answer = None
+    if answer == model.output:
+        return None
+    return answer, f"assert {tried.call('ask', repr(mode), tried.name, literal(sent))} == {literal(model.output)}"
+
+
+# How they are tried
+
+
+def _goes_on(run: Run, schedule: Schedule) -> bool:
+    """Whether the handler raised, or did not end although its client ended, was reset or was silent.
+
+    A wait without a timeout, for a client that is only silent, is left to `stays_in_bounds`.
+    """
+    if run.error is not None or run.finished:
+        return run.error is not None
+    return END in schedule or RESET in schedule or run.patience < float("inf")
+
+
+class _Tried(Subject):
+    """A handler class, and the conversation to try it with."""
+
+    def __init__(self, kind: Any, conversation: Conversation, world: World | None) -> None:
+        super().__init__(kind, world)
+        self._given = world is not None
+        self.pieces = self.conversation(conversation)
+        self.length = extent(self.pieces, self.packets)
+        self.lengths = st.integers(0, self.length)
+        self.fillers = fillers(self.pieces, self.packets)
+
+    def first(self, length: int) -> list[bytes]:
+        """The first ``length`` bytes, or packets, of the conversation."""
+        return beginning(self.pieces, length, self.packets)
+
+    def call(self, function: str, *arguments: str) -> str:
+        """The source text of a call of ``function``, with the world if one was given."""
+        world = self.in_world(played(self, self.pieces).asked - {"peer"}) if self._given else ""
+        return f"{function}({', '.join([*arguments, *([world] if world else [])])})"
+
+    def simple_cuts(self) -> Iterator[Schedule]:
+        """Beginnings of the conversation in two pieces, then byte by byte, short ones first. A long one only whole."""
+        if self.packets:
+            return
+        data = self.pieces[0]
+        lengths = range(1, self.length + 1) if self.length <= _SMALL else [self.length]
+        for length in lengths:
+            for cut in places(length)[1:-1]:
+                yield [data[:cut], data[cut:length]]
+        for length in lengths:
+            yield [data[place : place + 1] for place in range(length)]
+
+    def faithful(self) -> SearchStrategy[Schedule]:
+        """Schedules without loss, damage or the passing of time."""
+        if self.packets:
+            return strategies.packet_schedules(self.pieces, lossy=False, seconds=None)
+        return strategies.schedules(self.pieces[0], seconds=None, resets=False)
+
+    def harm(self, breaks: Callable[[Schedule], bool], examples: int | None) -> Schedule | None:
+        """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found."""
+        found = next(filter(breaks, self._slips()), None)
+        return _smallest(self, self._hostile(), breaks, examples) if found is None else found
+
+    def _slips(self) -> Iterator[Schedule]:
+        if not self.packets:
+            for data in strategies.slips(self.pieces[0]):
+                yield [data, END]
+            return
+        for place, packet in enumerate(self.pieces):
+            for data in strategies.slips(packet):
+                yield [*self.pieces[:place], data, *self.pieces[place + 1 :]]
+
+    def _hostile(self) -> SearchStrategy[Schedule]:
+        """Schedules of a faulty or hostile client, over a network on which anything may happen."""
+        if self.packets:
+            return self.damaged().flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
+        return self.damaged().flatmap(lambda pieces: strategies.schedules(pieces[0], whole=True))
+
+    def damaged(self) -> SearchStrategy[list[bytes]]:
+        """The conversation as a faulty client sends it."""
+        if not self.packets:
+            return strategies.mutations(self.pieces[0]).map(lambda data: [data])
+        whole = st.sampled_from(self.pieces or [b""])
+        packet = st.one_of(whole, whole.flatmap(strategies.mutations))
+        return st.lists(packet, max_size=len(self.pieces) + 2)
+
+
+def _smallest(
+    tried: Subject, strategy: SearchStrategy[_T], breaks: Callable[[_T], bool], examples: int | None,
+    most: int | None = None,
+) -> _T | None:  # fmt: skip
+    """The smallest example that breaks a property; ``None`` if no example that was tried does."""
+    profile = settings()
+    count = profile.max_examples if examples is None else examples
+    chosen = settings(
+        profile, max_examples=count if most is None else min(most, count), database=None, deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+    )  # fmt: skip
+    try:
+        return find(strategy, breaks, settings=chosen)
+    except NoSuchExample:
+        return None
+    except Flaky as error:
+        raise CheckFailed(f"{tried.name}: {_NOT_REPEATABLE}") from error

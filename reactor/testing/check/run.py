@@ -1,0 +1,427 @@
+"""A run: one schedule, made to happen to a machine by calls of the machine's public methods.
+
+Nothing else takes part: no network, no loop and no real time. The run records its calls, so it can be printed as the
+code of a test.
+
+>>> from handlers.services import Echo
+>>> run = play(Echo, [b"he", Take(1), b"llo", 299.0, END])
+>>> run.output, run.finished, run.reason
+(b'hello', True, None)
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait
+from .counting import (
+    LINES,
+    LINES_PER_BYTE,
+    METER,
+    EndlessLoop,
+    count_attributes,
+    counted_arrays,
+    counting_machine,
+    line_limit,
+)
+from .driver import PacedRow, RecordingDriver
+from .schedule import END, RESET, Take
+from .snippets import brief, folded, is_literal, literal
+from .subject import Subject
+from .transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ...handlers import Cause, Machine, Wait, World
+    from .schedule import Step
+
+ENDLESS = 1 << 18
+"""Bytes of output, with no input taken in between, after which a handler counts as one that sends without end."""
+
+YEAR = 31_536_000
+"""Seconds. A wait that may take longer counts as one without a timeout."""
+
+ROUNDS = 200
+"""Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
+
+_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "driver", "transcript"))
+"""The modules whose lines do not count as lines of the handler."""
+
+
+class Unbounded(NamedTuple):
+    """A wait that has no bound."""
+
+    calls: int
+    """The number of calls after which it began."""
+    lack: str
+    """What it lacks, in words."""
+    bound: str
+    """The expression that is false because of it."""
+
+
+class Run:
+    """One request, or the exchanges of one client of a datagram handler.
+
+    ``name`` is the name of the machine in the printed code, ``machine`` the class of the machine if it is not the
+    usual one. ``watch`` is called with the machine after each call of the machine.
+    """
+
+    def __init__(
+        self, subject: Subject, *, name: str = "machine", machine: type[Machine] | None = None,
+        watch: Callable[[Any], object] | None = None,
+    ) -> None:  # fmt: skip
+        self.subject = subject
+        self.name = name
+        self.error: BaseException | None = None
+        """The exception that the handler raised; an `EndlessLoop` if a call did not return."""
+        self.finished = False
+        """Whether the request, or the last exchange, has ended."""
+        self.reason: BaseException | None = None
+        """Why it ended; ``None`` if it is open or ended normally."""
+        self.wait: Wait | None = None
+        """The current wait."""
+        self.patience = 0.0
+        """Seconds that this wait may take."""
+        self.unbounded: Unbounded | None = None
+        """The first wait without a bound."""
+        self.fed = 0
+        """Bytes that the handler took; of a datagram handler, packets."""
+        self.limit = line_limit(LINES, but=_OWN)
+        """Counts the lines of Python that the handler and its machine run, and ends a call that runs too many."""
+        self._transcript = Transcript(name, subject.packets)
+        self._driver = RecordingDriver(subject.world)
+        self._kind = subject.machine if machine is None else machine
+        self._watch = watch
+        self._arrivals: deque[bytes | None] = deque()  # ``None`` is the end of the stream
+        self._output: list[bytes] = []
+        self._since_input = 0  # bytes and packets of output since the handler last took input
+        self._gave_up = False  # the request does not come to rest
+        self._clock = 0.0
+        self._allowed = LINES
+        self._construct()
+
+    # Its result
+
+    @property
+    def output(self) -> Any:
+        """The output that was taken: ``bytes``, of a datagram handler a list of packets."""
+        return list(self._output) if self.subject.packets else b"".join(self._output)
+
+    @property
+    def asked(self) -> set[str]:
+        """What the handlers asked their world for: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
+        return self._driver.asked
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen."""
+        done = self.finished and not (self.subject.packets and self._arrivals)
+        return done or self._gave_up or self.error is not None
+
+    @property
+    def endless(self) -> bool:
+        """Whether the handler sends without end: it neither finishes nor waits for input."""
+        return self._gave_up and self._since_input > 0
+
+    # Its steps
+
+    def step(self, step: Step) -> None:
+        """Make one step of a schedule happen. Raises `TypeError` if it is not a step."""
+        if isinstance(step, bytes):
+            self._arrivals.append(step)
+        elif isinstance(step, Take):
+            self._take(step.limit)
+        elif step is RESET:
+            self.reset()
+        elif step is END:
+            self._arrivals.append(None)
+        elif isinstance(step, (int, float)) and step >= 0:
+            self._pass(step)
+        else:
+            raise TypeError(f"a step is bytes, a number of seconds >= 0, Take(limit), END or RESET, not {step!r}")
+        self._go_on()
+
+    def finish(self, to_the_end: bool = False) -> Run:
+        """Take all output and let delays pass, until the handler waits for more input. Returns the run.
+
+        With ``to_the_end``, let time pass until the request has ended, and reset the connection of a handler that
+        sends without end.
+        """
+        for done in range(ROUNDS):
+            if done == ROUNDS // 2:  # a year passes, longer than the times that the class declares
+                self._drain()
+                self._since_input = 0
+                self._clock += YEAR
+            self._go_on()
+            if self.over:
+                break
+            wait = self.machine.wait
+            if self.machine.blocked and self.machine.outbox:
+                self.drain()
+            elif type(wait) is Delay or to_the_end or self.machine.ended:
+                if self._row.deadline == float("inf"):
+                    break
+                self._expire()
+            else:
+                break
+        else:
+            self._gave_up = True
+        self._drain()
+        if to_the_end and self.endless:
+            self.reset()
+        return self
+
+    def close(self) -> None:
+        """Cancel a request that is still open, so that its handler can release what it holds. No part of the run."""
+        self.limit.allow(LINES)
+        try:
+            with self.limit:
+                self.machine.abandon(Cancelled())
+        except (Exception, EndlessLoop):
+            pass  # a schedule in which the request is interrupted shows the same fault
+
+    def drain(self) -> None:
+        """The kernel takes all output."""
+        if self.machine.outbox:
+            self._transcript.drain()
+            self._drain()
+
+    def reset(self) -> None:
+        """The connection is reset."""
+        self._arrivals.clear()
+        self._transcript.call('abandon(Reset(OSError("the client broke off")))')
+        self._guarded(self._abandon)
+
+    def _construct(self) -> None:
+        self.machine: Any = self._kind(self.subject.handler(), self._driver)
+        self._row = PacedRow(self.machine.handler, self._clock)
+        self._transcript.construct()
+        self._call("advance()", self.machine.advance)
+
+    def _go_on(self) -> None:
+        """Deliver the input that has arrived, as far as the handler wants it, and do the work that it waits for."""
+        rounds = 0
+        while not self.over:
+            machine = self.machine
+            if self.finished:
+                self.drain()
+                self._construct()
+            elif machine.wait.outside and not machine.blocked:
+                self._work(machine.wait)
+                rounds += 1
+                self._gave_up = rounds > ROUNDS
+            elif self._arrivals and (machine.wants_input or self.subject.packets):
+                self._deliver(self._arrivals.popleft())
+            else:
+                return
+
+    def _deliver(self, arrival: bytes | None) -> None:
+        self._since_input = 0
+        if arrival is None:
+            self._call("end()", self.machine.end)
+            return
+        self.fed += 1 if self.subject.packets else len(arrival)
+        self._row.received(len(arrival), self._clock)
+        self._transcript.feed(arrival)
+        self._guarded(self.machine.feed, arrival, size=len(arrival))
+
+    def _pass(self, seconds: float) -> None:
+        self._clock += seconds
+        for _ in range(ROUNDS):
+            if self.over or self.finished or self._row.deadline > self._clock:
+                return
+            self._expire()
+
+    def _expire(self) -> None:
+        self._clock = max(self._clock, self._row.deadline)
+        self._row.expire(_Expiring(self), self._clock)
+
+    def _work(self, wait: Any) -> None:
+        """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails."""
+        try:
+            if not hasattr(wait, "function"):
+                raise OSError("there is no network")
+            result = wait.function(*wait.arguments)
+        except Exception as error:
+            self.subject.mention(type(error))
+            failed = f"interrupt(Failed({self.name}.wait, {error!r}))"
+            self._call(failed, self.machine.interrupt, Failed(wait, error))
+        else:
+            again = f"{self.name}.wait.function(*{self.name}.wait.arguments)"
+            self._call(f"resume({literal(result) if is_literal(result) else again})", self.machine.resume, result)
+
+    def _abandon(self) -> None:
+        try:
+            self.machine.abandon(Reset(OSError("the client broke off")))
+        finally:
+            self.machine.drop_output()
+
+    def _take(self, limit: int) -> None:
+        machine = self.machine
+        if not machine.outbox:
+            return
+        for _ in range(min(limit, len(machine.outbox)) if self.subject.packets else 1):
+            self._transcript.take(limit)
+            self._got(self._guarded(machine.read, *([] if self.subject.packets else [limit])))
+
+    def _drain(self) -> None:
+        machine = self.machine
+        if not machine.outbox or isinstance(self.error, EndlessLoop):
+            return
+        data = self._guarded(machine.read)
+        while data is not None:
+            self._got(data)
+            data = self._guarded(machine.read) if self.subject.packets else None
+
+    def _got(self, data: bytes | None) -> None:
+        if data is not None and (data or self.subject.packets):
+            self._since_input += len(data) + 1
+            self._row.sent(len(data), self._clock)
+            self._gave_up = self._gave_up or self._since_input > ENDLESS
+            self._output.append(data)
+
+    def _call(self, code: str, call: Callable[..., Any], *arguments: Any) -> None:
+        """Call a method of the machine, which is ``code`` in the transcript."""
+        self._transcript.call(code)
+        self._guarded(call, *arguments)
+
+    def _guarded(self, call: Callable[..., Any], *arguments: Any, size: int = 0) -> Any:
+        """The result of a call that is given ``size`` bytes; ``None`` if it raises, or runs too many lines."""
+        self._allowed = LINES + LINES_PER_BYTE * size
+        self.limit.allow(self._allowed)
+        try:
+            with self.limit:
+                return call(*arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Do what a row does after each call: arm the deadline, and keep ``max_output``."""
+        machine = self.machine
+        self.finished, self.reason, self.wait = machine.finished, machine.reason, machine.wait
+        if machine.fresh:
+            machine.fresh = False
+            self.patience = machine.patience
+            self._row.begin(machine, self._clock)
+            if self.unbounded is None and machine.wait is not None:
+                self.unbounded = self._unbounded(machine.wait)
+        if machine.held_out > machine.handler.max_output and not self.finished:
+            self._call("abandon(LimitPassed(None))", machine.abandon, LimitPassed(None))
+        if self._watch is not None:
+            self._watch(machine)
+
+    def _unbounded(self, wait: Wait) -> Unbounded | None:
+        name, most, calls = self.name, self.machine.handler.max_output, len(self._transcript.calls)
+        if self._row.deadline - self._clock > YEAR:
+            lack = "without a timeout" if self.patience == float("inf") else "with a timeout of over a year"
+            return Unbounded(calls, f"it waits for {wait!r} {lack}", f"{name}.patience <= {YEAR:_}  # a year")
+        if isinstance(wait, StreamWait) and wait.limit > most:
+            return Unbounded(
+                calls, f"it waits for {wait!r} with a limit over max_output", f"{name}.wait.limit <= {most}"
+            )
+        return None
+
+    # Its code
+
+    def output_code(self) -> str:
+        """The expression for the whole output, to follow `code`."""
+        return self._transcript.output()
+
+    def code(self, most: int | None = None) -> str:
+        """The calls, or only the first ``most`` of them, as statements. A call that raised is the last.
+
+        Input that the handler has not taken is fed at the end: a handler without the fault may take it.
+        """
+        calls = self._transcript.calls[:most]
+        if most is None and self.error is None and not self._gave_up:
+            calls += [f"{self.name}.end()" if arrival is None else arrival for arrival in self._arrivals]
+        lines = self._transcript.statements(self.subject.construct(self._driver.asked), calls)
+        if isinstance(self.error, EndlessLoop) and most is None:
+            lines[-1] = f"with line_limit({self._allowed:_}):\n    {lines[-1]}  # does not return"
+        elif self.error is not None and most is None:
+            lines[-1] += f"  # {type(self.error).__name__}: {_first_line(self.error)}".rstrip(": ")
+        return "\n".join(folded(lines))
+
+
+class _Expiring:
+    """The machine of a run whose deadline has come: the run records the calls."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.handler, self.wait, self.finished = run.machine.handler, run.machine.wait, run.machine.finished
+
+    def expire(self) -> None:
+        self._run._call("expire()", self._run.machine.expire)
+
+    def abandon(self, cause: Cause) -> None:
+        run = self._run
+        run._call(f"abandon(TimedOut({run.name}.wait))", run.machine.abandon, cause)
+
+
+def play(kind: Any, schedule: Iterable[Step], world: World | None = None) -> Run:
+    """Make ``schedule`` happen to a new request of the handler class ``kind``; returns the `Run`.
+
+    A step is ``bytes`` that arrive, a number of seconds that pass, a `Take`, `END` or `RESET`. Bytes that the handler
+    does not want yet wait, as in a kernel's receive buffer. After the last step all output is taken. A blocking class
+    that declares ``request`` runs as it does in select mode. ``world`` answers the handler's questions.
+
+    Raises `TypeError` for anything that is not a schedule or not a handler class.
+    """
+    if isinstance(schedule, (bytes, bytearray, str)):
+        raise TypeError(f"a schedule is a list of steps: for one piece of bytes [{brief(schedule)}]")
+    return played(Subject(kind, world), schedule)
+
+
+def played(
+    subject: Subject, schedule: Iterable[Step], to_the_end: bool = False, close: bool = True, **options: Any
+) -> Run:
+    """The `Run` of a schedule and of what `Run.finish` does after it; ``options`` are those of `Run`."""
+    run = Run(subject, **options)
+    with run.limit:  # entered once here: to enter it for each call takes longer than the calls
+        for step in schedule:
+            run.step(step)
+        run.finish(to_the_end)
+        if close:
+            run.close()
+        return run
+
+
+def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int:
+    """The work that ``schedule`` costs a new request of the handler class ``kind``, as a count.
+
+    The count is the same on every run. It is the number of lines of Python that run, plus the number of bytes that
+    searches, slices and concatenations go over. It sees the bytes that the handler is given, the text that they are
+    decoded to, what the handler keeps in attributes, and each ``bytearray`` that the module of its class constructs.
+    It does not see the bytes that regular expressions and ``bytes.join`` go over. Compare two counts rather than
+    rely on one. Raises the exception that the handler raises.
+
+    >>> from handlers.services import Discard
+    >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
+    True
+    """
+    run, cost = worked(Subject(kind, world), schedule)
+    if run.error is not None:
+        raise run.error
+    return cost
+
+
+def worked(subject: Subject, schedule: Iterable[Step]) -> tuple[Run, int]:
+    """The run of a schedule, and the work that it costs."""
+    METER.touched = 0
+    counting = counting_machine(subject.machine)
+    with counted_arrays(subject.kind):
+        run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
+    return run, run.limit.lines + METER.touched
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of the message, shortened and printable, for a comment."""
+    line = textwrap.shorten(str(error).partition("\n")[0], 60, placeholder=" …")
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

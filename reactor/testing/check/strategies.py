@@ -1,0 +1,198 @@
+"""Hypothesis strategies for what a network does to the input of a handler: cut, delay, end, lose, reorder.
+
+All of them shrink to the simplest case: no cut, no pause, no loss, and a short conversation. They draw schedules,
+which are plain data; see `reactor.testing.check.schedule`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from .schedule import END, RESET, Take
+from .subject import pieces_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from .schedule import Schedule, Step
+
+SECONDS = st.floats(0, 1_000)
+"""Seconds that pass: fewer and more than the 300 that a wait may take by default."""
+
+_TOKENS = b"\n", b"\r", b"\r\n", b"\0", b" ", b":", b"-1", b"0", b"99", b"9999999999", b"\xff", b"\xc3"
+"""Bytes that parsers often handle wrongly: line ends, negative, zero and huge numbers, invalid UTF-8."""
+
+_INDEX = st.integers(0, 99)
+
+_MORE = st.integers(0, 19)
+"""Whether to draw more: false once in twenty draws, and shrinks to false."""
+
+
+def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
+    """Every way to cut ``data``: lists of nonempty bytes objects whose concatenation is ``data``.
+
+    Shrinks to few and early cuts. Empty data has no chunks: ``[]``. Raises `TypeError` if ``data`` is not bytes.
+
+    >>> from hypothesis import find, settings
+    >>> fixed = settings(max_examples=2_000, database=None, derandomize=True)
+    >>> found = lambda chunks: b"\\r" in [chunk[-1:] for chunk in chunks]
+    >>> find(chunkings(b"one\\r\\n"), found, settings=fixed)
+    [b'one\\r', b'\\n']
+    """
+    if not isinstance(data, bytes):
+        raise TypeError(f"chunkings: data is bytes, not {data!r}")
+    if not data:
+        return st.just([])
+    return _cuts(len(data)).map(lambda cuts: [data[start:end] for start, end in pairwise([0, *cuts, len(data)])])
+
+
+@st.composite
+def _cuts(draw: DrawFn, length: int) -> list[int]:
+    """The places to cut, in order. Unlike Hypothesis's own lists, they are often many."""
+    cuts: set[int] = set()
+    while draw(_MORE) and len(cuts) < length - 1:  # one draw before each cut, so shrinking can drop both
+        cuts.add(draw(st.integers(1, length - 1)))
+    return sorted(cuts)
+
+
+@st.composite
+def schedules(
+    draw: DrawFn, data: bytes, *, whole: bool = False, takes: bool = True,
+    seconds: SearchStrategy[float] | None = SECONDS, ends: bool = True, resets: bool = True,
+) -> Schedule:  # fmt: skip
+    """Schedules in which ``data``, or with ``whole=False`` any beginning of it, comes to a stream handler.
+
+    With ``takes``, the kernel takes parts of the output, or none, between the chunks. ``seconds`` draws how much time
+    passes between them; ``None`` means none. With ``ends`` the stream may end after the last byte, with ``resets``
+    the connection may be reset there. Shrinks to a short beginning in one chunk. Raises `TypeError` if ``data`` is not
+    bytes.
+    """
+    if not isinstance(data, bytes):
+        raise TypeError(f"schedules: data is bytes, not {data!r}")
+    if not whole:
+        data = data[: draw(_lengths(data))]
+    schedule: Schedule = list(draw(chunkings(data)))
+    _interleave(draw, schedule, takes, seconds)
+    endings = [None, *([END] if ends else []), *([RESET] if resets else [])]
+    ending = draw(st.sampled_from(endings))
+    return schedule if ending is None else [*schedule, ending]
+
+
+@st.composite
+def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True) -> list[bytes]:
+    """What arrives of ``packets`` over a network that loses, duplicates, reorders and truncates datagrams.
+
+    With ``truncates=False`` it truncates none. Shrinks to all packets, once each, in order and whole. Raises
+    `TypeError` if ``packets`` is not a list of bytes.
+
+    >>> from hypothesis import find, settings
+    >>> fixed = settings(max_examples=2_000, database=None, derandomize=True)
+    >>> twice = lambda arrived: arrived.count(b"two") > 1
+    >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=fixed)
+    [b'one', b'two', b'two', b'three']
+    """
+    arriving = _packets(packets, "deliveries")
+    kinds = st.sampled_from(["double", "lose", "overtake", *(["truncate"] if truncates else [])])
+    size = st.integers(0, max(map(len, packets), default=0))
+    for kind, place, where, left in draw(st.lists(st.tuples(kinds, _INDEX, _INDEX, size), max_size=4)):
+        if not arriving:
+            break
+        place %= len(arriving)
+        packet = arriving.pop(place)
+        if kind == "overtake":
+            arriving.insert(where % (len(arriving) + 1), packet)
+        elif kind == "double":
+            arriving[place:place] = [packet, packet]
+        elif kind == "truncate":
+            arriving.insert(place, packet[:left])
+    return arriving
+
+
+@st.composite
+def packet_schedules(
+    draw: DrawFn, packets: Sequence[bytes], *, whole: bool = False, lossy: bool = True, takes: bool = True,
+    seconds: SearchStrategy[float] | None = SECONDS,
+) -> Schedule:  # fmt: skip
+    """Schedules in which ``packets``, or with ``whole=False`` the first few of them, come to a datagram handler.
+
+    With ``lossy`` the network does what `deliveries` draws. ``takes`` and ``seconds`` are those of `schedules`.
+    """
+    packets = _packets(packets, "packet_schedules")
+    if not whole:
+        packets = packets[: draw(st.integers(0, len(packets)))]
+    schedule: Schedule = list(draw(deliveries(packets))) if lossy else list(packets)
+    _interleave(draw, schedule, takes, seconds)
+    return schedule
+
+
+def mutations(data: bytes) -> SearchStrategy[bytes]:
+    """Input from a faulty or hostile client that knows the conversation ``data``.
+
+    It is a beginning of ``data``, then something else (a few bytes, parts of ``data``, bytes that parsers often handle
+    wrongly), then an end of ``data``. Each part may be empty. The parts meet more often between two words than inside
+    a word. Shrinks to few bytes. Raises `TypeError` if ``data`` is not bytes.
+    """
+    if not isinstance(data, bytes):
+        raise TypeError(f"mutations: data is bytes, not {data!r}")
+    place = st.one_of(st.sampled_from(_borders(data)), st.integers(0, len(data)))
+    piece = st.tuples(place, place).map(lambda ends: data[min(ends) : max(ends)])
+    middle = st.lists(st.one_of(st.sampled_from(_TOKENS), st.binary(max_size=4), piece), max_size=5)
+    return st.builds(
+        lambda start, middle, rest: b"".join([data[:start], *middle, data[rest:] if rest else b""]),
+        place, middle, place,
+    )  # fmt: skip
+
+
+def slips(data: bytes) -> Iterator[bytes]:
+    """The simplest `mutations`: one word is missing or replaced, or one token is inserted between two words.
+
+    >>> list(slips(b"7"))[:3], len(list(slips(b"GET /")))
+    ([b'7', b'\\n7', b'\\r7'], 91)
+    """
+    borders = _borders(data)
+    borders = borders[:: len(borders) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
+    for start, end in [*((border, border) for border in borders), *pairwise(borders)]:
+        for token in b"", *_TOKENS:
+            yield data[:start] + token + data[end:]
+
+
+def _packets(given: Sequence[bytes], name: str) -> list[bytes]:
+    if isinstance(given, bytes):
+        raise TypeError(f"{name}: packets is a list of bytes, one for each, not {given!r}")
+    return pieces_of(given, f"{name}: packets")
+
+
+def _lengths(data: bytes) -> SearchStrategy[int]:
+    """Lengths of a beginning of ``data``; most are its whole length, or end where a word ends."""
+    return st.one_of(st.integers(0, len(data)), st.sampled_from(_borders(data)), st.just(len(data)))
+
+
+def _borders(data: bytes) -> list[int]:
+    """The places between two bytes of different classes."""
+    return [border for border in range(len(data) + 1) if _class(data, border - 1) != _class(data, border)] or [0]
+
+
+def _class(data: bytes, place: int) -> str:
+    """The class of the byte at ``place``: "digit", "letter", "blank" or "other"; "none" outside of ``data``."""
+    byte = data[place : place + 1] if place >= 0 else b""
+    kinds = {"digit": byte.isdigit(), "letter": byte.isalpha(), "blank": byte.isspace(), "other": bool(byte)}
+    return next((kind for kind, is_it in kinds.items() if is_it), "none")
+
+
+def _interleave(draw: DrawFn, schedule: Schedule, takes: bool, seconds: SearchStrategy[float] | None) -> None:
+    """Insert takes and pauses between the steps."""
+    kinds: list[SearchStrategy[Step]] = []
+    if takes:
+        kinds.append(st.integers(0, 9).map(Take))
+    if seconds is not None:
+        kinds.append(seconds)
+    if not kinds:
+        return
+    places = st.integers(0, len(schedule))
+    for place, step in draw(st.lists(st.tuples(places, st.one_of(kinds)), max_size=4)):
+        schedule.insert(min(place, len(schedule)), step)

@@ -1,0 +1,120 @@
+"""The handler class under test: how to construct its machine, at run time and in the text of a printed test."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from ... import handlers
+from ...handlers import DatagramHandler, DatagramMachine, Packet, StreamMachine, World
+from ...handlers.blocking.buffered import buffered
+from ...handlers.handler import Handler
+from .snippets import names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ...handlers import Machine
+
+PEER = ("127.0.0.1", 50_000)
+"""The client's address unless a `World` gives another."""
+
+
+class Subject:
+    """A handler class under test.
+
+    Raises `TypeError` if ``kind`` is not a handler class, or ``world`` not a `handlers.World`.
+    """
+
+    def __init__(self, kind: Any, world: World | None = None) -> None:
+        if not isinstance(kind, type):
+            raise TypeError(f"expected a handler class, not {kind!r}: each request needs a new handler")
+        if not hasattr(kind, "handle"):
+            raise TypeError(f"{kind.__name__} is no handler class: derive it from StreamHandler or DatagramHandler")
+        if world is not None and not isinstance(world, World):
+            raise TypeError(f"world is a handlers.World(peer, server, now), which answers the handler, not {world!r}")
+        self.kind = kind
+        self.name: str = kind.__name__
+        self.world = World(peer=PEER, now=lambda: 0.0) if world is None else world
+        self.blocking = not issubclass(kind, Handler)
+        """Whether it is a blocking handler of ``socketserver``'s kind; it runs as in select mode."""
+        self.packets = takes_packets(kind)
+        """Whether it is a datagram handler."""
+        self.handler: Any = buffered(kind, self.packets) if self.blocking else kind
+        """The class that runs: ``kind``, or what select mode makes of a blocking handler."""
+        self.machine: type[Machine] = DatagramMachine if self.packets else StreamMachine
+        self._mentioned: list[type] = [kind]
+
+    def conversation(self, given: bytes | Iterable[bytes]) -> list[bytes]:
+        """The input of a client: a list of packets, or of a stream a list with all its bytes as one item."""
+        pieces = pieces_of(given, "conversation")
+        return pieces if self.packets else [b"".join(pieces)]
+
+    def construct(self, asked: set[str]) -> str:
+        """The source text that constructs a machine, in a world that answers the questions ``asked``."""
+        handler = f"buffered({self.name}, packets={self.packets})()" if self.blocking else f"{self.name}()"
+        world = self.in_world(asked)
+        return f"{self.machine.__name__}({handler}{f', {world}' if world else ''})"
+
+    def in_world(self, asked: set[str]) -> str:
+        """The source text of a world that answers the questions ``asked``; empty if there are none."""
+        say: dict[str, Callable[[], str]] = {
+            "peer": lambda: f"peer={self.world.peer!r}",
+            "server": lambda: "server=server",
+            "credentials": lambda: f"credentials={self.world.credentials!r}",
+            "now": lambda: f"now=lambda: {self.world.now()!r}",
+        }
+        world = ", ".join(text() for name, text in say.items() if name in asked)
+        return f"World({world})" if world else ""
+
+    def mention(self, kind: type) -> str:
+        """The name of ``kind``; a printed test that uses this name imports the class."""
+        if getattr(handlers, kind.__name__, None) is not kind:
+            self._mentioned.append(kind)
+        return kind.__name__
+
+    def imports(self, body: str) -> list[str]:
+        """The import statements that ``body`` needs."""
+        modules = {
+            "reactor.handlers": list(handlers.__all__),
+            "reactor.handlers.blocking.buffered": ["buffered"],
+            "reactor.testing": ["END", "ask", "held", "line_limit", "work"],
+        }
+        for kind in self._mentioned:
+            if "." not in kind.__qualname__ and kind.__module__ not in ("builtins", "__main__"):
+                modules.setdefault(kind.__module__, []).append(kind.__name__)
+        known = {name: module for module, names in modules.items() for name in names}
+        used = names_in(body)
+        return [
+            f"from {module} import {', '.join(found)}"
+            for module, names in modules.items()
+            if (found := [name for name in dict.fromkeys(names) if name in used and known[name] == module])
+        ]
+
+    def test(self, title: str, body: str) -> str:
+        """The source text of a test function with the statements ``body``, and of its imports."""
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
+        imports = "".join(f"{line}\n" for line in self.imports(body))
+        given = "server" if "server" in names_in(body) else ""
+        return f"{imports}\n\ndef test_{name}_{title}({given}):\n{textwrap.indent(body.rstrip(), '    ')}\n"
+
+
+def pieces_of(given: Any, name: str) -> list[bytes]:
+    """``given``, which is bytes or an iterable of bytes, as a list. Raises `TypeError` for anything else."""
+    if isinstance(given, bytes):
+        return [given]
+    if isinstance(given, (str, bytearray, memoryview)) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} is bytes, or a list of bytes, not {given!r}")
+    pieces = list(given)
+    for piece in pieces:
+        if not isinstance(piece, bytes):
+            raise TypeError(f"{name} is bytes, or a list of bytes, and {piece!r} is not bytes")
+    return pieces
+
+
+def takes_packets(kind: Any) -> bool:
+    """Whether a handler class, blocking or not, is for datagrams."""
+    if issubclass(kind, Handler):
+        return issubclass(kind, DatagramHandler)
+    return isinstance(getattr(kind, "request", None), Packet)

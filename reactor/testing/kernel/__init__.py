@@ -1,0 +1,21 @@
+"""The room with the simulated kernel: unchanged servers run over virtual time and an in-memory network, with faults.
+
+A `Reactor` takes its selector, its clock and its network as arguments, and a `World` supplies simulated ones. A run
+depends only on its seed or its list of faults: not on the host, on hashes or on real time. Modules, lowest first:
+
+==============  ========================================================================================
+``faults``      the kinds of fault, and the plans that inject them
+``clock``       virtual time and its queue of events
+``wire``        the addresses in use, and how long data takes from one process to another
+``sockets``     the base of all sockets, and datagram sockets
+``streams``     stream sockets
+``network``     what one process sees of the kernel: stands in for ``socket`` and ``selectors``
+``clients``     scripted clients
+``invariants``  what must hold after every step of the loop
+``world``       a reactor, its servers and their clients: `World`
+``chaos``       the same faults, injected into real sockets: `chaotic`
+==============  ========================================================================================
+
+This room imports no other room and no test library (`plans` imports Hypothesis when it is called). Only
+``invariants`` and ``world`` know the internals of the reactor. Nothing here waits in real time.
+"""

@@ -1,0 +1,1 @@
+"""Tests of `python3 -m reactor serve` as a process."""

@@ -1,0 +1,288 @@
+"""How the command ends: signals, open requests, children, and Unix paths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from reactor import Reactor
+from tests import ROOT
+from tests.support.command import (
+    BLOCKING,
+    LOCAL,
+    MODES,
+    PATIENCE,
+    Connect,
+    Start,
+    alive,
+    assert_refused,
+    receive,
+    talk,
+    to_end,
+    until,
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mode", MODES)
+def test_stalled_clients_are_told_of_the_end_in_every_mode(
+    start: Start, connect: Connect, specimens: Path, mode: str, number: int
+) -> None:
+    command = start("serve", "specimens:Lines", "--mode", mode, "--bind", LOCAL, cwd=specimens)
+    (url,) = command.urls(1, mode)
+    clients = [connect(url) for _ in range(1 if mode == "sync" else 3)]
+    for client in clients:
+        client.sendall(b"one\nha")
+        assert receive(client, 4) == b"ONE\n"
+    late = connect(url)
+    late.sendall(b"ha")
+    command.asleep()
+    assert command.stop(number) == 0
+    assert command.rest() == ""
+    assert [to_end(client) for client in clients] == [b"Cancelled"] * len(clients)
+    if mode == "sync":
+        assert to_end(late) == b""  # the caller was busy and begins no other request
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mode", BLOCKING)
+def test_a_handler_blocked_in_readline_does_not_delay_the_end(
+    start: Start, connect: Connect, specimens: Path, mode: str, number: int
+) -> None:
+    command = start("serve", "specimens:BlockingLines", "--mode", mode, "--bind", LOCAL, cwd=specimens)
+    client = connect(*command.urls(1, mode))
+    client.sendall(b"one\nha")
+    assert receive(client, 4) == b"ONE\n"
+    command.asleep()
+    assert command.stop(number) == 0
+    assert command.rest() == ""
+    assert to_end(client) == (b"" if mode == "thread" else b"finish")  # a thread can't be interrupted
+
+
+@pytest.mark.parametrize(
+    ("handler", "mode"), [*(("Lines", mode) for mode in MODES), *(("BlockingLines", mode) for mode in BLOCKING)]
+)
+def test_a_signal_to_the_process_group_ends_it_in_the_same_way(
+    start: Start, connect: Connect, specimens: Path, handler: str, mode: str
+) -> None:
+    path = specimens / "socket"
+    command = start("serve", f"specimens:{handler}", "--mode", mode, "--bind", f"unix://{path}", cwd=specimens)
+    client = connect(*command.urls(1, mode))
+    assert talk(client, b"one\n") == b"ONE\n"
+    command.asleep()
+    os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does
+    assert command.status() == 0
+    assert command.rest() == ""
+    if handler == "Lines":
+        assert to_end(client) == b"Cancelled"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_users_module_is_imported_ends_it_cleanly(start: Start, tmp_path: Path, number: int) -> None:
+    (tmp_path / "slow.py").write_text("open('begun', 'w').close(); import time; time.sleep(60)")
+    command = start("serve", "slow:Kind", cwd=tmp_path)
+    until((tmp_path / "begun").exists)
+    assert command.stop(number) == 0
+    assert command.rest() == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_ends_cleanly_when_the_reader_of_standard_error_has_gone(
+    specimens: Path, connect: Connect, mode: str
+) -> None:
+    (specimens / "raising.py").write_text(
+        "from handlers import *\nclass Raises(StreamHandler):\n"
+        "    async def handle(self):\n        raise ArithmeticError(await Some())\n"
+    )
+    options = ["serve", "raising:Raises", "--mode", mode, "--bind", LOCAL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reactor", *options], cwd=specimens, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    url = process.stderr.readline().split()[2].decode()
+    process.stderr.close()
+    try:
+        for _ in range(3):
+            client = connect(url)
+            client.sendall(b"x")
+            to_end(client)
+        assert process.poll() is None
+    finally:
+        process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_repeated_sigint_until_the_end_changes_nothing(start: Start, mode: str) -> None:
+    command = start("serve", "--mode", mode, "--bind", LOCAL)
+    command.urls(1, mode)
+    deadline = time.monotonic() + PATIENCE
+    while command.process.poll() is None and time.monotonic() < deadline:
+        command.process.send_signal(signal.SIGINT)  # Python resets its signal handlers before the process has ended
+        time.sleep(0.0005)
+    assert command.status() == 0
+    assert command.rest() == ""
+
+
+def test_a_child_of_a_handler_ends_at_sigterm(start: Start, connect: Connect, specimens: Path) -> None:
+    at_work = specimens / "at work"
+    command = start("serve", "specimens:Worker", "--bind", LOCAL, cwd=specimens)
+    (url,) = command.urls(1, "select")
+    client = connect(url)
+    client.sendall(f"{at_work}\n".encode())
+    until(at_work.exists)
+    os.kill(int(at_work.read_text()), signal.SIGTERM)  # it has no handler of its own and none of its parent's
+    assert to_end(client) == b""
+    connect(url)
+    assert command.stop() == 0
+
+
+def test_a_users_module_may_handle_other_signals(start: Start, connect: Connect, specimens: Path) -> None:
+    command = start("serve", "specimens:Lines", "--bind", LOCAL, cwd=specimens)
+    client = connect(*command.urls(1, "select"))
+    assert talk(client, b"one\n") == b"ONE\n"
+    command.process.send_signal(signal.SIGUSR1)
+    assert command.line() == "USR1"
+    command.asleep()  # the signal leaves nothing that wakes the loop again and again
+    assert talk(client, b"two\n") == b"TWO\n"
+
+
+@pytest.mark.parametrize(
+    ("handler", "mode"),
+    [
+        *(("Worker", mode) for mode in MODES),
+        ("HandsOver", "sync"),
+        ("HandsOver", "thread"),
+        ("HandsOverAndDawdles", "thread"),
+    ],
+)
+def test_no_child_of_a_handler_outlives_the_command(
+    start: Start, connect: Connect, specimens: Path, handler: str, mode: str
+) -> None:
+    at_work = specimens / "at work"
+    options = {"PYTHONWARNINGS": "ignore"}  # these handlers fork in a thread
+    command = start("serve", f"specimens:{handler}", "--mode", mode, "--bind", LOCAL, cwd=specimens, **options)
+    connect(*command.urls(1, mode)).sendall(f"{at_work}\n".encode())
+    until(at_work.exists)
+    command.asleep()
+    assert command.stop() == 0
+    assert command.rest() == ""
+    until(lambda: not alive(int(at_work.read_text())))  # a child of a thread has not been waited for: init will
+
+
+def test_a_child_that_does_not_end_is_killed(start: Start, connect: Connect, specimens: Path) -> None:
+    command = start("serve", "specimens:Stubborn", "--mode", "fork", "--bind", LOCAL, cwd=specimens)
+    assert receive(connect(*command.urls(1, "fork")), 5) == b"ready"
+    assert command.stop() == 0
+    assert command.rest() == ""
+
+
+def test_a_state_that_blocks_is_interrupted(start: Start, connect: Connect, specimens: Path) -> None:
+    command = start("serve", "specimens:Sleeper", "--mode", "sync", "--bind", LOCAL, cwd=specimens)
+    client = connect(*command.urls(1, "sync"))
+    assert talk(client, b"one") == b"one"
+    client.sendall(b"two")
+    command.asleep()
+    assert command.stop() == 0
+    assert command.rest() == ""
+
+
+@pytest.mark.parametrize("mode", BLOCKING)
+def test_a_reply_that_the_client_does_not_read_does_not_delay_the_end(
+    start: Start, connect: Connect, specimens: Path, mode: str
+) -> None:
+    command = start("serve", "specimens:Flood", "--mode", mode, "--bind", LOCAL, cwd=specimens)
+    assert receive(connect(*command.urls(1, mode)), 5) == b"xxxxx"
+    command.asleep()
+    assert command.stop() == 0
+    assert command.rest() == ""
+
+
+def test_it_can_be_restarted_at_the_same_port(start: Start, connect: Connect) -> None:
+    first = start("serve", "--bind", LOCAL)
+    (url,) = first.urls(1, "select")
+    assert talk(connect(url), b"hello") == b"hello"
+    assert first.stop() == 0
+    second = start("serve", "--bind", url)
+    assert second.urls(1, "select") == [url]
+    assert talk(connect(url), b"hello") == b"hello"
+
+
+def test_a_path_that_another_server_has_taken_over_is_not_removed(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    first = start("serve", "--bind", f"unix://{path}")
+    first.urls(1, "select")
+    path.unlink()
+    second = start("serve", "--bind", f"unix://{path}")
+    second.urls(1, "select")
+    assert first.stop() == 0
+    assert path.is_socket()
+    assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_a_path_without_a_server_is_taken_over(start: Start, connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    first = start("serve", "--bind", f"unix://{path}")
+    first.urls(1, "select")
+    first.process.kill()
+    first.process.wait(PATIENCE)
+    assert path.is_socket()
+    second = start("serve", "--bind", f"unix://{path}")
+    (url,) = second.urls(1, "select")
+    assert talk(connect(url), b"hello") == b"hello"
+    assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_a_file_that_is_not_a_socket_is_not_removed(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "letter"
+    path.write_text("dear ada")
+    assert_refused(start("serve", "--bind", f"unix://{path}"), str(path), "no socket", "remove it yourself")
+    assert path.read_text() == "dear ada"
+
+
+def test_a_thread_that_ends_last_may_wake_a_reactor_that_is_closing() -> None:
+    raised: list[BaseException] = []
+
+    class Reader(socket.socket):
+        def close(self) -> None:
+            super().close()
+            thread = threading.Thread(target=wake)
+            thread.start()
+            thread.join(PATIENCE)
+
+    def socketpair() -> tuple[socket.socket, socket.socket]:
+        reader, writer = socket.socketpair()
+        return Reader(fileno=reader.detach()), writer
+
+    def wake() -> None:
+        try:
+            reactor.call_soon(print)
+        except BaseException as error:
+            raised.append(error)
+
+    reactor = Reactor(network=SimpleNamespace(**{**vars(socket), "socketpair": socketpair}))
+    reactor.make_wakeup()
+    reactor.close()
+    assert raised == []
+
+
+def test_a_path_that_was_removed_meanwhile_is_no_error(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    command = start("serve", "--bind", f"unix://{tmp_path}/place/socket")
+    command.urls(1, "select")
+    (tmp_path / "place").rename(tmp_path / "elsewhere")
+    assert command.stop() == 0
+    assert command.rest() == ""

@@ -1,0 +1,1 @@
+"""Tests of `examples/`, each run as a process."""

@@ -1,0 +1,235 @@
+"""What may import what, what ``import`` loads, that every public name has a docstring, and the size of modules.
+
+The imports are read and not executed, so those in functions and behind conditions are found too.
+"""
+
+import ast
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import handlers
+import reactor
+from handlers import services
+from tests import ROOT
+from tests.support.sources import imported, sources
+
+IMPURE = {
+    "socket", "selectors", "select", "os", "threading", "time", "asyncio", "multiprocessing", "ssl", "signal",
+    "subprocess", "concurrent", "posix", "nt", "_socket", "_thread", "_ssl", "_asyncio", "_multiprocessing",
+    "importlib", "reactor", "examples", "tests",
+}  # fmt: skip
+"""What no handler may import: it asks its driver for time, peer and server."""
+
+HEAVY = {"asyncio", "multiprocessing", "ssl", "unittest", "pytest", "hypothesis", "examples", "tests"}
+"""What ``import reactor`` may not load."""
+
+
+CONTRACT = {"waits", "handler", "machine", "machines", "channel", "filter", "link", "wire", "blocking"}
+"""The modules of ``handlers`` that are the contract; the others are protocols."""
+
+
+def offences(source, package, banned):
+    """Those of its imports that are banned, or inside of what is banned."""
+    return {name for name in imported(source, package) for ban in banned if f"{name}.".startswith(f"{ban}.")}
+
+
+def all_offences(files, banned):
+    found = {path.relative_to(ROOT): offences(path.read_text(), package, banned) for path, package in files}
+    return {str(path): names for path, names in found.items() if names}
+
+
+# What may import what
+
+
+def test_handlers_are_pure():
+    assert len(sources("handlers")) >= 6
+    assert all_offences(sources("handlers"), IMPURE) == {}
+
+
+def test_the_reactor_imports_nothing_heavy():
+    files = [(path, package) for path, package in sources("reactor") if "testing" not in package.split(".")]
+    assert len(files) >= 10
+    assert all_offences(files, HEAVY) == {}
+
+
+def particular():
+    """The modules of ``handlers`` that are protocols."""
+    names = {path.stem for path in (ROOT / "handlers").iterdir() if path.suffix == ".py" or path.is_dir()}
+    found = {f"handlers.{name}" for name in names if name not in CONTRACT and not name.startswith("__")}
+    return found | {f"reactor.{name}" for name in found}
+
+
+def test_only_the_command_imports_particular_protocols():
+    assert "handlers.services" in particular()
+    files = [(path, package) for path, package in sources("reactor") if path.name != "__main__.py"]
+    assert all_offences(files, particular()) == {}
+
+
+def test_only_the_tools_for_tests_import_a_test_library():
+    files = sources("reactor/testing")
+    plugin = [source for source in files if source[0].match("testing/pytest/plugin.py")]
+    assert len(plugin) == 1
+    assert all_offences([source for source in files if source not in plugin], HEAVY - {"hypothesis"}) == {}
+    assert all_offences(plugin, HEAVY - {"pytest"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "package", "banned", "found"),
+    [
+        ("import socket", "handlers", IMPURE, {"socket"}),
+        ("import socket as s, io", "handlers", IMPURE, {"socket"}),
+        ("import os.path", "handlers", IMPURE, {"os.path"}),
+        ("from os import path", "handlers", IMPURE, {"os", "os.path"}),
+        ("from time import monotonic as now", "handlers", IMPURE, {"time", "time.monotonic"}),
+        ("def state(self):\n    import select", "handlers", IMPURE, {"select"}),
+        ("if typing:\n    from reactor.table import Row", "handlers", IMPURE, {"reactor.table", "reactor.table.Row"}),
+        ("try:\n    import ssl\nexcept ImportError:\n    pass", "handlers", IMPURE, {"ssl"}),
+        ("__import__('so' + 'cket')", "handlers", IMPURE, {"importlib"}),
+        ("from importlib import import_module", "handlers", IMPURE, {"importlib", "importlib.import_module"}),
+        ("from concurrent import futures", "handlers", IMPURE, {"concurrent", "concurrent.futures"}),
+        ("from .. import reactor", "handlers.http", {"handlers.reactor"}, {"handlers.reactor"}),
+        ("from handlers import services", "reactor", {"handlers.services"}, {"handlers.services"}),
+        ("from . import services", "handlers", {"handlers.services"}, {"handlers.services"}),
+        ("from .. import services", "handlers.http", {"handlers.services"}, {"handlers.services"}),
+        ("import handlers.services", "reactor", {"handlers.services"}, {"handlers.services"}),
+        ("import selectors, socketserver, timeit", "handlers", {"select", "socket", "time"}, set()),
+        ("from handlers import Until\nfrom .time import now\nreactor = 'import os'", "handlers", IMPURE, set()),
+    ],
+)  # fmt: skip
+def test_banned_imports_are_found_and_no_others(source, package, banned, found):
+    assert offences(source, package, banned) == found
+
+
+# What an import loads
+
+
+def brought_in(statement, banned):
+    """Those of the banned modules that the statement loads in a fresh interpreter.
+
+    Modules that are loaded before are forgotten first, so that an import of them is found too.
+    """
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"banned = {sorted(banned)!r}\n"
+        "for name in banned: sys.modules.pop(name, None)\n"
+        f"{statement}\n"
+        "print(*(name for name in banned if name in sys.modules))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(run.stdout.split())
+
+
+def test_handlers_bring_in_nothing_impure():
+    inner = {"importlib", "_thread"}  # the first is always loaded; `collections` loads the second
+    assert brought_in("import handlers, handlers.services, handlers.blocking.buffered", IMPURE - inner) == set()
+
+
+def test_the_reactor_brings_in_nothing_heavy():
+    assert brought_in("import reactor", HEAVY | particular()) == set()
+    assert brought_in("import reactor; reactor.Reactor().close()", HEAVY | particular()) == set()
+
+
+def test_an_import_that_is_brought_in_is_found():
+    assert brought_in("import socketserver", IMPURE) >= {"socket", "selectors", "os", "threading", "time"}
+    assert brought_in("import handlers.services", {"handlers.services"}) == {"handlers.services"}
+
+
+# Docstrings
+
+
+def says(kind, part):
+    """Whether the method, or one that it overrides, has a docstring."""
+    return any(vars(base)[part].__doc__ for base in kind.__mro__ if part in vars(base))
+
+
+def undocumented(module):
+    """The public names of a module, and the public methods of its public classes, that have no docstring."""
+    home = module.__name__.partition(".")[0]
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if not thing.__doc__:
+            yield f"{module.__name__}.{name}"
+        for kind in getattr(thing, "__mro__", ()):
+            own = kind.__module__.partition(".")[0] == home
+            for part, member in vars(kind).items() if own else ():
+                method = inspect.isroutine(member) or isinstance(member, (property, staticmethod, classmethod))
+                if method and not part.startswith("_") and not says(kind, part):
+                    yield f"{kind.__module__}.{kind.__name__}.{part}"
+
+
+@pytest.mark.parametrize("module", [handlers, reactor])
+def test_every_public_name_has_a_docstring(module):
+    assert sorted(set(undocumented(module))) == []
+
+
+def test_every_service_has_a_docstring():
+    own = {
+        name: thing for name, thing in vars(services).items() if getattr(thing, "__module__", "") == services.__name__
+    }
+    assert {"Echo", "CharGenDatagram", "daytime", "time32"} <= own.keys()
+    assert [name for name, thing in own.items() if not thing.__doc__] == []
+
+
+def test_a_name_without_a_docstring_is_found():
+    module = type(sys)("silent")
+    exec(
+        "class Silent:\n"
+        "    def method(self): pass\n"
+        "    @property\n"
+        "    def size(self): pass\n"
+        "    @classmethod\n"
+        "    def make(cls): pass\n"
+        "    def _private(self): pass\n"
+        "class Telling:\n"
+        "    'Tells.'\n"
+        "    def method(self): 'Tells.'\n"
+        "class Derived(Telling, Silent):\n"
+        "    'Tells.'\n"
+        "    def method(self): pass\n"
+        "def function(): pass\n"
+        "__all__ = ['Silent', 'Telling', 'Derived', 'function']\n",
+        vars(module),
+    )
+    silent = {f"silent.Silent{part}" for part in ("", ".method", ".size", ".make")}
+    assert set(undocumented(module)) == silent | {"silent.function"}
+
+
+# Size
+
+
+def test_every_module_has_a_docstring():
+    files = [path for folder in ("handlers", "reactor", "examples", "tests") for path, _ in sources(folder)]
+    assert len(files) > 20
+    assert [path for path in files if (text := path.read_text()) and not ast.get_docstring(ast.parse(text))] == []
+
+
+def test_no_module_is_too_long():
+    files = [path for folder in ("handlers", "reactor", "examples") for path, _ in sources(folder)]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    assert lines["handlers/machine.py"] > 100
+    assert {name: count for name, count in lines.items() if count > 500} == {}
+
+
+# The tools for tests
+
+
+def test_only_the_strategies_and_the_checks_import_hypothesis():
+    paths = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "reactor" / "testing").rglob("[a-z]*.py")]
+    others = [".".join(path.parts) for path in paths if path.name not in ("strategies", "properties")]
+    assert len(others) > 20
+    assert _imported(", ".join(others), "hypothesis") == []
+
+
+def test_the_reactor_imports_no_tool_for_tests():
+    assert _imported("reactor", "reactor.testing", "hypothesis") == []
+
+
+def _imported(modules, *names):
+    """Which of ``names`` an import of ``modules`` loads."""
+    script = f"import sys, {modules}; print(*[name for name in {names!r} if name in sys.modules])"
+    return subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True, timeout=60).split()

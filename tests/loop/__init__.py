@@ -1,0 +1,1 @@
+"""Tests of the loop: selectors, timers, watches, wake-ups, callbacks and signals."""

@@ -1,0 +1,1 @@
+"""Tests of the four modes, and of children and threads that work for a request."""

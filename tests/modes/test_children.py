@@ -1,0 +1,262 @@
+"""The end of a child: how it is noticed, when it is reaped, and when it is killed."""
+
+import errno
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import closing
+
+import pytest
+
+from handlers import Failed, Forked, StreamHandler
+from handlers.services import Echo
+from reactor import ForkingTCPServer, Reactor, TCPServer
+from reactor.loop.selecting import DefaultSelector
+from tests.support.errnos import failing
+from tests.support.loops import recording, until
+from tests.support.outside import (
+    ask_worker,
+    cancel_row,
+    close_reactor,
+    close_row,
+    close_server,
+    here_until,
+    line,
+    workshop,
+)
+from tests.support.serving import (
+    PATIENCE,
+    STREAMS,
+    Reverse,
+    ask,
+    bounded,
+    connect,
+    made,
+    receive,
+    rest,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.usefixtures("nothing_left"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+def close_all_and_wait():
+    os.closerange(3, 1000)
+    time.sleep(0.3)
+    os._exit(7)
+
+
+def test_a_child_that_closes_all_its_descriptors_is_not_polled(ending):
+    with workshop(lambda word: Forked(close_all_and_wait)) as here:
+        client, select, steps = here.connect(), here.selector.select, []
+        here.selector.select = lambda timeout=None: steps.append(timeout) or select(timeout)
+        assert ask_worker(here, client) == "ChildProcessError: the child exited with status 7"
+        assert len(steps) < 100, "it polls"
+
+
+def test_a_child_that_other_code_reaps_is_no_error(gate, ending):
+    with workshop(lambda word: Forked(gate.wait, word)) as here:
+        client = here.connect()
+        client.sendall(b"word\n")
+        ((pid, _),) = here_until(here, gate.waiting)
+        gate.open()
+        assert os.waitpid(pid, 0) == (pid, 0)
+        assert line(here, client) == "'word'"
+
+
+@pytest.mark.parametrize("end", [close_row, cancel_row, close_server, close_reactor])
+def test_work_may_be_cancelled_when_other_code_has_reaped_its_child(end, gate, ending):
+    with workshop(lambda word: Forked(gate.wait)) as here:
+        client = here.connect()
+        client.sendall(b"go\n")
+        ((pid, _),) = here_until(here, gate.waiting)
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitpid(pid, 0) == (pid, signal.SIGKILL)
+        end(here, client)
+        if end is not close_reactor:
+            here.until(lambda: not len(here.table))
+        assert here.errors == []
+
+
+def test_a_fork_server_with_a_child_at_work_does_not_poll(ending):
+    selector = recording(selectors.DefaultSelector)
+    with (
+        closing(Reactor(selector)) as reactor,
+        ForkingTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server,
+        connect(server) as client,
+    ):
+        client.sendall(b"x")
+        with running(server):
+            assert client.recv(1) == b"x"
+            wait_until(lambda: server.active_children)
+            steps = len(selector.timeouts)
+            time.sleep(0.5)
+            assert len(selector.timeouts) - steps < 5
+            assert len(reactor.timers) < 5
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+            wait_until(lambda: not server.active_children)
+
+
+def test_a_child_does_not_wait_for_a_lock_that_a_thread_held_at_the_fork():
+    here, held, let_go = os.getpid(), threading.Event(), threading.Event()
+
+    class Ends(deque):
+        def append(self, told):
+            if os.getpid() == here:
+                held.set()
+                assert let_go.wait(PATIENCE)
+            super().append(told)
+
+    def process_request(server, request, client_address):
+        client.close()
+        assert held.wait(PATIENCE)  # the thread holds the lock: it is recording the end of its row
+        ForkingTCPServer.process_request(server, request, client_address)
+        let_go.set()
+
+    tcp = STREAMS["tcp"]
+    with (
+        serving(Reverse, "thread", tcp) as threads,
+        made(server_class("fork", tcp, process_request=process_request), tcp, Reverse, threads.reactor) as forks,
+        connect(threads) as client,
+    ):
+        table = threads.reactor.table
+        wait_until(lambda: len(table) == 1)
+        table.closed = Ends()
+        threads.reactor.call_soon(forks.start_serving)
+        with connect(forks) as other:
+            other.sendall(b"5:hello,")
+            assert receive(other, 8) == b"5:olleh,"
+        wait_until(lambda: not table, "the end of the child")
+
+
+class Ended(list):
+    """A callback that keeps the wait status of each child."""
+
+    def __call__(self, status, words):
+        self.append(status)
+
+
+def child(reactor, work):
+    """Fork a child that calls ``work`` and exits with 7; returns its pid and the list of its reported wait statuses."""
+    ended = Ended()
+    pid = reactor.children.fork(ended)
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(7)
+    return pid, ended
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "EPERM", "EMFILE", "ENODEV"])
+def test_the_end_of_a_child_is_noticed_without_a_pidfd(name, monkeypatch):
+    monkeypatch.setattr(os, "pidfd_open", failing(getattr(errno, name)), raising=False)
+    with Reactor() as reactor:
+        _, ended = child(reactor, lambda: None)
+        until(reactor, lambda: ended)
+    assert [os.waitstatus_to_exitcode(status) for status in ended] == [7]
+
+
+def test_a_child_that_closes_all_its_descriptors_is_reaped_when_it_ends_and_not_before(monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    reader, writer = os.pipe()
+
+    def work():
+        os.dup2(reader, 0)
+        os.closerange(1, 1024)
+        os.read(0, 1)
+
+    with Reactor() as reactor:
+        pid, ended = child(reactor, work)
+        os.close(reader)
+        until(reactor, lambda: reactor.timers.next() < float("inf"))  # it is polled now and then
+        assert reactor.children.pids() == [pid]
+        os.write(writer, b"x")
+        until(reactor, lambda: ended)
+    os.close(writer)
+
+
+def test_a_child_whose_end_can_not_be_watched_is_polled():
+    class Full(DefaultSelector):
+        def register(self, fileobj, events, data=None):
+            failing(errno.ENOSPC)()
+
+    with Reactor(Full()) as reactor:
+        _, ended = child(reactor, lambda: None)
+        until(reactor, lambda: ended)
+
+
+def test_a_child_that_was_killed_by_a_signal_without_a_name_says_which():
+    class Killed(StreamHandler):
+        async def handle(self):
+            try:
+                await Forked(lambda: os.kill(os.getpid(), signal.SIGRTMIN + 1))
+            except Failed as failed:
+                self.send(str(failed.error).encode())
+
+    with serving(Killed, "select") as server:
+        assert ask(server) == b"the child was killed by signal %d" % (signal.SIGRTMIN + 1)
+
+
+def test_a_child_that_was_reaped_before_its_watch_began_is_reported_once():
+    with Reactor() as reactor:
+        pid, ended = child(reactor, lambda: None)
+        assert reactor.children.reap(pid, blocking=True)
+        reactor.run()
+        assert len(ended) == 1
+
+
+def test_a_killed_child_is_waited_for_when_the_loop_closes():
+    reader, writer = os.pipe()
+    with Reactor() as reactor:
+        pid, ended = child(reactor, lambda: os.read(reader, 1))
+        for _ in range(2):
+            reactor.children.kill(pid)
+        assert ended == []
+    assert [os.waitstatus_to_exitcode(status) for status in ended] == [-signal.SIGKILL]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_child_that_was_not_killed_goes_on_when_the_loop_closes():
+    reader, writer = os.pipe()
+    with Reactor() as reactor:
+        pid, ended = child(reactor, lambda: os.read(reader, 1))
+        reactor.step(0)
+    os.write(writer, b"x")
+    assert bounded(os.waitpid, pid, 0)[0] == pid
+    assert ended == []
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_forking_server_may_serve_a_request_itself():
+    with serving(Echo, "fork", process_request=TCPServer.process_request) as server:
+        assert ask(server, b"hello") == b"hello"
+        assert not server.active_children
+
+
+def test_a_forking_server_reaps_children_when_handle_request_times_out():
+    with made(server_class("fork", STREAMS["tcp"], timeout=0.01), STREAMS["tcp"], Echo) as server:
+        with connect(server) as client:
+            server.handle_request()
+            assert len(server.active_children) == 1
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b""
+        for _ in range(1_000):
+            server.handle_request()
+            if not server.active_children:
+                return
+    pytest.fail("the child was not reaped")

@@ -1,0 +1,105 @@
+"""Five hundred clients at once: those that stall delay no other."""
+
+import resource
+import socket
+import time
+from threading import Event
+
+import pytest
+
+from tests.support.serving import (
+    MODES,
+    PATIENCE,
+    Conversation,
+    Reverse,
+    clients_of,
+    connect,
+    receive,
+    rest,
+    serving,
+    wait_until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
+CROWD = 500
+
+
+@pytest.fixture
+def many_descriptors():
+    """Enough descriptors for both ends of the connections in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4 * CROWD), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# A crowd that stalls
+
+
+@pytest.mark.parametrize("handler", [Reverse, Conversation])
+def test_one_client_of_500_is_served_while_all_others_stall(handler, many_descriptors):
+    with serving(handler, "select", request_queue_size=CROWD) as server, clients_of(server, CROWD - 1) as stalled:
+        table = server.reactor.table
+        for client in stalled:
+            client.sendall(b"5")
+        wait_until(lambda: sum(row.total_in for row in table) == CROWD - 1, "the first byte of everyone")
+        with connect(server) as client:
+            client.sendall(b"5:hello,")
+            assert receive(client, 8) == b"5:olleh,"
+            assert len(table) == CROWD
+        wait_until(lambda: len(table) == CROWD - 1)
+
+        assert {row.peer for row in table} == {client.getsockname() for client in stalled}
+        for row in table.as_dicts():
+            assert row["state"].startswith("length" if handler is Reverse else "handle:")
+            assert (row["wait"], row["held_in"], row["total_in"]) == ("Until(b':', limit=7)", 1, 1)
+            assert 0 <= row["idle"] <= row["age"]
+            assert 0 < row["deadline"] <= handler.timeout
+            assert row["driven_by"] == "loop"
+        assert len(str(table).splitlines()) == CROWD
+
+
+@pytest.mark.slow
+def test_stalled_clients_cost_no_processor_time(many_descriptors):
+    with serving(Reverse, "select", request_queue_size=CROWD) as server, connect(server) as client:
+        alone = min(cpu_seconds(server, client) for _ in range(5))
+        with clients_of(server, CROWD - 1) as stalled:
+            for other in stalled:
+                other.sendall(b"5")
+            wait_until(lambda: len(server.reactor.table) == CROWD)
+            crowded = min(cpu_seconds(server, client) for _ in range(5))
+    assert crowded < 2 * alone
+
+
+def cpu_seconds(server, client, requests=300):
+    """Processor time of the thread of the server for so many requests of one client, in seconds."""
+    times, asked = [], Event()
+
+    def ask_thread():
+        times.append(time.thread_time())
+        asked.set()
+
+    for rounds in 0, requests:
+        for _ in range(rounds):
+            client.sendall(b"5:hello,")
+            receive(client, 8)
+        asked.clear()
+        server.reactor.call_soon(ask_thread)
+        assert asked.wait(PATIENCE)
+    return times[1] - times[0]
+
+
+# Bounds
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "plain"])
+@pytest.mark.parametrize("handler", [Reverse, Conversation])
+def test_more_clients_than_the_bound_are_all_served(mode, handler):
+    with serving(handler, mode, request_queue_size=64, max_requests=3) as server, clients_of(server, 12) as clients:
+        for place, client in enumerate(clients):  # the first client is among those that are served
+            expected = min(3, len(clients) - place)
+            wait_until(lambda expected=expected: len(server.reactor.table) >= expected)
+            assert len(server.reactor.table) <= 3
+            client.sendall(b"5:hello,")
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b"5:olleh,"

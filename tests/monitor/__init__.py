@@ -1,0 +1,1 @@
+"""Tests of what observes the table and the loop: the watchdog."""

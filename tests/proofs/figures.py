@@ -1,0 +1,239 @@
+"""``python3 -m tests.proofs.figures``: measure the figures of the README, and print them as Markdown.
+
+Each server runs in a process of its own, on the one core that its client uses too. Measured is the processor time of
+the server, in rounds over all servers, so that other load of the machine affects all alike. A ratio is the median
+over the rounds. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from statistics import median
+
+from handlers import StreamHandler, StreamMachine, Until
+from tests import ROOT
+from tests.support import peers
+
+LINE = b"x" * 63 + b"\n"
+CONNECTIONS = 50
+IDLE = 2_000  # connections; the memory of one is the average over them
+
+Costs = dict[str, list[float]]
+"""The seconds that each server needs for a line, in each round."""
+
+
+class Server:
+    """One of `peers.SERVERS` in a process of its own, and connections to it."""
+
+    def __init__(self, name: str, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *options, "-m", "tests.support.peers", name],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.connections: list[socket.socket] = []
+        self.port = 0
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.process.communicate(timeout=60)  # the end of its standard input ends the process
+
+    def connect(self, count: int) -> list[socket.socket]:
+        """Open ``count`` more connections, and have some lines answered on each."""
+        self.port = self.port or int(self._line())
+        for _ in range(0, count, CONNECTIONS):  # no more at a time than the backlog of any server takes
+            new = [socket.create_connection(("127.0.0.1", self.port), timeout=60) for _ in range(CONNECTIONS)]
+            self.connections += new
+            echo(new, LINE * 5)  # over 256 bytes: Python shares the integers up to that
+        return self.connections[-count:]
+
+    def ask(self, question: str) -> float:
+        """The processor time of the server in seconds (``cpu``), or the bytes allocated by Python (``memory``)."""
+        print(question, file=self.process.stdin, flush=True)
+        return float(self._line())
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+
+def echo(connections: list[socket.socket], data: bytes) -> None:
+    """Send ``data`` on each connection, and receive it again from each."""
+    for connection in connections:
+        connection.sendall(data)
+    for connection in connections:
+        missing = len(data)
+        while missing:
+            received = len(connection.recv(missing))
+            assert received, "the server closed the connection"
+            missing -= received
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process and its children on one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def costs(names: list[str], lines: int, rounds: int = 25) -> Costs:
+    """What each server spends on a line, when each of 50 connections sends ``lines`` lines at a time."""
+    times = max(2, 8 // lines)  # rounds are short, so that few of them see a change in the speed of the machine
+    spent: Costs = {name: [] for name in names}
+    with one_core(), ExitStack() as stack:
+        servers = {name: stack.enter_context(Server(name)) for name in names}
+        for server in servers.values():
+            server.connect(CONNECTIONS)
+            for _ in range(10):
+                echo(server.connections, LINE * lines)
+        for _ in range(rounds):
+            for name, server in servers.items():
+                before = server.ask("cpu")
+                for _ in range(times):
+                    echo(server.connections, LINE * lines)
+                spent[name].append((server.ask("cpu") - before) / (times * CONNECTIONS * lines))
+    return spent
+
+
+def ratio(spent: Costs, name: str, peer: str) -> float:
+    """The costs of ``name`` divided by those of ``peer``: the median over the rounds."""
+    return median(mine / theirs for mine, theirs in zip(spent[name], spent[peer], strict=True))
+
+
+def memory(name: str, held: bytes = b"") -> float:
+    """Bytes that Python allocates for each idle connection, with ``held`` bytes of the next line."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the server inherits the setting
+    try:
+        with Server(name, "-X", "tracemalloc") as server:
+            witness = server.connect(100)[:1]
+            before = server.ask("memory")
+            for connection in server.connect(IDLE):
+                connection.sendall(held)
+            for _ in range(3 if held else 0):
+                echo(witness, LINE)  # by then the server has read the bytes sent before
+            return (server.ask("memory") - before) / IDLE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+
+
+def imports(rounds: int = 15) -> tuple[float, float, float]:
+    """``import reactor`` against ``import selectors, socket``: seconds of each, and additional bytes of memory.
+
+    Each time in a fresh interpreter without installed packages.
+    """
+    script = (
+        "import os, sys, time; sys.path.insert(0, {root!r}); before = time.process_time(); import {modules}; "
+        "print(time.process_time() - before, open('/proc/self/statm').read().split()[1])"
+    )
+    taken: dict[str, list[tuple[float, int]]] = {"selectors, socket": [], "reactor": []}
+    for _ in range(rounds + 1):
+        for modules, seen in taken.items():
+            command = [sys.executable, "-I", "-S", "-c", script.format(root=str(ROOT), modules=modules)]
+            seconds, pages = subprocess.check_output(command, text=True).split()
+            seen.append((float(seconds), int(pages)))
+    theirs, ours = (seen[1:] for seen in taken.values())  # the first may have compiled the modules
+    pages_more = median(pages for _, pages in ours) - median(pages for _, pages in theirs)
+    return median(s for s, _ in ours), median(s for s, _ in theirs), pages_more * resource.getpagesize()
+
+
+class Lines(StreamHandler):
+    def handle(self):
+        return Until(b"\n"), self.line
+
+    def line(self, data):
+        self.send(data)
+        return self.handle()
+
+
+def feeding(*kinds: tuple[int, int], rounds: int = 5) -> list[float]:
+    """Seconds for each byte of a line of ``length`` bytes that is fed ``piece`` bytes at a time, for each kind.
+
+    The minimum of the rounds: other load can only add to the work of this process.
+    """
+    best = [float("inf")] * len(kinds)
+    for _ in range(rounds):
+        for number, (length, piece) in enumerate(kinds):
+            line = b"x" * (length - 1) + b"\n"
+            pieces = [line[start : start + piece] for start in range(0, length, piece)]
+            machines = [StreamMachine(Lines()) for _ in range(32_768 // length)]
+            before = time.process_time()
+            for machine in machines:
+                for each in pieces:
+                    machine.feed(each)
+            best[number] = min(best[number], (time.process_time() - before) / 32_768)
+            assert all(machine.read() == line for machine in machines)
+    return best
+
+
+def table(*rows: tuple[object, ...]) -> None:
+    for number, row in enumerate(rows):
+        print("|", " | ".join(map(str, row)), "|")
+        if number == 0:
+            print("|", " | ".join(["---"] + ["---:"] * (len(row) - 1)), "|")
+    print()
+
+
+def echo_rows() -> Iterator[tuple[object, ...]]:
+    names = peers.available()
+    one, many = costs(names, lines=1), costs(names, lines=16)
+    reference = "uvloop streams" if "uvloop streams" in names else "asyncio streams"
+    yield (
+        "64-byte line echo, 50 connections", "1 line at a time", "of asyncio Protocol's",
+        "16 at a time", f"of {reference}'",
+    )  # fmt: skip
+    for name in names:
+        yield (
+            name,
+            f"{median(one[name]) * 1e6:.1f} µs",
+            f"{ratio(one, name, 'asyncio Protocol'):.2f}",
+            f"{median(many[name]) * 1e6:.2f} µs a line",
+            f"{ratio(many, name, reference):.2f}",
+        )
+
+
+def memory_rows() -> Iterator[tuple[object, ...]]:
+    yield "memory of an idle connection", "between lines", "with 1 byte of a line"
+    for name in ("ours: states", "ours: states, one wait", "ours: coroutine", "ours: Echo", "asyncio streams"):
+        half = "" if name == "ours: Echo" else f"{memory(name, b'x'):,.0f} bytes"
+        yield name, f"{memory(name):,.0f} bytes", half
+    for name in ("asyncio Protocol", "bare selectors loop"):
+        yield name, f"{memory(name):,.0f} bytes", ""
+
+
+def main() -> None:
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores.\n")
+    table(*echo_rows())
+    table(*memory_rows())
+    ours, theirs, more = imports()
+    table(
+        ("import", "time", "memory more"),
+        ("`import selectors, socket`", f"{theirs * 1e3:.1f} ms", ""),
+        ("`import reactor`", f"{ours * 1e3:.1f} ms ({ours / theirs:.2f} times)", f"{more / 2**20:.2f} MiB"),
+    )
+    whole, short, long = feeding((32_768, 32_768), (1_024, 1), (32_768, 1))
+    table(
+        ("feeding a line", "a byte"),
+        ("32 KiB at once", f"{whole * 1e9:.2f} ns"),
+        ("1 KiB, one byte at a time", f"{short * 1e9:.0f} ns"),
+        ("32 KiB, one byte at a time", f"{long * 1e9:.0f} ns"),
+    )
+
+
+if __name__ == "__main__":
+    main()

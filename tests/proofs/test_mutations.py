@@ -1,0 +1,36 @@
+"""Mutations of the loop and the table: the simulation finds each within a hundred seeds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.proofs import mutations
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return Path(tmp_path)
+
+
+def test_the_unchanged_source_passes_every_seed(directory):
+    mutations.plant(None, directory)
+    assert mutations.found(directory) is None
+    assert mutations.found(directory, calm=True) is None
+
+
+@pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda mutation: mutation.name)
+def test_the_simulation_finds_each_mutation(mutation, directory):
+    mutations.plant(mutation, directory)
+    seed, told = mutations.found(directory)
+    assert seed < mutations.SEEDS
+    assert told
+    if mutation.needs_faults:
+        assert mutations.found(directory, calm=True) is None
+
+
+def test_a_mutation_that_no_longer_applies_is_an_error(directory):
+    stale = mutations.Mutation("stale", "what is not there", "")
+    with pytest.raises(ValueError, match="'what is not there' stands in the source 0 times"):
+        mutations.plant(stale, directory)

@@ -1,0 +1,78 @@
+"""The lingering close: the last answer arrives whole, whatever the client sends that nobody reads."""
+
+import socket
+import sys
+
+import pytest
+
+from handlers import StreamHandler, StreamRequestHandler, Until
+from tests.support.serving import MODES, connect, rest, serving, wait_until
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning"),
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what has been acknowledged (SIOCOUTQ)"),
+]
+SIZE = 300_000
+
+
+class Machine(StreamHandler):
+    async def handle(self):
+        await Until(b"\n")
+        self.send(b"a" * SIZE)
+
+
+class Blocking(StreamRequestHandler):
+    request = Until(b"\n", limit=65_536)
+
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(b"a" * SIZE)
+
+
+class Failing(Blocking):
+    def handle(self):
+        super().handle()
+        raise ArithmeticError("after the answer")
+
+
+def slow_client(server):
+    """A client whose window is small, so that the server's kernel has output when the server closes."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+    client.settimeout(10)
+    client.connect(server.server_address)
+    return client
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("handler", [Machine, Blocking, Failing])
+@pytest.mark.parametrize("unread", [b"", b"x" * 100_000])
+def test_the_last_answer_arrives_although_the_client_sends_more(mode, handler, unread):
+    with serving(handler, mode, handle_error=lambda *_: None) as server, slow_client(server) as client:
+        client.sendall(b"q\n" + unread)
+        assert client.recv(1, socket.MSG_PEEK)
+        wait_until(lambda: is_answered(server, client))
+        client.send(b"x")
+        assert len(rest(client)) == SIZE
+
+
+def is_answered(server, client):
+    """Whether the server has sent all that it has to this client: the kernel has the rest."""
+    return sum(row.total_out for row in server.reactor.table) in (0, SIZE)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_has_everything_is_not_waited_for(mode):
+    with serving(Machine, mode) as server, connect(server) as client:
+        client.sendall(b"q\n")
+        assert len(rest(client)) == SIZE
+        wait_until(lambda: len(server.reactor.table) == 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_resets_is_not_waited_for(mode):
+    with serving(Blocking, mode, handle_error=lambda *_: None) as server:
+        with slow_client(server) as client:
+            client.sendall(b"q\n")
+            assert client.recv(1)
+        wait_until(lambda: len(server.reactor.table) == 0)

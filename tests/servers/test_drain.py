@@ -1,0 +1,257 @@
+"""`drain()`: nothing new is accepted, open requests may finish, and those that do not are cancelled and returned."""
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from handlers import Cancelled, StreamHandler, StreamRequestHandler, Until
+from reactor import Reactor, SelectTCPServer
+from tests.support.packets import Pair
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    Polite,
+    Reverse,
+    bounded,
+    connect,
+    made,
+    peer,
+    receive,
+    rest,
+    running,
+    server_class,
+    wait_until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as many of these tests are
+
+
+@pytest.fixture
+def loop():
+    with Reactor() as reactor:
+        yield reactor
+
+
+def client_has_answer(client):
+    """Whether input has come."""
+    try:
+        return client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+
+
+def served(server, *clients):
+    """Have the first line of each client answered."""
+    for client in clients:
+        client.sendall(b"one\n")
+        client.settimeout(0)
+        while not client_has_answer(client):
+            server.reactor.step(0.01)
+        client.settimeout(PATIENCE)
+        assert receive(client, 4) == b"one\n"
+
+
+def test_requests_that_finish_in_time_finish_and_the_rest_is_returned(loop, caplog):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server,
+        connect(server) as quick,
+        connect(server) as slow,
+    ):
+        served(server, quick, slow)
+        address = server.server_address
+        loop.call_later(0.01, quick.sendall, b"two\n")
+        [told] = server.drain(0.2)
+        assert rest(quick) == b"two\n"
+        assert rest(slow) == b"Cancelled"
+        assert told["reason"] == f"Cancelled: {Cancelled()}"
+        assert told["peer"] == "{}:{}".format(*slow.getsockname())
+        with socket.socket() as late, pytest.raises(ConnectionRefusedError):
+            late.connect(address)
+    [line] = caplog.messages
+    assert line == f"1 requests did not finish in 0.2 s: {told['serial']} of {told['peer']}"
+
+
+def test_drain_returns_when_the_last_request_has_ended(loop, caplog):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server, connect(server) as client:
+        served(server, client)
+        loop.call_later(0.01, client.sendall, b"two\n")
+        assert bounded(server.drain, 1000) == []
+        assert rest(client) == b"two\n"
+    assert caplog.messages == []
+
+
+def test_other_servers_of_the_loop_go_on_serving(loop):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as ending,
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as other,
+        connect(ending) as one,
+        connect(other) as two,
+    ):
+        served(ending, one)
+        served(other, two)
+        assert len(ending.drain(0.02)) == 1
+        assert rest(one) == b"Cancelled"
+        served(other, two)
+        assert rest(two) == b""
+
+
+def test_stop_ends_a_drain_at_once(loop):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server, connect(server) as client:
+        served(server, client)
+        loop.call_later(0.01, loop.stop)
+        assert len(bounded(loop.drain, 1000)) == 1
+        assert rest(client) == b"Cancelled"
+
+
+def test_ctrl_c_ends_a_drain_at_once_and_open_requests_can_go_on(loop):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server, connect(server) as client:
+        served(server, client)
+        loop.call_soon(loop.interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            loop.drain(0.05)
+        loop.call_later(0.1, client.sendall, b"two\n")
+        loop.run()
+        assert (rest(client), loop.stats()["ended"]) == (b"two\n", {"": 1})
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_drain_after_shutdown_finishes_open_requests_in_every_mode(mode):
+    kind = server_class(mode, STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], Reverse) as server, connect(server) as client:
+        with running(server):
+            if mode == "plain":  # shutdown() waits for the request in progress
+                client.close()
+            else:
+                client.sendall(b"5:he")
+                wait_until(lambda: server.reactor.table)
+        if mode == "plain":
+            assert bounded(server.drain, 1000) == []
+        else:
+            client.sendall(b"llo,")
+            client.shutdown(1)
+            assert bounded(server.drain, 1000) == []
+            assert rest(client) == b"5:olleh,"
+
+
+class Blocked(StreamRequestHandler):
+    """Waits for a line that does not come, or in a write that the client does not read."""
+
+    def handle(self):
+        if self.rfile.readline() == b"more\n":
+            self.wfile.write(bytes(32 << 20))
+
+
+REASONS = {
+    "fork": "ChildProcessError: the child was killed by SIGKILL",
+    "thread": f"Cancelled: {Cancelled()}",
+}
+
+
+@pytest.mark.parametrize("said", [b"half a li", b"more\n"])
+@pytest.mark.parametrize("mode", ["fork", "thread"])
+def test_a_blocking_handler_does_not_delay_the_end_of_a_drain(mode, said):
+    kind = server_class(mode, STREAMS["tcp"], handle_error=lambda *_: None)
+    with made(kind, STREAMS["tcp"], Blocked) as server, connect(server) as client:
+        with running(server):
+            client.sendall(said)
+            wait_until(lambda: server.reactor.table)
+        table = server.reactor.table
+        [told] = bounded(server.drain, 0.05)
+        assert told["peer"] == "{}:{}".format(*client.getsockname())
+        [ended] = table.closed
+        assert ended["reason"] == REASONS[mode]
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_an_exchange_of_datagrams_may_finish_too(mode):
+    place = PACKETS["udp"]
+    with made(server_class(mode, place), place, Pair) as server, peer(server) as client, peer(server) as other:
+        with running(server):
+            client.send(b"a")
+            table = wait_until(lambda: server.reactor.table)
+        client.send(b"b")
+        other.send(b"c")
+        assert bounded(server.drain, 1000) == []
+        assert client.recv(8) == b"ab"
+        assert table.ends == {"": 1}
+
+
+def test_an_exchange_of_datagrams_may_be_cancelled_too():
+    place = PACKETS["udp"]
+    kind = server_class("select", place)
+    with made(kind, place, Pair) as server, peer(server) as client:
+        server.start_serving()
+        client.send(b"a")
+        while not server.reactor.table:
+            server.reactor.step()
+        [told] = server.drain(0.01)
+        assert told["reason"].startswith("Cancelled")
+
+
+def test_drain_can_not_be_called_within_a_batch(loop):
+    errors = []
+
+    def drain():
+        try:
+            loop.drain(1)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    loop.call_soon(drain)
+    loop.run()
+    assert errors == ["drain() while the loop runs: stop() it, or shutdown() its server, and wait for its end"]
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_a_state_machine_that_does_not_finish_in_time_is_cancelled_wherever_it_runs(mode):
+    with made(server_class(mode, STREAMS["tcp"]), STREAMS["tcp"], Polite) as server, connect(server) as client:
+        with running(server):
+            client.sendall(b"one\n")
+            assert receive(client, 4) == b"one\n"
+        [row] = bounded(server.drain, 0.05)
+        assert row["handler"] == "Polite"
+        assert rest(client) == b"Cancelled"
+
+
+class Upper(StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline().upper())
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "select"])
+def test_connections_that_the_kernel_has_completed_are_taken_first(mode):
+    kind = server_class(mode, STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], Upper) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(4)]
+        for client in clients:
+            client.sendall(b"word\n")
+        assert bounded(server.drain, PATIENCE) == []
+        assert [rest(client) for client in clients] == [b"WORD\n"] * 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_drain_may_be_called_while_another_thread_serves(mode):
+    kind = server_class(mode, STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], Reverse) as server, running(server):
+        with connect(server) as client:
+            client.sendall(b"3:abc,")
+            assert receive(client, 1)
+        assert bounded(server.drain, PATIENCE) == []
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "fork"])
+def test_drain_in_a_handler_is_refused_and_the_server_goes_on(mode):
+    class Draining(StreamHandler):
+        async def handle(self):
+            self.send(await Until(b"\n"))
+            with pytest.raises(RuntimeError, match="drain"):
+                self.server.drain(1)
+
+    with made(server_class(mode, STREAMS["tcp"]), STREAMS["tcp"], Draining) as server, running(server):
+        for _ in range(2):
+            with connect(server) as client:
+                client.sendall(b"one\n")
+                assert receive(client, 4) == b"one\n"

@@ -1,0 +1,142 @@
+"""`handle_request()`: one request, its timeout, and its end."""
+
+from select import select
+from socket import SHUT_WR
+
+import pytest
+
+from handlers.services import Echo
+from reactor import Reactor, SelectTCPServer, TCPServer
+from reactor.testing import World
+from tests.support.packets import Pair
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    Conversation,
+    Reverse,
+    bounded,
+    clients_of,
+    connect,
+    made,
+    peer,
+    rest,
+    server_class,
+)
+from tests.support.worlds import ADDRESS
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
+every_mode = pytest.mark.parametrize("mode", MODES)
+TCP, UDP = STREAMS["tcp"], PACKETS["udp"]
+
+
+# Datagrams
+
+
+@pytest.mark.parametrize("mode", ["select", "plain"])
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_handle_request_handles_one_exchange(mode, interleaved):
+    def handle_timeout(server):
+        raise AssertionError("no request was served")
+
+    kind = server_class(mode, UDP, timeout=PATIENCE / 2, handle_timeout=handle_timeout)
+    with made(kind, UDP, Pair) as server, peer(server) as one, peer(server) as other:
+        in_turn = [(one, b"1"), (one, b"2"), (other, b"a"), (other, b"b")]
+        for client, packet in [in_turn[place] for place in ((0, 2, 3, 1) if interleaved else range(4))]:
+            client.send(packet)
+        bounded(server.handle_request)
+        assert one.recv(8) == b"12"
+        bounded(server.handle_request)
+        assert other.recv(8) == b"ab"
+
+
+# Streams
+
+
+@every_mode
+@pytest.mark.parametrize(("own", "of_the_socket"), [(0.02, None), (None, 0.02), (0.02, 3_600), (3_600, 0.02)])
+def test_handle_request_calls_handle_timeout(mode, own, of_the_socket, journal):
+    def handle_timeout(self):
+        journal.write("timeout")
+
+    with made(server_class(mode, TCP, timeout=own, handle_timeout=handle_timeout), TCP, Echo) as server:
+        server.socket.settimeout(of_the_socket)
+        bounded(server.handle_request)
+        assert journal.lines() == ["timeout"]
+        assert server.socket.gettimeout() == of_the_socket
+
+
+@every_mode
+@pytest.mark.parametrize("handler", [Reverse, Conversation])
+def test_handle_request_handles_one_request(mode, handler):
+    with made(server_class(mode, TCP), TCP, handler) as server, clients_of(server, 3) as clients:
+        for client in clients:
+            client.sendall(b"5:hello,")
+            client.shutdown(SHUT_WR)
+        for number, client in enumerate(clients):
+            bounded(server.handle_request)
+            assert rest(client) == b"5:olleh,"
+            assert select(clients[number + 1 :], [], [], 0)[0] == []  # the other clients have no answer
+
+
+def test_handle_request_returns_when_the_request_is_refused():
+    """It does not wait for a request that was open before, either."""
+    loop = Reactor()
+    kind = server_class("select", TCP, verify_request=lambda server, request, address: not server.reactor.table)
+    try:
+        with made(kind, TCP, Reverse, loop) as server, connect(server) as stalled:
+            while not loop.table:
+                loop.step()
+            with connect(server) as refused:
+                bounded(server.handle_request)
+                assert rest(refused) == b""
+                assert [row.peer for row in loop.table] == [stalled.getsockname()]
+    finally:
+        loop.close()
+
+
+def test_handle_request_ends_when_the_reactor_is_stopped():
+    with made(TCPServer, TCP, Echo) as server:
+        timeouts = []
+        server.handle_timeout = lambda: timeouts.append(1)
+        server.reactor.stop()
+        bounded(server.handle_request)
+        assert timeouts == []
+
+
+def test_handle_request_accepts_nothing_at_max_requests():
+    with made(server_class("select", TCP, max_requests=0, timeout=0.05), TCP, Echo) as server:
+        timeouts = []
+        server.handle_timeout = lambda: timeouts.append(1)
+        with connect(server):
+            bounded(server.handle_request)
+        assert timeouts == [1]
+        assert len(server.reactor.table) == 0
+
+
+# In a simulated world
+
+
+def test_handle_request_waits_although_the_socket_does_not_block():
+    """The socket is non-blocking for the loop, which is no timeout of the user's."""
+    with World() as world:
+        server = world.serve(SelectTCPServer, ADDRESS, Echo)
+        client = world.connect(ADDRESS).send(b"x").shutdown().expect_end()
+        server.handle_request()
+        assert client.received == b"x"
+
+
+def test_handle_request_times_out_by_the_clock_of_its_reactor():
+    class Impatient(SelectTCPServer):
+        timeout = 2
+
+        def handle_timeout(self):
+            gave_up.append(world.clock.now)
+
+    gave_up = []
+    with World() as world:
+        server = world.serve(Impatient, ADDRESS, Echo)
+        server.stop_serving()
+        server.handle_request()
+    assert gave_up == [pytest.approx(2, abs=0.1)]

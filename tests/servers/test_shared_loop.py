@@ -1,0 +1,51 @@
+"""Servers of every kind and mode that share one loop."""
+
+from contextlib import ExitStack
+from threading import Thread
+
+import pytest
+
+from handlers.services import EchoDatagram
+from reactor import Reactor
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    Reverse,
+    ask,
+    bounded,
+    connect,
+    exchange,
+    made,
+    server_class,
+    wait_until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
+
+
+def test_servers_of_all_kinds_and_modes_share_one_loop():
+    places = [(place, Reverse, ask, b"5:olleh,") for place in STREAMS.values()]
+    places += [(place, EchoDatagram, exchange, [b"5:hello,"]) for place in PACKETS.values()]
+    with ExitStack() as stack:
+        reactor = Reactor()
+        stack.callback(reactor.close)
+        servers = [
+            (stack.enter_context(made(server_class(mode, place), place, handler, reactor)), client, answer)
+            for mode in MODES
+            for place, handler, client, answer in places
+        ]
+        assert len(servers) == 40
+        loop = Thread(target=reactor.run, daemon=True)
+        loop.start()
+        for _ in range(2):
+            for server, client, answer in servers:
+                assert client(server, b"5:hello,") == answer
+        with connect(servers[0][0]), connect(servers[1][0]):  # of servers in select mode: rows of one table
+            wait_until(lambda: {row.server for row in reactor.table} == {servers[0][0], servers[1][0]})
+            servers[0][0].stop_serving()
+            assert ask(servers[1][0], b"5:hello,") == b"5:olleh,"
+            bounded(reactor.stop)
+            loop.join(PATIENCE)
+            assert not loop.is_alive()

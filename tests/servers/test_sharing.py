@@ -1,0 +1,140 @@
+"""A server whose kernel objects others share: forked copies, two threads, options that the user has set."""
+
+import os
+import socket
+from functools import partial
+
+import pytest
+
+from handlers import StreamHandler, Until
+from handlers.services import Echo, EchoDatagram
+from reactor import SelectTCPServer, SelectUnixDatagramServer, SelectUnixStreamServer, StreamRequestHandler, TCPServer
+from tests.support.serving import (
+    PATIENCE,
+    STREAMS,
+    ask,
+    bounded,
+    connect,
+    made,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # a test forks beside a thread
+MODES = ["select", "plain", "fork", "thread"]
+
+
+def in_child(work):
+    """The exit status of a child that does the work."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(bounded(os.waitpid, pid, 0)[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("end", ["server_close", "shutdown", "drain"])
+def test_a_copy_in_a_child_of_the_user_only_closes_descriptors(mode, end):
+    with serving(Echo, mode) as server, connect(server) as client:
+        if mode != "plain":  # which serves one client at a time
+            client.sendall(b"before")
+            assert client.recv(9) == b"before"
+        assert in_child(lambda: getattr(server, end)(*[0.1] * (end == "drain"))) == 0
+        client.sendall(b"after")
+        assert client.recv(9) == b"after"
+        client.close()
+        assert ask(server, b"another") == b"another"
+
+
+def test_a_second_serve_forever_is_refused_at_once():
+    with serving(Echo, "select") as server:
+        wait_until(lambda: server.reactor.running)
+        with pytest.raises(RuntimeError, match="another thread runs serve_forever"):
+            server.serve_forever()
+        assert ask(server, b"x") == b"x"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("timeout", [0, 1e-9])
+def test_handle_request_looks_once_whatever_its_timeout(mode, timeout):
+    class Line(StreamRequestHandler):
+        request = Until(b"\n")
+
+        def handle(self):
+            self.wfile.write(self.rfile.readline())
+
+    kind = server_class(mode, STREAMS["tcp"], timeout=timeout)
+    with made(kind, STREAMS["tcp"], Line) as server, connect(server) as client:
+        client.sendall(b"x\n")
+        client.settimeout(0.01)
+        for _ in range(int(PATIENCE / 0.01)):
+            server.handle_request()
+            try:
+                answer = client.recv(9)
+                break
+            except TimeoutError:
+                pass
+        assert answer == b"x\n"
+
+
+def test_what_server_bind_has_set_stays():
+    class Only(TCPServer):
+        address_family = socket.AF_INET6
+
+        def server_bind(self):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            super().server_bind()
+
+    with Only(("::1", 0), Echo) as server:
+        assert server.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
+@pytest.mark.parametrize("kind", [SelectUnixStreamServer, SelectUnixDatagramServer])
+def test_reuse_port_is_for_families_with_ports(kind, tmp_path):
+    class Reusing(kind):
+        allow_reuse_port = True
+
+    handler = Echo if kind is SelectUnixStreamServer else EchoDatagram
+    with Reusing(str(tmp_path / "path"), handler) as server:
+        assert os.path.exists(server.server_address)
+
+
+@pytest.mark.parametrize("address", [(), (1,), (None, 0), "name", {"a": 1}, None], ids=repr)
+def test_any_object_may_be_a_client_address(address):
+    class Own(SelectTCPServer):
+        def get_request(self):
+            return super().get_request()[0], address
+
+    with made(Own, STREAMS["tcp"], Echo) as server, running(server):
+        assert ask(server, b"x") == b"x"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_partial_of_a_handler_class_is_a_handler(mode, blocking):
+    class Words(StreamHandler):
+        def __init__(self, word):
+            self.word = word
+
+        async def handle(self):
+            self.send(self.word + await Until(b"\n"))
+
+    class Blocking(StreamRequestHandler):
+        request = Until(b"\n")
+
+        def __init__(self, *arguments, word):
+            self.word = word
+            super().__init__(*arguments)
+
+        def handle(self):
+            self.wfile.write(self.word + self.rfile.readline())
+
+    with serving(partial(Blocking if blocking else Words, word=b"w"), mode) as server:
+        assert ask(server, b"x\n") == b"wx\n"

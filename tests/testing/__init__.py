@@ -1,0 +1,1 @@
+"""Tests of `reactor.testing`: a package for each of its rooms."""

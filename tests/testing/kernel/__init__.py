@@ -1,0 +1,1 @@
+"""Tests of the simulated world: its kernel, its faults, its invariants; and of `chaotic` sockets."""

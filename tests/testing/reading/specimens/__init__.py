@@ -1,0 +1,1 @@
+"""Handlers that the linter and the diagrams read."""
