@@ -84,6 +84,11 @@ class Children:
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def is_child(self) -> bool:
+        """Whether this process is a child that `fork` has made, and not one that another part of the program has."""
+        return self._words is not None
+
     def pids(self) -> list[int]:
         """The pids of the children that have not been reaped."""
         with self._forking:  # another thread may have forked a child and not yet noted its pid

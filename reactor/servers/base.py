@@ -133,7 +133,7 @@ class BaseServer:
         stays open for the child. Returns 0 in the child, which exits when its ``handle()`` returns.
         Raises `RuntimeError` where there is no fork, and in select mode (use `Forked` there).
         """
-        return self._srv.fork_request(request)
+        return self._srv.heirs.fork(self._srv.hand.find(request))
 
     def shutdown_request(self, request: Any) -> None:
         """End the connection in an orderly way, and close the request."""

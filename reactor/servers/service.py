@@ -8,7 +8,6 @@ When requests are taken at all is for `serving` to say, and which row a hook is 
 
 from __future__ import annotations
 
-import os
 from socket import SHUT_WR
 
 from ..handlers import Cancelled, Cause, Handler
@@ -23,12 +22,12 @@ from ..rows.shared import shared
 from ..table.reactor import Reactor
 from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
+from .heirs import Heirs
 from .in_hand import InHand
 from .kinds import is_kind, is_ours
 from .mode import mode_of
 from .queue import NoneLeft, RequestQueue
 from .serving import Serving
-from .words import heed, last_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,12 +59,12 @@ class Service:
         """The rows that hooks may be called for."""
         self.serving = Serving(self)
         self._inners: set[Reactor] = set()  # the loops of requests that other threads drive
-        self._heirs = 0  # children that go on with a request of their blocking handler (fork_request)
+        self.heirs = Heirs(self)
+        """The children that go on with a request of their blocking handler."""
         self.holding = False
         """Whether no request begins for now."""
         self.drain_until = NEVER
         """When a drain cancels what is open, by the loop's clock."""
-        self._exit_status: int | None = None  # where this process is such a child
         self.taken = 0
         """Attempts to take a request, until now."""
 
@@ -107,7 +106,8 @@ class Service:
     @property
     def is_copy(self) -> bool:
         """Whether this is a forked child's copy of a server: it closes descriptors, and does nothing else."""
-        return self._reactor is not None and self._reactor.is_copy
+        reactor = self._reactor
+        return reactor is not None and reactor.is_copy and not reactor.children.is_child
 
     @property
     def has_reactor(self) -> bool:
@@ -143,8 +143,7 @@ class Service:
 
     def may_begin(self) -> bool:
         """Whether one more request that has been taken may begin."""
-        has_place = not self._heirs or self._heirs < self.reactor.max_children
-        return not self.closing and not self.holding and has_place and self.mode.may_begin()
+        return not self.closing and not self.holding and self.heirs.may_grow and self.mode.may_begin()
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
         """Let a request that has come in: its row is in the table, and in the queue. Refused: ``None``."""
@@ -209,8 +208,7 @@ class Service:
             if not isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self.server.handle_error(request, client_address)
         finally:
-            if self._exit_status is not None:
-                self._exit_status = 1
+            self.heirs.note_failure()
             self.server.shutdown_request(request)
             if row is not None:
                 self.ended(row)
@@ -329,41 +327,9 @@ class Service:
         finally:
             outer.inner = before
 
-    def fork_request(self, request: Any) -> int:
-        """``fork_request()``: fork, and let the child finish the request."""
-        row = self.hand.find(request)
-        if row is None or row.driven_by is LOOP:
-            raise RuntimeError("fork_request() takes self.request, and not in select mode: there, wait for Forked()")
-        if row.channel is not None:
-            raise RuntimeError(
-                "fork_request() can't give a connection with filters to a child: two processes would have the filters; "
-                "take the Forking server class"
-            )
-
-        def on_exit(status: int | None, words: bytes) -> None:
-            self._heirs -= 1
-            heed(row, status, words)
-            self.strike(row)
-
-        pid = self.reactor.children.fork(on_exit, keep=row)
-        if pid:
-            self._heirs += 1
-            row.driven_by = DrivenBy.child(pid)
-        else:
-            self._exit_status = 0
-        return pid
-
-    def _exit(self, row: Request) -> None:
-        """In a child of `fork_request`, whose handler has returned: leave word, and end the process."""
-        try:
-            self.reactor.children.tell(last_words(row))
-        finally:
-            os._exit(self._exit_status or 0)
-
     def ended(self, row: Request) -> None:
         """This process has done with the request; a child of its handler may go on with it."""
-        if self._exit_status is not None:
-            self._exit(row)
+        self.heirs.leave(row)
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
 
@@ -462,7 +428,7 @@ class Service:
 
     def close(self) -> None:
         """Cancel the server's requests, and close its own loop."""
-        if self._reactor is not None and self._reactor.is_copy:
+        if self._reactor is not None and self.is_copy:
             self._reactor.close()
             self._reactor = None
             return

@@ -1,0 +1,63 @@
+"""Children that go on with a request of their blocking handler: ``fork_request()``."""
+
+from __future__ import annotations
+
+import os
+
+from ..table.request import LOOP, DrivenBy
+from .words import heed, last_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..table.request import Request
+    from .service import Service
+
+
+class Heirs:
+    """The children of one server's handlers; in such a child, what ends it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._count = 0
+        self._exit_status: int | None = None  # where this process is such a child
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether one more request may begin beside them."""
+        return not self._count or self._count < self._service.reactor.max_children
+
+    def fork(self, row: Request | None) -> int:
+        """Fork, and let the child finish the request of ``row``. Returns the child's pid, and 0 in the child."""
+        if row is None or row.driven_by is LOOP:
+            raise RuntimeError("fork_request() takes self.request, and not in select mode: there, wait for Forked()")
+        if row.channel is not None:
+            raise RuntimeError(
+                "fork_request() can't give a connection with filters to a child: two processes would have the filters; "
+                "take the Forking server class"
+            )
+
+        def on_exit(status: int | None, words: bytes) -> None:
+            self._count -= 1
+            heed(row, status, words)
+            self._service.strike(row)
+
+        pid = self._service.reactor.children.fork(on_exit, keep=row)
+        if pid:
+            self._count += 1
+            row.driven_by = DrivenBy.child(pid)
+        else:
+            self._exit_status = 0
+        return pid
+
+    def note_failure(self) -> None:
+        """The handler has raised: a child that finishes the request exits with status 1."""
+        if self._exit_status is not None:
+            self._exit_status = 1
+
+    def leave(self, row: Request) -> None:
+        """The handler has returned: a child that finishes the request leaves word, and ends the process."""
+        if self._exit_status is not None:
+            try:
+                self._service.reactor.children.tell(last_words(row))
+            finally:
+                os._exit(self._exit_status)
