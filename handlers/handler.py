@@ -224,6 +224,10 @@ class Handler:
         as fewer than `max_calls` are open. The end of the stream is kept back until all calls have ended. When this
         request ends, its open calls end with `Cancelled`. On a request that has ended it does nothing.
 
+        An exception of the call goes to the server's ``handle_error()``, with ``None`` for the request, and ends the
+        call; one that ``answer`` raises is an exception of this request, and ends it. A call is counted in
+        ``max_requests``, not in ``max_per_peer``.
+
         >>> from handlers import DatagramHandler, DatagramMachine, Packet, StreamHandler, StreamMachine, Until, World
         >>> class Upper(DatagramHandler):
         ...     async def handle(self):

@@ -7,6 +7,7 @@ the same work per byte as all at once.
 from __future__ import annotations
 
 from collections import deque
+from operator import attrgetter
 
 from .channel import ENDED, ENDING, OPEN
 from .machine import ANYWHERE, NOTHING, Machine
@@ -217,18 +218,42 @@ class StreamMachine(Machine):
             self.scanned -= start
 
 
+class Packets(deque):  # type: ignore[type-arg]
+    """Packets to be sent, in order, and their weight in bytes, which is known without a look at each.
+
+    An empty packet weighs one byte: a queue of those is bounded like any other.
+    """
+
+    __slots__ = ("weight",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 0
+
+    def put(self, packet: bytes) -> None:
+        """Add a packet, behind the others."""
+        self.weight += len(packet) or 1
+        self.append(packet)
+
+    def take(self) -> bytes:
+        """Take out the first packet."""
+        packet: bytes = self.popleft()
+        self.weight -= len(packet) or 1
+        return packet
+
+
 class DatagramMachine(Machine):
     """Runs a `DatagramHandler` over the packets of one peer; each fed or read is one datagram."""
 
     __slots__ = ()
     accepts = (Packet, *ANYWHERE)
-    _weigh = staticmethod(lambda outbox: sum(map(len, outbox)))
+    _weigh = staticmethod(attrgetter("weight"))
     max_packets = 64
     """Packets held for a request that is not waiting for one; more are dropped, as a socket's buffer does."""
 
     handler: DatagramHandler
     inbox: deque[bytes] | None
-    outbox: deque[bytes] | None
+    outbox: Packets | None
 
     def __init__(self, handler: DatagramHandler, driver: Driver | None = None) -> None:
         super().__init__(handler, driver)
@@ -258,7 +283,7 @@ class DatagramMachine(Machine):
     def sent(self) -> None:
         """Drop the first packet of the outbox: it is on its way."""
         if self.outbox:
-            self.outbox.popleft()
+            self.outbox.take()
             if not self.outbox:
                 self.outbox = None
                 self._drained()
@@ -267,8 +292,8 @@ class DatagramMachine(Machine):
         if self.state is None:
             return
         if self.outbox is None:
-            self.outbox = deque()
-        self.outbox.append(b"".join((data,)))
+            self.outbox = Packets()
+        self.outbox.put(b"".join((data,)))
         if not self.running:
             self.driver.touched()
 

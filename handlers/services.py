@@ -19,6 +19,20 @@ _ANY = Some()
 _PACKET = Packet()
 
 
+_SERVICES = (7, 13, 19, 37)
+"""The ports of the services that answer any datagram: echo, daytime, chargen, time."""
+
+
+def _comes_from_service(handler: DatagramHandler) -> bool:
+    """Whether a datagram comes from the port of such a service.
+
+    It is forged, for a service only answers, and the two would answer each other for ever (CERT CA-1996-01). A server
+    drops by itself what claims to come from its own address.
+    """
+    peer = handler.peer
+    return isinstance(peer, tuple) and peer[1] in _SERVICES
+
+
 class Echo(StreamHandler):
     """Send back what comes, until the client ends its side (RFC 862, TCP).
 
@@ -38,13 +52,14 @@ class Echo(StreamHandler):
 
 
 class EchoDatagram(DatagramHandler):
-    """Send each datagram back (RFC 862, UDP)."""
+    """Send each datagram back (RFC 862, UDP), but not to the port of a service that would answer."""
 
     def handle(self) -> Step:
         return _PACKET, self.echo
 
     def echo(self, packet: bytes) -> Step:
-        self.send(packet)
+        if not _comes_from_service(self):
+            self.send(packet)
         return None
 
 
@@ -102,13 +117,14 @@ class Daytime(StreamHandler):
 
 
 class DaytimeDatagram(DatagramHandler):
-    """Answer each datagram with the date and time as text (RFC 867, UDP)."""
+    """Answer each datagram with the date and time as text (RFC 867, UDP), but not to the port of such a service."""
 
     def handle(self) -> Step:
         return _PACKET, self.answer
 
     def answer(self, packet: bytes) -> Step:
-        self.send(daytime(self.now()))
+        if not _comes_from_service(self):
+            self.send(daytime(self.now()))
         return None
 
 
@@ -135,13 +151,14 @@ class Time(StreamHandler):
 
 
 class TimeDatagram(DatagramHandler):
-    """Answer each datagram with the time as a 32-bit number (RFC 868, UDP)."""
+    """Answer each datagram with the time as a 32-bit number (RFC 868, UDP), but not to the port of such a service."""
 
     def handle(self) -> Step:
         return _PACKET, self.answer
 
     def answer(self, packet: bytes) -> Step:
-        self.send(time32(self.now()))
+        if not _comes_from_service(self):
+            self.send(time32(self.now()))
         return None
 
 
@@ -164,7 +181,7 @@ class CharGen(StreamHandler):
 
 
 class CharGenDatagram(DatagramHandler):
-    """Answer each datagram with between 0 and 512 characters of the pattern (RFC 864, UDP).
+    """Answer each datagram with between 0 and 512 characters of the pattern (RFC 864, UDP), but no such service.
 
     The number is taken from the time, for RFC 864 wants it random and a handler has no dice.
     """
@@ -173,5 +190,6 @@ class CharGenDatagram(DatagramHandler):
         return _PACKET, self.answer
 
     def answer(self, packet: bytes) -> Step:
-        self.send(_PATTERN[: int(self.now() * 1_000_000) % 513])
+        if not _comes_from_service(self):
+            self.send(_PATTERN[: int(self.now() * 1_000_000) % 513])
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
@@ -81,7 +82,8 @@ class Mailbox:
     """Hands the packets of one exchange to the child that drives its request, each when the child asks for it.
 
     Each process could read the server's socket, but only one gets each packet; so the parent reads, and keeps what the
-    child has not asked for. A byte goes before each packet: 0, or the errno by which the peer can't be reached.
+    child has not asked for. Each message to the child begins with a byte: 0, and the packet; or the errno of a report
+    (ICMP), and what the report quotes.
     """
 
     def __init__(self, reactor: Reactor, row: PacketRow) -> None:
@@ -90,7 +92,6 @@ class Mailbox:
         self._exchange = row.exchange
         self._size: int = 1 + row.server.max_packet_size
         self._wanted = 0  # packets that the child has asked for
-        self._told = False  # whether the child knows that the peer can't be reached
         self._watch: Watch | None = None
         self._parent, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._parent.setblocking(False)
@@ -103,6 +104,7 @@ class Mailbox:
         """The child has begun, with its copy of the first packet."""
         self._row.open()
         self._row.wake = self._post
+        self._row.pass_report = self._pass_report
         self._watch = self._reactor.watch(self._parent, EVENT_READ, self._ready)
 
     def _ready(self, events: int) -> None:
@@ -114,11 +116,8 @@ class Mailbox:
         self._post()
 
     def _post(self) -> None:
-        exchange, lost = self._exchange, self._row.lost
+        exchange = self._exchange
         try:
-            if lost is not None and not self._told:
-                self._parent.send(bytes([lost.errno or 0]))
-                self._told = True
             while self._wanted and exchange.pending:
                 self._parent.send(b"\0" + exchange.pending[0][0])
                 exchange.take()
@@ -132,6 +131,13 @@ class Mailbox:
             self._reactor.call_later(RETRY, self._post_again)
         else:
             self._watch_for(EVENT_READ)
+
+    def _pass_report(self, error: OSError, quoted: bytes) -> None:
+        """Tell the child of a report; where it can't be told now, the report is lost, as any ICMP error may be."""
+        try:
+            self._parent.send(bytes([error.errno or errno.EIO]) + quoted)
+        except OSError:
+            pass
 
     def _post_again(self) -> None:
         if self._row.wake is not None:  # else the child has ended in the meantime
@@ -151,7 +157,7 @@ class Mailbox:
 
     def give_up(self) -> None:
         """Close both ends."""
-        self._row.wake = None
+        self._row.wake = self._row.pass_report = None
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -184,7 +190,7 @@ class Mailbox:
         exchange: Any = self._exchange
         for message in self._messages(self.child):
             if message[0]:
-                self._row.lose_peer(OSError(message[0], os.strerror(message[0])))
+                self._row.reported(OSError(message[0], os.strerror(message[0])), message[1:])
             else:
                 exchange.receive(message[1:], self._row.socket)
                 self._row.arrived()

@@ -39,7 +39,7 @@ SPACE = 512
 
 _QUOTE = 1_280  # bytes that an ICMP error quotes at most (RFC 1812, section 4.3.2.3: 576; RFC 4443, section 2.4: 1280)
 
-_WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
+WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
 _CREDENTIALS = struct.Struct("iII")
 _INT = struct.calcsize("i")
 _MAX_PASSED = 253  # descriptors in one message (SCM_MAX_FD)
@@ -92,8 +92,19 @@ def tell_calls(sock: Any) -> bool:
     option = {socket.AF_INET: (IP, IP_PKTINFO), INET6: (IPV6, IPV6_RECVPKTINFO)}.get(sock.family)
     if option is None or not hasattr(sock, "recvmsg"):
         return False
-    has_many = sock.getsockname()[0] in _WILDCARDS
+    has_many = sock.getsockname()[0] in WILDCARDS
     return _set(sock, *option, has_many) and has_many
+
+
+def is_local(address: tuple[Any, ...]) -> bool:
+    """Whether this host has the address of an IP socket: one can be bound to it."""
+    family = INET6 if ":" in str(address[0]) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address[0], 0, *address[2:]))
+    except (OSError, TypeError):
+        return False
+    return True
 
 
 def called(sock: Any, ancillary: Iterable[tuple[int, int, bytes]], peer: Any, reported: bool = False) -> Any:
@@ -107,6 +118,20 @@ def called(sock: Any, ancillary: Iterable[tuple[int, int, bytes]], peer: Any, re
         if (level, kind) == (IPV6, IPV6_PKTINFO) and data[0] != 0xFF:
             return CalledSocket(sock, data[:16], peer)
     return sock
+
+
+def make_room_for_unread(sock: Any) -> None:
+    """Double the send buffer of a Unix datagram socket, unless SO_SNDBUF has been set.
+
+    Answers that peers do not read are charged to the socket that sent them (``unix(7)``, SO_SNDBUF). When its buffer is
+    full, nobody is answered until one of those peers reads or closes its socket; the server can't take them back.
+    """
+    if sock.family != UNIX:
+        return
+    with socket.socket(UNIX, socket.SOCK_DGRAM) as new:
+        usual = new.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == usual:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, usual)  # the kernel takes it twice (``socket(7)``)
 
 
 # ICMP errors (``ip(7)``, IP_RECVERR)

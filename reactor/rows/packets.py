@@ -91,7 +91,7 @@ class Exchange:
 class PacketRow(ChannelRow):
     """The row of one request of an exchange. It takes a packet when its handler waits for one, not before."""
 
-    __slots__ = ("_request", "exchange", "lost", "opened", "sent", "socket", "wake")
+    __slots__ = ("_request", "exchange", "lost", "opened", "pass_report", "sent", "socket", "wake")
     channel: DatagramMachine
 
     def __init__(
@@ -112,6 +112,8 @@ class PacketRow(ChannelRow):
         """What the network has reported of the peer."""
         self.wake: Callable[[], object] | None = None
         """Tells the driver of the row that there is a packet, or a report; ``None`` until there is a driver."""
+        self.pass_report: Callable[[OSError, bytes], object] | None = None
+        """Passes a report to the child that drives the row, and knows what it has sent."""
 
     @property
     def request(self) -> tuple[bytes, socket.socket]:
@@ -155,17 +157,16 @@ class PacketRow(ChannelRow):
     def reported(self, error: OSError, quoted: bytes) -> None:
         """The network reports (ICMP) that a packet which begins with ``quoted`` did not reach the peer.
 
-        May be called from another thread. A report that quotes what was not sent is forged (RFC 8085, section 5.2).
+        May be called from another thread. A report that does not quote what this request has sent last may be forged,
+        or about an earlier request: it is ignored (RFC 8085, section 5.2).
         """
         sent = self.sent
-        if sent is None or (quoted and sent.startswith(quoted)) or not sent:
-            self.lose_peer(error)
-
-    def lose_peer(self, error: OSError) -> None:
-        """The peer can't be reached. May be called from another thread."""
-        self.lost = error
-        if self.wake is not None:
-            self.wake()
+        if self.pass_report is not None:
+            self.pass_report(error, quoted)
+        elif sent is not None and (sent.startswith(quoted) if quoted else not sent):
+            self.lost = error
+            if self.wake is not None:
+                self.wake()
 
     def settle(self, now: float) -> None:
         channel = self.channel
@@ -200,11 +201,14 @@ class PacketRow(ChannelRow):
         retries = RETRIES
         while channel.outbox:
             packet = channel.outbox[0]
+            before, self.sent = self.sent, packet  # now: another thread may read a report before the call returns
             try:
                 at_once(self.socket, lambda: self.socket.sendto(packet, DONTWAIT, self.peer))  # noqa: B023
             except AGAIN:
+                self.sent = before
                 break
             except OSError as error:
+                self.sent = before
                 if error.errno in SHORT:
                     shared(self.reactor, self.socket).retry_later()
                     break
@@ -215,6 +219,5 @@ class PacketRow(ChannelRow):
                 continue
             self.progress = now
             self.total_out += len(packet)
-            self.sent = packet
             channel.sent()
         self.check_output()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
+from ..loop.timers import NEVER
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from ..table.reactor import Reactor
     from .packets import PacketRow
 
-RETRY = 0.01
-"""Seconds until packets are sent again where no event tells that they can be."""
+RETRY, RARELY = 0.01, 1.0
+"""Seconds until packets are sent again where no event tells that they can be: at least, and at most."""
+
+PATIENT = 8
+"""Part of the time for which a row could not send after which it tries again: one eighth."""
 
 LOOK_AGAIN = 0.1
 """Seconds until the selector is asked again to watch a socket that it did not take."""
@@ -53,7 +58,7 @@ class SharedSocket:
         self._arrivals: Callable[[], object] | None = None
         self._finish: Callable[[], object] | None = None
         self._reading = False
-        self._senders: dict[int, PacketRow] = {}
+        self._senders: dict[int, tuple[float, PacketRow]] = {}  # by serial, with the time to try again
         self.retry: Timer | None = None
         """What has the rows try again, where no event tells that they can send."""
 
@@ -118,23 +123,40 @@ class SharedSocket:
 
     def send_later(self, row: PacketRow) -> None:
         """Settle ``row`` again when the socket can be written."""
-        self._senders[row.serial] = row
+        due = NEVER
         if row.socket.family == getattr(socket, "AF_UNIX", None):
-            self.retry_later()  # it is the peer's queue that is full: this socket can be written
+            # It is the peer's queue that is full: this socket can be written. A peer that reads is tried again often.
+            now = self._reactor.time
+            due = now + min(max((now - row.progress) / PATIENT, RETRY), RARELY)
+            self._retry_at(due)
+        self._senders[row.serial] = due, row
         self._want()
 
     def retry_later(self) -> None:
         """No event will tell when a packet can be sent: have the rows that wait for it try again after a while."""
-        if self.retry is None:
-            self.retry = self._reactor.call_later(RETRY, self._settle_senders)
+        self._retry_at(self._reactor.time + RETRY)
+
+    def _retry_at(self, due: float) -> None:
+        if self.retry is not None:
+            if self.retry.deadline <= due:
+                return
+            self.retry.cancel()
+        self.retry = self._reactor.call_at(due, self._settle_senders)
 
     def _settle_senders(self) -> None:
+        """Have the rows try again, but for those whose time has not come."""
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None
-        rows, self._senders = self._senders, {}
-        for row in rows.values():
-            self._reactor.settle_soon(row)
+        now = self._reactor.time
+        senders, self._senders = self._senders, {}
+        for serial, (due, row) in senders.items():
+            if now < due < NEVER:
+                self._senders[serial] = due, row
+            else:
+                self._reactor.settle_soon(row)
+        if self._senders:
+            self._retry_at(min(due for due, _ in self._senders.values()))
         self._want()
 
     def forget(self, row: PacketRow) -> None:

@@ -13,9 +13,20 @@ import os
 import socket
 from collections import deque
 
-from ..handlers import DatagramHandler
+from ..handlers import Cause, DatagramHandler
 from ..loop.kernel import AGAIN, at_once
-from ..rows.ancillary import DONTWAIT, SPACE, CalledSocket, called, reports, tell_calls, tell_errors
+from ..rows.ancillary import (
+    DONTWAIT,
+    SPACE,
+    WILDCARDS,
+    CalledSocket,
+    called,
+    is_local,
+    make_room_for_unread,
+    reports,
+    tell_calls,
+    tell_errors,
+)
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
 from ..table.request import LOOP
@@ -55,9 +66,11 @@ class Exchanges:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._open: dict[Any, Exchange] = {}
+        self._of_peer: dict[Any, set[Exchange]] = {}  # the same by address, where a peer may have several
         self._ready: deque[Exchange] = deque()  # those with a packet and without a request, in the order of arrival
         self._arrivals: Callable[[], object] | None = None  # what takes requests now, if anything does
         self._equipped: socket.socket | None = None  # the socket that was asked to tell
+        self._local: tuple[Any, ...] = ()  # the address that it is bound to; empty for a Unix socket
         self._tells_calls = False  # the addresses that were called,
         self._tells_errors = False  # and the peers that can't be reached
         self._in_vain = 0  # which attempt to take a packet was the last in vain
@@ -70,6 +83,9 @@ class Exchanges:
         """Have the socket tell what is of use here, besides the data."""
         server = self._service.server
         self._equipped = server.socket
+        local = server.socket.getsockname()
+        self._local = local if isinstance(local, tuple) else ()
+        make_room_for_unread(server.socket)
         self._tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
         # Not for blocking handlers: their sendto() would fail for what became of others' packets.
         self._tells_errors = self._sorts and tell_errors(server.socket)
@@ -128,6 +144,8 @@ class Exchanges:
             self._begin(self._ready.popleft())
             return True
         request, client_address = self._receive()
+        if self._is_own(client_address):
+            return True
         if type(request) is tuple:
             request = Datagram(request)
         if not self._sorts:
@@ -166,6 +184,19 @@ class Exchanges:
             raise
         return request, client_address
 
+    def _is_own(self, peer: Any) -> bool:
+        """Whether a packet claims to come from this very socket, and is dropped and counted.
+
+        It is forged, or was sent by the server to itself; the answer would come back as the next request, for ever.
+        """
+        local = self._local
+        if not local or not isinstance(peer, tuple) or peer[1:2] != local[1:2]:
+            return False
+        if peer[0] != local[0] and not (local[0] in WILDCARDS and is_local(peer)):
+            return False
+        self._service.reactor.table.count_refused("own address")
+        return True
+
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         """Put a packet where it belongs. Returns the exchange if a request is to begin for it now."""
         packet, sock = request
@@ -174,7 +205,7 @@ class Exchanges:
         if exchange is None:
             exchange = Exchange(key, peer, self.may_be_report)
             if peer:  # a nameless Unix peer can't be told from another
-                self._open[key] = exchange
+                self._remember(exchange)
         row = exchange.row
         is_free = not exchange.pending and (row is None or _is_over(row))
         if not exchange.put(packet, sock):
@@ -188,8 +219,26 @@ class Exchanges:
 
     def _key(self, packet: bytes, sock: Any, peer: Any) -> Any:
         address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
-        key = class_of(self._service.handler).key
-        return address if key is DatagramHandler.key else (address, key(packet))
+        return (address, class_of(self._service.handler).key(packet)) if self._has_keys else address
+
+    @property
+    def _has_keys(self) -> bool:
+        return class_of(self._service.handler).key is not DatagramHandler.key
+
+    def _remember(self, exchange: Exchange) -> None:
+        self._open[exchange.key] = exchange
+        if self._has_keys:
+            self._of_peer.setdefault(exchange.key[0], set()).add(exchange)
+
+    def _forget(self, exchange: Exchange) -> None:
+        if self._open.get(exchange.key) is not exchange:
+            return
+        del self._open[exchange.key]
+        if self._has_keys:
+            address = exchange.key[0]
+            self._of_peer[address].discard(exchange)
+            if not self._of_peer[address]:
+                del self._of_peer[address]
 
     def _begin(self, exchange: Exchange, request: Any = None) -> None:
         """Begin the request of an exchange that its first packet asks for."""
@@ -217,16 +266,19 @@ class Exchanges:
         if isinstance(row, PacketRow) and row.exchange.row is row:
             exchange = row.exchange
             exchange.row = None
-            if not row.opened:  # it never began, for all that waits was too much
-                for _ in range(exchange.clear()):
-                    self._service.reactor.table.count_refused("backlog")
+            if not row.opened:  # it never began
+                if isinstance(row.error, Cause):  # in the queue: too much waits, or it was cancelled
+                    for _ in range(exchange.clear()):
+                        self._service.reactor.table.count_refused("backlog")
+                else:
+                    exchange.take()
             self._close_or_wait(exchange)
 
     def _close_or_wait(self, exchange: Exchange) -> None:
         if exchange.pending:
             self._make_ready(exchange)
-        elif self._open.get(exchange.key) is exchange:
-            del self._open[exchange.key]
+        else:
+            self._forget(exchange)
 
     def _make_ready(self, exchange: Exchange) -> None:
         self._ready.append(exchange)
@@ -255,7 +307,7 @@ class Exchanges:
                 if again:
                     return
             else:
-                exchange = self._sort(request, peer)
+                exchange = None if self._is_own(peer) else self._sort(request, peer)
                 if exchange is not None:
                     self._keep(exchange)
 
@@ -264,7 +316,7 @@ class Exchanges:
             self._make_ready(exchange)
             return
         exchange.take()
-        self._open.pop(exchange.key, None)
+        self._forget(exchange)
         self._service.reactor.table.count_refused("backlog")
 
     # What the network reports
@@ -287,9 +339,9 @@ class Exchanges:
 
     def _of(self, address: Any) -> list[Exchange]:
         """The open exchanges of one peer."""
-        if class_of(self._service.handler).key is DatagramHandler.key:
-            return [self._open[address]] if address in self._open else []
-        return [exchange for (of, _), exchange in self._open.items() if of == address]
+        if self._has_keys:
+            return list(self._of_peer.get(address, ()))
+        return [self._open[address]] if address in self._open else []
 
 
 def _is_over(row: PacketRow) -> bool:

@@ -19,7 +19,13 @@ class UDPServer(TCPServer):
 
     A server that is bound to a wildcard answers from the address that was called; so does a blocking
     handler that sends by the socket of its request. Where the network reports that a peer can't be
-    reached (ICMP), its request ends with `Reset`; blocking handlers don't hear of that.
+    reached (ICMP), and quotes what was sent to it last, its request ends with `Reset`; blocking handlers don't hear of
+    that.
+
+    A packet that claims to come from the server's own address, or at a wildcard from the server's port at any address
+    of this host, is dropped and counted as ``"own address"`` in `RequestTable.refused`: each answer to it would be the
+    next request, for ever. Two servers at different ports can still be made to answer each other by a forged packet,
+    if both answer whatever comes; a handler should not answer what is an answer.
     """
 
     socket_type = socket.SOCK_DGRAM

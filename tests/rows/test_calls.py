@@ -10,7 +10,18 @@ import pytest
 from handlers import Cancelled, DatagramHandler, Delay, Flushed, Packet, StreamHandler, TimedOut, Until
 from reactor import Reactor, SelectTCPServer, SelectUDPServer
 from tests.support.loops import until
-from tests.support.serving import PACKETS, PATIENCE, STREAMS, connect, made, peer, server_class, serving, wait_until
+from tests.support.serving import (
+    PACKETS,
+    PATIENCE,
+    STREAMS,
+    connect,
+    made,
+    peer,
+    reset,
+    server_class,
+    serving,
+    wait_until,
+)
 
 
 class Waiting(DatagramHandler):
@@ -128,8 +139,6 @@ def test_the_calls_of_a_request_are_told_once_that_it_has_ended(how):
         if how == "finish":
             client.sendall(b"end\n")
         elif how == "reset":
-            from tests.support.serving import reset
-
             reset(client)
         elif how == "cancel":
             reactor.cancel([parent])
