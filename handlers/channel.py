@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .handler import Handler, StreamDriver, World
     from .link import Link
     from .machines import DatagramMachine, StreamMachine
-    from .waits import Cause, Wait
+    from .waits import Cause, LimitPassed, Wait
 
     class Channel(Protocol):
         """What is common to the channels of streams and of datagrams.
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
         @property
         def reason(self) -> BaseException | None:
             """Why the request ended; ``None`` for one that has finished, or has not ended."""
+
+        @property
+        def excess(self) -> LimitPassed | None:
+            """Why the request ends, if its output has passed ``max_output``: nothing of it is to be sent."""
 
         @property
         def opening(self) -> bool:
@@ -144,6 +148,12 @@ if TYPE_CHECKING:
 
         def read(self, limit: int | None = None) -> bytes:
             """Hand out output as if the kernel had taken it, and go on: for a driver that is no row."""
+
+        def forget(self, driver: StreamDriver) -> StreamChannel:
+            """The row has let go of the request: refer to nothing that refers back. Returns what tells of its end.
+
+            What the handler still asks, ``driver`` answers.
+            """
 
         def end_output(self) -> None:
             """The row has shut down the output: it is `ENDED` now."""

@@ -196,6 +196,6 @@ def put_in(machine: StreamMachine, wait: Filtered) -> None:
         raise TooEarly(wait, held, len(held) + ahead)
     link = wait.make(machine)._link
     link.put_in(wait, held, machine.ended)
-    machine.ended = machine.over = False  # that is for the filter to say
+    machine.ended = False  # that is for the filter to say
     driver.replace(machine, link)
     driver.touched()

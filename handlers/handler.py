@@ -33,11 +33,14 @@ if TYPE_CHECKING:
         def server(self) -> Any: ...
         @property
         def turns(self) -> int:
-            """Pieces of input that a request takes before it is `touched` instead, and goes on later; -1: all."""
+            """Pieces of input that a request takes before it has to `rest`; -1: all."""
 
         def now(self) -> float: ...
         def touched(self) -> None:
             """There is output, an end, or a reason to `advance`, that no call of the driver's own has caused."""
+
+        def rest(self) -> None:
+            """The request has taken `turns` pieces: `advance` it when others have had their turn."""
 
         def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
             """Start a request for ``packet``, and give ``answer`` each packet that ``handler`` sends.
@@ -100,6 +103,10 @@ class World:
 
     def touched(self) -> None:
         """Nothing to do: whoever feeds the machine also reads it."""
+
+    def rest(self) -> None:
+        """As `touched`. Called only where there are `turns`."""
+        self.touched()
 
     def pass_on(self, descriptors: Sequence[int]) -> None:
         """Keep them in `passed`."""
@@ -204,7 +211,8 @@ class Handler:
 
         Never blocks and never fails half-way; what a state sends leaves when the state has
         returned, in one system call if the kernel takes it. May be called from another row's
-        state. On a request that has ended it does nothing.
+        state, and in the function of a `Threaded` or in a row of thread mode. What passes `max_output` is dropped,
+        and the request that it was for ends. On a request that has ended it does nothing.
         """
         self._machine.write(data)
 

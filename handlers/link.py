@@ -120,7 +120,7 @@ class Link:
 
     # What the driver asks: see `handlers.channel`
 
-    handler, reason = _of("inner", "handler"), _of("inner", "reason")
+    handler, reason, excess = _of("inner", "handler"), _of("inner", "reason"), _of("inner", "excess")
     begun, finished = _of("inner", "begun"), _of("inner", "finished")
     close, call_ended = _of("inner", "close"), _of("inner", "call_ended")
 
@@ -288,6 +288,12 @@ class Link:
         self._fail(cause)
         self._settle()
 
+    def forget(self, driver: StreamDriver) -> StreamChannel:
+        """The driver has let go of the request: go out of the chain, and let go of the filter."""
+        self.driver = driver
+        del self._filter
+        return self.inner.forget(driver)
+
     def drop_output(self) -> None:
         self._wire = Wire()
         self.inner.drop_output()
@@ -297,12 +303,9 @@ class Link:
     # What the driver answers, it answers for all that are behind it. Facts that a filter finds out are set there too.
     peer, principal, secured = _of("driver", "peer"), _of("driver", "principal"), _of("driver", "secured")
     server, turns, socket = _of("driver", "server"), _of("driver", "turns"), _of("driver", "socket")
-    credentials, descriptors, pass_on = (
-        _of("driver", "credentials"),
-        _of("driver", "descriptors"),
-        _of("driver", "pass_on"),
-    )
-    now, call = _of("driver", "now"), _of("driver", "call")
+    credentials, descriptors = _of("driver", "credentials"), _of("driver", "descriptors")
+    pass_on = _of("driver", "pass_on")
+    now, call, rest = _of("driver", "now"), _of("driver", "call"), _of("driver", "rest")
 
     def touched(self) -> None:
         """The inner channel has something to do: it is done in `advance`, for this may be another request's state."""

@@ -9,21 +9,27 @@ from __future__ import annotations
 from types import CoroutineType
 
 from .handler import NO_MACHINE, DatagramHandler, World
+from .saying import safe_repr
+from .states import bare, expect_nothing, is_of_coroutine, nonsense, place_of
 from .waits import (
     Cancelled,
     Cause,
     Delay,
     Filtered,
     Flushed,
+    LimitPassed,
     Outside,
     TimedOut,
     Wait,
+    output_passed,
 )  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from typing_extensions import Self
 
     from .handler import Answer, Driver, Handler
 
@@ -40,8 +46,8 @@ class Machine:
     """
 
     __slots__ = (
-        "blocked", "calls", "driver", "first_place", "first_wait", "followers", "fresh", "handler", "inbox", "outbox",
-        "reason", "running", "state", "wait",
+        "blocked", "calls", "drained", "driver", "excess", "first_place", "first_wait", "followers", "fresh",
+        "handler", "inbox", "outbox", "reason", "running", "state", "wait",
     )  # fmt: skip
     accepts: tuple[type[Wait], ...]  # the waits that make sense here
     _weigh: staticmethod[[Any], int]  # the bytes in an outbox
@@ -71,7 +77,10 @@ class Machine:
         self.calls = 0
         """The calls that are open: requests inside this one."""
         self.outbox = None
-        self.followers: list[Machine] | None = None  # machines that wait for this one's output to drain
+        self.excess: LimitPassed | None = None
+        """Why the request is about to end, if its output has passed ``max_output``: what is written is dropped."""
+        self.followers: dict[Machine, Wait] | None = None  # machines that wait for this one's output to drain
+        self.drained: Wait | None = None  # the wait for another machine's output that this one has satisfied
         handler._machine = self
 
     @property
@@ -124,7 +133,7 @@ class Machine:
             return f"{coroutine.__name__}:{frame.f_lineno}" if frame else coroutine.__name__
         if self.state is None:
             return "finished"
-        state = _bare(self.state)
+        state = bare(self.state)
         return "handle" if self.first_place is None else getattr(state, "__name__", type(state).__name__)
 
     # What drives it
@@ -190,10 +199,27 @@ class Machine:
         finally:
             self.driver.touched()
 
+    def forget(self, driver: Driver) -> Self:
+        """The driver has let go of the request: refer to nothing that refers to this machine.
+
+        So the handler and what it holds are freed without the garbage collector. From here on `handler` is its class,
+        and ``driver`` answers what the handler still asks. Does nothing while a state runs. Returns the machine.
+        """
+        if self.running or isinstance(self.handler, type):
+            return self
+        self.handler._machine = self
+        self.handler = type(self.handler)  # type: ignore[assignment]
+        self.driver = driver
+        self.state = self.wait = self.inbox = self.first_wait = None
+        if self.first_place is not None:
+            self.first_place = NOTHING
+        self.drop_output()
+        return self
+
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
         """Have the driver start a request inside this one; the handler's ``call()``."""
         if isinstance(handler, type) or not isinstance(handler, DatagramHandler):
-            raise TypeError(f"call: handler is an instance of a DatagramHandler, not {handler!r}")
+            raise TypeError(f"call: handler is an instance of a DatagramHandler, not {safe_repr(handler)}")
         if handler._machine is not NO_MACHINE:  # type: ignore[comparison-overlap]
             raise ValueError(f"call: this {type(handler).__name__} has a request already; make a new one")
         if self.state is None:
@@ -218,8 +244,28 @@ class Machine:
             self.blocked = True  # the loop finds out why
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue output; the handler's ``send()``."""
+        """Queue output; the handler's ``send()``. What passes ``max_output`` is dropped, and the request ends.
+
+        That raises nothing, for the writer may be another request's state: see `excess`. The request ends with that
+        cause when its own state has returned, or when the driver, which is told, lets it `advance`.
+        """
         raise NotImplementedError
+
+    def _overflows(self) -> bool:
+        """Whether more output waits than ``max_output``; then the request is about to end."""
+        if self.held_out <= self.handler.max_output:
+            return False
+        self.pass_limit(output_passed(self.handler))
+        return True
+
+    def pass_limit(self, cause: LimitPassed) -> None:
+        """Drop all that is written from now on, and end the request for ``cause`` when none of its states runs."""
+        if self.excess is None and self.state is not None:
+            self.excess = cause
+            if self.wait is None and self.reason is None:  # finish() has written too much
+                self.reason = cause
+            self.blocked = True
+            self.driver.touched()
 
     # How it works
 
@@ -230,7 +276,7 @@ class Machine:
         try:
             if self.first_place is None:
                 self._step(self._open, None)
-                self.first_place, self.first_wait = self._place(), self.wait
+                self.first_place, self.first_wait = place_of(self.state), self.wait
             if call is not None and self.state is not None:
                 call(argument)
             self._loop()
@@ -248,7 +294,7 @@ class Machine:
         """Drop the input that has been taken. Packets are dropped as they are taken."""
 
     def _open(self, _: None) -> object:
-        self._expect_nothing(self.handler.setup)
+        expect_nothing(self.handler.setup, type(self.handler))
         self.first_place = NOTHING  # from here on finish() is owed
         self.state = self.handler.handle
         return self.handler.handle()
@@ -261,6 +307,9 @@ class Machine:
                 self.blocked = True
                 return
             if self.blocked:
+                if self.excess is not None:
+                    self._give_up(self.excess)
+                    return
                 self.blocked, mark = self.calls >= self.handler.max_calls, self.handler.high_water
                 if self.blocked and wait.reads:
                     return
@@ -279,22 +328,26 @@ class Machine:
                 if turns:
                     continue
                 self.blocked = True  # there may be much more, and others wait
-                self.driver.touched()
+                self.driver.rest()
                 return
             barren += 1 if result is not None else 0.01  # there may be many rows that have drained
             if barren > _BARREN and self.wait is not None:
                 raise RuntimeError(
                     f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
-                    f"(the wait is {self.wait!r}); let it return None, or wait for something"
+                    f"(the wait is {safe_repr(self.wait)}); let it return None, or wait for something"
                 )
 
     def _take(self, wait: Wait) -> object:
         """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
         if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine
+            if self.drained is wait:  # it may have been written to since, by another that has waited for it
+                self.drained = None
+                return None
             if target is not self:  # follow first, look second: the other may drain in its own thread
-                target.follow(self)
+                target.follow(self, wait)
             if not target.outbox:
+                target.unfollow(self)
                 return None
             self.blocked = True
         elif isinstance(wait, Filtered):
@@ -305,12 +358,16 @@ class Machine:
         """Put in the filter that the request waits for, if all output from before has left."""
         raise NotImplementedError
 
-    def follow(self, machine: Machine) -> None:
-        """Have ``machine``'s driver told when the output here has drained."""
+    def follow(self, machine: Machine, wait: Wait) -> None:
+        """Have ``wait`` of ``machine`` satisfied, and its driver told, when the output here has drained."""
         if self.followers is None:
-            self.followers = []
-        if machine not in self.followers:
-            self.followers.append(machine)
+            self.followers = {}
+        self.followers[machine] = wait
+
+    def unfollow(self, machine: Machine) -> None:
+        """``machine`` does not wait for that any more."""
+        if self.followers is not None:
+            self.followers.pop(machine, None)
 
     def drop_output(self) -> None:
         """Forget the output: there is nobody to send it to."""
@@ -318,9 +375,21 @@ class Machine:
         self._drained()
 
     def _drained(self) -> None:
-        followers, self.followers = self.followers, None
-        for machine in followers or ():
+        """The output has drained, or no more of it comes: tell the followers, whose waits end in the first case."""
+        followers: dict[Machine, Wait] = self.followers or {}
+        for machine in list(followers):  # one of another thread may come meanwhile: it stays for the next time
+            if not self.outbox:
+                machine.drained = followers.pop(machine, None)
             machine.driver.touched()
+
+    def _stop_following(self) -> None:
+        """The wait has ended: if it was for the output of another machine, that forgets it."""
+        wait = self.wait
+        if isinstance(wait, Flushed) and wait.of is not None:
+            machine: Any = getattr(wait.of, "_machine", NO_MACHINE)
+            if machine is not NO_MACHINE:
+                machine.unfollow(self)
+            self.drained = None
 
     def _step(self, call: Any, argument: object) -> None:
         """Run a state and take the step that it returns."""
@@ -356,7 +425,7 @@ class Machine:
 
     def _returned(self, call: object, stop: StopIteration) -> object:
         """What a coroutine returned: a step too."""
-        if not _is_coroutine(call):
+        if not is_of_coroutine(call):
             raise RuntimeError(f"{self._where(call)} raised StopIteration") from stop
         return stop.value
 
@@ -364,6 +433,7 @@ class Machine:
         self._step(self.state, result)
 
     def _deliver(self, cause: Cause) -> None:
+        self._stop_following()
         coroutine = self._coroutine()
         self._step(_raise if coroutine is None else coroutine.throw, cause)
 
@@ -375,15 +445,16 @@ class Machine:
         """Record why and let the handler clean up, once."""
         if self.state is None:
             return
+        self._stop_following()
         coroutine, started = self._coroutine(), self.first_place is not None
-        self.reason, self.wait = reason, None
+        self.reason, self.wait = self.excess if reason is None else reason, None
         try:
             try:
                 if coroutine is not None:
                     coroutine.close()
             finally:
                 if started:
-                    self._expect_nothing(self.handler.finish)
+                    expect_nothing(self.handler.finish, type(self.handler))
         except BaseException as error:
             self.reason = error
             raise
@@ -392,62 +463,20 @@ class Machine:
             self.fresh = True
             self._drained()
 
-    def _expect_nothing(self, call: Callable[[], Any]) -> None:
-        """Call what is no state. What it returns nobody would take: the body of an ``async def`` would never run."""
-        returned = call()
-        if returned is not None:
-            if type(returned) is CoroutineType:
-                returned.close()
-            raise TypeError(
-                f"{type(self.handler).__name__}.{call.__name__} returned {returned!r}, and is no state: it returns None"
-            )
-
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
-        return self.state.__self__ if _is_coroutine(self.state) else None  # type: ignore[union-attr]
+        return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
 
     def _at_opening(self) -> bool:
         """Whether the request waits where, and for what, it has waited first: between messages."""
         first, wait = self.first_wait, self.wait
-        return self._place() == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
-
-    def _place(self) -> object:
-        """Where in the handler the request waits: the state, or where its coroutines are suspended."""
-        coroutine: Any = self._coroutine()
-        if coroutine is None:
-            state = _bare(self.state)
-            state = getattr(state, "__func__", state)
-            return getattr(state, "__code__", state)
-        place = []
-        while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
-            place.append((coroutine.cr_code, coroutine.cr_frame.f_lasti))
-            coroutine = coroutine.cr_await
-        return place
+        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
         return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
 
     def _nonsense(self, step: object, call: object) -> str:
-        wait = step[0] if isinstance(step, tuple) and step else step
-        allowed = ", ".join(accepted.__name__ for accepted in self.accepts)
-        if isinstance(wait, Wait) and type(wait) is not Wait and not isinstance(wait, self.accepts):
-            return f"{self._where(call)} waits for {wait!r}, which a {type(self).__name__} has not: {allowed}"
-        return (
-            f"{self._where(call)} returned {step!r}; a state returns (wait, next_state), a coroutine or "
-            f"None, and a coroutine awaits waits: {allowed}"
-        )
-
-
-def _is_coroutine(call: object) -> bool:
-    """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
-    return isinstance(getattr(call, "__self__", None), CoroutineType)
-
-
-def _bare(state: Any) -> Any:
-    """What a `functools.partial` will call."""
-    while hasattr(state, "func"):
-        state = state.func
-    return state
+        return nonsense(step, self._where(call), type(self), self.accepts)
 
 
 def _raise(cause: Cause) -> None:

@@ -35,7 +35,7 @@ class StreamMachine(Machine):
     (b'hello ada\\n', True, None)
     """
 
-    __slots__ = ("ended", "output", "over", "scanned", "start")
+    __slots__ = ("ended", "output", "scanned", "start")
     accepts = (StreamWait, *ANYWHERE, Filtered)
     _weigh = staticmethod(len)
     driver: StreamDriver
@@ -49,9 +49,12 @@ class StreamMachine(Machine):
         self.start = 0  # where in the inbox the wait's piece begins
         self.scanned = 0  # up to where the wait has looked in vain
         self.ended = False
-        self.over = False
-        """Whether a wait may be told of the end of the input: it has come, and no call is open."""
         self.output = OPEN
+
+    @property
+    def over(self) -> bool:
+        """Whether a wait may be told of the end of the input: it has come, and no call is open."""
+        return self.ended and not self.calls
 
     @property
     def held_in(self) -> int:
@@ -72,12 +75,10 @@ class StreamMachine(Machine):
     def end(self) -> None:
         """Take the end of the stream and let the request go on."""
         self.ended = True
-        self.over = not self.calls
         self._run()
 
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)
-        self.over = self.ended and not self.calls
         if self.over:
             self.blocked = True  # the wait has yet to be told
 
@@ -106,6 +107,7 @@ class StreamMachine(Machine):
             return step
 
         self.scanned = self.start  # the next wait may look for something else
+        self._stop_following()
         coroutine = self._coroutine()
         if coroutine is not None:
             coroutine.close()
@@ -141,12 +143,14 @@ class StreamMachine(Machine):
                     self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.state is None or self.output is not OPEN:
+        if self.state is None or self.output is not OPEN or self.excess is not None:
             return
         if self.outbox is None:
             self.outbox = bytearray()
         self.outbox += data
-        if not self.running:
+        if len(self.outbox) > self.handler.max_output and self._overflows():
+            del self.outbox[int(self.handler.max_output) :]
+        elif not self.running:
             self.driver.touched()
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
@@ -177,9 +181,9 @@ class StreamMachine(Machine):
         if not wait.reads:
             return super()._take(wait)
         held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
-        start = self.start
+        start, over = self.start, self.ended and not self.calls
         try:
-            end: int = wait.find(held, start, self.scanned, self.over)  # type: ignore[attr-defined]
+            end: int = wait.find(held, start, self.scanned, over)  # type: ignore[attr-defined]
         except LimitPassed as passed:
             if not isinstance(wait, Exactly):
                 passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
@@ -188,7 +192,7 @@ class StreamMachine(Machine):
             self.start = self.scanned = end
             return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
         self.scanned = len(held)
-        if not self.over:
+        if not over:
             return NOTHING
         if start == len(held) and self._at_opening():
             self._end(None)  # a clean end, between messages
@@ -218,7 +222,7 @@ class StreamMachine(Machine):
             self.scanned -= start
 
 
-class Packets(deque):  # type: ignore[type-arg]
+class Packets(deque[bytes]):
     """Packets to be sent, in order, and their weight in bytes, which is known without a look at each.
 
     An empty packet weighs one byte: a queue of those is bounded like any other.
@@ -237,9 +241,13 @@ class Packets(deque):  # type: ignore[type-arg]
 
     def take(self) -> bytes:
         """Take out the first packet."""
-        packet: bytes = self.popleft()
+        packet = self.popleft()
         self.weight -= len(packet) or 1
         return packet
+
+    def drop_last(self) -> None:
+        """Drop the packet that was put in last."""
+        self.weight -= len(self.pop()) or 1
 
 
 class DatagramMachine(Machine):
@@ -289,12 +297,14 @@ class DatagramMachine(Machine):
                 self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.state is None:
+        if self.state is None or self.excess is not None:
             return
         if self.outbox is None:
             self.outbox = Packets()
         self.outbox.put(b"".join((data,)))
-        if not self.running:
+        if self.outbox.weight > self.handler.max_output and self._overflows():
+            self.outbox.drop_last()
+        elif not self.running:
             self.driver.touched()
 
     def _take(self, wait: Wait) -> object:

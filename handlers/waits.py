@@ -9,6 +9,7 @@ Nothing is in-band: no wait answers with ``b""`` or ``None`` to say that it fail
 from __future__ import annotations
 
 from .handler import NO_MACHINE, NoMachine
+from .saying import safe_repr, safe_str
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Wait:
         return ()
 
     def __repr__(self) -> str:
-        said = [repr(value) for value in self._said()]
+        said = [safe_repr(value) for value in self._said()]
         if self.timeout is not None:
             said.append(f"timeout={self.timeout!r}")
         return f"{type(self).__name__}({', '.join(said)})"
@@ -72,6 +73,10 @@ class Wait:
 
     def __hash__(self) -> int:
         return hash((type(self), self._said(), self.timeout))
+
+
+def _name(function: object) -> str:
+    return safe_str(getattr(function, "__qualname__", function))
 
 
 def _is_seconds(value: object) -> bool:
@@ -215,8 +220,8 @@ class Flushed(Wait):
     """All output handed to the kernel; the result is ``None``.
 
     ``of`` names another row's handler and waits for *its* output instead: a proxy that reads on
-    only when the other side has drained has backpressure from one side to the other. A row that
-    has ended has nothing left to drain.
+    only when the other side has drained has backpressure from one side to the other. One drain ends the waits of all
+    rows that wait for it, though the first to go on may send again. A row that has ended has nothing left to drain.
     """
 
     __slots__ = ("of",)
@@ -275,7 +280,7 @@ class Elsewhere(Outside):
         return (self.function, *self.arguments)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({getattr(self.function, '__qualname__', self.function)})"
+        return f"{type(self).__name__}({_name(self.function)})"
 
 
 class Forked(Elsewhere):
@@ -334,7 +339,7 @@ class Connected(Outside):
         return (self.address, self.handler, self.filters)
 
     def __repr__(self) -> str:
-        return f"Connected({self.address!r})"
+        return f"Connected({safe_repr(self.address)})"
 
 
 REFUSE, FEED = "refuse", "feed"
@@ -373,7 +378,7 @@ class Filtered(Wait):
 
     def __repr__(self) -> str:
         timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
-        return f"Filtered({getattr(self.make, '__qualname__', self.make)}, held={self.held!r}{timeout})"
+        return f"Filtered({_name(self.make)}, held={self.held!r}{timeout})"
 
 
 class Opening(Wait):
@@ -411,7 +416,7 @@ class TimedOut(Cause):
     """The time of ``wait``, or of the whole request, ran out. The bytes held stay held for the next wait."""
 
     def __init__(self, wait: Wait, what: str = "") -> None:
-        super().__init__(what or f"timed out in {wait!r}")
+        super().__init__(what or f"timed out in {safe_repr(wait)}")
         self.wait = wait
 
 
@@ -424,9 +429,15 @@ class LimitPassed(Cause):
     """
 
     def __init__(self, wait: Wait | None, partial: bytes = b"", what: str = "") -> None:
-        super().__init__(what or f"limit passed in {wait!r}")
+        super().__init__(what or f"limit passed in {safe_repr(wait)}")
         self.wait = wait
         self.partial = partial
+
+
+def output_passed(handler: Handler) -> LimitPassed:
+    """The cause for a request with more output than its handler's ``max_output``."""
+    what = f"more output waits than the {handler.max_output} bytes of {type(handler).__name__}.max_output"
+    return LimitPassed(None, what=what)
 
 
 class TooEarly(Cause):
@@ -436,7 +447,7 @@ class TooEarly(Cause):
     """
 
     def __init__(self, wait: Filtered, partial: bytes, held: int) -> None:
-        super().__init__(f"{held} bytes of input came before {wait!r}, and are not for the filter")
+        super().__init__(f"{held} bytes of input came before {safe_repr(wait)}, and are not for the filter")
         self.wait = wait
         self.partial = partial
 
@@ -445,7 +456,7 @@ class Reset(Cause):
     """The connection broke: ``error`` is the ``OSError`` that said so. Nothing more can be sent."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"connection lost: {error}")
+        super().__init__(f"connection lost: {safe_str(error)}")
         self.error = error
 
 
@@ -460,6 +471,6 @@ class Failed(Cause):
     """What ``wait`` asked for elsewhere did not come about; ``error`` says why."""
 
     def __init__(self, wait: Wait, error: BaseException) -> None:
-        super().__init__(f"{wait!r}: {type(error).__name__}: {error}")
+        super().__init__(f"{safe_repr(wait)}: {type(error).__name__}: {safe_str(error)}")
         self.wait = wait
         self.error = error

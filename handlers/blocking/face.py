@@ -400,6 +400,11 @@ _MORE = _More()
 _REST = Delay(math.inf)  # until a call of the face needs more, or the request is done
 
 
+def _over(condition: Callable[[], bool], timeout: float | None) -> bool:
+    """The pump of a row that has ended."""
+    return condition()
+
+
 class Passive(StreamHandler):
     """The handler of a row whose protocol a blocking handler does, behind filters: it takes input for its `face`.
 
@@ -410,13 +415,20 @@ class Passive(StreamHandler):
     timeout = None  # each call of the face has its own
 
     def __init__(self, pump: Pump) -> None:
-        self.face = Face(self, pump=pump)
+        self.face: Any = Face(self, pump=pump)
+        """``None`` when the row has let go of the request."""
         self._is_done = False
 
     @property
     def held(self) -> int:
         """Bytes of input that the face has not given to the blocking handler yet."""
-        return len(self.face._held)
+        return 0 if self.face is None else len(self.face._held)
+
+    def forget(self) -> None:
+        """The row has let go of the request: refer to nothing that refers to this handler or to the row."""
+        if self.face is not None:
+            self.face._pump = _over
+            self.face = None
 
     def handle(self) -> Step:
         """Take input, as long as not much of it is held."""

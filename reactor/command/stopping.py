@@ -43,6 +43,8 @@ def raise_stopped(number: int, frame: FrameType | None) -> None:
 def stop_on_signals(reactor: Reactor) -> None:
     """Have `SIGNALS` stop the loop. The children that it forks inherit nothing of that."""
     handle_signals(lambda number, frame: reactor.stop())
+    if hasattr(signal, "SIGCHLD"):  # ignored, as the parent may have left it, the kernel would reap the children
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if hasattr(os, "register_at_fork"):
         # Blocked meanwhile, or a child could be told to end while it still has its parent's handler.
         block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
@@ -121,8 +123,7 @@ class Interruptible(BaseServer):
 def wind_down(reactor: Reactor, servers: Sequence[BaseServer]) -> None:
     """End all requests: those of children and threads have `GRACE` seconds for it."""
     children = reactor.children
-    for pid in children.pids():
-        os.kill(pid, signal.SIGTERM)
+    children.send_signal(signal.SIGTERM)
     for server in servers:
         server.server_close()
     deadline = monotonic() + GRACE

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from _thread import allocate_lock
+from _weakref import proxy
 from selectors import EVENT_READ
 
 from . import signals
@@ -53,14 +54,17 @@ class Child:
 
     def kill(self) -> None:
         """Send SIGKILL, once."""
-        if self.killed:
-            return
-        self.killed = True
+        if not self.killed:
+            self.killed = True
+            self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
+        """Send the signal; to a child that has ended, nothing is sent."""
         try:
             if self.descriptor != self.pipe:  # a pidfd names this child even if its pid was reused
-                signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+                signal.pidfd_send_signal(self.descriptor, number)
             else:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
         except ProcessLookupError:
             pass  # it has ended, and the kernel has reaped it because the process ignores SIGCHLD
 
@@ -74,7 +78,7 @@ class Children:
     """The children that one loop has forked and not yet reaped."""
 
     def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+        self._loop: Loop = proxy(loop)  # which refers to this: no cycle, so that a loop is freed with its request
         self._running: dict[int, Child] = {}
         self._words: int | None = None  # in a child: the pipe for its last words
         self._forking = allocate_lock()
@@ -184,6 +188,13 @@ class Children:
         child = self._running.get(pid)
         if child is not None:
             child.kill()
+
+    def send_signal(self, number: int) -> None:
+        """Send the signal to all children that have not ended."""
+        for pid in self.pids():
+            child = self._running.get(pid)
+            if child is not None:
+                child.send_signal(number)
 
     def kill_all(self) -> None:
         """Kill all children, and fork no more."""

@@ -89,6 +89,8 @@ class Loop:
         self._wakeup: Wakeup | None = None
         self._poll: float | None = None  # seconds between two looks at what can't wake the selector
         self._working = 0  # the thread that is in the middle of a batch; 0 while there is none
+        self.thread = get_ident()
+        """The thread that drives the loop, or was the last to do so."""
         self._stopping = False
         self._interrupted = False  # whether KeyboardInterrupt is to be raised when the batch is done
         self.descriptors.add(self)
@@ -165,7 +167,7 @@ class Loop:
         """
         patience = self._patience(timeout)
         events = self._selector.select(patience)
-        self._working = get_ident()
+        self._working = self.thread = get_ident()
         try:
             self.time = now = self.clock.monotonic()
             self._dispatch(events, now)
@@ -214,6 +216,7 @@ class Loop:
             self._wakeup.close()
             self._wakeup = None
         self.descriptors.discard(self)
+        self._soon = deque(maxlen=0)  # a thread may still have something to be called: that is dropped
         self._selector.close()
 
     def __enter__(self) -> Self:

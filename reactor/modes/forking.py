@@ -9,12 +9,14 @@ from selectors import EVENT_READ
 
 from ..loop.children import NO_FORK
 from ..rows.packets import PacketRow
+from ..servers.hooks import call_hook
 from ..servers.mode import Mode, register_mode
 from ..servers.queue import NONE_LEFT, NoneLeft
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..servers.words import heed, last_words
 from .mailbox import Hangup, Mailbox
+from .mixin import ModeMixIn
 from .select import BATCH
 
 TYPE_CHECKING = False
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     _Base = TCPServer
 else:
-    _Base = object
+    _Base = ModeMixIn
 
 
 class ForkMode(Mode):
@@ -107,7 +109,7 @@ class ForkMode(Mode):
             status = 0
         except Exception as error:
             row.error = row.error or error
-            server.handle_error(request, client_address)
+            call_hook(server, "handle_error", request, client_address)
         finally:
             try:
                 server.shutdown_request(request)

@@ -9,6 +9,7 @@ from ..servers.kinds import is_kind
 from ..servers.mode import Mode, register_mode
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
+from .mixin import ModeMixIn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     _Base = TCPServer
 else:
-    _Base = object
+    _Base = ModeMixIn
 
 QUEUE = 128
 """Length of the accept queue of a server whose loop accepts many connections at once."""
@@ -46,10 +47,10 @@ class SelectMode(Mode):
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         self.service.leave_to_loop(row)
 
-    def see_through(self, newest: int) -> None:
+    def is_through(self, newest: int) -> bool:
         # With the connections that the request has opened, which are rows of the same server.
-        server, reactor = self.service.server, self.service.reactor
-        reactor.run_while(lambda: any(row.server is server and row.serial > newest for row in reactor.table))
+        server = self.service.server
+        return not any(row.server is server and row.serial > newest for row in self.service.reactor.table)
 
 
 class SelectMixIn(_Base):

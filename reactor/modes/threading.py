@@ -7,12 +7,14 @@ import socket
 from _thread import start_new_thread
 from threading import Thread
 
+from ..servers.hooks import end_request
 from ..servers.mode import Mode, register_mode
-from ..servers.queue import NoneLeft
+from ..servers.queue import NoneLeft, is_final
 from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..table.request import CALLER, DrivenBy
+from .mixin import ModeMixIn
 from .select import BATCH
 
 TYPE_CHECKING = False
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     _Base = TCPServer
 else:
-    _Base = object
+    _Base = ModeMixIn
 
 NO_THREADS = "this host can't start a thread; take the Select, the Forking or the plain server class, and not Threaded"
 
@@ -63,6 +65,8 @@ class ThreadMode(Mode):
         except RuntimeError as error:
             row.driven_by = CALLER
             self._busy.discard(row)
+            if is_final(error):
+                raise
             raise NoneLeft(errno.EAGAIN, str(error)) from error  # what pthread_create(3) said
         if server.block_on_close and not thread.daemon:
             self.threads[:] = [old for old in self.threads if old.is_alive()]
@@ -113,7 +117,7 @@ class ThreadingMixIn(_Base):
         except Exception:
             self.handle_error(request, client_address)
         finally:
-            self.shutdown_request(request)
+            end_request(self, request)
 
     def server_close(self) -> None:
         """Give back what the server holds: cancel its state machines, wait for its threads."""

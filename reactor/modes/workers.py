@@ -12,6 +12,7 @@ import threading
 from selectors import EVENT_READ
 
 from ..handlers import Failed, Forked, Threaded
+from ..handlers.saying import safe_str
 from ..loop.children import NO_FORK, died
 from ..table.work import Pool, does
 from .threading import NO_THREADS
@@ -133,7 +134,9 @@ class ForkedJob(Job):
     def _unpickle(self) -> None:
         try:
             succeeded, result = pickle.loads(self._received)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             self.failed(error)
         else:
             if succeeded:
@@ -159,6 +162,7 @@ class ThreadedJob(Job):
     def begin(self) -> None:
         self._begun = True
         self.row.reactor.make_wakeup()
+        self.row.reactor.share()
         try:
             threading.Thread(target=self._work, daemon=True).start()
         except RuntimeError as error:
@@ -197,5 +201,5 @@ def _pickled_error(error: BaseException) -> bytes:
         answer = pickle.dumps((False, error))
         pickle.loads(answer)  # an exception with a constructor of its own may pickle and not come back
         return answer
-    except Exception:
-        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+    except BaseException:
+        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {safe_str(error)}")))

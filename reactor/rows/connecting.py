@@ -8,6 +8,7 @@ import socket
 from selectors import EVENT_WRITE
 
 from ..handlers import Connected, Failed
+from ..handlers.handler import NO_MACHINE, NoMachine
 from ..loop.kernel import AGAIN, close
 from ..table.work import does
 from .ancillary import passing
@@ -81,8 +82,10 @@ class Connecting:
         self._retry: Timer | None = None
         self._opened: StreamRow | None = None
         self._addresses: list[tuple[int, Any]] = []
+        self._claim: NoMachine | None = None  # what the handler has for a machine as long as it has none
 
     def start(self) -> None:
+        self._claim_handler()
         try:
             self._addresses = _resolve(self._network, self._wait.address)
         except Exception as error:  # a name that is none can fail in more ways than OSError
@@ -90,8 +93,21 @@ class Connecting:
         else:
             self._next(OSError("no address"))
 
+    def _claim_handler(self) -> None:
+        """Take the handler for this connection. Raises ``ValueError`` if it is another's already."""
+        handler: Any = self._wait.handler
+        if handler._machine is not NO_MACHINE:
+            raise ValueError(f"Connected: this {type(handler).__name__} has a request already; make a new one")
+        self._claim = handler._machine = NoMachine()
+
+    def _give_handler_back(self) -> None:
+        handler: Any = self._wait.handler
+        if self._claim is not None and handler._machine is self._claim:
+            handler._machine = NO_MACHINE
+
     def cancel(self) -> None:
         """Give up: the row waits for something else now."""
+        self._give_handler_back()
         self._addresses.clear()
         self._drop()
         if self._opened is not None:
@@ -174,6 +190,7 @@ class Connecting:
             return self._wait.address
 
     def _failed(self, error: Exception) -> None:
+        self._give_handler_back()
         self._row.reactor.work.finish(self._row, self, Failed(self._wait, error))
 
     def close_copy(self) -> None:

@@ -6,8 +6,11 @@ the timers into line with what the channel wants then. A handler marks, the loop
 
 from __future__ import annotations
 
-from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, LimitPassed, TimedOut
-from ..table.bounds import Pace
+from _thread import get_ident
+
+from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, TimedOut, World
+from ..handlers.waits import output_passed
+from ..table.bounds import Pace, cut
 from ..table.request import Request, Stage
 
 TYPE_CHECKING = False
@@ -23,6 +26,9 @@ OPENING, SERVING, DRAINING, LINGERING = Stage.OPENING, Stage.SERVING, Stage.DRAI
 
 DRAIN_RATE = 500
 """Bytes per second that the peer of a request that has ended must take of what is left to send."""
+
+UNWEIGHED = 65_536
+"""Bytes that others may write to a row in one batch before they are counted in the reactor's budget."""
 
 
 class ChannelRow(Request):
@@ -42,8 +48,18 @@ class ChannelRow(Request):
     # What its channel asks of it: the other half of the contract, `handlers.handler.Driver`
 
     def touched(self) -> None:
-        """Output, or an end, came from outside the row's own states: settle the row with the batch."""
-        self.reactor.settle_soon(self)
+        """Output, or an end, came from outside the row's own states: settle the row with the batch.
+
+        May be called from another thread.
+        """
+        if not self.unsettled:
+            self.reactor.settle_soon(self)
+        elif get_ident() == self.reactor.thread and self.channel.held_out > self.counted + UNWEIGHED:
+            self.reactor.budget.count(self, self.held_in + self.held_out, cut)  # another row's state runs
+
+    def rest(self) -> None:
+        """The handler has taken as many pieces as `turns`: it goes on in the next batch, whoever touches the row."""
+        self.reactor.rest(self)
 
     def replace(self, channel: Any, inner: Any) -> None:
         """A filter is done, or was pushed: the row drives ``inner`` in the place of ``channel`` from here on."""
@@ -85,7 +101,7 @@ class ChannelRow(Request):
         channel = self.channel
         if channel.outbox:
             self.flush(now)
-        if channel.blocked:
+        if channel.blocked and not self.reactor.rests(self):
             channel.advance()
         if channel.fresh:
             self.took_turn(now)
@@ -109,13 +125,13 @@ class ChannelRow(Request):
         if wait is None:
             self.stage = DRAINING
             self._end_calls()
+            if channel.excess is not None:  # else what is left would be sent as if it were all
+                self.lose(channel.excess)
         else:
             self.stage = OPENING if channel.opening else SERVING
         if was_opening and self.stage is not OPENING:
             self.owner.opened(self)
-        if wait is None:
-            return
-        if wait.outside:
+        if wait is not None and wait.outside:
             reactor.work.begin(self, wait)
 
     def took_some(self, count: int, now: float) -> None:
@@ -143,10 +159,8 @@ class ChannelRow(Request):
     def check_output(self) -> None:
         """End the row if more output waits than its handler allows."""
         channel = self.channel
-        limit = channel.handler.max_output
-        if channel.held_out > limit:
-            what = f"more output waits than the {limit} bytes of {type(channel.handler).__name__}.max_output"
-            self.lose(LimitPassed(None, what=what))
+        if channel.excess is not None or channel.held_out > channel.handler.max_output:
+            self.lose(channel.excess or output_passed(channel.handler))
 
     # How it ends
 
@@ -184,7 +198,20 @@ class ChannelRow(Request):
 
     def release(self) -> None:
         self._end_calls()
+        if self.rare is not None and self.rare.posted is not None:
+            self.rare.posted.end()
         super().release()
+        self.forget()
+
+    def forget(self) -> None:
+        """Break the cycles of row, channel and handler. The row still tells how its request has ended."""
+        if self.channel is None or isinstance(self.channel.handler, type):
+            return
+        world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
+        if self.rare is not None:
+            world.principal, world.secured = self.rare.principal, self.rare.secured
+            self.rare.posted = None
+        self.channel = self.channel.forget(world)
 
     def _end_calls(self) -> None:
         rare = self.rare

@@ -80,6 +80,10 @@ class FaceRow(StreamRow):
         inner.drive_while(lambda: True)
         inner.cancel(inner.table)
 
+    def forget(self) -> None:
+        super().forget()
+        self._passive.forget()
+
     def _pump(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         return self.reactor.drive_until(self, condition, timeout)
 

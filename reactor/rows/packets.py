@@ -130,6 +130,10 @@ class PacketRow(ChannelRow):
             source.forget(self)
         super().release()
 
+    def forget(self) -> None:
+        super().forget()
+        self.wake = None
+
     def start(self) -> None:
         """Let the handler begin, and take the packet that opened the exchange: it is the request's own."""
         self.wake = self.touched

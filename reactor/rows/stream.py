@@ -61,6 +61,11 @@ class StreamRow(ChannelRow):
     def close_copy(self) -> None:
         self.socket.close()
 
+    def forget(self) -> None:
+        super().forget()
+        if self.channel is not None:
+            self.channel.driver.socket = self.socket
+
     @property
     def descriptors(self) -> list[int]:
         """Descriptors that have come and that nobody has claimed; none, but by a `PassingSocket`."""

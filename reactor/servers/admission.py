@@ -73,6 +73,24 @@ class Admission:
             return ""
         return "max_requests"
 
+    def moved(self, row: Request) -> None:
+        """Ask of the peer that a filter has found out what was asked of the one that has connected.
+
+        A child asks the table that it has a copy of: it does not know of requests that came after it, and in the
+        parent the row is moved when the child ends. Raises `Cancelled` if that peer may not come.
+        """
+        service = self._service
+        refusal = ""
+        if service.reactor.table.count_of(row.peer) > service.server.max_per_peer:  # the row is counted already
+            refusal = "max_per_peer"
+        else:
+            with service.hand.at(row):
+                if not service.server.verify_request(row.request, row.peer):
+                    refusal = "verify_request"
+        if refusal:
+            row.refused(refusal)
+            raise Cancelled(f"refused: {refusal}")
+
     def _evict(self) -> bool:
         """End the row of the server that has been idle longest; whether there was one."""
         row = self._idlest_noted()

@@ -80,7 +80,7 @@ class BaseServer:
         self._srv.serving.serve_forever(None if is_ours(self.service_actions) else poll_interval)
 
     def shutdown(self) -> None:
-        """End `serve_forever`, and wait until it has ended.
+        """End `serve_forever`, or a `handle_request` that waits, and wait until it has ended.
 
         Called where waiting would be for ever (in the thread that serves, or when nobody serves), it
         does not wait: a `serve_forever` that comes later returns at once.
@@ -91,7 +91,9 @@ class BaseServer:
         """Take one request, wait for it if need be, and process it.
 
         Gives up after ``timeout`` seconds (or the socket's own timeout, if that is shorter) and calls
-        `handle_timeout`. In select mode it returns when that request has ended. `Reactor.stop` ends it.
+        `handle_timeout`. In select mode it returns when that request has ended, or as many seconds after it has come;
+        the next call goes on with it then. `shutdown`, `server_close` and `Reactor.stop` end it. A blocking handler
+        in the plain mode may call it, to wait for another client.
         """
         self._srv.serving.handle_request()
 
@@ -146,6 +148,7 @@ class BaseServer:
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Called while an exception that a handler raised is being handled. May be overridden.
 
+        What it raises itself is logged, but for ``KeyboardInterrupt`` and ``SystemExit``, which leave `serve_forever`.
         The default logs it with its traceback, the row (`Request.record`) in ``extra``, and goes on. Where nothing
         has configured ``logging``, that is printed on standard error.
         """

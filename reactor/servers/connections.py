@@ -8,7 +8,7 @@ import socket
 from ..handlers import StreamHandler
 from ..rows.face import FaceRow
 from ..rows.stream import stream_row
-from .kinds import is_kind, is_ours
+from .kinds import class_of, is_kind, is_ours, is_tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Connections:
     def listen(self, arrivals: Callable[[], object]) -> None:
         self._make_non_blocking()
         source = self._service.open_source()
+        self._refuse_tls(getattr(self._service.server, "socket", None))
         source.listen(arrivals)
 
     def _make_non_blocking(self) -> None:
@@ -89,7 +90,20 @@ class Connections:
             if not self._has_filters:
                 return service.blocking_row(request, client_address)
             return FaceRow(service.reactor, server, request, client_address, service, server.filters)
+        self._refuse_tls(request)
         return stream_row(service.reactor, server, request, client_address, service.handler(), service, server.filters)
+
+    def _refuse_tls(self, sock: Any) -> None:
+        """Raise `TypeError` for a socket of ``ssl`` in front of a state machine.
+
+        It is not ready when the kernel says so: a record may have come in part, or have been read already.
+        """
+        handler = self._service.handler
+        if is_tls(sock) and is_kind(handler, StreamHandler):
+            raise TypeError(
+                f"{class_of(handler).__name__} is driven by readiness, and an SSLSocket is not ready when the kernel "
+                f"says so: take a blocking handler and a Threading or Forking server class, or a proxy that ends TLS"
+            )
 
     def pause(self) -> None:
         source = self._service.source

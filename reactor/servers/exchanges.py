@@ -83,8 +83,7 @@ class Exchanges:
         """Have the socket tell what is of use here, besides the data."""
         server = self._service.server
         self._equipped = server.socket
-        local = server.socket.getsockname()
-        self._local = local if isinstance(local, tuple) else ()
+        self._local = _bound_address(server.socket)
         make_room_for_unread(server.socket)
         self._tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
         # Not for blocking handlers: their sendto() would fail for what became of others' packets.
@@ -347,3 +346,12 @@ class Exchanges:
 def _is_over(row: PacketRow) -> bool:
     """Whether the next request of the exchange may begin beside ``row``: all that it will send has been sent."""
     return row.driven_by is LOOP and row.channel.finished and not row.channel.outbox
+
+
+def _bound_address(sock: socket.socket) -> tuple[Any, ...]:
+    """The address of the socket; empty for a Unix socket, and for one that isn't bound yet where that has none."""
+    try:
+        address = sock.getsockname()
+    except OSError:  # WASI has none before bind(2)
+        return ()
+    return address if isinstance(address, tuple) else ()

@@ -68,6 +68,12 @@ class InHand:
         at = _at.get()
         return at is self or (isinstance(at, Request) and at.server is self._server)
 
+    @property
+    def is_within_blocking(self) -> bool:
+        """Whether the running code is a blocking handler of the server, or a hook that is about its request."""
+        at = _at.get()
+        return isinstance(at, Request) and at.server is self._server and at.channel is None
+
 
 _at: ContextVar[Request | InHand | None] = ContextVar("reactor request", default=None)
 """What the running code is at: a row, or a server's request that has no row yet."""

@@ -65,10 +65,12 @@ class Mode:
     def alongside(self, inner: Reactor) -> None:
         """``inner`` is about to drive a request: have it watch what else must be heard meanwhile."""
 
-    def see_through(self, newest: int) -> None:
-        """What ``handle_request()`` still does when it has taken a request, whose serial is over ``newest``."""
-        service = self.service
-        service.reactor.run_while(lambda: bool(service.queue))  # until it has begun
+    def is_through(self, newest: int) -> bool:
+        """Whether ``handle_request()`` has done with the requests that it has taken: their serials are over ``newest``.
+
+        Here that is so when they have begun.
+        """
+        return not self.service.queue
 
     def close(self) -> None:
         """The server closes."""

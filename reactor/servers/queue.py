@@ -28,6 +28,14 @@ PAUSE = 0.1
 """Seconds until a request is tried again for which the host had no child, or thread."""
 
 
+def is_final(error: BaseException) -> bool:
+    """Whether ``error`` says that this process starts no thread, or forks no child, any more: its interpreter ends.
+
+    CPython 3.12.0 to 3.12.2 say so of a process whose main thread has ended (cpython#113964).
+    """
+    return "at interpreter shutdown" in str(error)
+
+
 class NoneLeft(OSError):
     """The host has no child, or thread, to give for the moment; ``errno`` says what it has run out of."""
 

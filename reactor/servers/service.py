@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from socket import SHUT_WR
 
-from ..handlers import Cancelled, Cause, Handler
+from ..handlers import Cause, Handler
 from ..handlers.blocking.face import Face
 from ..loop.kernel import AGAIN
 from ..loop.timers import NEVER
@@ -19,10 +19,12 @@ from ..rows.blocking import BlockingRow
 from ..rows.face import FaceRow
 from ..rows.lingering import linger
 from ..rows.shared import shared
+from ..table.ends import forget_frames
 from ..table.reactor import Reactor
 from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
 from .heirs import Heirs
+from .hooks import call_hook, end_request
 from .in_hand import InHand
 from .kinds import is_kind, is_ours
 from .mode import mode_of
@@ -206,10 +208,10 @@ class Service:
             row.error = error
         try:
             if not isinstance(error, (KeyboardInterrupt, SystemExit)):
-                self.server.handle_error(request, client_address)
+                call_hook(self.server, "handle_error", request, client_address)
         finally:
             self.heirs.note_failure()
-            self.server.shutdown_request(request)
+            end_request(self.server, request)
             if row is not None:
                 self.ended(row)
 
@@ -351,7 +353,7 @@ class Service:
         """A row that was queued never begins."""
         try:
             with self.hand.at(row):
-                self.server.shutdown_request(row.request)
+                end_request(self.server, row.request)
         finally:
             self.ended(row)
 
@@ -361,6 +363,8 @@ class Service:
         if reactor is not None:
             reactor.table.remove(row)  # which records the stage in which it ended
         row.stage = Stage.ENDED
+        row.forget()
+        forget_frames(row.reason)
         if reactor is not None:
             reactor.budget.let_go(row)
             reactor.call_soon(self._make_room, row)
@@ -377,12 +381,13 @@ class Service:
     def failed(self, row: Request) -> None:
         if row.owner is not self or row.driven_by is LOOP:  # else finish() raises it, for handle_error()
             with self.hand.at(row):
-                self.server.handle_error(row.request, row.peer)
+                call_hook(self.server, "handle_error", row.request, row.peer)
+            forget_frames(row.reason)
 
     def released(self, row: Request) -> None:
         if row.driven_by is LOOP:
             with self.hand.at(row):
-                self.server.shutdown_request(row.request)
+                end_request(self.server, row.request)
             self.intake.over(row)
             return
         # Its driver closes the connection, after any connections that the request has opened: the end comes now.
@@ -400,21 +405,7 @@ class Service:
         """Whoever connects does not wait for that."""
 
     def moved(self, row: Request) -> None:
-        """Ask of the peer that a filter has found out what was asked of the one that has connected.
-
-        A child asks the table that it has a copy of: it does not know of requests that came after it, and in the
-        parent the row is moved when the child ends.
-        """
-        refusal = ""
-        if self.reactor.table.count_of(row.peer) > self.server.max_per_peer:  # the row is counted already
-            refusal = "max_per_peer"
-        else:
-            with self.hand.at(row):
-                if not self.server.verify_request(row.request, row.peer):
-                    refusal = "verify_request"
-        if refusal:
-            row.refused(refusal)
-            raise Cancelled(f"refused: {refusal}")
+        self.admission.moved(row)
 
     # The end
 
@@ -444,14 +435,13 @@ class Service:
                 self._reactor = None
 
     def close_socket(self) -> None:
-        """Close the server's socket, and remove the Unix path that was made for it."""
-        path, self.bound_path = self.bound_path, None
-        if path is not None:
-            path.remove()  # before the socket is closed: until then the inode can't be another's
+        """Close the server's socket, and remove the Unix path that was made for it, unless others have the socket."""
         source = self.source
         if source is not None:
             source.release()
         self.server.socket.close()
+        if self.bound_path is not None and self.bound_path.remove():
+            self.bound_path = None
 
     def begin_to_close(self) -> None:
         """Let no further request begin, and have those that other threads drive cancelled."""

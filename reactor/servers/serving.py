@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from _thread import RLock, get_ident
+from contextlib import contextmanager
+from selectors import EVENT_READ
 
 from ..loop.timers import NEVER
 from .kinds import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .service import Service
 
@@ -50,18 +52,28 @@ class Serving:
         """Serve until `shutdown`, until the reactor is stopped, or until nothing is open."""
         if get_ident() == self._serving_thread or self._service.hand.is_within:
             raise RuntimeError("serve_forever() is running already, and has called what calls it again")
-        if self.is_elsewhere:
-            raise RuntimeError("another thread runs serve_forever() of this server: shutdown() ends it")
-        with self._serving:
-            self._serving_thread = get_ident()
+        with self._here():
             self.start()
             try:
                 self._service.reactor.run_while(self._goes_on, interval)
             finally:
                 self._shutdown_asked = False
-                self._serving_thread = 0
                 if not self._service.is_shared:
                     self.stop()
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """A context in which this thread serves. Raises `RuntimeError` if another thread does."""
+        if self.is_elsewhere:
+            raise RuntimeError(
+                "another thread runs serve_forever() or handle_request() of this server: shutdown() ends it"
+            )
+        with self._serving:
+            before, self._serving_thread = self._serving_thread, get_ident()
+            try:
+                yield
+            finally:
+                self._serving_thread = before
 
     def _goes_on(self) -> bool:
         if not self._shutdown_asked:
@@ -69,26 +81,38 @@ class Serving:
         return not self._shutdown_asked and self._service.reactor.busy
 
     def shutdown(self) -> None:
-        """End `serve_forever`, and wait until it has ended, where that is not this very thread."""
+        """End `serve_forever` or `handle_request`, and wait until it has ended, where that is not this very thread."""
         if self._service.is_copy:
             return  # the thread that serves is the parent's
         self._shutdown_asked = True
         if self._service.has_reactor:
-            self._service.reactor.call_soon(nothing)  # wakes it
+            reactor = self._service.reactor
+            reactor.call_soon(nothing)  # wakes it
+            inner = reactor.inner
+            if inner is not None:
+                inner.call_soon(nothing)
         with self._serving:
             pass
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it."""
-        reactor, taken = self._service.reactor, self._service.taken
-        timeouts = (self._service.server.timeout, self._service.intake.timeout())
-        deadline = reactor.clock.monotonic() + min(
-            (seconds for seconds in timeouts if seconds is not None), default=NEVER
-        )
-        source = self._service.source
-        was_open = source is not None and source.open
-        newest = max((row.serial for row in reactor.table), default=0)
+        is_nested = self._serving_thread == get_ident()
+        with self._here():
+            asked = self._shutdown_asked
+            if not is_nested:
+                self._shutdown_asked = False  # an earlier shutdown() is for the serve_forever() that comes
+            try:
+                self._handle_one()
+            finally:
+                if not is_nested:
+                    self._shutdown_asked = asked
 
+    def _handle_one(self) -> None:
+        service, reactor = self._service, self._service.reactor
+        timeouts = (service.server.timeout, service.intake.timeout())
+        patience = min((seconds for seconds in timeouts if seconds is not None), default=NEVER)
+        deadline, taken = reactor.clock.monotonic() + patience, service.taken
+        newest = max((row.serial for row in reactor.table), default=0)
         looks = 0
 
         def is_over() -> bool:
@@ -97,22 +121,78 @@ class Serving:
         def waits() -> bool:
             nonlocal looks
             looks += 1
-            return self._service.taken == taken and (looks == 1 or not is_over())  # a timeout of 0 looks once
+            goes_on = service.taken == taken and not self._shutdown_asked
+            return goes_on and (looks == 1 or not is_over())  # a timeout of 0 looks once
 
-        self._listen(self._one_arrival)
-        timer = None if deadline == NEVER else reactor.call_at(deadline, nothing)
+        if service.hand.is_within_blocking:
+            self._take_within(waits, deadline)
+        else:
+            with self._listening(self._one_arrival):
+                self._run_until(deadline, waits)
+                if service.taken != taken:
+                    self._see_through(newest, patience)
+        if service.taken == taken and is_over() and not self._shutdown_asked:
+            service.server.handle_timeout()
+
+    @contextmanager
+    def _listening(self, arrivals: Callable[[], object]) -> Iterator[None]:
+        """A context in which ``arrivals()`` is called for what has arrived; after it, what was called before."""
+        source = self._service.source
+        was_open = source is not None and source.open
+        self._listen(arrivals)
         try:
-            reactor.run_while(waits)
-            if self._service.taken != taken:
-                self._service.mode.see_through(newest)
-            elif is_over():
-                self._service.server.handle_timeout()
+            yield
         finally:
-            if timer is not None:
-                timer.cancel()
             self.stop()
             if was_open:
                 self.start()
+
+    def _take_within(self, waits: Callable[[], bool], deadline: float) -> None:
+        """The same in a blocking handler, whose loop waits for its end: a loop inside waits for the arrival."""
+        service, outer = self._service, self._service.reactor
+        arrived: list[int] = []
+        inner = outer.inside()
+        before, outer.inner = outer.inner, inner
+        try:
+            inner.watch(service.open_source().descriptor, EVENT_READ, arrived.append)
+            if deadline != NEVER:
+                inner.call_at(deadline, nothing)
+            inner.run_while(lambda: waits() and not arrived)
+        finally:
+            outer.inner = before
+            inner.close()
+        if arrived:
+            service.take()
+
+    def _see_through(self, newest: int, patience: float) -> None:
+        """Have the loop go on with the requests that have been taken, until the mode has done or for ``patience`` s.
+
+        When the time is over, what has come already is still worked off: with a timeout of 0 that is all.
+        """
+        reactor, mode = self._service.reactor, self._service.mode
+        deadline, moved = reactor.clock.monotonic() + patience, -1
+
+        def goes_on() -> bool:
+            nonlocal moved
+            if self._shutdown_asked or mode.is_through(newest):
+                return False
+            if reactor.clock.monotonic() < deadline:
+                return True
+            before, moved = moved, sum(row.total_in + row.total_out for row in reactor.table)
+            reactor.call_soon(nothing)  # the next step does not wait
+            return moved != before
+
+        self._run_until(deadline, goes_on)
+
+    def _run_until(self, deadline: float, goes_on: Callable[[], bool]) -> None:
+        """Run the loop while ``goes_on()``, which is asked at the ``deadline`` too."""
+        reactor = self._service.reactor
+        timer = None if deadline == NEVER else reactor.call_at(deadline, nothing)
+        try:
+            reactor.run_while(goes_on)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def _one_arrival(self) -> None:
         if self._service.has_room():

@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import time
+from contextlib import contextmanager
 
 from ..rows.ancillary import LINUX, passing
 from .kinds import class_of
@@ -25,7 +26,7 @@ except ImportError:  # not on this host, so it has no Unix sockets either
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     _Base = TCPServer
@@ -88,22 +89,45 @@ class UnixDatagramServer(UnixMixIn, UDPServer):
 
 
 class BoundPath:
-    """A path that was made for a socket, to be removed by the process that has made it."""
+    """A path that was made for a socket.
+
+    The process that has made it removes it, when it has closed the socket and nobody else has it: other processes may
+    have the socket too, from ``fork()`` or by a passed descriptor. The path that they leave behind, when they end, is
+    removed by the server that binds to it next (`clear`).
+    """
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         self._status = os.lstat(path)
         self._pid = os.getpid()
 
-    def remove(self) -> None:
-        """Remove the path, if it is still the same socket."""
+    def remove(self) -> bool:
+        """Remove the path of a socket that has been closed. False: another process has the socket, so it stays."""
         if self._pid != os.getpid():
-            return
+            return True
+        try:
+            with _alone_in(self._path):  # else it may be removed and bound again by others, and have the same inode
+                return self._remove_alone()
+        except PermissionError:  # its directory may be written and not be read, so nobody can lock it
+            return self._remove_alone()
+        except OSError:
+            return True  # its directory has gone, or others keep it locked
+
+    def _remove_alone(self) -> bool:
         try:
             if os.path.samestat(self._status, os.lstat(self._path)):
+                if self._is_held():
+                    return False
                 os.unlink(self._path)
         except OSError:
             pass  # it has gone, or its directory is not ours any more
+        return True
+
+    def _is_held(self) -> bool:
+        try:
+            return _is_served(self._path)
+        except OSError:
+            return False  # nobody may connect, or the path is too long to ask: then it is only ours
 
 
 def bind_to(server: UnixMixIn, path: str, bind: Callable[[], object]) -> None:
@@ -141,7 +165,16 @@ def clear(path: str) -> None:
     """
     if not os.path.lexists(path):
         return
-    # Of several that come at once, one removes it, and none takes what that one binds for what it has found.
+    with _alone_in(path):
+        _clear_alone(path)
+
+
+@contextmanager
+def _alone_in(path: str) -> Iterator[None]:
+    """A context in which the directory of ``path`` is locked. Raises ``OSError`` if others keep it locked.
+
+    Of several that come at once, one removes the path, and none takes what that one binds for what it has found.
+    """
     directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
         deadline = time.monotonic() + PATIENCE
@@ -150,7 +183,7 @@ def clear(path: str) -> None:
                 raise _in_use(path, "somebody keeps its directory locked; bind another path, or remove it yourself")
             time.sleep(0.001)
         try:
-            _clear_alone(path)
+            yield
         finally:
             _lock(directory, fcntl.LOCK_UN)  # a child of this very moment would keep it
     finally:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import marshal
 
+from ..handlers.saying import safe_str
 from ..loop.children import died
-from ..table.request import safe_str
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

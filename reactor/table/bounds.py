@@ -13,9 +13,10 @@ from ..loop.timers import NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from ..handlers import Handler, Wait
+    from ..handlers import Cause, Handler, Wait
     from .reactor import Reactor
     from .request import Request, Stage
 
@@ -126,20 +127,34 @@ class Budget:
         self._reactor = reactor
         self._lock = allocate_lock()
 
-    def count(self, row: Request, held: int) -> None:
-        """``row`` holds so many bytes now."""
+    def count(self, row: Request, held: int, end: Callable[[Request, Cause], object] | None = None) -> None:
+        """``row`` holds so many bytes now. If that is too much, ``end`` ends rows of the same loop; by default at once.
+
+        While a state of any row runs, ``end`` is `cut`.
+        """
         with self._lock:
             self.held += held - row.counted
             row.counted = held
         if self.held > self._reactor.max_held and held:
-            self._relieve(row)
+            self._relieve(row.reactor, end)
+
+    def post(self, row: Request, size: int) -> None:
+        """Another thread has written ``size`` bytes to ``row``."""
+        with self._lock:
+            if row in self._reactor.table:  # else it has been let go of
+                self.held += size
+                row.counted += size
+        if self.held > self._reactor.max_held:
+            self._relieve(None, None)
 
     def let_go(self, row: Request) -> None:
-        """``row`` holds nothing any more."""
-        if row.counted:
-            self.count(row, 0)
+        """``row``, which is in the table no more, holds nothing any more."""
+        with self._lock:
+            self.held -= row.counted
+            row.counted = 0
 
-    def _relieve(self, row: Request) -> None:
+    def _relieve(self, here: Reactor | None, end: Callable[[Request, Cause], object] | None) -> None:
+        """End rows until there is room: those of the loop ``here`` by ``end``, the others in their own threads."""
         limit = self._reactor.max_held
         for worst in sorted(self._reactor.table, key=_counted, reverse=True):
             held = worst.counted
@@ -148,13 +163,24 @@ class Budget:
             self.count(worst, 0)  # at once, though it may be another thread that does the rest
             what = f"the reactor holds more than {limit} bytes (Reactor.max_held), this row the most: {held}"
             cause = LimitPassed(None, what=what)
-            if worst.reactor is row.reactor:
+            if worst.reactor is not here:
+                if worst.rare is not None and worst.rare.posted is not None and worst.rare.posted.held:
+                    worst.rare.posted.cut(cause)
+                worst.reactor.call_soon(_lose, worst, worst.stage, cause)
+            elif end is None:
                 worst.lose(cause)
             else:
-                worst.reactor.call_soon(_lose, worst, worst.stage, cause)
+                end(worst, cause)
 
 
-def _lose(row: Request, stage: Stage, cause: LimitPassed) -> None:
+def cut(row: Request, cause: Cause) -> None:
+    """Drop the output of a row of this thread, and end the row for ``cause`` when no state runs any more."""
+    if row.channel is not None:
+        row.channel.drop_output()
+    row.reactor.call_soon(_lose, row, row.stage, cause)
+
+
+def _lose(row: Request, stage: Stage, cause: Cause) -> None:
     if row.stage is stage and row in row.reactor.table:  # else it has left the queue, or ended, meanwhile
         row.lose(cause)
 

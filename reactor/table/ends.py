@@ -44,3 +44,18 @@ def log_error(row: Request | None, client_address: object) -> None:
         "Exception occurred during processing of request from %s", client_address,
         exc_info=True, extra={"row": None if row is None else row.record()},
     )  # fmt: skip
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames of an error that has been told of, and of the errors that it came from.
+
+    A frame refers to the handler, and the handler to the error: both would wait for the garbage collector.
+    """
+    seen: set[int] = set()
+    errors = [error]
+    for one in errors:
+        if one is None or id(one) in seen or isinstance(one, (KeyboardInterrupt, SystemExit)):  # these leave the loop
+            continue
+        seen.add(id(one))
+        errors += [one.__cause__, one.__context__, one.error if isinstance(one, Failed) else None]
+        BaseException.__setattr__(one, "__traceback__", None)  # a class may allow no assignment: a frozen dataclass

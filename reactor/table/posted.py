@@ -1,33 +1,54 @@
-"""A machine in a thread of its own, as handlers in other threads see it: their writes are posted to its loop."""
+"""A machine as handlers in other threads see it: what they write is posted to the loop that drives it.
+
+What is posted is bounded like any other output: it counts in the reactor's budget; past ``max_output`` it is dropped,
+and the request ends.
+"""
 
 from __future__ import annotations
 
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
+from collections import deque
+
+from ..handlers.waits import output_passed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from ..handlers import Machine
-    from .reactor import Reactor
+    from ..handlers import LimitPassed, Machine
+    from ..handlers.waits import Wait
+    from .request import Request
 
 
 class Posted:
-    """Stands in the place of a handler's machine where rows of several threads may write to each other."""
+    """Stands in the place of a handler's machine where other threads may write to it."""
 
-    def __init__(self, machine: Machine, reactor: Reactor) -> None:
+    def __init__(self, machine: Machine, row: Request) -> None:
         self._machine: Any = machine
-        self._reactor = reactor
-        self._thread = get_ident()
+        self._row = row
+        self._lock = allocate_lock()
+        self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._closed = False
+        self.held = 0
+        """Bytes that have been posted, and that the machine has not got yet."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._machine, name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._in_its_thread(self._machine.write, self._unchanging(data))
+        if get_ident() == self._row.reactor.thread:
+            self._machine.write(data)
+        else:
+            unchanging = bytes(data)  # its writer may change it before it is sent
+            self._post(len(unchanging) or 1, self._machine.write, unchanging)  # as an empty packet weighs
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
-        self._in_its_thread(self._machine.write_descriptors, self._unchanging(data), descriptors)
+        if get_ident() == self._row.reactor.thread:
+            self._machine.write_descriptors(data, descriptors)
+        else:
+            unchanging = bytes(data)
+            self._post(len(unchanging), self._machine.write_descriptors, unchanging, descriptors)
 
     def write_eof(self) -> None:
         self._in_its_thread(self._machine.write_eof)
@@ -35,12 +56,77 @@ class Posted:
     def close(self) -> None:
         self._in_its_thread(self._machine.close)
 
-    def _unchanging(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
-        """``data`` as it is now: its writer may change it before the other thread sends it."""
-        return data if get_ident() == self._thread else bytes(data)
+    def call(self, *arguments: Any) -> None:
+        self._require_its_thread("call()")
+        self._machine.call(*arguments)
 
-    def _in_its_thread(self, call: Any, *arguments: object) -> None:
-        if get_ident() == self._thread:
-            call(*arguments)
+    def take_held(self) -> bytes:
+        self._require_its_thread("take_held()")
+        held: bytes = self._machine.take_held()
+        return held
+
+    def put_back(self, data: bytes) -> None:
+        self._require_its_thread("put_back()")
+        self._machine.put_back(data)
+
+    def follow(self, machine: Machine, wait: Wait) -> None:
+        with self._lock:  # so that no two threads make the first entry
+            self._machine.follow(machine, wait)
+
+    def cut(self, cause: LimitPassed) -> int:
+        """Drop what has been posted, and all that is posted from now on, and end the request for ``cause``.
+
+        Returns how many bytes were dropped.
+        """
+        with self._lock:
+            dropped, self.held = self.held, 0
+            if not self._closed:
+                self._closed = True
+                self._calls.clear()
+                self._calls.append((self._machine.pass_limit, (cause,)))
+        self._row.reactor.call_soon(self._deliver)
+        return dropped
+
+    def end(self) -> None:
+        """The row has ended: drop what has been posted, and all that is posted from now on."""
+        with self._lock:
+            self._closed = True
+            self.held = 0
+            self._calls.clear()
+
+    def _in_its_thread(self, call: Callable[[], object]) -> None:
+        if get_ident() == self._row.reactor.thread:
+            call()
         else:
-            self._reactor.call_soon(call, *arguments)
+            self._post(0, call)
+
+    def _require_its_thread(self, what: str) -> None:
+        if get_ident() != self._row.reactor.thread:
+            raise RuntimeError(f"{what} belongs in a state of the request: let the thread return what the state needs")
+
+    def _post(self, size: int, call: Callable[..., object], *arguments: object) -> None:
+        machine, row = self._machine, self._row
+        with self._lock:
+            if self._closed:
+                return
+            is_first = not self._calls
+            is_over = self.held + size > machine.handler.max_output
+            if not is_over:
+                self.held += size
+                self._calls.append((call, arguments))
+        if is_over:
+            size = -self.cut(output_passed(machine.handler))
+        elif is_first:
+            row.reactor.call_soon(self._deliver)
+        if size:
+            row.reactor.budget.post(row, size)
+
+    def _deliver(self) -> None:
+        """In the thread of the loop: do what has been posted."""
+        with self._lock:
+            calls, self._calls = self._calls, deque()
+            self.held = 0
+        for call, arguments in calls:
+            self._row.reactor.guard(self._row, call, *arguments)
+        if calls:
+            self._row.reactor.settle_soon(self._row)  # which weighs it

@@ -7,6 +7,7 @@ when the batch is done, so the output that one read has caused, to whichever row
 from __future__ import annotations
 
 import socket
+from _thread import get_ident
 from collections import deque
 
 from ..handlers import Cancelled
@@ -15,6 +16,7 @@ from ..loop.loop import Loop
 from .bounds import Budget
 from .posted import Posted
 from .preparing import prepare
+from .request import Stage
 from .table import RequestTable, log_unfinished
 from .work import OutsideWork
 
@@ -99,8 +101,10 @@ class Reactor(Loop):
         self.paused: dict[RequestSource, None] = {}
         """The shared sockets whose arrivals wait until a row ends."""
         self.threaded = False
-        """Whether this is one of several loops in threads of their own, whose rows may write to each other."""
+        """Whether other threads may write to its rows: loops in threads of their own, and `Threaded` work (`share`)."""
         self._unsettled: deque[Any] = deque()
+        self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch,
+        self._rested: dict[Any, None] = {}  # and those that have had it in the last one; both in that order
         self._ended: dict[int, Request] = {}
 
     @property
@@ -161,7 +165,7 @@ class Reactor(Loop):
 
     def cancel(self, rows: Iterable[Request], cause: Cause | None = None) -> None:
         """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""
-        self.time = self.clock.monotonic()
+        self.time, self.thread = self.clock.monotonic(), get_ident()
         rows = list(rows)
         for row in reversed(rows):  # the last first, so that no work begins in the place of work that is given up
             self.work.forget(row)
@@ -176,11 +180,25 @@ class Reactor(Loop):
         """Enter a row and let its handler begin; from here on this loop drives it."""
         row.begin(self)
         if self.threaded:
-            handler = row.channel.handler
-            handler._machine = Posted(handler._machine, self)
+            self._post(row)
         self.table.add(row)
         self.settle_soon(row)
         self.guard(row, row.start)
+
+    def share(self) -> None:
+        """From now on other threads may write to the rows of this loop."""
+        if not self.threaded:
+            self.threaded = True
+            for row in self.table:
+                if row.reactor is self and row.channel is not None and row.stage is not Stage.QUEUED:
+                    self._post(row)
+
+    def _post(self, row: Request) -> None:
+        """Have what other threads write to ``row`` posted to this loop."""
+        handler = row.channel.handler
+        rare = row.make_rare()
+        if rare.posted is None:
+            handler._machine = rare.posted = Posted(handler._machine, row)
 
     def drive(self, row: Any) -> None:
         """Drive one row, and the connections and calls it opens, until all have ended; `stop` cancels them."""
@@ -218,6 +236,16 @@ class Reactor(Loop):
             self._unsettled.append(row)
             self.wake()
 
+    def rest(self, row: Any) -> None:
+        """Let the handler of ``row`` go on in the next batch: it has had its turn in this one."""
+        if not self.rests(row):
+            self._resting[row] = None
+            self.settle_soon(row)
+
+    def rests(self, row: Any) -> bool:
+        """Whether the handler of ``row`` has had its turn, and goes on in the next batch."""
+        return row in self._resting or row in self._rested
+
     def end(self, row: Request) -> None:
         """Let go of ``row`` when the batch is done."""
         self._ended[row.serial] = row
@@ -247,6 +275,7 @@ class Reactor(Loop):
             self._reap()
 
     def _settle(self, now: float) -> None:
+        self._rested.clear()
         # Settling a row may touch another (output that drains lets the next row go on). A few rounds
         # at once save steps; the bound keeps two rows that touch each other from holding up the rest.
         for _ in range(4):
@@ -255,6 +284,9 @@ class Reactor(Loop):
                 row.unsettled = False
                 if row in self.table:
                     self.guard(row, row.settle, now)
+        self._rested, self._resting = self._resting, {}
+        for row in self._rested:
+            self.settle_soon(row)  # in the next batch
 
     def _reap(self) -> None:
         ended = self._ended

@@ -14,6 +14,7 @@ from __future__ import annotations
 from enum import Enum
 from sys import intern
 
+from ..handlers.saying import safe_repr, safe_str
 from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..handlers import Cause
     from .bounds import Pace
+    from .posted import Posted
     from .reactor import Reactor
 
     class Owner(Protocol):
@@ -100,9 +102,12 @@ class Rare:
     """What few rows have: it costs the others eight bytes."""
 
     def __init__(self) -> None:
+        self.error: BaseException | None = None
         self.principal: Any = None
         self.secured: Any = None
         self.credentials: tuple[int, int, int] | None = None
+        self.posted: Posted | None = None
+        """What other threads have written, where such may write to the row."""
         self.calls: Any = None
         """The open calls of the request (`Handler.call`)."""
         self.pace: Pace | None = None
@@ -127,7 +132,7 @@ class Request(Timed):
     is_arrival = True
     """Whether it counts as a request of its host (``max_per_peer``); a call is part of the request that made it."""
     __slots__ = (
-        "_peer", "channel", "counted", "created", "driven_by", "error", "owner", "progress", "rare", "reactor",
+        "_peer", "channel", "counted", "created", "driven_by", "owner", "progress", "rare", "reactor",
         "serial", "server", "stage", "total_in", "total_out", "unsettled",
     )  # fmt: skip
 
@@ -141,8 +146,6 @@ class Request(Timed):
         """What runs the handler, a `Channel`; ``None`` where a blocking handler runs itself."""
         self.stage = Stage.QUEUED
         self.driven_by = driven_by
-        self.error: BaseException | None = None
-        """Why a request without a channel has ended; ``None`` where nothing went wrong."""
         self.serial = 0
         """Given by the table, counted from 1, never reused."""
         self.created = self.progress = reactor.time
@@ -159,8 +162,10 @@ class Request(Timed):
     @property
     def handler(self) -> str:
         """The name of the handler's class."""
-        kind = self.server.RequestHandlerClass if self.channel is None else type(self.channel.handler)
-        return getattr(kind, "__name__", None) or repr(kind)
+        kind = self.server.RequestHandlerClass if self.channel is None else self.channel.handler
+        if self.channel is not None and not isinstance(kind, type):  # a channel that has ended has only the class
+            kind = type(kind)
+        return getattr(kind, "__name__", None) or safe_repr(kind)
 
     @property
     def state(self) -> str:
@@ -186,6 +191,16 @@ class Request(Timed):
         """Bytes of output held."""
         held: int = 0 if self.channel is None else self.channel.held_out
         return held
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why a request without a channel has ended; ``None`` where nothing went wrong."""
+        return None if self.rare is None else self.rare.error
+
+    @error.setter
+    def error(self, error: BaseException | None) -> None:
+        if error is not self.error:
+            self.make_rare().error = error
 
     @property
     def reason(self) -> BaseException | None:
@@ -324,6 +339,8 @@ class Request(Timed):
     def weigh(self) -> None:
         """Count what is held now in the reactor's budget."""
         held = self.held_in + self.held_out
+        if self.rare is not None and self.rare.posted is not None:
+            held += self.rare.posted.held
         if held != self.counted:
             self.reactor.budget.count(self, held)
 
@@ -331,6 +348,9 @@ class Request(Timed):
         """The loop lets go of the row, which is in no table any more: give back what it held."""
         self.stage = Stage.ENDED
         self.owner.released(self)
+
+    def forget(self) -> None:
+        """The row has been let go of: refer to nothing that refers to the row. A second call does nothing."""
 
     @property
     def request(self) -> Any:
@@ -355,23 +375,8 @@ def address_text(peer: Any) -> str:
     ('[::1]:7', '/run/x', '-')
     """
     if isinstance(peer, tuple) and len(peer) >= 2:
-        return f"[{peer[0]}]:{peer[1]}" if ":" in str(peer[0]) else f"{peer[0]}:{peer[1]}"
+        host, port = safe_str(peer[0]), safe_str(peer[1])
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if isinstance(peer, bytes):
         peer = "@" + peer[1:].decode(errors="replace") if peer[:1] == b"\0" else peer.decode(errors="replace")
     return safe_str(peer) if peer else "-"
-
-
-def safe_str(thing: object) -> str:
-    """``str(thing)``; for an object whose ``__str__`` raises, the name of its class."""
-    try:
-        return str(thing)
-    except Exception:
-        return f"<{type(thing).__name__}>"
-
-
-def safe_repr(thing: object) -> str:
-    """``repr(thing)``; for an object whose ``__repr__`` raises, the name of its class."""
-    try:
-        return repr(thing)
-    except Exception:
-        return f"<{type(thing).__name__}>"

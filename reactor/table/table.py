@@ -11,7 +11,8 @@ from collections import deque
 from itertools import count
 
 from ..handlers import Cause
-from .ends import log_end
+from ..handlers.saying import safe_str
+from .ends import forget_frames, log_end
 from .request import Request
 
 TYPE_CHECKING = False
@@ -84,10 +85,8 @@ class RequestTable:
 
     def _record(self, row: Request) -> None:
         reason = row.reason
-        if isinstance(reason, Cause):  # its frames, and what they hold, would wait with the row for the collector
-            for error in (reason, getattr(reason, "error", None)):
-                if error is not None:
-                    error.__traceback__ = error.__context__ = None
+        if isinstance(reason, Cause):
+            forget_frames(reason)
         kind = "" if reason is None else type(reason).__name__
         record = row.record()
         with self._lock:
@@ -198,4 +197,4 @@ def log_unfinished(records: list[dict[str, Any]], seconds: float) -> list[dict[s
 
 def _host(peer: Any) -> str:
     # A client of IPv4 is the same host to a server of IPv6, which calls him so (RFC 4291, 2.5.5.2).
-    return str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) and peer else ""
+    return safe_str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) and peer else ""

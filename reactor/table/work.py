@@ -14,6 +14,7 @@ The row stays in the table while it waits. A `Pool` bounds how much work of one 
 
 from __future__ import annotations
 
+from _weakref import proxy
 from collections import deque
 
 from ..handlers import Cause
@@ -67,7 +68,7 @@ class OutsideWork:
     """The work that the rows of one reactor wait for."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
+        self._reactor: Reactor = proxy(reactor)  # which refers to this: no cycle
         self._pools: dict[str, Pool] = {}
         self.jobs: dict[int, Work] = {}
         """The work of each row that waits for some, by the row's serial."""

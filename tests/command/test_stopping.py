@@ -286,3 +286,21 @@ def test_a_path_that_was_removed_meanwhile_is_no_error(start: Start, tmp_path: P
     (tmp_path / "place").rename(tmp_path / "elsewhere")
     assert command.stop() == 0
     assert command.rest() == ""
+
+
+def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
+    start: Start, connect: Connect, specimens: Path
+) -> None:
+    """A kernel that is told to ignore SIGCHLD reaps the children, and their pids may be another's."""
+    ignoring = ("sh", "-c", 'trap "" CHLD; exec "$0" "$@"', sys.executable, "-m", "reactor")
+    command = start("serve", "specimens:Lines", "--mode", "fork", "--bind", LOCAL, cwd=specimens, python=ignoring)
+    (url,) = command.urls(1, "fork")
+    clients = [connect(url) for _ in range(6)]
+    for client in clients:
+        client.sendall(b"one\n")
+        assert receive(client, 4) == b"ONE\n"
+    for client in clients[:3]:  # these children end at about the time of the signal
+        client.close()
+    assert command.stop() == 0
+    assert command.rest() == ""
+    assert [to_end(client) for client in clients[3:]] == [b"Cancelled"] * 3

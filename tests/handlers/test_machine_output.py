@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import Cancelled, DatagramMachine, Exactly, Packet, Some, StreamMachine
+from handlers import (
+    Cancelled,
+    DatagramHandler,
+    DatagramMachine,
+    Exactly,
+    Flushed,
+    LimitPassed,
+    Packet,
+    Some,
+    StreamHandler,
+    StreamMachine,
+    Until,
+)
 from tests.support.strategies import Driver, Echo, Logged, Packets, States, spellings
 
 spelling = pytest.mark.parametrize("spelling", spellings)
@@ -113,3 +125,132 @@ def test_output_is_dropped_when_the_driver_says_that_it_can_not_be_sent():
     machine.feed(b"ab")
     machine.drop_output()
     assert (machine.held_out, machine.read()) == (0, b"")
+
+
+# Past max_output
+
+
+class Verbose(StreamHandler):
+    """Sends pieces of ten bytes, as many as it is told, in one state; ``causes`` are those that it was told of."""
+
+    max_output = 100
+
+    def __init__(self):
+        self.causes = []
+
+    async def handle(self):
+        while True:
+            for number in range(int(await Until(b"\n"))):
+                self.send(b"%09d\n" % number)
+
+    def interrupted(self, cause):
+        self.causes.append(cause)
+        self.send(b"never sent")
+
+
+def test_output_past_max_output_is_dropped_as_it_is_written_and_ends_the_request():
+    held = []
+
+    class Watched(Verbose):
+        def send(self, data):
+            super().send(data)
+            held.append(self._machine.held_out)
+
+    machine = StreamMachine(handler := Watched())
+    machine.feed(b"10\n")
+    assert (len(machine.read()), machine.finished) == (100, False)
+    machine.feed(b"5000\n3\n")
+    assert max(held) == 100
+    assert machine.finished
+    assert machine.reason is handler.causes[0]
+    assert str(machine.reason) == "more output waits than the 100 bytes of Watched.max_output"
+    assert machine.read() == b"".join(b"%09d\n" % number for number in range(10))
+
+
+def test_a_request_that_others_write_too_much_to_ends_when_it_is_advanced_and_they_hear_nothing():
+    driver = Driver()
+    machine = StreamMachine(handler := Verbose(), driver)
+    machine.advance()
+    touches = driver.touches
+    for _ in range(1000):
+        handler.send(b"0123456789")
+    assert machine.held_out == 100
+    assert (machine.finished, machine.blocked, machine.wants_input) == (False, True, False)
+    assert driver.touches == touches + 11  # no more is written, so nobody has to look
+    machine.advance()
+    assert (machine.finished, handler.causes) == (True, [machine.reason])
+
+
+def test_a_request_whose_last_words_are_too_many_has_that_for_a_reason():
+    class Last(Verbose):
+        async def handle(self):
+            await Until(b"\n")
+
+        def finish(self):
+            self.send(bytes(101))
+
+    machine = StreamMachine(Last())
+    machine.feed(b"\n")
+    assert (machine.finished, type(machine.reason), machine.held_out) == (True, LimitPassed, 100)
+
+
+def test_packets_past_max_output_are_dropped_whole():
+    class Packets(DatagramHandler):
+        max_output = 100
+
+        async def handle(self):
+            await Packet()
+            for _ in range(1000):
+                self.send(bytes(30))
+
+    machine = DatagramMachine(Packets())
+    machine.feed(b"go")
+    assert (machine.finished, type(machine.reason), machine.held_out) == (True, LimitPassed, 90)
+    assert [machine.read() for _ in range(4)] == [bytes(30)] * 3 + [None]
+
+
+# Waiting for the output of another
+
+
+def followers(count):
+    """A machine with output, and so many others that wait for that to drain and then write to it."""
+
+    class Follower(StreamHandler):
+        done = False
+
+        async def handle(self):
+            await Flushed(hub, timeout=5)
+            self.done = True
+            hub.send(b"x" * 100)
+            await Until(b"\n")
+
+    hub = Verbose()
+    source = StreamMachine(hub)
+    source.feed(b"1\n")
+    hub.max_output = 1 << 30
+    drivers = [Driver() for _ in range(count)]
+    machines = [StreamMachine(Follower(), driver) for driver in drivers]
+    for machine in machines:
+        machine.advance()
+    return source, machines, drivers
+
+
+def test_one_drain_satisfies_all_that_wait_for_it_though_the_first_of_them_writes_again():
+    source, machines, drivers = followers(100)
+    source.read()
+    assert [driver.touches for driver in drivers] == [1] * 100
+    for machine in machines:
+        machine.advance()
+    assert all(machine.handler.done for machine in machines)
+    assert source.held_out == 100 * 100
+
+
+@pytest.mark.parametrize("give_up", [StreamMachine.expire, StreamMachine.close, lambda one: one.lose(Cancelled())])
+def test_a_request_that_waits_no_more_for_the_output_of_another_is_forgotten_there(give_up):
+    source, machines, drivers = followers(3)
+    touches = [driver.touches for driver in drivers]
+    for machine in machines[:2]:
+        give_up(machine)
+    assert set(source.followers) == {machines[2]}
+    source.read()
+    assert [driver.touches for driver in drivers][2] == touches[2] + 1

@@ -27,7 +27,19 @@ HEAVY = {"asyncio", "multiprocessing", "ssl", "unittest", "pytest", "hypothesis"
 """What ``import reactor`` may not load."""
 
 
-CONTRACT = {"waits", "handler", "machine", "machines", "channel", "filter", "link", "wire", "blocking"}
+CONTRACT = {
+    "saying",
+    "waits",
+    "handler",
+    "states",
+    "machine",
+    "machines",
+    "channel",
+    "filter",
+    "link",
+    "wire",
+    "blocking",
+}
 """The modules of ``handlers`` that are the contract; the others are protocols."""
 
 

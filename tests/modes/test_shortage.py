@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import socket
+import threading
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -13,7 +14,19 @@ from tests.support.outside import ask_worker, here_until, line, workshop
 from tests.support.packets import PairConversation, SlowEcho
 from tests.support.process import Process
 from tests.support.resources import descriptors
-from tests.support.serving import MODES, PACKETS, PATIENCE, made, peer, rest, server_class, serving, wait_until
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    Reverse,
+    connect,
+    made,
+    peer,
+    rest,
+    server_class,
+    serving,
+    wait_until,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_left"),
@@ -159,3 +172,22 @@ def test_a_long_queue_of_work_that_can_not_begin_fails_without_recursion(gate, e
                 assert line(here, client).startswith("OSError: [Errno 24]")
         assert line(here, clients[0]) == "'word'"
         assert here.errors == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "place", "name"), [("thread", threading.Thread, "start"), ("fork", os, "fork")], ids=["thread", "fork"]
+)
+def test_a_process_that_starts_nothing_more_closes_the_connection_and_says_why(mode, place, name, monkeypatch, caplog):
+    """CPython 3.12.0 to 3.12.2, when the main thread has ended (cpython#113964)."""
+
+    def refuse(*_):
+        raise RuntimeError("can't begin anything at interpreter shutdown")
+
+    with serving(Reverse, mode) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, refuse)
+            with connect(server) as client:
+                client.sendall(b"5:hello,")
+                assert rest(client) == b""
+        wait_until(lambda: not server.reactor.table)
+        assert any("interpreter shutdown" in str(record.exc_info) for record in caplog.records)

@@ -81,8 +81,8 @@ MUTATIONS = [
         "len(self.reactor.table) < self.server.max_requests", "len(self.reactor.table) <= self.server.max_requests",
     ),
     Mutation(
-        "whether a row is still in the table is not asked",
-        "return isinstance(row, Request) and self._rows.get(row.serial) is row", "return isinstance(row, Request)",
+        "a row that has ended stays in the table",
+        "self._rows.pop(row.serial, None) is None", "self._rows.get(row.serial) is None",
     ),
     Mutation("a row that has ended is not let go of", "                row.release()\n", ""),
     Mutation("a deadline is not armed", "if self.deadline < self.armed:", "if False:"),
@@ -107,7 +107,8 @@ MUTATIONS = [
     ),
     Mutation(
         "a datagram that the kernel does not take is dropped",
-        "            except AGAIN:\n                break\n", "            except AGAIN:\n                pass\n",
+        "                self.sent = before\n                break\n",
+        "                self.sent = before\n                channel.outbox.popleft()\n",
         needs_faults=True,
     ),
     Mutation(
@@ -121,9 +122,8 @@ MUTATIONS = [
         "            pass\n        except OSError as error:\n",
     ),
     Mutation(
-        "more output may wait than a handler allows",
-        "        if channel.outbox:\n            self.check_output()\n", "",
-        needs_faults=True,
+        "a request goes on whose output was cut at the bound of its handler",
+        "if self.excess is None and self.state is not None:", "if False:",
     ),
     Mutation(
         "all rows together may hold what they like",

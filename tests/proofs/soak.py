@@ -127,6 +127,7 @@ class Schedule:
 
 def spoken(handler, heard, ended):
     """The output of the handler for these bytes, without a network."""
+    handler.max_output = inf  # a network would take some of it meanwhile
     machine = StreamMachine(handler)
     machine.feed(heard)
     said = bytearray()

@@ -99,9 +99,9 @@ def test_a_peer_that_ends_its_side_is_still_answered(place):
         assert here.last_words(client) == PATTERN[::-1]
 
 
-@pytest.mark.parametrize("member", [{"timeout": "30"}, {"max_output": None}], ids=str)
+@pytest.mark.parametrize(("member", "reason"), [({"timeout": "30"}, "Failed"), ({"max_output": None}, "TypeError")])
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, at_once, place):
+def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, reason, at_once, place):
     class Nonsense(StreamHandler):
         async def handle(self):
             self.send(PATTERN)
@@ -112,5 +112,5 @@ def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, at_once, pl
         client = connect(here.server)
         here.clients.append(client)
         here.until(lambda: here.table.closed)
-        assert here.table.closed[0]["reason"].startswith("Failed: ")
+        assert here.table.closed[0]["reason"].startswith(f"{reason}: ")
         assert isinstance(here.server.errors[0], TypeError)

@@ -323,3 +323,47 @@ def test_a_connection_that_opens_as_its_timeout_expires_is_closed():
         clock.seconds += 10
         assert here.last_words(client) == b"too late"
         assert ended == ["far"]
+
+
+def test_one_handler_is_refused_to_a_second_connection_at_once():
+    class Shares(StreamHandler):
+        async def handle(self):
+            await Exactly(2)
+            await Connected(self.server.target, shared)
+            while True:
+                self.send(await Exactly(4))
+
+    shared = Echo()
+    with listening() as listener, bench(Shares) as here:
+        here.server.target = listener.getsockname()
+        clients = [here.connect(), here.connect()]
+        for client in clients:  # both begin in one batch, before either is connected
+            client.sendall(b"go")
+        here.until(lambda: here.errors)
+        assert "this Echo has a request already; make a new one" in str(here.errors[0])
+        upstream, _ = listener.accept()
+        with upstream:
+            clients[0].sendall(b"word")
+            assert here.take(clients[0], 4) == b"word"
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_a_handler_that_got_no_connection_may_be_given_to_another():
+    class Tries(StreamHandler):
+        async def handle(self):
+            far = Echo()
+            for target in self.server.targets:
+                try:
+                    await Connected(target, far)
+                    break
+                except Failed:
+                    self.send(b"not ")
+            self.send(b"there")
+
+    with listening() as listener, listening() as other, bench(Tries) as here:
+        here.server.targets = [other.getsockname(), listener.getsockname()]
+        other.close()
+        client = here.connect()
+        assert here.take(client, 9) == b"not there"

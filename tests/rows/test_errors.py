@@ -133,7 +133,7 @@ FAILING = {
     InCoroutine: "Mishap: in the middle",
     Nonsense: "TypeError: Nonsense.echo returned 'nonsense'",
     NonsensicalClass: f"TypeError: NonsensicalClass.echo returned ({Some!r}",
-    WithBadRepr: "Mishap: no words",
+    WithBadRepr: "TypeError: WithBadRepr.echo returned <Unspeakable>",
     Blocking: "Mishap: while blocking",
 }
 

@@ -186,11 +186,12 @@ def test_the_last_output_of_a_cancelled_row_is_sent(place):
         assert here.last_words(client) == b"Cancelled, bye"
 
 
-def test_a_server_hook_that_raises_leaves_no_other_row_open(place):
-    """The exception leaves the step; rows that ended in the same batch are closed in the next step."""
+@pytest.mark.parametrize("kind", [Mishap, GeneratorExit, KeyboardInterrupt])
+def test_a_server_hook_that_raises_leaves_no_row_open(place, kind, caplog):
+    """Only what is meant for the program leaves the step; other rows that ended in the batch are closed in the next."""
     with bench(Echo, place) as here:
         rows = [(here.connect(), here.row) for _ in range(3)]
-        close_request, failures = here.server.close_request, [Mishap()]
+        close_request, failures = here.server.close_request, [kind("of a hook")]
 
         def failing(request):
             close_request(request)
@@ -200,12 +201,15 @@ def test_a_server_hook_that_raises_leaves_no_other_row_open(place):
         here.server.close_request = failing
         for client, _ in rows:
             client.shutdown(socket.SHUT_WR)
-        with pytest.raises(Mishap):
-            here.reactor.step()
-        assert here.reactor.timeout() == 0
-        here.reactor.step(0)
-        assert len(here.table) == 0
+        if kind is KeyboardInterrupt:
+            with pytest.raises(kind):
+                here.reactor.step()
+            assert here.reactor.timeout() == 0
+            assert caplog.messages == []
+        here.until(lambda: len(here.table) == 0)
         assert [row.socket.fileno() for _, row in rows] == [-1, -1, -1]
+        if kind is not KeyboardInterrupt:
+            assert caplog.messages == [f"{type(here.server).__name__}.shutdown_request() has raised; the request ends"]
 
 
 def test_a_row_whose_interest_the_selector_refuses_ends_and_is_unregistered():

@@ -3,12 +3,21 @@
 import errno
 import os
 import socket
+import threading
 
 import pytest
 
-from handlers import Delay, Flushed, Reset, Some, Until
+from handlers import Delay, Flushed, Reset, Some, StreamHandler, Threaded, Until
+from reactor.loop import selecting
 from tests.support.bench import Noting, bench, broken
-from tests.support.serving import reset
+from tests.support.serving import PATIENCE, connect, reset, serving, wait_until
+
+HANGUPS = [
+    kind
+    for name in ("PollSelector", "EpollSelector")
+    if (kind := getattr(selecting, name, None)) is not None and kind.events & selecting.EVENT_HANGUP
+]
+"""The selectors that report a hang-up to a row that neither reads nor writes."""
 
 
 def test_a_reset_while_the_row_reads_reaches_interrupted():
@@ -87,3 +96,73 @@ def test_input_before_the_end_of_the_stream_is_handled_even_if_the_answer_fails(
         here.until(lambda: not len(here.table))
         assert Upper.heard == [b"one\n", b"two\n"]
         assert here.errors == []
+
+
+# While nothing is read
+
+
+@pytest.mark.parametrize("kind", HANGUPS, ids=lambda kind: kind.__name__)
+def test_a_reset_while_the_row_neither_reads_nor_writes_ends_it(kind, place):
+    class Resting(Noting):
+        async def handle(self):
+            await Until(b"\n")
+            await Delay(1000)
+
+    with bench(Resting, place, selector=kind) as here:
+        client = here.connect()
+        client.sendall(b"\n")
+        here.until(lambda: type(here.row.channel.wait) is Delay)
+        here.rest()
+        reset(client)
+        here.until(lambda: not len(here.table))
+        assert isinstance(broken(Resting), Reset)
+        assert here.errors == []
+
+
+@pytest.mark.parametrize("kind", HANGUPS, ids=lambda kind: kind.__name__)
+def test_a_reset_while_the_row_waits_for_the_output_of_another_ends_it(kind, place):
+    hub = []
+
+    class Following(Noting):
+        async def handle(self):
+            if await Until(b"\n") == b"hub\n":
+                hub.append(self)
+                self.send(bytes(8_000_000))
+                await Flushed()
+            await Flushed(hub[0])
+
+    with bench(Following, place, selector=kind) as here:
+        here.connect().sendall(b"hub\n")
+        here.until(lambda: hub)
+        client = here.connect()
+        row = here.row
+        client.sendall(b"\n")
+        here.until(lambda: type(row.channel.wait) is Flushed)
+        here.rest()
+        reset(client)
+        here.until(lambda: row not in here.table)
+        assert isinstance(row.reason, Reset)
+        assert not hub[0]._machine.followers
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("mode", ["select", "thread", "plain"])
+def test_a_reset_while_a_thread_works_ends_the_row_in_the_loop_of_every_mode(mode, place):
+    """The loop inside of a thread, or of the caller, has a selector of its own."""
+    gate = threading.Event()
+
+    class Working(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+            self.server.works = True
+            await Threaded(gate.wait, PATIENCE)
+
+    with serving(Working, mode, place, works=False) as server:
+        client = connect(server)
+        client.sendall(b"\n")
+        wait_until(lambda: server.works)
+        reset(client)
+        wait_until(lambda: server.reactor.table.closed)
+        assert not gate.is_set()
+        gate.set()
+        assert server.reactor.table.closed[0]["reason"].startswith("Reset")

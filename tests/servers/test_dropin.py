@@ -4,12 +4,15 @@ The tests ship with CPython. Its servers of HTTP, XML-RPC and logging are built 
 here as well.
 """
 
+import http.server
 import inspect
 import os
 import re
 import socketserver
 import subprocess
 import sys
+from wsgiref.simple_server import WSGIServer
+from xmlrpc.server import SimpleXMLRPCServer
 
 import pytest
 
@@ -96,3 +99,13 @@ def test_each_class_takes_the_same_arguments(name):
     given, taken = (inspect.signature(getattr(module, name)).parameters for module in (socketserver, reactor))
     assert [*taken][: len(given)] == [*given]
     assert all(taken[extra].kind is inspect.Parameter.KEYWORD_ONLY for extra in [*taken][len(given) :])
+
+
+@pytest.mark.parametrize("mixin", ["ThreadingMixIn", "ForkingMixIn", "SelectMixIn"])
+@pytest.mark.parametrize("base", [http.server.HTTPServer, WSGIServer, SimpleXMLRPCServer])
+def test_a_mixin_in_front_of_a_server_of_socketserver_is_refused_with_the_remedy(mixin, base):
+    ours = getattr(reactor, mixin)
+    remedy = f"derive from reactor.{mixin.removesuffix('MixIn')}TCPServer"
+    for bases in ((ours, base), (base, ours), (type("Mine", (ours,), {}), base)):
+        with pytest.raises(TypeError, match=remedy):
+            type("Server", bases, {})

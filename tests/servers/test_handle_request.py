@@ -1,10 +1,13 @@
 """`handle_request()`: one request, its timeout, and its end."""
 
+import threading
+from contextlib import ExitStack
 from select import select
 from socket import SHUT_WR
 
 import pytest
 
+from handlers import StreamRequestHandler
 from handlers.services import Echo
 from reactor import Reactor, SelectTCPServer, TCPServer
 from reactor.testing import World
@@ -22,7 +25,9 @@ from tests.support.serving import (
     made,
     peer,
     rest,
+    running,
     server_class,
+    wait_until,
 )
 from tests.support.worlds import ADDRESS
 
@@ -140,3 +145,104 @@ def test_handle_request_times_out_by_the_clock_of_its_reactor():
         server.stop_serving()
         server.handle_request()
     assert gave_up == [pytest.approx(2, abs=0.1)]
+
+
+# Its end, from another thread and within a blocking handler
+
+
+@every_mode
+@pytest.mark.parametrize("shared", [False, True])
+def test_closing_ends_a_handle_request_that_waits_in_another_thread(mode, shared):
+    with Reactor() as loop, made(server_class(mode, TCP), TCP, Echo, loop if shared else None) as server:
+        waits = threading.Thread(target=server.handle_request, daemon=True)
+        waits.start()
+        wait_until(lambda: server.reactor.running)
+        bounded(server.server_close)
+        waits.join(PATIENCE)
+        assert not waits.is_alive()
+        assert server.fileno() == -1
+
+
+@pytest.mark.parametrize("end", ["server_close", "shutdown"])
+def test_the_end_of_a_handle_request_does_not_wait_for_a_silent_client(end):
+    with made(server_class("select", TCP), TCP, Echo) as server, connect(server):
+        waits = threading.Thread(target=server.handle_request, daemon=True)
+        waits.start()
+        wait_until(lambda: len(server.reactor.table) == 1)
+        bounded(getattr(server, end))
+        waits.join(PATIENCE)
+        assert not waits.is_alive()
+
+
+def test_a_shutdown_before_handle_request_is_for_serve_forever():
+    with made(server_class("plain", TCP), TCP, Echo) as server:
+        server.shutdown()
+        with connect(server) as client:
+            client.sendall(b"here")
+            client.shutdown(SHUT_WR)
+            bounded(server.handle_request)
+            assert rest(client) == b"here"
+        bounded(server.serve_forever)
+
+
+class Calls(StreamRequestHandler):
+    """Waits for another client, as for a callback."""
+
+    def handle(self):
+        if self.rfile.readline() == b"outer\n":
+            self.wfile.write(b"go\n")
+            self.server.handle_request()
+            self.wfile.write(b"done\n")
+        else:
+            self.wfile.write(b"inner\n")
+
+
+@pytest.mark.parametrize("serve", ["serve_forever", "handle_request"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_blocking_handler_may_call_handle_request(serve, depth):
+    with ExitStack() as stack:
+        server = stack.enter_context(made(server_class("plain", TCP), TCP, Calls))
+        thread = threading.Thread(target=getattr(server, serve), daemon=True)
+        thread.start()
+        outer = []
+        for _ in range(depth):
+            outer.append(stack.enter_context(connect(server)))
+            outer[-1].sendall(b"outer\n")
+            assert outer[-1].recv(9) == b"go\n"
+        with connect(server) as client:
+            client.sendall(b"inner\n")
+            assert rest(client) == b"inner\n"
+        assert [rest(client) for client in reversed(outer)] == [b"done\n"] * depth
+        bounded(server.shutdown)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_a_handle_request_in_a_blocking_handler_has_its_timeout_and_its_end():
+    told = []
+    kind = server_class("plain", TCP, timeout=0.01, handle_timeout=lambda server: told.append("timeout"))
+    with made(kind, TCP, Calls) as server, running(server), connect(server) as client:
+        client.sendall(b"outer\n")
+        assert rest(client) == b"go\ndone\n"
+        assert told == ["timeout"]
+        server.timeout = None
+        with connect(server) as other:
+            other.sendall(b"outer\n")
+            assert other.recv(9) == b"go\n"
+            bounded(server.shutdown)
+            assert rest(other) == b"done\n"
+
+
+def test_a_silent_client_does_not_hold_up_a_handle_request_with_a_timeout():
+    with made(server_class("select", TCP, timeout=0.05), TCP, Echo) as server, clients_of(server, 2) as (silent, good):
+        good.sendall(b"here")
+        good.shutdown(SHUT_WR)
+        good.setblocking(False)
+        for _ in range(2):
+            bounded(server.handle_request)
+        good.settimeout(PATIENCE)
+        assert rest(good) == b"here"
+        assert len(server.reactor.table) == 1
+        silent.shutdown(SHUT_WR)
+        bounded(server.handle_request)
+        assert rest(silent) == b""

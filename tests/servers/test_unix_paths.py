@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import signal
 import socket
 import stat
 import threading
@@ -310,3 +311,80 @@ def test_a_mode_or_owner_that_can_not_be_set_is_an_error_and_leaves_no_path(path
     with pytest.raises(OverflowError):
         make(path, kind, socket_mode=0o600, socket_owner=(1 << 40, 0))
     assert not os.path.lexists(path)
+
+
+# A socket that other processes have too
+
+
+def worker(serve):
+    """A child that calls ``serve()`` until it is killed; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(int(PATIENCE) * 3)
+            serve()
+        finally:
+            os._exit(1)
+    return pid
+
+
+def killed(pid):
+    os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[0] == pid
+
+
+@pytest.mark.parametrize("mode", MODES)
+@every_kind
+def test_a_path_stays_while_forked_workers_serve_there(path, kind, mode):
+    with make(path, kind, mode) as server:
+        pids = [worker(server.serve_forever) for _ in range(2)]
+    try:
+        assert reached(path, kind)
+        assert killed(pids.pop())
+        assert reached(path, kind)
+        server.server_close()  # looks again, and changes nothing
+        assert reached(path, kind)
+    finally:
+        for pid in pids:
+            killed(pid)
+    wait_until(lambda: server.server_close() or not os.path.lexists(path))  # a worker's own child ends after it
+
+
+@every_kind
+def test_a_path_stays_while_a_program_has_the_descriptor(path, kind):
+    with make(path, kind) as server:
+        other = server.socket.dup()
+    with other:
+        assert stat.S_ISSOCK(os.lstat(path).st_mode)
+        with pytest.raises(OSError, match="already"):
+            make(path, kind)
+    with make(path, kind) as server:  # takes over what was left behind
+        assert answers(server)
+    assert not os.path.lexists(path)
+
+
+def test_a_path_in_a_directory_that_can_not_be_read_is_removed(path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    server = make(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        server.server_close()
+    assert not os.path.lexists(path)
+
+
+def reached(path, kind):
+    """Whether a client of the path is served."""
+    packets = kind == "packets"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if packets else socket.SOCK_STREAM) as client:
+        client.settimeout(PATIENCE)
+        if packets:
+            client.bind(path + ".client")
+        try:
+            client.connect(path)
+            client.sendall(b"hello")
+            return client.recv(9) == b"hello"
+        finally:
+            if packets:
+                os.unlink(path + ".client")

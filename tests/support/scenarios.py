@@ -141,7 +141,7 @@ class Flood(StreamHandler):
 
     async def handle(self):
         while True:
-            self.send(await Until(b"\n", limit=2000) * 10)
+            self.send(await Until(b"\n", limit=2000) * 6)
 
 
 class Relay(Hesitant):
@@ -346,7 +346,7 @@ def impatient(schedule):
 def flooded(schedule):
     """Clients that are sent more than they read."""
     server = schedule.world.serve(OnceTCPServer, ADDRESS, Flood)
-    server.reactor.max_held = (400, 1 << 20)[schedule.pick(2)]
+    server.reactor.max_held = (1 << 20, 250)[schedule.pick(2)]
     if not schedule.calm:
         schedule.world.wire.capacity = 100
     clients = [schedule.world.connect(ADDRESS).read_slowly(0, 0) for _ in range(1 + schedule.pick(3))]

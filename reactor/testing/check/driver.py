@@ -101,6 +101,10 @@ class RecordingDriver:
     def touched(self) -> None:
         """Does nothing: the run looks at the machine after each of its calls."""
 
+    def rest(self) -> None:
+        """See `handlers.handler.Driver`."""
+        self._world.rest()
+
 
 class PacedRow:
     """The attributes of a row that the reactor's `Pace` uses, so a run keeps deadlines as the reactor does.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from functools import cache
+import sys
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,7 @@ class World:
         self.loop: Reactor | None = None
         self._selector: Selector | None = None
         self._servers: list[Any] = []
+        self._failures: list[BaseException | None] = []  # what handlers have raised
         self._invariants = [kind() for kind in invariants]
         self._checks = [rule.check for rule in self._invariants if type(rule).check is not Invariant.check]
         if trace:
@@ -129,7 +130,9 @@ class World:
         An exception of a handler leaves through `run`, unless the server class defines ``handle_error()``. Construct a
         server with other arguments as usual, with ``reactor=world.reactor()``.
         """
-        server = _strict(server_class)(address, handler, reactor=self.reactor())
+        server = server_class(address, handler, reactor=self.reactor())
+        if server_class.handle_error is BaseServer.handle_error:
+            server.handle_error = self._fail
         self._servers.append(server)
         return server
 
@@ -194,6 +197,7 @@ class World:
             if selector.stalled or (until is not None and until()):
                 break
             loop.step(inf)
+            self._raise_failure()
         if loop.stopping:
             loop.run_while(lambda: False)  # consumes the stop(), so that the next run is not stopped
         if selector.stalled and not (until is not None and until()):
@@ -220,6 +224,7 @@ class World:
             server.server_close()
         if self.loop is not None:
             self.loop.close()
+        self._raise_failure()
         self.network.unsent.clear()  # server_close() drops unsent output
         self.check()
         for invariant in self._invariants:
@@ -229,6 +234,15 @@ class World:
     def trace(self) -> list[str]:
         """The system calls of the reactor's process, a line for each, with its time and its result."""
         return [_line(*entry) for entry in self.network.trace or ()]
+
+    def _fail(self, request: object, client_address: object) -> None:
+        self._failures.append(sys.exc_info()[1])
+
+    def _raise_failure(self) -> None:
+        if self._failures:
+            failure = self._failures.pop(0)
+            assert failure is not None
+            raise failure
 
     def _rest(self, until: Callable[[], object] | None) -> None:
         waiting = [pending for actor in self.actors if (pending := actor.pending())]
@@ -274,18 +288,6 @@ def _family(address: Address) -> int:
     if not isinstance(address, tuple):
         return UNIX
     return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-
-
-@cache
-def _strict(server_class: Any) -> Any:
-    """The server class with a ``handle_error()`` that raises again, unless it defines one itself."""
-    if server_class.handle_error is not BaseServer.handle_error:
-        return server_class
-    return type(server_class.__name__, (server_class,), {"handle_error": _raise, "__doc__": server_class.__doc__})
-
-
-def _raise(server: object, request: object, client_address: object) -> None:
-    raise  # handle_error() is called inside an ``except`` block
 
 
 def _line(now: float, sock: Socket | None, call: str, result: object) -> str:

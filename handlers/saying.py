@@ -1,0 +1,26 @@
+"""Text about objects of others, whose ``__str__`` and ``__repr__`` may raise: to say why a row has ended never does."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def safe_str(thing: object) -> str:
+    """``str(thing)``; for an object whose ``__str__`` raises, the name of its class."""
+    return _said(str, thing)
+
+
+def safe_repr(thing: object) -> str:
+    """``repr(thing)``; for an object whose ``__repr__`` raises, the name of its class."""
+    return _said(repr, thing)
+
+
+def _said(say: Callable[[object], str], thing: object) -> str:
+    try:
+        return say(thing)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        return f"<{type(thing).__name__}>"

@@ -1,0 +1,32 @@
+"""The hooks that end a request: what one raises is logged, and the request ends all the same."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def call_hook(server: Any, name: str, *arguments: object) -> bool:
+    """Call the hook ``name`` of a server. Whether it has returned; what it raises is logged.
+
+    ``KeyboardInterrupt`` and ``SystemExit`` are for the program, and are raised.
+    """
+    try:
+        getattr(server, name)(*arguments)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        import logging
+
+        logging.getLogger("reactor").exception("%s.%s() has raised; the request ends", type(server).__name__, name)
+        return False
+    return True
+
+
+def end_request(server: Any, request: Any) -> None:
+    """Call ``shutdown_request()``; if it raises, the connection is closed without it."""
+    if not call_hook(server, "shutdown_request", request):
+        close = getattr(request, "close", None)  # a packet has none
+        if close is not None:
+            close()

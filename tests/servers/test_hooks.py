@@ -1,0 +1,75 @@
+"""Hooks of a server that raise: one request ends, that is logged, and the server goes on."""
+
+import pytest
+
+from handlers import StreamHandler, Until
+from tests.support.serving import MODES, STREAMS, ask, connect, rest, serving, wait_until
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*is multi-threaded:DeprecationWarning",
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",  # in thread mode, the thread of that request ends with it
+)
+TCP = STREAMS["tcp"]
+
+
+class Own(BaseException):
+    """No `Exception`."""
+
+
+class Lines(StreamHandler):
+    async def handle(self):
+        while True:
+            line = await Until(b"\n")
+            if line == b"raise\n":
+                raise ValueError("as it was told")
+            self.send(line)
+
+
+def raising(hook, error, is_late):
+    """A mix-in whose ``hook`` raises, for the first request, before or after what it is there for."""
+
+    class Raising:
+        raises = True
+
+    def failing(self, *arguments):
+        if not self.raises:
+            return getattr(super(Raising, self), hook)(*arguments)
+        type(self).raises = False
+        if is_late:
+            getattr(super(Raising, self), hook)(*arguments)
+        raise error
+
+    setattr(Raising, hook, failing)
+    return Raising
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("error", [LookupError("once"), Own("once")], ids=["exception", "own"])
+@pytest.mark.parametrize("hook", ["verify_request", "shutdown_request", "close_request", "handle_error"])
+def test_a_hook_that_raises_ends_one_request(mode, hook, error, is_late):
+    with serving(Lines, mode, TCP, raising(hook, error, is_late)) as server:
+        with connect(server) as client:
+            client.sendall(b"raise\n")
+            assert rest(client) == b""
+        assert ask(server, b"good\n") == b"good\n"
+        wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize(
+    ("hook", "mode", "told"),
+    [("verify_request", "select", "Exception occurred"), ("shutdown_request", "select", "shutdown_request()"),
+     ("close_request", "select", "shutdown_request()"), ("handle_error", "select", "handle_error()"),
+     ("handle_error", "plain", "handle_error()"), ("shutdown_request", "plain", "shutdown_request()")],
+)  # fmt: skip
+def test_what_a_hook_raises_is_logged_with_its_traceback(mode, hook, told, caplog):
+    def is_told():
+        return any(
+            told in record.getMessage() and record.exc_info and record.exc_info[0] is LookupError
+            for record in caplog.records
+        )
+
+    with serving(Lines, mode, TCP, raising(hook, LookupError("once"), True)) as server, connect(server) as client:
+        client.sendall(b"raise\n")
+        assert rest(client) == b""
+        wait_until(is_told)
