@@ -18,6 +18,24 @@ AGAIN = (BlockingIOError, InterruptedError)
 SHORT = {getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") if hasattr(errno, name)}
 """The host has run out of descriptors or memory for the moment."""
 
+NONE_LEFT = SHORT | {errno.EAGAIN}
+"""The errors of ``fork(2)`` and ``pthread_create(3)`` after which a later attempt may succeed."""
+
+PAUSE = 0.1
+"""Seconds until something is begun again for which the host had no child, or thread."""
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether ``error`` says that this process starts no thread, or forks no child, any more: its interpreter ends.
+
+    CPython 3.12.0 to 3.12.2 say so of a process whose main thread has ended (cpython#113964).
+    """
+    return "at interpreter shutdown" in str(error)
+
+
+class NoneLeft(OSError):
+    """The host has no child, or thread, to give for the moment; ``errno`` says what it has run out of."""
+
 
 def close(sock: socket.socket) -> None:
     """Close the socket and ignore what ``close(2)`` reports: the descriptor is released all the same."""

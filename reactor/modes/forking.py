@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from selectors import EVENT_READ
 
 from ..loop.children import NO_FORK
+from ..loop.kernel import NONE_LEFT, NoneLeft
 from ..rows.packets import PacketRow
 from ..servers.hooks import call_hook
 from ..servers.mode import Mode, register_mode
-from ..servers.queue import NONE_LEFT, NoneLeft
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..servers.words import heed, last_words

@@ -7,9 +7,9 @@ import socket
 from _thread import start_new_thread
 from threading import Thread
 
+from ..loop.kernel import NoneLeft, is_final
 from ..servers.hooks import end_request
 from ..servers.mode import Mode, register_mode
-from ..servers.queue import NoneLeft, is_final
 from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer

@@ -6,6 +6,7 @@ its row in the table all the while.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import threading
@@ -14,6 +15,7 @@ from selectors import EVENT_READ
 from ..handlers import Failed, Forked, Threaded
 from ..handlers.saying import safe_str
 from ..loop.children import NO_FORK, died
+from ..loop.kernel import NONE_LEFT, NoneLeft, is_final
 from ..table.work import Pool, does
 from .threading import NO_THREADS
 
@@ -80,9 +82,11 @@ class ForkedJob(Job):
         reader, writer = os.pipe()
         try:
             self._pid = reactor.children.fork(self._exited)
-        except BaseException:
+        except BaseException as error:
             os.close(reader)
             os.close(writer)
+            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
+                raise NoneLeft(*error.args) from error
             raise
         if self._pid == 0:
             os.close(reader)
@@ -166,6 +170,9 @@ class ThreadedJob(Job):
         try:
             threading.Thread(target=self._work, daemon=True).start()
         except RuntimeError as error:
+            if self._pool.has_begun and not is_final(error):  # the host has threads, and none for the moment
+                self._begun = False
+                raise NoneLeft(errno.EAGAIN, str(error)) from error
             raise RuntimeError(f"{NO_THREADS} ({error})") from None
 
     def cancel(self) -> None:

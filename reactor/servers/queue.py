@@ -7,11 +7,10 @@ never will.
 
 from __future__ import annotations
 
-import errno
 from collections import OrderedDict
 
 from ..handlers import Cancelled
-from ..loop.kernel import SHORT
+from ..loop.kernel import PAUSE, NoneLeft
 from ..table.request import CALLER, Stage
 
 TYPE_CHECKING = False
@@ -20,24 +19,6 @@ if TYPE_CHECKING:
 
     from ..handlers import Cause
     from ..table.request import Request
-
-NONE_LEFT = SHORT | {errno.EAGAIN}
-"""The errors of ``fork(2)`` and ``pthread_create(3)`` after which a later attempt may succeed."""
-
-PAUSE = 0.1
-"""Seconds until a request is tried again for which the host had no child, or thread."""
-
-
-def is_final(error: BaseException) -> bool:
-    """Whether ``error`` says that this process starts no thread, or forks no child, any more: its interpreter ends.
-
-    CPython 3.12.0 to 3.12.2 say so of a process whose main thread has ended (cpython#113964).
-    """
-    return "at interpreter shutdown" in str(error)
-
-
-class NoneLeft(OSError):
-    """The host has no child, or thread, to give for the moment; ``errno`` says what it has run out of."""
 
 
 class RequestQueue:

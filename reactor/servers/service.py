@@ -12,7 +12,7 @@ from socket import SHUT_WR
 
 from ..handlers import Cause, Handler
 from ..handlers.blocking.face import Face
-from ..loop.kernel import AGAIN
+from ..loop.kernel import AGAIN, NoneLeft
 from ..loop.timers import NEVER
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
@@ -28,7 +28,7 @@ from .hooks import call_hook, end_request
 from .in_hand import InHand
 from .kinds import is_kind, is_ours
 from .mode import mode_of
-from .queue import NoneLeft, RequestQueue
+from .queue import RequestQueue
 from .serving import Serving
 
 TYPE_CHECKING = False

@@ -18,6 +18,7 @@ from _weakref import proxy
 from collections import deque
 
 from ..handlers import Cause
+from ..loop.kernel import PAUSE, NoneLeft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
     from ..handlers import Wait
+    from ..loop.timers import Timer
     from .reactor import Reactor
     from .request import Request
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
         """Work that may have to wait for a place in a `Pool`."""
 
         def begin(self) -> None:
-            """Begin now. What it raises is why the work failed."""
+            """Begin now. `NoneLeft` says that it must wait; anything else that it raises is why the work failed."""
 
         def failed(self, error: BaseException) -> None:
             """Hand over that the work failed, and why."""
@@ -95,7 +97,7 @@ class OutsideWork:
 
     def pool(self, kind: str, limit: int) -> Pool:
         """The pool of the work of one kind, with its bound of now."""
-        pool = self._pools.setdefault(kind, Pool())
+        pool = self._pools.setdefault(kind, Pool(self._reactor))
         pool.limit = limit
         return pool
 
@@ -114,13 +116,20 @@ class OutsideWork:
 
 
 class Pool:
-    """Jobs of one kind: at most ``limit`` under way, the others wait in the order of asking."""
+    """Jobs of one kind: at most ``limit`` under way, the others wait in the order of asking.
 
-    def __init__(self) -> None:
+    So they do while the host has no child, or thread, for the first of them.
+    """
+
+    def __init__(self, reactor: Reactor) -> None:
         self.limit = 0
+        self.has_begun = False
+        """Whether any job has begun, ever."""
+        self._reactor = reactor
         self._working: set[Job] = set()
         self._waiting: deque[Job] = deque()
         self._beginning = False
+        self._retry: Timer | None = None
 
     def enter(self, job: Job) -> None:
         """Begin the job now, or when it is its turn."""
@@ -134,6 +143,10 @@ class Pool:
         self._working.discard(job)
         self._go_on()
 
+    def _try_again(self) -> None:
+        self._retry = None
+        self._go_on()
+
     def _go_on(self) -> None:
         if self._beginning:
             return  # a job that could not even begin has left: the loop below goes on
@@ -144,6 +157,13 @@ class Pool:
                 self._working.add(job)
                 try:
                     job.begin()
+                    self.has_begun = True
+                except NoneLeft:
+                    self._working.discard(job)
+                    self._waiting.appendleft(job)
+                    if self._retry is None:
+                        self._retry = self._reactor.call_later(PAUSE, self._try_again)
+                    return
                 except Exception as error:  # whatever it is, a row waits to hear of it
                     job.failed(error)
         finally:

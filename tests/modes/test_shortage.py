@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from handlers import Forked
+from handlers import Forked, Threaded
 from tests.support.outside import ask_worker, here_until, line, workshop
 from tests.support.packets import PairConversation, SlowEcho
 from tests.support.process import Process
@@ -156,6 +156,43 @@ def test_work_that_can_not_begin_for_want_of_descriptors_fails_at_once(ending):
             assert ask_worker(here, client).startswith("OSError: [Errno 24]")
         assert here.errors == []
         assert ask_worker(here, client, "four") == "4"
+
+
+@pytest.mark.parametrize("kind", [Forked, Threaded])
+def test_work_waits_while_the_host_has_no_child_or_thread_for_it(kind, monkeypatch, ending):
+    """The first attempts fail as fork(2) and pthread_create(3) do at RLIMIT_NPROC."""
+    failures = []
+
+    def refusing(real, error):
+        def call(*arguments):
+            if len(failures) < 3:
+                failures.append(error)
+                raise error
+            return real(*arguments)
+
+        return call
+
+    with workshop(lambda word: kind(len, word)) as here:
+        clients = [here.connect() for _ in range(4)]
+        assert ask_worker(here, clients[0], "one") == "3"
+        monkeypatch.setattr(os, "fork", refusing(os.fork, BlockingIOError(errno.EAGAIN, "no child")))
+        no_thread = RuntimeError("can't start new thread")
+        monkeypatch.setattr(threading.Thread, "start", refusing(threading.Thread.start, no_thread))
+        for client in clients:
+            client.sendall(b"four\n")
+        assert [line(here, client) for client in clients] == ["4"] * 4
+        assert len(failures) == 3
+        assert here.errors == []
+
+
+def test_work_that_waits_for_a_child_of_the_host_ends_with_its_wait(monkeypatch, ending):
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, "no child")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with workshop(lambda word: Forked(len, word, timeout=0.3)) as here:
+        assert ask_worker(here, here.connect()) == "timed out"
+        assert here.errors == []
 
 
 def test_a_long_queue_of_work_that_can_not_begin_fails_without_recursion(gate, ending):
