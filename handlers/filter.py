@@ -114,6 +114,9 @@ class Filter:
         (The request has ended, or has called ``send_eof()``.) The default says nothing.
         """
 
+    def step(self) -> None:
+        """Do the costly step that `queue_step` has asked for. The default does nothing."""
+
     @property
     def pending(self) -> int:
         """Bytes that the filter itself has received and can't deliver yet, such as an incomplete frame."""
@@ -147,6 +150,13 @@ class Filter:
         delivers in several pieces. The connection is not read meanwhile.
         """
         self._link.again()
+
+    def queue_step(self) -> None:
+        """There is a costly step to do (about a millisecond): have `step` called, once, when it is this row's turn.
+
+        A loop does a few of them in a batch, so that a thousand handshakes at once do not hold up the other rows.
+        """
+        self._link.ask_step()
 
     def deliver_end(self) -> None:
         """There is no more input: tell the inner channel, when it has taken what is held."""

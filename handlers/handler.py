@@ -63,6 +63,9 @@ if TYPE_CHECKING:
         def pass_on(self, descriptors: Sequence[int]) -> None:
             """Have ``descriptors`` leave with the next byte that is written."""
 
+        def queue_step(self, step: Callable[[], object]) -> bool:
+            """Call ``step`` when it is the turn of this row for a costly step. False: it may be done now instead."""
+
         def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
             """Drive ``by`` from now on in the place of ``channel``: a filter has come, or has gone."""
 
@@ -115,6 +118,10 @@ class World:
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
         """Keep it in `calls`."""
         self.calls.append((handler, packet, answer))
+
+    def queue_step(self, step: Callable[[], object]) -> bool:
+        """Nobody else waits: ``False``."""
+        return False
 
     def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
         """Keep it in `channel`."""

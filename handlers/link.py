@@ -52,7 +52,7 @@ class Link:
 
     __slots__ = (
         "_again", "_due", "_end_due", "_ended", "_error", "_filter", "_fresh", "_held", "_opening", "_output",
-        "_put_in", "_stage", "_wire", "driver", "inner",
+        "_put_in", "_stage", "_step_due", "_wire", "driver", "inner",
     )  # fmt: skip
 
     def __init__(self, author: Filter, inner: StreamChannel) -> None:
@@ -64,6 +64,7 @@ class Link:
         self._opening: Opening  # what the filter waits for, in `_OPENING`
         self._put_in: Filtered | None = None  # the wait that has put it in, until it is open
         self._held = bytearray()  # input for the inner channel; of a new link, for the filter
+        self._step_due = False  # whether the filter has a costly step to do
         self._again = False  # whether the filter has more to deliver
         self._ended = False  # whether the wire has ended
         self._end_due = False  # whether the inner channel is to be told that there is no more input
@@ -102,6 +103,12 @@ class Link:
 
     def again(self) -> None:
         self._again = True
+
+    def ask_step(self) -> None:
+        if not self._step_due:
+            self._step_due = True
+            if not self.driver.queue_step(self._step):
+                self._do_step()
 
     def put(self, data: bytes | bytearray | memoryview) -> None:
         if self._output is not ENDED:
@@ -306,6 +313,7 @@ class Link:
     credentials, descriptors = _of("driver", "credentials"), _of("driver", "descriptors")
     pass_on = _of("driver", "pass_on")
     now, call, rest = _of("driver", "now"), _of("driver", "call"), _of("driver", "rest")
+    queue_step = _of("driver", "queue_step")
 
     def touched(self) -> None:
         """The inner channel has something to do: it is done in `advance`, for this may be another request's state."""
@@ -352,6 +360,16 @@ class Link:
     def _can_deliver(self) -> bool:
         """Whether the inner channel would take what the filter delivers, or the filter opens."""
         return self._stage is _OPENING or (not self._held and self._can_give())
+
+    def _step(self) -> None:
+        """It is the turn of this row for a costly step."""
+        self._do_step()
+        self._settle()
+
+    def _do_step(self) -> None:
+        self._step_due = False
+        if self._stage in (_OPENING, _SERVING) and not self.finished:
+            self._ask(self._filter.step)
 
     def _require_closed(self, verb: str) -> None:
         if self._stage not in (_NEW, _OPENING):

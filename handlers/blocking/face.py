@@ -295,6 +295,16 @@ class Face:
         """The peer's address, as the filters say: with a PROXY header the one that it names."""
         return self._handler.peer
 
+    @property
+    def principal(self) -> Any:
+        """Who the peer is, if a filter has authenticated it; ``None`` if none has."""
+        return self._handler.principal
+
+    @property
+    def secured(self) -> Any:
+        """What protects the connection, such as ``"tls1.3"``; ``None`` where nothing does."""
+        return self._handler.secured
+
     def getsockname(self) -> Any:
         """The address of this side."""
         sock = self._socket()

@@ -61,6 +61,11 @@ class ChannelRow(Request):
         """The handler has taken as many pieces as `turns`: it goes on in the next batch, whoever touches the row."""
         self.reactor.rest(self)
 
+    def queue_step(self, step: Callable[[], object]) -> bool:
+        """A filter has a costly step to do."""
+        self.reactor.steps.enter(self, step)
+        return True
+
     def replace(self, channel: Any, inner: Any) -> None:
         """A filter is done, or was pushed: the row drives ``inner`` in the place of ``channel`` from here on."""
         if self.channel is channel:

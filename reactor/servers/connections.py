@@ -8,13 +8,15 @@ import socket
 from ..handlers import StreamHandler
 from ..rows.face import FaceRow
 from ..rows.stream import stream_row
-from .kinds import class_of, is_kind, is_ours, is_tls
+from .kinds import is_kind, is_ours
+from .wrapped import require_plain, unwrapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..handlers.waits import MakeFilter
     from ..table.reactor import Reactor
     from ..table.request import Request
     from .service import Service
@@ -27,8 +29,7 @@ class Connections:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._has_filters = bool(getattr(service.server, "filters", ()))
-        if self._has_filters and not is_kind(service.handler, StreamHandler):
+        if service.filters and not is_kind(service.handler, StreamHandler):
             self._require_hooks()
         self._simulated: float | None = None  # the timeout of a simulated socket, before it was made non-blocking
 
@@ -49,7 +50,6 @@ class Connections:
     def listen(self, arrivals: Callable[[], object]) -> None:
         self._make_non_blocking()
         source = self._service.open_source()
-        self._refuse_tls(getattr(self._service.server, "socket", None))
         source.listen(arrivals)
 
     def _make_non_blocking(self) -> None:
@@ -80,30 +80,21 @@ class Connections:
     def take(self) -> bool:
         server, service = self._service.server, self._service
         request, client_address = server.get_request()
-        service.admit(request, client_address, lambda: self.make_row(request, client_address))
+        plain, front = unwrapped(service, request)
+        service.admit(plain, client_address, lambda: self.make_row(plain, client_address, front))
         return True
 
-    def make_row(self, request: Any, client_address: Any) -> Request:
+    def make_row(self, request: Any, client_address: Any, front: Sequence[MakeFilter] = ()) -> Request:
+        """The row of a connection; ``front`` makes filters that are in front of the server's."""
         service = self._service
         server = service.server
         if not is_kind(service.handler, StreamHandler):
-            if not self._has_filters:
+            if not service.filters:
                 return service.blocking_row(request, client_address)
-            return FaceRow(service.reactor, server, request, client_address, service, server.filters)
-        self._refuse_tls(request)
-        return stream_row(service.reactor, server, request, client_address, service.handler(), service, server.filters)
-
-    def _refuse_tls(self, sock: Any) -> None:
-        """Raise `TypeError` for a socket of ``ssl`` in front of a state machine.
-
-        It is not ready when the kernel says so: a record may have come in part, or have been read already.
-        """
-        handler = self._service.handler
-        if is_tls(sock) and is_kind(handler, StreamHandler):
-            raise TypeError(
-                f"{class_of(handler).__name__} is driven by readiness, and an SSLSocket is not ready when the kernel "
-                f"says so: take a blocking handler and a Threading or Forking server class, or a proxy that ends TLS"
-            )
+            return FaceRow(service.reactor, server, request, client_address, service, service.filters)
+        require_plain(service.handler, request)
+        filters = (*front, *service.filters)
+        return stream_row(service.reactor, server, request, client_address, service.handler(), service, filters)
 
     def pause(self) -> None:
         source = self._service.source

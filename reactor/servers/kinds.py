@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 TYPE_CHECKING = False
@@ -21,12 +20,6 @@ def class_of(handler: Any) -> Any:
     while isinstance(handler, partial):
         handler = handler.func
     return handler
-
-
-def is_tls(sock: Any) -> bool:
-    """Whether ``sock`` is one of the module ``ssl``, which is not imported for that."""
-    ssl = sys.modules.get("ssl")
-    return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
 def is_ours(method: Any) -> bool:

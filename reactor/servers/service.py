@@ -30,12 +30,14 @@ from .kinds import is_kind, is_ours
 from .mode import mode_of
 from .queue import RequestQueue
 from .serving import Serving
+from .wrapped import filters_of_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..handlers.waits import MakeFilter
     from ..rows.shared import SharedSocket
     from .exchanges import Exchanges
     from .intake import Intake
@@ -104,6 +106,12 @@ class Service:
         intake: Any = self.intake
         exchanges: Exchanges = intake
         return exchanges
+
+    @property
+    def filters(self) -> Sequence[MakeFilter]:
+        """What makes the filters of the next connection."""
+        make: Callable[[], Sequence[MakeFilter]] | None = getattr(self.server, "connection_filters", None)
+        return (*filters_of_listener(self), *(() if make is None else make()))
 
     @property
     def is_copy(self) -> bool:
@@ -266,7 +274,7 @@ class Service:
         server = self.server
         if is_kind(server.RequestHandlerClass, Handler):
             self._finish_row(request, client_address)
-        elif getattr(server, "filters", ()) and not isinstance(request, Face):
+        elif self.filters and not isinstance(request, Face):
             self._finish_row(request, client_address, self._finish_blocking)
         else:
             self._finish_blocking(request, client_address)

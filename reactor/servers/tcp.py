@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 from ..handlers import DatagramHandler, Handler, StreamHandler
 from ..loop.kernel import at_once, close
@@ -11,6 +12,7 @@ from ..rows.urgent import hears_urgent
 from .base import BaseServer
 from .kinds import class_of, is_kind
 from .last import no_new_handshakes
+from .wrapped import filters_of_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,10 +108,16 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
-        connection, client_address = at_once(self.socket, self.socket.accept)
+        is_wrapped = bool(filters_of_listener(self._srv))
+        accept = partial(socket.socket.accept, self.socket) if is_wrapped else self.socket.accept
+        connection, client_address = at_once(self.socket, accept)
         if self.socket.gettimeout() and socket.getdefaulttimeout() is None:
             connection.setblocking(True)  # as accept() does where the listener has a timeout
         return connection, client_address
+
+    def connection_filters(self) -> Sequence[MakeFilter]:
+        """What makes the filters of the next connection: `filters`. A mix-in may put others in front of them."""
+        return self.filters
 
     def shutdown_request(self, request: Any) -> None:
         """End the stream to the client and close the connection."""
@@ -138,7 +146,7 @@ def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
             f"{class_of(handler).__name__} is a {wrong.__name__}, but {type(server).__name__} has "
             f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
         )
-    if packets and server.filters:
+    if packets and server.connection_filters():
         raise TypeError(
             f"{type(server).__name__} has filters, which are for streams, and datagram sockets: take a server of "
             f"streams, or change the packets in the handler"

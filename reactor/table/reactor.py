@@ -17,6 +17,7 @@ from .bounds import Budget
 from .posted import Posted
 from .preparing import prepare
 from .request import Stage
+from .steps import Steps
 from .table import RequestTable, log_unfinished
 from .work import OutsideWork
 
@@ -96,6 +97,7 @@ class Reactor(Loop):
         self.table: RequestTable = RequestTable(self.interest, None if outer is None else outer.table)
         self.budget: Budget = Budget(self) if outer is None else outer.budget
         self.work = OutsideWork(self)
+        self.steps = Steps(self)
         self.sources: dict[int, RequestSource] = {}
         """The shared sockets, by descriptor."""
         self.paused: dict[RequestSource, None] = {}

@@ -1,12 +1,14 @@
-"""A socket that a hook has wrapped with ``ssl``: blocking handlers are served on it, others are refused."""
+"""Sockets that the user has wrapped with ``ssl``, in front of state machines."""
 
-import ssl
+import socket
+from contextlib import nullcontext
 
 import pytest
 
 from handlers import StreamRequestHandler, Until
 from handlers.services import Echo
-from tests.support.serving import STREAMS, bounded, connect, made, rest, server_class, serving
+from tests.support.certificates import NAME, client_context, server_context
+from tests.support.serving import PATIENCE, STREAMS, connect, made, running, server_class, serving, wait_until
 
 REFUSED = "an SSLSocket is not ready when the kernel says so"
 
@@ -18,26 +20,59 @@ class Line(StreamRequestHandler):
         self.wfile.write(self.rfile.readline())
 
 
+MODES_AND_HANDLERS = [("select", Echo), ("plain", Echo), ("thread", Echo), ("fork", Echo), ("select", Line)]
+every_mode = pytest.mark.parametrize(("mode", "handler"), MODES_AND_HANDLERS)
+
+
 class Wrapping:
-    """Wraps what is accepted, without the handshake, which needs a certificate."""
+    """Wraps what is accepted, and leaves the handshake for later."""
 
     def get_request(self):
         request, client_address = super().get_request()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        return context.wrap_socket(request, server_side=True, do_handshake_on_connect=False), client_address
+        return server_context().wrap_socket(request, server_side=True, do_handshake_on_connect=False), client_address
 
 
-@pytest.mark.parametrize(
-    ("mode", "handler"), [("select", Echo), ("plain", Echo), ("thread", Echo), ("fork", Echo), ("select", Line)]
-)
-def test_a_wrapped_connection_in_front_of_a_state_machine_is_refused(mode, handler, caplog):
-    with serving(handler, mode, STREAMS["tcp"], Wrapping) as server, connect(server) as client:
-        assert rest(client) == b""
-        assert any(REFUSED in str(record.exc_info) for record in caplog.records)
+class Shaking:
+    """Wraps what is accepted, and does the handshake."""
+
+    def get_request(self):
+        request, client_address = super().get_request()
+        request.settimeout(PATIENCE)
+        return server_context().wrap_socket(request, server_side=True), client_address
 
 
-def test_a_wrapped_listener_in_front_of_a_state_machine_is_refused_before_it_serves():
-    with made(server_class("select", STREAMS["tcp"]), STREAMS["tcp"], Echo) as server:
-        server.socket = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_socket(server.socket, server_side=True)
-        with pytest.raises(TypeError, match=REFUSED):
-            bounded(server.serve_forever)
+@every_mode
+def test_the_handshake_of_a_wrapped_connection_is_done_by_the_row_of_a_state_machine(mode, handler):
+    with serving(handler, mode, STREAMS["tcp"], Wrapping) as server, silent_client(server, mode):
+        assert echoed(server) == b"hello\n"
+
+
+@every_mode
+def test_the_handshake_of_a_wrapped_listener_is_done_by_the_row_of_a_state_machine(mode, handler):
+    with made(server_class(mode, STREAMS["tcp"]), STREAMS["tcp"], handler) as server:
+        server.socket = server_context().wrap_socket(server.socket, server_side=True)
+        with running(server), silent_client(server, mode):
+            assert echoed(server) == b"hello\n"
+
+
+@every_mode
+def test_a_connection_whose_handshake_a_hook_has_done_is_refused_for_a_state_machine(mode, handler, caplog):
+    with serving(handler, mode, STREAMS["tcp"], Shaking) as server:
+        with pytest.raises((OSError, AssertionError)):
+            assert echoed(server)
+        wait_until(lambda: any(REFUSED in str(record.exc_info) for record in caplog.records))
+
+
+def silent_client(server, mode):
+    """A client that says nothing; none in the plain mode, which serves one client after the other."""
+    return nullcontext() if mode == "plain" else connect(server)
+
+
+def echoed(server):
+    with connect(server) as plain:
+        plain.settimeout(PATIENCE)
+        with client_context().wrap_socket(plain, server_hostname=NAME) as client:
+            client.sendall(b"hello\n")
+            answer = client.recv(80)
+            client.shutdown(socket.SHUT_RDWR)  # of TCP: a child that was forked meanwhile has a copy of the socket
+            return answer

@@ -1,0 +1,212 @@
+"""`TLS`: a filter that encrypts the connection (RFC 8446, RFC 5246), over ``ssl.MemoryBIO``.
+
+Not over ``ssl.SSLSocket``: that can't take bytes which have been read already (STARTTLS, a PROXY header), and waits
+where a loop must not. The handshake is a stage of the row, with a deadline of its own and with its costly steps in turn
+(`Filter.queue_step`), so neither a silent client nor a thousand handshakes at once hold up anybody.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from ...handlers.filter import Filter
+from ...handlers.waits import Cause
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...handlers.channel import StreamChannel
+
+RECORD = 16_384
+"""Bytes of plain text that one record holds at most (RFC 8446, section 5.1)."""
+
+NAMES = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}
+"""What `Handler.secured` is, by what ``ssl`` calls the version."""
+
+
+class TLSFailed(Cause):
+    """TLS has found something wrong: ``error`` is the ``ssl.SSLError`` that says what."""
+
+    def __init__(self, error: ssl.SSLError) -> None:
+        super().__init__(f"TLS failed: {error.reason or error}")
+        self.error = error
+
+
+class Truncated(Cause):
+    """The connection has ended without a close_notify: what has come may not be all (RFC 8446, section 6.1)."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the connection has ended without a close_notify, {what}")
+
+
+class TLS(Filter):
+    """One end of one TLS connection.
+
+    ``context`` is an ``ssl.SSLContext``. By default this is the server's end. A client's end has ``server_side`` false
+    and the name that the certificate must have as ``server_hostname``; ``session`` is one to resume. The handshake may
+    take ``timeout`` seconds.
+
+    When it is done, `Handler.secured` is ``"tls1.2"`` or ``"tls1.3"``, and `Handler.principal` the subject of the
+    peer's verified certificate, if the context asks for one, as in RFC 4514 (``"CN=alice,O=Example"``); `object` has
+    the rest. The request ends with `TLSFailed` where the handshake or a record is wrong, and with `Truncated` where the
+    connection ends without a close_notify. A context that was made to ignore that (``OP_IGNORE_UNEXPECTED_EOF``) is
+    made strict: a truncated message would pass for a whole one.
+
+    For a server: ``filters = [partial(TLS, context=context)]``, or `TLSMixIn`. For a connection that a handler makes:
+    ``Connected(address, handler, filters=[partial(TLS, context=context, server_side=False, server_hostname="…")])``.
+    """
+
+    __slots__ = ("_in", "_make", "_open", "_out", "_shut", "_timeout", "object")
+
+    name = "TLS"
+
+    def __init__(
+        self, inner: StreamChannel, context: ssl.SSLContext, server_side: bool = True,
+        server_hostname: str | None = None, session: ssl.SSLSession | None = None, timeout: float = 30.0,
+    ) -> None:  # fmt: skip
+        super().__init__(inner)
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        self._make = (context, server_side, server_hostname, session)
+        self._timeout = timeout
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self.object: ssl.SSLObject | None = None
+        """The connection as ``ssl`` has it: ``getpeercert()``, ``selected_alpn_protocol()``, ``cipher()``, ``session``.
+
+        ``None`` before the first byte of the handshake."""
+        self._open = False
+        self._shut = False  # whether the peer has said that no more comes
+
+    def begin(self) -> None:
+        """Wait for the handshake; a client begins it."""
+        self.open_until("the TLS handshake", self._timeout)
+        if not self._make[1]:
+            self.queue_step()
+
+    def received(self, data: bytes) -> None:
+        """Take the next records, and deliver what they hold."""
+        if self._shut:
+            return
+        if not self._open:
+            self._in.write(data)
+            self.queue_step()
+            return
+        with memoryview(data) as view:  # in slices, because a memory BIO keeps the size that it once had
+            for start in range(0, len(view), RECORD):
+                self._in.write(view[start : start + RECORD])
+                self._read()
+
+    @property
+    def pending(self) -> int:
+        """Bytes of records that have come in part, or while a step of the handshake waits for its turn."""
+        return self._in.pending
+
+    def step(self) -> None:
+        """Go on with the handshake, as far as what has come allows."""
+        if self.object is None:  # now, because it takes 40 KiB, and a silent client does not come to this
+            context, server_side, server_hostname, session = self._make
+            self.object = context.wrap_bio(self._in, self._out, server_side, server_hostname, session)
+        try:
+            self.object.do_handshake()
+        except ssl.SSLWantReadError:
+            self._emit()
+            return
+        except ssl.SSLError as error:
+            self._break_off(error)
+            return
+        self._open = True
+        self._emit()
+        self._tell()
+        self.open()
+        self._read()
+
+    def flow(self, data: bytes) -> None:
+        """Seal the output in records."""
+        assert self.object is not None
+        with memoryview(data) as view:
+            for start in range(0, len(view), RECORD):
+                self.object.write(view[start : start + RECORD])
+        self._emit()
+
+    def input_ended(self) -> None:
+        """The connection has ended: in order only if the peer has said so before."""
+        if self._shut:
+            return
+        if self._open:
+            self.fail(Truncated("and the request may not have all of its input"))
+        else:
+            self.fail(Truncated("in the TLS handshake"))
+
+    def farewell(self) -> None:
+        """Say close_notify. The other direction stays open: half-close, as in TCP."""
+        assert self.object is not None
+        try:
+            self.object.unwrap()
+        except ssl.SSLError:
+            pass  # it waits for the peer's close_notify, which is another matter
+        self._emit()
+
+    def _read(self) -> None:
+        """Deliver what the records hold that have come."""
+        assert self.object is not None
+        try:
+            while piece := self.object.read(RECORD):
+                self.deliver(piece)
+        except ssl.SSLWantReadError:
+            self._emit()  # a KeyUpdate, or a ticket that is refused, may have an answer
+            return
+        except ssl.SSLZeroReturnError:
+            pass
+        except ssl.SSLError as error:
+            self._break_off(error)
+            return
+        self._shut = True
+        self.deliver_end()
+
+    def _emit(self) -> None:
+        if self._out.pending:
+            self.put(self._out.read())
+
+    def _break_off(self, error: ssl.SSLError) -> None:
+        self._emit()  # the alert that says why
+        self.fail(TLSFailed(error))
+
+    def _tell(self) -> None:
+        """Tell the row what has been found out."""
+        assert self.object is not None
+        version = self.object.version() or ""
+        self.driver.secured = NAMES.get(version, version.lower())
+        certificate = self.object.getpeercert()
+        if certificate and self._make[0].verify_mode != ssl.CERT_NONE:
+            self.driver.principal = subject_of(certificate)
+
+
+_SHORT = {
+    "commonName": "CN", "countryName": "C", "domainComponent": "DC", "localityName": "L", "organizationName": "O",
+    "organizationalUnitName": "OU", "stateOrProvinceName": "ST", "streetAddress": "STREET", "userId": "UID",
+}  # fmt: skip
+"""The short names of RFC 4514, section 3."""
+
+
+def subject_of(certificate: dict[str, Any]) -> str:
+    """The subject of a certificate, which is as ``getpeercert()`` returns it, as text (RFC 4514).
+
+    >>> subject_of({"subject": ((("organizationName", "Example, Inc."),), (("commonName", "alice"),))})
+    'CN=alice,O=Example\\\\, Inc.'
+    """
+    names = [
+        "+".join(f"{_SHORT.get(name, name)}={_escaped(value)}" for name, value in relative)
+        for relative in reversed(certificate.get("subject", ()))
+    ]
+    return ",".join(names)
+
+
+def _escaped(value: str) -> str:
+    """The value of an attribute with what has a meaning in RFC 4514 escaped (section 2.4)."""
+    text = "".join(f"\\{char}" if char in '"+,;<>\\' else "\\00" if char == "\0" else char for char in value)
+    if text[:1] in (" ", "#"):
+        text = f"\\{text}"
+    if text.endswith(" ") and len(text) > 1:
+        text = f"{text[:-1]}\\ "
+    return text

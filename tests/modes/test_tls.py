@@ -1,0 +1,303 @@
+"""TLS in front of handlers of every kind, in all four modes, with the clients of ``ssl``."""
+
+import socket
+import ssl
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from handlers import StreamHandler, StreamRequestHandler, ToEnd, Until
+from reactor import SelectTCPServer, SelectUDPServer
+from reactor.tls import TLSMixIn
+from tests.support.certificates import NAME, client_context, server_context
+from tests.support.serving import MODES, PATIENCE, STREAMS, connect, reset, serving, wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
+every_mode = pytest.mark.parametrize("mode", MODES)
+TCP = STREAMS["tcp"]
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+every_version = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+LINES = b"one\n", b"two\n"
+
+
+class Lines(StreamHandler):
+    """Echoes lines, the first with what protects the connection."""
+
+    async def handle(self):
+        self.send(f"{self.secured} {self.principal} ".encode() + await Until(b"\n"))
+        while True:
+            self.send(await Until(b"\n", limit=1 << 20))
+
+
+class BlockingLines(StreamRequestHandler):
+    """The same as a blocking handler."""
+
+    def handle(self):
+        front = f"{self.request.secured} {self.request.principal} ".encode()
+        for line in self.rfile:
+            self.wfile.write(front + line)
+            front = b""
+
+
+@contextmanager
+def secure(handler, mode, **members):
+    members.setdefault("context", server_context())
+    with serving(handler, mode, TCP, TLSMixIn, **members) as server:
+        yield server
+
+
+@contextmanager
+def secured(server, context=None):
+    """A client whose handshake is done."""
+    context = client_context() if context is None else context
+    with connect(server) as plain:
+        plain.settimeout(PATIENCE)
+        with context.wrap_socket(plain, server_hostname=NAME, suppress_ragged_eofs=False) as client:
+            yield client
+            try:
+                client.shutdown(socket.SHUT_RDWR)  # of TCP: a child that was forked meanwhile has a copy of the socket
+            except OSError:
+                pass  # the server has gone first
+
+
+def receive(client, size):
+    data = b""
+    while len(data) < size and (piece := client.recv(size - len(data))):
+        data += piece
+    return data
+
+
+IN_MODES = [(Lines, mode) for mode in MODES] + [(BlockingLines, mode) for mode in MODES if mode != "select"]
+
+
+@every_version
+@pytest.mark.parametrize(("handler", "mode"), IN_MODES)
+def test_a_handler_behind_tls_sees_plain_text_and_what_protects_it(handler, mode, version):
+    with secure(handler, mode) as server, secured(server, client_context(version)) as client:
+        client.sendall(LINES[0])
+        told = f"tls{version.name[-3:].replace('_', '.')} None ".encode() + LINES[0]
+        assert receive(client, len(told)) == told
+        client.sendall(LINES[1])
+        assert receive(client, 4) == LINES[1]
+
+
+@every_version
+@every_mode
+def test_half_close_is_heard_and_the_answer_after_it_ends_in_order(mode, version):
+    class Whole(StreamHandler):
+        async def handle(self):
+            self.send((await ToEnd(limit=1 << 20))[::-1])
+
+    data = bytes(range(256)) * 2_000
+    with secure(Whole, mode) as server, connect(server) as plain:
+        plain.settimeout(PATIENCE)
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context(version).wrap_bio(coming, going, server_hostname=NAME)
+        exchange(plain, coming, going, client.do_handshake)
+        client.write(data)
+        assert attempt(client.unwrap) is None  # the server's close_notify comes behind its answer
+        writer = threading.Thread(target=plain.sendall, args=(going.read(),))
+        writer.start()
+        answer = b""
+        while piece := exchange(plain, coming, going, lambda: read(client)):
+            answer += piece
+        writer.join()
+        assert answer == data[::-1]
+
+
+def read(client):
+    try:
+        return client.read(65_536)
+    except ssl.SSLZeroReturnError:
+        return b""
+
+
+def exchange(plain, coming, going, call):
+    """Make a call on an ``ssl.SSLObject``, and send and receive what it wants until it succeeds."""
+    while True:
+        result = attempt(call)
+        if going.pending:
+            plain.sendall(going.read())
+        if result is not None:
+            return result
+        if data := plain.recv(65_536):
+            coming.write(data)
+        else:
+            coming.write_eof()
+
+
+def attempt(call):
+    """What the call returns, ``True`` for nothing; ``None`` if it needs more input."""
+    try:
+        result = call()
+    except ssl.SSLWantReadError:
+        return None
+    return True if result is None else result
+
+
+@every_mode
+def test_the_certificate_of_a_client_names_the_principal(mode):
+    with (
+        secure(Lines, mode, context=server_context(ask_client=True)) as server,
+        secured(server, client_context(named=True)) as client,
+    ):
+        client.sendall(LINES[0])
+        assert client.recv(80) == b"tls1.3 CN=alice,O=Example one\n"
+
+
+@every_mode
+@every_version
+def test_a_client_without_the_certificate_that_is_asked_for_is_refused(mode, version):
+    with secure(Lines, mode, context=server_context(ask_client=True)) as server:
+        with pytest.raises(ssl.SSLError), secured(server, client_context(version)) as client:
+            client.recv(80)
+        wait_until(lambda: len(server.reactor.table.closed) == 1)
+        assert server.reactor.table.closed[0]["reason"].startswith("TLSFailed: ")
+
+
+@every_mode
+def test_a_stream_that_ends_without_close_notify_is_truncated(mode):
+    with secure(Lines, mode) as server:
+        with secured(server) as client:
+            client.sendall(LINES[0] + b"half")
+            client.recv(80)
+            client.shutdown(socket.SHUT_WR)  # of TCP
+            while client.recv(80):
+                pass
+        wait_until(lambda: len(server.reactor.table.closed) == 1)
+        assert server.reactor.table.closed[0]["reason"].startswith("Truncated: ")
+
+
+@every_mode
+def test_what_is_no_tls_is_refused_and_the_server_goes_on(mode):
+    with secure(Lines, mode) as server:
+        with connect(server) as client:
+            client.settimeout(PATIENCE)
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while client.recv(80):
+                pass
+        wait_until(lambda: len(server.reactor.table.closed) == 1)
+        assert server.reactor.table.closed[0]["reason"].startswith("TLSFailed: ")
+        with secured(server) as client:
+            client.sendall(LINES[0])
+            assert client.recv(80) == b"tls1.3 None one\n"
+
+
+def test_a_silent_client_is_seen_in_the_table_and_its_handshake_has_a_deadline():
+    with secure(Lines, "select", handshake_timeout=0.3) as server, connect(server) as silent:
+        wait_until(lambda: len(server.reactor.table) == 1)
+        with secured(server) as client:
+            client.sendall(LINES[0])
+            assert client.recv(80) == b"tls1.3 None one\n"
+        silent.settimeout(PATIENCE)
+        assert silent.recv(1) == b""
+        wait_until(lambda: any(row["reason"].startswith("TimedOut: ") for row in server.reactor.table.closed))
+
+
+def hello():
+    """The first flight of a client."""
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context().wrap_bio(coming, going, server_hostname=NAME)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return going.read()
+
+
+@pytest.mark.parametrize("mode", ["select", "thread"])
+def test_a_handshake_that_ends_after_any_byte_has_a_cause(mode):
+    flight = hello()
+    cuts = range(0, len(flight), 17)
+    with secure(Lines, mode) as server:
+        for cut in cuts:
+            with connect(server) as client:
+                client.sendall(flight[:cut])
+        wait_until(lambda: len(server.reactor.table.closed) == len(cuts))
+        reasons = {row["reason"].partition(":")[0] for row in server.reactor.table.closed}
+        assert reasons <= {"Truncated", "Reset"}
+
+
+def test_a_handshake_that_comes_byte_by_byte_succeeds():
+    with secure(Lines, "select") as server, connect(server) as plain:
+        plain.settimeout(PATIENCE)
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context().wrap_bio(coming, going, server_hostname=NAME)
+
+        class Slow:
+            recv = staticmethod(lambda size: plain.recv(1))
+
+            @staticmethod
+            def sendall(data):
+                for byte in data:
+                    plain.sendall(bytes([byte]))
+
+        exchange(Slow, coming, going, client.do_handshake)
+        client.write(LINES[0])
+        assert exchange(Slow, coming, going, lambda: client.read(80)) == b"tls1.3 None one\n"
+
+
+def test_many_handshakes_at_once_all_succeed_in_turn():
+    """None of them is lost, and a client that has been there before is answered all the while."""
+    flights = [hello() for _ in range(60)]
+    with secure(Lines, "select", request_queue_size=128) as server, secured(server) as old, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in flights]
+        for client, flight in zip(clients, flights, strict=True):
+            client.sendall(flight)
+        old.sendall(LINES[0])
+        assert old.recv(80) == b"tls1.3 None one\n"
+        for client in clients:
+            client.settimeout(PATIENCE)
+            assert client.recv(1) == b"\x16"  # a handshake record: the server's hello
+
+
+@every_mode
+def test_a_new_certificate_holds_for_the_next_handshake(mode):
+    with secure(Lines, mode) as server:
+        with secured(server) as client:
+            client.sendall(LINES[0])
+            assert client.recv(80)
+        server.context = server_context(ask_client=True)
+        with secured(server, client_context(named=True)) as client:
+            client.sendall(LINES[0])
+            assert client.recv(80) == b"tls1.3 CN=alice,O=Example one\n"
+
+
+def test_a_megabyte_goes_through_in_both_directions():
+    line = bytes(97 + at % 26 for at in range(1 << 19)) + b"\n"
+    with secure(Lines, "select") as server, secured(server) as client:
+        client.sendall(LINES[0])
+        assert client.recv(80)
+        for _ in range(2):
+            client.sendall(line)
+            assert receive(client, len(line)) == line
+
+
+def test_a_client_that_resets_in_the_handshake_leaves_nothing():
+    with secure(Lines, "select") as server:
+        client = connect(server)
+        client.sendall(hello()[:50])
+        wait_until(lambda: len(server.reactor.table) == 1)
+        reset(client)
+        wait_until(lambda: not server.reactor.table)
+
+
+def test_tls_without_a_context_is_refused_and_so_is_tls_of_packets():
+    class Secure(TLSMixIn, SelectTCPServer):
+        pass
+
+    class SecurePackets(TLSMixIn, SelectUDPServer):
+        pass
+
+    with pytest.raises(TypeError, match="has no certificate: give it context="):
+        Secure(("127.0.0.1", 0), Lines)
+    with pytest.raises(TypeError, match="datagram sockets"):
+        SecurePackets(("127.0.0.1", 0), object, context=server_context())
+
+
+def test_resumption():
+    context = client_context(ssl.TLSVersion.TLSv1_2)
+    with secure(Lines, "select") as server:
+        with secured(server, context) as client:
+            session = client.session
+        with connect(server) as plain, context.wrap_socket(plain, server_hostname=NAME, session=session) as client:
+            assert client.session_reused
