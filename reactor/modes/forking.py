@@ -124,7 +124,12 @@ class ForkMode(Mode):
         if mailbox is not None:
             inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
         if self._hangup is not None:
-            inner.watch(self._hangup, EVENT_READ, lambda events: inner.stop())
+
+            def hang_up(events: int) -> None:
+                watch.cancel()  # the pipe stays readable, and a blocking handler may go on for a while
+                inner.stop()
+
+            watch = inner.watch(self._hangup, EVENT_READ, hang_up)
 
     def close(self) -> None:
         if self._hangup is not None:

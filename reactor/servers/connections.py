@@ -9,7 +9,7 @@ from ..handlers import StreamHandler
 from ..rows.face import FaceRow
 from ..rows.stream import stream_row
 from .kinds import is_kind, is_ours
-from .wrapped import require_plain, unwrapped
+from .wrapped import require_plain, unwrapped, without_handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,22 +79,25 @@ class Connections:
 
     def take(self) -> bool:
         server, service = self._service.server, self._service
-        request, client_address = server.get_request()
-        plain, front = unwrapped(service, request)
-        service.admit(plain, client_address, lambda: self.make_row(plain, client_address, front))
+        request, client_address = without_handshake(server.get_request)
+        front: Sequence[MakeFilter] = ()
+        if is_kind(service.handler, StreamHandler) or service.filters:  # a blocking handler alone takes it as it is
+            request, front = unwrapped(request)
+        service.admit(request, client_address, lambda: self.make_row(request, client_address, front))
         return True
 
     def make_row(self, request: Any, client_address: Any, front: Sequence[MakeFilter] = ()) -> Request:
         """The row of a connection; ``front`` makes filters that are in front of the server's."""
         service = self._service
-        server = service.server
-        if not is_kind(service.handler, StreamHandler):
-            if not service.filters:
-                return service.blocking_row(request, client_address)
-            return FaceRow(service.reactor, server, request, client_address, service, service.filters)
-        require_plain(service.handler, request)
         filters = (*front, *service.filters)
-        return stream_row(service.reactor, server, request, client_address, service.handler(), service, filters)
+        is_machine = is_kind(service.handler, StreamHandler)
+        if not is_machine and not filters:
+            return service.blocking_row(request, client_address)
+        require_plain(service.handler, request)
+        if not is_machine:
+            return FaceRow(service.reactor, service.server, request, client_address, service, filters)
+        handler = service.handler()
+        return stream_row(service.reactor, service.server, request, client_address, handler, service, filters)
 
     def pause(self) -> None:
         source = self._service.source

@@ -30,7 +30,7 @@ from .kinds import is_kind, is_ours
 from .mode import mode_of
 from .queue import RequestQueue
 from .serving import Serving
-from .wrapped import filters_of_listener
+from .wrapped import shake_hands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Service:
     def filters(self) -> Sequence[MakeFilter]:
         """What makes the filters of the next connection."""
         make: Callable[[], Sequence[MakeFilter]] | None = getattr(self.server, "connection_filters", None)
-        return (*filters_of_listener(self), *(() if make is None else make()))
+        return () if make is None else make()
 
     @property
     def is_copy(self) -> bool:
@@ -303,6 +303,7 @@ class Service:
     def _finish_blocking(self, request: Any, client_address: Any) -> None:
         server = self.server
         try:
+            self.reactor.blocking(shake_hands, request)
             self.reactor.blocking(server.RequestHandlerClass, request, client_address, server)
         except BaseException as error:
             row = self.hand.find(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from functools import partial
 
 from ..handlers import DatagramHandler, Handler, StreamHandler
 from ..loop.kernel import at_once, close
@@ -12,7 +11,6 @@ from ..rows.urgent import hears_urgent
 from .base import BaseServer
 from .kinds import class_of, is_kind
 from .last import no_new_handshakes
-from .wrapped import filters_of_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,9 +106,7 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
-        is_wrapped = bool(filters_of_listener(self._srv))
-        accept = partial(socket.socket.accept, self.socket) if is_wrapped else self.socket.accept
-        connection, client_address = at_once(self.socket, accept)
+        connection, client_address = at_once(self.socket, self.socket.accept)
         if self.socket.gettimeout() and socket.getdefaulttimeout() is None:
             connection.setblocking(True)  # as accept() does where the listener has a timeout
         return connection, client_address

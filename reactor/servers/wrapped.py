@@ -1,7 +1,9 @@
-"""Sockets that the user has wrapped with ``ssl``, in front of a state machine: the row does their handshake.
+"""Connections that the user has wrapped with ``ssl``, by the listener or in ``get_request()``.
 
-A wrapped listener does the handshake in ``accept()``, where one silent client stops all others. An ``SSLSocket`` is not
-ready when the kernel says so: a record may have come in part, or have been read already.
+``wrap_socket()`` does the handshake at once, so one silent client would stop all that come after it. It is put off here
+until the connection has a row: for a blocking handler to the child, or the thread, that runs it; for a state machine
+the filter `TLS` does it, because an ``SSLSocket`` is not ready when the kernel says so (a record may have come in part,
+or have been read already).
 """
 
 from __future__ import annotations
@@ -9,17 +11,21 @@ from __future__ import annotations
 import socket
 import sys
 from functools import partial
+from threading import local
 
-from ..handlers import StreamHandler
-from .kinds import class_of, is_kind
+from .kinds import class_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..handlers.waits import MakeFilter
-    from .service import Service
+
+HANDSHAKE = 30.0
+"""Seconds that a handshake may take in front of a blocking handler."""
+
+_here = local()  # ``defers``: whether this thread takes a connection
 
 
 def is_tls(sock: Any) -> bool:
@@ -28,36 +34,66 @@ def is_tls(sock: Any) -> bool:
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
-def filters_of_listener(service: Service) -> Sequence[MakeFilter]:
-    """The filter that does what a wrapped listener would do in ``accept()``, for a state machine."""
-    listener: Any = getattr(service.server, "socket", None)
-    return _filters(listener) if is_tls(listener) and is_kind(service.handler, StreamHandler) else ()
+def without_handshake(get_request: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Call ``get_request()``; what it wraps with ``ssl`` has its handshake later."""
+    ssl = sys.modules.get("ssl")
+    if ssl is None:
+        return get_request()
+    _make_deferrable(ssl)
+    _here.defers = True
+    try:
+        return get_request()
+    finally:
+        _here.defers = False
 
 
-def unwrapped(service: Service, request: Any) -> tuple[Any, Sequence[MakeFilter]]:
-    """A connection without what ``ssl`` has wrapped it in, and the filters that do the same for a state machine.
+def _make_deferrable(ssl: Any) -> None:
+    """Have ``wrap_socket()`` return sockets whose handshake can be put off (``SSLContext.sslsocket_class``)."""
+    kind = ssl.SSLContext.sslsocket_class
+    if hasattr(kind, "defers_handshake"):
+        return
 
-    Any other is as it was, and so is one whose handshake has begun.
+    class SSLSocket(kind):  # type: ignore[misc, valid-type]
+        """An ``ssl.SSLSocket`` that has its handshake later where a server of this package takes it."""
+
+        defers_handshake = True
+
+        def do_handshake(self, block: bool = False) -> None:
+            if not getattr(_here, "defers", False):
+                super().do_handshake(block)
+
+    ssl.SSLContext.sslsocket_class = SSLSocket
+
+
+def unwrapped(request: Any) -> tuple[Any, Sequence[MakeFilter]]:
+    """The connection without what ``ssl`` has wrapped it in, and the filters that do the same.
+
+    Any other is as it was, and so is one whose handshake has been done.
     """
-    if not is_tls(request) or not is_kind(service.handler, StreamHandler) or request.version() is not None:
+    if not is_tls(request) or request.version() is not None:
         return request, ()
+    from ..rows.filters.tls import TLS  # which needs ``ssl``
+
     timeout = request.gettimeout()
     plain = socket.socket(request.family, request.type, request.proto, fileno=request.detach())
     plain.settimeout(timeout)
-    return plain, _filters(request)
+    return plain, (partial(TLS, context=request.context),)
 
 
 def require_plain(handler: Any, request: Any) -> None:
-    """Raise `TypeError` for a connection that is wrapped, in front of a state machine: its handshake has begun."""
+    """Raise `TypeError` for a connection that is wrapped: its handshake has been done, and a loop can't drive it."""
     if is_tls(request):
         raise TypeError(
             f"{class_of(handler).__name__} is driven by readiness, and an SSLSocket is not ready when the kernel says "
-            f"so: put reactor.tls.TLSMixIn in front of the server class, or wrap the connection with "
-            f"do_handshake_on_connect=False, or take a blocking handler and a Threading or Forking server class"
+            f"so: put reactor.tls.TLSMixIn in front of the server class, or leave the handshake to it, or take a "
+            f"blocking handler and a Threading or Forking server class"
         )
 
 
-def _filters(wrapped: Any) -> Sequence[MakeFilter]:
-    from ..rows.filters.tls import TLS  # which needs ``ssl``
-
-    return (partial(TLS, context=wrapped.context),)
+def shake_hands(request: Any) -> None:
+    """Do the handshake of a connection that ``ssl`` has wrapped, in front of a blocking handler; raises ``OSError``."""
+    if is_tls(request) and request.version() is None:
+        timeout = request.gettimeout()
+        request.settimeout(HANDSHAKE if timeout is None else timeout)
+        request.do_handshake()
+        request.settimeout(timeout)

@@ -1,6 +1,7 @@
 """Sockets that the user has wrapped with ``ssl``, in front of state machines."""
 
 import socket
+import ssl
 from contextlib import nullcontext
 
 import pytest
@@ -25,11 +26,11 @@ every_mode = pytest.mark.parametrize(("mode", "handler"), MODES_AND_HANDLERS)
 
 
 class Wrapping:
-    """Wraps what is accepted, and leaves the handshake for later."""
+    """Wraps what is accepted."""
 
     def get_request(self):
         request, client_address = super().get_request()
-        return server_context().wrap_socket(request, server_side=True, do_handshake_on_connect=False), client_address
+        return server_context().wrap_socket(request, server_side=True), client_address
 
 
 class Shaking:
@@ -38,7 +39,39 @@ class Shaking:
     def get_request(self):
         request, client_address = super().get_request()
         request.settimeout(PATIENCE)
-        return server_context().wrap_socket(request, server_side=True), client_address
+        context = server_context()
+        context.sslsocket_class = AtOnce
+        return context.wrap_socket(request, server_side=True), client_address
+
+
+class AtOnce(ssl.SSLSocket):
+    """A class that the context is told to take."""
+
+
+class Certified(StreamRequestHandler):
+    """A blocking handler that asks for the certificate of its client before anything else."""
+
+    def handle(self):
+        name = self.request.getpeercert()["subject"][-1][0][1].encode()
+        self.wfile.write(name + b" " + self.rfile.readline())
+
+
+@pytest.mark.parametrize("wrap", ["connection", "listener"])
+@pytest.mark.parametrize("mode", ["plain", "thread", "fork"])
+def test_the_handshake_in_front_of_a_blocking_handler_stops_no_other_and_is_done_before_it_begins(mode, wrap):
+    context = server_context(ask_client=True)
+
+    class Wrapped:
+        def get_request(self):
+            request, client_address = super().get_request()
+            return context.wrap_socket(request, server_side=True), client_address
+
+    mixins = [Wrapped] if wrap == "connection" else []
+    with made(server_class(mode, STREAMS["tcp"], *mixins), STREAMS["tcp"], Certified) as server:
+        if wrap == "listener":
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        with running(server), silent_client(server, mode):
+            assert echoed(server, client_context(named=True)) == b"alice hello\n"
 
 
 @every_mode
@@ -56,7 +89,8 @@ def test_the_handshake_of_a_wrapped_listener_is_done_by_the_row_of_a_state_machi
 
 
 @every_mode
-def test_a_connection_whose_handshake_a_hook_has_done_is_refused_for_a_state_machine(mode, handler, caplog):
+def test_a_connection_whose_handshake_was_done_elsewhere_is_refused_for_a_state_machine(mode, handler, caplog):
+    """A socket class of the user's own does it at once."""
     with serving(handler, mode, STREAMS["tcp"], Shaking) as server:
         with pytest.raises((OSError, AssertionError)):
             assert echoed(server)
@@ -68,10 +102,10 @@ def silent_client(server, mode):
     return nullcontext() if mode == "plain" else connect(server)
 
 
-def echoed(server):
+def echoed(server, context=None):
     with connect(server) as plain:
         plain.settimeout(PATIENCE)
-        with client_context().wrap_socket(plain, server_hostname=NAME) as client:
+        with (context or client_context()).wrap_socket(plain, server_hostname=NAME) as client:
             client.sendall(b"hello\n")
             answer = client.recv(80)
             client.shutdown(socket.SHUT_RDWR)  # of TCP: a child that was forked meanwhile has a copy of the socket
