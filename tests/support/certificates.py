@@ -1,7 +1,7 @@
 """Certificates for tests, in ``keys/``: of a CA, a server and a client, with keys that protect nothing.
 
 They were made once by ``openssl req -x509 -newkey ed25519 -nodes -days 36500`` with the key usage keyCertSign, and, for
-each name, ``openssl req`` and ``openssl x509 -req`` with the extensions that Python 3.13 asks for (RFC 5280, section 4.2).
+each name, ``openssl req`` and ``openssl x509 -req`` with the extensions that Python 3.13 asks for (RFC 5280, 4.2).
 """
 
 import ssl
