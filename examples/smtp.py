@@ -1,8 +1,8 @@
 """A receiver of mail that turns to TLS in mid-stream: SMTP (RFC 5321) with STARTTLS (RFC 3207).
 
-python3 examples/smtp.py CERTIFICATE.pem [PORT]      then, elsewhere: swaks --server 127.0.0.1:7025 --tls --to a@b
+python3 examples/smtp.py [PORT [CERTIFICATE]]      then, elsewhere: swaks --server 127.0.0.1:7025 --tls --to a@b
 
-The file has a certificate and its key. Mail is taken only over TLS, and is told of on standard output.
+The file CERTIFICATE (certificate.pem) has a certificate and its key. Mail is taken only over TLS, and is told of on standard output.
 
 A client may send many commands in one segment, but none behind STARTTLS: what comes before the handshake is not
 protected, and anybody on the way could have put it there (CVE-2011-0411). ``held=REFUSE`` ends such a request.
@@ -123,7 +123,7 @@ class Server(SelectTCPServer):
         print(f"{size} bytes {sender} {' '.join(recipients)}", flush=True)
 
 
-def main(certificate: str, port: str = "7025") -> None:
+def main(port: str = "7025", certificate: str = "certificate.pem") -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with Server(("127.0.0.1", int(port)), Receiver) as server:
