@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _socket
+import socket
 import sys
 from functools import partial
 
@@ -27,6 +29,16 @@ def is_tls(sock: Any) -> bool:
     """Whether ``sock`` is one of the module ``ssl``, which is not imported for that."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
+
+
+def takes_at_once(server: Any) -> bool:
+    """Whether ``get_request()`` returns at once if nothing has arrived.
+
+    An overridden one may wait. So does a socket class that gevent or eventlet has put in the place of
+    ``socket.socket``: it waits in a loop of its own, even if its descriptor does not block.
+    """
+    sock = getattr(server, "socket", None)
+    return is_ours(server.get_request) and (not isinstance(sock, socket.socket) or isinstance(sock, _socket.socket))
 
 
 def is_ours(method: Any) -> bool:

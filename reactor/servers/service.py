@@ -26,7 +26,7 @@ from .admission import PUT_OFF, Admission
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import InHand
-from .kinds import is_kind, is_ours
+from .kinds import is_kind, takes_at_once
 from .mode import mode_of
 from .queue import NoneLeft, RequestQueue
 from .serving import Serving
@@ -119,8 +119,8 @@ class Service:
     # What arrives
 
     def arrivals(self) -> None:
-        """Take what has arrived, as much as fits in one batch; one arrival by an overridden hook, which may wait."""
-        for _ in range(self.mode.batch if is_ours(self.server.get_request) else 1):
+        """Take what has arrived, as much as fits in one batch; only one arrival if taking the next may wait for it."""
+        for _ in range(self.mode.batch if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
                 return
 

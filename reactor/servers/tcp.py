@@ -107,8 +107,9 @@ class TCPServer(BaseServer):
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
         connection, client_address = at_once(self.socket, self.socket.accept)
-        if self.socket.gettimeout() and socket.getdefaulttimeout() is None:
-            connection.setblocking(True)  # as accept() does where the listener has a timeout
+        inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
+        if inherits and socket.getdefaulttimeout() is None:
+            connection.setblocking(True)  # the BSDs' accept() copies O_NONBLOCK from the listener
         return connection, client_address
 
     def shutdown_request(self, request: Any) -> None:
