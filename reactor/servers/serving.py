@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from selectors import EVENT_READ
 
 from ..loop.timers import NEVER
-from .kinds import is_ours, takes_at_once
+from .kinds import takes_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
