@@ -476,7 +476,7 @@ class Machine:
         return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
 
     def _nonsense(self, step: object, call: object) -> str:
-        return nonsense(step, self._where(call), type(self), self.accepts)
+        return nonsense(step, call, self._where(call), type(self), self.accepts)
 
 
 def _raise(cause: Cause) -> None:

@@ -7,6 +7,9 @@ import socket
 import sys
 from functools import partial
 
+from ..handlers import Handler
+from ..handlers.saying import safe_repr
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -23,6 +26,26 @@ def class_of(handler: Any) -> Any:
     while isinstance(handler, partial):
         handler = handler.func
     return handler
+
+
+def require_class(handler: Any) -> None:
+    """Raise `TypeError` for a handler in the place of a handler class. What else can be called may make handlers."""
+    kind = type(handler)
+    if hasattr(handler, "handle") and not callable(handler):
+        raise TypeError(
+            f"the handler is an instance of {kind.__name__}, and each request needs a handler of its own: give the "
+            f"class {kind.__name__}, or functools.partial({kind.__name__}, ...) where it takes arguments"
+        )
+
+
+def refuse_made(made: object, maker: Any) -> None:
+    """Raise `TypeError` for a state machine made by ``maker``, a function: nobody has seen that it makes one."""
+    if isinstance(made, Handler):
+        kind = type(made).__name__
+        raise TypeError(
+            f"{safe_repr(maker)} has made {kind}, a state machine, which the server can't drive because it looks at "
+            f"the handler class before the first request: give the class {kind}, or functools.partial({kind}, ...)"
+        )
 
 
 def is_tls(sock: Any) -> bool:

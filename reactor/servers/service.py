@@ -26,7 +26,7 @@ from .admission import PUT_OFF, Admission
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import InHand
-from .kinds import is_kind, takes_at_once
+from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
 from .queue import NoneLeft, RequestQueue
 from .serving import Serving
@@ -293,14 +293,17 @@ class Service:
             raise error
 
     def _finish_blocking(self, request: Any, client_address: Any) -> None:
-        server = self.server
         try:
-            self.reactor.blocking(server.RequestHandlerClass, request, client_address, server)
+            self.reactor.blocking(self._make_blocking, request, client_address)
         except BaseException as error:
             row = self.hand.find(request)
             if row is not None:
                 row.error = row.error or error  # why the connection was broken off, not what came of that
             raise
+
+    def _make_blocking(self, request: Any, client_address: Any) -> None:
+        maker = self.server.RequestHandlerClass
+        refuse_made(maker(request, client_address, self.server), maker)
 
     def _drive(self, inner: Reactor, drive: Callable[[], None]) -> None:
         """Have ``drive()`` drive a row in ``inner``, which a stop of the server's own loop in this thread stops too."""

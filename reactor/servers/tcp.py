@@ -9,7 +9,7 @@ from ..loop.kernel import at_once, close
 from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
 from .base import BaseServer
-from .kinds import class_of, is_kind
+from .kinds import class_of, is_kind, require_class
 from .last import no_new_handshakes
 
 TYPE_CHECKING = False
@@ -131,7 +131,8 @@ class TCPServer(BaseServer):
 
 
 def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
-    """Raise `TypeError` for a handler class that does not fit the server's sockets: every request would fail."""
+    """Raise `TypeError` for what is no handler class, or is one for other sockets: every request would fail."""
+    require_class(handler)
     packets = server.socket_type == socket.SOCK_DGRAM
     wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
     if is_kind(handler, wrong):

@@ -7,6 +7,9 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ===============  =======================================================================================
 ``snippets``     values and statements as source text
 ``counting``     counts the lines of Python, the bytes touched and the bytes held
+``blocked``      measures for how long a handler blocks, and ends a check because of it
+``dropped``      the statements that make a step and drop it, from the source
+``errors``       an exception of a handler in words
 ``pristine``     restores the state that requests of a class share
 ``schedule``     the steps of a schedule
 ``subject``      the handler class, and the test function that is printed for it

@@ -6,13 +6,16 @@ schedule. Only `same_in_every_mode` opens sockets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 
 from . import strategies
+from .blocked import Blocked, time_limit
+from .dropped import dropped
 from .evidence import (
     CheckFailed,
     Overflow,
@@ -25,17 +28,18 @@ from .evidence import (
     fault_of,
     fillers,
     flooded,
+    in_time,
     minimal,
     places,
     singly,
     unlike,
 )  # fmt: skip
-from .loopback import ask, foretell, modes_of
-from .pristine import pristine
+from .loopback import ask_for_fault, foretell, modes_of
+from .pristine import pristine, restorer
 from .run import Run, played, worked
 from .schedule import END, RESET
-from .snippets import literal
-from .subject import Subject, pieces_of
+from .snippets import literal, unlike_at
+from .subject import Subject, pieces_of, world_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -66,42 +70,62 @@ _FEW = 25  # the most examples that a costly property tries
 
 
 def check(
-    kind: Any, conversation: Conversation, expected: Any = None, *, world: World | None = None,
-    kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
+    kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
+    world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
 ) -> None:  # fmt: skip
     """Try every property of this module on a handler class.
+
+    Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
+    a coroutine that is not awaited.
 
     - ``kind``: a `StreamHandler`, a `DatagramHandler`, or a blocking handler that declares ``request``.
     - ``conversation``: the bytes that a client sends, or a list of packets.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.
+    - ``server``: the handler's ``self.server``: any object with the attributes that the handler uses. Each run begins
+      with the attributes that it has now, and it has them again at the end. In the modes, the real server takes from
+      it the attributes that it lacks.
     - ``world``: answers the handler's questions. By default the clock stands still at 1970-01-01 00:00 UTC.
     - ``kept``: bytes that the handler may keep besides the input in its machine.
     - ``modes``: the modes to serve it in; by default all that the host has.
     - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
-    `ValueError` for a wrong argument.
+    `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
+    functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state.
 
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
     """
     pieces = pieces_of(conversation, "conversation")
     modes = modes_of(modes)
+    world = world_of(world, server)
+    tries: list[Callable[[], None]] = [
+        partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
+        partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
+        partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
+        partial(survives_any_input, kind, pieces, world=world, examples=examples),
+        partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
+        partial(works_linearly, kind, pieces, world=world, examples=examples),
+        partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
+    ]
     if expected is not None:
-        answers(kind, pieces, expected, world=world)
-    leaves_nothing_behind(kind, pieces, world=world, examples=examples)
-    same_for_any_chunking(kind, pieces, world=world, examples=examples)
-    ends_at_any_byte(kind, pieces, world=world, examples=examples)
-    survives_any_input(kind, pieces, world=world, examples=examples)
-    stays_in_bounds(kind, pieces, world=world, kept=kept, examples=examples)
-    works_linearly(kind, pieces, world=world, examples=examples)
-    same_in_every_mode(kind, pieces, world=world, modes=modes)
+        tries.insert(0, partial(answers, kind, pieces, expected, world=world))
+    for fault in dropped(Subject(kind, world).kind):
+        raise CheckFailed(f"{kind.__name__}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
+    restore = restorer(world.server)
+    with time_limit():
+        for holds in tries:
+            try:
+                holds()
+            finally:
+                restore()
 
 
 # The properties
 
 
+@in_time
 def answers(kind: Any, conversation: Conversation, expected: Any, *, world: World | None = None) -> None:
     """The output for the whole conversation is ``expected``, at once or after the stream has ended."""
     tried = _Tried(kind, conversation, world)
@@ -112,6 +136,7 @@ def answers(kind: Any, conversation: Conversation, expected: Any, *, world: Worl
         fail(tried, fault_of(run, "the output is not the expected one"), "answers", asserted(run, expected))
 
 
+@in_time
 def leaves_nothing_behind(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -149,6 +174,7 @@ def leaves_nothing_behind(
         fail(tried, "the output depends on what another request has sent", "leaves_nothing_behind", code)
 
 
+@in_time
 def same_for_any_chunking(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -182,6 +208,7 @@ def same_for_any_chunking(
         fail(tried, f"the output depends on {cause}", "for_any_chunking", differing(played(tried, found), model(found)))
 
 
+@in_time
 def ends_at_any_byte(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -209,6 +236,7 @@ def ends_at_any_byte(
         fail(tried, fault_of(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
 
 
+@in_time
 def survives_any_input(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -228,6 +256,7 @@ def survives_any_input(
         fail(tried, fault_of(run, _FOR_EVER), "survives_any_input", asserted(run, finished=True))
 
 
+@in_time
 def stays_in_bounds(
     kind: Any, conversation: Conversation, *, world: World | None = None, kept: int = KEPT, examples: int | None = None
 ) -> None:
@@ -273,6 +302,7 @@ def _waits_in_bounds(tried: _Tried, examples: int | None) -> None:
         fail(tried, lack, "stays_in_bounds", f"{run.code(calls)}\nassert {bound}")
 
 
+@in_time
 def works_linearly(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -318,6 +348,7 @@ def works_linearly(
         fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
 
 
+@in_time
 def same_in_every_mode(
     kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
 ) -> None:
@@ -328,29 +359,35 @@ def same_in_every_mode(
     """
     tried = _Tried(kind, conversation, world)
     for mode in modes_of(modes):
-        if (differing := _differs(tried, mode, tried.length)) is not None:
-            if not tried.blocking and differing[0] is not None:
+        differing = _differs(tried, mode, tried.length)
+        if differing is not None:
+            if not tried.blocking and differing.output is not None:
                 # Not for a blocking handler: half a request need not give the same output in each mode.
                 shorter = (_differs(tried, mode, place) for place in places(tried.length)[:64])
                 differing = next((found for found in shorter if found is not None), differing)
-            fail(tried, f"in {mode} mode the output is different", f"in_{mode}_mode", differing[1])
+            fail(tried, f"in {mode} mode {differing.fault}", f"in_{mode}_mode", differing.assertion)
 
 
-def _differs(tried: _Tried, mode: str, length: int) -> tuple[Any, str] | None:
-    """The wrong output for the first ``length`` bytes in ``mode``, and the assertion; ``None`` if it is right.
+class _Differing(NamedTuple):
+    """A wrong output of a real server."""
 
-    The output is ``None`` if the server does not answer in time.
-    """
+    output: Any
+    """``None`` if the server did not answer in time."""
+    fault: str
+    assertion: str
+
+
+def _differs(tried: _Tried, mode: str, length: int) -> _Differing | None:
+    """What is wrong with the output for the first ``length`` bytes in ``mode``; ``None`` if it is right."""
     first = tried.first(length)
     model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
     sent = first if tried.packets else b"".join(first)
-    try:
-        answer = ask(mode, tried.kind, sent, tried.world)
-    except TimeoutError:
-        answer = None
+    answer, raised = ask_for_fault(mode, tried, sent)
     if answer == model.output:
         return None
-    return answer, f"assert {tried.call('ask', repr(mode), tried.name, literal(sent))} == {literal(model.output)}"
+    asked = tried.call("ask", repr(mode), tried.name, literal(sent))
+    fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
+    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}")
 
 
 # How they are tried
@@ -444,9 +481,22 @@ def _smallest(
         profile, max_examples=count if most is None else min(most, count), database=None, deadline=None,
         phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
+    blocked: list[Blocked] = []
+
+    def breaks_or_blocks(example: _T) -> bool:
+        """Whether to look no further: an exception that leaves ``find()`` would be reported as one of its own."""
+        try:
+            return bool(blocked) or breaks(example)
+        except Blocked as error:
+            blocked.append(error)
+            return True
+
     try:
-        return find(strategy, breaks, settings=chosen)
+        found = find(strategy, breaks_or_blocks, settings=chosen)
     except NoSuchExample:
         return None
     except Flaky as error:
         raise CheckFailed(f"{tried.name}: {_NOT_REPEATABLE}") from error
+    if blocked:
+        raise blocked[0]
+    return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ... import handlers
 from ...handlers import DatagramHandler, DatagramMachine, Packet, StreamMachine, World
 from ...handlers.blocking.buffered import buffered
 from ...handlers.handler import Handler
+from .pristine import restorer
 from .snippets import names_in
 
 if TYPE_CHECKING:
@@ -19,6 +21,26 @@ if TYPE_CHECKING:
 
 PEER = ("127.0.0.1", 50_000)
 """The client's address unless a `World` gives another."""
+
+
+def world_of(world: World | None, server: object = None) -> World:
+    """``world``, by default one whose clock stands still, with ``server`` as its server if that is not ``None``.
+
+    Raises `TypeError` if one of the two is not what it should be, or if each has a server.
+    """
+    if world is None:
+        world = World(peer=PEER, now=lambda: 0.0)
+    elif not isinstance(world, World):
+        raise TypeError(f"world is a handlers.World(peer, server, now), which answers the handler, not {world!r}")
+    if server is None:
+        return world
+    if isinstance(server, type):
+        raise TypeError(f"server is an object with the attributes that the handler uses, not the class {server!r}")
+    if world.server is not None:
+        raise TypeError("the server is given twice: as server, and in world")
+    world = copy(world)
+    world.server = server
+    return world
 
 
 class Subject:
@@ -32,11 +54,11 @@ class Subject:
             raise TypeError(f"expected a handler class, not {kind!r}: each request needs a new handler")
         if not hasattr(kind, "handle"):
             raise TypeError(f"{kind.__name__} is no handler class: derive it from StreamHandler or DatagramHandler")
-        if world is not None and not isinstance(world, World):
-            raise TypeError(f"world is a handlers.World(peer, server, now), which answers the handler, not {world!r}")
         self.kind = kind
         self.name: str = kind.__name__
-        self.world = World(peer=PEER, now=lambda: 0.0) if world is None else world
+        self.world = world_of(world)
+        self.restore = restorer(self.world.server)
+        """Puts the server into the state that it has now: each run begins with it."""
         self.blocking = not issubclass(kind, Handler)
         """Whether it is a blocking handler of ``socketserver``'s kind; it runs as in select mode."""
         self.packets = takes_packets(kind)
