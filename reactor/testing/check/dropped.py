@@ -49,15 +49,13 @@ class _Reader:
         self._kind = kind
         self._owner = owner
         self._function = function
+        names = function.__code__.co_varnames
+        self._own = names[0] if function.__code__.co_argcount else ""
+        self._local = set(names) - {self._own}
+        self.tree = self._tree()
 
     def found(self) -> Iterator[Dropped]:
-        tree = self._tree()
-        if tree is None:
-            return
-        parameters = [*tree.args.posonlyargs, *tree.args.args]
-        self._own = parameters[0].arg if parameters else ""
-        self._local = set(self._function.__code__.co_varnames) - {self._own}
-        for node in _within(tree):
+        for node in _within(self.tree) if self.tree else ():
             if isinstance(node, ast.Expr) and (message := self._drops(node.value)):
                 code, line = self._function.__code__, node.lineno
                 yield Dropped(self._function.__name__, code.co_filename, line, message)
@@ -76,7 +74,7 @@ class _Reader:
     def _drops(self, value: ast.expr) -> str:
         """What is wrong with the statement ``value``; empty if nothing is."""
         text = ast.unparse(value)
-        if isinstance(value, ast.Tuple) and value.elts and self._is_wait(value.elts[0]):
+        if isinstance(value, ast.Tuple) and self.is_step(value):
             return f"the step {text} is dropped: return it"
         if self._is_wait(value):
             is_coroutine = inspect.iscoroutinefunction(self._function)
@@ -84,7 +82,22 @@ class _Reader:
             return f"the wait {text} is dropped: {remedy}"
         if isinstance(value, ast.Call) and inspect.iscoroutinefunction(inspect.unwrap(self._value(value.func))):
             return f"the coroutine {text} never runs: await it, or return it as the next step"
+        if isinstance(value, ast.Call) and self._returns_step(self._value(value.func)):
+            return f"the step that {text} returns is dropped: return it"
         return ""
+
+    def _returns_step(self, function: Any) -> bool:
+        """Whether it is a method whose returned values are all steps."""
+        if not inspect.isfunction(function):
+            return False
+        reader = _Reader(self._kind, self._owner, function)
+        values = [node.value for node in _within(reader.tree) if isinstance(node, ast.Return)] if reader.tree else []
+        said = [value for value in values if value is not None]
+        return bool(said) and all(isinstance(value, ast.Tuple) and reader.is_step(value) for value in said)
+
+    def is_step(self, value: ast.Tuple) -> bool:
+        """Whether a tuple begins with a wait."""
+        return bool(value.elts) and self._is_wait(value.elts[0])
 
     def _is_wait(self, node: ast.expr) -> bool:
         """Whether the expression constructs a wait, or is one."""

@@ -214,7 +214,7 @@ class _Exchange:
         self.faults = _Faults()
         members = {"pid": os.getpid(), "subject": subject, "faults": self.faults}
         self.server: Any = type(base.__name__, (_Observed, base), members)(
-            ("127.0.0.1", 0), subject.kind, reactor=self.loop
+            ("127.0.0.1", 0), subject.given, reactor=self.loop
         )
 
     def __enter__(self) -> _Exchange:

@@ -78,7 +78,8 @@ def check(
     Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
     a coroutine that is not awaited.
 
-    - ``kind``: a `StreamHandler`, a `DatagramHandler`, or a blocking handler that declares ``request``.
+    - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
+      `functools.partial` of one of these.
     - ``conversation``: the bytes that a client sends, or a list of packets.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.
@@ -111,8 +112,9 @@ def check(
     ]
     if expected is not None:
         tries.insert(0, partial(answers, kind, pieces, expected, world=world))
-    for fault in dropped(Subject(kind, world).kind):
-        raise CheckFailed(f"{kind.__name__}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
+    subject = Subject(kind, world)
+    for fault in dropped(subject.kind):
+        raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
     restore = restorer(world.server)
     with time_limit():
         for holds in tries:
@@ -343,7 +345,7 @@ def works_linearly(
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
-        short, long = (tried.call("work", tried.name, flood(*found, times)[1]) for times in (1, 4))
+        short, long = (tried.call("work", tried.text, flood(*found, times)[1]) for times in (1, 4))
         code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
         fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
 
@@ -385,7 +387,7 @@ def _differs(tried: _Tried, mode: str, length: int) -> _Differing | None:
     answer, raised = ask_for_fault(mode, tried, sent)
     if answer == model.output:
         return None
-    asked = tried.call("ask", repr(mode), tried.name, literal(sent))
+    asked = tried.call("ask", repr(mode), tried.text, literal(sent))
     fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
     return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}")
 

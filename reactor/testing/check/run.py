@@ -199,7 +199,7 @@ class Run:
         self._guarded(self._abandon)
 
     def _construct(self) -> None:
-        self.machine: Any = self._kind(self.subject.handler(), self._driver)
+        self.machine: Any = self._kind(self.subject.make(), self._driver)
         self._row = PacedRow(self.machine.handler, self._clock)
         self._transcript.construct()
         self._call("advance()", self.machine.advance)

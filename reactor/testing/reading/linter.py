@@ -84,7 +84,7 @@ def lint(kind: Any) -> list[Finding]:
     for method, node, name in Growth(source).found():
         found.append(_finding(method, node, f"{name} grows, but nothing cuts or measures it"))
     if subject.blocking:  # its source has no states, only the declaration of its wait
-        lines, first = inspect.getsourcelines(kind)
+        lines, first = inspect.getsourcelines(subject.kind)
         line = next((number for number, line in enumerate(lines, first) if line.strip().startswith("request")), first)
         found = [Finding("request", line, finding.message) for finding in found]
     return sorted(set(found), key=lambda finding: finding.line)
