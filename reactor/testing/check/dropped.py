@@ -74,14 +74,16 @@ class _Reader:
     def _drops(self, value: ast.expr) -> str:
         """What is wrong with the statement ``value``; empty if nothing is."""
         text = ast.unparse(value)
+        is_coroutine = inspect.iscoroutinefunction(self._function)
         if isinstance(value, ast.Tuple) and self.is_step(value):
             return f"the step {text} is dropped: return it"
         if self._is_wait(value):
-            is_coroutine = inspect.iscoroutinefunction(self._function)
             remedy = "await it" if is_coroutine else "return it with the next state"
             return f"the wait {text} is dropped: {remedy}"
         if isinstance(value, ast.Call) and inspect.iscoroutinefunction(inspect.unwrap(self._value(value.func))):
             return f"the coroutine {text} never runs: await it, or return it as the next step"
+        if is_coroutine:  # it may call a state for what else that does
+            return ""
         if isinstance(value, ast.Call) and self._returns_step(self._value(value.func)):
             return f"the step that {text} returns is dropped: return it"
         return ""

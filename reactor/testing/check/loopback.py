@@ -34,6 +34,9 @@ MODES = "sync", "select", "fork", "thread"
 SECONDS = 10.0
 """Seconds of real time after which a server counts as one that does not answer."""
 
+MOMENT = 1.0
+"""Seconds of real time that the request may take to end when its client has the output."""
+
 _PREFIXES = {"sync": "", "select": "Select", "fork": "Forking", "thread": "Threading"}
 
 
@@ -79,14 +82,14 @@ def ask(mode: str, kind: Any, conversation: bytes | Iterable[bytes], world: Worl
         return _answer(exchange, subject, conversation)
 
 
-def ask_for_fault(mode: str, subject: Subject, conversation: bytes | Iterable[bytes]) -> tuple[Any, str]:
-    """The output as `ask` has it, ``None`` if it takes too long; and what the handler raised, in words."""
+def ask_for_fault(mode: str, subject: Subject, conversation: bytes | Iterable[bytes], expected: Any) -> tuple[Any, str]:
+    """The output as `ask` has it, ``None`` if it takes too long; if it is not ``expected``, what the handler raised."""
     with _Exchange(mode, subject) as exchange:
         try:
             answer = _answer(exchange, subject, conversation)
         except TimeoutError:
             answer = None
-        return answer, exchange.faults.first()
+        return answer, "" if answer == expected else exchange.fault()
 
 
 def _answer(exchange: _Exchange, subject: Subject, conversation: bytes | Iterable[bytes]) -> Any:
@@ -242,6 +245,12 @@ class _Exchange:
         if client.late:
             raise TimeoutError(f"no complete output in {SECONDS:g} seconds; so far {client.received!r}")
         return client.received
+
+    def fault(self) -> str:
+        """What the handler raised, in words. A child or a thread may tell of it a moment after the output."""
+        moment = self.loop.clock.monotonic() + MOMENT
+        self.loop.run_while(lambda: len(self.loop.table) > 0 and self.loop.clock.monotonic() < moment, 0.02)
+        return self.faults.first()
 
     def _give_up(self, client: _Client) -> None:
         client.late = True

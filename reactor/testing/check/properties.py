@@ -384,7 +384,7 @@ def _differs(tried: _Tried, mode: str, length: int) -> _Differing | None:
     first = tried.first(length)
     model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
     sent = first if tried.packets else b"".join(first)
-    answer, raised = ask_for_fault(mode, tried, sent)
+    answer, raised = ask_for_fault(mode, tried, sent, model.output)
     if answer == model.output:
         return None
     asked = tried.call("ask", repr(mode), tried.text, literal(sent))

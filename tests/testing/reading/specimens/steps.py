@@ -15,7 +15,7 @@ class ForgottenReturn(StreamHandler):
 
     def line(self, data):
         self.send(data)
-        LINE, self.line  # here
+        LINE, self.line  # here  # noqa: B018
 
 
 @wrong(
@@ -46,7 +46,7 @@ class ForgottenAwaits(StreamHandler):
         self.helper()  # here
         elsewhere()  # here
         Until(b".", limit=80)  # here
-        self.end  # here
+        self.end  # here  # noqa: B018
         await self.helper()
 
     async def helper(self):
@@ -73,13 +73,17 @@ class NothingForgotten(StreamHandler):
 
     async def handle(self):
         "A string."
-        ...
         self.note()
         elsewhere = print
         elsewhere()
         await self.helper()
         helping = self.helper()
         await helping
+        self.state(await LINE)
+
+    def state(self, data):
+        self.send(data)
+        return LINE, self.state
 
     async def helper(self):
         return await LINE
