@@ -1,4 +1,4 @@
-"""States as a machine looks at them: functions, methods, or the coroutines that a request is suspended in."""
+"""States: functions, methods, or the coroutines in which a request is suspended; and errors about what they return."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_of_coroutine(call: object) -> bool:
 
 
 def bare(state: Any) -> Any:
-    """What a `functools.partial` will call."""
+    """The function that a `functools.partial` calls."""
     while hasattr(state, "func"):
         state = state.func
     return state
@@ -40,13 +40,16 @@ def place_of(state: Any) -> object:
 
 
 def expect_nothing(call: Callable[[], Any], kind: type) -> None:
-    """Call what is no state. What it returns nobody would take: the body of an ``async def`` would never run."""
+    """Call a hook that is not a state, and refuse a result: it would be lost, and an ``async def`` would never run."""
     returned = call()
     if returned is not None:
+        remedy = "waits belong in handle()"
         if type(returned) is CoroutineType:
             returned.close()
+            remedy = "declare it with def, not async def; " + remedy
         raise TypeError(
-            f"{kind.__name__}.{call.__name__} returned {safe_repr(returned)}, and is no state: it returns None"
+            f"{kind.__name__}.{call.__name__} returned {safe_repr(returned)}, and must return None, because it is not "
+            f"a state: {remedy}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Questions about what a user has given: a handler of which kind, a hook that is overridden or not."""
+"""What a server finds out about what its user has given: the kind of handler, the hooks, the socket."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 def is_kind(handler: Any, kind: type) -> bool:
-    """Whether ``handler`` makes handlers of that kind; ``socketserver`` takes any callable as a handler."""
+    """Whether ``handler`` is a class derived from ``kind``, or a `functools.partial` of one.
+
+    Any other callable, which ``socketserver`` takes too, is of no kind.
+    """
     made = class_of(handler)
     return isinstance(made, type) and issubclass(made, kind)
 
 
 def class_of(handler: Any) -> Any:
-    """The class that ``handler`` makes instances of, if known: a class, or a ``functools.partial`` of one."""
+    """``handler``, or the class of which it is a `functools.partial`."""
     while isinstance(handler, partial):
         handler = handler.func
     return handler
@@ -49,7 +52,7 @@ def refuse_made(made: object, maker: Any) -> None:
 
 
 def is_tls(sock: Any) -> bool:
-    """Whether ``sock`` is one of the module ``ssl``, which is not imported for that."""
+    """Whether ``sock`` is an ``ssl.SSLSocket``. Does not import ``ssl``."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
