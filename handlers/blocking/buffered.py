@@ -56,10 +56,12 @@ def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[Datagra
     }
     if getattr(kind_of_handler, "timeout", None) is not None:
         members["timeout"] = kind_of_handler.timeout
-    return type(name, (_BufferedPacket if packets else _BufferedStream,), members)
+    return type(name, (BufferedPacket if packets else BufferedStream,), members)
 
 
-class _BufferedStream(StreamHandler):
+class BufferedStream(StreamHandler):
+    """Runs a blocking handler over a request of a stream."""
+
     blocking: Any
     request: Wait
 
@@ -71,7 +73,9 @@ class _BufferedStream(StreamHandler):
         return None
 
 
-class _BufferedPacket(DatagramHandler):
+class BufferedPacket(DatagramHandler):
+    """Runs a blocking handler over a packet."""
+
     blocking: Any
     request: Wait
 

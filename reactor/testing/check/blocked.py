@@ -7,10 +7,13 @@ processor by itself, so a slow or a busy machine does not end a check.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
+
+from ...handlers.blocking.buffered import BufferedPacket, BufferedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,25 +43,28 @@ class _Spent:
     """The time that one check has spent, by what it was spent in."""
 
     def __init__(self) -> None:
-        self.states: dict[str, list[float]] = {}
-        self.functions: dict[str, list[float]] = {}
+        self._states: Counter[str] = Counter()
+        self._functions: Counter[str] = Counter()
 
     def blocked(self, state: str, seconds: float) -> None:
-        times = self.states.setdefault(state, [])
-        times.append(seconds)
-        if sum(times) > SECONDS:
+        self._states[state] += seconds  # type: ignore[assignment]
+        total = sum(self._states.values())
+        if total > SECONDS:
+            [(worst, _)] = self._states.most_common(1)
             raise Blocked(
-                f"{state} blocks: {sum(times):.1f} seconds of real time in {len(times):,} calls. In a loop nobody else "
-                f"is served meanwhile: wait with Delay(seconds), or have Threaded(function) or Forked(function) do it"
+                f"{worst} blocks: the handler has blocked for {total:.1f} seconds of real time in the states that were "
+                f"tried. In a loop nobody else is served meanwhile: wait with Delay(seconds), or have "
+                f"Threaded(function) or Forked(function) do it"
             )
 
     def worked(self, wait: str, seconds: float) -> None:
-        times = self.functions.setdefault(wait, [])
-        times.append(seconds)
-        if sum(times) > OUTSIDE:
+        self._functions[wait] += seconds  # type: ignore[assignment]
+        total = sum(self._functions.values())
+        if total > OUTSIDE:
+            [(worst, _)] = self._functions.most_common(1)
             raise Blocked(
-                f"the function of {wait} has taken {sum(times):.0f} seconds of real time in {len(times):,} calls, so "
-                f"the check would take too long: give it a function that answers at once"
+                f"the function of {worst} takes too long to try the handler often: {total:.0f} seconds of real time so "
+                f"far; give it a function that answers at once"
             )
 
 
@@ -86,7 +92,7 @@ def working(wait: object) -> Iterator[None]:
         _spent.worked(repr(wait), perf_counter() - begun)
 
 
-@cache
+@lru_cache(maxsize=16)
 def timed(machine: Any) -> type[Machine]:
     """A subclass of ``machine`` that measures how long the states of its handler block."""
 
@@ -106,7 +112,8 @@ def timed(machine: Any) -> type[Machine]:
             finally:
                 seconds = perf_counter() - begun - (thread_time() - used)
                 if seconds > _SHORTEST if _OF_THREAD is None else _waits() > before:
-                    spent.blocked(state, seconds)
+                    is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
+                    spent.blocked(f"{type(self.handler).__name__}.handle" if is_blocking_kind else state, seconds)
 
     Timed.__name__ = machine.__name__  # which messages mention
     return Timed

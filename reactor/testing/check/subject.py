@@ -6,6 +6,7 @@ import re
 import textwrap
 from copy import copy
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ... import handlers
@@ -36,8 +37,10 @@ def world_of(world: World | None, server: object = None) -> World:
         raise TypeError(f"world is a handlers.World(peer, server, now), which answers the handler, not {world!r}")
     if server is None:
         return world
-    if isinstance(server, type):
-        raise TypeError(f"server is an object with the attributes that the handler uses, not the class {server!r}")
+    if isinstance(server, (type, FunctionType)):
+        raise TypeError(
+            f"server is an object with the attributes that the handler uses, and does not make one: {server!r}"
+        )
     if world.server is not None:
         raise TypeError("the server is given twice: as server, and in world")
     world = copy(world)

@@ -57,7 +57,7 @@ def test_the_server_of_the_world_is_the_one_that_was_given():
 def test_a_server_is_given_once_and_is_no_class():
     with pytest.raises(TypeError, match="given twice"):
         check(Counts, b"a\n", server=Service(), world=World(server=Service()))
-    with pytest.raises(TypeError, match=r"not the class <class .*Service"):
+    with pytest.raises(TypeError, match=r"does not make one: <class .*Service"):
         check(Counts, b"a\n", server=Service)
 
 
@@ -176,8 +176,22 @@ class Fetches(StreamHandler):
 
 def test_a_state_that_blocks_ends_the_check_and_is_named(monkeypatch):
     monkeypatch.setattr(blocked, "SECONDS", 0.2)
-    with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks: 0\.2 seconds of real time in .* calls.*Threaded"):
+    with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks: .* for 0\.2 seconds of real time .*Threaded"):
         check(Sleeps, b"a:b\n", b"b\n")
+
+
+class SleepsBlocking(StreamRequestHandler):
+    request = LINE
+
+    def handle(self):
+        time.sleep(0.002)
+        self.wfile.write(self.rfile.readline())
+
+
+def test_a_blocking_handler_that_sleeps_is_named_by_its_handle(monkeypatch):
+    monkeypatch.setattr(blocked, "SECONDS", 0.1)
+    with pytest.raises(CheckFailed, match=r"^SleepsBlocking\.handle blocks"):
+        check(SleepsBlocking, b"a\n", b"a\n")
 
 
 def test_a_property_alone_ends_too(monkeypatch):
@@ -188,7 +202,7 @@ def test_a_property_alone_ends_too(monkeypatch):
 
 def test_work_outside_the_loop_that_takes_too_long_ends_the_check(monkeypatch):
     monkeypatch.setattr(blocked, "OUTSIDE", 0.1)
-    with pytest.raises(CheckFailed, match=r"the function of Threaded\(sleep\) has taken .* answers at once"):
+    with pytest.raises(CheckFailed, match=r"the function of Threaded\(sleep\) takes too long .* answers at once"):
         check(Fetches, b"a\n")
 
 
