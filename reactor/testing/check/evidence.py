@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from .blocked import Blocked, time_limit
 from .counting import EndlessLoop, held
 from .errors import server_lacks, told
 from .run import Run
 from .schedule import END
 from .snippets import literal, unlike_at
+from .watching import Unfit, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,14 +41,14 @@ def fail(subject: Subject, fault: str, title: str, body: str) -> NoReturn:
 
 
 def in_time(holds: Callable[_Given, None]) -> Callable[_Given, None]:
-    """The property ``holds``, which fails when the handler blocks for too long."""
+    """The property ``holds``, which fails when the handler blocks for too long, or drops a coroutine."""
 
     @wraps(holds)
     def holds_in_time(*arguments: _Given.args, **options: _Given.kwargs) -> None:
         try:
             with time_limit():
                 holds(*arguments, **options)
-        except Blocked as error:
+        except Unfit as error:
             raise CheckFailed(str(error)) from None
 
     return holds_in_time

@@ -34,8 +34,8 @@ MODES = "sync", "select", "fork", "thread"
 SECONDS = 10.0
 """Seconds of real time after which a server counts as one that does not answer."""
 
-MOMENT = 1.0
-"""Seconds of real time that the request may take to end when its client has the output."""
+MOMENT = 0.5
+"""Seconds of real time in which a handler that has raised must be heard of, when its client has the output."""
 
 _PREFIXES = {"sync": "", "select": "Select", "fork": "Forking", "thread": "Threading"}
 
@@ -144,6 +144,7 @@ class _Faults:
     """What handlers raise, in words. A child sends the words to its parent."""
 
     def __init__(self) -> None:
+        self.text = ""
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -153,12 +154,12 @@ class _Faults:
         with suppress(OSError):
             self._writer.send(text.encode(errors="replace") + b"\0")
 
-    def first(self) -> str:
-        """The first fault, empty if there is none."""
-        try:
-            return self._reader.recv(65_536).decode(errors="replace").partition("\0")[0]
-        except OSError:
-            return ""
+    def look(self) -> bool:
+        """Whether there is a fault; the first one is in `text`."""
+        if not self.text:
+            with suppress(OSError):
+                self.text = self._reader.recv(65_536).decode(errors="replace").partition("\0")[0]
+        return bool(self.text)
 
     def close(self) -> None:
         self._reader.close()
@@ -249,8 +250,8 @@ class _Exchange:
     def fault(self) -> str:
         """What the handler raised, in words. A child or a thread may tell of it a moment after the output."""
         moment = self.loop.clock.monotonic() + MOMENT
-        self.loop.run_while(lambda: len(self.loop.table) > 0 and self.loop.clock.monotonic() < moment, 0.02)
-        return self.faults.first()
+        self.loop.run_while(lambda: not self.faults.look() and self.loop.clock.monotonic() < moment, 0.02)
+        return self.faults.text
 
     def _give_up(self, client: _Client) -> None:
         client.late = True

@@ -7,14 +7,11 @@ schedule. Only `same_in_every_mode` opens sockets.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky, NoSuchExample
 
 from . import strategies
-from .blocked import Blocked, time_limit
 from .dropped import dropped
 from .evidence import (
     CheckFailed,
@@ -39,7 +36,9 @@ from .pristine import pristine, restorer
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
+from .strategies import NOT_REPEATABLE, smallest
 from .subject import Subject, pieces_of, world_of
+from .watching import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,12 +57,7 @@ KEPT = 65_536
 LINEAR = 6
 """The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
 
-_NOT_REPEATABLE = (
-    "the same schedule gives different results: requests share state that the check cannot restore, "
-    "or the handler uses a clock or random numbers of its own (self.now() is the clock that a test can set)"
-)
 _FOR_EVER = "it goes on for ever when nothing more comes"
-_T = TypeVar("_T")
 _SHORT = 128  # bytes of the shortest flood whose work is compared
 _SMALL = 32  # bytes up to which every beginning of a conversation is cut at every place
 _FEW = 25  # the most examples that a costly property tries
@@ -153,7 +147,7 @@ def leaves_nothing_behind(
     with pristine(tried.kind):
         again = played(tried, tried.pieces, name="again")
     if not alike(first, again):
-        fail(tried, _NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
+        fail(tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
 
     def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
         with pristine(tried.kind):
@@ -169,7 +163,7 @@ def leaves_nothing_behind(
         return not alike(alone, after)
 
     others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
-    found = _smallest(tried, st.tuples(others, tried.lengths), differs, examples)
+    found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
     if found is not None:
         alone, before, after = runs(*found)
         code = f"{before.code()}\n{unlike(after, alone)}"
@@ -203,7 +197,7 @@ def same_for_any_chunking(
 
     found = next(filter(differs, tried.simple_cuts()), None)
     if found is None:
-        found = _smallest(tried, tried.faithful(), differs, examples)
+        found = smallest(tried, tried.faithful(), differs, examples)
     if found is not None:
         found = minimal(found, differs, tried.packets)
         cause = "how the output is taken" if tried.packets else "how the input is cut"
@@ -232,7 +226,7 @@ def ends_at_any_byte(
     found = next(filter(goes_on, stops), None)
     if found is None and not tried.packets:
         cut = strategies.schedules(tried.pieces[0], seconds=None, ends=False, resets=False)
-        found = _smallest(tried, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
+        found = smallest(tried, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
     if found is not None:
         run = played(tried, found, to_the_end=True)
         fail(tried, fault_of(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
@@ -275,7 +269,7 @@ def stays_in_bounds(
         return flooded(tried, tried.first(drawn[0]), drawn[1], kept)
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
-    found = _smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
+    found = smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
     if found is not None and (overflow := flood(found)) is not None:
         run, size, bound = overflow
         if run.error is None:
@@ -341,7 +335,7 @@ def works_linearly(
         return True
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
-    found = _smallest(tried, floods, steep, examples, _FEW)
+    found = smallest(tried, floods, steep, examples, _FEW)
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
@@ -446,7 +440,7 @@ class _Tried(Subject):
     def harm(self, breaks: Callable[[Schedule], bool], examples: int | None) -> Schedule | None:
         """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found."""
         found = next(filter(breaks, self._slips()), None)
-        return _smallest(self, self._hostile(), breaks, examples) if found is None else found
+        return smallest(self, self._hostile(), breaks, examples) if found is None else found
 
     def _slips(self) -> Iterator[Schedule]:
         if not self.packets:
@@ -470,35 +464,3 @@ class _Tried(Subject):
         whole = st.sampled_from(self.pieces or [b""])
         packet = st.one_of(whole, whole.flatmap(strategies.mutations))
         return st.lists(packet, max_size=len(self.pieces) + 2)
-
-
-def _smallest(
-    tried: Subject, strategy: SearchStrategy[_T], breaks: Callable[[_T], bool], examples: int | None,
-    most: int | None = None,
-) -> _T | None:  # fmt: skip
-    """The smallest example that breaks a property; ``None`` if no example that was tried does."""
-    profile = settings()
-    count = profile.max_examples if examples is None else examples
-    chosen = settings(
-        profile, max_examples=count if most is None else min(most, count), database=None, deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-    )  # fmt: skip
-    blocked: list[Blocked] = []
-
-    def breaks_or_blocks(example: _T) -> bool:
-        """Whether to look no further: an exception that leaves ``find()`` would be reported as one of its own."""
-        try:
-            return bool(blocked) or breaks(example)
-        except Blocked as error:
-            blocked.append(error)
-            return True
-
-    try:
-        found = find(strategy, breaks_or_blocks, settings=chosen)
-    except NoSuchExample:
-        return None
-    except Flaky as error:
-        raise CheckFailed(f"{tried.name}: {_NOT_REPEATABLE}") from error
-    if blocked:
-        raise blocked[0]
-    return found

@@ -16,7 +16,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait
-from .blocked import Blocked, timed, working
 from .counting import (
     LINES,
     LINES_PER_BYTE,
@@ -32,6 +31,7 @@ from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
 from .transcript import Transcript
+from .watching import Unfit, timed, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,7 +48,7 @@ YEAR = 31_536_000
 ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
-_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "blocked", "driver", "transcript"))
+_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript"))
 """The modules whose lines do not count as lines of the handler."""
 
 
@@ -299,7 +299,7 @@ class Run:
         try:
             with self.limit:
                 return call(*arguments)
-        except (KeyboardInterrupt, Blocked):
+        except (KeyboardInterrupt, Unfit):
             raise
         except BaseException as error:
             self.error = error

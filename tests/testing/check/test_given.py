@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from handlers import StreamHandler, StreamRequestHandler, Threaded, Until, World
-from reactor.testing.check import blocked
 from reactor.testing.check import properties as checks
+from reactor.testing.check import watching
 from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.loopback import modes_here
 from reactor.testing.check.properties import check
@@ -175,7 +175,7 @@ class Fetches(StreamHandler):
 
 
 def test_a_state_that_blocks_ends_the_check_and_is_named(monkeypatch):
-    monkeypatch.setattr(blocked, "SECONDS", 0.2)
+    monkeypatch.setattr(watching, "SECONDS", 0.2)
     with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks: .* for 0\.2 seconds of real time .*Threaded"):
         check(Sleeps, b"a:b\n", b"b\n")
 
@@ -189,25 +189,25 @@ class SleepsBlocking(StreamRequestHandler):
 
 
 def test_a_blocking_handler_that_sleeps_is_named_by_its_handle(monkeypatch):
-    monkeypatch.setattr(blocked, "SECONDS", 0.1)
+    monkeypatch.setattr(watching, "SECONDS", 0.1)
     with pytest.raises(CheckFailed, match=r"^SleepsBlocking\.handle blocks"):
         check(SleepsBlocking, b"a\n", b"a\n")
 
 
 def test_a_property_alone_ends_too(monkeypatch):
-    monkeypatch.setattr(blocked, "SECONDS", 0.1)
+    monkeypatch.setattr(watching, "SECONDS", 0.1)
     with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks"):
         checks.survives_any_input(Sleeps, b"a:b\n")
 
 
 def test_work_outside_the_loop_that_takes_too_long_ends_the_check(monkeypatch):
-    monkeypatch.setattr(blocked, "OUTSIDE", 0.1)
+    monkeypatch.setattr(watching, "OUTSIDE", 0.1)
     with pytest.raises(CheckFailed, match=r"the function of Threaded\(sleep\) takes too long .* answers at once"):
         check(Fetches, b"a\n")
 
 
 def test_a_handler_that_only_computes_is_not_said_to_block(monkeypatch):
-    monkeypatch.setattr(blocked, "SECONDS", 0.02)
+    monkeypatch.setattr(watching, "SECONDS", 0.02)
 
     class Computes(StreamHandler):
         async def handle(self):
@@ -231,6 +231,20 @@ def test_a_dropped_step_fails_the_check():
 
     with pytest.raises(CheckFailed, match=r"Forgets: the step \(LINE, self.line\) is dropped: return it \(line, "):
         check(Forgets, b"a\n", b"a\n")
+
+
+def test_a_coroutine_that_is_not_awaited_fails_the_check():
+    class Keeps(StreamHandler):
+        async def handle(self):
+            helping = self.helper()
+            self.send(await LINE)
+            del helping
+
+        async def helper(self):
+            await LINE
+
+    with pytest.raises(CheckFailed, match=r"coroutine .*Keeps\.helper' was never awaited, so it never ran: await it"):
+        check(Keeps, b"a\n")
 
 
 def test_long_answers_are_shown_from_their_first_difference_on():

@@ -1,5 +1,6 @@
-"""The real time for which a handler blocks: its states sleep, or wait for a file, a lock or another process.
+"""What a check watches while a handler runs: the time for which it blocks, and coroutines that it does not await.
 
+A state blocks if it sleeps, or waits for a file, a lock or another process.
 A check runs a handler thousands of times, so a state that sleeps for 2 ms would keep it busy for minutes; and in a loop
 nobody else is served meanwhile. `time_limit` ends the check. It counts only the time in which the thread gave up the
 processor by itself, so a slow or a busy machine does not end a check.
@@ -7,6 +8,7 @@ processor by itself, so a slow or a busy machine does not end a check.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from contextlib import contextmanager
 from functools import lru_cache
@@ -35,8 +37,8 @@ _OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)  # only Linux counts for a
 _SHORTEST = 0.001  # seconds; where nobody counts how often a thread waited, less may be another process's turn
 
 
-class Blocked(BaseException):
-    """A check has taken longer than `SECONDS` or `OUTSIDE` allow. Not an ``Exception``, so no handler catches it."""
+class Unfit(BaseException):
+    """Ends a check: the handler blocks too long, or drops a coroutine. Not an ``Exception``: no handler catches it."""
 
 
 class _Spent:
@@ -45,24 +47,31 @@ class _Spent:
     def __init__(self) -> None:
         self._states: Counter[str] = Counter()
         self._functions: Counter[str] = Counter()
+        self.unawaited: list[str] = []
+        """What Python warns of: each says which coroutine was never awaited."""
 
     def blocked(self, state: str, seconds: float) -> None:
         self._states[state] += seconds  # type: ignore[assignment]
         total = sum(self._states.values())
         if total > SECONDS:
             [(worst, _)] = self._states.most_common(1)
-            raise Blocked(
+            raise Unfit(
                 f"{worst} blocks: the handler has blocked for {total:.1f} seconds of real time in the states that were "
                 f"tried. In a loop nobody else is served meanwhile: wait with Delay(seconds), or have "
                 f"Threaded(function) or Forked(function) do it"
             )
+
+    def refuse_unawaited(self) -> None:
+        """Raise `Unfit` if a coroutine of the handler was never awaited."""
+        if self.unawaited:
+            raise Unfit(f"{self.unawaited[0]}, so it never ran: await it, or return it as the next step")
 
     def worked(self, wait: str, seconds: float) -> None:
         self._functions[wait] += seconds  # type: ignore[assignment]
         total = sum(self._functions.values())
         if total > OUTSIDE:
             [(worst, _)] = self._functions.most_common(1)
-            raise Blocked(
+            raise Unfit(
                 f"the function of {worst} takes too long to try the handler often: {total:.0f} seconds of real time so "
                 f"far; give it a function that answers at once"
             )
@@ -73,14 +82,35 @@ _spent: _Spent | None = None
 
 @contextmanager
 def time_limit() -> Iterator[None]:
-    """Within the ``with`` block, runs raise `Blocked` when a handler has blocked too long. Inner blocks add to it."""
+    """Within the ``with`` block, runs raise `Unfit` for what they watch. The times of inner blocks add up."""
     global _spent
-    before = _spent
-    _spent = _Spent() if before is None else before
-    try:
+    if _spent is not None:
         yield
+        return
+    _spent = spent = _Spent()
+    try:
+        with _warnings_into(spent.unawaited):
+            yield
+            spent.refuse_unawaited()
     finally:
-        _spent = before
+        _spent = None
+
+
+@contextmanager
+def _warnings_into(unawaited: list[str]) -> Iterator[None]:
+    """Within the ``with`` block, Python's warnings of coroutines that were never awaited go into the list."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
+        show = warnings.showwarning
+
+        def show_or_keep(message: Any, category: type[Warning], *details: Any, **named: Any) -> None:
+            if issubclass(category, RuntimeWarning) and "was never awaited" in str(message):
+                unawaited.append(str(message).partition("\n")[0])
+            else:
+                show(message, category, *details, **named)
+
+        warnings.showwarning = show_or_keep
+        yield
 
 
 @contextmanager
@@ -109,6 +139,7 @@ def timed(machine: Any) -> type[Machine]:
             begun, used = perf_counter(), thread_time()
             try:
                 super()._step(call, argument)
+                spent.refuse_unawaited()
             finally:
                 seconds = perf_counter() - begun - (thread_time() - used)
                 if seconds > _SHORTEST if _OF_THREAD is None else _waits() > before:
