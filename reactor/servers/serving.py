@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from selectors import EVENT_READ
 
 from ..loop.timers import NEVER
-from .kinds import is_ours
+from .kinds import takes_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Serving:
     def take_completed(self) -> None:
         """Take the connections that have completed their handshake, as many as there is room for in the table."""
         service = self._service
-        if service.closing or service.source is None or not is_ours(service.server.get_request):  # it may mean to wait
+        if service.closing or service.source is None or not takes_at_once(service.server):
             return
         self._listen(nothing)  # makes the socket non-blocking
         service.intake.pause()
