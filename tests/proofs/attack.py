@@ -44,14 +44,14 @@ BRIEF = 1.0
 GROWTH = 0.05
 """The part by which the resident memory may be more than after the warm-up."""
 
-PAUSE = 0.1
+PAUSE = 1.0
 """Seconds at most between two bad clients; without it those that are quick would crowd out the others."""
 
 BIG = 1 << 20
 """Bytes of an unfinished message of a bad client."""
 
 UNMEASURED = 60
-"""With fewer seconds memory is printed and not judged: the allocators have not seen the most that they will be asked."""
+"""With fewer seconds memory is printed and not judged: the allocators have not yet had the most that will be asked."""
 
 
 class Attack:
@@ -69,7 +69,7 @@ class Attack:
         """What good clients have to complain of."""
 
     async def run(self, good, bad):
-        """``good`` stream clients, a twentieth as many of each kind of datagram, and ``bad`` clients of each bad kind."""
+        """``good`` clients of streams, a twentieth as many of each datagram socket, ``bad`` ones of each bad kind."""
         clients = [self._again(Attack.good) for _ in range(good)]
         clients += [self._again(kind) for kind in GOOD[1:] for _ in range(max(1, good // 20))]
         clients += [self._again(kind) for kind in BAD for _ in range(bad)]
@@ -133,7 +133,7 @@ class Attack:
                 with suppress(BlockingIOError):
                     client.sendto(packet, self.addresses[place])
                 with suppress(asyncio.TimeoutError):
-                    answer = await asyncio.wait_for(self.loop.sock_recv(client, 2_000), 2)
+                    answer = await self.hear_packet(client)
                     assert answer in answers, f"{answer!r} answers {packet!r}"
                     if answer == packet[::-1]:
                         self.done["bytes"] += len(answer)
@@ -142,7 +142,10 @@ class Attack:
             else:
                 raise AssertionError("a packet is not answered")
 
-    # Of connections, bad clients
+    async def hear_packet(self, client):
+        return await asyncio.wait_for(self.loop.sock_recv(client, 2_000), 2 * BRIEF)
+
+    # Bad clients of connections
 
     @asynccontextmanager
     async def connected(self, receive_buffer=None):
@@ -228,7 +231,7 @@ class Attack:
             await self.say(client, b"tell %d\n" % self.random.randrange(4))
             await self.leave(client)
 
-    # Of datagrams
+    # Bad clients of datagrams
 
     async def floods(self):
         """Many packets to UDP, and closed at once: the answers make the kernel report an unreachable port."""
@@ -255,7 +258,7 @@ class Attack:
             client.sendto(packet, self.addresses["unix"])
         await asyncio.sleep(0)
 
-    # Of forged packets
+    # Forged packets
 
     async def forges_its_own_address(self):
         """A packet whose source is the server itself, as if it had to answer itself."""
@@ -267,8 +270,8 @@ class Attack:
     async def forges_an_error(self):
         """An ICMP "port unreachable" about a packet that was never sent, to a client that is in an exchange."""
         with datagram_client("udp") as client:
-            client.sendto(b"more", self.addresses["udp"])
-            await asyncio.sleep(0.02)
+            client.sendto(b"hold", self.addresses["udp"])
+            assert await self.hear_packet(client) == b"held"
             quoted = struct.pack("!HHHH", self.addresses["udp"][1], client.getsockname()[1], 8, 0)
             body = struct.pack("!BBHI", 3, 3, 0, 0) + ip_header(0, 28) + quoted
             body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
@@ -276,10 +279,8 @@ class Attack:
                 raw.sendto(body, (self.addresses["udp"][0], 0))
             await asyncio.sleep(0.02)
             client.sendto(b"over", self.addresses["udp"])
-            with suppress(asyncio.TimeoutError):
-                answer = await asyncio.wait_for(self.loop.sock_recv(client, 2_000), BRIEF)
-                if answer != b"moreover"[::-1]:
-                    self.wrong.append(f"a forged ICMP error ended an exchange: {answer!r}")
+            if (answer := await self.hear_packet(client)) != b"holdover"[::-1]:
+                self.wrong.append(f"a forged ICMP error ended an exchange: {answer!r}")
 
 
 GOOD = (Attack.good, Attack.good_udp, Attack.good_unix)
@@ -346,7 +347,7 @@ def attack(process, mode, seconds, clients, seed):
 
     async def run():
         here = Attack(process, seed, seconds)
-        await here.run(clients, bad=max(1, clients // 50))
+        await here.run(clients, bad=max(2, clients // 100))
         return here
 
     here = asyncio.run(run())
@@ -365,7 +366,7 @@ def attack_rows(seconds, clients):
         with Process(
             mode, "tests.proofs.victim:Victim", environment=LEAN, limit=most_descriptors(), request_queue_size=4096,
             max_children=workers, max_threads=workers,
-            beside={place: "tests.proofs.victim:VictimOfPackets" for place in ("udp", "unix")},
+            beside=dict.fromkeys(("udp", "unix"), "tests.proofs.victim:VictimOfPackets"),
         ) as process:  # fmt: skip
             attack(process, mode, seconds * 0.3, clients, seed=1)
             before, resident, _ = quiet(process)
@@ -400,9 +401,8 @@ def main(arguments=None):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 20_000) if most > 0 else 20_000, most))
     forged = "with forged packets" if os.geteuid() == 0 else "without forged packets, which need root"
-    print(
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores; {forged}.\n"
-    )
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    print(f"Python {platform.python_version()}, {system}; {forged}.\n")
     begun = time.monotonic()
     table(*attack_rows(options.seconds / len(ATTACKED), options.clients))
     print(f"{time.monotonic() - begun:.0f} s.")

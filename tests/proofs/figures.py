@@ -24,6 +24,7 @@ from tests.support import peers
 
 LINE = b"x" * 63 + b"\n"
 CONNECTIONS = 50
+PAGE = resource.getpagesize()
 IDLE = 2_000  # connections; the memory of one is the average over them
 
 Costs = dict[str, list[float]]

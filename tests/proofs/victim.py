@@ -126,4 +126,7 @@ class VictimOfPackets(DatagramHandler):
             fail(packet.split()[1].decode())
         if packet == b"more":
             packet += await Packet()
+        if packet == b"hold":
+            self.send(b"held")
+            packet += await Packet(timeout=30)
         self.send(packet[::-1])
