@@ -38,6 +38,9 @@ SECONDS = 300
 PATIENCE = 120.0
 """Seconds after which a good client takes an answer for lost."""
 
+VICTIM = "tests.proofs.victim:Victim"
+VICTIM_OF_PACKETS = "tests.proofs.victim:VictimOfPackets"
+
 BRIEF = 1.0
 """Seconds that a bad client stays at most."""
 
@@ -364,9 +367,9 @@ def attack_rows(seconds, clients):
     for mode in ATTACKED:
         workers = max(40, clients // 4)
         with Process(
-            mode, "tests.proofs.victim:Victim", environment=LEAN, limit=most_descriptors(), request_queue_size=4096,
+            mode, VICTIM, environment=LEAN, limit=most_descriptors(), request_queue_size=4096,
             max_children=workers, max_threads=workers,
-            beside=dict.fromkeys(("udp", "unix"), "tests.proofs.victim:VictimOfPackets"),
+            beside=dict.fromkeys(("udp", "unix"), VICTIM_OF_PACKETS),
         ) as process:  # fmt: skip
             attack(process, mode, seconds * 0.3, clients, seed=1)
             before, resident, _ = quiet(process)
