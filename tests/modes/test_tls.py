@@ -13,6 +13,7 @@ from reactor import SelectTCPServer, SelectUDPServer
 from reactor.tls import TLS, TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.serving import MODES, PATIENCE, STREAMS, connect, reset, serving, wait_until
+from tests.support.tls import attempt, exchange
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -112,29 +113,6 @@ def read(client):
         return client.read(65_536)
     except ssl.SSLZeroReturnError:
         return b""
-
-
-def exchange(plain, coming, going, call):
-    """Make a call on an ``ssl.SSLObject``, and send and receive what it wants until it succeeds."""
-    while True:
-        result = attempt(call)
-        if going.pending:
-            plain.sendall(going.read())
-        if result is not None:
-            return result
-        if data := plain.recv(65_536):
-            coming.write(data)
-        else:
-            coming.write_eof()
-
-
-def attempt(call):
-    """What the call returns, ``True`` for nothing; ``None`` if it needs more input."""
-    try:
-        result = call()
-    except ssl.SSLWantReadError:
-        return None
-    return True if result is None else result
 
 
 @every_mode
