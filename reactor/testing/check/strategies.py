@@ -1,8 +1,6 @@
 """Hypothesis strategies for what a network does to the input of a handler, and the search for the smallest example.
 
-A network cuts, delays, ends, loses and reorders.
-
-All strategies shrink to the simplest case: no cut, no pause, no loss, and a short conversation. They draw schedules,
+A network cuts, delays, ends, loses and reorders. All strategies shrink to the simplest case: no cut, no pause, no loss, and a short conversation. They draw schedules,
 which are plain data; see `reactor.testing.check.schedule`.
 """
 
