@@ -1,9 +1,7 @@
 """Hypothesis strategies for what a network does to the input of a handler, and the search for the smallest example.
 
-A network cuts, delays, ends, loses and reorders.
-
-All strategies shrink to the simplest case: no cut, no pause, no loss, and a short conversation. They draw schedules,
-which are plain data; see `reactor.testing.check.schedule`.
+A network cuts, delays, ends, loses and reorders. All strategies shrink to the simplest case: no cut, no pause, no loss,
+and a short conversation. They draw schedules, which are plain data; see `reactor.testing.check.schedule`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a check watches while a handler runs: the time for which it blocks, and coroutines that it does not await.
 
-A state blocks if it sleeps, or waits for a file, a lock or another process.
-A check runs a handler thousands of times, so a state that sleeps for 2 ms would keep it busy for minutes; and in a loop
-nobody else is served meanwhile. `time_limit` ends the check. It counts only the time in which the thread gave up the
-processor by itself, so a slow or a busy machine does not end a check.
+A state blocks if it sleeps, or waits for a file, a lock or another process. In a loop no other row is served meanwhile.
+A check runs a handler thousands of times, so a state that sleeps for 2 ms would make the check last for minutes:
+`time_limit` ends it. Only the time in which the thread has given up the processor by itself counts, so a slow or busy
+machine ends no check.
 """
 
 from __future__ import annotations
