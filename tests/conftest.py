@@ -1,6 +1,8 @@
 """Fixtures of several rooms. What else the rooms share is in `tests.support`."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +13,14 @@ from tests.support.serving import Journal
 # The speed of the machine is no property of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Have temporary files in a directory that goes with this run; pytest would keep those of its last three."""
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="reactor-")  # short: sockets have their paths in it
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture

@@ -117,9 +117,9 @@ def test_the_watchdog_does_not_wake_an_idle_loop(caplog):
 
     counting = Counting()
     with Reactor(Watchdog(counting, seconds=SHORT)) as reactor:
-        reactor.call_later(5 * SHORT, reactor.stop)
+        reactor.call_later(20 * SHORT, reactor.stop)
         reactor.run()
-        assert counting.calls <= 2
+        assert counting.calls <= 4  # select() may return a moment early
         assert caplog.records == []
 
 

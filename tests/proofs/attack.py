@@ -47,7 +47,7 @@ BRIEF = 1.0
 GROWTH = 0.05
 """The part by which the resident memory may be more than after the warm-up."""
 
-PAUSE = 1.0
+PAUSE = 0.5
 """Seconds at most between two bad clients; without it those that are quick would crowd out the others."""
 
 BIG = 1 << 20
@@ -350,7 +350,7 @@ def attack(process, mode, seconds, clients, seed):
 
     async def run():
         here = Attack(process, seed, seconds)
-        await here.run(clients, bad=max(2, clients // 100))
+        await here.run(clients, bad=max(2, clients // 50))
         return here
 
     here = asyncio.run(run())
