@@ -24,7 +24,7 @@ import pytest
 from reactor.modes.threading import NO_THREADS
 from tests import ROOT
 from tests.support.confined import FORKING
-from tests.support.programs import needed, program
+from tests.support.programs import needed, program, refuse
 from tests.support.serving import receive, reset, rest
 
 EXAMPLES = ROOT / "examples"
@@ -271,8 +271,9 @@ def test_connecting_to_a_host_name_needs_no_thread_and_no_fork():
 @pytest.fixture(scope="module")
 def component():
     """The component, built here, or by ``python3 -m tests`` while other tests run."""
-    needed((Path(sys.executable).parent / "componentize-py").exists(), "componentize-py")
-    needed(importlib.util.find_spec("wasmtime"), "wasmtime")
+    hosts = '(the extra "hosts", some 100 MB; REACTOR_REAL_CLIENTS=1 python3 -m tests installs it)'
+    needed((Path(sys.executable).parent / "componentize-py").exists(), f"componentize-py {hosts}")
+    needed(importlib.util.find_spec("wasmtime"), f"wasmtime {hosts}")
     meanwhile = os.environ.get("REACTOR_COMPONENT")
     if meanwhile is not None:
         made, deadline = Path(meanwhile), time.monotonic() + PATIENCE
@@ -314,8 +315,20 @@ def test_on_emscripten():
     node = program("node")
     npm = program("npm")
     BUILT.mkdir(parents=True, exist_ok=True)
-    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", BUILT, "pyodide@314.0.7"]
-    subprocess.run(command, check=True, timeout=PATIENCE)
+    command = [
+        npm,
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--cache",
+        BUILT / "npm",
+        "--prefix",
+        BUILT,
+        "pyodide@314.0.7",
+    ]
+    installed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    if installed.returncode:
+        refuse(f"npm can't install pyodide, which needs its registry: {installed.stderr.strip()[-500:]}")
     with started(node, EXAMPLES / "pyodide" / "serve.mjs", "0", cwd=BUILT) as (process, address):
         gone_before_accepted(process, address)
         crowd(process, address)

@@ -19,5 +19,6 @@ def needed(found, name):
 
 
 def program(name: str) -> str:
-    """The path of the program."""
-    return needed(shutil.which(name), name)
+    """The path of the program, which may be among those of the system administrator."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    return needed(shutil.which(name, path=path), name)
