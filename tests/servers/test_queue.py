@@ -202,6 +202,19 @@ def test_a_client_that_leaves_the_queue_affects_no_other(mode):
 
 
 @every_mode
+def test_that_requests_wait_for_the_bound_is_logged_once_with_the_two_ways_out(mode, caplog):
+    with serving(Polite, mode, **one_at_a_time(mode)) as server, clients_of(server, 3) as clients:
+        wait_until(lambda: len(server.reactor.table) == 3)
+        for client in clients:
+            client.sendall(b"one\ntwo\n")
+            assert rest(client) == b"one\ntwo\n"
+    [line] = [line for line in caplog.messages if "requests wait" in line]
+    bound = {"fork": "max_children", "thread": "max_threads"}[mode]
+    assert f"raise {bound}" in line
+    assert "take a Select server class" in line
+
+
+@every_mode
 def test_a_client_that_resets_the_connection_frees_its_place_in_the_queue(mode):
     with serving(Polite, mode, **one_at_a_time(mode)) as server, connect(server) as first, connect(server) as last:
         wait_until(lambda: len(server.reactor.table) == 2)
