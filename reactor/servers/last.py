@@ -6,7 +6,7 @@ accepted.
 
 The filter belongs to the socket, which other processes may serve too: their clients try again after a second. So it is
 there only for the moment between the last look at the accept queue and the close, and goes before the close. A filter
-that the program has attached itself stays in its place, without ours.
+that the program has attached to the listener itself is lost then: getsockopt(2) can't safely be asked for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
-SO_GET_FILTER = SO_ATTACH_FILTER
 
 _NO_SYN = b"".join(
     struct.pack("HBBI", *instruction)
@@ -56,8 +55,6 @@ def _attach(sock: Any) -> bool:
     program = array("B", _NO_SYN)
     address, length = program.buffer_info()
     try:
-        if sock.getsockopt(socket.SOL_SOCKET, SO_GET_FILTER):  # the length of the program's own
-            return False
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", length // 8, address))
     except OSError:  # this kernel has no filters, or a sandbox takes none
         return False
