@@ -467,7 +467,7 @@ class Machine:
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
 
-    def _at_opening(self) -> bool:
+    def is_at_opening(self) -> bool:
         """Whether the request is between messages: at its first wait, in the same place and for the same."""
         first, wait = self.first_wait, self.wait
         return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]

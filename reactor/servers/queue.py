@@ -2,15 +2,18 @@
 
 In select and plain mode each begins at once; in the others it waits while all children, or threads, are busy. The queue
 owns its rows. It knows three callbacks: whether one more may begin, what begins one, and what is done for one that
-never will.
+never will. A client that leaves while its request waits is noticed: the connection is watched for its hang-up.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from socket import socket
 
-from ..handlers import Cancelled
+from ..handlers import Cancelled, Reset
 from ..loop.kernel import PAUSE, NoneLeft
+from ..loop.selecting import EVENT_HANGUP
+from ..rows.hangup import hangup
 from ..table.request import CALLER, Stage
 
 TYPE_CHECKING = False
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..handlers import Cause
+    from ..loop.watches import Watch
     from ..table.request import Request
 
 
@@ -37,6 +41,7 @@ class RequestQueue:
         self._dismissed = dismissed
         self._batch = batch
         self._rows: OrderedDict[int, Request] = OrderedDict()
+        self._watches: dict[int, Watch] = {}  # by the row's serial: for the hang-up of its connection
         self._short = False  # whether the host had no child, or thread, just now
 
     def __len__(self) -> int:
@@ -47,7 +52,8 @@ class RequestQueue:
         row.stage = Stage.QUEUED
         self._rows[row.serial] = row
         self._rows.move_to_end(row.serial, last)
-        if self._short or not self._may_begin():
+        if self._short or len(self._rows) > 1 or not self._may_begin():
+            self._watch(row)
             row.weigh()  # last, because the budget may end this very row
 
     def go_on(self) -> None:
@@ -57,6 +63,7 @@ class RequestQueue:
             if not self._rows or self._short or not self._may_begin():
                 return
             _, row = self._rows.popitem(last=False)
+            self._unwatch(row)
             row.stage, row.driven_by = Stage.SERVING, CALLER
             row.reactor.budget.let_go(row)  # what it holds is not held in the queue any more
             try:
@@ -76,9 +83,32 @@ class RequestQueue:
     def dismiss(self, row: Request, cause: Cause) -> None:
         """End a request that has not begun, and never will."""
         del self._rows[row.serial]
+        self._unwatch(row)
         row.error = cause
         row.reactor.budget.let_go(row)
         self._dismissed(row)
+
+    def _watch(self, row: Request) -> None:
+        """Have the selector tell when the client has reset or closed the connection, where it can."""
+        sock, reactor = row.request, row.reactor
+        if not isinstance(sock, socket) or not reactor.interest.events & EVENT_HANGUP:
+            return
+
+        def gone(events: int) -> None:
+            self._unwatch(row)  # a hang-up is reported all the time
+            error = hangup(sock)
+            if error is not None:
+                self.dismiss(row, Reset(error))
+
+        try:
+            self._watches[row.serial] = reactor.watch(sock, EVENT_HANGUP, gone)
+        except (OSError, ValueError, KeyError):
+            pass  # closed by a hook, or the selector takes no more: the end is noticed when its turn has come
+
+    def _unwatch(self, row: Request) -> None:
+        watch = self._watches.pop(row.serial, None)
+        if watch is not None:
+            watch.cancel()
 
     def close(self) -> None:
         """The server closes: none of them will begin."""

@@ -10,7 +10,6 @@ from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
 from .base import BaseServer
 from .kinds import class_of, is_kind, require_class
-from .last import no_new_handshakes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,11 +88,6 @@ class TCPServer(BaseServer):
             self.server_close()
             return []
         self._srv.serving.begin_to_drain(seconds)
-        if self.socket_type == socket.SOCK_STREAM:  # a client that comes now is refused at once, not when all is closed
-            with no_new_handshakes(self.socket):
-                self._srv.serving.take_completed()
-            self._srv.serving.stop()
-            self._srv.close_socket()
         return super().drain(seconds)
 
     def server_close(self) -> None:
