@@ -357,6 +357,9 @@ class Quiet(NamedTuple):
 
 
 def quiet(process):
+    deadline = time.monotonic() + PATIENCE  # what waits its turn still has its own timeouts to wait for
+    while process.ask("stats")["open"] and time.monotonic() < deadline:
+        time.sleep(0.1)
     at_rest(process)
     found = process.ask("collect")
     *held, allocated, resident = at_rest(process)
