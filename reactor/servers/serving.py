@@ -1,4 +1,4 @@
-"""When a server takes requests: for ever, one, or none; and the lock between its thread and `shutdown`."""
+"""`Serving`: when a server takes requests, and the lock that `shutdown` and the thread that serves share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """Has the parts of one server take requests."""
+    """Decides when the parts of one server take requests."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -27,7 +27,7 @@ class Serving:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another thread serves."""
+        """Whether another thread runs `serve_forever` or `handle_request`."""
         return self._serving_thread not in (0, get_ident())
 
     def forget_threads(self) -> None:
@@ -51,7 +51,7 @@ class Serving:
     def serve_forever(self, interval: float | None) -> None:
         """Serve until `shutdown`, until the reactor is stopped, or until nothing is open."""
         if get_ident() == self._serving_thread or self._service.hand.is_within:
-            raise RuntimeError("serve_forever() is running already, and has called what calls it again")
+            raise RuntimeError("serve_forever() is running already: a handler or a hook can't call it")
         with self._here():
             self.start()
             try:
@@ -81,13 +81,13 @@ class Serving:
         return not self._shutdown_asked and self._service.reactor.busy
 
     def shutdown(self) -> None:
-        """End `serve_forever` or `handle_request`, and wait until it has ended, where that is not this very thread."""
+        """End `serve_forever` or `handle_request`; wait until it has returned, unless it runs in this thread."""
         if self._service.is_copy:
             return  # the thread that serves is the parent's
         self._shutdown_asked = True
         if self._service.has_reactor:
             reactor = self._service.reactor
-            reactor.call_soon(nothing)  # wakes it
+            reactor.call_soon(nothing)  # wakes the loop
             inner = reactor.inner
             if inner is not None:
                 inner.call_soon(nothing)
@@ -100,7 +100,7 @@ class Serving:
         with self._here():
             asked = self._shutdown_asked
             if not is_nested:
-                self._shutdown_asked = False  # an earlier shutdown() is for the serve_forever() that comes
+                self._shutdown_asked = False  # an earlier shutdown() is for the next serve_forever(), not for this call
             try:
                 self._handle_one()
             finally:
@@ -136,7 +136,7 @@ class Serving:
 
     @contextmanager
     def _listening(self, arrivals: Callable[[], object]) -> Iterator[None]:
-        """A context in which ``arrivals()`` is called for what has arrived; after it, what was called before."""
+        """A context in which ``arrivals()`` is called for arrivals instead of `Service.arrivals`."""
         source = self._service.source
         was_open = source is not None and source.open
         self._listen(arrivals)
@@ -148,7 +148,7 @@ class Serving:
                 self.start()
 
     def _take_within(self, waits: Callable[[], bool], deadline: float) -> None:
-        """The same in a blocking handler, whose loop waits for its end: a loop inside waits for the arrival."""
+        """`handle_request` in a blocking handler: the server's loop waits for it, so an inner loop waits here."""
         service, outer = self._service, self._service.reactor
         arrived: list[int] = []
         inner = outer.inside()
@@ -165,27 +165,27 @@ class Serving:
             service.take()
 
     def _see_through(self, newest: int, patience: float) -> None:
-        """Have the loop go on with the requests that have been taken, until the mode has done or for ``patience`` s.
+        """Run the loop for the requests that were taken, until `Mode.is_through` or for ``patience`` seconds.
 
-        When the time is over, what has come already is still worked off: with a timeout of 0 that is all.
+        After that time, input that has come already is still handled. With a timeout of 0 only that is handled.
         """
         reactor, mode = self._service.reactor, self._service.mode
-        deadline, moved = reactor.clock.monotonic() + patience, -1
+        deadline, carried = reactor.clock.monotonic() + patience, -1
 
         def goes_on() -> bool:
-            nonlocal moved
+            nonlocal carried
             if self._shutdown_asked or mode.is_through(newest):
                 return False
             if reactor.clock.monotonic() < deadline:
                 return True
-            before, moved = moved, sum(row.total_in + row.total_out for row in reactor.table)
+            before, carried = carried, sum(row.total_in + row.total_out for row in reactor.table)
             reactor.call_soon(nothing)  # the next step does not wait
-            return moved != before
+            return carried != before
 
         self._run_until(deadline, goes_on)
 
     def _run_until(self, deadline: float, goes_on: Callable[[], bool]) -> None:
-        """Run the loop while ``goes_on()``, which is asked at the ``deadline`` too."""
+        """Run the loop while ``goes_on()`` is true; it is also called at the ``deadline``."""
         reactor = self._service.reactor
         timer = None if deadline == NEVER else reactor.call_at(deadline, nothing)
         try:
@@ -211,9 +211,9 @@ class Serving:
         self._service.drain_until = self._service.reactor.clock.monotonic() + seconds
 
     def take_completed(self) -> None:
-        """Take the connections that have completed their handshake, as many as there is room for in the table."""
+        """Take the connections in the accept queue, as many as the table has room for."""
         service = self._service
-        if service.closing or service.source is None or not is_ours(service.server.get_request):  # it may mean to wait
+        if service.closing or service.source is None or not is_ours(service.server.get_request):  # may mean to wait
             return
         self._listen(nothing)  # makes the socket non-blocking
         service.intake.pause()
@@ -228,4 +228,4 @@ class Serving:
 
 
 def nothing() -> None:
-    """What is called where only that something is called matters."""
+    """A callback that does nothing: it wakes the loop, or keeps its step from waiting."""
