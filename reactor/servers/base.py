@@ -160,9 +160,9 @@ class BaseServer:
         """Give open requests ``seconds`` to finish, then close the server. Returns the rows that had to be cancelled.
 
         See `Reactor.drain`. Connections in the accept queue are taken first, then the listener is closed. May be called
-        from another thread while `serve_forever` runs, which it ends. Raises `RuntimeError`, and leaves the server as it
-        is, in a handler or a hook of this server and while a shared loop runs. A blocking handler can't get a cause:
-        its connection is shut down, and in fork mode its child is killed.
+        from another thread while `serve_forever` runs, which it ends. Raises `RuntimeError` in a handler or a hook of
+        this server and while a shared loop runs; the server goes on then. A blocking handler can't get a cause: its
+        connection is shut down, and in fork mode its child is killed.
         """
         unfinished = self._srv.drain(seconds)
         self.server_close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..table.request import LOOP, DrivenBy
-from .words import heed, last_words
+from .words import apply_exit_report, exit_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Heirs:
 
         def on_exit(status: int | None, words: bytes) -> None:
             self._count -= 1
-            heed(row, status, words)
+            apply_exit_report(row, status, words)
             self._service.strike(row)
 
         pid = self._service.reactor.children.fork(on_exit, keep=row)
@@ -58,6 +58,6 @@ class Heirs:
         """The handler has returned: if this process is such a child, it reports to the parent and exits."""
         if self._exit_status is not None:
             try:
-                self._service.reactor.children.tell(last_words(row))
+                self._service.reactor.children.tell(exit_report(row))
             finally:
                 os._exit(self._exit_status)

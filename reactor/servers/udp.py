@@ -18,8 +18,8 @@ class UDPServer(TCPServer):
     to one of the server's addresses go to one request for as long as it waits for them (see `DatagramHandler.key`).
 
     A server that is bound to a wildcard address answers from the address that the packet was sent to; so does a
-    blocking handler that sends with the socket of its request. An ICMP error that quotes the packet sent last to a peer ends the
-    request of that peer with `Reset`; blocking handlers get no ICMP errors.
+    blocking handler that sends with the socket of its request. An ICMP error that quotes the packet sent last to a
+    peer ends the request of that peer with `Reset`; blocking handlers get no ICMP errors.
 
     A packet that claims to come from the server's own address, or at a wildcard from the server's port at any address
     of this host, is dropped and counted as ``"own address"`` in `RequestTable.refused`: each answer to it would be the

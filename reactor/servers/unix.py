@@ -207,7 +207,7 @@ def _clear_alone(path: str) -> None:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise _in_use(path, "it exists and is not a socket; bind another path, or remove this one")
         if _is_served(path):
-            raise _in_use(path, "a server listens there already; stop that server, or bind another path")
+            raise _in_use(path, "a server listens there already; stop the server that uses it, or bind another path")
         os.unlink(path)
     except FileNotFoundError:
         pass  # its server has just removed it

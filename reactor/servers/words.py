@@ -17,7 +17,7 @@ MAX_TEXT = 400
 """Characters of each text, so that all fit into one write to a pipe (``PIPE_BUF``)."""
 
 
-def last_words(row: Request) -> bytes:
+def exit_report(row: Request) -> bytes:
     """In the child: the report. It has the bytes in and out, the reason, and the facts that filters have set."""
     reason, rare = row.reason, row.rare
     kind, text = ("", "") if reason is None else (type(reason).__name__, safe_str(reason))
@@ -32,7 +32,7 @@ def last_words(row: Request) -> bytes:
         return marshal.dumps((*words[:2], _cut(kind), _cut(text), None))
 
 
-def heed(row: Request, status: int | None, words: bytes) -> None:
+def apply_exit_report(row: Request, status: int | None, words: bytes) -> None:
     """In the parent: set the parent's ``row`` to what the child has reported, or to its exit status without a report.
 
     The reason becomes an exception derived from ``ChildProcessError``, with the class name and the text of the
@@ -44,12 +44,12 @@ def heed(row: Request, status: int | None, words: bytes) -> None:
         if kind:
             row.error = type(kind, (ChildProcessError,), {})(text)
         if found is not None:
-            _heed_facts(row, *found)
+            _apply_facts(row, *found)
     if status and row.error is None:
         row.error = died(status)
 
 
-def _heed_facts(row: Request, peer: Any, principal: str | None, secured: str | None, refusal: str) -> None:
+def _apply_facts(row: Request, peer: Any, principal: str | None, secured: str | None, refusal: str) -> None:
     row.principal, row.secured = principal, secured
     if peer is not None:
         row.move(peer)

@@ -104,7 +104,9 @@ def test_an_address_in_use_is_refused(
     first = start("serve", handler, "--bind", bind)
     (url,) = first.urls(1, "select")
     other = f"unix://{tmp_path}/other" if scheme == "unix" else bind
-    assert_refused(start("serve", handler, "--mode", mode, "--bind", other, "--bind", url), url, "stop what serves")
+    assert_refused(
+        start("serve", handler, "--mode", mode, "--bind", other, "--bind", url), url, "stop the server that uses it"
+    )
     assert talk(connect(url), b"hello") == b"hello"
     assert not (tmp_path / "other").exists()
 
