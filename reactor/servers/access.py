@@ -48,8 +48,8 @@ class AccessMixIn(BaseServer):
         self._srv.networks = networks
 
     def may_come(self, host: str) -> bool:
-        """Whether requests of the address ``host`` are taken. Raises ``ValueError`` if it is no address."""
-        address = ip_address(host.partition("%")[0])  # without the zone of a link-local address
+        """Whether the address ``host`` is let in. Raises ``ValueError`` for what is no address."""
+        address = ip_address(host.partition("%")[0])  # without the zone of a link-local one
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
 
@@ -67,7 +67,7 @@ class AccessMixIn(BaseServer):
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
-    """The network that ``text`` means; for IPv4-mapped IPv6 addresses the IPv4 network (RFC 4291, 2.5.5.2)."""
+    """The network that is written so; one of addresses that stand for those of IPv4 is theirs (RFC 4291, 2.5.5.2)."""
     network = ip_network(text)
     first = network.network_address
     if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= 96:

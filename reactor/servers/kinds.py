@@ -1,4 +1,4 @@
-"""Questions about what the user has given: which kind of handler it is, and whether a hook is overridden."""
+"""Questions about what a user has given: a handler of which kind, a hook that is overridden or not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ if TYPE_CHECKING:
 
 
 def is_kind(handler: Any, kind: type) -> bool:
-    """Whether ``handler``, a class or another callable, makes instances of the class ``kind``."""
+    """Whether ``handler`` makes handlers of that kind; ``socketserver`` takes any callable as a handler."""
     made = class_of(handler)
     return isinstance(made, type) and issubclass(made, kind)
 
 
 def class_of(handler: Any) -> Any:
-    """The class of the instances that ``handler`` makes: itself, or the class in a ``functools.partial``.
-
-    Any other callable is returned as it is: the class of what it makes is not known.
-    """
+    """The class that ``handler`` makes instances of, if known: a class, or a ``functools.partial`` of one."""
     while isinstance(handler, partial):
         handler = handler.func
     return handler

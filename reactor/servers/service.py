@@ -127,7 +127,7 @@ class Service:
     # What arrives
 
     def arrivals(self) -> None:
-        """Take arrivals, up to the mode's batch; only one with an overridden ``get_request()``, which may wait."""
+        """Take what has arrived, as much as fits in one batch; one arrival by an overridden hook, which may wait."""
         for _ in range(self.mode.batch if is_ours(self.server.get_request) else 1):
             if self.admission.is_closed() or not self.take():
                 return

@@ -213,7 +213,7 @@ class Serving:
     def take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""
         service = self._service
-        if service.closing or service.source is None or not is_ours(service.server.get_request):  # may mean to wait
+        if service.closing or service.source is None or not is_ours(service.server.get_request):  # it may mean to wait
             return
         self._listen(nothing)  # makes the socket non-blocking
         service.intake.pause()
