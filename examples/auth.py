@@ -1,8 +1,8 @@
-"""A mix-in that goes first: a password, three tries, and then whatever handler stands behind it.
+"""A mix-in in front of a handler: it asks for a password, three times at most; then the handler begins.
 
-A mix-in is a state machine of its own. Its last step is the first step of the next class in
-line, ``return super().handle()``, in whichever spelling that one is written. A handler made of
-states goes on with a state of its own, not with ``self.handle()``: that asks for the password again.
+A mix-in is a state machine whose last step is the first step of the next class, ``return super().handle()``. That class
+may be made of states or be a coroutine. A handler made of states must go on with one of its states and not with
+``self.handle()``, which would ask for the password again.
 
 python3 examples/auth.py [PORT [states|conversation]]        the password is: sesame
 """
@@ -21,7 +21,7 @@ from reactor import SelectTCPServer
 
 
 class Password(StreamHandler):
-    """Let in who knows the password; hang up on who doesn't after three tries."""
+    """Let a client in that knows the password; end the connection after three wrong ones."""
 
     password = b"sesame"
 
@@ -45,11 +45,11 @@ class Upper(StreamHandler):
 
 
 class SecretEcho(Password, Echo):
-    """In front of states."""
+    """The mix-in in front of a handler made of states."""
 
 
 class SecretUpper(Password, Upper):
-    """In front of a coroutine."""
+    """The mix-in in front of a coroutine."""
 
 
 SPELLINGS = {"states": SecretEcho, "conversation": SecretUpper}

@@ -20,8 +20,8 @@ class Chat(StreamHandler):
     """One person in the room."""
 
     room: "dict[bytes, Chat]" = {}  # the people in it, by name
-    timeout = 3600.0  # who has said nothing for an hour has gone
-    max_output = 1 << 20  # and so has who is a mebibyte behind with reading
+    timeout = 3600.0  # a person who has sent nothing for an hour is removed,
+    max_output = 1 << 20  # and so is a person who has a mebibyte still to read
     name = b""
 
     async def handle(self) -> None:
@@ -38,13 +38,13 @@ class Chat(StreamHandler):
             self.tell(b"* %b has come\n" % name)
 
     def tell(self, text: bytes) -> None:
-        """Say it to everybody else."""
+        """Send ``text`` to all other people in the room."""
         for person in self.room.values():
             if person is not self:
                 person.send(text)
 
     def finish(self) -> None:
-        """However it ends: goodbye, silence, a reset, the end of the server."""
+        """The request has ended, for whatever reason: end of stream, timeout, reset, or the server has closed."""
         if self.name:
             del self.room[self.name]
             self.tell(b"* %b has gone\n" % self.name)

@@ -1,4 +1,4 @@
-"""The smallest server: what comes goes back.
+"""The smallest server: it sends all input back.
 
 python3 examples/echo.py [PORT]        then, elsewhere: nc 127.0.0.1 7007
 """

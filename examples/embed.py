@@ -1,8 +1,8 @@
-"""A handler with no reactor at all: in a unit test, and under asyncio.
+"""A handler without a reactor: in a unit test, and under asyncio.
 
-A handler is pure, and so is the machine that runs it: whoever feeds it bytes and takes its
-output is its driver. Below is all of a driver for asyncio but for the waits that need more than
-bytes and time: ``Forked``, ``Threaded``, ``Connected``.
+A handler is pure, and so is the machine that runs it. The code that feeds the machine and sends its output is its
+driver. Below is a driver for asyncio. It lacks only the waits that need more than bytes and time: ``Forked``,
+``Threaded``, ``Connected``.
 
 python3 examples/embed.py [PORT]        or, with the reactor: python3 -m reactor serve examples.embed:Upper
 """
@@ -55,7 +55,7 @@ class Driver(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.machine.end()
         self.settle()
-        return True  # the handler may have more to say
+        return True  # keep the transport open: the handler may send more
 
     def connection_lost(self, error: Exception | None) -> None:
         if isinstance(error, OSError):
@@ -72,7 +72,7 @@ class Driver(asyncio.Protocol):
         self.settle()
 
     def expire(self) -> None:
-        """The time of the wait is over; after the end of the request, the client's time to read the rest."""
+        """The wait has timed out; after the end of the request: the client has not read the rest in time."""
         if self.machine.finished:
             self.transport.abort()  # close() would wait for the client for ever
         else:
@@ -80,7 +80,7 @@ class Driver(asyncio.Protocol):
             self.settle()
 
     def settle(self) -> None:
-        """Bring transport and timer into line with what the machine wants now."""
+        """Send the machine's output, and set the timer for its wait; close the transport when it has finished."""
         machine = self.machine
         while not self.held_back and (output := machine.read()):
             self.transport.write(output)

@@ -1,9 +1,9 @@
-"""A service that runs wherever Python does, unchanged: each line of a stream, and each packet, comes back in capitals.
+"""A service for every host that has Python: it sends each line of a stream, and each packet, back in upper case.
 
 python3 examples/everywhere.py [PORT]        then, elsewhere: nc 127.0.0.1 7010, or nc -u
 
-No thread, no fork, no signal: only a selector and sockets. `wasi/` runs this file on WASI, `pyodide/`
-on Emscripten, where the loop is stepped by the host.
+It uses no thread, fork or signal, only a selector and sockets. `wasi/` runs this file on WASI, `pyodide/` on
+Emscripten, where the host calls the loop's steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LINE, PACKET = Until(b"\n", limit=512), Packet()
 
 
 class Upper(StreamHandler):
-    timeout = 3.0  # seconds that a line may take, and after the last one what is still to be sent
+    timeout = 3.0  # seconds for a line to come, and for the client to read the last output
 
     def handle(self) -> Step:
         return LINE, self.answer
@@ -40,7 +40,7 @@ class UpperDatagram(DatagramHandler):
 
 
 def serve(loop: Reactor, host: str, port: int) -> tuple[str, int]:
-    """Serve streams, and where the host has them packets, on ``loop``; the address."""
+    """Serve streams, and packets if the host has datagram sockets, on ``loop``. Returns the address."""
     server = SelectTCPServer((host, port), Upper, reactor=loop)
     address: tuple[str, int] = server.server_address
     if hasattr(loop.network, "SOCK_DGRAM"):

@@ -1,8 +1,8 @@
-"""Process part of a request synchronously, finish it in a forked child.
+"""Process part of a request in the loop, and finish it in a forked child.
 
-The question is read and checked here; the long computation runs in a child, so nobody else
-waits for it. ``Forked`` is a wait like any other and brings the result back. A blocking handler
-in the plain server can fork by itself, and leave the rest of the request to its child.
+The handler reads and checks the question. The long computation runs in a child, so that no other client waits for it;
+its result is the result of the wait ``Forked``. A blocking handler in the plain server can fork with `fork_request()`
+and leave the rest of the request to the child.
 
 python3 examples/forked.py [PORT [states|conversation|blocking]]        then: echo 1001 | nc -N 127.0.0.1 7011
 """
@@ -29,7 +29,7 @@ WRONG = b"a number of at most 15 digits, please\n"
 
 
 def factors(number: int) -> bytes:
-    """The prime factors of ``number``, as a line of text. This is what takes long."""
+    """The prime factors of ``number``, as a line of text. This may take long."""
     found, divisor = [], 2
     while divisor * divisor <= number:
         if number % divisor:
@@ -64,13 +64,13 @@ class Conversation(StreamHandler):
 
 
 class Blocking(StreamRequestHandler):
-    timeout = 10.0  # until the fork, everybody waits for this client
+    timeout = 10.0  # until the fork, all other clients wait for this one
 
     def handle(self) -> None:
         question = self.rfile.readline(LIMIT)
         if not NUMBER.fullmatch(question):
             self.wfile.write(WRONG)
-        elif self.server.fork_request(self.request) == 0:  # this is the child; the parent has done
+        elif self.server.fork_request(self.request) == 0:  # this is the child; in the parent, handle() returns
             self.wfile.write(factors(int(question)))
 
 

@@ -1,11 +1,10 @@
-"""A TCP proxy: two rows that feed each other.
+"""A TCP proxy: two rows, each of which sends what the other receives.
 
-The client's row opens a connection of its own, and each of the two goes on hearing only when the
-other has sent what it was told: a slow reader on one side slows the other down, and the proxy
-never holds more than one piece each way. The end of one direction is passed on, and the other
-direction goes on; whatever else ends one side ends both.
+The client's row opens a connection to the target. Each row reads on only when the output of the other has drained, so a
+slow reader on one side slows the other side down, and the proxy holds at most one piece in each direction. A half-close
+is passed on, and the other direction goes on. Any other end of one side ends both.
 
-python3 examples/proxy.py [PORT [HOST PORT]]        proxies 7010 to 127.0.0.1 7007, as it is
+python3 examples/proxy.py [PORT [HOST PORT]]        by default from port 7010 to 127.0.0.1 port 7007
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Side(StreamHandler):
-    """One of two connections: what it hears, the other says."""
+    """One of the two connections: what it receives, the other sends."""
 
     timeout = 300.0  # seconds; when both sides have been silent for so long, both end
     other: Side | None = None
@@ -36,7 +35,7 @@ class Side(StreamHandler):
     async def feed(self, other: Side) -> None:
         self.other = other
         while not self.heard_all:
-            await Flushed(other)  # hear no faster than the other can say it
+            await Flushed(other)  # read no faster than the other can send
             try:
                 other.send(await Some())
                 self.silent = False
@@ -48,7 +47,7 @@ class Side(StreamHandler):
                 other.send_eof()
                 self.silent = self.heard_all = True
         if not other.heard_all:
-            await Delay(inf)  # the other goes on, and ends both
+            await Delay(inf)  # the other side goes on; when it ends, it closes this one
 
     def finish(self) -> None:
         if self.other is not None:
@@ -71,7 +70,7 @@ class Client(Side):
     address = ("127.0.0.1", 7007)
 
     def handle(self) -> Step:
-        return Connected(self.address, Target(self), timeout=10), self.feed  # refused, it ends with this cause
+        return Connected(self.address, Target(self), timeout=10), self.feed  # if it fails, this request ends
 
 
 def main(port: str = "7010", target_host: str = "127.0.0.1", target_port: str = "7007") -> None:

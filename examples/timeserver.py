@@ -1,4 +1,4 @@
-"""What time is it? One loop, and on it servers of different families, types and modes.
+"""Time services on one loop: servers of different address families, socket types and modes.
 
 python3 examples/timeserver.py [PORT]        then: nc 127.0.0.1 7013
 """

@@ -1,7 +1,6 @@
-"""One protocol in the three spellings: take a line, answer it in upper case, hang up.
+"""One protocol in three spellings: read a line, answer with the line in upper case, end the connection.
 
-They are the same machine underneath: same bytes, same limits, in every mode. Take the one that
-says your protocol best.
+They have the same output and the same limits in every mode. Take the spelling in which your protocol is clearest.
 
 python3 examples/upper.py [PORT [states|conversation|blocking]]        then: nc 127.0.0.1 7009
 """
@@ -25,7 +24,7 @@ LINE = Until(b"\n", limit=512)
 
 
 class States(StreamHandler):
-    """Each state returns what to wait for, and the state that gets it."""
+    """Each state returns a wait, and the state that gets the result of the wait."""
 
     def handle(self) -> Step:
         return LINE, self.answer
@@ -36,7 +35,7 @@ class States(StreamHandler):
 
 
 class Conversation(StreamHandler):
-    """One coroutine: Python names the states."""
+    """One coroutine: each ``await`` is a state."""
 
     async def handle(self) -> None:
         line = await LINE
@@ -44,7 +43,7 @@ class Conversation(StreamHandler):
 
 
 class Blocking(StreamRequestHandler):
-    """As for socketserver, with files; ``request`` tells select mode when a whole request is here."""
+    """A handler of socketserver, with files. In select mode it runs when the wait ``request`` is satisfied."""
 
     request = LINE
 

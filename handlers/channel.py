@@ -1,14 +1,14 @@
-"""What a row asks of whatever runs its request: the declared contract between `reactor` and `handlers`.
+"""`Channel`: what a row may ask of the object that runs its request. The contract between `reactor` and `handlers`.
 
-A machine is a channel; so is a filter, which stands in front of another channel. The row drives the outermost
-channel of its chain, and each channel drives the one behind it: the handler knows of none. The other half of this
-contract, what a channel may ask of its driver, is `handlers.handler.Driver`.
+A machine is a channel. A filter is a channel too, and stands in front of another channel. The row drives the outermost
+channel of this chain, and each filter drives the channel behind it; the handler sees none of them. The other half of
+the contract, what a channel may ask of its driver, is `handlers.handler.Driver`.
 """
 
 from __future__ import annotations
 
 OPEN, ENDING, ENDED = "open", "ending", "ended"
-"""The output of a stream: `ENDING` is shut down when it has drained, `ENDED` has been shut down."""
+"""The output of a stream: `ENDING` will be shut down when it has drained, `ENDED` has been shut down."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
 
         @property
         def reason(self) -> BaseException | None:
-            """Why the request ended; ``None`` for one that has finished, or has not ended."""
+            """Why the request has ended; ``None`` if it has finished, or has not ended."""
 
         @property
         def excess(self) -> LimitPassed | None:
-            """Why the request ends, if its output has passed ``max_output``: nothing of it is to be sent."""
+            """The cause, if the output has passed ``max_output``: the request ends, and its output is not sent."""
 
         @property
         def opening(self) -> bool:
-            """Whether a filter opens: ``state_name``, ``wait`` and ``patience`` are the filter's meanwhile."""
+            """Whether a filter is opening: until it is open, ``state_name``, ``wait`` and ``patience`` are its own."""
 
         @property
         def held_in(self) -> int:
@@ -60,20 +60,20 @@ if TYPE_CHECKING:
         def held_out(self) -> int:
             """Bytes of output that the kernel has not taken."""
 
-        # What the row looks at after each turn
+        # What the row reads after each turn
 
         fresh: bool
-        """Whether a wait has begun that the row has not yet taken note of; the row sets it to ``False``."""
+        """Whether a wait has begun since the row last set this to ``False``."""
 
         @property
         def blocked(self) -> bool:
-            """Whether the row must `advance` the channel: when output has drained, or others have had their turn."""
+            """Whether the row must `advance` the channel, when output has drained or other rows have had their turn."""
 
         @property
         def wants_input(self) -> bool: ...
         @property
         def begun(self) -> bool:
-            """Whether the handler's ``setup()`` has succeeded: until then the handler is told of nothing."""
+            """Whether the handler's ``setup()`` has succeeded; before that no method of the handler is called."""
 
         @property
         def finished(self) -> bool:
@@ -81,20 +81,20 @@ if TYPE_CHECKING:
 
         @property
         def inbox(self) -> Any:
-            """The input that is held; false where there is none."""
+            """The input that is held; false if there is none."""
 
         @property
         def outbox(self) -> Any:
-            """The output for the kernel; false where there is none."""
+            """The output for the kernel; false if there is none."""
 
         @property
         def complete(self) -> bool:
-            """Whether the `outbox` of a request that has finished is all that is left to send.
+            """Whether a request that has finished has no more output than its `outbox`.
 
-            Else the driver must `advance` the channel for more when the outbox has been taken.
+            If not, the driver must `advance` the channel for more when the kernel has taken the outbox.
             """
 
-        # What lets the request go on
+        # Calls with which the request goes on
 
         def advance(self) -> None:
             """Go on as far as input and output allow; the first call starts the request."""
@@ -105,22 +105,22 @@ if TYPE_CHECKING:
         def call_ended(self) -> None:
             """A call that the handler has made (see `Handler.call`) has ended. Runs no handler."""
 
-        # What ends it
+        # Calls that end the request
 
         def abandon(self, cause: Cause) -> None:
-            """Tell the handler why the request must end, and end it whatever the handler answers."""
+            """Give the handler the cause for which the request must end; then end it, whatever the handler returns."""
 
         def discard(self, cause: BaseException) -> None:
             """End the request without asking the handler; ``finish()`` is called if ``setup()`` had succeeded."""
 
         def lose(self, cause: Cause) -> None:
-            """`abandon`, and drop the output: the connection is lost.
+            """The connection is lost: `abandon` the request, and drop the output.
 
             For a request that has ended already, ``cause`` becomes the reason if there is none.
             """
 
         def drop_output(self) -> None:
-            """Forget the output: there is nobody to send it to."""
+            """Drop the output: it can't be sent any more."""
 
         def close(self) -> None: ...
 
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
         """The channel of a stream of bytes."""
 
         driver: StreamDriver
-        """What drives it: the row, or the filter in front of it."""
+        """What drives the channel: the row, or the filter in front of it."""
 
         @property
         def ended(self) -> bool:
@@ -141,22 +141,22 @@ if TYPE_CHECKING:
         def feed(self, data: bytes) -> None: ...
         def end(self) -> None: ...
         def urgent(self, data: bytes, before: bytes = b"") -> None:
-            """Take urgent ``data``; ``before`` are the bytes of the stream in front of it."""
+            """Take urgent ``data``; ``before`` are the bytes of the stream just before it."""
 
         def sent(self, count: int) -> None:
             """The kernel has taken the first ``count`` bytes of the outbox."""
 
         def read(self, limit: int | None = None) -> bytes:
-            """Hand out output as if the kernel had taken it, and go on: for a driver that is no row."""
+            """Return output and drop it, as if the kernel had taken it; go on. For drivers other than rows."""
 
         def forget(self, driver: StreamDriver) -> StreamChannel:
-            """The row has let go of the request: refer to nothing that refers back. Returns what tells of its end.
+            """The row has released the request: drop all references that lead back to the channel.
 
-            What the handler still asks, ``driver`` answers.
+            Returns the channel that still knows how the request has ended. ``driver`` answers the handler from now on.
             """
 
         def end_output(self) -> None:
-            """The row has shut down the output: it is `ENDED` now."""
+            """The row has shut down the output, which is `ENDED` now."""
 
     class PacketChannel(Channel, Protocol):
         """The channel of the packets of one exchange."""
@@ -168,5 +168,5 @@ if TYPE_CHECKING:
     def _proof(
         stream: StreamMachine, link: Link, packets: DatagramMachine, world: World
     ) -> tuple[StreamChannel, StreamChannel, StreamDriver, PacketChannel, StreamDriver]:
-        """A type checker finds here who is a channel, and who is a driver."""
+        """Have the type checker verify that these classes fulfil the protocols."""
         return stream, link, link, packets, world

@@ -1,7 +1,7 @@
-"""The contract: what a protocol's author derives from, and all that a handler may ask of the world.
+"""The base classes of handlers, and `Driver`: all that a handler may ask of the outside.
 
-A handler is pure. It sees bytes and causes, it names waits and states, and for anything else
-(the time of day, who the peer is) it asks its row, so that a simulated world can answer.
+A handler is pure. It gets bytes and causes, and returns waits and states. For anything else (the time of day, the
+address of the peer) it asks its row, so that a simulation can answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Answer: TypeAlias = Callable[[bytes], object]
 
     class Driver(Protocol):
-        """What a machine asks of its driver. A filter sets what it has found out: `peer`, `principal`, `secured`."""
+        """What a machine asks of its driver. A filter may set `peer`, `principal` and `secured`."""
 
         peer: Address | None
         principal: Any
@@ -33,51 +33,51 @@ if TYPE_CHECKING:
         def server(self) -> Any: ...
         @property
         def turns(self) -> int:
-            """Pieces of input that a request takes before it has to `rest`; -1: all."""
+            """Pieces of input that a request may take before it has to `rest`; -1: no bound."""
 
         def now(self) -> float: ...
         def touched(self) -> None:
-            """There is output, an end, or a reason to `advance`, that no call of the driver's own has caused."""
+            """There is output, or the request has ended or must `advance`, though the driver has made no call."""
 
         def rest(self) -> None:
-            """The request has taken `turns` pieces: `advance` it when others have had their turn."""
+            """The request has taken `turns` pieces: `advance` it when other requests have had their turn."""
 
         def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
             """Start a request for ``packet``, and give ``answer`` each packet that ``handler`` sends.
 
-            When the request has ended, however it ends, `call_ended` of the channel is called, once. The calls of a
-            request that ends are cancelled.
+            When the new request has ended, in whatever way, `call_ended` of the channel is called once. When the
+            request that has made the call ends, its calls are cancelled.
             """
 
     class StreamDriver(Driver, Protocol):
-        """What a machine of a stream, or a filter, asks of its driver."""
+        """What the machine of a stream, or a filter, asks of its driver."""
 
         @property
         def socket(self) -> Any:
-            """The connected socket, for its options and its address; ``None`` where there is none."""
+            """The connected socket, for its options and its address; ``None`` if there is none."""
 
         @property
         def credentials(self) -> tuple[int, int, int] | None: ...
         @property
         def descriptors(self) -> list[int]: ...
         def pass_on(self, descriptors: Sequence[int]) -> None:
-            """Have ``descriptors`` leave with the next byte that is written."""
+            """Send ``descriptors`` with the next byte that is written."""
 
         def queue_step(self, step: Callable[[], object]) -> bool:
-            """Call ``step`` when it is the turn of this row for a costly step. False: it may be done now instead."""
+            """Call ``step``, which is costly, when it is this row's turn. False: the caller may do the step now."""
 
         def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
-            """Drive ``by`` from now on in the place of ``channel``: a filter has come, or has gone."""
+            """Drive ``by`` instead of ``channel`` from now on: a filter was put in, or has left."""
 
 
 class World:
-    """The driver of a machine that nobody's reactor drives: answers what a handler asks.
+    """The driver of a machine without a reactor: answers what a handler asks.
 
     ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
     ``credentials`` and ``descriptors`` are what a `StreamHandler` finds under these names.
     """
 
-    turns = -1  # nobody else waits
+    turns = -1  # no other request waits
     socket: Any = None
     principal: Any = None
     secured: Any = None
@@ -94,21 +94,21 @@ class World:
         self.passed: list[int] = []
         """The descriptors that the handler has sent."""
         self.calls: list[tuple[DatagramHandler, bytes, Answer]] = []
-        """The calls that the handler has made: whoever drives the machine runs them."""
+        """The calls that the handler has made; the code that drives the machine runs them."""
         self.channel: StreamChannel | None = None
-        """The outermost channel, if a filter has been put in or has left: to be driven from then on."""
+        """The channel to drive from now on, if a filter was put in or has left; else ``None``."""
 
     def now(self) -> float:
-        """Seconds since 1970-01-01 00:00 UTC. Raises `RuntimeError` where no ``now`` was given."""
+        """Seconds since 1970-01-01 00:00 UTC. Raises `RuntimeError` if no ``now`` was given."""
         if self._now is None:
             raise RuntimeError("this machine has no clock: give it World(now=time.time)")
         return self._now()
 
     def touched(self) -> None:
-        """Nothing to do: whoever feeds the machine also reads it."""
+        """Nothing to do: the code that feeds the machine reads its output after that."""
 
     def rest(self) -> None:
-        """As `touched`. Called only where there are `turns`."""
+        """As `touched`. Called only if `turns` is positive."""
         self.touched()
 
     def pass_on(self, descriptors: Sequence[int]) -> None:
@@ -120,7 +120,7 @@ class World:
         self.calls.append((handler, packet, answer))
 
     def queue_step(self, step: Callable[[], object]) -> bool:
-        """Nobody else waits: ``False``."""
+        """``False``: no other request waits, so the step may be done now."""
         return False
 
     def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
@@ -129,14 +129,14 @@ class World:
 
 
 class NoMachine:
-    """What a handler has for a machine until it is given one."""
+    """Stands for the machine of a handler that has no request yet."""
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):  # what anybody may ask of anything
+        if name.startswith("__"):  # such as __deepcopy__, which Python asks every object for
             raise AttributeError(name)
         raise RuntimeError(
-            "this handler has no request yet: what it asks and sends it can from setup() on; "
-            "one that is given to Connected, when that has answered"
+            "this handler has no request yet: it can send, and ask for its peer or server, from setup() on; a handler "
+            "that is given to Connected, after that wait"
         )
 
 
@@ -150,41 +150,41 @@ class Handler:
     the request, or a coroutine that awaits waits. A *state* is any callable that takes the
     wait's result and returns a step.
 
-    A mix-in is a handler that goes first: its `handle` has states of its own, and its last one
-    ends with ``return super().handle()``.
+    A mix-in is a class in front of a handler: its `handle` begins states of its own, the last of which ends with
+    ``return super().handle()``.
 
-    Instances are made with no arguments when a request arrives.
+    A server makes an instance, without arguments, for each request.
     """
 
     __slots__ = ("_machine",)
     _machine: Machine
 
     timeout: float | None = 300.0
-    """Seconds that any one wait may take unless the wait says otherwise. ``None``: for ever."""
+    """Seconds that a wait may take if it has no ``timeout`` of its own. ``None``: no bound."""
 
     request_timeout: float | None = None
-    """Seconds from the time that a request begins to its end, whatever it does. ``None``: no bound."""
+    """Seconds from the beginning of a request to its end, whatever it does. ``None``: no bound."""
 
     idle_timeout: float | None = None
-    """Seconds for which no byte may come or go while the peer is waited for. ``None``: those of the wait."""
+    """Seconds without a byte in or out, while the request waits for its peer. ``None``: only the wait's own time."""
 
     min_rate: float = 0
-    """Bytes per second, in and out, that the peer must keep up while it is waited for; ``timeout`` seconds behind
-    that is too slow. 0: a peer may take its time, as long as each wait is satisfied in its own.
+    """Bytes per second, in and out, that the peer must keep up while the request waits for it. A peer that is
+    ``timeout`` seconds behind this rate is too slow. 0: no bound.
 
-    A request that passes one of these three ends with `TimedOut`, whatever `interrupted` answers."""
+    A request that passes one of these three bounds ends with `TimedOut`, whatever `interrupted` returns."""
 
     high_water = 65_536
-    """Output waiting in the row, in bytes, past which the row neither reads nor goes on."""
+    """Output waiting in the row, in bytes, past which the row does not read and the handler does not go on."""
 
     low_water = 16_384
-    """Output waiting in the row, in bytes, at which it goes on again."""
+    """Output waiting in the row, in bytes, at which they go on again."""
 
     max_output = 16 << 20
     """Output waiting in the row, in bytes, past which the row ends with `LimitPassed`."""
 
     max_calls = 64
-    """Calls that may be open (see `call`); at this number the request takes no input until one has ended."""
+    """Calls that may be open (see `call`). At this number the request takes no input until a call has ended."""
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         handler = super().__new__(cls)
@@ -199,49 +199,51 @@ class Handler:
         raise NotImplementedError(f"{type(self).__name__} must define handle()")
 
     def finish(self) -> None:
-        """Called once when the request ends, however it ends, if `setup` had succeeded.
+        """Called once when the request ends, in whatever way, if `setup` had succeeded.
 
-        `reason` says why. What it sends is still sent if the peer is there. The default does nothing.
+        `reason` says why it ends. What this method sends still leaves if the connection is not lost. The default does
+        nothing.
         """
 
     def interrupted(self, cause: Cause) -> Step:
-        """Answer a wait that could not be satisfied, with a step or with ``None`` to end.
+        """Called when a wait could not be satisfied. Returns the next step, or ``None`` to end the request.
 
-        It is called for every cause but the clean end of a stream between messages; with a
-        coroutine, for those that the coroutine did not catch. By default the request ends with
-        the cause as its reason. After `Reset` and `Cancelled` a further step is not taken.
+        It is called for every cause; for a coroutine, only for those that the coroutine did not catch. By default the
+        request ends, with the cause as its reason. After `Reset` and `Cancelled` the step is not taken.
+
+        The end of a stream between messages is not a cause: the request finishes. A request is between messages when
+        it waits, with no byte held, at the wait that `handle` has begun with.
         """
         return None
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Queue ``data`` for the peer: for a stream in order, for a datagram as one packet.
 
-        Never blocks and never fails half-way; what a state sends leaves when the state has
-        returned, in one system call if the kernel takes it. May be called from another row's
-        state, and in the function of a `Threaded` or in a row of thread mode. What passes `max_output` is dropped,
-        and the request that it was for ends. On a request that has ended it does nothing.
+        Never blocks, and raises no error of the connection. What a state sends leaves when the state has
+        returned, in one system call if the kernel takes it. May be called from the state of another row, from the
+        function of a `Threaded`, and from rows of thread mode. Output past `max_output` is dropped, and ends the
+        request for whose peer it was. On a request that has ended it does nothing.
         """
         self._machine.write(data)
 
     def close(self) -> None:
         """End this request from another row's state, with `Cancelled` as its reason, once its output has been sent.
 
-        `interrupted` is not asked; `finish` is called. On a request that has ended it does nothing.
-        Raises `RuntimeError` in a state of its own: there, return ``None``.
+        `interrupted` is not called; `finish` is. On a request that has ended it does nothing.
+        Raises `RuntimeError` in a state of this request: there, return ``None``.
         """
         self._machine.close()
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
         """Begin a request inside this one: ``handler``, a new `DatagramHandler`, is given ``packet``.
 
-        ``answer`` is called with each packet that ``handler`` sends, in any order with the packets of other calls. The
-        call waits and ends on its own, as a row of the table. This request goes on meanwhile: it takes input as long
-        as fewer than `max_calls` are open. The end of the stream is kept back until all calls have ended. When this
-        request ends, its open calls end with `Cancelled`. On a request that has ended it does nothing.
+        ``answer`` is called with each packet that ``handler`` sends; packets of different calls may come in any order.
+        The call is a row of the table, which waits and ends on its own. This request goes on meanwhile: it takes input
+        while fewer than `max_calls` calls are open. The end of the stream is held back until all calls have ended. When
+        this request ends, its open calls end with `Cancelled`. On a request that has ended `call` does nothing.
 
-        An exception of the call goes to the server's ``handle_error()``, with ``None`` for the request, and ends the
-        call; one that ``answer`` raises is an exception of this request, and ends it. A call is counted in
-        ``max_requests``, not in ``max_per_peer``.
+        An exception of ``handler`` goes to the server's ``handle_error()``, with ``None`` for the request, and ends the
+        call; an exception of ``answer`` ends this request. A call counts in ``max_requests``, not in ``max_per_peer``.
 
         >>> from handlers import DatagramHandler, DatagramMachine, Packet, StreamHandler, StreamMachine, Until, World
         >>> class Upper(DatagramHandler):
@@ -273,9 +275,9 @@ class Handler:
 
     @property
     def reason(self) -> BaseException | None:
-        """Why the request has ended, a `Cause` or an exception; ``None`` while it goes on and where it has finished.
+        """Why the request has ended: a `Cause` or another exception. ``None`` if it has finished, or has not ended.
 
-        In `finish` it is known already.
+        It is set before `finish` is called.
         """
         return self._machine.reason
 
@@ -286,12 +288,12 @@ class Handler:
 
     @property
     def server(self) -> Any:
-        """The server that took the request; ``None`` where there is none."""
+        """The server that has taken the request; ``None`` if there is none."""
         return self._machine.driver.server
 
     @property
     def principal(self) -> Any:
-        """Who the peer is, if a filter or a mix-in has authenticated it; ``None`` if none has."""
+        """The name of the peer, if a filter or a mix-in has authenticated it; else ``None``."""
         return self._machine.driver.principal
 
     @principal.setter
@@ -300,7 +302,7 @@ class Handler:
 
     @property
     def secured(self) -> Any:
-        """What is known of the encryption of the connection, as the filter that encrypts it says; else ``None``."""
+        """The protocol that protects the connection, as its filter names it, such as ``"tls1.3"``; else ``None``."""
         return self._machine.driver.secured
 
 
@@ -325,56 +327,56 @@ class StreamHandler(Handler):
     _machine: StreamMachine
 
     max_descriptors = 0
-    """Descriptors that may wait in the row, those that have come as well as those to be sent (Unix sockets only;
-    ``unix(7)``, SCM_RIGHTS). Past that the row ends with `LimitPassed`. 0: the kernel closes what comes."""
+    """Descriptors that may wait in the row, in each direction (Unix sockets only; ``unix(7)``, SCM_RIGHTS). Past that
+    the row ends with `LimitPassed`. 0: the kernel closes descriptors that the peer sends."""
 
     @property
     def descriptors(self) -> list[int]:
-        """Descriptors that the peer has passed, in order, each here no later than the bytes it came with.
+        """Descriptors that the peer has passed, in order. Each is here no later than the bytes that it came with.
 
-        Take one out (``self.descriptors.pop(0)``) and it is yours to close. What is left here is closed when the
-        request has ended.
+        A descriptor that the handler takes out (``self.descriptors.pop(0)``) is its own to close. Those that are left
+        here are closed when the request has ended.
         """
         return self._machine.driver.descriptors
 
     @property
     def credentials(self) -> tuple[int, int, int] | None:
-        """``(pid, uid, gid)`` of the peer of a Unix socket when it connected; ``None`` where there is none to know.
+        """``(pid, uid, gid)`` of the peer of a Unix socket when it connected; ``None`` if not known.
 
-        (SO_PEERCRED of ``unix(7)``; the kernel says so, not the peer.)
+        They come from the kernel, not from the peer (``unix(7)``, SO_PEERCRED).
         """
         return self._machine.driver.credentials
 
     def send_descriptors(self, data: bytes | bytearray | memoryview, descriptors: Sequence[int]) -> None:
         """`send` ``data``, at least one byte, and pass open descriptors to the peer with its first byte.
 
-        From here on they are the row's, which closes its copies when they have been sent, or can't be. Raises
-        `RuntimeError` but on a Unix stream socket and in a class that declares `max_descriptors`.
+        From now on the descriptors belong to the row, which closes them when they have been sent or can't be sent.
+        Raises `RuntimeError` unless this is a Unix stream socket and the class declares `max_descriptors`.
         """
         if not data:
-            raise ValueError("send_descriptors: descriptors travel with a byte at least, and there is no data")
+            raise ValueError("send_descriptors: descriptors need at least one byte of data to be sent with")
         self._machine.write_descriptors(data, tuple(descriptors))
 
     def send_eof(self) -> None:
-        """End the stream to the peer once all output has been sent; input goes on.
+        """End the stream to the peer when all output has been sent (``shutdown(SHUT_WR)``); input goes on.
 
-        (``shutdown(SHUT_WR)`` of POSIX.) What is sent later is dropped.
+        What is sent later is dropped.
         """
         self._machine.write_eof()
 
     def urgent(self, data: bytes) -> Step:
-        """Answer urgent (out-of-band) ``data``, one byte: with a step in the place of the wait, or ``None`` to go on.
+        """Called for urgent (out-of-band) ``data``, one byte. Returns a step that replaces the wait, or ``None``.
 
-        All that was sent before it has come, and was taken by waits or is held (`held_in`, `take_held`). Up to 64 KiB
-        are held for it even if they satisfy the wait: a handler may want to forget what has been overtaken. Nothing
-        that was sent later has come. It is called while the request reads and, with a selector of `reactor.selecting`,
-        while it does not: in a `Delay`, while a child works, behind output that the peer does not take. A `Cause`
-        that it raises ends the wait like any other.
+        All bytes that were sent before the urgent byte have come by then: waits have taken them, or they are held
+        (`held_in`, `take_held`). Up to 64 KiB before it stay held even if they satisfy the wait, because the handler
+        may want to drop them. No byte that was sent later has come. The method is called while the request reads and,
+        with a selector of `reactor.selecting`, also while it does not: in a `Delay`, while a child works, while the
+        peer takes no output. A `Cause` that it raises ends the wait like any other.
 
-        With a handler that does not define it, the kernel takes the byte out of the stream and drops it (``tcp(7)``).
-        TCP marks one place: of urgent bytes that come before the first has been read only the last is urgent, for
-        every handler, and the others are bytes of the stream (RFC 6093, section 3). On a host that can't tell the
-        place (it takes ``SIOCATMARK``), it is never called.
+        If a handler does not define this method, the kernel takes the byte out of the stream and drops it (``tcp(7)``).
+        TCP marks only one place: if several urgent bytes come before the first has been read, only the last is urgent,
+        and the others are bytes of the stream (RFC 6093, section 3). On a host without ``SIOCATMARK``, which tells the
+        place, the method is never called.
 
         >>> from handlers import StreamHandler, StreamMachine, Until
         >>> class Lines(StreamHandler):
@@ -395,15 +397,15 @@ class StreamHandler(Handler):
 
     @property
     def held_in(self) -> int:
-        """Bytes of input that have come and that no wait has taken; in `urgent`, all were sent before its data."""
+        """Bytes of input that have come and that no wait has taken. In `urgent`, all were sent before its data."""
         return self._machine.held_in
 
     def take_held(self) -> bytes:
-        """Take that input, whatever is waited for: `urgent` may want to answer it now, or to forget it."""
+        """Take all input that is held, whatever the wait is: `urgent` may want to handle it now, or to drop it."""
         return self._machine.take_held()
 
     def put_back(self, data: bytes) -> None:
-        """Put ``data`` in front of the input that is held, for the next wait: urgent data too may belong there."""
+        """Put ``data`` in front of the input that is held, for the next wait. It may be the urgent data."""
         self._machine.put_back(data)
 
 
@@ -428,10 +430,10 @@ class DatagramHandler(Handler):
 
     @staticmethod
     def key(packet: bytes) -> Hashable:
-        """What tells the exchange of ``packet`` from other exchanges of the same peer; ``None``: a peer has one.
+        """A value that is different for different exchanges of one peer; ``None``: a peer has one exchange.
 
         Packets of one peer with equal keys go to one request, in order. The transaction identifier of the protocol
-        is such a key: the xid of ONC RPC (RFC 5531, section 9), the ID of DNS (RFC 1035, section 4.1.1). It is called
-        with every packet of the server, so it raises nothing, whatever the packet is: ``packet[:4]`` is a good key.
+        is such a key: the xid of ONC RPC (RFC 5531, section 9), the ID of DNS (RFC 1035, section 4.1.1). The method is
+        called with every packet of the server, so it must not raise, whatever the packet is: ``packet[:4]`` is good.
         """
         return None

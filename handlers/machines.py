@@ -1,7 +1,7 @@
-"""The two machines: over the bytes of a stream, and over the packets of one peer.
+"""The two machines: `StreamMachine` for the bytes of a stream, `DatagramMachine` for the packets of one exchange.
 
-Input is searched once: each look resumes where the last one stopped, so one byte at a time costs
-the same work per byte as all at once.
+Each byte of input is searched once: a search begins where the last one ended. So input that comes one byte at a time
+costs the same work for each byte as input that comes at once.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class StreamMachine(Machine):
     def __init__(self, handler: StreamHandler, driver: StreamDriver | None = None) -> None:
         super().__init__(handler, driver)
         self.inbox = b""
-        self.start = 0  # where in the inbox the wait's piece begins
-        self.scanned = 0  # up to where the wait has looked in vain
+        self.start = 0  # where in the inbox the next piece begins
+        self.scanned = 0  # up to where the wait has searched without success
         self.ended = False
         self.output = OPEN
 
     @property
     def over(self) -> bool:
-        """Whether a wait may be told of the end of the input: it has come, and no call is open."""
+        """Whether the input is over for waits: the end of the stream has come, and no call is open."""
         return self.ended and not self.calls
 
     @property
@@ -64,7 +64,7 @@ class StreamMachine(Machine):
     def feed(self, data: bytes) -> None:
         """Take ``data``, the next bytes of the stream, and let the request go on.
 
-        Raises what the handler raises. A request that has ended takes no more: the data is dropped.
+        Raises what the handler raises. If the request has ended, the data is dropped.
         """
         if self.inbox:
             self.inbox += data
@@ -80,13 +80,13 @@ class StreamMachine(Machine):
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)
         if self.over:
-            self.blocked = True  # the wait has yet to be told
+            self.blocked = True  # the end of the stream was held back until now
 
     def urgent(self, data: bytes, before: bytes = b"") -> None:
-        """Take urgent ``data``, tell the handler (see `StreamHandler.urgent`) and let the request go on.
+        """Take urgent ``data``, call the handler's ``urgent()`` and let the request go on.
 
-        Its place in the stream is behind all that was fed, and behind ``before``, the next bytes of the stream,
-        which are only held until the handler knows.
+        The place of ``data`` in the stream is after all that was fed and after ``before``, the next bytes of the
+        stream. These are held, and satisfy no wait, until ``urgent()`` has returned.
         """
         if self.inbox:
             self.inbox += before
@@ -103,7 +103,7 @@ class StreamMachine(Machine):
         if step is None:
             return
 
-        def urgent(_: None) -> object:  # named as what has returned it, for the errors
+        def urgent(_: None) -> object:  # errors about the step name this function
             return step
 
         self.scanned = self.start  # the next wait may look for something else
@@ -114,17 +114,17 @@ class StreamMachine(Machine):
         self._step(urgent, None)
 
     def take_held(self) -> bytes:
-        """Take out what is held for the request; the handler's ``take_held()``."""
+        """Take all input that is held; the handler's ``take_held()``."""
         return self._cut(len(self.inbox or b""))
 
     def put_back(self, data: bytes) -> None:
-        """Put ``data`` in front of what is held; the handler's ``put_back()``."""
+        """Put ``data`` in front of the input that is held; the handler's ``put_back()``."""
         if self.inbox is not None:
             self.inbox = data + self.inbox[self.start :]
             self.start = self.scanned = 0
 
     def read(self, limit: int | None = None) -> bytes:
-        """Hand out the output (at most ``limit`` bytes), as if the kernel had taken it; go on."""
+        """Return the output, at most ``limit`` bytes, and drop it, as if the kernel had taken it; go on."""
         data = bytes(self.outbox[:limit]) if self.outbox else b""
         self.sent(len(data))
         if self.blocked:
@@ -132,7 +132,7 @@ class StreamMachine(Machine):
         return data
 
     def sent(self, count: int) -> None:
-        """Drop the first ``count`` bytes of the outbox: they are on their way."""
+        """Drop the first ``count`` bytes of the outbox: the kernel has taken them."""
         outbox = self.outbox
         if outbox is not None:
             if count < len(outbox):
@@ -154,7 +154,7 @@ class StreamMachine(Machine):
             self.driver.touched()
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
-        """Queue output, descriptors with its first byte; the handler's ``send_descriptors()``."""
+        """Queue output, and descriptors with its first byte; the handler's ``send_descriptors()``."""
         self.driver.pass_on(descriptors)
         self.write(data)
 
@@ -173,7 +173,7 @@ class StreamMachine(Machine):
         if self.outbox:
             self.blocked = True
         else:
-            from .filter import put_in  # now, for most requests never need it
+            from .filter import put_in  # here, because most requests don't need it
 
             put_in(self, wait)
 
@@ -209,7 +209,7 @@ class StreamMachine(Machine):
         super()._deliver(cause)
 
     def _trim(self) -> None:
-        """Drop what has been taken. A piece that stays and grows is a bytearray, which does so in place."""
+        """Drop the input that waits have taken. A larger rest becomes a bytearray, which can grow in place."""
         held, start = self.inbox, self.start
         if held:
             if start == len(held):
@@ -223,9 +223,9 @@ class StreamMachine(Machine):
 
 
 class Packets(deque[bytes]):
-    """Packets to be sent, in order, and their weight in bytes, which is known without a look at each.
+    """Packets to be sent, in order, and the sum of their sizes in bytes (`weight`).
 
-    An empty packet weighs one byte: a queue of those is bounded like any other.
+    An empty packet counts as one byte, so that a queue of empty packets is bounded too.
     """
 
     __slots__ = ("weight",)
@@ -235,29 +235,29 @@ class Packets(deque[bytes]):
         self.weight = 0
 
     def put(self, packet: bytes) -> None:
-        """Add a packet, behind the others."""
+        """Append a packet."""
         self.weight += len(packet) or 1
         self.append(packet)
 
     def take(self) -> bytes:
-        """Take out the first packet."""
+        """Remove and return the first packet."""
         packet = self.popleft()
         self.weight -= len(packet) or 1
         return packet
 
     def drop_last(self) -> None:
-        """Drop the packet that was put in last."""
+        """Remove the last packet."""
         self.weight -= len(self.pop()) or 1
 
 
 class DatagramMachine(Machine):
-    """Runs a `DatagramHandler` over the packets of one peer; each fed or read is one datagram."""
+    """Runs a `DatagramHandler` over the packets of one exchange; `feed` and `read` each take or give one datagram."""
 
     __slots__ = ()
     accepts = (Packet, *ANYWHERE)
     _weigh = staticmethod(attrgetter("weight"))
     max_packets = 64
-    """Packets held for a request that is not waiting for one; more are dropped, as a socket's buffer does."""
+    """Packets held for a request that does not wait for one; more are dropped, as the buffer of a socket does."""
 
     handler: DatagramHandler
     inbox: deque[bytes] | None
@@ -273,7 +273,7 @@ class DatagramMachine(Machine):
         return sum(map(len, self.inbox or ()))
 
     def feed(self, packet: bytes) -> bool:
-        """Take the next packet and let the request go on; ``False`` if it had to be dropped."""
+        """Take the next packet and let the request go on. ``False``: the packet was dropped."""
         if self.inbox is None or len(self.inbox) >= self.max_packets:
             return False
         self.inbox.append(packet)
@@ -281,7 +281,7 @@ class DatagramMachine(Machine):
         return True
 
     def read(self) -> bytes | None:
-        """Hand out the next packet of the output, ``None`` if there is none; go on."""
+        """Return the next packet of the output and drop it; go on. ``None`` if there is none."""
         packet = self.outbox[0] if self.outbox else None
         self.sent()
         if self.blocked:
@@ -289,7 +289,7 @@ class DatagramMachine(Machine):
         return packet
 
     def sent(self) -> None:
-        """Drop the first packet of the outbox: it is on its way."""
+        """Drop the first packet of the outbox: the kernel has taken it."""
         if self.outbox:
             self.outbox.take()
             if not self.outbox:

@@ -1,4 +1,4 @@
-"""Text about objects of others, whose ``__str__`` and ``__repr__`` may raise: to say why a row has ended never does."""
+"""``str()`` and ``repr()`` for objects of users, whose ``__str__`` and ``__repr__`` may raise."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The small specimens: echo, discard, daytime, time and character generator, for streams and datagrams.
+"""Small services, for streams and datagrams: echo, discard, daytime, time and character generator.
 
-RFC 862, 863, 867, 868 and 864. They are here to be read, to be served when no handler is named,
-and to be what the tests of the machinery run.
+(RFC 862, 863, 867, 868 and 864.) They are examples, `Echo` is what the command serves by default, and tests use them.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from .handler import Step
 
 
-# A wait is a value, so one object does for all requests: an idle one takes 100 bytes less.
+# A wait is a value, so all requests can share one object: an idle connection then takes 100 bytes less.
 _ANY = Some()
 _PACKET = Packet()
 
@@ -24,17 +23,17 @@ _SERVICES = (7, 13, 19, 37)
 
 
 def _comes_from_service(handler: DatagramHandler) -> bool:
-    """Whether a datagram comes from the port of such a service.
+    """Whether the datagram comes from the port of such a service.
 
-    It is forged, for a service only answers, and the two would answer each other for ever (CERT CA-1996-01). A server
-    drops by itself what claims to come from its own address.
+    Such a datagram is forged, because these services only answer. Two of them would answer each other for ever (CERT
+    CA-1996-01). A datagram that claims to come from the server's own address is dropped by the server.
     """
     peer = handler.peer
     return isinstance(peer, tuple) and peer[1] in _SERVICES
 
 
 class Echo(StreamHandler):
-    """Send back what comes, until the client ends its side (RFC 862, TCP).
+    """Send all input back, until the client ends the stream (RFC 862, TCP).
 
     >>> from handlers import StreamMachine
     >>> machine = StreamMachine(Echo())
@@ -52,7 +51,7 @@ class Echo(StreamHandler):
 
 
 class EchoDatagram(DatagramHandler):
-    """Send each datagram back (RFC 862, UDP), but not to the port of a service that would answer."""
+    """Send each datagram back (RFC 862, UDP), except to the port of a service that would answer it."""
 
     def handle(self) -> Step:
         return _PACKET, self.echo
@@ -64,7 +63,7 @@ class EchoDatagram(DatagramHandler):
 
 
 class Discard(StreamHandler):
-    """Throw away what comes; no response (RFC 863, TCP)."""
+    """Drop all input; no response (RFC 863, TCP)."""
 
     def handle(self) -> Step:
         return _ANY, self.discard
@@ -74,7 +73,7 @@ class Discard(StreamHandler):
 
 
 class DiscardDatagram(DatagramHandler):
-    """Throw each datagram away; no response (RFC 863, UDP)."""
+    """Drop each datagram; no response (RFC 863, UDP)."""
 
     def handle(self) -> Step:
         return _PACKET, self.discard
@@ -117,7 +116,7 @@ class Daytime(StreamHandler):
 
 
 class DaytimeDatagram(DatagramHandler):
-    """Answer each datagram with the date and time as text (RFC 867, UDP), but not to the port of such a service."""
+    """Answer each datagram with the date and time as text (RFC 867, UDP), except from the port of such a service."""
 
     def handle(self) -> Step:
         return _PACKET, self.answer
@@ -151,7 +150,7 @@ class Time(StreamHandler):
 
 
 class TimeDatagram(DatagramHandler):
-    """Answer each datagram with the time as a 32-bit number (RFC 868, UDP), but not to the port of such a service."""
+    """Answer each datagram with the time as a 32-bit number (RFC 868, UDP), except from the port of such a service."""
 
     def handle(self) -> Step:
         return _PACKET, self.answer
@@ -181,9 +180,9 @@ class CharGen(StreamHandler):
 
 
 class CharGenDatagram(DatagramHandler):
-    """Answer each datagram with between 0 and 512 characters of the pattern (RFC 864, UDP), but no such service.
+    """Answer each datagram with 0 to 512 characters of the pattern (RFC 864, UDP), except from the port of a service.
 
-    The number is taken from the time, for RFC 864 wants it random and a handler has no dice.
+    RFC 864 wants a random number of characters; a handler is pure, so it takes the number from the time.
     """
 
     def handle(self) -> Step:

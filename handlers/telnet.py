@@ -1,7 +1,7 @@
-"""Telnet: lines of text with commands among them (RFC 854), and every option refused (RFC 855, RFC 1143).
+"""Telnet: lines of text with commands among them (RFC 854); every option is refused (RFC 855, RFC 1143).
 
-`Telnet` is to be derived from, `TelnetEcho` is a specimen to be read and served. A client that has
-typed too much sends a Synch, which is urgent data: what is on its way is forgotten.
+`Telnet` is the base class, `TelnetEcho` an example. A user who wants to stop what was typed has the client send a
+Synch, which is urgent data: the text that is still on its way is dropped.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from .handler import Step
 
 IAC, DONT, DO, WONT, WILL, SB, GA, EL, EC, AYT, AO, IP, BRK, DM, NOP, SE = range(255, 239, -1)
-"""The commands of RFC 854 by their codes; `IAC` goes before each."""
+"""The codes of the commands (RFC 854); `IAC` stands in front of each command."""
 
 TEXT, SUBNEGOTIATION, SYNCH = "text", "subnegotiation", "synch"
-"""What text is now: the user's; the parameters of an option, and dropped; or overtaken by a Synch, and dropped too."""
+"""What the text that comes now is: the user's; parameters of an option, which are dropped; or text before the end of
+a Synch, which is dropped."""
 
 _BREAK = re.compile(rb"\xff|\n|\r\0")
-_COMMAND = re.compile(rb"\xff(?:([\xfb-\xfe].|[^\xfb-\xfe])|[\xfb-\xfe]?\Z)", re.DOTALL)  # the last: only its beginning
+_COMMAND = re.compile(rb"\xff(?:([\xfb-\xfe].|[^\xfb-\xfe])|[\xfb-\xfe]?\Z)", re.DOTALL)  # \Z: the last is incomplete
 
 
 class Piece(StreamWait):
-    """The next piece of a Telnet stream: a command, or text up to one or to the end of its line, whichever is first.
+    """The next piece of a Telnet stream: a command, or text up to the next command or the end of the line.
 
     A line ends with CR LF, with CR NUL (RFC 1123, section 3.3.1) or with LF. Text of more than ``limit`` bytes is
     `LimitPassed`.
@@ -47,9 +48,9 @@ class Piece(StreamWait):
 
 
 class Telnet(StreamHandler):
-    """The server's end of a Telnet connection: derive and define `line`, and perhaps `command`.
+    """The server's end of a Telnet connection. Derive a class and define `line`, and perhaps `command`.
 
-    `handle` begins with the first line; one that greets first ends with ``return super().handle()``.
+    `handle` waits for the first line. To send a greeting, override it and end with ``return super().handle()``.
 
     >>> from handlers import StreamMachine
     >>> class Upper(Telnet):
@@ -63,35 +64,35 @@ class Telnet(StreamHandler):
     """
 
     nvt_piece = Piece(limit=4096)
-    """What is waited for between two lines; its limit is that of a line, in bytes."""
+    """The wait for the next piece. Its limit, in bytes, is also the limit of a line."""
 
     _nvt_mode = TEXT
-    _nvt_line: bytearray | None = None  # its beginning, where commands are in the middle
+    _nvt_line: bytearray | None = None  # the beginning of the line, if there are commands in the middle of it
 
     def handle(self) -> Step:
         return self.next_line()
 
     def next_line(self) -> Step:
-        """The step to the next line, for `line` to return."""
+        """The step that waits for the next line; `line` returns it."""
         return self.nvt_piece, self.nvt_received
 
     def line(self, line: bytes) -> Step:
-        """A state: answer a line, which is given without its end."""
+        """A state: answer a line, which is given without CR LF."""
         raise NotImplementedError(f"{type(self).__name__} must define line()")
 
     def command(self, code: int) -> Step:
-        """Answer a command that is the program's affair (`IP`, `AO`, `BRK`, …) with a step, or ``None`` to go on.
+        """Called for a command that this class does not handle (`IP`, `AO`, `BRK`, …). Returns a step, or ``None``.
 
-        It comes in the order of the text or, if a Synch has overtaken it, while anything is waited for.
+        It is called in the order of the text; after a Synch, in whatever wait the request is.
         """
         return None
 
     def send_line(self, line: bytes) -> None:
-        """Send a line, which is given without its end."""
+        """Send a line, which is given without CR LF."""
         self.send(line.replace(b"\xff", b"\xff\xff") + b"\r\n")
 
     def nvt_received(self, piece: bytes) -> Step:
-        """The state of whoever waits for a line."""
+        """The state that gets the next piece."""
         if piece[0] == IAC and piece[1] != IAC:
             return self._nvt_obey(piece) or self.next_line()
         if self._nvt_mode is not TEXT:
@@ -106,11 +107,11 @@ class Telnet(StreamHandler):
         return self.line(bytes(text[: -2 if text.endswith((b"\r\n", b"\r\0")) else -1]))
 
     def urgent(self, data: bytes) -> Step:
-        """The client sends a Synch: forget the text up to the `DM` that ends it, but obey the commands (RFC 854)."""
+        """The client sends a Synch: drop the text up to the `DM` that ends it, but obey the commands (RFC 854)."""
         self._nvt_mode, self._nvt_line = SYNCH, None
         step: Step = None
         for found in _COMMAND.finditer(self.take_held() + data):
-            if found[1] is None:  # some mark the DM as urgent, some the IAC before it: then the DM is still to come
+            if found[1] is None:  # some clients mark the IAC as urgent, and not the DM: then the DM has not come yet
                 self.put_back(found[0])
             elif found[1][0] != IAC:
                 step = self._nvt_obey(found[0]) or step
@@ -119,7 +120,7 @@ class Telnet(StreamHandler):
     def _nvt_obey(self, command: bytes) -> Step:
         code = command[1]
         if self._nvt_mode is SUBNEGOTIATION or (self._nvt_mode is SYNCH and code == DM):
-            self._nvt_mode = TEXT  # a subnegotiation ends with SE, or with what does not belong in one
+            self._nvt_mode = TEXT  # a subnegotiation ends with SE, or with a command that is not allowed in it
         if code == DO:
             self.send(bytes([IAC, WONT, command[2]]))
         elif code == WILL:
@@ -132,13 +133,13 @@ class Telnet(StreamHandler):
             self._nvt_line = None
         elif code == AYT:
             self.send_line(b"[Yes]")
-        elif code not in (DONT, WONT, SB, SE, DM, NOP):  # options are off already, and that needs no answer (RFC 1143)
+        elif code not in (DONT, WONT, SB, SE, DM, NOP):  # DONT, WONT: the option is off, so no answer (RFC 1143)
             return self.command(code)
         return None
 
 
 class TelnetEcho(Telnet):
-    """Send each line back, whatever a Telnet client does meanwhile."""
+    """Send each line back."""
 
     def line(self, line: bytes) -> Step:
         self.send_line(line)

@@ -1,9 +1,8 @@
-"""The vocabulary: what a partially finished request can wait for, and why a wait can fail.
+"""Waits, for which a partially finished request can wait, and causes, for which a wait can fail.
 
-A wait is a value. A state returns one, the table prints it, a test compares it; only the
-machine satisfies it. A cause is an exception, because in a coroutine it is raised at the
-``await``; a handler written as states gets the same object in ``interrupted(cause)``.
-Nothing is in-band: no wait answers with ``b""`` or ``None`` to say that it failed.
+A wait is a value: a state returns it, the table prints it, a test compares it. Only the machine satisfies it.
+A cause is an exception, because in a coroutine it is raised at the ``await``; a handler made of states gets the same
+object in ``interrupted(cause)``. A wait that fails never has the result ``b""`` or ``None`` instead.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
     MakeFilter: TypeAlias = Callable[[StreamChannel], Filter]
 
 LIMIT = 65_536
-"""Bytes that a wait for input may hold when it does not say otherwise (64 KiB)."""
+"""The default ``limit`` of a wait for input, in bytes (64 KiB)."""
 
 
 class Wait:
-    """What a request waits for: the base of the whole vocabulary.
+    """What a request waits for: the base class of all waits.
 
-    ``timeout`` is in seconds and counts from the moment the wait begins; ``None`` takes the
-    ``timeout`` of the handler's class, ``math.inf`` waits without one.
+    ``timeout`` is in seconds, from the beginning of the wait; ``None`` takes the ``timeout`` of the handler,
+    ``math.inf`` waits without one.
 
-    Waits are values: equal when they are of one class and all that they say is equal.
+    Two waits are equal if they have the same class and equal arguments.
 
     >>> Until(b";", limit=9) == Until(b";", limit=9)
     True
@@ -44,10 +43,10 @@ class Wait:
     __slots__ = ("timeout",)
 
     reads = False
-    """Whether input satisfies it, so that the row wants to read."""
+    """Whether input satisfies the wait, so that the row reads."""
 
     outside = False
-    """Whether its driver has to do something for it: fork, start a thread, connect."""
+    """Whether the driver has to do work for the wait: fork, start a thread, connect."""
 
     def __init__(self, timeout: float | None = None) -> None:
         if timeout is not None and not _is_seconds(timeout):
@@ -84,7 +83,7 @@ def _is_seconds(value: object) -> bool:
 
 
 class StreamWait(Wait):
-    """A wait that bytes of a stream satisfy; its result is ``bytes``."""
+    """A wait for bytes of a stream; its result is ``bytes``."""
 
     __slots__ = ("limit",)
     reads = True
@@ -103,11 +102,10 @@ class StreamWait(Wait):
         return (self.limit,)
 
     def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
-        """Where in ``held`` the piece that begins at ``start`` ends, or -1 if more must come.
+        """The index in ``held`` at which the piece that begins at ``start`` ends, or -1 if more input is needed.
 
-        ``scanned`` is where an earlier look stopped: nothing before it is looked at again.
-        ``ended`` says that no more will come. Raises `LimitPassed` when nothing that may
-        still come could satisfy the wait within its limit.
+        ``scanned`` is the index at which the last search ended: no byte before it is searched again. ``ended`` is true
+        when no more input will come. Raises `LimitPassed` if no further input can satisfy the wait within its limit.
         """
         raise NotImplementedError
 
@@ -115,14 +113,14 @@ class StreamWait(Wait):
 class Until(StreamWait):
     """All bytes up to ``delimiter``, the delimiter included.
 
-    ``limit`` counts the delimiter too, in bytes. A delimiter that is split over two reads is
-    found; bytes behind it stay for the next wait.
+    ``limit`` is in bytes, the delimiter included. A delimiter that is split over two reads is found. Bytes after it
+    stay for the next wait.
     """
 
     __slots__ = ("delimiter",)
 
     def __init__(self, delimiter: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
-        # One condition in the usual case, because one of these is made for nearly every message.
+        # One condition for the usual case, because many handlers make an `Until` for each message.
         if delimiter.__class__ is bytes and limit.__class__ is int and 0 < len(delimiter) <= limit and timeout is None:
             self.limit, self.timeout = limit, None
         elif not isinstance(delimiter, bytes) or not delimiter:
@@ -154,8 +152,8 @@ class Until(StreamWait):
 class Exactly(StreamWait):
     """The next ``n`` bytes, no fewer and no more.
 
-    ``n`` often comes from the peer: more than ``limit`` bytes is `LimitPassed` at once, before
-    one of them is held. ``Exactly(0)`` is satisfied at once with ``b""``.
+    ``n`` often comes from the peer: if it is more than ``limit``, the cause is `LimitPassed` at once, before any of
+    the bytes is held. ``Exactly(0)`` is satisfied at once with ``b""``.
     """
 
     __slots__ = ("n",)
@@ -177,7 +175,7 @@ class Exactly(StreamWait):
 
 
 class Some(StreamWait):
-    """Whatever has come, at least one byte and at most ``limit``."""
+    """The bytes that have come, at least one and at most ``limit``."""
 
     __slots__ = ()
 
@@ -189,9 +187,9 @@ class Some(StreamWait):
 
 
 class ToEnd(StreamWait):
-    """All bytes up to the end of the stream; for this wait the end is no cause but the answer.
+    """All bytes up to the end of the stream, which satisfies this wait instead of being a cause.
 
-    More than ``limit`` bytes is `LimitPassed`.
+    If more than ``limit`` bytes come, the cause is `LimitPassed`.
     """
 
     __slots__ = ()
@@ -217,11 +215,12 @@ class Packet(Wait):
 
 
 class Flushed(Wait):
-    """All output handed to the kernel; the result is ``None``.
+    """Until the kernel has taken all output of this request; the result is ``None``.
 
-    ``of`` names another row's handler and waits for *its* output instead: a proxy that reads on
-    only when the other side has drained has backpressure from one side to the other. One drain ends the waits of all
-    rows that wait for it, though the first to go on may send again. A row that has ended has nothing left to drain.
+    With ``of``, the handler of another row, it waits for the output of that row instead: a proxy that reads on only
+    when the other side has drained passes backpressure from one side to the other. When the output drains, the waits of
+    all rows that wait for it end, even if the first of them sends again. For a row that has ended, the wait ends at
+    once.
     """
 
     __slots__ = ("of",)
@@ -229,7 +228,7 @@ class Flushed(Wait):
     def __init__(self, of: Handler | None = None, timeout: float | None = None) -> None:
         super().__init__(timeout)
         if of is not None and (isinstance(of, type) or not hasattr(of, "send")):
-            raise TypeError(f"Flushed: of is another request's handler, not {of!r}")
+            raise TypeError(f"Flushed: of is the handler of another request, not {of!r}")
         self.of = of
 
     def _said(self) -> tuple[object, ...]:
@@ -237,7 +236,7 @@ class Flushed(Wait):
 
 
 class Delay(Wait):
-    """``seconds`` to pass; the result is ``None``. Input that comes meanwhile stays in the kernel."""
+    """Until ``seconds`` have passed; the result is ``None``. Input that comes meanwhile stays in the kernel."""
 
     __slots__ = ("seconds",)
 
@@ -252,7 +251,7 @@ class Delay(Wait):
 
 
 class Outside(Wait):
-    """A wait for work that the handler's driver does: derive, and register what does it (`reactor.table.work.does`).
+    """A wait for work that the driver does. Derive a class and register what does the work (`reactor.table.work.does`).
 
     If the work fails, the cause is `Failed`.
     """
@@ -262,9 +261,9 @@ class Outside(Wait):
 
 
 class Elsewhere(Outside):
-    """Work that must not run in the loop: ``function(*arguments)``, its result the wait's result.
+    """A call of a function that must not run in the loop; what it returns is the result of the wait.
 
-    If it raises, or its child or thread dies, the cause is `Failed`.
+    If the function raises, or its child dies, the cause is `Failed`.
     """
 
     __slots__ = ("arguments", "function")
@@ -284,10 +283,10 @@ class Elsewhere(Outside):
 
 
 class Forked(Elsewhere):
-    """``function(*arguments)`` in a forked child; the result comes back pickled.
+    """``function(*arguments)`` in a forked child, which sends the result back pickled.
 
-    The child has a copy of the process as it is now, so the arguments need no pickling. When the
-    wait's time runs out, or the row ends, the child is killed.
+    The child has a copy of the process as it is now, so the arguments need not be pickled. When the wait times out, or
+    the row ends, the child is killed.
     """
 
     __slots__ = ()
@@ -296,24 +295,23 @@ class Forked(Elsewhere):
 class Threaded(Elsewhere):
     """``function(*arguments)`` in a thread of this process.
 
-    A thread can't be stopped: when the wait's time runs out its result is dropped.
+    A thread can't be stopped: when the wait times out, the function goes on, and its result is dropped.
     """
 
     __slots__ = ()
 
 
 class Connected(Outside):
-    """A connection that this handler itself opens; the result is the handler that runs it.
+    """Until a connection that this handler opens is established; the result is ``handler``, which runs it.
 
-    ``address`` is what ``socketserver`` takes: ``(host, port)`` or a Unix path. ``handler`` is a
-    `StreamHandler`; it gets a row of its own beside this one and starts when the connection is
-    there. A connection that can't be had is the cause `Failed`, its ``error`` the ``OSError``.
+    ``address`` is ``(host, port)`` or a Unix path, as in ``socketserver``. ``handler`` is a `StreamHandler`; it has a
+    row of its own, and begins when the connection is established. If ``connect(2)`` fails, the cause is `Failed`, with
+    the ``OSError`` as its ``error``.
 
-    A host given by name is looked up with the host's ``getaddrinfo``, which blocks; use a
-    numeric address where that matters.
+    A host name is looked up with ``getaddrinfo``, which blocks; use a numeric address where that matters.
 
-    ``filters`` are callables that make the filters of the connection (see `handlers.filter`): the first is next to
-    the wire.
+    ``filters`` are callables that make the filters of the connection (see `handlers.filter`); the first is next to the
+    socket.
     """
 
     __slots__ = ("address", "filters", "handler")
@@ -343,23 +341,23 @@ class Connected(Outside):
 
 
 REFUSE, FEED = "refuse", "feed"
-"""What `Filtered` does with input that is held already."""
+"""What `Filtered` does with input that is held already (its argument ``held``)."""
 
 
 class Filtered(Wait):
-    """A filter between this request and its connection, from here on; the result, when the filter is open, is ``None``.
+    """Put a filter between this request and its connection, and wait until it is open; the result is ``None``.
 
-    ``make`` is called with the channel of the request and returns a `Filter` in front of it.
-    The output sent before leaves first, and not through the filter. ``timeout`` is the time for that; how long it may
-    take to open is for the filter to say. If the filter can't open, the request ends with the filter's cause.
+    ``make`` is called with the channel of the request and returns a `Filter` in front of it. Output that was sent
+    before leaves first, not through the filter; ``timeout`` is the time for that. The filter sets the time for its
+    opening. If the filter can't open, the request ends with the filter's cause.
 
-    ``held`` says what becomes of input that is held when the filter is put in, input that the peer has sent before
-    it knew that there would be a filter:
+    ``held`` says what becomes of input that is held when the filter is put in, which the peer has sent before it knew
+    of the filter:
 
-    - ``REFUSE``: the cause is `TooEarly` and there is no filter. Right for STARTTLS, where such input is not
-      protected by TLS and must not be taken for input that was (RFC 3207, section 6; CVE-2011-0411);
-    - ``FEED``: it is the first input of the filter. Right where the peer need not wait before it goes on, as after a
-      header that says how the body is compressed.
+    - ``REFUSE``: the cause is `TooEarly`, and no filter is put in. Right for STARTTLS, where TLS does not protect such
+      input, so it must not be taken for protected input (RFC 3207, section 6; CVE-2011-0411);
+    - ``FEED``: it is the first input of the filter. Right where the peer may go on without waiting, as after a header
+      that says how the body is compressed.
     """
 
     __slots__ = ("held", "make")
@@ -382,7 +380,7 @@ class Filtered(Wait):
 
 
 class Opening(Wait):
-    """What the row of a request waits for while a filter opens: ``what``, in words. No handler returns one."""
+    """The wait of a row while a filter opens. ``what`` is a text for the table. Handlers do not return it."""
 
     __slots__ = ("what",)
     reads = True
@@ -398,13 +396,13 @@ class Opening(Wait):
 
 
 class Cause(Exception):
-    """Why a wait was not satisfied: the base of all causes, and a row's reason for ending."""
+    """Why a wait was not satisfied, and why a row has ended: the base class of all causes."""
 
 
 class EndOfStream(Cause):
-    """The peer has sent all that it will send, and the wait needs more.
+    """The stream has ended, and the wait needs more input.
 
-    ``partial`` holds the bytes that had come for this wait; they are the handler's now.
+    ``partial`` has the bytes that had come for this wait; they are not held any more.
     """
 
     def __init__(self, partial: bytes = b"") -> None:
@@ -413,7 +411,7 @@ class EndOfStream(Cause):
 
 
 class TimedOut(Cause):
-    """The time of ``wait``, or of the whole request, ran out. The bytes held stay held for the next wait."""
+    """``wait``, or the whole request, has taken too long. The input held stays held for the next wait."""
 
     def __init__(self, wait: Wait, what: str = "") -> None:
         super().__init__(what or f"timed out in {safe_repr(wait)}")
@@ -421,11 +419,10 @@ class TimedOut(Cause):
 
 
 class LimitPassed(Cause):
-    """More came than the row may hold, or was announced.
+    """More input has come, or must come, than the wait's limit; or another bound of the row is passed.
 
-    ``partial`` has the bytes of this wait up to its limit, which are the handler's now (an
-    `Exactly` that asks for too much takes none); ``wait`` is ``None`` where the output passed
-    the handler's ``max_output``.
+    ``partial`` has the bytes of this wait up to its limit, which are not held any more (none for an `Exactly` over its
+    limit). ``wait`` is ``None`` for the other bounds, such as ``max_output``.
     """
 
     def __init__(self, wait: Wait | None, partial: bytes = b"", what: str = "") -> None:
@@ -441,9 +438,9 @@ def output_passed(handler: Handler) -> LimitPassed:
 
 
 class TooEarly(Cause):
-    """Input is held that came before the filter of ``wait``, and the wait says to refuse it.
+    """Input is held that came before the filter of ``wait``, and the wait refuses it (`REFUSE`).
 
-    ``partial`` has the bytes that the request holds, which are the handler's now.
+    ``partial`` has the bytes that the request held; they are not held any more.
     """
 
     def __init__(self, wait: Filtered, partial: bytes, held: int) -> None:
@@ -453,7 +450,7 @@ class TooEarly(Cause):
 
 
 class Reset(Cause):
-    """The connection broke: ``error`` is the ``OSError`` that said so. Nothing more can be sent."""
+    """The connection is lost: ``error`` is the ``OSError`` of the system call. Nothing more can be sent."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"connection lost: {safe_str(error)}")
@@ -468,7 +465,7 @@ class Cancelled(Cause):
 
 
 class Failed(Cause):
-    """What ``wait`` asked for elsewhere did not come about; ``error`` says why."""
+    """The work for ``wait`` has failed; ``error`` is the exception."""
 
     def __init__(self, wait: Wait, error: BaseException) -> None:
         super().__init__(f"{safe_repr(wait)}: {type(error).__name__}: {safe_str(error)}")

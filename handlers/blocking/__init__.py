@@ -1,8 +1,8 @@
-"""The request handlers of ``socketserver``: blocking, with ``rfile`` and ``wfile``.
+"""The blocking request handlers of ``socketserver``, with ``rfile`` and ``wfile``.
 
-They run unchanged where something may block for them: the caller, a child, a thread. The loop
-can't wait inside ``handle()``, so in select mode a class says with ``request = <wait>`` when a
-whole request is here; ``buffered`` then runs it over the bytes held, and the loop sends its reply.
+They run unchanged in the modes in which a request may block: plain, fork and thread. In select mode the loop can't wait
+inside ``handle()``, so the class declares ``request = <wait>``, the wait that a whole request satisfies. When it is
+satisfied, `buffered` runs the handler over the bytes held, and the loop sends the reply.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# The same on every system that has TCP; `socket`, where they stand, may not be imported here.
+# The same on every system with TCP. They are in `socket`, which may not be imported here.
 _IPPROTO_TCP, _TCP_NODELAY = 6, 1
 
 
 class BaseRequestHandler:
-    """Base class of blocking handlers, as in ``socketserver``: derive and define `handle`.
+    """Base class of blocking handlers, as in ``socketserver``. Derive a class and define `handle`.
 
     An instance is made for each request. The constructor sets ``request`` (for a stream the
     connected socket, for a datagram ``(packet, socket)``), ``client_address`` and ``server``,
@@ -29,7 +29,7 @@ class BaseRequestHandler:
     """
 
     request: Any = None
-    """On a class: the wait that says when a whole request is here, for select mode."""
+    """On the class: the wait that a whole request satisfies, for select mode."""
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request
@@ -45,23 +45,23 @@ class BaseRequestHandler:
         """Called before `handle`."""
 
     def handle(self) -> Any:
-        """Do all that the request needs; the connection ends when it returns."""
+        """Handle the request; the connection ends when this returns."""
 
     def finish(self) -> None:
         """Called after `handle`, if `setup` had succeeded."""
 
 
 class StreamRequestHandler(BaseRequestHandler):
-    """Define ``self.rfile`` and ``self.wfile`` for stream sockets."""
+    """A handler for stream sockets, with the files ``self.rfile`` and ``self.wfile``."""
 
     rbufsize = -1
-    """Buffer of ``rfile`` in bytes; -1 is ``io.DEFAULT_BUFFER_SIZE``, 0 none."""
+    """Size of the buffer of ``rfile`` in bytes; -1: ``io.DEFAULT_BUFFER_SIZE``, 0: no buffer."""
 
     wbufsize = 0
-    """Buffer of ``wfile`` in bytes; with 0 every write leaves at once."""
+    """Size of the buffer of ``wfile`` in bytes; 0: each write is sent at once."""
 
     timeout: float | None = None
-    """Seconds that any one blocking call may take; ``None`` for ever (in select mode, the loop's default)."""
+    """Seconds that a blocking call may take; ``None``: no bound (in select mode: `Handler.timeout`)."""
 
     disable_nagle_algorithm = False
     """Whether to set ``TCP_NODELAY``; worth it only with a ``wbufsize``."""
@@ -83,15 +83,15 @@ class StreamRequestHandler(BaseRequestHandler):
         try:
             self.wfile.close()  # flushes, and is closed even if that fails
         except OSError:
-            pass  # the peer has gone; what else could be done with the rest of the reply
+            pass  # the peer has gone, so the rest of the reply can't be sent
         finally:
             self.rfile.close()
 
 
 class DatagramRequestHandler(BaseRequestHandler):
-    """Define ``self.rfile`` and ``self.wfile`` for datagrams: the packet, and the one reply.
+    """A handler for datagrams: ``self.rfile`` has the packet, ``self.wfile`` takes the one reply.
 
-    A packet is a whole request, so this class runs in select mode as it is.
+    A packet is a whole request, so this class also runs in select mode.
     """
 
     request: Any = Packet()
@@ -106,7 +106,7 @@ class DatagramRequestHandler(BaseRequestHandler):
 
 
 class SocketWriter(BufferedIOBase):
-    """A ``wfile`` without a buffer: a write has left, whole, when it returns."""
+    """A ``wfile`` without a buffer: when ``write()`` returns, the kernel has taken all of the data."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -125,7 +125,7 @@ class SocketWriter(BufferedIOBase):
 
 
 def _refuse_step(handler: BaseRequestHandler, returned: object) -> None:
-    """A step that nobody takes is a protocol that silently does not run: say so."""
+    """Raise `TypeError` if ``handle()`` has returned a step: nothing would run it."""
     if isinstance(returned, CoroutineType):
         returned.close()
     elif not (isinstance(returned, tuple) and returned and isinstance(returned[0], Wait)):

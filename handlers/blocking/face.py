@@ -1,8 +1,8 @@
-"""What a blocking handler has for a socket where it has none: the calls of a socket, over a row and its filters.
+"""`Face`: an object with the calls of a socket, for blocking handlers that do not get the socket.
 
-In select mode it is in front of a request that is here whole: all that comes has come, and nothing waits. In the modes
-that may block it is in front of a connection with filters: ``recv()`` and ``sendall()`` wait, while a *pump* runs the
-row. Every call is honoured as a socket's would be, or refused with the way out; nothing is accepted and ignored.
+In select mode it stands for a request that has come whole: there is no more input, and no call waits. In the other
+modes it stands for a connection with filters: ``recv()`` and ``sendall()`` wait while a *pump* drives the row. Each
+call does what a socket's call does, or raises an error that names the remedy; none is accepted and ignored.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     Pump: TypeAlias = Callable[[Callable[[], bool], float | None], bool]
     """``pump(condition, timeout)`` drives the row until ``condition()`` is true, and returns ``True``.
 
-    ``condition`` is asked first, and again whenever the row has been settled; it may queue output. ``pump`` returns
-    ``False`` when ``timeout`` seconds have passed; with 0 it does what can be done at once, with ``None`` it waits for
-    ever. It also returns, ``False``, when the row has ended.
+    ``condition`` is called first, and again each time the row has been settled; it may queue output. ``pump`` returns
+    ``False`` when ``timeout`` seconds have passed, or when the row has ended. With 0 it does what can be done at once;
+    with ``None`` there is no bound.
     """
 
-# `socket`, where these stand, may not be imported here. The same in Linux, the BSDs, macOS and Windows:
+# These are in `socket`, which may not be imported here. They are the same in Linux, the BSDs, macOS and Windows.
 _MSG_PEEK = 0x2  # <sys/socket.h>; winsock2.h
 _SHUT_RD, _SHUT_WR, _SHUT_RDWR = 0, 1, 2  # <sys/socket.h>; SD_RECEIVE, SD_SEND, SD_BOTH of winsock2.h
 _TCP_NODELAY = 6, 1  # the protocol number of TCP (IANA), and <netinet/tcp.h>
 
-_CHUNK = 65_536  # bytes that sendall() hands over at a time where it can wait for them to leave
+_CHUNK = 65_536  # bytes that sendall() queues at a time, before it waits until they have left
 
 
 class Face:
@@ -101,7 +101,7 @@ class Face:
     def _wait_for_input(self) -> None:
         self._wait(lambda: bool(self._held) or self._input_ended or self._shut_in)
         if not self._held and not self._input_ended and not self._shut_in:
-            raise self._over()
+            raise self._ended_error()
 
     def _take(self, size: int) -> None:
         del self._held[:size]
@@ -111,9 +111,9 @@ class Face:
     # Output
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send ``data``, all of it. It has left when this returns, except in select mode.
+        """Send all of ``data``. It has left when this returns, except in select mode.
 
-        After a timeout it is not known how much of it has left, as with a socket.
+        After a timeout it is not known how much has left, as with a socket.
         """
         self._require_output(flags)
         with memoryview(data) as view, view.cast("B") as octets:
@@ -135,7 +135,7 @@ class Face:
             self._wait(has_left)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """Send ``data``, or as much of it as can leave at once if the socket does not block. Return how much."""
+        """Send ``data``; with timeout 0, as much of it as can leave at once. Return the number of bytes."""
         if self._timeout != 0 or self._pump is None:
             self.sendall(data, flags)
             with memoryview(data) as view:
@@ -148,7 +148,7 @@ class Face:
             return min(len(octets), _CHUNK)
 
     def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None) -> int:
-        """`send` the buffers as one. Ancillary data and another address are refused."""
+        """`send` the joined buffers. Ancillary data and an address are refused."""
         if tuple(ancdata):
             raise self._unsupported("sendmsg() with ancillary data", "a StreamHandler passes it by send_descriptors()")
         if address is not None:
@@ -156,7 +156,7 @@ class Face:
         return self.send(b"".join(buffers), flags)
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
-        """Send ``count`` bytes of a binary ``file`` from ``offset``; ``None``: up to its end. Return how many."""
+        """Send ``count`` bytes of a binary ``file`` from ``offset``; ``None``: up to its end. Return their number."""
         if "b" not in getattr(file, "mode", "b"):
             raise ValueError("file should be opened in binary mode")
         if count is not None and count <= 0:
@@ -181,18 +181,18 @@ class Face:
         if self._shut_out or (self._handler._machine.finished and self._handler._machine.reason is None):
             raise BrokenPipeError(errno.EPIPE, "the output has been shut down")
         if self._handler._machine.finished:
-            raise self._over()
+            raise self._ended_error()
 
     # Time
 
     def settimeout(self, timeout: float | None) -> None:
-        """Seconds that any one call may wait; ``None`` for ever, 0 not at all."""
+        """Set the seconds that a call may wait; ``None``: no bound, 0: it does not wait."""
         if timeout is not None and not timeout >= 0:
             raise ValueError("Timeout value out of range")
         self._timeout = timeout
 
     def gettimeout(self) -> float | None:
-        """What `settimeout` has set."""
+        """The timeout that `settimeout` has set."""
         return self._timeout
 
     timeout = property(gettimeout)
@@ -206,7 +206,7 @@ class Face:
         return self._timeout != 0
 
     def _wait(self, condition: Callable[[], bool]) -> None:
-        """Have the row go on until ``condition()``, or until it has ended. Raises ``TimeoutError``."""
+        """Drive the row until ``condition()`` is true or the row has ended. Raises ``TimeoutError``."""
         machine = self._handler._machine
         if self._pump is None or self._pump(lambda: condition() or machine.finished, self._timeout):
             return
@@ -219,7 +219,7 @@ class Face:
     # The end
 
     def shutdown(self, how: int) -> None:
-        """End the input (``SHUT_RD``), the output (``SHUT_WR``) or both; what has come can still be read."""
+        """End the input (``SHUT_RD``), the output (``SHUT_WR``) or both; input that has come can still be read."""
         if how not in (_SHUT_RD, _SHUT_WR, _SHUT_RDWR):
             raise OSError(errno.EINVAL, f"shutdown: how is SHUT_RD, SHUT_WR or SHUT_RDWR, not {how!r}")
         self._require_open()
@@ -229,7 +229,7 @@ class Face:
             self._end_output()
 
     def close(self) -> None:
-        """Close the connection, when the files made of it have been closed too."""
+        """Close the connection; it ends when all files from `makefile` have been closed too."""
         self._closed = True
         if not self._files:
             self._really_close()
@@ -252,8 +252,8 @@ class Face:
         if self._is_closed():
             raise OSError(errno.EBADF, "the connection has been closed")
 
-    def _over(self) -> OSError:
-        """What a call on a connection raises whose request has ended."""
+    def _ended_error(self) -> OSError:
+        """The error that a call raises when the request has ended."""
         reason = self._handler._machine.reason
         if isinstance(reason, Reset):
             return reason.error
@@ -265,7 +265,7 @@ class Face:
         self, mode: str = "r", buffering: int | None = None, *,
         encoding: str | None = None, errors: str | None = None, newline: str | None = None,
     ) -> Any:  # fmt: skip
-        """A file, as of ``socket.makefile``."""
+        """Return a file for the connection; see ``socket.makefile``."""
         if not set(mode) <= {"r", "w", "b"}:
             raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
         self._require_open()
@@ -292,17 +292,17 @@ class Face:
     # The socket itself
 
     def getpeername(self) -> Any:
-        """The peer's address, as the filters say: with a PROXY header the one that it names."""
+        """The peer's address; a filter may have changed it to the address in a PROXY header."""
         return self._handler.peer
 
     @property
     def principal(self) -> Any:
-        """Who the peer is, if a filter has authenticated it; ``None`` if none has."""
+        """The name of the peer, if a filter has authenticated it; else ``None``."""
         return self._handler.principal
 
     @property
     def secured(self) -> Any:
-        """What protects the connection, such as ``"tls1.3"``; ``None`` where nothing does."""
+        """The protocol that protects the connection, such as ``"tls1.3"``; else ``None``."""
         return self._handler.secured
 
     def getsockname(self) -> Any:
@@ -317,11 +317,11 @@ class Face:
     def setsockopt(self, level: int, option: int, *value: Any) -> None:
         """Set an option of the connection's socket."""
         if self._socket() is None and (level, option) == _TCP_NODELAY:
-            return  # where there is no socket, a reply leaves in one piece in any case
+            return  # without a socket, a reply leaves in one piece anyway
         self._require_socket("setsockopt()").setsockopt(level, option, *value)
 
     def fileno(self) -> int:
-        """Refused: bytes that are read or written there would be missing, or too many, here."""
+        """Refused: what is read or written on the descriptor would bypass this object and the filters."""
         raise self._unsupported("fileno()", "use the calls and files of this connection")
 
     def detach(self) -> int:
@@ -333,10 +333,10 @@ class Face:
         raise self._unsupported("dup()", "makefile() gives several files over one connection")
 
     def __getattr__(self, name: str) -> Any:
-        """``family``, ``type`` and ``proto`` are the socket's. Raises `AttributeError` for all else."""
+        """``family``, ``type`` and ``proto`` of the socket. Raises `AttributeError` for all other names."""
         if name in ("family", "type", "proto") and self._socket() is not None:
             return getattr(self._socket(), name)
-        raise AttributeError(f"{name}: a socket may have it, this connection has not; {self._remedy()}")
+        raise AttributeError(f"{name}: a socket may have this attribute, this connection has not; {self._remedy()}")
 
     def _socket(self) -> Any:
         return self._handler._machine.driver.socket
@@ -348,7 +348,7 @@ class Face:
         return sock
 
     def _unsupported(self, what: str, why: str) -> UnsupportedOperation:
-        return UnsupportedOperation(f"{what} is not to be had here: {why}; {self._remedy()}")
+        return UnsupportedOperation(f"{what} is not supported here: {why}; {self._remedy()}")
 
     def _remedy(self) -> str:
         if self._pump is None:
@@ -357,7 +357,7 @@ class Face:
 
 
 class _File(RawIOBase):
-    """One file of several over the same connection, without a buffer. Closing it closes no other."""
+    """A file without a buffer. Several may share a connection; closing one closes no other."""
 
     def __init__(self, face: Face, reads: bool, writes: bool) -> None:
         self._face = face
@@ -397,7 +397,7 @@ class _File(RawIOBase):
 
 
 class _More(StreamWait):
-    """Whatever has come, at most ``limit`` bytes, or nothing at the end of the stream."""
+    """The bytes that have come, at most ``limit``; ``b""`` at the end of the stream."""
 
     __slots__ = ()
 
@@ -410,38 +410,38 @@ _MORE = _More()
 _REST = Delay(math.inf)  # until a call of the face needs more, or the request is done
 
 
-def _over(condition: Callable[[], bool], timeout: float | None) -> bool:
+def _ended_pump(condition: Callable[[], bool], timeout: float | None) -> bool:
     """The pump of a row that has ended."""
     return condition()
 
 
 class Passive(StreamHandler):
-    """The handler of a row whose protocol a blocking handler does, behind filters: it takes input for its `face`.
+    """The handler of a row that serves a blocking handler behind filters: it takes input for its `face`.
 
-    The row's driver makes it with the ``pump``, drives the row until the handler has begun, lets the blocking handler
-    work on `face`, calls `done`, and drives the row until all has been sent.
+    The driver of the row makes this handler with the ``pump``, drives the row until this handler has begun, runs the
+    blocking handler on `face`, calls `done`, and drives the row until all output has been sent.
     """
 
-    timeout = None  # each call of the face has its own
+    timeout = None  # each call of the face has its own timeout
 
     def __init__(self, pump: Pump) -> None:
         self.face: Any = Face(self, pump=pump)
-        """``None`` when the row has let go of the request."""
+        """``None`` when the row has released the request."""
         self._is_done = False
 
     @property
     def held(self) -> int:
-        """Bytes of input that the face has not given to the blocking handler yet."""
+        """Bytes of input that the blocking handler has not read yet."""
         return 0 if self.face is None else len(self.face._held)
 
     def forget(self) -> None:
-        """The row has let go of the request: refer to nothing that refers to this handler or to the row."""
+        """The row has released the request: drop all references that lead back to this handler or to the row."""
         if self.face is not None:
-            self.face._pump = _over
+            self.face._pump = _ended_pump
             self.face = None
 
     def handle(self) -> Step:
-        """Take input, as long as not much of it is held."""
+        """Take input while less than `LIMIT` bytes of it are held."""
         face = self.face
         if self._is_done:
             return None
@@ -460,12 +460,12 @@ class Passive(StreamHandler):
         return self.handle()
 
     def took(self) -> None:
-        """The face has taken some input: more may come."""
+        """The blocking handler has read some input: take more."""
         if self._machine.wait is _REST and not self.face._input_ended and len(self.face._held) < LIMIT:
             self._go_on()
 
     def done(self) -> None:
-        """The blocking handler has returned: end the request. What it has sent still leaves."""
+        """The blocking handler has returned: end the request. Its output still leaves."""
         self._is_done = True
         if not self._machine.finished:
             self._go_on()

@@ -1,1 +1,1 @@
-"""The process that ``python3 -m reactor`` is: `main` its arguments and servers, `stopping` how it ends."""
+"""The command ``python3 -m reactor``: `main` has its arguments and servers, `stopping` the end of the process."""

@@ -1,7 +1,7 @@
-"""``python3 -m reactor serve``: one handler class on any number of sockets, until a signal comes.
+"""``python3 -m reactor serve``: serves one handler class on any number of sockets until a signal comes.
 
-What belongs to a process and not to a loop is here, so that no other module has to care: the
-arguments, the terminal, what went wrong in one line. How it ends is in ``stopping``.
+This module has what a process needs and a loop does not: the arguments, the line on the terminal, errors in one line.
+`stopping` has the end of the process.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, NoReturn
 
-DEFAULT_CLASS = "reactor.handlers.services:Echo"  # whatever else is called handlers here
+DEFAULT_CLASS = "reactor.handlers.services:Echo"  # not handlers.services: the user may have another package handlers
 DEFAULT_URL = "tcp://127.0.0.1:7007"
 LONGEST = 86_400
 """The longest grace, in seconds."""
 CUT = 3
 """The exit status where requests were cut."""
 BACKLOG = 1024
-"""Connections that the kernel keeps until they are accepted; it may have a lower bound of its own."""
+"""Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
 SCHEMES = {
@@ -51,9 +51,9 @@ SCHEMES = {
 STREAMS = "tcp://, tcp6:// or unix://"
 DATAGRAMS = "udp://, udp6:// or unix+dgram://"
 REMEDIES = {
-    "EACCES": "that takes privileges: bind a port from 1024 up, or a path in a directory of your own",
-    "EADDRINUSE": "stop what serves there, or bind another URL (port 0 takes a free one)",
-    "EADDRNOTAVAIL": "this machine has no such address: bind one of its own, such as 127.0.0.1",
+    "EACCES": "permission is missing: bind a port from 1024 up, or a path in a directory of your own",
+    "EADDRINUSE": "stop the server that uses it, or bind another URL (port 0 takes a free one)",
+    "EADDRNOTAVAIL": "this machine does not have this address: bind an address of this machine, such as 127.0.0.1",
     "ENOENT": "make the directory first",
 }
 EXAMPLES = """\
@@ -74,11 +74,11 @@ examples:
 
 
 class Wrong(Exception):
-    """Something that the user has to change; the text is the line that says what and how."""
+    """An error of the user. The text is one line: what is wrong, and how to correct it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what ``arguments`` (default: those of the process) say; return the exit status (see `EXAMPLES`)."""
+    """Run the command with ``arguments`` (default: those of the process). Returns the exit status (see `EXAMPLES`)."""
     options = parser().parse_args(arguments)
     stop_at_once_on_signals()
     try:
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
     except Stopped:
-        return 0  # before anything was served
+        return 0  # the signal came before anything was served
     return CUT if cut else 0
 
 
@@ -99,21 +99,21 @@ def say(text: str) -> None:
             sys.stderr.write(text)
             sys.stderr.flush()
         except OSError:
-            pass  # whoever read it has gone; the service goes on
+            pass  # the reader of the pipe has gone; the service goes on
 
 
-# What the user asks for
+# Arguments
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help says more)\n")
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     top = Parser(prog="python3 -m reactor", description="Serve protocols with one loop and one table.")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     command = commands.add_parser(
@@ -127,8 +127,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument(
         "--mode", choices=MODES, default="select",
-        help="who drives the requests: one loop all of them (select), the caller one after the other (sync), "
-        "a child or a thread each (fork, thread); default: %(default)s",
+        help="what drives the requests: one loop drives all at once (select), the process one after the other (sync), "
+        "a child or a thread drives each (fork, thread); default: %(default)s",
     )  # fmt: skip
     command.add_argument(
         "--bind", metavar="URL", action="append", type=parse_url,
@@ -154,16 +154,16 @@ def parse_seconds(text: str) -> float:
 
 
 class Place(NamedTuple):
-    """Where to serve: a URL, and what ``bind()`` takes for it."""
+    """Where to serve: a URL, and the address that ``bind()`` takes for it."""
 
     url: str
     scheme: str
     address: Any
-    packets: bool  # whether the socket is one of datagrams
+    packets: bool  # whether it needs a datagram socket
 
 
 def parse_url(url: str) -> Place:
-    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError``, which says what is wrong."""
+    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise argparse.ArgumentTypeError(f"{url!r}: a URL begins with {', '.join(f'{name}://' for name in SCHEMES)}")
@@ -198,12 +198,12 @@ def load(name: str) -> Any:
     """The handler class that ``name`` (``MODULE:CLASS``) means. Raises `Wrong`."""
     module_name, _, class_name = name.partition(":")
     if not class_name or not all(part.isidentifier() for part in module_name.split(".")):
-        raise Wrong(f"{name}: write MODULE:CLASS with the module as it is imported, such as {DEFAULT_CLASS}")
+        raise Wrong(f"{name}: write MODULE:CLASS with the module's name for import, such as {DEFAULT_CLASS}")
     module = load_module(module_name)
     kind = getattr(module, class_name, None)
     if is_handler(kind):
         return kind
-    problem = f"{module_name} has no {class_name}" if kind is None else f"{name} is no handler class"
+    problem = f"{module_name} has no {class_name}" if kind is None else f"{name} is not a handler class"
     known = sorted(
         key for key, value in vars(module).items() if is_handler(value) and value.__module__ == module.__name__
     )
@@ -221,7 +221,7 @@ def load_module(name: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise Wrong(
-                f"no module named {error.name} in {here} or on sys.path; write it as Python imports it"
+                f"no module named {error.name} in {here} or on sys.path; write the name with which Python imports it"
             ) from None
         steps = [step for step in traceback.extract_tb(error.__traceback__) if step.filename[0] != "<"]
         files = [step for step in steps if step.filename not in (__file__, importlib.__file__)]
@@ -231,7 +231,7 @@ def load_module(name: str) -> ModuleType:
 
 
 def is_handler(kind: Any) -> bool:
-    """Whether a server can make something of it: a state machine, or a blocking handler of any origin."""
+    """Whether a server can serve the class: a state machine, or a blocking handler, also one of ``socketserver``."""
     if isinstance(kind, type) and issubclass(kind, handlers.Handler):
         return issubclass(kind, (handlers.StreamHandler, handlers.DatagramHandler))
     return isinstance(kind, type) and callable(getattr(kind, "handle", None))
@@ -241,7 +241,9 @@ def is_handler(kind: Any) -> bool:
 
 
 def serve(kind: Any, name: str, mode: str, places: Sequence[Place], grace: float) -> int:
-    """Serve the class ``kind``, called ``name``, at ``places`` until a signal; requests have ``grace`` seconds then.
+    """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
+
+    Open requests have ``grace`` seconds then.
 
     Returns how many were cut. Raises `Wrong`.
     """
@@ -262,7 +264,7 @@ def serve(kind: Any, name: str, mode: str, places: Sequence[Place], grace: float
 
 
 def run(ending: Ending) -> None:
-    """Run the loop until a signal, with the live line if there is a terminal."""
+    """Run the loop until a signal; on a terminal, show a line about the table."""
     reactor = ending.reactor
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal:
@@ -270,14 +272,14 @@ def run(ending: Ending) -> None:
     try:
         reactor.run_while(ending.is_awaited)
     except Stopped:
-        pass  # as asked
+        pass  # a signal has ended it
     finally:
         if terminal:
             overwrite("")
 
 
 def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
-    """Refuse a handler that can't be served there, or not in this mode. Raises `Wrong`."""
+    """Raise `Wrong` for a handler that can't be served on this kind of socket, or not in this mode."""
     if place.packets and issubclass(kind, (handlers.StreamHandler, handlers.StreamRequestHandler)):
         raise Wrong(f"{name} is for streams, {place.url} is not; name a datagram handler, or --bind {STREAMS}")
     if not place.packets and issubclass(kind, (handlers.DatagramHandler, handlers.DatagramRequestHandler)):
@@ -287,33 +289,33 @@ def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
 
 
 def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
-    """Refuse a blocking handler that doesn't say when a whole request is here. Raises `Wrong`."""
+    """Raise `Wrong` for a blocking handler that does not declare when a request has come whole."""
     if not isinstance(getattr(kind, "request", None), wait):
         example = "Packet()" if wait is handlers.Packet else 'Until(b"\\r\\n")'
         raise Wrong(
             f"{name} is a blocking handler, and in mode select nothing may block; take --mode sync, fork or thread, "
-            f"or declare on the class when a whole request is here, such as request = {example}"
+            f"or declare on the class when a request has come whole, such as request = {example}"
         )
 
 
 def make_server(kind: Any, mode: str, place: Place, ending: Ending) -> TCPServer:
-    """A server that listens already. Raises `Wrong`."""
+    """Make a server, which listens then. Raises `Wrong`."""
     try:
         server: TCPServer = server_class(mode, place, ending)(place.address, kind, reactor=ending.reactor)
     except RuntimeError as error:
-        raise Wrong(f"--mode {mode}: {error}. Here that is --mode select or sync") from None
+        raise Wrong(f"--mode {mode}: {error}. In this command: --mode select or sync") from None
     except (TypeError, UnicodeError) as error:
         raise Wrong(f"{place.url}: {error}; write a host name, or an address") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE and error.filename:
-            raise Wrong(f"{place.url}: {error.strerror}") from None  # which has its remedy
-        remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind what this machine has")
+            raise Wrong(f"{place.url}: {error.strerror}") from None  # the text names a remedy already
+        remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind an address that this machine has")
         raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
     return server
 
 
 def server_class(mode: str, place: Place, ending: Ending) -> Any:
-    """The package's class for the mode and the kind of socket, as a command needs it. Raises `Wrong`."""
+    """The server class for the mode and the socket, with the settings of the command. Raises `Wrong`."""
     base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
     if base is None:
         raise Wrong(f"{place.url}: this host has no Unix sockets; --bind a tcp:// or udp:// URL")
@@ -321,7 +323,7 @@ def server_class(mode: str, place: Place, ending: Ending) -> Any:
     members = {
         "allow_reuse_address": os.name == "posix" and not place.packets,  # a restart must not wait for TIME_WAIT
         "request_queue_size": BACKLOG,
-        "daemon_threads": True,  # a thread that is stuck can't hold up the end; wind_down() waits for the others
+        "daemon_threads": True,  # a thread that does not end can't delay the exit; wind_down() waits for the others
         "block_on_close": False,
         "ending": ending,
     }
@@ -331,7 +333,7 @@ def server_class(mode: str, place: Place, ending: Ending) -> Any:
 
 
 def actual_url(place: Place, server: BaseServer) -> str:
-    """The URL at which the server can be reached, with the address and the port that it got."""
+    """The URL at which the server can be reached, with the address and the port that it is bound to."""
     if isinstance(place.address, str):
         return place.url
     host, port = server.server_address[:2]
@@ -342,30 +344,30 @@ def actual_url(place: Place, server: BaseServer) -> str:
 
 
 def show_table(reactor: Reactor) -> None:
-    """Write on the terminal how the table stands, now and every second."""
+    """Write a line about the table on the terminal, now and every second."""
     rows = list(reactor.table)
     taken, sent = sum(row.total_in for row in rows), sum(row.total_out for row in rows)
-    oldest = rows[0].age() if rows else 0.0  # rows stand in the order of their arrival
+    oldest = rows[0].age() if rows else 0.0  # the table has its rows in the order of arrival
     overwrite(f"rows {len(rows):,}, bytes in {taken:,}, out {sent:,}, oldest {oldest:.0f} s")
     reactor.call_later(1.0, show_table, reactor)
 
 
 def overwrite(text: str) -> None:
-    """Replace the terminal's last line; leave the cursor at its beginning, for whoever writes next."""
+    """Replace the terminal's last line, and leave the cursor at its beginning, where other output may overwrite it."""
     try:
         width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
     except OSError:
-        return  # it has been closed
+        return  # the terminal has been closed
     say(f"\r{text[:width]:{width}}\r")
 
 
 def run_command() -> NoReturn:
-    """Do what the process's arguments say, and exit."""
+    """Run the command with the arguments of the process, and exit."""
     status = main()
     hold_signals()
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
-    except OSError:  # its reader has gone, and Python would exit with status 120 because of that
+    except OSError:  # the reader of the pipe has gone; Python's own flush at exit would make the status 120
         sys.stderr = None
     sys.exit(status)

@@ -1,6 +1,7 @@
-"""Who drives a request: the loop (`select`), a child (`forking`), a thread (`threading`). The caller: ``servers.mode``.
+"""The modes: what drives a request. The plain mode, in which the caller drives it, is ``servers.mode``.
 
-Each module has the mix-in that users derive from and the mode behind it, which the mix-in is registered for. `mailbox`
-is how packets reach a child, `mixin` what the mix-ins have in common; `workers` does the work that rows wait for
-elsewhere (`Forked`, `Threaded`).
+In `select` the loop drives every request, in `forking` a child process each, in `threading` a thread each. Each of
+these modules has the mix-in that users derive from, and the mode that is registered for it. `mixin` is the base class
+of the mix-ins. `mailbox` has the pipe that tells children to end, and the sockets that carry packets to a child.
+`workers` does the work of the waits `Forked` and `Threaded`.
 """

@@ -14,7 +14,7 @@ from ..servers.hooks import call_hook
 from ..servers.mode import Mode, register_mode
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
-from ..servers.words import heed, last_words
+from ..servers.words import apply_exit_report, exit_report
 from .mailbox import Hangup, Mailbox
 from .mixin import ModeMixIn
 from .select import BATCH
@@ -33,7 +33,7 @@ else:
 
 
 class ForkMode(Mode):
-    """A child process drives each request; the parent keeps its row."""
+    """A child process drives each request; the parent keeps a row for it."""
 
     batch = BATCH
     _hangup: Hangup | None = None
@@ -51,16 +51,16 @@ class ForkMode(Mode):
 
     @contextmanager
     def room(self) -> Iterator[None]:
-        """The descriptors that a child needs must be there when a request is taken.
+        """A context in which as many descriptors are kept free as the child of one more request needs.
 
-        Otherwise all that the host has might be held by requests that are queued.
+        Otherwise queued requests could hold all descriptors, and none of them could begin.
         """
         if self._hangup is None:
             self._hangup = Hangup(self.service.server, self.service.reactor)
         spare = list(os.pipe())
         try:
             if not self.service.intake.is_listener:
-                spare += os.pipe()  # as many as a mailbox takes
+                spare += os.pipe()  # a mailbox needs two descriptors
             yield
         finally:
             for end in spare:
@@ -75,7 +75,7 @@ class ForkMode(Mode):
             server.active_children.discard(pid)
             if mailbox is not None:
                 mailbox.close()
-            heed(row, status, words)
+            apply_exit_report(row, status, words)
             service.strike(row)
 
         try:
@@ -115,7 +115,7 @@ class ForkMode(Mode):
                 server.shutdown_request(request)
                 if mailbox is not None:
                     mailbox.give_back()
-                self.service.reactor.children.tell(last_words(row))
+                self.service.reactor.children.tell(exit_report(row))
             finally:
                 os._exit(status)
 
@@ -126,7 +126,7 @@ class ForkMode(Mode):
         if self._hangup is not None:
 
             def hang_up(events: int) -> None:
-                watch.cancel()  # the pipe stays readable, and a blocking handler may go on for a while
+                watch.cancel()  # the pipe stays readable; the loop would spin while a blocking handler goes on
                 inner.stop()
 
             watch = inner.watch(self._hangup, EVENT_READ, hang_up)
@@ -146,7 +146,7 @@ class ForkingMixIn(_Base):
 
     timeout = 300
     active_children: set[int] | None = None
-    """The pids of the children that have not been reaped."""
+    """The pids of the children that have not been reaped. ``None`` before the first child."""
 
     max_children = 40
     """Children that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
@@ -155,24 +155,24 @@ class ForkingMixIn(_Base):
     """Whether `server_close` waits for the children."""
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Fork a child that does the request."""
+        """Fork a child that serves the request."""
         self._srv.process(request, client_address)
 
     def collect_children(self, *, blocking: bool = False) -> None:
-        """Reap the children that have ended (with ``blocking``: all, when they have)."""
+        """Reap the children that have ended; with ``blocking``, wait until all have ended."""
         for pid in list(self.active_children or ()):
             self.reactor.children.reap(pid, blocking)
 
     def handle_timeout(self) -> None:
-        """Reap what has ended."""
+        """Reap the children that have ended."""
         self.collect_children()
 
     def service_actions(self) -> None:
-        """Reap what has ended. (The loop has done so already; ``socketserver`` does it here.)"""
+        """Reap the children that have ended. ``socketserver`` does it here; here the loop has done it already."""
         self.collect_children()
 
     def server_close(self) -> None:
-        """Give back what the server holds: cancel the children's state machines, wait if ``block_on_close``."""
+        """Cancel the state machines in the children, and wait for the children if ``block_on_close``."""
         super().server_close()
 
 

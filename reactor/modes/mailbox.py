@@ -1,4 +1,4 @@
-"""What leads from the parent to its children: the hang-up, and the mailbox by which packets reach a child."""
+"""How a parent reaches its children: a pipe that tells them all to end, and a mailbox for packets to one child."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from ..table.reactor import Reactor
 
 RETRY = 0.05
-"""Seconds until a packet is sent to the child again for which the host was short of memory."""
+"""Seconds until a packet is sent to the child again after the host had no memory for it."""
 
 WANT, UNUSED = b"W", b"U"
-"""What a child sends: `WANT` for each packet that its request waits for, `UNUSED` before one that it gives back."""
+"""What a child sends: `WANT` for each packet that its request waits for; `UNUSED` and a packet that it gives back."""
 
 
 class Hangup:
-    """A pipe with nothing in it until the server closes: then its children cancel what they are at.
+    """A pipe that becomes readable when the server closes: its children then cancel their requests.
 
-    The children have both ends, so they go on if the parent just vanishes.
+    The children have copies of both ends, so they go on if the parent dies.
     """
 
     def __init__(self, server: Any, reactor: Reactor) -> None:
@@ -42,11 +42,11 @@ class Hangup:
         return self._reader
 
     def ring(self) -> None:
-        """Tell all children. Nobody reads the byte, so every child sees it."""
+        """Tell all children. No child reads the byte, so the pipe is readable in all of them."""
         os.write(self._writer, b"x")
 
     def close_copy(self, keep: object) -> None:
-        """In a forked child: close the copies, if it is not one of the server's."""
+        """In a forked child: close the copies, unless the child serves a request of this server."""
         if getattr(keep, "server", None) is not self._server:
             self.close()
 
@@ -58,7 +58,7 @@ class Hangup:
 
 
 class RemoteExchange(Exchange):
-    """In a child: the packets of the exchange are with the parent, which sends one for each that is wanted."""
+    """In a child: an exchange whose packets the parent holds; it sends one each time that the child asks for one."""
 
     __slots__ = ("_asked", "_mailbox")
 
@@ -66,24 +66,24 @@ class RemoteExchange(Exchange):
         super().__init__(exchange.key, exchange.peer, exchange.may_be_report)
         self._mailbox = mailbox
         self._asked = False
-        self.put(*exchange.pending[0])  # the packet that opened the exchange is the child's already
+        self.put(*exchange.pending[0])  # the child has its copy of the packet that opened the exchange
 
     def want(self) -> None:
         if not self._asked:
             self._asked = self._mailbox.ask()
 
     def receive(self, packet: bytes, sock: Any) -> None:
-        """The packet that was asked for has come."""
+        """Take the packet that was asked for."""
         self._asked = False
         self.put(packet, sock)
 
 
 class Mailbox:
-    """Hands the packets of one exchange to the child that drives its request, each when the child asks for it.
+    """Sends the packets of one exchange to the child that drives its request, one each time that the child asks.
 
-    Each process could read the server's socket, but only one gets each packet; so the parent reads, and keeps what the
-    child has not asked for. Each message to the child begins with a byte: 0, and the packet; or the errno of a report
-    (ICMP), and what the report quotes.
+    Parent and child share the server's socket, but only one process gets each packet. So only the parent reads the
+    socket, and it holds the packets that the child has not asked for. A message to the child is a byte and data: 0 and
+    a packet, or the errno of an ICMP error and the packet that the error quotes.
     """
 
     def __init__(self, reactor: Reactor, row: PacketRow) -> None:
@@ -101,7 +101,7 @@ class Mailbox:
     # In the parent
 
     def open(self) -> None:
-        """The child has begun, with its copy of the first packet."""
+        """The child has begun; it has its copy of the first packet."""
         self._row.open()
         self._row.wake = self._post
         self._row.pass_report = self._pass_report
@@ -127,20 +127,20 @@ class Mailbox:
         except OSError as error:
             if error.errno not in SHORT:
                 raise
-            self._watch_for(EVENT_READ)  # it can be written, so that would spin
+            self._watch_for(EVENT_READ)  # not EVENT_WRITE: the socket is writable, so the loop would spin
             self._reactor.call_later(RETRY, self._post_again)
         else:
             self._watch_for(EVENT_READ)
 
     def _pass_report(self, error: OSError, quoted: bytes) -> None:
-        """Tell the child of a report; where it can't be told now, the report is lost, as any ICMP error may be."""
+        """Send an ICMP error to the child. If that fails, the error is lost, as any ICMP error may be."""
         try:
             self._parent.send(bytes([error.errno or errno.EIO]) + quoted)
         except OSError:
             pass
 
     def _post_again(self) -> None:
-        if self._row.wake is not None:  # else the child has ended in the meantime
+        if self._row.wake is not None:  # else the child has ended meanwhile
             self._post()
 
     def _watch_for(self, events: int) -> None:
@@ -148,7 +148,7 @@ class Mailbox:
             self._watch.modify(events)
 
     def close(self) -> None:
-        """The child has ended: take back a packet that it has not used."""
+        """The child has ended: take back the packets that it has not used."""
         unused = [message[1:] for message in self._messages(self.child) if not message[0]]
         unused += [message[1:] for message in self._messages(self._parent) if message != WANT]
         for packet in reversed(unused):
@@ -166,7 +166,7 @@ class Mailbox:
         self.child.close()
 
     def close_copy(self, keep: object) -> None:
-        """In a forked child: close the copy of the parent's end; both, if the child is another's."""
+        """In a forked child: close the copy of the parent's end; both ends if the child serves another request."""
         self._parent.close()
         if keep is not self._row:
             self.child.close()
@@ -178,7 +178,7 @@ class Mailbox:
         self._row.exchange = self._exchange = RemoteExchange(self._exchange, self)
 
     def ask(self) -> bool:
-        """Ask the parent for a packet; whether it was asked."""
+        """Ask the parent for a packet. Returns whether the message was sent."""
         try:
             self.child.send(WANT)
         except OSError:
@@ -186,7 +186,7 @@ class Mailbox:
         return True
 
     def collect(self) -> None:
-        """Deliver what has come."""
+        """Deliver the messages that have come."""
         exchange: Any = self._exchange
         for message in self._messages(self.child):
             if message[0]:
@@ -196,7 +196,7 @@ class Mailbox:
                 self._row.arrived()
 
     def give_back(self) -> None:
-        """At the child's end: a packet that came too late for this request belongs to the next."""
+        """The child ends: give packets that this request has not taken back to the parent, for the next request."""
         exchange = self._exchange
         if not self._row.opened:
             exchange.take()

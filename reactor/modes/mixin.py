@@ -1,4 +1,4 @@
-"""What the mix-ins of the modes have in common: the servers that they go in front of."""
+"""`ModeMixIn`: the base class of the mix-ins of the modes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ModeMixIn:
-    """A mix-in in front of this package's servers."""
+    """A mix-in that stands in front of a server class of this package."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Raises `TypeError` in front of a server of the module ``socketserver``: no such server has rows."""
+        """Raise `TypeError` in front of a server of the module ``socketserver``, which has no rows."""
         super().__init_subclass__(**options)
         theirs = getattr(sys.modules.get("socketserver"), "BaseServer", BaseServer)
         if theirs is BaseServer or not issubclass(cls, theirs):
@@ -25,7 +25,7 @@ class ModeMixIn:
         server = next(base for base in cls.__mro__ if issubclass(base, theirs) and not issubclass(base, ModeMixIn))
         package = __package__.partition(".")[0]
         raise TypeError(
-            f"{cls.__name__}: {mixin.__name__} of {package} goes in front of servers of {package}, and "
+            f"{cls.__name__}: {mixin.__name__} of {package} needs a server of {package} behind it, and "
             f"{server.__name__} is a server of socketserver: derive from {package}.{instead}, which serves the same "
             f"handlers"
         )

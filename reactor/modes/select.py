@@ -37,7 +37,7 @@ class SelectMode(Mode):
     def adapt(self, handler: Any) -> Any:
         if is_kind(handler, StreamHandler) or is_kind(handler, DatagramHandler):
             return handler
-        from ..handlers.blocking.buffered import buffered  # now, and not with the package: most servers don't need it
+        from ..handlers.blocking.buffered import buffered  # here, because most servers don't need it
 
         server = self.service.server
         adapted: Any = buffered(handler, packets=server.socket_type == socket.SOCK_DGRAM)
@@ -48,13 +48,13 @@ class SelectMode(Mode):
         self.service.leave_to_loop(row)
 
     def is_through(self, newest: int) -> bool:
-        # With the connections that the request has opened, which are rows of the same server.
+        # The connections that a request has opened are rows of the same server, so they count too.
         server = self.service.server
         return not any(row.server is server and row.serial > newest for row in self.service.reactor.table)
 
 
 class SelectMixIn(_Base):
-    """The loop drives every request: one thread, no child, and nobody waits for a slow client.
+    """The loop drives every request, in one thread and no child; a slow client delays no other.
 
     A blocking handler runs here only if its class declares ``request = <wait>``; any other is
     refused with `TypeError` when the server is made.
@@ -65,12 +65,12 @@ class SelectMixIn(_Base):
         self._srv.process(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Run a blocking handler over a request that is here whole: it has nothing to wait for. May be overridden."""
+        """Run a blocking handler over a request that has come whole: it waits for nothing. May be overridden."""
         self.RequestHandlerClass(request, client_address, self)
 
 
 def _finish_request(request: Any, client_address: Any, server: TCPServer) -> None:
-    """What runs a blocking handler; an overridden `finish_request` may give it more arguments."""
+    """Make the blocking handler by `finish_request`, which may be overridden to give it more arguments."""
     server.finish_request(request, client_address)
 
 

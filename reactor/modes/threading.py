@@ -38,13 +38,13 @@ class ThreadMode(Mode):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._busy: set[Request] = set()  # the rows that threads of the server are at
+        self._busy: set[Request] = set()  # the rows that threads drive
         self.threads: list[Thread] = []
-        """The threads that ``server_close()`` waits for."""
+        """The threads for which ``server_close()`` waits."""
 
     def adapt(self, handler: Any) -> Any:
         try:
-            start_new_thread(nothing, ())  # only to see that threads can be had
+            start_new_thread(nothing, ())  # to find out now whether the host has threads
         except RuntimeError as error:
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_THREADS}") from error
         return handler
@@ -53,7 +53,7 @@ class ThreadMode(Mode):
         return len(self._busy) < int(self.service.server.max_threads) or self.waits_for("max_threads", "threads")
 
     def listen(self) -> None:
-        self.service.reactor.make_wakeup()  # a thread's end lets the next begin, also for a caller of step()
+        self.service.reactor.make_wakeup()  # the end of a thread must wake the loop, so that a queued request begins
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         server = self.service.server
@@ -67,7 +67,7 @@ class ThreadMode(Mode):
             self._busy.discard(row)
             if is_final(error):
                 raise
-            raise NoneLeft(errno.EAGAIN, str(error)) from error  # what pthread_create(3) said
+            raise NoneLeft(errno.EAGAIN, str(error)) from error  # EAGAIN: the error of pthread_create(3)
         if server.block_on_close and not thread.daemon:
             self.threads[:] = [old for old in self.threads if old.is_alive()]
             self.threads.append(thread)
@@ -80,7 +80,7 @@ class ThreadMode(Mode):
             finally:
                 self._busy.discard(row)
                 service.ended(row)
-                if not row.driven_by.pid:  # else a child goes on with it
+                if not row.driven_by.pid:  # else a child of fork_request() goes on with the request
                     service.strike(row)
 
     def close(self) -> None:
@@ -95,23 +95,23 @@ class ThreadingMixIn(_Base):
     """Whether the process may end while threads run."""
 
     block_on_close = True
-    """Whether `server_close` waits for the threads that are no daemons."""
+    """Whether `server_close` waits for the threads that are not daemons."""
 
     max_threads = 256
     """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
 
     @property
-    def _threads(self) -> list[Thread]:  # socketserver's name: CPython's own tests ask for it
+    def _threads(self) -> list[Thread]:  # the name in socketserver; CPython's tests use it
         mode: Any = self._srv.mode
         threads: list[Thread] = mode.threads
         return threads
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread that does the request."""
+        """Start a thread that serves the request."""
         self._srv.process(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """In the thread: do the request. May be extended."""
+        """In the thread: serve the request. May be extended."""
         try:
             self._srv.do(request, client_address)
         except Exception:
@@ -120,7 +120,7 @@ class ThreadingMixIn(_Base):
             end_request(self, request)
 
     def server_close(self) -> None:
-        """Give back what the server holds: cancel its state machines, wait for its threads."""
+        """Cancel the server's state machines, and wait for its threads (``block_on_close``)."""
         super().server_close()
 
 

@@ -1,7 +1,7 @@
-"""Work that must not run in the loop: `Forked` in a child, `Threaded` in a thread.
+"""The work of the waits `Forked`, in a child, and `Threaded`, in a thread.
 
-A job hands its result to its row through the loop. What is over the bound of its pool waits, in the order of asking,
-its row in the table all the while.
+A job gives its result to its row in the loop. Past the bound of its pool, jobs wait in the order in which they were
+started; their rows stay in the table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_RESULT = 64 << 20
 
 
 class Job:
-    """One function at work for one row."""
+    """One call of a function, in a child or a thread, for one row."""
 
     def __init__(self, row: Request, wait: Elsewhere, pool: Pool) -> None:
         self.row = row
@@ -40,27 +40,27 @@ class Job:
         self._pool = pool
 
     def start(self) -> None:
-        """Ask for a place."""
+        """Enter the pool, which calls `begin` when it is the turn of this job."""
         self._pool.enter(self)
 
     def begin(self) -> None:
-        """Do the work. What it raises is why the work failed."""
+        """Start the child or the thread. An exception is the reason for which the work has failed."""
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """The row doesn't wait for the result any more."""
+        """The row does not wait for the result any more."""
         raise NotImplementedError
 
     def close_copy(self) -> None:
-        """In a forked child that has nothing to do with it: close copies of its descriptors."""
+        """In a forked child of another job or request: close the copies of this job's descriptors."""
 
     def done(self, result: object) -> None:
-        """Hand over the result, or the `Failed` that came instead."""
+        """Give the row the result, which may be a `Failed`."""
         self._pool.leave(self)
         self.row.reactor.work.finish(self.row, self, result)
 
     def failed(self, error: BaseException) -> None:
-        """Hand over that the work failed, and why."""
+        """Give the row a `Failed` with ``error``."""
         self.done(Failed(self.wait, error))
 
 
@@ -96,7 +96,7 @@ class ForkedJob(Job):
         self._pipe = reader
         try:
             self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
-        except BaseException:  # the selector takes no more, or no number so high
+        except BaseException:  # the selector takes no more descriptors, or none with so high a number
             os.close(reader)
             reactor.children.kill(self._pid)
             raise
@@ -112,7 +112,7 @@ class ForkedJob(Job):
             os.close(self._pipe)
 
     def _receive(self) -> bool:
-        """Take what the pipe holds; whether more may come."""
+        """Read from the pipe once. Returns whether more may come."""
         try:
             piece = os.read(self._pipe, 1 << 20)
         except BlockingIOError:
@@ -126,7 +126,7 @@ class ForkedJob(Job):
     def _exited(self, status: int | None, words: bytes) -> None:
         self._pid = 0
         while self._watch is not None and self._receive():
-            pass  # what the pipe still holds
+            pass  # the child's last bytes may still be in the pipe
         self._close()
         if len(self._received) > MAX_RESULT:
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
@@ -157,7 +157,7 @@ class ForkedJob(Job):
 
 @does(Threaded)
 class ThreadedJob(Job):
-    """The function runs in a thread. It can't be stopped, so a job that is given up keeps its place."""
+    """The function runs in a thread. A thread can't be stopped, so a cancelled job counts in its pool until it ends."""
 
     def __init__(self, row: Request, wait: Elsewhere) -> None:
         super().__init__(row, wait, row.reactor.work.pool("threaded", row.reactor.max_threads))
@@ -170,7 +170,7 @@ class ThreadedJob(Job):
         try:
             threading.Thread(target=self._work, daemon=True).start()
         except RuntimeError as error:
-            if self._pool.has_begun and not is_final(error):  # the host has threads, and none for the moment
+            if self._pool.has_begun and not is_final(error):  # the host has threads, but not one more at the moment
                 self._begun = False
                 raise NoneLeft(errno.EAGAIN, str(error)) from error
             raise RuntimeError(f"{NO_THREADS} ({error})") from None
@@ -189,7 +189,7 @@ class ThreadedJob(Job):
 
 
 def _work(wait: Elsewhere, pipe: int) -> None:
-    """In the child: do the work and send back what came of it. Never returns."""
+    """In the child: call the function and send its result, or its exception, through the pipe. Never returns."""
     status = 1
     try:
         try:
@@ -206,7 +206,7 @@ def _work(wait: Elsewhere, pipe: int) -> None:
 def _pickled_error(error: BaseException) -> bytes:
     try:
         answer = pickle.dumps((False, error))
-        pickle.loads(answer)  # an exception with a constructor of its own may pickle and not come back
+        pickle.loads(answer)  # an exception with its own constructor may be pickled, and then fail to be unpickled
         return answer
     except BaseException:
         return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {safe_str(error)}")))

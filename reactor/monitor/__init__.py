@@ -1,1 +1,1 @@
-"""Looks at a reactor from beside it: `watchdog` tells what blocks the loop."""
+"""Observation of a running reactor: `watchdog` reports what blocks the loop."""

@@ -1,8 +1,7 @@
-"""Reports what blocks a loop, while it blocks: a selector around the selector, and a timer signal.
+"""`Watchdog` reports what blocks a loop while it blocks: it wraps the selector, and uses a timer signal.
 
-A state that computes, reads a file or asks the resolver delays all other rows, and nothing in a log says so. The timer
-runs only between the end of one ``select()`` and the beginning of the next, so it does not wake an idle loop. No thread
-is needed.
+A state that computes, reads a file or resolves a name delays all other rows, and no log shows it. The timer runs only
+between the end of one ``select()`` and the beginning of the next, so it does not wake an idle loop. There is no thread.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ if TYPE_CHECKING:
 
 
 class Watchdog(BaseSelector):
-    """A selector whose reactor is watched: ``Reactor(Watchdog(seconds=0.25))``, in the main thread.
+    """A selector that reports what blocks its reactor: ``Reactor(Watchdog(seconds=0.25))``, in the main thread.
 
-    A call of the loop that takes longer than ``seconds`` is reported once, before twice that time has passed, as a
-    warning of the logger ``reactor``: with handler, state, row (as `Request.as_dict`, in the record's ``row``) and the
-    traceback of where it is at that moment. A single long call of C, which no signal can interrupt, is reported when
-    it returns. ``selector`` does the selecting, that of `reactor.selecting` when not given; `close` closes it, and
-    restores the handler of the signal.
+    When the loop calls something that takes longer than ``seconds``, the watchdog logs one warning (logger ``reactor``)
+    before twice that time has passed. The warning has the handler, the state and the current traceback; the record's
+    ``row`` is `Request.as_dict` of the row. A long call of a C function, which no signal can interrupt, is reported
+    when it returns. ``selector`` is the selector that is wrapped; by default that of `reactor.selecting`. `close`
+    closes it and restores the signal handler.
 
-    ``SIGALRM`` and ``ITIMER_REAL`` (``setitimer(2)``) belong to the watchdog until then. Raises ``ValueError`` in a
-    thread that is not the main one, and `RuntimeError` on a host without such timers.
+    Until then ``SIGALRM`` and ``ITIMER_REAL`` (``setitimer(2)``) belong to the watchdog. Raises ``ValueError`` outside
+    the main thread, and `RuntimeError` on a host without such timers.
     """
 
     def __init__(self, selector: BaseSelector | None = None, seconds: float = 0.25) -> None:
         if not seconds > 0:
-            raise ValueError(f"Watchdog: seconds is more than 0, not {seconds!r}")
+            raise ValueError(f"Watchdog: seconds must be more than 0, not {seconds!r}")
         if not hasattr(signal, "setitimer"):
-            raise RuntimeError("this host has no timer signals, which Watchdog needs: use the selector without it")
+            raise RuntimeError("this host has no timer signals, which Watchdog needs: use a selector without Watchdog")
         self._selector = DefaultSelector() if selector is None else selector
         self._seconds = seconds
         self.events = events_of(self._selector)
-        """The events that it can report: those of the selector inside."""
-        self._seen: FrameType | None = None  # the call that was running when the timer last went off
+        """The events that the wrapped selector can report."""
+        self._seen: FrameType | None = None  # the call that was running when the timer last expired
         self._reported: FrameType | None = None  # the call that was reported last
-        self._looked = 0.0  # when the timer last went off; at first, when select() returned
+        self._looked = 0.0  # when the timer last expired; at first, when select() returned
         self.blocked = 0
-        """How many calls have blocked the loop."""
+        """The number of calls that have blocked the loop."""
         self._before: Any = signal.signal(signal.SIGALRM, self._look)
         if hasattr(self._selector, "fileno"):
             self.fileno = self._selector.fileno
@@ -69,7 +68,7 @@ class Watchdog(BaseSelector):
         return self._selector.get_map()
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Wait. What the loop does from here until the next call of this is timed."""
+        """Wait for events. The time from the return of this call to the next call is measured."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._seen = self._reported = None
         events = self._selector.select(timeout)
@@ -78,7 +77,7 @@ class Watchdog(BaseSelector):
         return events
 
     def close(self) -> None:
-        """Close the selector, and restore the handler of the signal."""
+        """Close the wrapped selector, and restore the signal handler."""
         self._selector.close()
         if self._before is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -89,7 +88,7 @@ class Watchdog(BaseSelector):
         called, row = _running(frame)
         now, before = time.monotonic(), self._looked
         self._looked = now
-        # A signal that is handled so late was held up by one long call of C, which has returned only now.
+        # If the signal is handled so late, a call of a C function has delayed it, and has just returned.
         is_long = called is self._seen or now - before > 2 * self._seconds
         if called is not None and is_long and called is not self._reported:
             self._reported = called
@@ -99,7 +98,7 @@ class Watchdog(BaseSelector):
 
 
 def _running(frame: FrameType | None) -> tuple[FrameType | None, Request | None]:
-    """The call that the innermost loop has made, and the row whose state that is; ``None`` where there is none."""
+    """The frame that the innermost loop has called, and the row whose state runs in it; ``None`` if there is none."""
     called, row = None, None
     while frame is not None and frame.f_code is not Loop.step.__code__:
         machine = frame.f_locals.get("self")

@@ -1,12 +1,21 @@
-"""What takes requests: the servers, with ``socketserver``'s names and contract.
+"""The servers: classes with the names and the contract of ``socketserver``.
 
-A server is thin: the public names of ``socketserver``, and one private attribute, ``_srv``, which holds the parts
-(`service.Service`): what arrives at its socket (`connections`, `exchanges`), who is let in (`admission`), the
-requests that wait for a child or a thread (`queue`), and who drives them (`mode`; the plain mode is here, the others
-register from the room ``modes``); `serving` when requests are taken at all, `in_hand` the rows that hooks are about,
-`intake` what is asked of what takes arrivals, `last` the end of listening, `heirs` the children of `fork_request`,
-`hooks` what becomes of a hook that raises. `base`, `tcp`, `udp` and `unix` are the classes that users derive from,
-`access` and `tls` are mix-ins; `wrapped` is what becomes of connections
-that the user has wrapped with ``ssl``. `kinds` answers which kind of handler or hook a user has given; `words` is what
-a child reports of its request when it exits.
+A server has the public names of ``socketserver`` and one private attribute, ``_srv``, a `service.Service`. The service
+leads a request from its arrival to its end. Its parts:
+
+    `intake`        the contract of the two parts that take arrivals from the socket:
+                    `connections` for listeners, `exchanges` for datagram sockets
+    `admission`     which requests are let in, and what becomes of the others
+    `queue`         the requests that wait for a child or a thread
+    `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others
+    `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`
+    `last`          how listening ends
+    `in_hand`       which row belongs to the request that a hook is given
+    `hooks`         calls hooks that may raise
+    `heirs`         the children of `fork_request()`
+    `words`         what a child reports of its request when it exits
+    `wrapped`       connections that the user has wrapped with ``ssl``
+    `kinds`         which kind of handler or hook the user has given
+
+Users derive from the classes in `base`, `tcp`, `udp` and `unix`; `access` and `tls` have mix-ins.
 """

@@ -1,7 +1,7 @@
-"""Who may come: a mix-in that lets in, or keeps out, the networks that it names.
+"""`AccessMixIn`: a server takes requests only of the networks that it allows.
 
-Import it where it is wanted, ``from reactor.access import AccessMixIn``: it needs ``ipaddress``, which most
-servers don't.
+It is not a name of `reactor`, because it needs ``ipaddress``, which most servers don't:
+``from reactor.access import AccessMixIn``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class AccessMixIn(BaseServer):
-    """Takes requests of the networks in ``allow``, less those in ``deny``; before any server class, in every mode.
+    """Takes requests of the networks in ``allow`` that are not in ``deny``; before any server class, in every mode.
 
-    Networks are written ``"192.0.2.0/24"``, ``"2001:db8::/32"``, or as a single address. A client of IPv4
-    on an IPv6 socket is one of IPv4, and so is a network that is written ``"::ffff:192.0.2.0/120"``.
-    A refused client's connection is closed before a byte of it is read.
-    Unix sockets have no networks: there the path's mode and owner decide, and everybody is let in here.
+    Networks are written ``"192.0.2.0/24"``, ``"2001:db8::/32"``, or as a single address. An IPv4 client on an IPv6
+    socket has its IPv4 address, and ``"::ffff:192.0.2.0/120"`` is a network of IPv4.
+    The connection of a refused client is closed before a byte of it is read.
+    Clients of Unix sockets are all let in: there the mode and the owner of the path decide.
 
-    Raises ``ValueError`` when the server is made, for what is no network.
+    Raises ``ValueError`` when the server is made, for a text that is no network.
 
     >>> from reactor import SelectTCPServer
     >>> from handlers.services import Echo
@@ -36,10 +36,10 @@ class AccessMixIn(BaseServer):
     """
 
     allow: Iterable[str] = ("0.0.0.0/0", "::/0")
-    """The networks that may come; by default all."""
+    """The networks whose requests are taken; by default all."""
 
     deny: Iterable[str] = ()
-    """Those of them that may not."""
+    """Networks inside ``allow`` whose requests are refused all the same."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         networks = Networks(self.allow), Networks(self.deny)
@@ -52,7 +52,7 @@ class AccessMixIn(BaseServer):
         return host in allow and host not in deny
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether the client's network may come. May be extended."""
+        """Whether the client's network is allowed. May be extended."""
         if isinstance(client_address, tuple) and not self.may_come(client_address[0]):
             return False
         return super().verify_request(request, client_address)

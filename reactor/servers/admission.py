@@ -1,8 +1,8 @@
-"""Who is let in: for room in the table, and while the host has what a request takes.
+"""Admission: a request is let in while the table has room for it and the host has descriptors and memory for it.
 
-A request for which there is no room waits in the kernel: the listening socket is out of the selector until there is, so
-that nothing spins. Or it is refused: closed unread, and counted. A request that is let in is in the table, and begins
-when it is its turn (`queue.RequestQueue`).
+At the limit, a request waits in the kernel: the listening socket is taken out of the selector until there is room, so
+that the loop does not spin. Or the request is refused: it is closed unread and counted. A request that is let in is a
+row of the table, and begins when it is its turn (`queue.RequestQueue`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from .service import Service
 
 SILENCE = 60
-"""Seconds for which the same is not logged again."""
+"""Seconds for which the same text is not logged again."""
 
 NOTED = 1_024
-"""Rows that may make room until the table is looked at again."""
+"""Idle rows that one look at the table notes, to be evicted one after the other."""
 
 PAUSE = 0.1
-"""Seconds until arrivals are tried again for which the host had run out of something."""
+"""Seconds until ``accept()`` is tried again after the host had no descriptor or memory for it."""
 
 PUT_OFF = SHORT | {getattr(errno, name) for name in ("EBADF", "EINVAL", "ENOTSOCK") if hasattr(errno, name)}
-"""The errors of ``accept()`` after which arrivals are put off: what has run out; and a socket that listens no more, for
-one that was shut down is always ready."""
+"""The errors of ``accept()`` after which the listener pauses: shortages, and a listener that was shut down, which the
+selector always reports as ready."""
 
 POLICIES = "pause", "refuse", "evict"
 """What `BaseServer.at_limit` may be."""
@@ -46,11 +46,11 @@ class Admission:
         if server.at_limit not in POLICIES:
             raise ValueError(f"{type(server).__name__}.at_limit is one of {POLICIES}, not {server.at_limit!r}")
         self._service = service
-        self._told: dict[str, float] = {}  # when a text was last logged
-        self._idlest: list[tuple[float, int]] = []  # when a row last moved, and its serial; the idlest last
+        self._told: dict[str, float] = {}  # when each text was last logged
+        self._idlest: list[tuple[float, int]] = []  # (time of its last progress, serial) of rows; the idlest last
 
     def is_closed(self) -> bool:
-        """Whether what arrives must wait in the kernel; it is looked at again when there is room."""
+        """Whether arrivals must wait in the kernel. If so, the listener pauses until there is room."""
         service = self._service
         at_limit = service.server.at_limit
         if service.has_room() or at_limit == "refuse" or (at_limit == "evict" and service.mode.evicts):
@@ -61,11 +61,11 @@ class Admission:
     def wait_for_room(self) -> None:
         """Leave arrivals in the kernel until a request has ended."""
         self._service.intake.wait_for_room()
-        if self._service.has_room():  # made by a thread in the meantime, which can't have seen the pause
+        if self._service.has_room():  # a thread has made room since the check, before it could see the pause
             self._service.open_source().look_again()
 
     def refusal(self, client_address: Any) -> str:
-        """The name of the bound for which a request that has come is not taken; ``""`` if it is."""
+        """The name of the bound for which a new request is refused; ``""`` if it is let in."""
         service = self._service
         if service.reactor.table.count_of(client_address) >= service.server.max_per_peer:
             return "max_per_peer"
@@ -74,10 +74,10 @@ class Admission:
         return "max_requests"
 
     def moved(self, row: Request) -> None:
-        """Ask of the peer that a filter has found out what was asked of the one that has connected.
+        """A filter has changed the peer of the row: check ``max_per_peer`` and ``verify_request()`` for the new peer.
 
-        A child asks the table that it has a copy of: it does not know of requests that came after it, and in the
-        parent the row is moved when the child ends. Raises `Cancelled` if that peer may not come.
+        A child checks its copy of the table, which lacks the requests that came after the fork; the parent's row gets
+        the new peer when the child ends. Raises `Cancelled` if the peer is refused.
         """
         service = self._service
         refusal = ""
@@ -92,7 +92,7 @@ class Admission:
             raise Cancelled(f"refused: {refusal}")
 
     def _evict(self) -> bool:
-        """End the row of the server that has been idle longest; whether there was one."""
+        """End the row of this server that has been idle longest. Returns whether there was such a row."""
         row = self._idlest_noted()
         if row is None:
             self._note_idlest()
@@ -107,30 +107,30 @@ class Admission:
             progress, serial = self._idlest.pop()
             row = table.get(serial)
             if row is not None and row.progress == progress and not row.lingering:
-                return row  # it has not moved since, and all others have moved later
+                return row  # no progress since the row was noted; all others have made progress later
         return None
 
     def _note_idlest(self) -> None:
-        """Look at the whole table, which is long when it is full, and note enough for many arrivals."""
+        """Look through the whole table, which is long at the limit, and note idle rows for many arrivals."""
         table = self._service.reactor.table
         rows = [row for row in table if row.owner is self._service and row.channel and not row.lingering]
         rows.sort(key=lambda row: row.progress)
         self._idlest = [(row.progress, row.serial) for row in reversed(rows[:NOTED])]
 
     def run_short(self, error: OSError) -> None:
-        """Nothing can be taken for now: look again when a request has given something back, or after a while."""
+        """The host is short: take no requests until one has ended, or for `PAUSE` seconds."""
         source = self._service.open_source()
         source.pause_until_room()
         self._service.reactor.call_later(PAUSE, source.look_again)
         self.tell("takes no requests for now: %s", error)
 
     def cut(self, client_address: Any, size: int) -> None:
-        """A packet of the peer is longer than the ``size`` bytes that the server takes, so it is not taken at all."""
+        """Count and log a packet that is longer than the ``size`` bytes that the server takes; it is dropped."""
         self._service.reactor.table.count_refused("truncated")
         self.tell("drops a packet of more than %d bytes (max_packet_size), of %s", size, client_address)
 
     def tell(self, text: str, *arguments: Any) -> None:
-        """Log it, if that has not been done just now."""
+        """Log a warning, unless the same text was logged in the last `SILENCE` seconds."""
         server, now = self._service.server, self._service.reactor.clock.monotonic()
         if now - self._told.get(text, -NEVER) >= SILENCE:
             self._told[text] = now

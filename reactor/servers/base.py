@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class BaseServer:
-    """What all servers have in common; see ``socketserver.BaseServer``, whose contract this is.
+    """The base class of all servers, with the contract of ``socketserver.BaseServer``.
 
-    ``reactor`` is the loop to serve on, which several servers may share; by default a server makes
-    one of its own when it begins to serve.
+    ``reactor`` is the loop to serve on; several servers may share one. By default a server makes its own loop when it
+    begins to serve.
     """
 
     timeout: float | None = None
@@ -34,12 +34,12 @@ class BaseServer:
     """Open rows of the reactor at which no more requests are taken: see ``at_limit``."""
 
     max_per_peer = 65_536
-    """Open rows of one host at which no more requests of that host are taken: they are closed unread."""
+    """Open rows of one host at which further requests of that host are closed unread."""
 
     at_limit = "pause"
-    """What becomes of arrivals at ``max_requests``. ``"pause"``: they wait in the kernel. ``"refuse"``: they are
-    closed unread. ``"evict"``: in select mode they take the place of the row that has been idle longest, which
-    ends with `Cancelled`; in the other modes they wait, for there a row can't be ended from outside."""
+    """What becomes of new requests at ``max_requests``. ``"pause"``: they wait in the kernel. ``"refuse"``: they are
+    closed unread. ``"evict"``: in select mode the row that has been idle longest ends with `Cancelled` and makes room;
+    in the other modes, where a row can't be ended from outside, new requests wait."""
 
     _srv: Service
 
@@ -63,37 +63,37 @@ class BaseServer:
     def start_serving(self) -> None:
         """Take requests from now on, whenever the reactor runs.
 
-        `serve_forever` does it itself, and so does the constructor with ``reactor=``.
+        `serve_forever` calls it, and so does the constructor with ``reactor=``.
         """
         self._srv.serving.start()
 
     def stop_serving(self) -> None:
-        """Take no more requests; those that are open go on. What arrives waits in the kernel."""
+        """Take no more requests. Open requests go on; new ones wait in the kernel."""
         self._srv.serving.stop()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Serve until `shutdown`, until the reactor is stopped, or, after `stop_serving`, until nothing is open.
+        """Serve until `shutdown`, until the reactor is stopped, or, after `stop_serving`, until no request is open.
 
-        Nothing is polled: ``poll_interval``, in seconds, is only how often an overridden
-        `service_actions` is called at least.
+        ``poll_interval`` matters only if `service_actions` is overridden: it is then called at least once in so many
+        seconds. Otherwise the loop does not poll.
         """
         self._srv.serving.serve_forever(None if is_ours(self.service_actions) else poll_interval)
 
     def shutdown(self) -> None:
-        """End `serve_forever`, or a `handle_request` that waits, and wait until it has ended.
+        """End `serve_forever`, or a `handle_request` that waits, and wait until it has returned.
 
-        Called where waiting would be for ever (in the thread that serves, or when nobody serves), it
-        does not wait: a `serve_forever` that comes later returns at once.
+        It does not wait in the thread that serves, where that would be a deadlock, nor when the server does not serve:
+        then the next `serve_forever` returns at once.
         """
         self._srv.serving.shutdown()
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it.
 
-        Gives up after ``timeout`` seconds (or the socket's own timeout, if that is shorter) and calls
-        `handle_timeout`. In select mode it returns when that request has ended, or as many seconds after it has come;
-        the next call goes on with it then. `shutdown`, `server_close` and `Reactor.stop` end it. A blocking handler
-        in the plain mode may call it, to wait for another client.
+        If no request comes within ``timeout`` seconds (or the socket's timeout, if that is shorter), it calls
+        `handle_timeout`. In select mode it returns when the request has ended, or so many seconds after the request
+        has come; the next call goes on with the request then. `shutdown`, `server_close` and `Reactor.stop` end it. A
+        blocking handler in the plain mode may call it, to wait for another client.
         """
         self._srv.serving.handle_request()
 
@@ -101,30 +101,30 @@ class BaseServer:
         """Called by `serve_forever` after every batch of events. May be overridden."""
 
     def handle_timeout(self) -> None:
-        """Called when `handle_request` gives up. May be overridden."""
+        """Called when `handle_request` has taken no request in time. May be overridden."""
 
-    # The way of a request: what socketserver lets a server override
+    # The way of a request: the hooks of socketserver
 
     def get_request(self) -> tuple[Any, Any]:
         """Take a request from the socket: ``(request, client_address)``. Raises ``OSError`` if there is none."""
         raise NotImplementedError
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether to process the request. May be overridden; the default says yes to all."""
+        """Whether to process the request. May be overridden; the default is true."""
         return True
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Finish the request before anything else is done. Here the modes differ.
+        """Serve the request to its end, then return. The mix-ins of the other modes override this.
 
-        May be overridden, to hand the request to a pool of threads for one: it stays in the table until
-        `shutdown_request` or `close_request`.
+        May be overridden, for example to give the request to a pool of threads. The request stays in the table until
+        `shutdown_request` or `close_request` is called.
         """
         self._srv.process_here(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Do the request to its end, in whatever caller, child or thread this is called.
+        """Serve the request to its end, in the thread or child that calls this.
 
-        A blocking handler does it all in its constructor; a state machine is driven by a loop of its own.
+        A blocking handler does so in its constructor; for a state machine, a loop of its own is run.
         """
         self._srv.finish(request, client_address)
 
@@ -132,44 +132,44 @@ class BaseServer:
         """For a blocking handler's ``handle()``: fork, and let the child finish the request.
 
         Returns the child's pid in the parent, where ``handle()`` should now return: the connection
-        stays open for the child. Returns 0 in the child, which exits when its ``handle()`` returns.
+        stays open for the child. Returns 0 in the child, which exits when ``handle()`` returns there.
         Raises `RuntimeError` where there is no fork, and in select mode (use `Forked` there).
         """
         return self._srv.heirs.fork(self._srv.hand.find(request))
 
     def shutdown_request(self, request: Any) -> None:
-        """End the connection in an orderly way, and close the request."""
+        """Shut down the connection for writing, and close the request."""
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
-        """Give back what the request holds. May be extended."""
+        """Close the request. May be extended."""
         self._srv.closed(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Called while an exception that a handler raised is being handled. May be overridden.
 
-        What it raises itself is logged, but for ``KeyboardInterrupt`` and ``SystemExit``, which leave `serve_forever`.
-        The default logs it with its traceback, the row (`Request.record`) in ``extra``, and goes on. Where nothing
-        has configured ``logging``, that is printed on standard error.
+        The default logs the exception with its traceback and, in ``extra``, the row (`Request.record`); where the
+        program has not configured ``logging``, that is printed on standard error. An exception that this hook raises
+        is logged too, except ``KeyboardInterrupt`` and ``SystemExit``, which leave `serve_forever`.
         """
         log_error(self._srv.hand.find(request), client_address)
 
     # The end
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:
-        """Give what is open ``seconds`` to finish, then close; what did not is returned.
+        """Give open requests ``seconds`` to finish, then close the server. Returns the rows that had to be cancelled.
 
-        See `Reactor.drain`. Connections that the kernel has completed are taken first, then listening ends. May be
-        called from another thread while `serve_forever` runs, which it ends. Raises `RuntimeError` from a handler or a
-        hook of this server, and while a shared loop runs; the server goes on then. A blocking handler
-        can't be told of a cause: the connection that it waits for is shut down, the child that it is in is killed.
+        See `Reactor.drain`. Connections in the accept queue are taken first, then the listener is closed. May be called
+        from another thread while `serve_forever` runs, which it ends. Raises `RuntimeError` in a handler or a hook of
+        this server and while a shared loop runs; the server goes on then. A blocking handler can't get a cause: its
+        connection is shut down, and in fork mode its child is killed.
         """
         unfinished = self._srv.drain(seconds)
         self.server_close()
         return unfinished
 
     def server_close(self) -> None:
-        """After `shutdown`: cancel the server's requests, close its own loop. Not for handlers. May be extended."""
+        """Cancel the server's requests, close its own loop. Handlers can't call it. May be extended."""
         self._srv.close()
 
     def __enter__(self) -> Self:

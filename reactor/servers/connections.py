@@ -1,4 +1,4 @@
-"""What arrives at a listening socket: connections."""
+"""`Connections`: takes connections from a listening socket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """Takes one connection after the other by the server's ``get_request()``."""
+    """Takes connections, one at a time, with the server's ``get_request()``."""
 
     is_listener = True
 
@@ -34,7 +34,10 @@ class Connections:
         self._simulated: float | None = None  # the timeout of a simulated socket, before it was made non-blocking
 
     def _require_hooks(self) -> None:
-        """A blocking handler behind filters works on a face, which an overridden ``finish_request()`` must be given."""
+        """Raise `TypeError` if an overridden ``finish_request()`` would not be given the face of the connection.
+
+        Behind filters, a blocking handler works on a `Face` instead of the socket.
+        """
         server = self._service.server
         in_thread = getattr(server, "process_request_thread", server.process_request)
         hands_on = is_ours(server.process_request) and is_ours(in_thread)
@@ -53,10 +56,11 @@ class Connections:
         source.listen(arrivals)
 
     def _make_non_blocking(self) -> None:
-        """A client that leaves before its connection is accepted must not block the loop.
+        """Make the listener non-blocking, so that ``accept()`` can't block when the client has left before it.
 
-        Only the descriptor is changed, which stays so: another process or thread may rely on it. An overridden
-        ``get_request()`` may mean to wait, so it gets the socket as it is.
+        The flag belongs to the kernel's socket, which other processes and threads may share and rely on, so it is never
+        reset. The timeout of the Python object stays. An overridden ``get_request()`` may mean to wait, so for it the
+        socket stays as it is.
         """
         sock = getattr(self._service.server, "socket", None)
         if isinstance(sock, socket.socket):
@@ -81,13 +85,13 @@ class Connections:
         server, service = self._service.server, self._service
         request, client_address = without_handshake(server.get_request)
         front: Sequence[MakeFilter] = ()
-        if is_kind(service.handler, StreamHandler) or service.filters:  # a blocking handler alone takes it as it is
+        if is_kind(service.handler, StreamHandler) or service.filters:  # else the handler takes the SSLSocket itself
             request, front = unwrapped(request)
         service.admit(request, client_address, lambda: self.make_row(request, client_address, front))
         return True
 
     def make_row(self, request: Any, client_address: Any, front: Sequence[MakeFilter] = ()) -> Request:
-        """The row of a connection; ``front`` makes filters that are in front of the server's."""
+        """The row of a connection. ``front`` makes filters that stand in front of the server's own filters."""
         service = self._service
         filters = (*front, *service.filters)
         is_machine = is_kind(service.handler, StreamHandler)
@@ -110,7 +114,7 @@ class Connections:
             source.pause_until_room()
 
     def alongside(self, inner: Reactor) -> None:
-        """Connections wait in the kernel."""
+        """Nothing to do: connections wait in the kernel."""
 
     def over(self, row: Request) -> None:
-        """Nothing waits for the end of another's connection."""
+        """Nothing to do: no connection waits for the end of another one."""

@@ -1,9 +1,9 @@
-"""What arrives at a datagram socket: packets, sorted by the exchange that they belong to.
+"""`Exchanges`: takes packets from a datagram socket and sorts them by exchange.
 
-An exchange is what one peer sends to one of the server's addresses, and within that what `DatagramHandler.key` tells
-apart. Its packets stay in order where they are (`rows.packets.Exchange`) until a request takes them, each once: the
-open request while it waits for a packet, else the next request of the exchange. A blocking handler takes one packet
-each, so every packet is a request of its own.
+An exchange is all packets of one peer to one of the server's addresses that have the same `DatagramHandler.key`. The
+exchange (`rows.packets.Exchange`) holds its packets, in order, until a request takes them, each once: the open request
+while it waits for a packet, else the next request of the exchange. A blocking handler takes one packet, so for it each
+packet is a request.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from .service import Service
 
 BATCH = 64
-"""Packets sorted before anything else has its turn."""
+"""Packets that are sorted before other rows have their turn."""
 
 LOOK_AGAIN = 0.05
-"""Seconds until the next request of an exchange is tried again for which there was no room."""
+"""Seconds until the next request of an exchange is tried again after the table had no room for it."""
 
 
 class Datagram(tuple):  # type: ignore[type-arg]
-    """A request of a datagram server: ``(packet, socket)``. Two of them are the same only if they are one object."""
+    """A request of a datagram server: ``(packet, socket)``. Two are equal only if they are the same object."""
 
     __slots__ = ()
     __hash__ = object.__hash__
@@ -59,45 +59,45 @@ class Datagram(tuple):  # type: ignore[type-arg]
 
 
 class Exchanges:
-    """Takes one packet after the other by the server's ``get_request()``, and sorts them."""
+    """Takes packets, one at a time, with the server's ``get_request()``, and sorts them by exchange."""
 
     is_listener = False
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._open: dict[Any, Exchange] = {}
-        self._of_peer: dict[Any, set[Exchange]] = {}  # the same by address, where a peer may have several
-        self._ready: deque[Exchange] = deque()  # those with a packet and without a request, in the order of arrival
-        self._arrivals: Callable[[], object] | None = None  # what takes requests now, if anything does
-        self._equipped: socket.socket | None = None  # the socket that was asked to tell
+        self._of_peer: dict[Any, set[Exchange]] = {}  # the same by address, where a peer may have several exchanges
+        self._ready: deque[Exchange] = deque()  # exchanges with packets and no request, in the order of arrival
+        self._arrivals: Callable[[], object] | None = None  # what takes arrivals; None: requests are not taken now
+        self._equipped: socket.socket | None = None  # the socket whose options `equip` has set
         self._local: tuple[Any, ...] = ()  # the address that it is bound to; empty for a Unix socket
-        self._tells_calls = False  # the addresses that were called,
-        self._tells_errors = False  # and the peers that can't be reached
-        self._in_vain = 0  # which attempt to take a packet was the last in vain
+        self._tells_calls = False  # whether the kernel tells the address that each packet was sent to,
+        self._tells_errors = False  # and ICMP errors
+        self._in_vain = 0  # the number of the last attempt that found no packet
 
     @property
     def _sorts(self) -> bool:
         return is_kind(self._service.handler, DatagramHandler)
 
     def equip(self) -> None:
-        """Have the socket tell what is of use here, besides the data."""
+        """Set the socket options that have the kernel tell the address called, and ICMP errors."""
         server = self._service.server
         self._equipped = server.socket
         self._local = _bound_address(server.socket)
         make_room_for_unread(server.socket)
         self._tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
-        # Not for blocking handlers: their sendto() would fail for what became of others' packets.
+        # Not for blocking handlers: the error of one peer's packet would be raised by sendto() to another.
         self._tells_errors = self._sorts and tell_errors(server.socket)
 
     # Listening
 
     def has_room(self) -> bool:
-        # In the queue, packets would be held that the kernel would have dropped.
+        # Past this, packets stay in the kernel's buffer, which drops those that it has no room for.
         return len(self._service.queue) < PENDING
 
     def listen(self, arrivals: Callable[[], object]) -> None:
         sock = self._service.server.socket
-        if self._equipped is not sock:  # one that somebody else has bound
+        if self._equipped is not sock:  # the user has bound it, and not server_bind()
             self.equip()
         source = self._service.open_source()
         source.listen(arrivals, self.pause)
@@ -126,7 +126,7 @@ class Exchanges:
             source.pause()
 
     def wait_for_room(self) -> None:
-        if self._open:  # which wait for packets of theirs
+        if self._open:  # open exchanges wait for their packets
             self._sort_arrivals()
             return
         source = self._service.source
@@ -176,7 +176,7 @@ class Exchanges:
         try:
             request, client_address = service.server.get_request()
         except OSError as error:
-            # After an attempt in vain, one more means that something else than a packet woke the loop.
+            # Two attempts in a row found no packet: the socket is ready because it has an error to report.
             if not isinstance(error, AGAIN) or service.taken == self._in_vain + 1:
                 self._read_reports()
             self._in_vain = service.taken
@@ -184,9 +184,9 @@ class Exchanges:
         return request, client_address
 
     def _is_own(self, peer: Any) -> bool:
-        """Whether a packet claims to come from this very socket, and is dropped and counted.
+        """Whether ``peer`` is the address of this socket. Such a packet is counted, and the caller drops it.
 
-        It is forged, or was sent by the server to itself; the answer would come back as the next request, for ever.
+        It is forged, or the server has sent it to itself; each answer would be the next request, for ever.
         """
         local = self._local
         if not local or not isinstance(peer, tuple) or peer[1:2] != local[1:2]:
@@ -197,7 +197,7 @@ class Exchanges:
         return True
 
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
-        """Put a packet where it belongs. Returns the exchange if a request is to begin for it now."""
+        """Put a packet into its exchange. Returns the exchange if a request is to begin for it now."""
         packet, sock = request
         key = self._key(packet, sock, peer)
         exchange = self._open.get(key)
@@ -240,7 +240,7 @@ class Exchanges:
                 del self._of_peer[address]
 
     def _begin(self, exchange: Exchange, request: Any = None) -> None:
-        """Begin the request of an exchange that its first packet asks for."""
+        """Begin a request for the first packet of an exchange."""
         if request is None:
             request = Datagram(exchange.pending[0])
         row = self._service.admit(request, exchange.peer, lambda: self._row(request, exchange))
@@ -265,8 +265,8 @@ class Exchanges:
         if isinstance(row, PacketRow) and row.exchange.row is row:
             exchange = row.exchange
             exchange.row = None
-            if not row.opened:  # it never began
-                if isinstance(row.error, Cause):  # in the queue: too much waits, or it was cancelled
+            if not row.opened:  # the request never began
+                if isinstance(row.error, Cause):  # it was ended in the queue: for the budget, or cancelled
                     for _ in range(exchange.clear()):
                         self._service.reactor.table.count_refused("backlog")
                 else:
@@ -285,7 +285,7 @@ class Exchanges:
             self._service.reactor.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Begin requests of exchanges whose packets have come while another request was open."""
+        """Begin requests for exchanges whose packets came while no request could begin for them."""
         if not self._ready or self._arrivals is None:
             return
         if self._service.has_room():
@@ -295,7 +295,7 @@ class Exchanges:
             self._service.reactor.call_later(LOOK_AGAIN, self._go_on)
 
     def _sort_arrivals(self) -> None:
-        """Sort packets while no further request may begin: those that would begin one are kept for later."""
+        """Sort packets while no request may begin: packets that would begin a request are held."""
         for number in range(BATCH):
             try:
                 request, peer = self.receive()
@@ -318,10 +318,13 @@ class Exchanges:
         self._forget(exchange)
         self._service.reactor.table.count_refused("backlog")
 
-    # What the network reports
+    # ICMP errors
 
     def may_be_report(self) -> bool:
-        """A packet could not be sent; whether that may be a report on another one. If so, it is read soon."""
+        """``sendmsg()`` has failed: whether the error may be an ICMP error about another packet.
+
+        If so, the error queue of the socket is read soon.
+        """
         if self._tells_errors:
             self._service.reactor.call_soon(self._read_reports)
         return self._tells_errors
@@ -330,7 +333,7 @@ class Exchanges:
         if self._tells_errors:
             for error, sock, peer, quoted in reports(self._service.server.socket, BATCH):
                 if error.errno == errno.EMSGSIZE:
-                    continue  # the next packet goes in pieces
+                    continue  # the kernel has noted the smaller MTU, and fragments the next packet
                 address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
                 for exchange in self._of(address):
                     if exchange.row is not None:
@@ -344,14 +347,14 @@ class Exchanges:
 
 
 def _is_over(row: PacketRow) -> bool:
-    """Whether the next request of the exchange may begin beside ``row``: all that it will send has been sent."""
+    """Whether the next request of the exchange may begin although ``row`` is open: it has sent all its packets."""
     return row.driven_by is LOOP and row.channel.finished and not row.channel.outbox
 
 
 def _bound_address(sock: socket.socket) -> tuple[Any, ...]:
-    """The address of the socket; empty for a Unix socket, and for one that isn't bound yet where that has none."""
+    """The address of an IP socket; empty for a Unix socket, and on WASI before ``bind(2)``."""
     try:
         address = sock.getsockname()
-    except OSError:  # WASI has none before bind(2)
+    except OSError:  # WASI, before bind(2)
         return ()
     return address if isinstance(address, tuple) else ()

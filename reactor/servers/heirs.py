@@ -1,11 +1,11 @@
-"""Children that go on with a request of their blocking handler: ``fork_request()``."""
+"""``fork_request()``: a blocking handler forks, and the child goes on with its request."""
 
 from __future__ import annotations
 
 import os
 
 from ..table.request import LOOP, DrivenBy
-from .words import heed, last_words
+from .words import apply_exit_report, exit_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Heirs:
-    """The children of one server's handlers; in such a child, what ends it."""
+    """The children that handlers of one server have forked; in such a child, what ends the process."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._count = 0
-        self._exit_status: int | None = None  # where this process is such a child
+        self._exit_status: int | None = None  # of this process, if it is such a child; else None
 
     @property
     def may_grow(self) -> bool:
-        """Whether one more request may begin beside them."""
+        """Whether there are so few children that one more request may begin."""
         return not self._count or self._count < self._service.reactor.max_children
 
     def fork(self, row: Request | None) -> int:
@@ -38,7 +38,7 @@ class Heirs:
 
         def on_exit(status: int | None, words: bytes) -> None:
             self._count -= 1
-            heed(row, status, words)
+            apply_exit_report(row, status, words)
             self._service.strike(row)
 
         pid = self._service.reactor.children.fork(on_exit, keep=row)
@@ -50,14 +50,14 @@ class Heirs:
         return pid
 
     def note_failure(self) -> None:
-        """The handler has raised: a child that finishes the request exits with status 1."""
+        """The handler has raised: if this process is such a child, it will exit with status 1."""
         if self._exit_status is not None:
             self._exit_status = 1
 
     def leave(self, row: Request) -> None:
-        """The handler has returned: a child that finishes the request leaves word, and ends the process."""
+        """The handler has returned: if this process is such a child, it reports to the parent and exits."""
         if self._exit_status is not None:
             try:
-                self._service.reactor.children.tell(last_words(row))
+                self._service.reactor.children.tell(exit_report(row))
             finally:
                 os._exit(self._exit_status)

@@ -1,4 +1,4 @@
-"""The hooks that end a request: what one raises is logged, and the request ends all the same."""
+"""Calls of hooks that end a request: an exception of the hook is logged, and the request ends all the same."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 def call_hook(server: Any, name: str, *arguments: object) -> bool:
-    """Call the hook ``name`` of a server. Whether it has returned; what it raises is logged.
+    """Call the hook ``name`` of a server. Returns whether the hook returned; an exception of it is logged.
 
-    ``KeyboardInterrupt`` and ``SystemExit`` are for the program, and are raised.
+    ``KeyboardInterrupt`` and ``SystemExit`` are raised: they end the program.
     """
     try:
         getattr(server, name)(*arguments)
@@ -25,8 +25,8 @@ def call_hook(server: Any, name: str, *arguments: object) -> bool:
 
 
 def end_request(server: Any, request: Any) -> None:
-    """Call ``shutdown_request()``; if it raises, the connection is closed without it."""
+    """Call ``shutdown_request()``; if it raises, close the connection."""
     if not call_hook(server, "shutdown_request", request):
-        close = getattr(request, "close", None)  # a packet has none
+        close = getattr(request, "close", None)  # the request of a datagram server has no close()
         if close is not None:
             close()

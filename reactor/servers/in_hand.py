@@ -1,7 +1,7 @@
-"""The rows that the hooks of a server are about: a hook is given a request, not a row.
+"""`InHand`: finds the row of a request. ``socketserver``'s hooks are given a request, not a row.
 
-A hook is about the row of its request, or, where a hook has wrapped the request, about the row that the running code is
-at. Neither needs the number of a thread: what the running code is at is a context variable.
+The row is found by the request. A hook may have wrapped the request in another object; then the row is the *current*
+row of the running code, a context variable, which each thread has for itself.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class InHand:
-    """The rows of one server that are in the hands of its hooks."""
+    """The rows of one server for which hooks may be called."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
         self._rows: dict[Any, Request] = {}  # by the request
 
     def find(self, request: Any) -> Request | None:
-        """The row of a request that a hook has in hand; ``None`` where there is none."""
+        """The row of a request that a hook was given; ``None`` if it has none."""
         try:
             row = self._rows.get(request)
-        except TypeError:  # a hook has made a request that is not hashable
+        except TypeError:  # a hook has made a request object that is not hashable
             row = None
         if row is None:
             at = _at.get()
@@ -41,10 +41,10 @@ class InHand:
         try:
             self._rows[request] = row
         except TypeError:
-            pass  # it is found as the one that the running code is at
+            pass  # not hashable: `find` returns the current row
 
     def drop(self, row: Request) -> bool:
-        """The row is not in hand any more; whether it was."""
+        """No hook will be called for the row any more. Returns whether hooks could be called for it until now."""
         try:
             if self._rows.get(row.request) is row:
                 del self._rows[row.request]
@@ -55,7 +55,7 @@ class InHand:
 
     @contextmanager
     def at(self, row: Request | None) -> Iterator[None]:
-        """A context in which the running code is at ``row``; ``None``: at a request that has no row yet."""
+        """A context in which ``row`` is the current row; ``None``: the current request has no row yet."""
         token = _at.set(self if row is None else row)
         try:
             yield
@@ -70,10 +70,10 @@ class InHand:
 
     @property
     def is_within_blocking(self) -> bool:
-        """Whether the running code is a blocking handler of the server, or a hook that is about its request."""
+        """Whether the running code is a blocking handler of the server, or a hook that is called for its request."""
         at = _at.get()
         return isinstance(at, Request) and at.server is self._server and at.channel is None
 
 
 _at: ContextVar[Request | InHand | None] = ContextVar("reactor request", default=None)
-"""What the running code is at: a row, or a server's request that has no row yet."""
+"""The current row; an `InHand` stands for a request of its server that has no row yet."""

@@ -1,4 +1,7 @@
-"""What a server asks of whatever takes arrivals from its socket: `connections.Connections`, `exchanges.Exchanges`."""
+"""`Intake`: the contract of the part that takes arrivals from a server's socket.
+
+`connections.Connections` and `exchanges.Exchanges` fulfil it.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,40 @@ if TYPE_CHECKING:
     from ..table.request import Request
 
     class Intake(Protocol):
-        """What arrives at a server's socket: connections, or the packets of exchanges."""
+        """Takes arrivals from a server's socket: connections, or packets."""
 
         is_listener: bool
-        """Whether requests have sockets of their own."""
+        """Whether each request has a socket of its own."""
 
-        def has_room(self) -> bool: ...
+        def has_room(self) -> bool:
+            """Whether one more request may be taken, as far as this part limits it."""
+
         def listen(self, arrivals: Callable[[], object]) -> None:
             """Call ``arrivals()`` whenever something has arrived."""
 
-        def unlisten(self) -> None: ...
-        def take(self) -> bool:
-            """Take one arrival; whether there may be more. Raises ``OSError``."""
+        def unlisten(self) -> None:
+            """Take the socket out of the selector: the server takes no more requests."""
 
-        def make_row(self, request: Any, client_address: Any) -> Request: ...
+        def take(self) -> bool:
+            """Take one arrival. Returns whether there may be more. Raises ``OSError``."""
+
+        def make_row(self, request: Any, client_address: Any) -> Request:
+            """The row of a new request; it is not in the table yet."""
+
         def pause(self) -> None:
-            """Begin no request for now; what arrives for those that are open still comes."""
+            """Begin no request for now; packets of open exchanges are still taken."""
 
         def timeout(self) -> float | None:
             """The timeout that the user has set on the socket, in seconds."""
 
         def alongside(self, inner: Reactor) -> None:
-            """``inner`` is about to drive a request in the thread of the server's loop."""
+            """The loop ``inner`` is about to drive one request in the thread of the server's loop, which stands still.
+
+            What open requests need from the server's socket meanwhile, ``inner`` must watch.
+            """
 
         def wait_for_room(self) -> None:
-            """Leave arrivals in the kernel until a request has ended, but for those of open exchanges."""
+            """Leave arrivals in the kernel until a request has ended; packets of open exchanges are still taken."""
 
         def over(self, row: Request) -> None:
             """The request of ``row`` has ended."""

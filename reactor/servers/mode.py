@@ -1,6 +1,7 @@
-"""Who drives the requests of a server. Here is the contract of a mode, which is also the plain mode: the caller does.
+"""`Mode`: what drives the requests of a server. The base class is the contract of a mode, and is also the plain mode.
 
-A mode never changes what a handler sees. The others are in the room ``modes``; each registers itself for its mix-in.
+A mode never changes what a handler sees. The other modes are in the room ``modes``; each registers itself for its
+mix-in.
 """
 
 from __future__ import annotations
@@ -23,28 +24,28 @@ class Mode:
     """The plain mode: the caller of ``serve_forever()`` drives each request until it has ended."""
 
     batch = 1
-    """Arrivals taken at once before other rows have their turn: here each takes as long as it takes."""
+    """Arrivals that are taken before other rows have their turn. Here 1, because each is driven to its end first."""
 
     evicts = False
-    """Whether a row can be ended from outside, to make room for another."""
+    """Whether a row that is served can be ended from outside, to make room for another."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._told = False  # whether it was logged that requests wait for a bound
+        self._told = False  # whether `waits_for` has logged
 
     def waits_for(self, bound: str, what: str) -> bool:
-        """Requests wait because ``bound``, an attribute of the server, is reached: log that once. Returns false."""
+        """Requests wait because the server's attribute ``bound`` is reached: log that once. Returns false."""
         if not self._told:
             self._told = True
             self.service.admission.tell(
                 f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or take a Select server class, "
-                "where a silent client holds up nobody",
+                "where a silent client delays no other",
                 getattr(self.service.server, bound),
             )
         return False
 
     def adapt(self, handler: Any) -> Any:
-        """What runs a request of the class ``handler``. Raises `TypeError` or `RuntimeError` if it can't be served."""
+        """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""
         return handler
 
     def may_begin(self) -> bool:
@@ -52,23 +53,23 @@ class Mode:
         return True
 
     def room(self) -> AbstractContextManager[object]:
-        """A context in which a request is taken from the socket: raises ``OSError`` if none could begin."""
+        """A context in which a request is taken from the socket. Raises ``OSError`` if the request could not begin."""
         return nullcontext()
 
     def listen(self) -> None:
         """The server begins to take requests."""
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
-        """Do the request, or hand it on. What it raises has ended the request."""
+        """Serve the request, or have a child, a thread or the loop serve it. An exception ends the request."""
         self.service.process_here(request, client_address)
 
     def alongside(self, inner: Reactor) -> None:
-        """``inner`` is about to drive a request: have it watch what else must be heard meanwhile."""
+        """The loop ``inner`` is about to drive a request: have it watch what the mode must hear meanwhile."""
 
     def is_through(self, newest: int) -> bool:
-        """Whether ``handle_request()`` has done with the requests that it has taken: their serials are over ``newest``.
+        """Whether ``handle_request()`` may return: the requests that it has taken have serials over ``newest``.
 
-        Here that is so when they have begun.
+        Here it may when they have begun.
         """
         return not self.service.queue
 

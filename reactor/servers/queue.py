@@ -1,8 +1,9 @@
-"""The requests of one server that are in the table and have not begun, in the order of their arrival.
+"""`RequestQueue`: the requests of one server that are in the table and have not begun, in the order of arrival.
 
-In select and plain mode each begins at once; in the others it waits while all children, or threads, are busy. The queue
-owns its rows. It knows three callbacks: whether one more may begin, what begins one, and what is done for one that
-never will. A client that leaves while its request waits is noticed: the connection is watched for its hang-up.
+In select mode and plain mode a request begins at once; in fork mode and thread mode it waits while all children or
+threads are busy. The queue owns its rows. It has three callbacks: whether one more request may begin, what begins a
+request, and what is done for a request that will never begin. While a request waits, its connection is watched for the
+hang-up of a client that leaves.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 class RequestQueue:
     """Rows in the stage `Stage.QUEUED`.
 
-    ``begin(row)`` may raise `NoneLeft`: the row is queued again, in front. ``dismissed(row)`` gives back what a row
-    held that never begins. At most ``batch`` requests begin at once.
+    ``begin(row)`` may raise `NoneLeft`: the row is queued again, in front. ``dismissed(row)`` closes the request of a
+    row that will never begin. At most ``batch`` requests begin at once.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class RequestQueue:
         self._batch = batch
         self._rows: OrderedDict[int, Request] = OrderedDict()
         self._watches: dict[int, Watch] = {}  # by the row's serial: for the hang-up of its connection
-        self._short = False  # whether the host had no child, or thread, just now
+        self._short = False  # whether the host has just refused a child or a thread
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -65,7 +66,7 @@ class RequestQueue:
             _, row = self._rows.popitem(last=False)
             self._unwatch(row)
             row.stage, row.driven_by = Stage.SERVING, CALLER
-            row.reactor.budget.let_go(row)  # what it holds is not held in the queue any more
+            row.reactor.budget.let_go(row)  # the bytes that it holds are not held in the queue any more
             try:
                 self._begin(row)
             except NoneLeft:
@@ -76,12 +77,12 @@ class RequestQueue:
             row.reactor.call_soon(self.go_on)
 
     def look_again(self) -> None:
-        """A child or a thread has ended: `go_on`, even if the host had none left."""
+        """A child or a thread has ended: `go_on`, even if the host has refused one just before."""
         self._short = False
         self.go_on()
 
     def dismiss(self, row: Request, cause: Cause) -> None:
-        """End a request that has not begun, and never will."""
+        """End a request that has not begun."""
         del self._rows[row.serial]
         self._unwatch(row)
         row.error = cause
@@ -111,6 +112,6 @@ class RequestQueue:
             watch.cancel()
 
     def close(self) -> None:
-        """The server closes: none of them will begin."""
+        """The server closes: end all requests in the queue."""
         for row in list(self._rows.values()):
             self.dismiss(row, Cancelled())

@@ -1,9 +1,9 @@
-"""The parts of one server, behind its one private attribute: the way of a request from its arrival to its end.
+"""`Service`: the parts of one server, and the way of a request through them, from its arrival to its end.
 
     the socket is readable -> `arrivals` -> intake.take() -> `admit` -> the table -> the queue -> `begin`
-    -> server.process_request() -> `process` -> the mode drives the row -> `ended`, or the loop releases it
+    -> server.process_request() -> `process` -> the mode drives the row -> `ended`, or the loop releases the row
 
-When requests are taken at all is for `serving` to say, and which row a hook is about, `in_hand`.
+`serving` decides when requests are taken; `in_hand` finds the row for the request that a hook is given.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """What runs one server."""
+    """The parts of one server; it is also the owner of the server's rows (`table.request.Owner`)."""
 
     def __init__(self, server: Any, reactor: Reactor | None, make_intake: Callable[[Service], Intake]) -> None:
         self.server = server
         self.is_shared = reactor is not None
-        """Whether the loop was given to the server, and may serve others."""
+        """Whether the user has given the loop to the server, so that other servers may use it too."""
         self._reactor = reactor
         self.mode = mode_of(type(server))(self)
         self.handler: Any = self.mode.adapt(server.RequestHandlerClass)
-        """What runs a request: in select mode not always the class that was given."""
+        """The handler class; in select mode it may be an adapter of the class that the user has given."""
         self.intake = make_intake(self)
         self.admission = Admission(self)
         self.queue = RequestQueue(self.may_begin, self.begin, self.give_back, self.mode.batch)
         self.closing = False
         self.hand = InHand(server)
-        """The rows that hooks may be called for."""
+        """The rows for which hooks may be called."""
         self.serving = Serving(self)
         self._inners: set[Reactor] = set()  # the loops of requests that other threads drive
         self.heirs = Heirs(self)
@@ -68,9 +68,9 @@ class Service:
         self.holding = False
         """Whether no request begins for now."""
         self.drain_until = NEVER
-        """When a drain cancels what is open, by the loop's clock."""
+        """The time of the loop's clock at which a drain cancels the open requests."""
         self.taken = 0
-        """Attempts to take a request, until now."""
+        """Attempts to take a request so far."""
 
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
@@ -89,20 +89,20 @@ class Service:
 
     @property
     def source(self) -> SharedSocket | None:
-        """The server's socket in its loop; ``None`` before it is looked at, and when it is closed."""
+        """The server's socket as the loop knows it; ``None`` without a loop, and when the socket is closed."""
         if self._reactor is None or self.server.fileno() < 0:
             return None
         return shared(self._reactor, self.server, self.server)
 
     def open_source(self) -> SharedSocket:
-        """The server's socket in its loop. Raises ``ValueError`` when it is closed."""
+        """The server's socket as the loop knows it. Raises ``ValueError`` when the socket is closed."""
         if self.server.fileno() < 0:
             raise ValueError(f"{type(self.server).__name__} can't serve: its socket is closed")
         return shared(self.reactor, self.server, self.server)
 
     @property
     def exchanges(self) -> Exchanges:
-        """What takes packets, in a datagram server."""
+        """The intake of a datagram server."""
         intake: Any = self.intake
         exchanges: Exchanges = intake
         return exchanges
@@ -115,13 +115,13 @@ class Service:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a forked child's copy of a server: it closes descriptors, and does nothing else."""
+        """Whether this is the copy of a server in a child that the user has forked: it only closes descriptors."""
         reactor = self._reactor
         return reactor is not None and reactor.is_copy and not reactor.children.is_child
 
     @property
     def has_reactor(self) -> bool:
-        """Whether there is a loop, yet and still."""
+        """Whether the server has a loop now: it makes its own when it begins to serve, and closes it."""
         return self._reactor is not None
 
     # What arrives
@@ -133,7 +133,7 @@ class Service:
                 return
 
     def take(self) -> bool:
-        """Take one request if there is one. Whether there may be another."""
+        """Take one request if there is one. Returns whether there may be another."""
         self.taken += 1
         try:
             with self.mode.room():
@@ -143,7 +143,7 @@ class Service:
         except OSError as error:
             if error.errno in PUT_OFF:
                 self.admission.run_short(error)
-            return isinstance(error, ConnectionError)  # that client has gone; the next may be there
+            return isinstance(error, ConnectionError)  # the client has left before accept(); others may be there
         self.queue.go_on()
         return is_more
 
@@ -156,7 +156,7 @@ class Service:
         return not self.closing and not self.holding and self.heirs.may_grow and self.mode.may_begin()
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
-        """Let a request that has come in: its row is in the table, and in the queue. Refused: ``None``."""
+        """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
         row: Request | None = None
 
         def enter() -> None:
@@ -178,7 +178,7 @@ class Service:
         error: BaseException | None = None
         try:
             row = make_row()
-        except BaseException as failure:  # the handler can't be made, but the request has come, and is told of
+        except BaseException as failure:  # the handler's constructor has raised; the table still shows the request
             error = failure
             row = self.blocking_row(request, client_address)
             row.error = error
@@ -189,12 +189,12 @@ class Service:
         return row
 
     def begin(self, row: Request) -> None:
-        """It is the turn of a row that was queued."""
+        """Begin the request of a row that was queued."""
         request, client_address = row.request, row.peer
         self._attempt(lambda: self.server.process_request(request, client_address), request, client_address, row)
 
     def _attempt(self, call: Callable[[], object], request: Any, client_address: Any, row: Request | None) -> None:
-        """Do something for the request. If it raises, ``handle_error()`` is called, and the request has ended."""
+        """Call ``call()`` for the request. If it raises, ``handle_error()`` is called, and the request ends."""
         with self.hand.at(row):
             self._try(call, request, client_address)
 
@@ -211,7 +211,7 @@ class Service:
                 raise
 
     def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
-        """A hook, or a handler, has raised ``error``, which is being handled: tell, and end the request."""
+        """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
         if row is not None:
             row.error = error
         try:
@@ -226,14 +226,14 @@ class Service:
     # The rows that hooks are about
 
     def known(self, request: Any, client_address: Any) -> Request:
-        """The row of a request, made if there is none: a hook of the user's may have brought the request."""
+        """The row of a request. It is made if there is none: a hook of the user's may have made the request."""
         row = self.hand.find(request)
         if row is None:
             row = self._enter(request, client_address, lambda: self.intake.make_row(request, client_address))
         return row
 
     def blocking_row(self, request: Any, client_address: Any) -> Request:
-        """The row of a request that a blocking handler does by itself."""
+        """The row of a request that a blocking handler serves on its own socket."""
         row = BlockingRow(self.reactor, self.server, request, client_address, self)
         row.credentials = credentials(request)
         return row
@@ -241,7 +241,7 @@ class Service:
     # What becomes of a request
 
     def process(self, request: Any, client_address: Any) -> None:
-        """``process_request()`` of a mix-in: leave the request to the mode."""
+        """``process_request()`` of a mix-in: the mode serves the request."""
         self.mode.process(self.known(request, client_address), request, client_address)
 
     def do(self, request: Any, client_address: Any) -> None:
@@ -252,25 +252,25 @@ class Service:
             self.server.finish_request(request, client_address)
 
     def process_here(self, request: Any, client_address: Any) -> None:
-        """Do the request to its end before anything else is done."""
+        """Serve the request to its end, then return."""
         row = self.known(request, client_address)
         self.do(request, client_address)
         self.server.shutdown_request(request)
         self.ended(row)
 
     def leave_to_loop(self, row: Request) -> None:
-        """Select mode: the loop drives the row from here on, and no hook has its request in hand."""
+        """Select mode: the loop drives the row from now on."""
         self.hand.drop(row)
         row.driven_by = LOOP
         self.reactor.adopt(row)
 
     def leave_to_child(self, row: Request, pid: int) -> None:
-        """Fork mode: what the row does from here on, only the child knows."""
+        """Fork mode: the child drives the row from now on, so the parent has no channel for it."""
         self.hand.drop(row)
         row.driven_by, row.channel = DrivenBy.child(pid), None
 
     def finish(self, request: Any, client_address: Any) -> None:
-        """``finish_request()``: do the request to its end, in whatever caller, child or thread this is called."""
+        """``finish_request()``: serve the request to its end in the thread or child that calls this."""
         server = self.server
         if is_kind(server.RequestHandlerClass, Handler):
             self._finish_row(request, client_address)
@@ -282,8 +282,11 @@ class Service:
     def _finish_row(
         self, request: Any, client_address: Any, blocking: Callable[[Any, Any], object] | None = None
     ) -> None:
-        """Drive the row of a request to its end. ``blocking``, with the face and the peer, is what its handler does."""
-        is_new = self.hand.find(request) is None  # a pool's, that has wrapped it: nothing else knows of this row
+        """Drive the row of a request to its end, in a loop of its own.
+
+        A blocking handler behind filters is run by ``blocking(face, peer)``.
+        """
+        is_new = self.hand.find(request) is None  # a user's pool has wrapped the request: only this call has the row
         row: Any = self.known(request, client_address)
         inner = self.reactor.inside()
         try:
@@ -296,7 +299,7 @@ class Service:
             inner.close()
             if is_new:
                 self.ended(row)
-        error = row.error or row.reason  # the first is what a state asked for in vain, or what an answer has raised
+        error = row.error or row.reason  # ``error``: a state has misused the row, or the answer() of a call has raised
         if isinstance(error, BaseException) and not isinstance(error, Cause):
             raise error
 
@@ -307,7 +310,7 @@ class Service:
         except BaseException as error:
             row = self.hand.find(request)
             if row is not None:
-                row.error = row.error or error  # why the connection was broken off, not what came of that
+                row.error = row.error or error  # where the connection was broken off, that is the reason
             raise
 
     def _make_blocking(self, request: Any, client_address: Any) -> None:
@@ -315,7 +318,7 @@ class Service:
         refuse_made(maker(request, client_address, self.server), maker)
 
     def _drive(self, inner: Reactor, drive: Callable[[], None]) -> None:
-        """Have ``drive()`` drive a row in ``inner``, which a stop of the server's own loop in this thread stops too."""
+        """Call ``drive()``, which drives a row in ``inner``; a stop of the server's loop stops ``inner`` too."""
         outer = self.reactor
         self.mode.alongside(inner)
         if self.drain_until != NEVER:
@@ -342,17 +345,17 @@ class Service:
             outer.inner = before
 
     def ended(self, row: Request) -> None:
-        """This process has done with the request; a child of its handler may go on with it."""
+        """This process has finished the request; a child of `fork_request()` may go on with it."""
         self.heirs.leave(row)
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
 
     def linger(self, request: Any) -> None:
-        """A request is about to be closed: wait for its peer, if a blocking handler has done it in this thread."""
+        """A request is about to be closed: linger, if a blocking handler has served it in this thread."""
         row = self.hand.find(request)
         if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
             return
-        if row.error is None or isinstance(row.error, Exception):  # else the process is told to end
+        if row.error is None or isinstance(row.error, Exception):  # after KeyboardInterrupt the process ends
             self.reactor.blocking(linger, request)
 
     def closed(self, request: Any) -> None:
@@ -362,7 +365,7 @@ class Service:
             self.ended(row)
 
     def give_back(self, row: Request) -> None:
-        """A row that was queued never begins."""
+        """End the request of a row that was queued and will never begin."""
         try:
             with self.hand.at(row):
                 end_request(self.server, row.request)
@@ -370,10 +373,10 @@ class Service:
             self.ended(row)
 
     def strike(self, row: Request) -> None:
-        """Strike the row of a request that has ended from the table. May be called from any thread."""
+        """Remove the row of a request that has ended from the table. May be called from any thread."""
         reactor = self._reactor
         if reactor is not None:
-            reactor.table.remove(row)  # which records the stage in which it ended
+            reactor.table.remove(row)  # before the stage changes: the table records the stage in which it ended
         row.stage = Stage.ENDED
         row.forget()
         forget_frames(row.reason)
@@ -382,7 +385,7 @@ class Service:
             reactor.call_soon(self._make_room, row)
 
     def _make_room(self, row: Request) -> None:
-        """A request has ended: there may be room for others, those that are in the table first."""
+        """A request has ended: begin queued requests, then accept others."""
         if self._reactor is not None:
             self.intake.over(row)
             self.queue.look_again()
@@ -391,7 +394,7 @@ class Service:
     # The owner of the server's rows: see `table.request.Owner`
 
     def failed(self, row: Request) -> None:
-        if row.owner is not self or row.driven_by is LOOP:  # else finish() raises it, for handle_error()
+        if row.owner is not self or row.driven_by is LOOP:  # else finish() raises the error, and `_break` handles it
             with self.hand.at(row):
                 call_hook(self.server, "handle_error", row.request, row.peer)
             forget_frames(row.reason)
@@ -402,7 +405,8 @@ class Service:
                 end_request(self.server, row.request)
             self.intake.over(row)
             return
-        # Its driver closes the connection, after any connections that the request has opened: the end comes now.
+        # The thread or child closes the connection later, after those that the request has opened. The peer gets the
+        # end of the stream now.
         shutdown = getattr(row.request, "shutdown", None)
         try:
             if shutdown is not None:
@@ -414,7 +418,7 @@ class Service:
         self.queue.dismiss(row, cause)
 
     def opened(self, row: Request) -> None:
-        """Whoever connects does not wait for that."""
+        """Nothing to do: no request waits for the filters of an accepted connection to open."""
 
     def moved(self, row: Request) -> None:
         self.admission.moved(row)
@@ -422,7 +426,7 @@ class Service:
     # The end
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:
-        """Give what is open ``seconds`` to finish; a blocking handler's connection is shut down then."""
+        """Give open requests ``seconds`` to finish; then shut down the connections of blocking handlers."""
         unfinished = self.reactor.drain(seconds, self.server)
         for row in self.reactor.table:
             if row.server is self.server and isinstance(row, (BlockingRow, FaceRow)):
@@ -447,7 +451,7 @@ class Service:
                 self._reactor = None
 
     def close_socket(self) -> None:
-        """Close the server's socket, and remove the Unix path that was made for it, unless others have the socket."""
+        """Close the server's socket. Remove its Unix path, unless another process has the socket open."""
         source = self.source
         if source is not None:
             source.release()
@@ -456,9 +460,9 @@ class Service:
             self.bound_path = None
 
     def begin_to_close(self) -> None:
-        """Let no further request begin, and have those that other threads drive cancelled."""
+        """Let no further request begin, and cancel the requests that other threads drive."""
         if self.serving.is_elsewhere and not self.hand.is_within:
-            self.serving.shutdown()  # which socketserver's users may leave out
+            self.serving.shutdown()  # users of socketserver need not call it themselves
         if self._reactor is not None and (self.hand.is_within or not self.is_shared):
             self._reactor.require_rest("server_close()")
         self.serving.stop()
@@ -468,7 +472,7 @@ class Service:
             inner.stop()
 
     def close_copy(self, keep: object) -> None:
-        """In a forked child: close the copy of the socket, which would keep its address taken."""
+        """In a forked child: close the copy of the server's socket, which would keep the address in use."""
         self.serving.forget_threads()
         if self.intake.is_listener or keep is None or getattr(keep, "server", None) is not self.server:
             self.server.socket.close()

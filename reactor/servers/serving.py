@@ -1,4 +1,4 @@
-"""When a server takes requests: for ever, one, or none; and the lock between its thread and `shutdown`."""
+"""`Serving`: when a server takes requests, and the lock that `shutdown` and the thread that serves share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """Has the parts of one server take requests."""
+    """Decides when the parts of one server take requests."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -28,7 +28,7 @@ class Serving:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another thread serves."""
+        """Whether another thread runs `serve_forever` or `handle_request`."""
         return self._serving_thread not in (0, get_ident())
 
     def forget_threads(self) -> None:
@@ -52,7 +52,7 @@ class Serving:
     def serve_forever(self, interval: float | None) -> None:
         """Serve until `shutdown`, until the reactor is stopped, or until nothing is open."""
         if get_ident() == self._serving_thread or self._service.hand.is_within:
-            raise RuntimeError("serve_forever() is running already, and has called what calls it again")
+            raise RuntimeError("serve_forever() is running already: a handler or a hook can't call it")
         with self._here():
             self.start()
             try:
@@ -82,13 +82,13 @@ class Serving:
         return not self._shutdown_asked and self._service.reactor.busy
 
     def shutdown(self) -> None:
-        """End `serve_forever` or `handle_request`, and wait until it has ended, where that is not this very thread."""
+        """End `serve_forever` or `handle_request`; wait until it has returned, unless it runs in this thread."""
         if self._service.is_copy:
             return  # the thread that serves is the parent's
         self._shutdown_asked = True
         if self._service.has_reactor:
             reactor = self._service.reactor
-            reactor.call_soon(nothing)  # wakes it
+            reactor.call_soon(nothing)  # wakes the loop
             inner = reactor.inner
             if inner is not None:
                 inner.call_soon(nothing)
@@ -101,7 +101,7 @@ class Serving:
         with self._here():
             asked = self._shutdown_asked
             if not is_nested:
-                self._shutdown_asked = False  # an earlier shutdown() is for the serve_forever() that comes
+                self._shutdown_asked = False  # an earlier shutdown() is for the next serve_forever(), not for this call
             try:
                 self._handle_one()
             finally:
@@ -137,7 +137,7 @@ class Serving:
 
     @contextmanager
     def _listening(self, arrivals: Callable[[], object]) -> Iterator[None]:
-        """A context in which ``arrivals()`` is called for what has arrived; after it, what was called before."""
+        """A context in which ``arrivals()`` is called for arrivals instead of `Service.arrivals`."""
         source = self._service.source
         was_open = source is not None and source.open
         self._listen(arrivals)
@@ -149,7 +149,7 @@ class Serving:
                 self.start()
 
     def _take_within(self, waits: Callable[[], bool], deadline: float) -> None:
-        """The same in a blocking handler, whose loop waits for its end: a loop inside waits for the arrival."""
+        """`handle_request` in a blocking handler: the server's loop waits for it, so an inner loop waits here."""
         service, outer = self._service, self._service.reactor
         arrived: list[int] = []
         inner = outer.inside()
@@ -166,27 +166,27 @@ class Serving:
             service.take()
 
     def _see_through(self, newest: int, patience: float) -> None:
-        """Have the loop go on with the requests that have been taken, until the mode has done or for ``patience`` s.
+        """Run the loop for the requests that were taken, until `Mode.is_through` or for ``patience`` seconds.
 
-        When the time is over, what has come already is still worked off: with a timeout of 0 that is all.
+        After that time, input that has come already is still handled. With a timeout of 0 only that is handled.
         """
         reactor, mode = self._service.reactor, self._service.mode
-        deadline, moved = reactor.clock.monotonic() + patience, -1
+        deadline, carried = reactor.clock.monotonic() + patience, -1
 
         def goes_on() -> bool:
-            nonlocal moved
+            nonlocal carried
             if self._shutdown_asked or mode.is_through(newest):
                 return False
             if reactor.clock.monotonic() < deadline:
                 return True
-            before, moved = moved, sum(row.total_in + row.total_out for row in reactor.table)
+            before, carried = carried, sum(row.total_in + row.total_out for row in reactor.table)
             reactor.call_soon(nothing)  # the next step does not wait
-            return moved != before
+            return carried != before
 
         self._run_until(deadline, goes_on)
 
     def _run_until(self, deadline: float, goes_on: Callable[[], bool]) -> None:
-        """Run the loop while ``goes_on()``, which is asked at the ``deadline`` too."""
+        """Run the loop while ``goes_on()`` is true; it is also called at the ``deadline``."""
         reactor = self._service.reactor
         timer = None if deadline == NEVER else reactor.call_at(deadline, nothing)
         try:
@@ -226,7 +226,7 @@ class Serving:
         service.close_socket()
 
     def _take_completed(self) -> None:
-        """Take the connections that have completed their handshake, as many as there is room for in the table."""
+        """Take the connections in the accept queue, as many as the table has room for."""
         service = self._service
         if service.closing or service.source is None or not takes_at_once(service.server):
             return
@@ -243,4 +243,4 @@ class Serving:
 
 
 def nothing() -> None:
-    """What is called where only that something is called matters."""
+    """A callback that does nothing: it wakes the loop, or keeps its step from waiting."""

@@ -36,15 +36,15 @@ class TCPServer(BaseServer):
     allow_reuse_port = False
 
     filters: Sequence[MakeFilter] = ()
-    """What makes the filters of each connection, such as TLS (see `handlers.filter`): the first is next to the wire.
+    """Makes the filters of each connection (see `handlers.filter`); the first one is next to the socket.
 
-    They are in front of any handler, in every mode. A blocking handler has a `Face` for its socket then."""
+    They stand in front of any handler, in every mode. A blocking handler gets a `Face` in place of the socket then."""
 
     keepalive = 60
-    """Seconds of silence after which the kernel asks a peer of a state machine whether it is there (``tcp(7)``)."""
+    """Seconds without input after which the kernel sends keep-alive probes to a state machine's peer (``tcp(7)``)."""
 
     user_timeout = 120
-    """Seconds for which what was sent to it may stay unacknowledged (``TCP_USER_TIMEOUT``, RFC 5482)."""
+    """Seconds for which data sent to that peer may stay unacknowledged (``TCP_USER_TIMEOUT``, RFC 5482)."""
 
     def __init__(
         self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True, *,
@@ -54,8 +54,8 @@ class TCPServer(BaseServer):
         super().__init__(server_address, RequestHandlerClass, reactor=reactor)
         network = socket if reactor is None else reactor.network
         self.socket: socket.socket = network.socket(self.address_family, self.socket_type)
-        if self.address_family == INET[-1] and hasattr(socket, "IPV6_V6ONLY"):  # now: what server_bind() sets stays
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # on [::], IPv4 clients too
+        if self.address_family == INET[-1] and hasattr(socket, "IPV6_V6ONLY"):  # here, so that server_bind() can set it
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # [::] takes IPv4 clients too
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -77,14 +77,14 @@ class TCPServer(BaseServer):
 
     def server_activate(self) -> None:
         handler = class_of(self._srv.handler)
-        if is_kind(handler, Handler):  # a blocking handler sets its own
+        if is_kind(handler, Handler):  # a blocking handler sets its options itself
             tune(self.socket, self.keepalive, self.user_timeout)
         if is_kind(handler, StreamHandler):
             hears_urgent(handler, self.socket)
         self.socket.listen(self.request_queue_size)
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:
-        if self._srv.is_copy:  # what is open is the parent's
+        if self._srv.is_copy:  # the open requests are the parent's
             self.server_close()
             return []
         self._srv.serving.begin_to_drain(seconds)
@@ -107,17 +107,17 @@ class TCPServer(BaseServer):
         return connection, client_address
 
     def connection_filters(self) -> Sequence[MakeFilter]:
-        """What makes the filters of the next connection: `filters`. A mix-in may put others in front of them."""
+        """Makes the filters of the next connection: `filters`. A mix-in may put others in front of them."""
         return self.filters
 
     def shutdown_request(self, request: Any) -> None:
-        """End the stream to the client and close the connection."""
+        """Shut down the connection for writing, and close it."""
         row = self._srv.hand.find(request)
-        if row is None or not row.driven_by.pid:  # else it is still the child's
+        if row is None or not row.driven_by.pid:  # else a child still uses the connection
             try:
                 request.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # the client has gone first
+                pass  # the client has closed or reset it first
             else:
                 self._srv.linger(request)
         self.close_request(request)

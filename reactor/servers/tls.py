@@ -1,6 +1,6 @@
 """`TLSMixIn`: TLS in front of every handler of a stream server, in every mode.
 
-Import it where it is wanted, ``from reactor.tls import TLSMixIn``: it needs ``ssl``, which most servers don't.
+It is not a name of `reactor`, because it needs ``ssl``, which most servers don't: ``from reactor.tls import TLSMixIn``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ else:
 class TLSMixIn(_Base):
     """TLS on every connection, in front of the handler and of the other ``filters``; before any stream server class.
 
-    ``context`` is the ``ssl.SSLContext``, an argument or an attribute. One that is assigned later holds for the
-    handshakes that begin then: so certificates are renewed without a restart. Raises `TypeError` without a context.
+    ``context`` is the ``ssl.SSLContext``, an argument or an attribute. A context that is assigned later is used by the
+    handshakes that begin after that, so certificates can be renewed without a restart. Raises `TypeError` without a
+    context.
 
-    The handler sees plain text, and in `Handler.secured` and `Handler.principal` what protects the connection and whom
-    the peer's certificate names.
+    The handler sees plain text. `Handler.secured` is the version of TLS, `Handler.principal` the subject of the peer's
+    certificate.
 
     >>> import ssl
     >>> from reactor import SelectTCPServer
@@ -61,5 +62,5 @@ class TLSMixIn(_Base):
         super().__init__(*arguments, **options)
 
     def connection_filters(self) -> Sequence[MakeFilter]:
-        """TLS, then the filters of the class that this one is in front of."""
+        """TLS, then the filters of the server class behind this mix-in."""
         return (partial(TLS, context=self.context, timeout=self.handshake_timeout), *super().connection_filters())

@@ -17,25 +17,24 @@ class UDPServer(TCPServer):
     A request is ``(packet, socket)``, the packet whole. For a `DatagramHandler`, the packets of one peer
     to one of the server's addresses go to one request for as long as it waits for them (see `DatagramHandler.key`).
 
-    A server that is bound to a wildcard answers from the address that was called; so does a blocking
-    handler that sends by the socket of its request. Where the network reports that a peer can't be
-    reached (ICMP), and quotes what was sent to it last, its request ends with `Reset`; blocking handlers don't hear of
-    that.
+    A server that is bound to a wildcard address answers from the address that the packet was sent to; so does a
+    blocking handler that sends with the socket of its request. An ICMP error that quotes the packet sent last to a
+    peer ends the request of that peer with `Reset`; blocking handlers get no ICMP errors.
 
     A packet that claims to come from the server's own address, or at a wildcard from the server's port at any address
     of this host, is dropped and counted as ``"own address"`` in `RequestTable.refused`: each answer to it would be the
-    next request, for ever. Two servers at different ports can still be made to answer each other by a forged packet,
-    if both answer whatever comes; a handler should not answer what is an answer.
+    next request, for ever. A forged packet can still make two servers at different ports answer each other, if both
+    answer every packet; a handler should not answer a packet that is itself an answer.
     """
 
     socket_type = socket.SOCK_DGRAM
     max_packet_size = 65_536
     """Bytes that a packet may have (UDP allows 65,527). A longer one is dropped, counted as ``"truncated"`` in
-    `RequestTable.refused`, and told of in the log, once a minute at most."""
+    `RequestTable.refused`, and logged, at most once a minute."""
 
     def server_bind(self) -> None:
         """Bind the socket. May be overridden."""
-        self._srv.exchanges.equip()  # first, because the kernel notes with each packet as it comes who was called
+        self._srv.exchanges.equip()  # first: the kernel notes the address called only for packets that come after this
         super().server_bind()
         self._srv.exchanges.equip()
 
@@ -43,7 +42,7 @@ class UDPServer(TCPServer):
         """Nothing to do: a datagram socket doesn't listen."""
 
     def get_request(self) -> tuple[Any, Any]:
-        """Take one: ``((packet, socket), client_address)``. Raises ``OSError`` if there is none, or it is too long."""
+        """Take ``((packet, socket), client_address)``. Raises ``OSError`` if there is no packet or it is too long."""
         return self._srv.exchanges.receive()
 
     def shutdown_request(self, request: Any) -> None:
@@ -51,5 +50,5 @@ class UDPServer(TCPServer):
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
-        """The packet is done with; the socket is the server's."""
+        """End the request; the socket is the server's and stays open."""
         self._srv.closed(request)

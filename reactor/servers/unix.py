@@ -1,8 +1,8 @@
-"""Unix sockets: the path, which outlives its server, and belongs to one that is alive, to nobody else.
+"""Unix sockets and their paths.
 
-``bind(2)`` leaves a path behind that nobody removes, takes its mode from the umask, and fails where
-there is anything at all. Here one that was left behind is taken over, one that is served is not, and
-who may connect can be said.
+The path of a Unix socket outlives the socket: ``bind(2)`` creates it with a mode from the umask, fails where anything
+exists, and nothing removes the path afterwards. Here a server takes over a path that no server listens on, refuses a
+path that a server listens on, removes its own path at the end, and sets the path's mode and owner if asked to.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ else:
 
 
 PATIENCE = 2.0
-"""Seconds for which others may keep a directory locked in which a path is to be looked at."""
+"""Seconds to wait for a directory that another process has locked."""
 
 
 class UnixMixIn(_Base):
-    """What servers of both kinds of Unix sockets have in common: where they are found.
+    """What the servers of Unix stream and datagram sockets have in common: the path.
 
-    An address that begins with NUL is abstract (Linux): it has no path, no mode and no owner, and it
-    goes with its socket.
+    An address that begins with NUL is abstract (Linux): it has no path, no mode and no owner, and it ends with the
+    socket.
     """
 
     address_family: int = getattr(socket, "AF_UNIX", -1)
 
     socket_mode: int | None = None
-    """The mode of the path, such as ``0o660``: who may write to it may connect. ``None``: what the umask leaves
-    of ``0o777``. It holds from the first moment that the path is there."""
+    """The mode of the path, such as ``0o660``: a process that may write to the path may connect. ``None``: ``0o777``
+    less the umask. There is no moment at which the path has a wider mode."""
 
     socket_owner: tuple[int, int] | None = None
-    """``(uid, gid)`` to give the path to, -1 for one that stays as it is; only together with ``socket_mode``."""
+    """``(uid, gid)`` of the path; -1 leaves one of them as it is. Needs ``socket_mode``."""
 
     def server_bind(self) -> None:
-        """Bind the socket; a path that nobody serves any more is removed first. May be overridden.
+        """Bind the socket. A path that no server listens on any more is removed first. May be overridden.
 
-        Raises ``OSError`` (``EADDRINUSE``, the path its ``filename``) where somebody serves, or where there is
-        something else than a socket.
+        Raises ``OSError`` (``EADDRINUSE``, with the path as ``filename``) if a server listens on the path, or if the
+        path is not a socket.
         """
         address = self.server_address
         is_path = bool(address) and address[:1] not in ("\0", b"\0")
@@ -101,11 +101,11 @@ class UnixDatagramServer(UnixMixIn, UDPServer):
 
 
 class BoundPath:
-    """A path that was made for a socket.
+    """A path that this process has made with ``bind(2)``.
 
-    The process that has made it removes it, when it has closed the socket and nobody else has it: other processes may
-    have the socket too, from ``fork()`` or by a passed descriptor. The path that they leave behind, when they end, is
-    removed by the server that binds to it next (`clear`).
+    This process removes the path when it has closed the socket, unless another process still has the socket, from
+    ``fork()`` or as a passed descriptor. In that case the path stays, and the next server that binds to it removes it
+    (`clear`).
     """
 
     def __init__(self, path: str) -> None:
@@ -114,16 +114,16 @@ class BoundPath:
         self._pid = os.getpid()
 
     def remove(self) -> bool:
-        """Remove the path of a socket that has been closed. False: another process has the socket, so it stays."""
+        """Remove the path; the socket has been closed. False: another process has the socket, so the path stays."""
         if self._pid != os.getpid():
             return True
         try:
-            with _alone_in(self._path):  # else it may be removed and bound again by others, and have the same inode
+            with _alone_in(self._path):  # else another process may remove and bind it now, with the same inode number
                 return self._remove_alone()
-        except PermissionError:  # its directory may be written and not be read, so nobody can lock it
+        except PermissionError:  # the directory can be written but not read, so no process can lock it
             return self._remove_alone()
         except OSError:
-            return True  # its directory has gone, or others keep it locked
+            return True  # the directory has gone, or another process keeps it locked
 
     def _remove_alone(self) -> bool:
         try:
@@ -132,14 +132,14 @@ class BoundPath:
                     return False
                 os.unlink(self._path)
         except OSError:
-            pass  # it has gone, or its directory is not ours any more
+            pass  # the path has gone, or the directory may not be written any more
         return True
 
     def _is_held(self) -> bool:
         try:
             return _is_served(self._path)
         except OSError:
-            return False  # nobody may connect, or the path is too long to ask: then it is only ours
+            return False  # this process may not connect, or the path is too long to connect to: take it as not held
 
 
 def bind_to(server: UnixMixIn, path: str, bind: Callable[[], object]) -> None:
@@ -157,12 +157,12 @@ def bind_to(server: UnixMixIn, path: str, bind: Callable[[], object]) -> None:
 
 
 def _bind_shut(sock: socket.socket, bind: Callable[[], object]) -> None:
-    """Bind to a path to which nobody can connect yet."""
+    """Bind with a mode that lets no process connect yet."""
     if LINUX:  # bind(2) gives the path the mode of the socket, less the umask
         os.fchmod(sock.fileno(), 0)
         bind()
         return
-    before = os.umask(0o777)  # the whole process's for a moment; other hosts have no better way
+    before = os.umask(0o777)  # for a moment the whole process has it; other hosts have no better way
     try:
         bind()
     finally:
@@ -170,10 +170,10 @@ def _bind_shut(sock: socket.socket, bind: Callable[[], object]) -> None:
 
 
 def clear(path: str) -> None:
-    """Remove the socket at ``path`` if nobody serves there any more. Does nothing where there is nothing.
+    """Remove the socket at ``path`` if no server listens on it any more. Does nothing if the path does not exist.
 
-    Raises ``OSError``, its ``filename`` the path: ``EADDRINUSE`` where somebody serves, or where it is no socket,
-    and what keeps us from finding out.
+    Raises ``OSError`` with the path as ``filename``: ``EADDRINUSE`` if a server listens on it or it is not a socket,
+    else the error that has prevented the check.
     """
     if not os.path.lexists(path):
         return
@@ -183,56 +183,57 @@ def clear(path: str) -> None:
 
 @contextmanager
 def _alone_in(path: str) -> Iterator[None]:
-    """A context in which the directory of ``path`` is locked. Raises ``OSError`` if others keep it locked.
+    """A context in which the directory of ``path`` is locked. Raises ``OSError`` if another process keeps it locked.
 
-    Of several that come at once, one removes the path, and none takes what that one binds for what it has found.
+    Servers that start at the same time check and remove the path one after the other. Without the lock, one could
+    remove the path that another has just bound, because it had checked the old one.
     """
     directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
         deadline = time.monotonic() + PATIENCE
         while not _lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if time.monotonic() >= deadline:
-                raise _in_use(path, "somebody keeps its directory locked; bind another path, or remove it yourself")
+                raise _in_use(path, "another process keeps its directory locked; bind another path, or remove this one")
             time.sleep(0.001)
         try:
             yield
         finally:
-            _lock(directory, fcntl.LOCK_UN)  # a child of this very moment would keep it
+            _lock(directory, fcntl.LOCK_UN)  # close() is not enough: a child forked meanwhile would keep the lock
     finally:
         os.close(directory)
 
 
 def _lock(directory: int, operation: int) -> bool:
-    """``flock(2)``. Whether it was done, or can't be done by anybody."""
+    """``flock(2)``. Returns whether the directory is locked, or the file system has no locks."""
     try:
         fcntl.flock(directory, operation)
     except BlockingIOError:
         return False
     except OSError:
-        pass  # a file system without locks: who comes at the same moment takes the risk
+        pass  # a file system without locks: servers that start at the same time are not protected
     return True
 
 
 def _clear_alone(path: str) -> None:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise _in_use(path, "there is something that is no socket; bind another path, or remove it yourself")
+            raise _in_use(path, "it exists and is not a socket; bind another path, or remove this one")
         if _is_served(path):
-            raise _in_use(path, "a server is there already; stop what serves there, or bind another path")
+            raise _in_use(path, "a server listens there already; stop the server that uses it, or bind another path")
         os.unlink(path)
     except FileNotFoundError:
-        pass  # its server has just removed it itself
+        pass  # its server has just removed it
 
 
 def _is_served(path: str) -> bool:
-    # A datagram socket: that tells of stream servers too, even of one that doesn't listen yet, and none notices.
+    # A datagram socket also detects a stream server (EPROTOTYPE), even before listen(2), and no server notices it.
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         error = probe.connect_ex(path)
     if error in (0, errno.EPROTOTYPE):
         return True
     if error == errno.ECONNREFUSED:
         return False
-    raise OSError(error, os.strerror(error), path)  # who may not look may not remove
+    raise OSError(error, os.strerror(error), path)  # not known, so the path is not removed
 
 
 def _in_use(path: str, why: str) -> OSError:

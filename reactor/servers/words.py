@@ -1,4 +1,4 @@
-"""The last words of a child: what has become of the request that it drove, for the parent's row."""
+"""What a child reports to its parent when it exits: how the request that it drove has ended."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_TEXT = 400
 """Characters of each text, so that all fit into one write to a pipe (``PIPE_BUF``)."""
 
 
-def last_words(row: Request) -> bytes:
-    """In the child: the bytes in and out, the reason, and what filters have found out."""
+def exit_report(row: Request) -> bytes:
+    """In the child: the report. It has the bytes in and out, the reason, and the facts that filters have set."""
     reason, rare = row.reason, row.rare
     kind, text = ("", "") if reason is None else (type(reason).__name__, safe_str(reason))
     found = None
@@ -28,15 +28,15 @@ def last_words(row: Request) -> bytes:
     words = row.total_in, row.total_out, kind, text, found
     try:
         return marshal.dumps((*words[:2], _cut(kind), _cut(text), found))
-    except ValueError:  # a filter has set a peer that is no plain address
+    except ValueError:  # a filter has set a peer that can't be marshalled
         return marshal.dumps((*words[:2], _cut(kind), _cut(text), None))
 
 
-def heed(row: Request, status: int | None, words: bytes) -> None:
-    """In the parent: note what the child says of its request, or else its exit status, in the parent's ``row``.
+def apply_exit_report(row: Request, status: int | None, words: bytes) -> None:
+    """In the parent: set the parent's ``row`` to what the child has reported, or to its exit status without a report.
 
-    The reason is an exception whose class has the name of the child's, with its text, derived from
-    ``ChildProcessError``.
+    The reason becomes an exception derived from ``ChildProcessError``, with the class name and the text of the
+    exception in the child.
     """
     if words:
         found: Any
@@ -44,12 +44,12 @@ def heed(row: Request, status: int | None, words: bytes) -> None:
         if kind:
             row.error = type(kind, (ChildProcessError,), {})(text)
         if found is not None:
-            _heed_facts(row, *found)
+            _apply_facts(row, *found)
     if status and row.error is None:
         row.error = died(status)
 
 
-def _heed_facts(row: Request, peer: Any, principal: str | None, secured: str | None, refusal: str) -> None:
+def _apply_facts(row: Request, peer: Any, principal: str | None, secured: str | None, refusal: str) -> None:
     row.principal, row.secured = principal, secured
     if peer is not None:
         row.move(peer)
@@ -58,4 +58,5 @@ def _heed_facts(row: Request, peer: Any, principal: str | None, secured: str | N
 
 
 def _cut(text: str) -> str:
+    """The first `MAX_TEXT` characters, with surrogates escaped."""
     return text[:MAX_TEXT].encode(errors="backslashreplace").decode()

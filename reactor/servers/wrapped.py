@@ -1,9 +1,9 @@
 """Connections that the user has wrapped with ``ssl``, by the listener or in ``get_request()``.
 
-``wrap_socket()`` does the handshake at once, so one silent client would stop all that come after it. It is put off here
-until the connection has a row: for a blocking handler to the child, or the thread, that runs it; for a state machine
-the filter `TLS` does it, because an ``SSLSocket`` is not ready when the kernel says so (a record may have come in part,
-or have been read already).
+``wrap_socket()`` does the handshake at once, so a silent client would delay all later clients. Here the handshake is
+put off until the connection has a row. For a blocking handler, the thread or child that runs the handler does it. For a
+state machine, the filter `TLS` does it and the ``SSLSocket`` is not used, because readiness of its descriptor does not
+mean that it can be read: only a part of a record may have come, or ``ssl`` may hold data already.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 HANDSHAKE = 30.0
 """Seconds that a handshake may take in front of a blocking handler."""
 
-_here = local()  # ``defers``: whether this thread takes a connection
+_here = local()  # ``defers``: whether this thread is in `without_handshake`
 
 
 def is_tls(sock: Any) -> bool:
-    """Whether ``sock`` is one of the module ``ssl``, which is not imported for that."""
+    """Whether ``sock`` is an ``ssl.SSLSocket``. Does not import ``ssl``."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
 def without_handshake(get_request: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Call ``get_request()``; what it wraps with ``ssl`` has its handshake later."""
+    """Call ``get_request()``; a socket that it wraps with ``ssl`` does no handshake yet."""
     ssl = sys.modules.get("ssl")
     if ssl is None:
         return get_request()
@@ -54,7 +54,7 @@ def _make_deferrable(ssl: Any) -> None:
         return
 
     class SSLSocket(kind):  # type: ignore[misc, valid-type]
-        """An ``ssl.SSLSocket`` that has its handshake later where a server of this package takes it."""
+        """An ``ssl.SSLSocket`` that does no handshake in `without_handshake`."""
 
         defers_handshake = True
 
@@ -66,13 +66,13 @@ def _make_deferrable(ssl: Any) -> None:
 
 
 def unwrapped(request: Any) -> tuple[Any, Sequence[MakeFilter]]:
-    """The connection without what ``ssl`` has wrapped it in, and the filters that do the same.
+    """The plain socket of a connection that was wrapped with ``ssl``, and the filters that do TLS instead.
 
-    Any other is as it was, and so is one whose handshake has been done.
+    A connection that is not wrapped, or whose handshake is done, is returned as it is, without filters.
     """
     if not is_tls(request) or request.version() is not None:
         return request, ()
-    from ..rows.filters.tls import TLS  # which needs ``ssl``
+    from ..rows.filters.tls import TLS  # here, because it imports ``ssl``
 
     timeout = request.gettimeout()
     plain = socket.socket(request.family, request.type, request.proto, fileno=request.detach())
@@ -81,7 +81,7 @@ def unwrapped(request: Any) -> tuple[Any, Sequence[MakeFilter]]:
 
 
 def require_plain(handler: Any, request: Any) -> None:
-    """Raise `TypeError` for a connection that is wrapped: its handshake has been done, and a loop can't drive it."""
+    """Raise `TypeError` for a connection that is wrapped and whose handshake is done: a loop can't drive it."""
     if is_tls(request):
         raise TypeError(
             f"{class_of(handler).__name__} is driven by readiness, and an SSLSocket is not ready when the kernel says "

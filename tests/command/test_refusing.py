@@ -19,16 +19,16 @@ BROKEN = {
 }
 
 REFUSED = {
-    "no module": (["nope:Echo"], ["nope", "write it as Python imports it"]),
+    "no module": (["nope:Echo"], ["nope", "write the name with which Python imports it"]),
     "no submodule": (["handlers.nope:Echo"], ["handlers.nope"]),
-    "a file": (["specimens.py:Lines"], ["specimens.py", "write it as Python imports it"]),
+    "a file": (["specimens.py:Lines"], ["specimens.py", "write the name with which Python imports it"]),
     "a path": (["./specimens:Lines"], ["./specimens:Lines", "MODULE:CLASS"]),
     "no class named": (["specimens"], ["specimens", "MODULE:CLASS"]),
     "nothing named": ([":"], ["MODULE:CLASS"]),
     "no such class": (["specimens:Line"], ["specimens has no Line", "Lines", "BlockingLines"]),
-    "no class": (["specimens:number"], ["specimens:number is no handler class", "Lines"]),
-    "no handler": (["os:PathLike"], ["os:PathLike is no handler class", "StreamHandler"]),
-    "half a handler": (["handlers:Handler"], ["handlers:Handler is no handler class"]),
+    "no class": (["specimens:number"], ["specimens:number is not a handler class", "Lines"]),
+    "no handler": (["os:PathLike"], ["os:PathLike is not a handler class", "StreamHandler"]),
+    "half a handler": (["handlers:Handler"], ["handlers:Handler is not a handler class"]),
     "no handlers": (["bare:Echo"], ["bare has no Echo", "derive"]),
     "an error inside": (["broken:Echo"], ["broken can't be imported", "AttributeError", "no_such_thing", "line 3"]),
     "a syntax error": (["misspelt:Echo"], ["misspelt can't be imported", "SyntaxError", "line 1"]),
@@ -104,7 +104,9 @@ def test_an_address_in_use_is_refused(
     first = start("serve", handler, "--bind", bind)
     (url,) = first.urls(1, "select")
     other = f"unix://{tmp_path}/other" if scheme == "unix" else bind
-    assert_refused(start("serve", handler, "--mode", mode, "--bind", other, "--bind", url), url, "stop what serves")
+    assert_refused(
+        start("serve", handler, "--mode", mode, "--bind", other, "--bind", url), url, "stop the server that uses it"
+    )
     assert talk(connect(url), b"hello") == b"hello"
     assert not (tmp_path / "other").exists()
 

@@ -285,7 +285,7 @@ def test_what_is_no_call_of_a_socket_is_refused(ask):
 @pytest.mark.parametrize("name", ["fileno", "detach", "dup"])
 def test_the_descriptor_is_not_given_away(ask, name):
     def body(self):
-        with pytest.raises(io.UnsupportedOperation, match=rf"^{name}\(\) is not to be had here: .*; {remedy}"):
+        with pytest.raises(io.UnsupportedOperation, match=rf"^{name}\(\) is not supported here: .*; {remedy}"):
             getattr(self.request, name)()
 
     remedy = "in select mode the loop has" if ask is in_select_mode else "the bytes of the socket are those in front"
@@ -293,9 +293,11 @@ def test_the_descriptor_is_not_given_away(ask, name):
 
 
 @on_a_face
-def test_a_call_that_it_has_not_says_where_it_is_to_be_had(ask):
+def test_a_call_that_the_face_lacks_raises_an_error_with_the_remedy(ask):
     def body(self):
-        with pytest.raises(AttributeError, match=r"recvmsg: a socket may have it, this connection has not; .* server"):
+        with pytest.raises(
+            AttributeError, match=r"recvmsg: a socket may have this attribute, this connection has not; .* server"
+        ):
             self.request.recvmsg(1)
         with pytest.raises(io.UnsupportedOperation):
             select.select([self.request], [], [], 0)
@@ -312,7 +314,7 @@ def test_flags_and_addresses_that_it_would_ignore_are_refused(ask):
             lambda: self.request.sendmsg([b"a"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"")]),
             lambda: self.request.sendmsg([b"a"], [], 0, PEER),
         ):  # fmt: skip
-            with pytest.raises(io.UnsupportedOperation, match="is not to be had here"):
+            with pytest.raises(io.UnsupportedOperation, match="is not supported here"):
                 call()
         assert self.request.recv(9) == b"hello"
 

@@ -179,7 +179,7 @@ def test_the_watchdog_is_refused_outside_the_main_thread():
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_a_time_that_is_not_positive_is_refused(seconds):
-    with pytest.raises(ValueError, match="seconds is more than 0"):
+    with pytest.raises(ValueError, match="seconds must be more than 0"):
         Watchdog(seconds=seconds)
 
 

@@ -23,7 +23,7 @@ def test_serve_forever_within_serve_forever_is_an_error(mode):
 
     with serving(serve, mode) as server, connect(server) as client:
         assert rest(client) == b""
-    assert errors == ["serve_forever() is running already, and has called what calls it again"]
+    assert errors == ["serve_forever() is running already: a handler or a hook can't call it"]
 
 
 @pytest.mark.parametrize("mode", ["select", "plain"])

@@ -79,7 +79,7 @@ def test_a_path_that_a_server_serves_is_not_taken_over(path, kind, before, journ
     accepted = {"verify_request": lambda server, request, address: journal.write("arrival") or True}
     with make(path, before, **accepted) as first:
         with running(first):
-            with pytest.raises(OSError, match=f"a server is there already; .* another path: '{path}'") as refused:
+            with pytest.raises(OSError, match=f"a server listens there already; .* another path: '{path}'") as refused:
                 make(path, kind)
             assert refused.value.errno == errno.EADDRINUSE
         assert journal.lines() == []  # the first server is not disturbed
@@ -89,7 +89,7 @@ def test_a_path_that_a_server_serves_is_not_taken_over(path, kind, before, journ
 def test_a_path_that_is_bound_but_not_yet_listening_is_not_taken_over(path):
     with socket.socket(socket.AF_UNIX) as first:
         first.bind(path)
-        with pytest.raises(OSError, match="a server is there already"):
+        with pytest.raises(OSError, match="a server listens there already"):
             make(path)
         first.listen()
         with socket.socket(socket.AF_UNIX) as client:
@@ -111,7 +111,7 @@ def link(path):
 def test_a_path_that_is_not_a_socket_is_not_removed(path, kind, thing):
     thing(path)
     before = os.lstat(path)
-    with pytest.raises(OSError, match="no socket; bind another path, or remove it yourself") as refused:
+    with pytest.raises(OSError, match="is not a socket; bind another path, or remove this one") as refused:
         make(path, kind)
     assert (refused.value.errno, refused.value.filename) == (errno.EADDRINUSE, path)
     assert os.path.samestat(os.lstat(path), before)
@@ -208,7 +208,7 @@ def test_a_locked_directory_is_waited_for_a_bounded_time(path, monkeypatch):
     directory = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="somebody keeps its directory locked") as refused:
+        with pytest.raises(OSError, match="another process keeps its directory locked") as refused:
             make(path)
         assert (refused.value.errno, refused.value.filename) == (errno.EADDRINUSE, path)
         assert os.path.lexists(path)
