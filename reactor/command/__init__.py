@@ -1,1 +1,3 @@
-"""The command ``python3 -m reactor``: `main` has its arguments and servers, `stopping` the end of the process."""
+"""The command ``python3 -m reactor``: `main` has its arguments and servers, `certificates` its
+TLS, `stopping` the end of the process.
+"""

@@ -10,6 +10,7 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, NoReturn
 
+    from .certificates import Certificates
+
 DEFAULT_CLASS = "reactor.handlers.services:Echo"  # not handlers.services: the user may have another package handlers
 DEFAULT_URL = "tcp://127.0.0.1:7007"
 LONGEST = 86_400
@@ -45,10 +48,10 @@ BACKLOG = 1024
 
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
 SCHEMES = {
-    "tcp": "TCPServer", "tcp6": "TCPServer", "udp": "UDPServer", "udp6": "UDPServer",
-    "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
+    "tcp": "TCPServer", "tcp6": "TCPServer", "tls": "TCPServer", "tls6": "TCPServer",
+    "udp": "UDPServer", "udp6": "UDPServer", "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
 }  # fmt: skip
-STREAMS = "tcp://, tcp6:// or unix://"
+STREAMS = "tcp://, tcp6://, tls://, tls6:// or unix://"
 DATAGRAMS = "udp://, udp6:// or unix+dgram://"
 REMEDIES = {
     "EACCES": "permission is missing: bind a port from 1024 up, or a path in a directory of your own",
@@ -60,6 +63,7 @@ EXAMPLES = """\
 URLs:
   tcp://HOST:PORT       tcp6://[HOST]:PORT      unix:///PATH        unix://@NAME
   udp://HOST:PORT       udp6://[HOST]:PORT      unix+dgram:///PATH  unix+dgram://@NAME
+  tls://HOST:PORT       tls6://[HOST]:PORT      (with --tls; SIGHUP reads the certificate again)
 
   Port 0 takes a free port. tcp6://[::]:PORT takes IPv4 clients too. @NAME is an abstract name (Linux).
 
@@ -83,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop_at_once_on_signals()
     try:
         places = options.bind or [parse_url(DEFAULT_URL)]
-        cut = serve(load(options.handler), options.handler, options.mode, places, options.grace)
+        certificates = find_certificates(options, places)
+        cut = serve(load(options.handler), options.handler, options.mode, places, options.grace, certificates)
     except Wrong as wrong:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
@@ -139,7 +144,32 @@ def parser() -> argparse.ArgumentParser:
         help="how long requests that are open, or have been sent, may take to finish after SIGINT or SIGTERM, before "
         "they are cut; a second signal cuts them at once (default: %(default)g)",
     )  # fmt: skip
+    command.add_argument(
+        "--tls", metavar="CERT", help="the certificate for tls:// URLs, with its chain and perhaps its key (PEM)"
+    )
+    command.add_argument("--tls-key", metavar="KEY", help="its key, if it is in a file of its own (PEM)")
+    command.add_argument(
+        "--tls-client-ca",
+        metavar="CA",
+        help="the CAs of which clients need a certificate (default: they need none)",
+    )
     return top
+
+
+def find_certificates(options: argparse.Namespace, places: Sequence[Place]) -> Certificates | None:
+    """The certificates for the places that need some. Raises `Wrong` if one is missing, or if none is needed."""
+    secure = [place.url for place in places if place.scheme.startswith("tls")]
+    if options.tls is None:
+        if secure:
+            raise Wrong(f"{secure[0]}: name the certificate and its key with --tls CERT --tls-key KEY")
+        if options.tls_key or options.tls_client_ca:
+            raise Wrong("--tls-key and --tls-client-ca go with --tls CERT, which names the certificate")
+        return None
+    if not secure:
+        raise Wrong(f"--tls {options.tls}: no URL needs it; --bind tls://HOST:PORT or tls6://[HOST]:PORT")
+    from .certificates import Certificates  # which needs ssl
+
+    return Certificates(options.tls, options.tls_key, options.tls_client_ca)
 
 
 def parse_seconds(text: str) -> float:
@@ -240,7 +270,9 @@ def is_handler(kind: Any) -> bool:
 # Serving it
 
 
-def serve(kind: Any, name: str, mode: str, places: Sequence[Place], grace: float) -> int:
+def serve(
+    kind: Any, name: str, mode: str, places: Sequence[Place], grace: float, certificates: Certificates | None
+) -> int:
     """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
 
     Open requests have ``grace`` seconds then.
@@ -254,7 +286,9 @@ def serve(kind: Any, name: str, mode: str, places: Sequence[Place], grace: float
     try:
         for place in places:
             check_kind(kind, name, mode, place)
-            servers.append(make_server(kind, mode, place, ending))
+            servers.append(make_server(kind, mode, place, ending, certificates))
+        if certificates is not None:
+            renew_at_sighup(certificates, servers, reactor)
         for place, server in zip(places, servers, strict=True):
             say(f"listening on {actual_url(place, server)} ({mode})\n")
         run(ending)
@@ -298,10 +332,26 @@ def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
         )
 
 
-def make_server(kind: Any, mode: str, place: Place, ending: Ending) -> TCPServer:
+def renew_at_sighup(certificates: Certificates, servers: Sequence[TCPServer], reactor: Reactor) -> None:
+    """Have SIGHUP read the certificate again, for the handshakes that begin then. A wrong file changes nothing."""
+    secure = [server for server in servers if hasattr(server, "context")]
+
+    def renew() -> None:
+        from .certificates import Unusable
+
+        try:
+            certificates.renew(secure)
+        except Unusable as wrong:
+            say(f"python3 -m reactor serve: {wrong}. The certificate from before stays\n")
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: reactor.call_soon(renew) and None)
+
+
+def make_server(kind: Any, mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> TCPServer:
     """Make a server, which listens then. Raises `Wrong`."""
     try:
-        server: TCPServer = server_class(mode, place, ending)(place.address, kind, reactor=ending.reactor)
+        server: TCPServer = server_class(mode, place, ending, certificates)(place.address, kind, reactor=ending.reactor)
     except RuntimeError as error:
         raise Wrong(f"--mode {mode}: {error}. In this command: --mode select or sync") from None
     except (TypeError, UnicodeError) as error:
@@ -314,7 +364,7 @@ def make_server(kind: Any, mode: str, place: Place, ending: Ending) -> TCPServer
     return server
 
 
-def server_class(mode: str, place: Place, ending: Ending) -> Any:
+def server_class(mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> Any:
     """The server class for the mode and the socket, with the settings of the command. Raises `Wrong`."""
     base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
     if base is None:
@@ -327,6 +377,14 @@ def server_class(mode: str, place: Place, ending: Ending) -> Any:
         "block_on_close": False,
         "ending": ending,
     }
+    if place.scheme.startswith("tls") and certificates is not None:
+        from .certificates import TLSMixIn, Unusable
+
+        try:
+            members["context"] = certificates.context()
+        except Unusable as wrong:
+            raise Wrong(str(wrong)) from None
+        mixins.insert(0, TLSMixIn)
     if place.scheme.endswith("6"):
         members["address_family"] = socket.AF_INET6
     return type(base.__name__, (*mixins, base), members)
