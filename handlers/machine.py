@@ -1,7 +1,7 @@
 """The machine: feeds input to a handler and hands out its output; the only place that satisfies waits.
 
-It knows no socket, no clock and no loop. A reactor's row drives it, and so can anybody: feed it
-bytes under asyncio or trio, or in a unit test, and read the bytes that it wants sent.
+It knows no socket, no clock and no loop. A row of the reactor drives it. Any other code can drive it too: a unit test,
+or a program under asyncio or trio, feeds it bytes and sends the bytes that it reads from it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .handler import Answer, Driver, Handler
 
 NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
-_FAREWELL = 300.0  # seconds that even the most patient waits for a peer to take what is left
-_BARREN = 1_000  # steps in a row that may take no input before a handler is found to be stuck
+_FAREWELL = 300.0  # seconds that a peer has at most to take the output of a request that has ended
+_BARREN = 1_000  # steps in a row without input, after which a handler counts as stuck
 
 
 class Machine:
@@ -70,16 +70,16 @@ class Machine:
         self.reason: BaseException | None = None
         """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
         self.fresh = False
-        """Whether a wait began that the driver has not yet taken note of."""
+        """Whether a wait has begun since the driver last looked."""
         self.blocked = False
-        """Whether the driver must `advance` it: when output has drained, or others have had their turn."""
+        """Whether the driver must `advance` the machine: when output has drained, or other rows have had their turn."""
         self.running = False
         self.calls = 0
         """The calls that are open: requests inside this one."""
         self.outbox = None
         self.excess: LimitPassed | None = None
         """Why the request is about to end, if its output has passed ``max_output``: what is written is dropped."""
-        self.followers: dict[Machine, Wait] | None = None  # machines that wait for this one's output to drain
+        self.followers: dict[Machine, Wait] | None = None  # machines that wait until the output here has drained
         self.drained: Wait | None = None  # the wait for another machine's output that this one has satisfied
         handler._machine = self
 
@@ -113,7 +113,7 @@ class Machine:
     def patience(self) -> float:
         """Seconds that the wait which just began may take; ``inf`` for no bound.
 
-        Of a request that has ended: those that its peer has to take the rest of the output, 300 at most.
+        For a request that has ended: the seconds that its peer has to take the rest of the output, 300 at most.
         """
         wait = self.wait
         if isinstance(wait, Delay):
@@ -178,7 +178,7 @@ class Machine:
             self.running = False
 
     def lose(self, cause: Cause) -> None:
-        """`abandon`, and drop the output: the connection is lost.
+        """The connection is lost: `abandon` the request, and drop the output.
 
         For a request that has ended already, ``cause`` becomes the reason if there is none.
         """
@@ -200,7 +200,7 @@ class Machine:
             self.driver.touched()
 
     def forget(self, driver: Driver) -> Self:
-        """The driver has let go of the request: refer to nothing that refers to this machine.
+        """Drop all references to what refers to this machine: the driver does not use it any more.
 
         So the handler and what it holds are freed without the garbage collector. From here on `handler` is its class,
         and ``driver`` answers what the handler still asks. Does nothing while a state runs. Returns the machine.
@@ -295,7 +295,7 @@ class Machine:
 
     def _open(self, _: None) -> object:
         expect_nothing(self.handler.setup, type(self.handler))
-        self.first_place = NOTHING  # from here on finish() is owed
+        self.first_place = NOTHING  # from here on finish() must be called
         self.state = self.handler.handle
         return self.handler.handle()
 
@@ -334,17 +334,18 @@ class Machine:
             if barren > _BARREN and self.wait is not None:
                 raise RuntimeError(
                     f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
-                    f"(the wait is {safe_repr(self.wait)}); let it return None, or wait for something"
+                    f"(it waits for {safe_repr(self.wait)}, which is satisfied at once, again and again); return None "
+                    f"to end the request, or wait for input or a Delay"
                 )
 
     def _take(self, wait: Wait) -> object:
         """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
         if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine
-            if self.drained is wait:  # it may have been written to since, by another that has waited for it
+            if self.drained is wait:  # another request, which has waited too, may have written since
                 self.drained = None
                 return None
-            if target is not self:  # follow first, look second: the other may drain in its own thread
+            if target is not self:  # before the look: the other machine may drain in its own thread
                 target.follow(self, wait)
             if not target.outbox:
                 target.unfollow(self)
@@ -365,17 +366,17 @@ class Machine:
         self.followers[machine] = wait
 
     def unfollow(self, machine: Machine) -> None:
-        """``machine`` does not wait for that any more."""
+        """``machine`` does not wait for the output here any more."""
         if self.followers is not None:
             self.followers.pop(machine, None)
 
     def drop_output(self) -> None:
-        """Forget the output: there is nobody to send it to."""
+        """Drop the output: it can't be sent any more."""
         self.outbox = None
         self._drained()
 
     def _drained(self) -> None:
-        """The output has drained, or no more of it comes: tell the followers, whose waits end in the first case."""
+        """The output has drained, or has been dropped: tell the followers. If it has drained, their waits end."""
         followers: dict[Machine, Wait] = self.followers or {}
         for machine in list(followers):  # one of another thread may come meanwhile: it stays for the next time
             if not self.outbox:
@@ -383,7 +384,7 @@ class Machine:
             machine.driver.touched()
 
     def _stop_following(self) -> None:
-        """The wait has ended: if it was for the output of another machine, that forgets it."""
+        """The wait has ended. If it was for the output of another machine, this machine follows it no longer."""
         wait = self.wait
         if isinstance(wait, Flushed) and wait.of is not None:
             machine: Any = getattr(wait.of, "_machine", NO_MACHINE)
@@ -424,7 +425,7 @@ class Machine:
             argument = None
 
     def _returned(self, call: object, stop: StopIteration) -> object:
-        """What a coroutine returned: a step too."""
+        """The step that a coroutine has returned."""
         if not is_of_coroutine(call):
             raise RuntimeError(f"{self._where(call)} raised StopIteration") from stop
         return stop.value
@@ -466,8 +467,8 @@ class Machine:
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
 
-    def _at_opening(self) -> bool:
-        """Whether the request waits where, and for what, it has waited first: between messages."""
+    def is_at_opening(self) -> bool:
+        """Whether the request is between messages: at its first wait, in the same place and for the same."""
         first, wait = self.first_wait, self.wait
         return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
@@ -476,7 +477,7 @@ class Machine:
         return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
 
     def _nonsense(self, step: object, call: object) -> str:
-        return nonsense(step, self._where(call), type(self), self.accepts)
+        return nonsense(step, call, self._where(call), type(self), self.accepts)
 
 
 def _raise(cause: Cause) -> None:

@@ -194,7 +194,7 @@ class StreamMachine(Machine):
         self.scanned = len(held)
         if not over:
             return NOTHING
-        if start == len(held) and self._at_opening():
+        if start == len(held) and self.is_at_opening():
             self._end(None)  # a clean end, between messages
             return NOTHING
         raise EndOfStream(self._cut(len(held)))

@@ -1,8 +1,8 @@
-"""States as a machine looks at them: functions, methods, or the coroutines that a request is suspended in."""
+"""States: functions, methods, or the coroutines in which a request is suspended; and errors about what they return."""
 
 from __future__ import annotations
 
-from types import CoroutineType
+from types import CoroutineType, GeneratorType
 
 from .saying import safe_repr
 from .waits import Wait
@@ -19,7 +19,7 @@ def is_of_coroutine(call: object) -> bool:
 
 
 def bare(state: Any) -> Any:
-    """What a `functools.partial` will call."""
+    """The function that a `functools.partial` calls."""
     while hasattr(state, "func"):
         state = state.func
     return state
@@ -40,23 +40,59 @@ def place_of(state: Any) -> object:
 
 
 def expect_nothing(call: Callable[[], Any], kind: type) -> None:
-    """Call what is no state. What it returns nobody would take: the body of an ``async def`` would never run."""
+    """Call a hook that is not a state, and refuse a result: it would be lost, and an ``async def`` would never run."""
     returned = call()
     if returned is not None:
+        remedy = "waits belong in handle()"
         if type(returned) is CoroutineType:
             returned.close()
+            remedy = "declare it with def, not async def; " + remedy
         raise TypeError(
-            f"{kind.__name__}.{call.__name__} returned {safe_repr(returned)}, and is no state: it returns None"
+            f"{kind.__name__}.{call.__name__} returned {safe_repr(returned)}, and must return None, because it is not "
+            f"a state: {remedy}"
         )
 
 
-def nonsense(step: object, where: str, machine: type, accepts: tuple[type[Wait], ...]) -> str:
-    """What is wrong with ``step``, which the state ``where`` has returned, for a ``machine`` with these waits."""
+def nonsense(step: object, call: object, where: str, machine: type, accepts: tuple[type[Wait], ...]) -> str:
+    """What is wrong with ``step``, for a ``machine`` with these waits.
+
+    ``call`` is the state ``where`` that has returned the step, or the coroutine that has awaited it.
+    """
     wait = step[0] if isinstance(step, tuple) and step else step
     allowed = ", ".join(accepted.__name__ for accepted in accepts)
     if isinstance(wait, Wait) and type(wait) is not Wait and not isinstance(wait, accepts):
         return f"{where} waits for {safe_repr(wait)}, which a {machine.__name__} has not: {allowed}"
+    coroutine = getattr(call, "__self__", None)
+    if isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:  # suspended: it has not returned
+        return (
+            f"{where} awaited {_awaited(coroutine, step)}, which is no wait; a coroutine awaits waits: {allowed}. "
+            f"To let time pass, await Delay(seconds); to call what blocks, or what runs an event loop of its own, "
+            f"await Threaded(function)"
+        )
+    if isinstance(step, GeneratorType):
+        return f"{where} is a generator function; declare it with async def, and write await in the place of yield"
+    lacks = ""
+    if isinstance(step, Wait):
+        lacks = ", and the state to go to next is missing"
+    elif isinstance(step, tuple) and len(step) == 2 and isinstance(wait, Wait):
+        lacks = ", and what should be the next state can't be called"
     return (
-        f"{where} returned {safe_repr(step)}; a state returns (wait, next_state), a coroutine or "
-        f"None, and a coroutine awaits waits: {allowed}"
+        f"{where} returned {safe_repr(step)}{lacks}; a state returns (wait, next_state), a coroutine or None, "
+        f"and a coroutine awaits waits: {allowed}"
     )
+
+
+def _awaited(coroutine: Any, got: object) -> str:
+    """The name of what a suspended coroutine awaits: its module and function, or class; else what it yielded."""
+    name = ""
+    inner: Any = coroutine.cr_await
+    while isinstance(inner, (CoroutineType, GeneratorType)):
+        if isinstance(inner, CoroutineType):
+            frame, called, following = inner.cr_frame, inner.__qualname__, inner.cr_await
+        else:
+            frame, called, following = inner.gi_frame, inner.__qualname__, inner.gi_yieldfrom
+        if isinstance(inner, CoroutineType) or called.endswith(".__await__"):
+            module = frame.f_globals.get("__name__") if frame else ""
+            name = f"{module}.{called.removesuffix('.__await__')}"
+        inner = following
+    return name or safe_repr(got)

@@ -1,16 +1,27 @@
 """Fixtures of several rooms. What else the rooms share is in `tests.support`."""
 
 import os
+import shutil
+import tempfile
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.resources import descriptors
-from tests.support.serving import Journal
+from tests.support.resources import descriptors, named
+from tests.support.serving import Journal, wait_until
 
 # The speed of the machine is no property of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Have temporary files in a directory that goes with this run; pytest would keep those of its last three."""
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="reactor-")  # short: sockets have their paths in it
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture
@@ -32,4 +43,6 @@ def nothing_left():
     except ChildProcessError:
         pass
     assert left == []
-    assert descriptors() == before
+    with suppress(AssertionError):  # what follows says which descriptors they are
+        wait_until(lambda: descriptors() == before)  # a thread that has ended its work may still close what it had
+    assert named(descriptors() ^ before) == {}

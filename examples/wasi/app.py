@@ -6,6 +6,7 @@ so everything that a server may need is imported here.
 
 import importlib
 import pkgutil
+from contextlib import suppress
 
 import everywhere
 import proxy
@@ -17,7 +18,8 @@ import reactor
 for package in handlers, reactor:
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if not module.ispkg and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+            with suppress(ModuleNotFoundError):  # of ``ssl``, which this host has not: `reactor.tls` needs it
+                importlib.import_module(module.name)
 reactor.Reactor().close()  # what it prepares for, it imports
 
 

@@ -8,6 +8,7 @@ socket. Imported when such a server is made.
 from __future__ import annotations
 
 from io import UnsupportedOperation
+from types import FunctionType
 
 from ..handler import DatagramHandler, StreamHandler
 from ..waits import Packet, StreamWait, Wait
@@ -32,6 +33,13 @@ def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[Datagra
     wait = getattr(kind_of_handler, "request", None)
     name = getattr(kind_of_handler, "__name__", repr(blocking))
     if not isinstance(wait, Packet if packets else StreamWait):
+        if isinstance(kind_of_handler, FunctionType):
+            raise TypeError(
+                f"{kind_of_handler.__qualname__} is a function, and in select mode the server looks at the handler "
+                f"class before the first request: give it the class, or functools.partial(Class, ...) where the "
+                f"class takes more arguments; the Forking, the Threading and the plain server class take a function "
+                f"that makes a blocking handler"
+            )
         example = "Packet()" if packets else r'Until(b"\r\n", limit=512)'
         kind = "DatagramHandler" if packets else "StreamHandler"
         raise TypeError(
@@ -48,10 +56,12 @@ def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[Datagra
     }
     if getattr(kind_of_handler, "timeout", None) is not None:
         members["timeout"] = kind_of_handler.timeout
-    return type(name, (_BufferedPacket if packets else _BufferedStream,), members)
+    return type(name, (BufferedPacket if packets else BufferedStream,), members)
 
 
-class _BufferedStream(StreamHandler):
+class BufferedStream(StreamHandler):
+    """Runs a blocking handler over a request of a stream."""
+
     blocking: Any
     request: Wait
 
@@ -63,7 +73,9 @@ class _BufferedStream(StreamHandler):
         return None
 
 
-class _BufferedPacket(DatagramHandler):
+class BufferedPacket(DatagramHandler):
+    """Runs a blocking handler over a packet."""
+
     blocking: Any
     request: Wait
 

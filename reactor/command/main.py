@@ -19,10 +19,11 @@ import reactor as package
 
 from .. import BaseServer, Reactor, TCPServer, handlers
 from .stopping import (
+    GRACE,
+    Ending,
     Interruptible,
     Stopped,
     hold_signals,
-    ignore_signals,
     stop_at_once_on_signals,
     stop_on_signals,
     wind_down,
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 DEFAULT_CLASS = "reactor.handlers.services:Echo"  # not handlers.services: the user may have another package handlers
 DEFAULT_URL = "tcp://127.0.0.1:7007"
+LONGEST = 86_400
+"""The longest grace, in seconds."""
+CUT = 3
+"""The exit status where requests were cut."""
 BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
@@ -58,6 +63,9 @@ URLs:
 
   Port 0 takes a free port. tcp6://[::]:PORT takes IPv4 clients too. @NAME is an abstract name (Linux).
 
+exit status:
+  0: all requests have finished.  3: some were cut; standard error says which.  2: nothing could be served.
+
 examples:
   python3 -m reactor serve
   python3 -m reactor serve my_module:MyHandler --mode fork --bind tcp://0.0.0.0:7007
@@ -70,17 +78,18 @@ class Wrong(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with ``arguments`` (default: those of the process). Returns the exit status."""
+    """Run the command with ``arguments`` (default: those of the process). Returns the exit status (see `EXAMPLES`)."""
     options = parser().parse_args(arguments)
     stop_at_once_on_signals()
     try:
-        serve(load(options.handler), options.handler, options.mode, options.bind or [parse_url(DEFAULT_URL)])
+        places = options.bind or [parse_url(DEFAULT_URL)]
+        cut = serve(load(options.handler), options.handler, options.mode, places, options.grace)
     except Wrong as wrong:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
     except Stopped:
-        pass  # the signal came before anything was served
-    return 0
+        return 0  # the signal came before anything was served
+    return CUT if cut else 0
 
 
 def say(text: str) -> None:
@@ -125,7 +134,23 @@ def parser() -> argparse.ArgumentParser:
         "--bind", metavar="URL", action="append", type=parse_url,
         help=f"where to serve; may be given several times (default: {DEFAULT_URL})",
     )  # fmt: skip
+    command.add_argument(
+        "--grace", metavar="SECONDS", type=parse_seconds, default=GRACE,
+        help="how long requests that are open, or have been sent, may take to finish after SIGINT or SIGTERM, before "
+        "they are cut; a second signal cuts them at once (default: %(default)g)",
+    )  # fmt: skip
     return top
+
+
+def parse_seconds(text: str) -> float:
+    """A number of seconds. Raises ``argparse.ArgumentTypeError``, which says what is wrong."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r}: write seconds from 0 to {LONGEST}, such as 2.5")
+    return seconds
 
 
 class Place(NamedTuple):
@@ -215,30 +240,35 @@ def is_handler(kind: Any) -> bool:
 # Serving it
 
 
-def serve(kind: Any, name: str, mode: str, places: Sequence[Place]) -> None:
-    """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal. Raises `Wrong`."""
+def serve(kind: Any, name: str, mode: str, places: Sequence[Place], grace: float) -> int:
+    """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
+
+    After the signal, open requests have ``grace`` seconds to finish. Returns how many were cut. Raises `Wrong`.
+    """
     reactor = Reactor()
-    stop_on_signals(reactor)
+    ending = Ending(reactor, grace)
+    stop_on_signals(ending)
     servers: list[TCPServer] = []
     try:
         for place in places:
             check_kind(kind, name, mode, place)
-            servers.append(make_server(kind, mode, place, reactor))
+            servers.append(make_server(kind, mode, place, ending))
         for place, server in zip(places, servers, strict=True):
             say(f"listening on {actual_url(place, server)} ({mode})\n")
-        run(reactor)
+        run(ending)
     finally:
-        ignore_signals()
-        wind_down(reactor, servers)
+        wind_down(servers, ending)
+    return ending.cut
 
 
-def run(reactor: Reactor) -> None:
+def run(ending: Ending) -> None:
     """Run the loop until a signal; on a terminal, show a line about the table."""
+    reactor = ending.reactor
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal:
         show_table(reactor)
     try:
-        reactor.run()
+        reactor.run_while(ending.is_awaited)
     except Stopped:
         pass  # a signal has ended it
     finally:
@@ -266,10 +296,10 @@ def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
         )
 
 
-def make_server(kind: Any, mode: str, place: Place, reactor: Reactor) -> TCPServer:
+def make_server(kind: Any, mode: str, place: Place, ending: Ending) -> TCPServer:
     """Make a server, which listens then. Raises `Wrong`."""
     try:
-        server: TCPServer = server_class(mode, place)(place.address, kind, reactor=reactor)
+        server: TCPServer = server_class(mode, place, ending)(place.address, kind, reactor=ending.reactor)
     except RuntimeError as error:
         raise Wrong(f"--mode {mode}: {error}. In this command: --mode select or sync") from None
     except (TypeError, UnicodeError) as error:
@@ -282,7 +312,7 @@ def make_server(kind: Any, mode: str, place: Place, reactor: Reactor) -> TCPServ
     return server
 
 
-def server_class(mode: str, place: Place) -> Any:
+def server_class(mode: str, place: Place, ending: Ending) -> Any:
     """The server class for the mode and the socket, with the settings of the command. Raises `Wrong`."""
     base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
     if base is None:
@@ -293,6 +323,7 @@ def server_class(mode: str, place: Place) -> Any:
         "request_queue_size": BACKLOG,
         "daemon_threads": True,  # a thread that does not end can't delay the exit; wind_down() waits for the others
         "block_on_close": False,
+        "ending": ending,
     }
     if place.scheme.endswith("6"):
         members["address_family"] = socket.AF_INET6

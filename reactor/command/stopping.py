@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 
 from .. import BaseServer, Reactor, handlers
 from ..servers.kinds import is_kind
+from ..table.table import log_unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import FrameType
     from typing import Any
 
+    from ..table.request import Request
+
 GRACE = 2.0
-"""Seconds that a request has to end after a signal, before it is ended by force."""
+"""Seconds that a request has to end once it has been told to, before it is ended by force."""
+
+LULL = 0.2
+"""Seconds without a byte after which a connection between messages is not waited for any more."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,9 +46,59 @@ def raise_stopped(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def stop_on_signals(reactor: Reactor) -> None:
+class Ending:
+    """The end of this process: after the first signal, what is open has `grace` seconds to finish; a second ends it."""
+
+    def __init__(self, reactor: Reactor, grace: float) -> None:
+        self.reactor = reactor
+        self.grace = grace
+        self.deadline: float | None = None
+        """When the grace is over, by ``time.monotonic()``; ``None`` before the first signal."""
+        self.is_insisted = False
+        """Whether a second signal has come."""
+        self.cut = 0
+        """Requests that did not finish."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left of the grace."""
+        return max(0.0, self.begin() - monotonic())
+
+    def begin(self) -> float:
+        """The grace begins, if it has not begun yet. Returns its end."""
+        if self.deadline is None:
+            self.deadline = monotonic() + self.grace
+        return self.deadline
+
+    def signalled(self, number: int, frame: FrameType | None) -> None:
+        """A signal has come while the loop runs."""
+        if self.deadline is None:
+            self.begin()
+            self.reactor.call_soon(bool)  # wakes it; to stop it would stop the request that begins in this batch, too
+        else:
+            self.is_insisted = True
+            self.reactor.stop()
+
+    def is_awaited(self) -> bool:
+        """Whether the loop is to run on: no signal has come, and there is something to do."""
+        return self.deadline is None and self.reactor.busy
+
+    def tell(self, rows: Iterable[Request]) -> None:
+        """Log the requests that did not finish, and count them; a connection on which nothing goes on is none."""
+        cut = [row.record() for row in rows if not row.lingering and not row.is_between_messages()]
+        self.cut += len(log_unfinished(cut, round(self.grace - self.left, 1)))
+
+    def stop_if_quiet(self) -> None:
+        """Stop the loop if nothing is under way on any connection, nor has been for `LULL` seconds; else look again."""
+        if all(row.is_between_messages() and row.idle() >= LULL for row in self.reactor.table):
+            self.reactor.stop()
+        else:
+            self.reactor.call_later(LULL / 4, self.stop_if_quiet)
+
+
+def stop_on_signals(ending: Ending) -> None:
     """Have `SIGNALS` stop the loop. The children that it forks inherit nothing of that."""
-    handle_signals(lambda number, frame: reactor.stop())
+    handle_signals(ending.signalled)
     if hasattr(signal, "SIGCHLD"):  # ignored, as the parent may have left it, the kernel would reap the children
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if hasattr(os, "register_at_fork"):
@@ -56,13 +112,6 @@ def forget_signals() -> None:
     """In a child: let signals do what they do by default, and unblock them."""
     handle_signals(signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def ignore_signals() -> None:
-    """The end is on its way, and no further signal changes that."""
-    handle_signals(do_nothing)
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)  # see Interruptible
 
 
 def hold_signals() -> None:
@@ -83,51 +132,95 @@ def do_nothing(number: int, frame: FrameType | None) -> None:
 class Interruptible(BaseServer):
     """A server that does requests in the main thread, its own or a child's: a signal gets it out of them.
 
+    In the command's own process the request has what is left of the grace. A child is told by its parent, with SIGTERM,
+    when the grace is over; SIGINT, which a terminal sends to the whole process group, it ignores.
+
     A state machine's loop is stopped, for an exception in the middle of its work would leave that
     half done. A blocking handler is where no loop can reach it, so the signal raises `Stopped` there.
     In both cases all unwinds: ``finish()`` is called, grandchildren are ended.
     """
 
+    ending: Ending
+    _row: Request | None = None
     _told = False
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        before = signal.getsignal(SIGNALS[0])
-        try:
-            handle_signals(self._stop if is_kind(self.RequestHandlerClass, handlers.Handler) else self._interrupt)
+        if self.reactor.children.is_child:
+            signal.signal(signal.SIGINT, do_nothing)
+            signal.signal(signal.SIGTERM, self._end)
             super().finish_request(request, client_address)
-            if self._told:
-                raise Stopped  # the caller would take the next request
+            return
+        self._row = self._srv.hand.find(request)
+        handle_signals(self._signalled)
+        if self.ending.deadline is not None:
+            self._set_timer(self._end, self.ending.left)
+        try:
+            super().finish_request(request, client_address)
         finally:
-            handle_signals(before)
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            handle_signals(self.ending.signalled)
+            self._row = None
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._insist()
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if self.ending.deadline is None:
+            self._set_timer(self._end, self.ending.left)
+            return
+        self.ending.is_insisted = True
+        self._end(number, frame)
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        handle_signals(do_nothing)
-        self._insist()
-        raise Stopped
-
-    def _insist(self) -> None:
-        """Take note, and interrupt what still goes on after `GRACE` seconds.
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """End the request; interrupt what still goes on after `GRACE` seconds.
 
         A state may block although it shouldn't; so may ``finish()``, which flushes a buffered ``wfile``.
         """
+        if self._row is not None and not self._told:
+            self.ending.tell([self._row])
         self._told = True
         self.reactor.stop()
+        self._set_timer(self._interrupt, GRACE)
+        if not is_kind(self.RequestHandlerClass, handlers.Handler):
+            self._interrupt(number, frame)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        handle_signals(do_nothing)
+        raise Stopped
+
+    def _set_timer(self, call: Callable[[int, FrameType | None], None], seconds: float) -> None:
         if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, self._interrupt)
-            signal.setitimer(signal.ITIMER_REAL, GRACE)
+            signal.signal(signal.SIGALRM, call)
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
 
 
-def wind_down(reactor: Reactor, servers: Sequence[BaseServer]) -> None:
-    """End all requests: those of children and threads have `GRACE` seconds for it."""
+def finish(servers: Sequence[BaseServer], ending: Ending) -> None:
+    """Take what the kernel has completed, then run the loop until all has finished, or the grace is over."""
+    reactor = ending.reactor
+    seconds = 0.0 if ending.is_insisted else ending.left
+    for server in servers:
+        server._srv.serving.begin_to_drain(seconds)
+    for port in list(reactor.sources.values()):
+        port.finish()
+    reactor.call_soon(ending.stop_if_quiet)
+    reactor.call_later(seconds, reactor.stop)
+    reactor.run_while(lambda: bool(reactor.table))
+    ending.tell(reactor.table)
+
+
+def wind_down(servers: Sequence[BaseServer], ending: Ending) -> None:
+    """Let requests finish until the grace is over; end those that are left, those in children and threads too."""
+    reactor = ending.reactor
+    try:
+        finish(servers, ending)
+    except Stopped:
+        ending.tell(reactor.table)
     children = reactor.children
     children.send_signal(signal.SIGTERM)
     for server in servers:
         server.server_close()
     deadline = monotonic() + GRACE
-    while monotonic() < deadline and (len(children) or any(row.channel is not None for row in reactor.table)):
+    while monotonic() < deadline and not ending.is_insisted:
+        if not len(children) and not any(row.channel is not None for row in reactor.table):
+            break
         reactor.step(0.02)  # bounded: a thread that ends doesn't wake it
     children.kill_all()
     reactor.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import struct
 import sys
 from collections import deque
@@ -42,7 +43,11 @@ _QUOTE = 1_280  # bytes that an ICMP error quotes at most (RFC 1812, section 4.3
 WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
 _CREDENTIALS = struct.Struct("iII")
 _INT = struct.calcsize("i")
+_LINGER = struct.Struct("ii")
 _MAX_PASSED = 253  # descriptors in one message (SCM_MAX_FD)
+_PASSED_SPACE = socket.CMSG_LEN(_MAX_PASSED * _INT) if hasattr(socket, "CMSG_LEN") else 0
+SO_PASSRIGHTS = 83
+"""The socket option of Linux 6.16 and later: whether descriptors may be passed to a Unix socket (``unix(7)``)."""
 _CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -221,20 +226,13 @@ class PassingSocket(socket.socket):
 
         Raises `LimitPassed` if more of them come than may wait, and ``OSError`` if the host has no room for them.
         """
-        room = min(self._limit - len(self.descriptors), _MAX_PASSED)
-        space = socket.CMSG_LEN(room * _INT) if room else 0
-        data, ancillary, told, _ = self.recvmsg(size, space, flags | _CLOEXEC)
-        came: list[int] = []
-        for level, kind, passed in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                came += struct.unpack(f"{len(passed) // _INT}i", passed)
-        self.descriptors += came
-        if not _CLOEXEC:
-            for descriptor in came:
-                os.set_inheritable(descriptor, False)
-        if told & socket.MSG_CTRUNC:
-            if len(came) < room:
-                raise OSError(errno.EMFILE, "the host has no room for all descriptors that have come")
+        data, came, is_cut = _receive(self, size, flags)
+        room = self._limit - len(self.descriptors)
+        self.descriptors += came[:room]
+        close_passed(came[room:])
+        if is_cut:
+            raise OSError(errno.EMFILE, "the host has no room for all descriptors that have come")
+        if len(came) > room:
             raise self._too_many("come")
         return data
 
@@ -250,7 +248,7 @@ class PassingSocket(socket.socket):
                 with view[:following] as part:
                     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(passed)}i", *passed))
                     count = self.sendmsg([part], [rights], flags)
-                self._close_all(self._passing.popleft()[1])
+                close_passed(self._passing.popleft()[1])
         self._sent += count
         return count
 
@@ -269,28 +267,95 @@ class PassingSocket(socket.socket):
 
     def close(self) -> None:
         """Close the socket, and the descriptors that wait to be sent or claimed."""
-        self._close_all(self.descriptors)
+        close_passed(self.descriptors)
         self.descriptors.clear()
         while self._passing:
-            self._close_all(self._passing.popleft()[1])
+            close_passed(self._passing.popleft()[1])
         super().close()
-
-    @staticmethod
-    def _close_all(descriptors: Iterable[int]) -> None:
-        for descriptor in descriptors:
-            try:
-                os.close(descriptor)
-            except OSError:  # noqa: PERF203  # other code has closed it
-                pass
 
     def _too_many(self, what: str) -> LimitPassed:
         return LimitPassed(None, what=f"more descriptors {what} than the {self._limit} of {self._name}.max_descriptors")
 
 
+class DroppingSocket(socket.socket):
+    """A Unix stream socket that closes the descriptors that come, where the kernel can't refuse them (`refuse_passed`).
+
+    It takes over the descriptor of ``sock``. recv(2) would have the kernel close them, which may block.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, sock: socket.socket) -> None:
+        timeout = sock.gettimeout()
+        super().__init__(sock.family, sock.type, sock.proto, sock.detach())
+        self.settimeout(timeout)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """As ``socket.recv``."""
+        data, came, _ = _receive(self, size, flags)
+        close_passed(came)
+        return data
+
+
 def passing(sock: Any, handler: Any) -> Any:
-    """The connected socket for a row of ``handler``: a `PassingSocket` if its class declares ``max_descriptors``."""
-    limit = getattr(handler, "max_descriptors", 0)
-    if not limit or sock.family != UNIX or not isinstance(sock, socket.socket) or not hasattr(socket, "SCM_RIGHTS"):
+    """The connected socket for a row of ``handler``: a `PassingSocket` if its class declares ``max_descriptors``.
+
+    A blocking handler, whose class does not have that, gets the socket as it is.
+    """
+    limit = getattr(handler, "max_descriptors", None)
+    if limit is None or sock.family != UNIX or not isinstance(sock, socket.socket) or not hasattr(sock, "recvmsg"):
         return sock
+    if not limit:
+        return sock if refuse_passed(sock) else DroppingSocket(sock)
     kind = handler if isinstance(handler, type) else type(handler)
     return PassingSocket(sock, limit, kind.__name__)
+
+
+def refuse_passed(sock: Any) -> bool:
+    """Have the kernel refuse descriptors that are passed to ``sock``, or to what it will accept: sendmsg(2) of the
+    sender fails with EPERM. Whether it does (SO_PASSRIGHTS, Linux 6.16 and later).
+    """
+    return LINUX and isinstance(sock, socket.socket) and _set(sock, socket.SOL_SOCKET, SO_PASSRIGHTS, False)
+
+
+def close_passed(descriptors: Iterable[int]) -> None:
+    """Close descriptors that have been passed. Never blocks for a socket, whatever SO_LINGER its sender has set.
+
+    The option is turned off, for a sender that still has the socket too: who passes a socket gives it out of hand. A
+    file of a FUSE or NFS file system may still block in close(2).
+    """
+    for descriptor in descriptors:
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                _dont_linger(descriptor)
+            os.close(descriptor)
+        except OSError:  # noqa: PERF203  # other code has closed it
+            pass
+
+
+def _dont_linger(descriptor: int) -> None:
+    sock = socket.socket(fileno=descriptor)
+    try:
+        option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
+        if _LINGER.unpack(option)[0]:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(0, 0))
+    except OSError:
+        pass  # this kind of socket has no such option
+    finally:
+        sock.detach()
+
+
+def _receive(sock: socket.socket, size: int, flags: int) -> tuple[bytes, list[int], bool]:
+    """The data, all descriptors that come with it, and whether the host had no room for some.
+
+    There is space for as many as can come, because the kernel closes what does not fit, and that may block.
+    """
+    data, ancillary, told, _ = sock.recvmsg(size, _PASSED_SPACE, flags | _CLOEXEC)
+    came: list[int] = []
+    for level, kind, passed in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            came += struct.unpack(f"{len(passed) // _INT}i", passed)
+    if not _CLOEXEC:
+        for descriptor in came:
+            os.set_inheritable(descriptor, False)
+    return data, came, bool(told & socket.MSG_CTRUNC)

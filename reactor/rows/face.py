@@ -87,6 +87,9 @@ class FaceRow(StreamRow):
     def _pump(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         return self.reactor.drive_until(self, condition, timeout)
 
+    def is_between_messages(self) -> bool:
+        return False  # only the handler knows
+
     def break_off(self) -> None:
         """End the request, from any thread: kill the child that runs the handler, or end the connection."""
         if self.driven_by.pid:

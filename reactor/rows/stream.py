@@ -17,7 +17,7 @@ from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
 from .ancillary import credentials
-from .driven import LINGERING, ChannelRow
+from .driven import LINGERING, SERVING, ChannelRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
 from .urgent import at_mark, hears_urgent
 
@@ -65,6 +65,16 @@ class StreamRow(ChannelRow):
         super().forget()
         if self.channel is not None:
             self.channel.driver.socket = self.socket
+
+    def is_between_messages(self) -> bool:
+        channel = self.channel
+        try:
+            if self.stage is not SERVING or channel.finished or channel.opening or self.held_in or self.held_out:
+                return False
+            wait, machine = channel.wait, channel.handler._machine
+            return wait is not None and wait.reads and bool(machine.is_at_opening())
+        except AttributeError:  # a child has the channel, or the row's own thread has let go of it just now
+            return False
 
     @property
     def descriptors(self) -> list[int]:

@@ -6,8 +6,7 @@ It is not a name of `reactor`, because it needs ``ipaddress``, which most server
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-
+from ..rows.networks import Networks
 from .base import BaseServer
 
 TYPE_CHECKING = False
@@ -43,33 +42,17 @@ class AccessMixIn(BaseServer):
     """Networks inside ``allow`` whose requests are refused all the same."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        networks = [_network(network) for network in self.allow], [_network(network) for network in self.deny]
+        networks = Networks(self.allow), Networks(self.deny)
         super().__init__(*arguments, **keywords)
         self._srv.networks = networks
 
     def may_come(self, host: str) -> bool:
         """Whether the address ``host`` is let in. Raises ``ValueError`` for what is no address."""
-        address = ip_address(host.partition("%")[0])  # without the zone of a link-local one
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-
-        def in_any(networks: list[IPv4Network | IPv6Network]) -> bool:
-            return any(address in network for network in networks)
-
         allow, deny = self._srv.networks
-        return in_any(allow) and not in_any(deny)
+        return host in allow and host not in deny
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether the client's network is allowed. May be extended."""
         if isinstance(client_address, tuple) and not self.may_come(client_address[0]):
             return False
         return super().verify_request(request, client_address)
-
-
-def _network(text: str) -> IPv4Network | IPv6Network:
-    """The network that is written so; one of addresses that stand for those of IPv4 is theirs (RFC 4291, 2.5.5.2)."""
-    network = ip_network(text)
-    first = network.network_address
-    if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= 96:
-        return IPv4Network((first.ipv4_mapped, network.prefixlen - 96))
-    return network

@@ -1,8 +1,13 @@
-"""Questions about what a user has given: a handler of which kind, a hook that is overridden or not."""
+"""What a server finds out about what its user has given: the kind of handler, the hooks, the socket."""
 
 from __future__ import annotations
 
+import _socket
+import socket
 from functools import partial
+
+from ..handlers import Handler
+from ..handlers.saying import safe_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,16 +15,49 @@ if TYPE_CHECKING:
 
 
 def is_kind(handler: Any, kind: type) -> bool:
-    """Whether ``handler`` makes handlers of that kind; ``socketserver`` takes any callable as a handler."""
+    """Whether ``handler`` is a class derived from ``kind``, or a `functools.partial` of one.
+
+    Any other callable, which ``socketserver`` takes too, is of no kind.
+    """
     made = class_of(handler)
     return isinstance(made, type) and issubclass(made, kind)
 
 
 def class_of(handler: Any) -> Any:
-    """The class that ``handler`` makes instances of, if known: a class, or a ``functools.partial`` of one."""
+    """``handler``, or the class of which it is a `functools.partial`."""
     while isinstance(handler, partial):
         handler = handler.func
     return handler
+
+
+def require_class(handler: Any) -> None:
+    """Raise `TypeError` for a handler in the place of a handler class. What else can be called may make handlers."""
+    kind = type(handler)
+    if hasattr(handler, "handle") and not callable(handler):
+        raise TypeError(
+            f"the handler is an instance of {kind.__name__}, and each request needs a handler of its own: give the "
+            f"class {kind.__name__}, or functools.partial({kind.__name__}, ...) where it takes arguments"
+        )
+
+
+def refuse_made(made: object, maker: Any) -> None:
+    """Raise `TypeError` for a state machine made by ``maker``, a function: nobody has seen that it makes one."""
+    if isinstance(made, Handler):
+        kind = type(made).__name__
+        raise TypeError(
+            f"{safe_repr(maker)} has made {kind}, a state machine, which the server can't drive because it looks at "
+            f"the handler class before the first request: give the class {kind}, or functools.partial({kind}, ...)"
+        )
+
+
+def takes_at_once(server: Any) -> bool:
+    """Whether ``get_request()`` returns at once if nothing has arrived.
+
+    An overridden one may wait. So does a socket class that gevent or eventlet has put in the place of
+    ``socket.socket``: it waits in a loop of its own, even if its descriptor does not block.
+    """
+    sock = getattr(server, "socket", None)
+    return is_ours(server.get_request) and (not isinstance(sock, socket.socket) or isinstance(sock, _socket.socket))
 
 
 def is_ours(method: Any) -> bool:

@@ -2,7 +2,11 @@
 
 To close a listening socket resets the connections in its accept queue. So it first takes no new handshake
 (``SO_ATTACH_FILTER`` of ``socket(7)``: a filter drops SYN segments, and their senders try again), then what is there is
-accepted. The filter goes just before the close: other processes may have the same socket.
+accepted.
+
+The filter belongs to the socket, which other processes may serve too: their clients try again after a second. So it is
+there only for the moment between the last look at the accept queue and the close, and goes before the close. A filter
+that the program has attached to the listener itself is lost then: getsockopt(2) can't safely be asked for it.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ def no_new_handshakes(sock: Any) -> Iterator[None]:
         yield
     finally:
         if attached:
-            sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+            _detach(sock)
 
 
 def _attach(sock: Any) -> bool:
@@ -52,6 +56,13 @@ def _attach(sock: Any) -> bool:
     address, length = program.buffer_info()
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", length // 8, address))
-    except OSError:  # this kernel has no filters
+    except OSError:  # this kernel has no filters, or a sandbox takes none
         return False
     return True
+
+
+def _detach(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    except OSError:
+        pass  # a hook has closed the socket, or another process has locked the filter (SO_LOCK_FILTER)

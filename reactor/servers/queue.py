@@ -2,15 +2,19 @@
 
 In select mode and plain mode a request begins at once; in fork mode and thread mode it waits while all children or
 threads are busy. The queue owns its rows. It has three callbacks: whether one more request may begin, what begins a
-request, and what is done for a request that will never begin.
+request, and what is done for a request that will never begin. The connection of a request that waits is watched for a
+hang-up, so a client that leaves is noticed.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from socket import socket
 
-from ..handlers import Cancelled
+from ..handlers import Cancelled, Reset
 from ..loop.kernel import PAUSE, NoneLeft
+from ..loop.selecting import EVENT_HANGUP
+from ..rows.hangup import hangup
 from ..table.request import CALLER, Stage
 
 TYPE_CHECKING = False
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..handlers import Cause
+    from ..loop.watches import Watch
     from ..table.request import Request
 
 
@@ -37,6 +42,7 @@ class RequestQueue:
         self._dismissed = dismissed
         self._batch = batch
         self._rows: OrderedDict[int, Request] = OrderedDict()
+        self._watches: dict[int, Watch] = {}  # of the connections, for a hang-up; by the serial of the row
         self._short = False  # whether the host has just refused a child or a thread
 
     def __len__(self) -> int:
@@ -47,7 +53,8 @@ class RequestQueue:
         row.stage = Stage.QUEUED
         self._rows[row.serial] = row
         self._rows.move_to_end(row.serial, last)
-        if self._short or not self._may_begin():
+        if self._short or len(self._rows) > 1 or not self._may_begin():
+            self._watch(row)
             row.weigh()  # last, because the budget may end this very row
 
     def go_on(self) -> None:
@@ -57,6 +64,7 @@ class RequestQueue:
             if not self._rows or self._short or not self._may_begin():
                 return
             _, row = self._rows.popitem(last=False)
+            self._unwatch(row)
             row.stage, row.driven_by = Stage.SERVING, CALLER
             row.reactor.budget.let_go(row)  # the bytes that it holds are not held in the queue any more
             try:
@@ -76,9 +84,32 @@ class RequestQueue:
     def dismiss(self, row: Request, cause: Cause) -> None:
         """End a request that has not begun."""
         del self._rows[row.serial]
+        self._unwatch(row)
         row.error = cause
         row.reactor.budget.let_go(row)
         self._dismissed(row)
+
+    def _watch(self, row: Request) -> None:
+        """Have the selector tell when the client has reset or closed the connection, where it can."""
+        sock, reactor = row.request, row.reactor
+        if not isinstance(sock, socket) or not reactor.interest.events & EVENT_HANGUP:
+            return
+
+        def gone(events: int) -> None:
+            self._unwatch(row)  # a hang-up is reported all the time
+            error = hangup(sock)
+            if error is not None:
+                self.dismiss(row, Reset(error))
+
+        try:
+            self._watches[row.serial] = reactor.watch(sock, EVENT_HANGUP, gone)
+        except (OSError, ValueError, KeyError):
+            pass  # closed by a hook, or the selector takes no more: the end is noticed when its turn has come
+
+    def _unwatch(self, row: Request) -> None:
+        watch = self._watches.pop(row.serial, None)
+        if watch is not None:
+            watch.cancel()
 
     def close(self) -> None:
         """The server closes: end all requests in the queue."""

@@ -26,7 +26,7 @@ from .admission import PUT_OFF, Admission
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import InHand
-from .kinds import is_kind, is_ours
+from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
 from .queue import RequestQueue
 from .serving import Serving
@@ -127,8 +127,8 @@ class Service:
     # What arrives
 
     def arrivals(self) -> None:
-        """Take what has arrived, as much as fits in one batch; one arrival by an overridden hook, which may wait."""
-        for _ in range(self.mode.batch if is_ours(self.server.get_request) else 1):
+        """Take what has arrived, as much as fits in one batch; only one arrival if taking the next may wait for it."""
+        for _ in range(self.mode.batch if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
                 return
 
@@ -304,15 +304,18 @@ class Service:
             raise error
 
     def _finish_blocking(self, request: Any, client_address: Any) -> None:
-        server = self.server
         try:
             self.reactor.blocking(shake_hands, request)
-            self.reactor.blocking(server.RequestHandlerClass, request, client_address, server)
+            self.reactor.blocking(self._make_blocking, request, client_address)
         except BaseException as error:
             row = self.hand.find(request)
             if row is not None:
                 row.error = row.error or error  # where the connection was broken off, that is the reason
             raise
+
+    def _make_blocking(self, request: Any, client_address: Any) -> None:
+        maker = self.server.RequestHandlerClass
+        refuse_made(maker(request, client_address, self.server), maker)
 
     def _drive(self, inner: Reactor, drive: Callable[[], None]) -> None:
         """Call ``drive()``, which drives a row in ``inner``; a stop of the server's loop stops ``inner`` too."""

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from selectors import EVENT_READ
 
 from ..loop.timers import NEVER
-from .kinds import is_ours
+from .kinds import takes_at_once
+from .last import no_new_handshakes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,18 +203,32 @@ class Serving:
             self._service.admission.wait_for_room()
 
     def begin_to_drain(self, seconds: float) -> None:
-        """End `serve_forever` if another thread runs it. Raises `RuntimeError`, before anything is changed."""
-        if self._service.hand.is_within:
+        """End `serve_forever` if another thread runs it, take the connections that the kernel has completed, and close
+        the listening socket: a client that comes now is refused at once, not when all is closed.
+
+        Raises `RuntimeError`, before anything is changed.
+        """
+        service = self._service
+        if service.hand.is_within:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
         if self.is_elsewhere:
             self.shutdown()
-        self._service.reactor.require_rest("drain()")
-        self._service.drain_until = self._service.reactor.clock.monotonic() + seconds
+        service.reactor.require_rest("drain()")
+        service.drain_until = service.reactor.clock.monotonic() + seconds
+        if not service.intake.is_listener:
+            return
+        try:
+            self._take_completed()
+            with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
+                self._take_completed()
+        finally:
+            self.stop()
+        service.close_socket()
 
-    def take_completed(self) -> None:
+    def _take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""
         service = self._service
-        if service.closing or service.source is None or not is_ours(service.server.get_request):  # it may mean to wait
+        if service.closing or service.source is None or not takes_at_once(service.server):
             return
         self._listen(nothing)  # makes the socket non-blocking
         service.intake.pause()

@@ -9,8 +9,7 @@ from ..loop.kernel import at_once, close
 from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
 from .base import BaseServer
-from .kinds import class_of, is_kind
-from .last import no_new_handshakes
+from .kinds import class_of, is_kind, require_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,11 +88,6 @@ class TCPServer(BaseServer):
             self.server_close()
             return []
         self._srv.serving.begin_to_drain(seconds)
-        if self.socket_type == socket.SOCK_STREAM:  # new clients are refused from now on, not only at the end
-            with no_new_handshakes(self.socket):
-                self._srv.serving.take_completed()
-            self._srv.serving.stop()
-            self._srv.close_socket()
         return super().drain(seconds)
 
     def server_close(self) -> None:
@@ -107,8 +101,9 @@ class TCPServer(BaseServer):
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
         connection, client_address = at_once(self.socket, self.socket.accept)
-        if self.socket.gettimeout() and socket.getdefaulttimeout() is None:
-            connection.setblocking(True)  # as accept() does where the listener has a timeout
+        inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
+        if inherits and socket.getdefaulttimeout() is None:
+            connection.setblocking(True)  # the BSDs' accept() copies O_NONBLOCK from the listener
         return connection, client_address
 
     def connection_filters(self) -> Sequence[MakeFilter]:
@@ -134,7 +129,8 @@ class TCPServer(BaseServer):
 
 
 def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
-    """Raise `TypeError` for a handler class that does not fit the server's sockets: every request would fail."""
+    """Raise `TypeError` for what is no handler class, or is one for other sockets: every request would fail."""
+    require_class(handler)
     packets = server.socket_type == socket.SOCK_DGRAM
     wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
     if is_kind(handler, wrong):

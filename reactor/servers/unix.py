@@ -14,8 +14,8 @@ import stat
 import time
 from contextlib import contextmanager
 
-from ..rows.ancillary import LINUX, passing
-from .kinds import class_of
+from ..rows.ancillary import LINUX, passing, refuse_passed
+from .kinds import class_of, is_ours
 from .tcp import TCPServer
 from .udp import UDPServer
 
@@ -78,6 +78,12 @@ class UnixStreamServer(UnixMixIn, TCPServer):
     Descriptors pass to and from handlers whose class declares `StreamHandler.max_descriptors`.
     """
 
+    def server_activate(self) -> None:
+        """Listen; refuse descriptors for a handler that takes none, from clients that are not accepted yet too."""
+        if getattr(class_of(self._srv.handler), "max_descriptors", None) == 0:
+            refuse_passed(self.socket)
+        super().server_activate()
+
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
         sock, client_address = super().get_request()
@@ -86,6 +92,12 @@ class UnixStreamServer(UnixMixIn, TCPServer):
 
 class UnixDatagramServer(UnixMixIn, UDPServer):
     """A server of Unix datagram sockets, in the plain mode. An address that begins with NUL is abstract."""
+
+    def server_activate(self) -> None:
+        """Refuse descriptors, unless an overridden ``get_request()`` may take them."""
+        if is_ours(self.get_request):
+            refuse_passed(self.socket)
+        super().server_activate()
 
 
 class BoundPath:

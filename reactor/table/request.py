@@ -221,6 +221,10 @@ class Request(Timed):
         """Seconds since a byte last went in or out."""
         return self.reactor.clock.monotonic() - self.progress
 
+    def is_between_messages(self) -> bool:
+        """Whether nothing is under way: the handler waits for input where it has begun, and no byte is held."""
+        return False
+
     def as_dict(self) -> dict[str, Any]:
         """The row as plain data: strings, numbers, and ``None`` for what there is not.
 

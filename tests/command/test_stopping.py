@@ -15,12 +15,14 @@ from types import SimpleNamespace
 import pytest
 
 from reactor import Reactor
+from reactor.command.main import CUT
 from tests import ROOT
 from tests.support.command import (
     BLOCKING,
     LOCAL,
     MODES,
     PATIENCE,
+    Command,
     Connect,
     Start,
     alive,
@@ -32,12 +34,20 @@ from tests.support.command import (
 )
 
 
+def assert_cut(command: Command, number: int = signal.SIGTERM, requests: int = 1) -> None:
+    """The command ends at the signal, says how many requests it has cut, and exits with the status for that."""
+    assert command.stop(number) == CUT
+    told = command.rest()
+    assert told.startswith(f"{requests} requests did not finish in "), told
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("mode", MODES)
 def test_stalled_clients_are_told_of_the_end_in_every_mode(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
 ) -> None:
-    command = start("serve", "specimens:Lines", "--mode", mode, "--bind", LOCAL, cwd=specimens)
+    command = start("serve", "specimens:Lines", "--mode", mode, "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
     (url,) = command.urls(1, mode)
     clients = [connect(url) for _ in range(1 if mode == "sync" else 3)]
     for client in clients:
@@ -46,8 +56,7 @@ def test_stalled_clients_are_told_of_the_end_in_every_mode(
     late = connect(url)
     late.sendall(b"ha")
     command.asleep()
-    assert command.stop(number) == 0
-    assert command.rest() == ""
+    assert_cut(command, number, len(clients) + (mode != "sync"))
     assert [to_end(client) for client in clients] == [b"Cancelled"] * len(clients)
     if mode == "sync":
         assert to_end(late) == b""  # the caller was busy and begins no other request
@@ -58,13 +67,13 @@ def test_stalled_clients_are_told_of_the_end_in_every_mode(
 def test_a_handler_blocked_in_readline_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
 ) -> None:
-    command = start("serve", "specimens:BlockingLines", "--mode", mode, "--bind", LOCAL, cwd=specimens)
+    options = ["--mode", mode, "--grace", "0.3", "--bind", LOCAL]
+    command = start("serve", "specimens:BlockingLines", *options, cwd=specimens)
     client = connect(*command.urls(1, mode))
     client.sendall(b"one\nha")
     assert receive(client, 4) == b"ONE\n"
     command.asleep()
-    assert command.stop(number) == 0
-    assert command.rest() == ""
+    assert_cut(command, number)
     assert to_end(client) == (b"" if mode == "thread" else b"finish")  # a thread can't be interrupted
 
 
@@ -75,13 +84,15 @@ def test_a_signal_to_the_process_group_ends_it_in_the_same_way(
     start: Start, connect: Connect, specimens: Path, handler: str, mode: str
 ) -> None:
     path = specimens / "socket"
-    command = start("serve", f"specimens:{handler}", "--mode", mode, "--bind", f"unix://{path}", cwd=specimens)
+    options = ["--mode", mode, "--grace", "0.3", "--bind", f"unix://{path}"]
+    command = start("serve", f"specimens:{handler}", *options, cwd=specimens)
     client = connect(*command.urls(1, mode))
     assert talk(client, b"one\n") == b"ONE\n"
     command.asleep()
     os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does
-    assert command.status() == 0
-    assert command.rest() == ""
+    is_known_to_be_idle = handler == "Lines" and mode != "fork"
+    assert command.status() == (0 if is_known_to_be_idle else CUT)
+    assert ("1 requests did not finish" in command.rest()) != is_known_to_be_idle
     if handler == "Lines":
         assert to_end(client) == b"Cancelled"
     assert not path.exists()
@@ -135,6 +146,73 @@ def test_repeated_sigint_until_the_end_changes_nothing(start: Start, mode: str) 
     assert command.rest() == ""
 
 
+SLOW = """
+import time
+from handlers import Delay, Exactly, StreamHandler, StreamRequestHandler, Until
+
+class Slow(StreamHandler):
+    async def handle(self):
+        line = await Until(b"\\n")
+        await Delay(0.3)
+        self.send(line)
+
+class Blocking(StreamRequestHandler):
+    def handle(self):
+        line = self.rfile.readline()
+        time.sleep(0.3)
+        self.wfile.write(line)
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "mode"), [*(("Slow", mode) for mode in MODES), *(("Blocking", mode) for mode in BLOCKING)]
+)
+def test_requests_that_have_been_sent_are_answered_after_the_signal(
+    start: Start, connect: Connect, tmp_path: Path, handler: str, mode: str
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = start("serve", f"slow:{handler}", "--mode", mode, "--grace", "15", "--bind", LOCAL, cwd=tmp_path)
+    (url,) = command.urls(1, mode)
+    clients = [connect(url) for _ in range(3)]
+    for client in clients:
+        client.sendall(b"word\n")
+    os.killpg(command.process.pid, signal.SIGINT)  # while the requests are accepted
+    assert [to_end(client) for client in clients] == [b"word\n"] * 3
+    assert command.status() == 0
+    assert command.rest() == ""
+
+
+@pytest.mark.parametrize(
+    ("handler", "mode"), [*(("Lines", mode) for mode in MODES), *(("BlockingLines", mode) for mode in BLOCKING)]
+)
+def test_a_second_signal_ends_it_at_once(
+    start: Start, connect: Connect, specimens: Path, handler: str, mode: str
+) -> None:
+    options = ["--mode", mode, "--grace", "1000", "--bind", LOCAL]
+    command = start("serve", f"specimens:{handler}", *options, cwd=specimens)
+    (url,) = command.urls(1, mode)
+    client = connect(url)
+    client.sendall(b"one\nha")
+    assert receive(client, 4) == b"ONE\n"
+    command.asleep()
+    command.process.send_signal(signal.SIGINT)  # two pending signals of one number would be one
+    assert_cut(command)
+
+
+def test_idle_connections_do_not_delay_the_end(start: Start, connect: Connect) -> None:
+    command = start("serve", "--grace", "1000", "--bind", LOCAL)
+    client = connect(*command.urls(1, "select"))
+    assert talk(client, b"hello") == b"hello"
+    assert command.stop() == 0
+    assert command.rest() == ""
+    assert to_end(client) == b""
+
+
+@pytest.mark.parametrize("grace", ["x", "-1", "nan", "inf"])
+def test_a_grace_that_is_no_number_of_seconds_is_refused(start: Start, grace: str) -> None:
+    assert_refused(start("serve", f"--grace={grace}"), "--grace", "seconds")
+
+
 def test_a_child_of_a_handler_ends_at_sigterm(start: Start, connect: Connect, specimens: Path) -> None:
     at_work = specimens / "at work"
     command = start("serve", "specimens:Worker", "--bind", LOCAL, cwd=specimens)
@@ -172,41 +250,39 @@ def test_no_child_of_a_handler_outlives_the_command(
 ) -> None:
     at_work = specimens / "at work"
     options = {"PYTHONWARNINGS": "ignore"}  # these handlers fork in a thread
-    command = start("serve", f"specimens:{handler}", "--mode", mode, "--bind", LOCAL, cwd=specimens, **options)
+    command = start(
+        "serve", f"specimens:{handler}", "--mode", mode, "--grace", "0.3", "--bind", LOCAL, cwd=specimens, **options
+    )
     connect(*command.urls(1, mode)).sendall(f"{at_work}\n".encode())
     until(at_work.exists)
     command.asleep()
-    assert command.stop() == 0
-    assert command.rest() == ""
+    assert_cut(command)
     until(lambda: not alive(int(at_work.read_text())))  # a child of a thread has not been waited for: init will
 
 
 def test_a_child_that_does_not_end_is_killed(start: Start, connect: Connect, specimens: Path) -> None:
-    command = start("serve", "specimens:Stubborn", "--mode", "fork", "--bind", LOCAL, cwd=specimens)
+    command = start("serve", "specimens:Stubborn", "--mode", "fork", "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
     assert receive(connect(*command.urls(1, "fork")), 5) == b"ready"
-    assert command.stop() == 0
-    assert command.rest() == ""
+    assert_cut(command)
 
 
 def test_a_state_that_blocks_is_interrupted(start: Start, connect: Connect, specimens: Path) -> None:
-    command = start("serve", "specimens:Sleeper", "--mode", "sync", "--bind", LOCAL, cwd=specimens)
+    command = start("serve", "specimens:Sleeper", "--mode", "sync", "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
     client = connect(*command.urls(1, "sync"))
     assert talk(client, b"one") == b"one"
     client.sendall(b"two")
     command.asleep()
-    assert command.stop() == 0
-    assert command.rest() == ""
+    assert_cut(command)
 
 
 @pytest.mark.parametrize("mode", BLOCKING)
 def test_a_reply_that_the_client_does_not_read_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str
 ) -> None:
-    command = start("serve", "specimens:Flood", "--mode", mode, "--bind", LOCAL, cwd=specimens)
+    command = start("serve", "specimens:Flood", "--mode", mode, "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
     assert receive(connect(*command.urls(1, mode)), 5) == b"xxxxx"
     command.asleep()
-    assert command.stop() == 0
-    assert command.rest() == ""
+    assert_cut(command)
 
 
 def test_it_can_be_restarted_at_the_same_port(start: Start, connect: Connect) -> None:
@@ -301,6 +377,5 @@ def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
         assert receive(client, 4) == b"ONE\n"
     for client in clients[:3]:  # these children end at about the time of the signal
         client.close()
-    assert command.stop() == 0
-    assert command.rest() == ""
+    assert_cut(command, requests=3)
     assert [to_end(client) for client in clients[3:]] == [b"Cancelled"] * 3

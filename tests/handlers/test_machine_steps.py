@@ -209,7 +209,39 @@ def test_awaitables_of_asyncio_are_refused(seconds):
 
     message = asyncio.run(under_asyncio())
     assert message.startswith("Odd.awaiting:")
+    assert "awaited asyncio.tasks.sleep, which is no wait" in message
+    assert "await Delay(seconds)" in message
     assert "a coroutine awaits waits: StreamWait, Flushed" in message
+
+
+class Seven:
+    def __await__(self):
+        yield 7
+
+
+@pytest.mark.parametrize("where", ["awaiting", "helping"])
+def test_an_awaitable_class_is_named(where):
+    assert f"awaited {__name__}.Seven, which is no wait" in refused(where, Seven())
+
+
+def test_a_generator_function_is_named_as_one():
+    class Yields(StreamHandler):
+        def handle(self):
+            yield Exactly(1)
+
+    with pytest.raises(TypeError, match=r"Yields\.handle is a generator function; declare it with async def"):
+        StreamMachine(Yields()).advance()
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (Until(b"x"), "and the state to go to next is missing; a state returns"),
+        ((Exactly(1), None), "and what should be the next state can't be called; a state returns"),
+    ],
+)
+def test_what_is_missing_in_a_step_is_named(odd, words):
+    assert words in refused("second", odd)
 
 
 @pytest.mark.parametrize(("where", "odd"), [("second", (Packet(), somewhere)), ("awaiting", Packet())])

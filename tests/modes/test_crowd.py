@@ -2,11 +2,12 @@
 
 import resource
 import socket
-import time
+import sys
 from threading import Event
 
 import pytest
 
+from tests.support.counting import Calls
 from tests.support.serving import (
     MODES,
     PATIENCE,
@@ -60,33 +61,33 @@ def test_one_client_of_500_is_served_while_all_others_stall(handler, many_descri
 
 
 @pytest.mark.slow
-def test_stalled_clients_cost_no_processor_time(many_descriptors):
+def test_stalled_clients_cost_no_work(many_descriptors):
     with serving(Reverse, "select", request_queue_size=CROWD) as server, connect(server) as client:
-        alone = min(cpu_seconds(server, client) for _ in range(5))
+        alone = calls(server, client)
         with clients_of(server, CROWD - 1) as stalled:
             for other in stalled:
                 other.sendall(b"5")
             wait_until(lambda: len(server.reactor.table) == CROWD)
-            crowded = min(cpu_seconds(server, client) for _ in range(5))
-    assert crowded < 2 * alone
+            crowded = calls(server, client)
+    assert crowded < 1.2 * alone  # timers may be due in one of them
 
 
-def cpu_seconds(server, client, requests=300):
-    """Processor time of the thread of the server for so many requests of one client, in seconds."""
-    times, asked = [], Event()
+def calls(server, client, requests=300):
+    """How many functions the loop calls for so many requests of one client."""
+    counted, asked = Calls(), Event()
 
-    def ask_thread():
-        times.append(time.thread_time())
+    def ask_thread(profile):
+        sys.setprofile(profile)  # of the thread of the server
         asked.set()
 
-    for rounds in 0, requests:
-        for _ in range(rounds):
+    for profile, number in (None, 10), (counted.count, requests), (None, 0):
+        asked.clear()
+        server.reactor.call_soon(ask_thread, profile)
+        assert asked.wait(PATIENCE)
+        for _ in range(number):
             client.sendall(b"5:hello,")
             receive(client, 8)
-        asked.clear()
-        server.reactor.call_soon(ask_thread)
-        assert asked.wait(PATIENCE)
-    return times[1] - times[0]
+    return counted.python + counted.c
 
 
 # Bounds

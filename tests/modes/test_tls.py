@@ -4,14 +4,16 @@ import socket
 import ssl
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 
-from handlers import StreamHandler, StreamRequestHandler, ToEnd, Until
+from handlers import Connected, EndOfStream, Failed, StreamHandler, StreamRequestHandler, ToEnd, Until
 from reactor import SelectTCPServer, SelectUDPServer
-from reactor.tls import TLSMixIn
+from reactor.tls import TLS, TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.serving import MODES, PATIENCE, STREAMS, connect, reset, serving, wait_until
+from tests.support.tls import attempt, exchange
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -111,29 +113,6 @@ def read(client):
         return client.read(65_536)
     except ssl.SSLZeroReturnError:
         return b""
-
-
-def exchange(plain, coming, going, call):
-    """Make a call on an ``ssl.SSLObject``, and send and receive what it wants until it succeeds."""
-    while True:
-        result = attempt(call)
-        if going.pending:
-            plain.sendall(going.read())
-        if result is not None:
-            return result
-        if data := plain.recv(65_536):
-            coming.write(data)
-        else:
-            coming.write_eof()
-
-
-def attempt(call):
-    """What the call returns, ``True`` for nothing; ``None`` if it needs more input."""
-    try:
-        result = call()
-    except ssl.SSLWantReadError:
-        return None
-    return True if result is None else result
 
 
 @every_mode
@@ -301,3 +280,43 @@ def test_resumption():
             session = client.session
         with connect(server) as plain, context.wrap_socket(plain, server_hostname=NAME, session=session) as client:
             assert client.session_reused
+
+
+class Relay(StreamHandler):
+    """Sends each line to a server over TLS, and sends back what that answers."""
+
+    upstream = None
+
+    async def handle(self):
+        tls = partial(TLS, context=client_context(), server_side=False, server_hostname=self.name)
+        try:
+            target = await Connected(self.upstream, Target(self), filters=[tls], timeout=PATIENCE)
+        except Failed as failed:
+            self.send(f"{type(failed.error).__name__}\n".encode())
+            return
+        try:
+            while True:
+                target.send(await Until(b"\n"))
+        except EndOfStream:
+            target.send_eof()
+
+
+class Target(StreamHandler):
+    def __init__(self, client):
+        self.client = client
+
+    async def handle(self):
+        while True:
+            self.client.send(await Until(b"\n"))
+
+
+@every_mode
+@pytest.mark.parametrize(("name", "answer"), [(NAME, b"tls1.3 None one\n"), ("other.test", b"TLSFailed\n")])
+def test_a_connection_that_a_handler_makes_has_tls_too(mode, name, answer):
+    with secure(Lines, "select") as upstream:
+        kind = type("Relay", (Relay,), {"upstream": upstream.server_address, "name": name})
+        with serving(kind, mode, TCP) as server, connect(server) as client:
+            client.settimeout(PATIENCE)
+            client.sendall(b"one\n")
+            assert client.recv(80) == answer
+            client.shutdown(socket.SHUT_RDWR)

@@ -100,9 +100,9 @@ def test_a_state_that_blocks_is_reported_once(caplog):
 
 def test_many_short_states_in_one_batch_are_not_reported(caplog):
     """Together they take long, but no single state does."""
-    with Reactor(Watchdog(seconds=SHORT)) as reactor:
+    with Reactor(Watchdog(seconds=1)) as reactor:  # other load may make each of them fifty times as long
         for _ in range(100):
-            reactor.call_soon(time.sleep, SHORT / 10)
+            reactor.call_soon(time.sleep, 0.02)
         reactor.step()
         assert caplog.records == []
 
@@ -117,9 +117,9 @@ def test_the_watchdog_does_not_wake_an_idle_loop(caplog):
 
     counting = Counting()
     with Reactor(Watchdog(counting, seconds=SHORT)) as reactor:
-        reactor.call_later(5 * SHORT, reactor.stop)
+        reactor.call_later(20 * SHORT, reactor.stop)
         reactor.run()
-        assert counting.calls <= 2
+        assert counting.calls <= 4  # select() may return a moment early
         assert caplog.records == []
 
 

@@ -2,7 +2,8 @@
 
 Each server runs in a process of its own, on the one core that its client uses too. Measured is the processor time of
 the server, in rounds over all servers, so that other load of the machine affects all alike. A ratio is the median
-over the rounds. Needs Linux.
+over the rounds; the peer to look at is the fastest one. What costs processor time is measured on this Python and, if
+``.venv`` has one, on a newer one: ``python3.13 -m tests --version`` makes it. Needs Linux.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from statistics import median
 
 from handlers import StreamHandler, StreamMachine, Until
 from tests import ROOT
-from tests.support import peers
+from tests.support import peers, redis_peers
 
 LINE = b"x" * 63 + b"\n"
 CONNECTIONS = 50
+PAGE = resource.getpagesize()
+REDIS = redis_peers.REQUEST, redis_peers.ANSWER
 IDLE = 2_000  # connections; the memory of one is the average over them
 
 Costs = dict[str, list[float]]
-"""The seconds that each server needs for a line, in each round."""
+"""The seconds that each server needs for a message, in each round."""
 
 
 class Server:
-    """One of `peers.SERVERS` in a process of its own, and connections to it."""
+    """One of `peers.SERVERS` or `peers.REDIS` in a process of its own, and connections to it."""
 
     def __init__(self, name: str, *options: str) -> None:
         self.process = subprocess.Popen(
@@ -49,13 +52,13 @@ class Server:
             connection.close()
         self.process.communicate(timeout=60)  # the end of its standard input ends the process
 
-    def connect(self, count: int) -> list[socket.socket]:
-        """Open ``count`` more connections, and have some lines answered on each."""
+    def connect(self, count: int, exchange: tuple[bytes, bytes] = (LINE, LINE)) -> list[socket.socket]:
+        """Open ``count`` more connections, and have some messages answered on each."""
         self.port = self.port or int(self._line())
         for _ in range(0, count, CONNECTIONS):  # no more at a time than the backlog of any server takes
             new = [socket.create_connection(("127.0.0.1", self.port), timeout=60) for _ in range(CONNECTIONS)]
             self.connections += new
-            echo(new, LINE * 5)  # over 256 bytes: Python shares the integers up to that
+            ask(new, *exchange, number=5)  # over 256 bytes: Python shares the integers up to that
         return self.connections[-count:]
 
     def ask(self, question: str) -> float:
@@ -68,12 +71,12 @@ class Server:
         return self.process.stdout.readline()
 
 
-def echo(connections: list[socket.socket], data: bytes) -> None:
-    """Send ``data`` on each connection, and receive it again from each."""
+def ask(connections: list[socket.socket], request: bytes, answer: bytes, number: int = 1) -> None:
+    """Send a request on each connection, ``number`` times at once, and receive the answers from each."""
     for connection in connections:
-        connection.sendall(data)
+        connection.sendall(request * number)
     for connection in connections:
-        missing = len(data)
+        missing = len(answer) * number
         while missing:
             received = len(connection.recv(missing))
             assert received, "the server closed the connection"
@@ -91,22 +94,22 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def costs(names: list[str], lines: int, rounds: int = 25) -> Costs:
-    """What each server spends on a line, when each of 50 connections sends ``lines`` lines at a time."""
-    times = max(2, 8 // lines)  # rounds are short, so that few of them see a change in the speed of the machine
+def costs(names: list[str], number: int, exchange: tuple[bytes, bytes] = (LINE, LINE), rounds: int = 25) -> Costs:
+    """What each server spends on a message, when each of 50 connections sends ``number`` messages at a time."""
+    times = max(2, 8 // number)  # rounds are short, so that few of them see a change in the speed of the machine
     spent: Costs = {name: [] for name in names}
     with one_core(), ExitStack() as stack:
         servers = {name: stack.enter_context(Server(name)) for name in names}
         for server in servers.values():
-            server.connect(CONNECTIONS)
+            server.connect(CONNECTIONS, exchange)
             for _ in range(10):
-                echo(server.connections, LINE * lines)
+                ask(server.connections, *exchange, number)
         for _ in range(rounds):
             for name, server in servers.items():
                 before = server.ask("cpu")
                 for _ in range(times):
-                    echo(server.connections, LINE * lines)
-                spent[name].append((server.ask("cpu") - before) / (times * CONNECTIONS * lines))
+                    ask(server.connections, *exchange, number)
+                spent[name].append((server.ask("cpu") - before) / (times * CONNECTIONS * number))
     return spent
 
 
@@ -126,7 +129,7 @@ def memory(name: str, held: bytes = b"") -> float:
             for connection in server.connect(IDLE):
                 connection.sendall(held)
             for _ in range(3 if held else 0):
-                echo(witness, LINE)  # by then the server has read the bytes sent before
+                ask(witness, LINE, LINE)  # by then the server has read the bytes sent before
             return (server.ask("memory") - before) / IDLE
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
@@ -189,22 +192,38 @@ def table(*rows: tuple[object, ...]) -> None:
     print()
 
 
-def echo_rows() -> Iterator[tuple[object, ...]]:
-    names = peers.available()
-    one, many = costs(names, lines=1), costs(names, lines=16)
-    reference = "uvloop streams" if "uvloop streams" in names else "asyncio streams"
-    yield (
-        "64-byte line echo, 50 connections", "1 line at a time", "of asyncio Protocol's",
-        "16 at a time", f"of {reference}'",
-    )  # fmt: skip
-    for name in names:
-        yield (
-            name,
-            f"{median(one[name]) * 1e6:.1f} µs",
-            f"{ratio(one, name, 'asyncio Protocol'):.2f}",
-            f"{median(many[name]) * 1e6:.2f} µs a line",
-            f"{ratio(many, name, reference):.2f}",
-        )
+def is_peer(name: str) -> bool:
+    """Whether it is neither ours nor the bare loop, which does nothing but receive and send."""
+    return "ours" not in name and name != "bare selectors loop"
+
+
+def speed_rows(title: str, names: list[str], exchange: tuple[bytes, bytes]) -> Iterator[tuple[object, ...]]:
+    """The costs of each server, and their ratios to the fastest peer and to the fastest one with streams."""
+    header, rows = [title], {name: [name] for name in names}
+    for number in (1, 16):
+        spent = costs(names, number, exchange)
+        by_cost = sorted(filter(is_peer, names), key=lambda name: median(spent[name]))
+        peers_shown = by_cost[0], next(name for name in by_cost if "streams" in name)
+        header += [f"{number} at a time", *(f"of {peer.removeprefix('Redis, ')}" for peer in peers_shown)]
+        for name in names:
+            cost = f"{median(spent[name]) * 1e6:.2f} µs"
+            rows[name] += [cost, *(f"{ratio(spent, name, peer):.2f}" for peer in peers_shown)]
+    yield tuple(header)
+    yield from map(tuple, rows.values())
+
+
+def speeds() -> None:
+    """Print what messages cost on this Python."""
+    python = f"CPython {platform.python_version()}, {CONNECTIONS} connections:"
+    table(*speed_rows(f"{python} a line of 64 bytes", peers.available(peers.SERVERS), (LINE, LINE)))
+    table(*speed_rows(f"{python} a message of five waits", peers.available(peers.REDIS), REDIS))
+
+
+def newer_python() -> str | None:
+    """The newest Python of the environments in ``.venv``, if it is newer than this one."""
+    found = [(int(place.name[2:]), place) for place in (ROOT / ".venv").glob("3.*") if place.name[2:].isdigit()]
+    minor, place = max(found, default=(0, ROOT))
+    return str(place / "bin" / "python") if minor > sys.version_info.minor else None
 
 
 def memory_rows() -> Iterator[tuple[object, ...]]:
@@ -216,9 +235,14 @@ def memory_rows() -> Iterator[tuple[object, ...]]:
         yield name, f"{memory(name):,.0f} bytes", ""
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    if arguments == ["speeds"]:  # for `newer_python`
+        return speeds()
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores.\n")
-    table(*echo_rows())
+    speeds()
+    if newer := newer_python():
+        sys.stdout.flush()
+        subprocess.check_call([newer, "-m", "tests.proofs.figures", "speeds"], cwd=ROOT)
     table(*memory_rows())
     ours, theirs, more = imports()
     table(
@@ -233,7 +257,8 @@ def main() -> None:
         ("1 KiB, one byte at a time", f"{short * 1e9:.0f} ns"),
         ("32 KiB, one byte at a time", f"{long * 1e9:.0f} ns"),
     )
+    return None
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

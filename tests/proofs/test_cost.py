@@ -1,48 +1,75 @@
-"""Bounds of costs: ratios to peers that are measured in the same run, never seconds.
+"""Bounds of costs, as counts of calls, modules and bytes: those are the same whatever else the machine does.
 
-Other load of the machine can only spoil a measurement, so each may be made three times.
+What they come to in time is for `tests.proofs.figures` to report.
 """
 
-from collections.abc import Callable, Mapping
+import json
+import subprocess
+import sys
 
 import pytest
 
+from handlers import StreamHandler, Until
+from handlers.services import Echo
+from reactor.testing import work
+from tests import ROOT
 from tests.proofs import figures
-from tests.support import peers
-
-SPELLINGS = ["ours: states", "ours: states, one wait", "ours: coroutine", "ours: Echo"]
-
-
-def within(limits: Mapping[str, float], measure: Callable[[], Mapping[str, float]]) -> None:
-    """Assert that in one of three measurements every value is at most its limit."""
-    seen = []
-    for _ in range(3):
-        measured = measure()
-        seen.append({name: round(measured[name], 3) for name in limits if measured[name] > limits[name]})
-        if not seen[-1]:
-            return
-    pytest.fail(f"over the limits {dict(limits)}: {seen}")
+from tests.support.bench import bench
+from tests.support.counting import counted_calls
 
 
-def ratios(names: list[str], peer: str, lines: int) -> dict[str, float]:
-    spent = figures.costs([*names, peer], lines)
-    return {name: figures.ratio(spent, name, peer) for name in names}
+class States(StreamHandler):
+    def handle(self):
+        return Until(b"\n"), self.line
+
+    def line(self, data):
+        self.send(data)
+        return self.handle()
 
 
-@pytest.mark.slow
-def test_a_line_costs_no_more_than_with_a_protocol_of_asyncio():
-    within(dict.fromkeys(SPELLINGS, 1.0), lambda: ratios(SPELLINGS, "asyncio Protocol", lines=1))
+class OneWait(StreamHandler):
+    until = Until(b"\n")
+
+    def handle(self):
+        return self.until, self.line
+
+    def line(self, data):
+        self.send(data)
+        return self.until, self.line
 
 
-@pytest.mark.slow
-def test_a_pipelined_line_costs_under_a_third_of_that_of_streams_on_uvloop():
-    # A handler that makes a new wait for each line costs a little more.
-    limits = {"ours: states, one wait": 1 / 3, "ours: states": 0.4, "ours: coroutine": 0.4}
-    peer = "uvloop streams"
-    if peer not in peers.available():
-        peer = "asyncio streams"  # streams of asyncio cost 0.7 to 1.0 of streams on uvloop
-        limits = {name: limit / 0.7 for name, limit in limits.items()}
-    within(limits, lambda: ratios(list(limits), peer, lines=16))
+class Coroutine(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send(await Until(b"\n"))
+
+
+SPELLINGS = {States: (25, 8), OneWait: (23, 6), Coroutine: (26, 9), Echo: (23, 0)}
+"""For each handler the most calls of Python for a message of one line, and for each further line of a message."""
+
+CLIENTS = 20
+
+
+def calls(handler, lines):
+    """Calls of Python for a message of so many lines, from the end of select() to the answer."""
+    with bench(handler) as here:
+        clients = [here.connect() for _ in range(CLIENTS)]
+        message = figures.LINE * lines
+        for _ in range(2):
+            for client in clients:
+                client.sendall(message)
+            with counted_calls() as counted:
+                here.reactor.step(0)
+            assert [client.recv(len(message)) for client in clients] == [message] * CLIENTS
+        return counted.python / CLIENTS
+
+
+@pytest.mark.parametrize("handler", SPELLINGS)
+def test_a_message_takes_few_calls(handler):
+    first, further = SPELLINGS[handler]
+    one, many = calls(handler, 1), calls(handler, 17)
+    assert one <= first
+    assert many - one <= 16 * further
 
 
 @pytest.mark.slow
@@ -58,18 +85,27 @@ def test_an_idle_row_takes_less_than_a_protocol_of_asyncio():
     assert figures.memory("ours: states") < figures.memory("asyncio Protocol")
 
 
+def imported(statement):
+    """The modules that an interpreter without installed packages has after the statement, and its bytes of memory."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); {statement}; names = list(sys.modules); import json; "
+        "print(json.dumps(names)); print(open('/proc/self/statm').read().split()[1])"
+    )
+    names, pages = subprocess.check_output([sys.executable, "-I", "-S", "-c", script], text=True).splitlines()
+    return set(json.loads(names)), int(pages) * figures.PAGE
+
+
 @pytest.mark.slow
 def test_the_import_is_light():
-    def measure() -> dict[str, float]:
-        ours, theirs, more = figures.imports()
-        return {"times the time": ours / theirs, "MiB more": more / 2**20}
+    imported("import reactor")  # compiles the modules
+    (theirs, before), (ours, after) = imported("import selectors, socket"), imported("import reactor")
+    assert len(ours - theirs) <= 10
+    assert after - before < 2 << 20
 
-    within({"times the time": 1.5, "MiB more": 2.0}, measure)
 
+@pytest.mark.parametrize("handler", [States, Coroutine])
+def test_one_byte_at_a_time_costs_the_same_per_byte_however_long_the_message(handler):
+    def cost(size):
+        return work(handler, [b"x"] * (size - 1) + [b"\n"])
 
-def test_one_byte_at_a_time_costs_the_same_per_byte_however_long_the_message():
-    def measure() -> dict[str, float]:
-        short, long = figures.feeding((1_024, 1), (32_768, 1))
-        return {"32 KiB against 1 KiB": long / short}
-
-    within({"32 KiB against 1 KiB": 1.25}, measure)
+    assert cost(8_192) <= 8.1 * cost(1_024)

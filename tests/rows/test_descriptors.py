@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import socket
+import struct
 import sys
 from contextlib import closing, contextmanager, suppress
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 
 from handlers import Connected, Delay, Exactly, Forked, Some, StreamHandler, StreamMachine, Until, World
 from handlers.services import Echo
+from reactor.rows import ancillary
 from tests.support.serving import (
     MODES,
+    PATIENCE,
     STREAMS,
     ask,
     connect,
@@ -160,10 +163,69 @@ def test_a_connection_that_a_handler_opened_passes_descriptors(mode, no_leaks):
 
 
 @every_mode
-@pytest.mark.parametrize("maximum", [0, 2])
-def test_descriptors_that_the_handler_does_not_take_are_closed(mode, maximum, no_leaks):
+def test_descriptors_for_a_handler_that_declares_none_are_refused_or_closed(mode, no_leaks):
+    with serving(Echo, mode, UNIX) as server, connect(server) as client:
+        pipes_passed = pipe_with(b"1"), pipe_with(b"2")
+        try:
+            socket.send_fds(client, [b"hello"], pipes_passed)
+        except PermissionError:  # by the kernel, from Linux 6.16 on
+            client.sendall(b"hello")
+        for descriptor in pipes_passed:
+            os.close(descriptor)
+        assert client.recv(10) == b"hello"
+
+
+@every_mode
+def test_descriptors_for_a_handler_that_declares_none_are_closed_where_the_kernel_can_not_refuse_them(
+    mode, no_leaks, monkeypatch
+):
+    monkeypatch.setattr(ancillary, "SO_PASSRIGHTS", 9999)
+    with serving(Echo, mode, UNIX) as server, connect(server) as client:
+        send_with(client, b"hello", pipe_with(b"1"), pipe_with(b"2"))
+        assert client.recv(10) == b"hello"
+
+
+def lingering():
+    """A connected TCP socket with output that its peer does not take, whose close() waits long for it; and the peer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+    ours.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(65_536))
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 2 * int(PATIENCE)))
+    return ours, peer
+
+
+@pytest.mark.parametrize("maximum", [0, 1, 2])
+def test_a_descriptor_whose_close_would_block_holds_up_nobody(maximum, monkeypatch):
+    monkeypatch.setattr(ancillary, "SO_PASSRIGHTS", 9999)
+
     class Ignores(Echo):
         max_descriptors = maximum
+
+    ours, theirs = lingering()
+    with (
+        theirs,
+        ours,
+        made(server_class("select", UNIX), UNIX, Ignores) as server,
+        connect(server) as client,
+        connect(server) as other,
+    ):
+        first = [pipe_with(b"")] if maximum == 1 else []
+        send_with(client, b"hello", *first, ours.detach())  # before the server runs: its copy is the last
+        client.shutdown(socket.SHUT_WR)
+        with running(server):
+            rest(client)
+            other.sendall(b"x")
+            assert other.recv(1) == b"x"
+
+
+@every_mode
+def test_descriptors_that_the_handler_does_not_take_are_closed(mode, no_leaks):
+    class Ignores(Echo):
+        max_descriptors = 2
 
     with serving(Ignores, mode, UNIX) as server, connect(server) as client:
         send_with(client, b"hello", pipe_with(b"1"), pipe_with(b"2"))

@@ -2,13 +2,21 @@
 
 import errno
 import os
+import socket
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
+from handlers import StreamRequestHandler
 from handlers.services import Echo
+from reactor import Reactor, TCPServer, ThreadingTCPServer
+from tests import ROOT
 from tests.support.bench import bench
 from tests.support.loops import Clock
-from tests.support.serving import connect
+from tests.support.serving import PATIENCE, connect
 
 
 def test_an_accept_that_fails_loses_no_other_connection():
@@ -99,3 +107,103 @@ def test_a_listener_that_was_shut_down_is_reported_once_without_spinning(caplog,
             here.reactor.step(0)
         [line] = caplog.messages
         assert line.endswith(f"takes no requests for now: [Errno {number}] {os.strerror(number)}")
+
+
+class Inherits(socket.socket):
+    """A listener of the BSDs: accept(2) copies O_NONBLOCK from the listener to the connection."""
+
+    def accept(self):
+        connection, address = super().accept()
+        os.set_blocking(connection.fileno(), os.get_blocking(self.fileno()))
+        return connection, address
+
+
+class Speaks(StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline())
+
+
+@pytest.mark.parametrize("base", [TCPServer, ThreadingTCPServer])
+def test_a_blocking_handler_has_a_connection_that_blocks_although_its_listener_does_not(base):
+    class Quiet(base):
+        def handle_error(self, request, client_address):
+            pass  # the client shows it
+
+    network = SimpleNamespace(socket=Inherits, socketpair=socket.socketpair)
+    with Reactor(network=network) as reactor, Quiet(("127.0.0.1", 0), Speaks, reactor=reactor) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with connect(server) as client:
+                client.settimeout(0.2)
+                with pytest.raises(TimeoutError):  # its handler waits
+                    client.recv(1)
+                client.settimeout(PATIENCE)
+                client.sendall(b"line\n")
+                assert client.recv(9) == b"line\n"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+PATCHED = r"""
+import select, socket, sys, threading
+
+class Green:
+    # As the socket classes of gevent and eventlet: no subclass of the interpreter's, and waits although the descriptor
+    # does not block.
+
+    def __init__(self, *arguments, **named):
+        self.real = Real(*arguments, **named)
+
+    def accept(self):
+        waits = self.real.gettimeout() is None
+        if waits:
+            select.select([self.real], [], [])
+        connection, address = self.real.accept()  # which makes a Green
+        return connection if waits else connection.real, address
+
+    def recv(self, *arguments):
+        return self.real.recv(*arguments)
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+Real, socket.socket = socket.socket, Green
+
+import reactor
+from handlers import StreamHandler, StreamRequestHandler, Until
+
+class Lines(StreamHandler):
+    async def handle(self):
+        self.send(await Until(b"\n"))
+
+class Line(StreamRequestHandler):
+    request = Until(b"\n")
+
+    def handle(self):
+        assert type(self.request) is not Real
+        self.wfile.write(self.rfile.readline())
+
+server = getattr(reactor, sys.argv[1])(("127.0.0.1", 0), {"Lines": Lines, "Line": Line}[sys.argv[2]])
+thread = threading.Thread(target=server.serve_forever)
+thread.start()
+for _ in range(2):
+    with Real() as client:
+        client.settimeout(3)
+        client.connect(server.server_address)
+        client.sendall(b"x\n")
+        print(client.recv(9))
+server.shutdown()
+thread.join()
+server.server_close()
+"""
+
+
+@pytest.mark.parametrize("server", ["TCPServer", "ThreadingTCPServer", "SelectTCPServer"])
+@pytest.mark.parametrize("handler", ["Lines", "Line"])
+def test_a_socket_class_whose_accept_waits_holds_up_no_loop(server, handler):
+    done = subprocess.run(
+        [sys.executable, "-c", PATCHED, server, handler], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "b'x\\n'\n" * 2, "")

@@ -1,12 +1,15 @@
 """`drain()`: nothing new is accepted, open requests may finish, and those that do not are cancelled and returned."""
 
 import socket
-from contextlib import ExitStack
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from handlers import Cancelled, StreamHandler, StreamRequestHandler, Until
 from reactor import Reactor, SelectTCPServer
+from reactor.servers import last
 from tests.support.packets import Pair
 from tests.support.serving import (
     MODES,
@@ -255,3 +258,49 @@ def test_drain_in_a_handler_is_refused_and_the_server_goes_on(mode):
             with connect(server) as client:
                 client.sendall(b"one\n")
                 assert receive(client, 4) == b"one\n"
+
+
+def test_drain_that_is_refused_while_a_shared_loop_runs_leaves_the_server_as_it_was(loop):
+    with SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server:
+        loop.make_wakeup()
+        with thread_of(loop.run), closing_stop(loop):
+            wait_until(lambda: loop.running)
+            with pytest.raises(RuntimeError, match="drain"):
+                server.drain(1)
+            with connect(server) as client:
+                client.sendall(b"one\ntwo\n")
+                assert rest(client) == b"one\ntwo\n"
+
+
+@contextmanager
+def thread_of(call):
+    thread = threading.Thread(target=call)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def closing_stop(loop):
+    try:
+        yield
+    finally:
+        loop.stop()
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_listener_that_is_shared_with_another_process_is_left_without_a_filter(family):
+    place = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]
+
+    class Server(SelectTCPServer):
+        address_family = family
+
+    with Server((place, 0), Polite) as server, server.socket.dup() as others:
+        with connect(server):
+            assert len(bounded(server.drain, 0.05)) == 1
+        if sys.platform == "linux":
+            assert others.getsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER) == 0  # SO_GET_FILTER: its length
+        others.settimeout(PATIENCE)
+        with socket.create_connection(others.getsockname()[:2], PATIENCE):
+            others.accept()[0].close()

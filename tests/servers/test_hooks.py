@@ -1,9 +1,23 @@
 """Hooks of a server that raise: one request ends, that is logged, and the server goes on."""
 
+import socket
+
 import pytest
 
 from handlers import StreamHandler, Until
-from tests.support.serving import MODES, STREAMS, ask, connect, rest, serving, wait_until
+from tests.support.serving import (
+    MODES,
+    STREAMS,
+    ask,
+    bounded,
+    connect,
+    made,
+    rest,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*is multi-threaded:DeprecationWarning",
@@ -54,6 +68,29 @@ def test_a_hook_that_raises_ends_one_request(mode, hook, error, is_late):
             assert rest(client) == b""
         assert ask(server, b"good\n") == b"good\n"
         wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("hook", ["get_request", "service_actions"])
+def test_what_get_request_and_service_actions_raise_leaves_serve_forever_and_no_request_is_lost(mode, hook):
+    """As in socketserver, where get_request() may fail with OSError only."""
+    kind = server_class(mode, TCP)
+    failing = type(kind.__name__, (raising(hook, LookupError("once"), False), kind), {})
+    with made(failing, TCP, Lines) as server, connect(server) as client:
+        client.sendall(b"good\n")
+        client.shutdown(socket.SHUT_WR)
+        with pytest.raises(LookupError, match="once"):
+            bounded(server.serve_forever)
+        with running(server):
+            assert rest(client) == b"good\n"
+            assert ask(server, b"good\n") == b"good\n"
+            wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_oserror_of_get_request_is_swallowed(mode):
+    with serving(Lines, mode, TCP, raising("get_request", OSError("once"), False)) as server:
+        assert ask(server, b"good\n") == b"good\n"
 
 
 @pytest.mark.parametrize(

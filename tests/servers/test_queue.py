@@ -202,6 +202,56 @@ def test_a_client_that_leaves_the_queue_affects_no_other(mode):
 
 
 @every_mode
+def test_that_requests_wait_for_the_bound_is_logged_once_with_the_two_ways_out(mode, caplog):
+    with serving(Polite, mode, **one_at_a_time(mode)) as server, clients_of(server, 3) as clients:
+        wait_until(lambda: len(server.reactor.table) == 3)
+        for client in clients:
+            client.sendall(b"one\ntwo\n")
+            assert rest(client) == b"one\ntwo\n"
+    [line] = [line for line in caplog.messages if "requests wait" in line]
+    bound = {"fork": "max_children", "thread": "max_threads"}[mode]
+    assert f"raise {bound}" in line
+    assert "take a Select server class" in line
+
+
+@every_mode
+def test_a_client_that_resets_the_connection_frees_its_place_in_the_queue(mode):
+    with serving(Polite, mode, **one_at_a_time(mode)) as server, connect(server) as first, connect(server) as last:
+        wait_until(lambda: len(server.reactor.table) == 2)
+        for said in b"", b"one\n":
+            with connect(server) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                gone.sendall(said)
+                wait_until(lambda: len(server.reactor.table) == 3)
+            wait_until(lambda: len(server.reactor.table) == 2)
+        for row in server.reactor.table.closed:
+            assert (row["stage"], row["reason"].partition(":")[0]) == ("queued", "Reset")
+        for client in first, last:
+            client.sendall(b"one\ntwo\n")
+            assert rest(client) == b"one\ntwo\n"
+
+
+@every_mode
+def test_a_unix_client_that_closes_in_the_queue_is_served_only_if_it_has_sent_something(mode, journal):
+    class Notes(StreamHandler):
+        async def handle(self):
+            self.server.journal.write((await Until(b"\n")).decode().strip())
+
+    options = {**one_at_a_time(mode), "journal": journal}
+    with serving(Notes, mode, STREAMS["unix"], **options) as server, connect(server) as first:
+        wait_until(lambda: len(server.reactor.table) == 1)
+        with connect(server):
+            wait_until(lambda: len(server.reactor.table) == 2)
+        wait_until(lambda: len(server.reactor.table) == 1)
+        with connect(server) as noted:
+            noted.sendall(b"noted\n")
+            wait_until(lambda: len(server.reactor.table) == 2)
+        first.sendall(b"first\n")
+        assert rest(first) == b""
+        assert journal.wait_for(2) == ["first", "noted"]
+
+
+@every_mode
 @pytest.mark.parametrize("close", ["server_close", "drain"])
 def test_queued_requests_are_cancelled_without_beginning_when_the_server_closes(mode, close, journal):
     class Begun(Polite):

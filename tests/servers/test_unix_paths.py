@@ -294,7 +294,7 @@ def test_no_client_can_connect_before_mode_and_owner_are_set(path, kind, linux, 
         assert os.umask(0) == 0
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may change an owner")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a path to another user (chown(2))")
 @every_kind
 def test_the_path_has_the_owner_that_was_asked_for(path, kind):
     with make(path, kind, socket_mode=0o660, socket_owner=(12_345, -1)):

@@ -1,4 +1,4 @@
-"""The servers that the figures compare, of this project and of its peers; each echoes lines over TCP.
+"""The servers that the figures compare, of this project and of its peers; each echoes lines over TCP, or is a Redis.
 
 ``python3 -m tests.support.peers NAME`` serves one of them in a process of its own, which prints its port,
 answers questions about itself on standard input, and ends when standard input does. A peer that can not be imported
@@ -18,6 +18,8 @@ import tracemalloc
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+
+from tests.support import redis_peers as redis
 
 Serve = Callable[[socket.socket], object]
 
@@ -155,15 +157,41 @@ def asyncio_protocol(listener: socket.socket) -> None:
     asyncio.run(main())
 
 
-def asyncio_protocol_tuned(listener: socket.socket) -> None:
-    """asyncio reads into 256 KiB, which glibc maps and unmaps for each read; here ``mallopt(3)`` prevents that."""
-    import ctypes
+def with_malloc_tuned(serve: Serve) -> Serve:
+    """asyncio reads into 256 KiB, which glibc maps and unmaps for each read; ``mallopt(3)`` prevents that."""
 
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-        mallopt(-3, 1 << 22)  # M_MMAP_THRESHOLD
-    asyncio_protocol(listener)
+    def served(listener: socket.socket) -> None:
+        import ctypes
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+            mallopt(-3, 1 << 22)  # M_MMAP_THRESHOLD
+        serve(listener)
+
+    return served
+
+
+def asyncio_buffered(listener: socket.socket) -> None:
+    """asyncio's way of reading without an allocation for each read."""
+    import asyncio
+
+    class Echo(asyncio.BufferedProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.buffer = memoryview(bytearray(65_536))
+
+        def get_buffer(self, sizehint):
+            return self.buffer
+
+        def buffer_updated(self, size):
+            self.transport.write(bytes(self.buffer[:size]))
+
+    async def main():
+        server = await asyncio.get_running_loop().create_server(Echo, sock=listener)
+        await server.serve_forever()
+
+    asyncio.run(main())
 
 
 def asyncio_streams(listener: socket.socket) -> None:
@@ -263,9 +291,12 @@ SERVERS: dict[str, tuple[Serve, str]] = {
     "ours: Echo": (ours_some, "reactor"),
     "bare selectors loop": (bare_selectors, "selectors"),
     "asyncio Protocol": (asyncio_protocol, "asyncio"),
-    "asyncio Protocol, malloc tuned": (asyncio_protocol_tuned, "asyncio"),
+    "asyncio Protocol, malloc tuned": (with_malloc_tuned(asyncio_protocol), "asyncio"),
+    "asyncio BufferedProtocol": (asyncio_buffered, "asyncio"),
     "asyncio streams": (asyncio_streams, "asyncio"),
+    "asyncio streams, malloc tuned": (with_malloc_tuned(asyncio_streams), "asyncio"),
     "uvloop Protocol": (on_uvloop(asyncio_protocol), "uvloop"),
+    "uvloop BufferedProtocol": (on_uvloop(asyncio_buffered), "uvloop"),
     "uvloop streams": (on_uvloop(asyncio_streams), "uvloop"),
     "socketserver, threads": (thread_per_connection, "socketserver"),
     "asyncore": (asyncore_dispatcher, "asyncore"),
@@ -276,10 +307,21 @@ SERVERS: dict[str, tuple[Serve, str]] = {
 }
 """For each server a function that serves a listening socket, and the module that it needs."""
 
+REDIS: dict[str, tuple[Serve, str]] = {
+    "ours: Redis, states": (redis.ours_states, "reactor"),
+    "ours: Redis, coroutine": (redis.ours_coroutine, "reactor"),
+    "Redis, asyncio BufferedProtocol": (redis.asyncio_protocol, "asyncio"),
+    "Redis, asyncio streams": (redis.asyncio_streams, "asyncio"),
+    "Redis, asyncio streams, malloc tuned": (with_malloc_tuned(redis.asyncio_streams), "asyncio"),
+    "Redis, uvloop BufferedProtocol": (on_uvloop(redis.asyncio_protocol), "uvloop"),
+    "Redis, uvloop streams": (on_uvloop(redis.asyncio_streams), "uvloop"),
+}
+"""The same for the service of `redis_peers`."""
 
-def available() -> list[str]:
+
+def available(servers: dict[str, tuple[Serve, str]]) -> list[str]:
     """The names of the servers that can run here."""
-    return [name for name, (_, module) in SERVERS.items() if find_spec(module) is not None]
+    return [name for name, (_, module) in servers.items() if find_spec(module) is not None]
 
 
 def answer_questions() -> None:
@@ -297,7 +339,7 @@ def main(name: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     threading.Thread(target=answer_questions, daemon=True).start()
-    SERVERS[name][0](listener)
+    {**SERVERS, **REDIS}[name][0](listener)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ memory, its forks or its system calls.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from selectors import EVENT_READ
@@ -39,14 +40,15 @@ class Process:
 
     With ``wildcard`` it is bound to all addresses. ``handler_members`` and ``members`` are members of the two classes,
     ``limit`` is the maximum of its descriptors, ``send_buffer`` the ``SO_SNDBUF`` of its sockets, ``options`` are those
-    of the interpreter, and ``environment`` is added to its environment.
+    of the interpreter, and ``environment`` is added to its environment. ``beside`` maps kinds of datagram sockets
+    (keys of `PACKETS`) to the handlers of more servers on the same loop; ``ask("addresses")`` tells their addresses.
     """
 
     def __init__(
         self, mode, handler, *options, environment=(), packets=False, wildcard=False, limit=None, send_buffer=None,
-        handler_members=(), **members,
+        handler_members=(), beside=(), **members,
     ):  # fmt: skip
-        told = {"mode": mode, "handler": handler, "packets": packets, "wildcard": wildcard}
+        told = {"mode": mode, "handler": handler, "packets": packets, "wildcard": wildcard, "beside": dict(beside)}
         told |= {
             "limit": limit,
             "send_buffer": send_buffer,
@@ -101,7 +103,10 @@ class Process:
         return os.pread(self._errors.fileno(), size, 0).decode()
 
     def ask(self, question):
-        """``stats``: `Reactor.stats`; ``closed``: `RequestTable.closed`; ``memory``: the bytes allocated by Python."""
+        """``stats``: `Reactor.stats`; ``closed``: `RequestTable.closed`; ``memory``: the bytes allocated by Python.
+
+        ``collect``: how many objects the garbage collector finds; then free memory is given back to the system.
+        """
         self._process.stdin.write(question + "\n")
         self._process.stdin.flush()
         return json.loads(self._line())
@@ -139,15 +144,45 @@ class Process:
 # In that process
 
 
-def answer(question, reactor):
+def answer(question, reactor, addresses):
     """The answer to one question, as plain data."""
     if question == "stats":
         return reactor.stats()
     if question == "closed":
         return list(reactor.table.closed)
+    if question == "addresses":
+        return addresses
+    if question == "collect":
+        found = gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        return found
     assert question == "memory"
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
+
+
+def handler_class(name, members):
+    """The class called ``"module:Class"``, extended by members."""
+    module, _, name = name.partition(":")
+    return type(name, (getattr(import_module(module), name),), members)
+
+
+@contextmanager
+def beside(told, reactor):
+    """The servers of `Process`'s ``beside`` on this loop; yields their addresses."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        addresses = {}
+        for name, handler in told["beside"].items():
+            place = PACKETS[name]
+            address = place.host.format(directory=directory)
+            kind = server_class(told["mode"], place, **told["members"])
+            server = kind(
+                address if place.family == socket.AF_UNIX else (address, 0),
+                handler_class(handler, told["handler_members"]), reactor=reactor,
+            )  # fmt: skip
+            addresses[name] = stack.enter_context(server).server_address
+        yield addresses
 
 
 def main(told):
@@ -155,27 +190,31 @@ def main(told):
         import resource
 
         resource.setrlimit(resource.RLIMIT_NOFILE, (told["limit"], told["limit"]))
-    module, _, name = told["handler"].partition(":")
-    kind = getattr(import_module(module), name)
-    kind = type(name, (kind,), told["handler_members"])
     place = PACKETS["udp"] if told["packets"] else STREAMS["tcp"]
     host = "0.0.0.0" if told["wildcard"] else "127.0.0.1"
-    with server_class(told["mode"], place, **told["members"])((host, 0), kind) as server:
+    handler = handler_class(told["handler"], told["handler_members"])
+    with server_class(told["mode"], place, **told["members"])((host, 0), handler) as server:
         if told["send_buffer"]:  # its connections inherit it
             server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, told["send_buffer"])
-        reactor = server.reactor
+        with beside(told, server.reactor) as addresses:
+            serve(server, addresses)
 
-        def asked(events):
-            question = os.read(0, 4096).decode().strip()
-            if question:
-                print(json.dumps(answer(question, reactor)), flush=True)
-            else:
-                server.shutdown()
 
-        watch = reactor.watch(0, EVENT_READ, asked)
-        print(server.server_address[1], flush=True)
-        server.serve_forever()
-        watch.cancel()
+def serve(server, addresses):
+    """Serve, and answer questions, until the end of standard input."""
+    reactor = server.reactor
+
+    def asked(events):
+        question = os.read(0, 4096).decode().strip()
+        if question:
+            print(json.dumps(answer(question, reactor, addresses)), flush=True)
+        else:
+            server.shutdown()
+
+    watch = reactor.watch(0, EVENT_READ, asked)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+    watch.cancel()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ def needed(found, name):
     return found
 
 
+def search_path() -> str:
+    """``PATH`` and where the programs of the system administrator are, which other users often have not in theirs."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
 def program(name: str) -> str:
     """The path of the program."""
-    return needed(shutil.which(name), name)
+    return needed(shutil.which(name, path=search_path()), name)

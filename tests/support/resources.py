@@ -11,6 +11,18 @@ def descriptors():
     return {int(name) for name in os.listdir(place)}
 
 
+def named(numbers):
+    """What descriptors of this process are, as far as the system tells: sockets, pipes, paths."""
+    return {number: _name(number) for number in numbers}
+
+
+def _name(number):
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return "closed, or on a system without /proc"
+
+
 def resources():
     """The number of descriptors and of threads of this process, and its children, zombies included."""
     return len(os.listdir("/proc/self/fd")), threading.active_count(), children_of(os.getpid())

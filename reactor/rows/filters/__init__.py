@@ -1,4 +1,4 @@
-"""Filters that need more than bytes, or that help to test what is behind them: `chaos` and `tap`.
+"""Filters that need more than bytes, or that help to test what is behind them: `tls`, `proxy`, `chaos` and `tap`.
 
 Each is imported where it is wanted, and stands in ``filters`` of a server or of `Connected`:
 ``filters = [partial(Tap, tell=print)]``. The contract is in `handlers.filter`.

@@ -91,11 +91,14 @@ class TLS(Filter):
         if not self._open:
             self._in.write(data)
             self.queue_step()
-            return
-        with memoryview(data) as view:  # in slices, because a memory BIO keeps the size that it once had
-            for start in range(0, len(view), RECORD):
-                self._in.write(view[start : start + RECORD])
-                self._read()
+        elif len(data) <= RECORD:
+            self._in.write(data)
+            self._read()
+        else:
+            with memoryview(data) as view:  # in slices, because a memory BIO keeps the size that it once had
+                for start in range(0, len(view), RECORD):
+                    self._in.write(view[start : start + RECORD])
+                    self._read()
 
     @property
     def pending(self) -> int:
@@ -149,20 +152,23 @@ class TLS(Filter):
 
     def _read(self) -> None:
         """Deliver what the records hold that have come."""
-        assert self.object is not None
+        stream, source = self.object, self._in
+        assert stream is not None
         try:
-            while piece := self.object.read(RECORD):
+            while source.pending or stream.pending():  # else `read` would raise, which costs more than to look
+                piece = stream.read(RECORD)
+                if not piece:
+                    raise ssl.SSLZeroReturnError
                 self.deliver(piece)
         except ssl.SSLWantReadError:
-            self._emit()  # a KeyUpdate, or a ticket that is refused, may have an answer
-            return
+            pass  # a record has come in part
         except ssl.SSLZeroReturnError:
-            pass
+            self._shut = True
+            self.deliver_end()
         except ssl.SSLError as error:
             self._break_off(error)
             return
-        self._shut = True
-        self.deliver_end()
+        self._emit()  # the answer to a KeyUpdate
 
     def _emit(self) -> None:
         if self._out.pending:

@@ -7,6 +7,9 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ===============  =======================================================================================
 ``snippets``     values and statements as source text
 ``counting``     counts the lines of Python, the bytes touched and the bytes held
+``watching``     ends a check because the handler blocks, or does not await a coroutine
+``dropped``      the statements that make a step and drop it, from the source
+``errors``       an exception of a handler in words
 ``pristine``     restores the state that requests of a class share
 ``schedule``     the steps of a schedule
 ``subject``      the handler class, and the test function that is printed for it
@@ -14,7 +17,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``transcript``   the calls of a run as the statements of a test
 ``run``          runs a schedule: `play`, `work`
 ``evidence``     compares runs, shortens schedules, writes the assertion that fails
-``strategies``   Hypothesis strategies that draw schedules
+``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``properties``   the properties, and `check`, which tries them all
 ===============  =======================================================================================

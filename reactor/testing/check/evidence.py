@@ -5,18 +5,24 @@ Nothing here draws examples or needs Hypothesis.
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .counting import EndlessLoop, held
+from .errors import server_lacks, told
 from .run import Run
 from .schedule import END
-from .snippets import brief, literal
+from .snippets import literal, unlike_at
+from .watching import Unfit, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import ParamSpec
 
     from .schedule import Schedule
     from .subject import Subject
+
+    _Given = ParamSpec("_Given")
 
 FLOOD = 4_096
 """Bytes that one round of a flood brings."""
@@ -32,6 +38,20 @@ class CheckFailed(AssertionError):
 def fail(subject: Subject, fault: str, title: str, body: str) -> NoReturn:
     """Raise `CheckFailed` with the words ``fault``, and with a test whose statements are ``body``."""
     raise CheckFailed(f"{subject.name}: {fault}\n\n{subject.test(title, body)}")
+
+
+def in_time(holds: Callable[_Given, None]) -> Callable[_Given, None]:
+    """The property ``holds``, which fails when the handler blocks for too long, or drops a coroutine."""
+
+    @wraps(holds)
+    def holds_in_time(*arguments: _Given.args, **options: _Given.kwargs) -> None:
+        try:
+            with time_limit():
+                holds(*arguments, **options)
+        except Unfit as error:
+            raise CheckFailed(str(error)) from None
+
+    return holds_in_time
 
 
 # Conversations
@@ -95,7 +115,10 @@ def fault_of(run: Run, otherwise: str) -> str:
     """The fault of a run in words; ``otherwise`` if no call of the run raised."""
     if isinstance(run.error, EndlessLoop):
         return "it does not return"
-    return otherwise if run.error is None else f"it raises {type(run.error).__name__}"
+    if run.error is None:
+        return otherwise
+    remedy = server_lacks(run.error, None) if run.subject.world.server is None else ""
+    return f"it raises {told(run.error, run.subject.kind)}{remedy}"
 
 
 def asserted(run: Run, output: Any = None, finished: bool | None = None) -> str:
@@ -104,7 +127,7 @@ def asserted(run: Run, output: Any = None, finished: bool | None = None) -> str:
     if run.error is not None:
         return code
     if output is not None:
-        return f"{code}\nassert {run.output_code()} == {literal(output)}"
+        return f"{code}\nassert {run.output_code()} == {literal(output)}  # {unlike_at(run.output, output)}"
     return f"{code}\nassert {'' if finished else 'not '}{run.name}.finished"
 
 
@@ -116,7 +139,7 @@ def differing(run: Run, model: Run) -> str:
         return run.code()
     actual, expected, _ = _difference(run, model)
     both = f"{model.code()}\n{run.code()}"
-    comment = "" if run.endless or run.output == model.output else f"  # {brief(run.output)}, not {brief(model.output)}"
+    comment = "" if run.endless or run.output == model.output else f"  # {unlike_at(run.output, model.output)}"
     return f"{both}\nassert {actual} == {expected}{comment}"
 
 

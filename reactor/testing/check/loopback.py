@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
+from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import reactor
 
 from ... import Reactor
+from .errors import server_lacks, told
 from .run import Run, played
 from .schedule import END
 from .subject import Subject
@@ -30,6 +33,9 @@ MODES = "sync", "select", "fork", "thread"
 
 SECONDS = 10.0
 """Seconds of real time after which a server counts as one that does not answer."""
+
+MOMENT = 0.5
+"""Seconds of real time in which a handler that has raised must be heard of, when its client has the output."""
 
 _PREFIXES = {"sync": "", "select": "Select", "fork": "Forking", "thread": "Threading"}
 
@@ -73,12 +79,29 @@ def ask(mode: str, kind: Any, conversation: bytes | Iterable[bytes], world: Worl
     """
     subject = Subject(kind, world)
     with _Exchange(mode, subject) as exchange:
-        if subject.packets:
-            return exchange.answer(_PacketClient(exchange, _rounds(subject, subject.conversation(conversation))))
-        [data] = subject.conversation(conversation)
-        run = foretell(subject, data)
-        sent = data if subject.blocking else data[: run.fed]
-        return exchange.answer(_StreamClient(exchange, sent, len(run.output) if run.endless else None))
+        return _answer(exchange, subject, conversation)
+
+
+def ask_for_fault(mode: str, subject: Subject, conversation: bytes | Iterable[bytes], expected: Any) -> tuple[Any, str]:
+    """The output as `ask` has it, ``None`` if it takes too long; if it is not ``expected``, what the handler raised."""
+    with _Exchange(mode, subject) as exchange:
+        try:
+            answer = _answer(exchange, subject, conversation)
+        except TimeoutError:
+            answer = None
+        return answer, "" if answer == expected else exchange.fault()
+
+
+def _answer(exchange: _Exchange, subject: Subject, conversation: bytes | Iterable[bytes]) -> Any:
+    if subject.packets:
+        rounds = _rounds(subject, subject.conversation(conversation))
+        subject.restore()
+        return exchange.answer(_PacketClient(exchange, rounds))
+    [data] = subject.conversation(conversation)
+    run = foretell(subject, data)
+    sent = data if subject.blocking else data[: run.fed]
+    subject.restore()
+    return exchange.answer(_StreamClient(exchange, sent, len(run.output) if run.endless else None))
 
 
 def foretell(subject: Subject, data: bytes) -> Run:
@@ -117,12 +140,57 @@ class _Clock:
         self.monotonic = time.monotonic
 
 
+class _Faults:
+    """What handlers raise, in words. A child sends the words to its parent."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def add(self, text: str) -> None:
+        """Note a fault; no more than the buffer has room for."""
+        with suppress(OSError):
+            self._writer.send(text.encode(errors="replace") + b"\0")
+
+    def look(self) -> bool:
+        """Whether there is a fault; the first one is in `text`."""
+        if not self.text:
+            with suppress(OSError):
+                self.text = self._reader.recv(65_536).decode(errors="replace").partition("\0")[0]
+        return bool(self.text)
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+
 class _Observed:
-    """A mix-in for the server: it counts requests, reports no errors, and closes the client's socket in a child."""
+    """A mix-in for the server: it counts requests, notes errors, and closes the client's socket in a child.
+
+    What it lacks, it takes from the server of the handler's world.
+    """
 
     begun = 0
     client: _Client | None = None
     pid = 0
+    subject: Subject
+    faults: _Faults
+
+    def __getattr__(self, name: str) -> Any:
+        given = self.subject.world.server
+        if given is None or name == "_srv" or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return getattr(given, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        given = self.subject.world.server
+        is_own = self.client is None or name in vars(self) or hasattr(type(self), name)
+        if is_own or not hasattr(given, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(given, name, value)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         self.begun += 1
@@ -134,7 +202,10 @@ class _Observed:
         super().finish_request(request, client_address)  # type: ignore[misc]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Does nothing: a fault shows in the output."""
+        """Note what was raised, and write nothing."""
+        error: Any = sys.exc_info()[1]
+        remedy = server_lacks(error, self) if self.subject.world.server is None else ""
+        self.faults.add(told(error, self.subject.kind) + remedy)
 
 
 class _Exchange:
@@ -144,8 +215,10 @@ class _Exchange:
         base = server_class(mode, subject.packets)
         self.loop = Reactor(clock=_Clock(subject.world))
         self.client_loop = Reactor() if mode == "sync" else self.loop
-        self.server: Any = type(base.__name__, (_Observed, base), {"pid": os.getpid()})(
-            ("127.0.0.1", 0), subject.kind, reactor=self.loop
+        self.faults = _Faults()
+        members = {"pid": os.getpid(), "subject": subject, "faults": self.faults}
+        self.server: Any = type(base.__name__, (_Observed, base), members)(
+            ("127.0.0.1", 0), subject.given, reactor=self.loop
         )
 
     def __enter__(self) -> _Exchange:
@@ -153,6 +226,7 @@ class _Exchange:
 
     def __exit__(self, *_: object) -> None:
         self.server.server_close()
+        self.faults.close()
         self.loop.close()
         self.client_loop.close()
 
@@ -172,6 +246,12 @@ class _Exchange:
         if client.late:
             raise TimeoutError(f"no complete output in {SECONDS:g} seconds; so far {client.received!r}")
         return client.received
+
+    def fault(self) -> str:
+        """What the handler raised, in words. A child or a thread may tell of it a moment after the output."""
+        moment = self.loop.clock.monotonic() + MOMENT
+        self.loop.run_while(lambda: not self.faults.look() and self.loop.clock.monotonic() < moment, 0.02)
+        return self.faults.text
 
     def _give_up(self, client: _Client) -> None:
         client.late = True
@@ -224,7 +304,7 @@ class _StreamClient(_Client):
                 self._send()
             if events & EVENT_READ:
                 self._receive()
-        except ConnectionError:  # the output is what was received before
+        except OSError:  # the connection was reset: the output is what was received before
             self.finish()
 
     def _send(self) -> None:

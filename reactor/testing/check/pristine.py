@@ -31,6 +31,18 @@ def pristine(kind: type) -> Iterator[None]:
             restore()
 
 
+def restorer(server: object) -> Callable[[], None]:
+    """A function that puts ``server``, which requests share on purpose, into the state that it has now."""
+    before = _Snapshot(type(server))
+    before.contents(getattr(server, "__dict__", ()))
+
+    def restore() -> None:
+        for undo in before.undo:
+            undo()
+
+    return restore
+
+
 class _Snapshot:
     """The shared state, as calls that restore it. Objects keep their identity, since others may refer to them."""
 
@@ -46,7 +58,7 @@ class _Snapshot:
         before = {name: value for name, value in vars(base).items() if _is_data(name, value)}
         self.undo.append(lambda: _restore_class(base, before))
         for value in before.values():
-            self._contents(value)
+            self.contents(value)
         for value in list(vars(base).values()):
             function = getattr(value, "__func__", value)  # of a classmethod or staticmethod
             if isinstance(function, FunctionType):
@@ -54,7 +66,7 @@ class _Snapshot:
 
     def _function(self, function: FunctionType) -> None:
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._contents(value)
+            self.contents(value)
         for cell in function.__closure__ or ():
             self._cell(cell)
         space = function.__globals__
@@ -62,7 +74,7 @@ class _Snapshot:
             value = space.get(name, _ABSENT)
             if value is _ABSENT or _is_data(name, value):
                 self.undo.append(partial(_put, space, name, value))
-                self._contents(value)
+                self.contents(value)
 
     def _cell(self, cell: CellType) -> None:
         try:
@@ -71,9 +83,9 @@ class _Snapshot:
             return
         if _is_data("", value):
             self.undo.append(lambda: setattr(cell, "cell_contents", value))
-            self._contents(value)
+            self.contents(value)
 
-    def _contents(self, value: Any) -> None:
+    def contents(self, value: Any) -> None:
         """The contents of a container, or of an object whose class is from a module of the handler's classes."""
         if id(value) in self._seen:
             return
@@ -93,7 +105,7 @@ class _Snapshot:
         else:
             return
         for item in inner:
-            self._contents(item)
+            self.contents(item)
 
 
 _FOREIGN = "builtins", "handlers", "reactor"

@@ -6,13 +6,13 @@ schedule. Only `same_in_every_mode` opens sockets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky, NoSuchExample
 
 from . import strategies
+from .dropped import dropped
 from .evidence import (
     CheckFailed,
     Overflow,
@@ -25,17 +25,20 @@ from .evidence import (
     fault_of,
     fillers,
     flooded,
+    in_time,
     minimal,
     places,
     singly,
     unlike,
 )  # fmt: skip
-from .loopback import ask, foretell, modes_of
-from .pristine import pristine
+from .loopback import ask_for_fault, foretell, modes_of
+from .pristine import pristine, restorer
 from .run import Run, played, worked
 from .schedule import END, RESET
-from .snippets import literal
-from .subject import Subject, pieces_of
+from .snippets import literal, unlike_at
+from .strategies import NOT_REPEATABLE, smallest
+from .subject import Subject, pieces_of, world_of
+from .watching import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,54 +57,71 @@ KEPT = 65_536
 LINEAR = 6
 """The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
 
-_NOT_REPEATABLE = (
-    "the same schedule gives different results: requests share state that the check cannot restore, "
-    "or the handler uses a clock or random numbers of its own (self.now() is the clock that a test can set)"
-)
 _FOR_EVER = "it goes on for ever when nothing more comes"
-_T = TypeVar("_T")
 _SHORT = 128  # bytes of the shortest flood whose work is compared
 _SMALL = 32  # bytes up to which every beginning of a conversation is cut at every place
 _FEW = 25  # the most examples that a costly property tries
 
 
 def check(
-    kind: Any, conversation: Conversation, expected: Any = None, *, world: World | None = None,
-    kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
+    kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
+    world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
 ) -> None:  # fmt: skip
     """Try every property of this module on a handler class.
 
-    - ``kind``: a `StreamHandler`, a `DatagramHandler`, or a blocking handler that declares ``request``.
+    Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
+    a coroutine that is not awaited.
+
+    - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
+      `functools.partial` of one of these.
     - ``conversation``: the bytes that a client sends, or a list of packets.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.
+    - ``server``: the handler's ``self.server``: any object with the attributes that the handler uses. Each run begins
+      with the attributes that it has now, and it has them again at the end. In the modes, the real server takes from
+      it the attributes that it lacks.
     - ``world``: answers the handler's questions. By default the clock stands still at 1970-01-01 00:00 UTC.
     - ``kept``: bytes that the handler may keep besides the input in its machine.
     - ``modes``: the modes to serve it in; by default all that the host has.
     - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
-    `ValueError` for a wrong argument.
+    `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
+    functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state.
 
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
     """
     pieces = pieces_of(conversation, "conversation")
     modes = modes_of(modes)
+    world = world_of(world, server)
+    tries: list[Callable[[], None]] = [
+        partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
+        partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
+        partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
+        partial(survives_any_input, kind, pieces, world=world, examples=examples),
+        partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
+        partial(works_linearly, kind, pieces, world=world, examples=examples),
+        partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
+    ]
     if expected is not None:
-        answers(kind, pieces, expected, world=world)
-    leaves_nothing_behind(kind, pieces, world=world, examples=examples)
-    same_for_any_chunking(kind, pieces, world=world, examples=examples)
-    ends_at_any_byte(kind, pieces, world=world, examples=examples)
-    survives_any_input(kind, pieces, world=world, examples=examples)
-    stays_in_bounds(kind, pieces, world=world, kept=kept, examples=examples)
-    works_linearly(kind, pieces, world=world, examples=examples)
-    same_in_every_mode(kind, pieces, world=world, modes=modes)
+        tries.insert(0, partial(answers, kind, pieces, expected, world=world))
+    subject = Subject(kind, world)
+    for fault in dropped(subject.kind):
+        raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
+    restore = restorer(world.server)
+    with time_limit():
+        for holds in tries:
+            try:
+                holds()
+            finally:
+                restore()
 
 
 # The properties
 
 
+@in_time
 def answers(kind: Any, conversation: Conversation, expected: Any, *, world: World | None = None) -> None:
     """The output for the whole conversation is ``expected``, at once or after the stream has ended."""
     tried = _Tried(kind, conversation, world)
@@ -112,6 +132,7 @@ def answers(kind: Any, conversation: Conversation, expected: Any, *, world: Worl
         fail(tried, fault_of(run, "the output is not the expected one"), "answers", asserted(run, expected))
 
 
+@in_time
 def leaves_nothing_behind(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -126,7 +147,7 @@ def leaves_nothing_behind(
     with pristine(tried.kind):
         again = played(tried, tried.pieces, name="again")
     if not alike(first, again):
-        fail(tried, _NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
+        fail(tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
 
     def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
         with pristine(tried.kind):
@@ -142,13 +163,14 @@ def leaves_nothing_behind(
         return not alike(alone, after)
 
     others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
-    found = _smallest(tried, st.tuples(others, tried.lengths), differs, examples)
+    found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
     if found is not None:
         alone, before, after = runs(*found)
         code = f"{before.code()}\n{unlike(after, alone)}"
         fail(tried, "the output depends on what another request has sent", "leaves_nothing_behind", code)
 
 
+@in_time
 def same_for_any_chunking(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -175,13 +197,14 @@ def same_for_any_chunking(
 
     found = next(filter(differs, tried.simple_cuts()), None)
     if found is None:
-        found = _smallest(tried, tried.faithful(), differs, examples)
+        found = smallest(tried, tried.faithful(), differs, examples)
     if found is not None:
         found = minimal(found, differs, tried.packets)
         cause = "how the output is taken" if tried.packets else "how the input is cut"
         fail(tried, f"the output depends on {cause}", "for_any_chunking", differing(played(tried, found), model(found)))
 
 
+@in_time
 def ends_at_any_byte(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -203,12 +226,13 @@ def ends_at_any_byte(
     found = next(filter(goes_on, stops), None)
     if found is None and not tried.packets:
         cut = strategies.schedules(tried.pieces[0], seconds=None, ends=False, resets=False)
-        found = _smallest(tried, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
+        found = smallest(tried, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
     if found is not None:
         run = played(tried, found, to_the_end=True)
         fail(tried, fault_of(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
 
 
+@in_time
 def survives_any_input(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -228,6 +252,7 @@ def survives_any_input(
         fail(tried, fault_of(run, _FOR_EVER), "survives_any_input", asserted(run, finished=True))
 
 
+@in_time
 def stays_in_bounds(
     kind: Any, conversation: Conversation, *, world: World | None = None, kept: int = KEPT, examples: int | None = None
 ) -> None:
@@ -244,7 +269,7 @@ def stays_in_bounds(
         return flooded(tried, tried.first(drawn[0]), drawn[1], kept)
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
-    found = _smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
+    found = smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
     if found is not None and (overflow := flood(found)) is not None:
         run, size, bound = overflow
         if run.error is None:
@@ -273,6 +298,7 @@ def _waits_in_bounds(tried: _Tried, examples: int | None) -> None:
         fail(tried, lack, "stays_in_bounds", f"{run.code(calls)}\nassert {bound}")
 
 
+@in_time
 def works_linearly(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -309,15 +335,16 @@ def works_linearly(
         return True
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
-    found = _smallest(tried, floods, steep, examples, _FEW)
+    found = smallest(tried, floods, steep, examples, _FEW)
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
-        short, long = (tried.call("work", tried.name, flood(*found, times)[1]) for times in (1, 4))
+        short, long = (tried.call("work", tried.text, flood(*found, times)[1]) for times in (1, 4))
         code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
         fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
 
 
+@in_time
 def same_in_every_mode(
     kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
 ) -> None:
@@ -328,29 +355,35 @@ def same_in_every_mode(
     """
     tried = _Tried(kind, conversation, world)
     for mode in modes_of(modes):
-        if (differing := _differs(tried, mode, tried.length)) is not None:
-            if not tried.blocking and differing[0] is not None:
+        differing = _differs(tried, mode, tried.length)
+        if differing is not None:
+            if not tried.blocking and differing.output is not None:
                 # Not for a blocking handler: half a request need not give the same output in each mode.
                 shorter = (_differs(tried, mode, place) for place in places(tried.length)[:64])
                 differing = next((found for found in shorter if found is not None), differing)
-            fail(tried, f"in {mode} mode the output is different", f"in_{mode}_mode", differing[1])
+            fail(tried, f"in {mode} mode {differing.fault}", f"in_{mode}_mode", differing.assertion)
 
 
-def _differs(tried: _Tried, mode: str, length: int) -> tuple[Any, str] | None:
-    """The wrong output for the first ``length`` bytes in ``mode``, and the assertion; ``None`` if it is right.
+class _Differing(NamedTuple):
+    """A wrong output of a real server."""
 
-    The output is ``None`` if the server does not answer in time.
-    """
+    output: Any
+    """``None`` if the server did not answer in time."""
+    fault: str
+    assertion: str
+
+
+def _differs(tried: _Tried, mode: str, length: int) -> _Differing | None:
+    """What is wrong with the output for the first ``length`` bytes in ``mode``; ``None`` if it is right."""
     first = tried.first(length)
     model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
     sent = first if tried.packets else b"".join(first)
-    try:
-        answer = ask(mode, tried.kind, sent, tried.world)
-    except TimeoutError:
-        answer = None
+    answer, raised = ask_for_fault(mode, tried, sent, model.output)
     if answer == model.output:
         return None
-    return answer, f"assert {tried.call('ask', repr(mode), tried.name, literal(sent))} == {literal(model.output)}"
+    asked = tried.call("ask", repr(mode), tried.text, literal(sent))
+    fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
+    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}")
 
 
 # How they are tried
@@ -407,7 +440,7 @@ class _Tried(Subject):
     def harm(self, breaks: Callable[[Schedule], bool], examples: int | None) -> Schedule | None:
         """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found."""
         found = next(filter(breaks, self._slips()), None)
-        return _smallest(self, self._hostile(), breaks, examples) if found is None else found
+        return smallest(self, self._hostile(), breaks, examples) if found is None else found
 
     def _slips(self) -> Iterator[Schedule]:
         if not self.packets:
@@ -431,22 +464,3 @@ class _Tried(Subject):
         whole = st.sampled_from(self.pieces or [b""])
         packet = st.one_of(whole, whole.flatmap(strategies.mutations))
         return st.lists(packet, max_size=len(self.pieces) + 2)
-
-
-def _smallest(
-    tried: Subject, strategy: SearchStrategy[_T], breaks: Callable[[_T], bool], examples: int | None,
-    most: int | None = None,
-) -> _T | None:  # fmt: skip
-    """The smallest example that breaks a property; ``None`` if no example that was tried does."""
-    profile = settings()
-    count = profile.max_examples if examples is None else examples
-    chosen = settings(
-        profile, max_examples=count if most is None else min(most, count), database=None, deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-    )  # fmt: skip
-    try:
-        return find(strategy, breaks, settings=chosen)
-    except NoSuchExample:
-        return None
-    except Flaky as error:
-        raise CheckFailed(f"{tried.name}: {_NOT_REPEATABLE}") from error

@@ -31,6 +31,7 @@ from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
 from .transcript import Transcript
+from .watching import Unfit, timed, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +48,7 @@ YEAR = 31_536_000
 ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
-_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "driver", "transcript"))
+_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript"))
 """The modules whose lines do not count as lines of the handler."""
 
 
@@ -93,7 +94,8 @@ class Run:
         """Counts the lines of Python that the handler and its machine run, and ends a call that runs too many."""
         self._transcript = Transcript(name, subject.packets)
         self._driver = RecordingDriver(subject.world)
-        self._kind = subject.machine if machine is None else machine
+        untimed: Any = subject.machine if machine is None else machine
+        self._kind = timed(untimed)
         self._watch = watch
         self._arrivals: deque[bytes | None] = deque()  # ``None`` is the end of the stream
         self._output: list[bytes] = []
@@ -101,6 +103,7 @@ class Run:
         self._gave_up = False  # the request does not come to rest
         self._clock = 0.0
         self._allowed = LINES
+        subject.restore()
         self._construct()
 
     # Its result
@@ -196,7 +199,7 @@ class Run:
         self._guarded(self._abandon)
 
     def _construct(self) -> None:
-        self.machine: Any = self._kind(self.subject.handler(), self._driver)
+        self.machine: Any = self._kind(self.subject.make(), self._driver)
         self._row = PacedRow(self.machine.handler, self._clock)
         self._transcript.construct()
         self._call("advance()", self.machine.advance)
@@ -244,7 +247,8 @@ class Run:
         try:
             if not hasattr(wait, "function"):
                 raise OSError("there is no network")
-            result = wait.function(*wait.arguments)
+            with working(wait):
+                result = wait.function(*wait.arguments)
         except Exception as error:
             self.subject.mention(type(error))
             failed = f"interrupt(Failed({self.name}.wait, {error!r}))"
@@ -295,7 +299,7 @@ class Run:
         try:
             with self.limit:
                 return call(*arguments)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Unfit):
             raise
         except BaseException as error:
             self.error = error

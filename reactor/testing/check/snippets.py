@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+_BRIEF = 48  # letters of source text that fit into a comment
+
 
 def names_in(code: str) -> set[str]:
     """The names that ``code`` uses."""
@@ -26,7 +28,25 @@ def brief(value: Any) -> str:
     ("b'abc'", "b'01234567890123456789012345678901234567 …")
     """
     code = literal(value)
-    return code if len(code) <= 48 else f"{code[:40]} …"
+    return code if len(code) <= _BRIEF else f"{code[:40]} …"
+
+
+def unlike_at(value: Any, expected: Any) -> str:
+    """What ``value`` is instead of ``expected``, in words; of long ones, from the first difference on.
+
+    >>> unlike_at(b"abc", b"abd"), unlike_at(b"0123456789" * 9 + b".", b"0123456789" * 9 + b",")
+    ("b'abc', not b'abd'", "at byte 90: b'.', not b','")
+    """
+    is_short = max(len(literal(value)), len(literal(expected))) <= _BRIEF
+    if is_short or type(value) is not type(expected) or not isinstance(value, (bytes, list)):
+        return f"{brief(value)}, not {brief(expected)}"
+    pairs = enumerate(zip(value, expected, strict=False))
+    place = next((place for place, (one, other) in pairs if one != other), min(len(value), len(expected)))
+    if isinstance(value, bytes):
+        return f"at byte {place}: {brief(value[place:])}, not {brief(expected[place:])}"
+    if place < min(len(value), len(expected)):
+        return f"packet {place}: {unlike_at(value[place], expected[place])}"
+    return f"at packet {place}: {brief(value[place:])}, not {brief(expected[place:])}"
 
 
 def literal(value: Any) -> str:

@@ -1,25 +1,32 @@
-"""Hypothesis strategies for what a network does to the input of a handler: cut, delay, end, lose, reorder.
+"""Hypothesis strategies for what a network does to the input of a handler, and the search for the smallest example.
 
-All of them shrink to the simplest case: no cut, no pause, no loss, and a short conversation. They draw schedules,
-which are plain data; see `reactor.testing.check.schedule`.
+A network cuts, delays, ends, loses and reorders. All strategies shrink to the simplest case: no cut, no pause, no loss,
+and a short conversation. They draw schedules, which are plain data; see `reactor.testing.check.schedule`.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky, NoSuchExample
 
+from .evidence import CheckFailed
 from .schedule import END, RESET, Take
 from .subject import pieces_of
+from .watching import Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
     from .schedule import Schedule, Step
+    from .subject import Subject
+
+_T = TypeVar("_T")
 
 SECONDS = st.floats(0, 1_000)
 """Seconds that pass: fewer and more than the 300 that a wait may take by default."""
@@ -196,3 +203,43 @@ def _interleave(draw: DrawFn, schedule: Schedule, takes: bool, seconds: SearchSt
     places = st.integers(0, len(schedule))
     for place, step in draw(st.lists(st.tuples(places, st.one_of(kinds)), max_size=4)):
         schedule.insert(min(place, len(schedule)), step)
+
+
+# The search
+
+NOT_REPEATABLE = (
+    "the same schedule gives different results: requests share state that the check cannot restore, "
+    "or the handler uses a clock or random numbers of its own (self.now() is the clock that a test can set)"
+)
+
+
+def smallest(
+    tried: Subject, strategy: SearchStrategy[_T], breaks: Callable[[_T], bool], examples: int | None,
+    most: int | None = None,
+) -> _T | None:  # fmt: skip
+    """The smallest example that breaks a property; ``None`` if no example that was tried does."""
+    profile = settings()
+    count = profile.max_examples if examples is None else examples
+    chosen = settings(
+        profile, max_examples=count if most is None else min(most, count), database=None, deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+    )  # fmt: skip
+    unfit: list[Unfit] = []
+
+    def breaks_or_is_unfit(example: _T) -> bool:
+        """Whether to look no further: an exception that leaves ``find()`` would be reported as one of its own."""
+        try:
+            return bool(unfit) or breaks(example)
+        except Unfit as error:
+            unfit.append(error)
+            return True
+
+    try:
+        found = find(strategy, breaks_or_is_unfit, settings=chosen)
+    except NoSuchExample:
+        return None
+    except Flaky as error:
+        raise CheckFailed(f"{tried.name}: {NOT_REPEATABLE}") from error
+    if unfit:
+        raise unfit[0]
+    return found

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import textwrap
+from copy import copy
+from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ... import handlers
 from ...handlers import DatagramHandler, DatagramMachine, Packet, StreamMachine, World
 from ...handlers.blocking.buffered import buffered
 from ...handlers.handler import Handler
+from ...servers.kinds import class_of
+from .pristine import restorer
 from .snippets import names_in
 
 if TYPE_CHECKING:
@@ -21,30 +26,68 @@ PEER = ("127.0.0.1", 50_000)
 """The client's address unless a `World` gives another."""
 
 
+def world_of(world: World | None, server: object = None) -> World:
+    """``world``, by default one whose clock stands still, with ``server`` as its server if that is not ``None``.
+
+    Raises `TypeError` if one of the two is not what it should be, or if each has a server.
+    """
+    if world is None:
+        world = World(peer=PEER, now=lambda: 0.0)
+    elif not isinstance(world, World):
+        raise TypeError(f"world is a handlers.World(peer, server, now), which answers the handler, not {world!r}")
+    if server is None:
+        return world
+    if isinstance(server, (type, FunctionType)):
+        raise TypeError(
+            f"server is an object with the attributes that the handler uses, and does not make one: {server!r}"
+        )
+    if world.server is not None:
+        raise TypeError("the server is given twice: as server, and in world")
+    world = copy(world)
+    world.server = server
+    return world
+
+
 class Subject:
     """A handler class under test.
 
-    Raises `TypeError` if ``kind`` is not a handler class, or ``world`` not a `handlers.World`.
+    Raises `TypeError` if ``kind`` is not a handler class or a `functools.partial` of one, or ``world`` not a
+    `handlers.World`.
     """
 
     def __init__(self, kind: Any, world: World | None = None) -> None:
+        self.given: Any = kind
+        """What a server is given: the class, or a `functools.partial` of it."""
+        arguments, named = (kind.args, kind.keywords) if isinstance(kind, partial) else ((), {})
+        kind = class_of(kind)
         if not isinstance(kind, type):
-            raise TypeError(f"expected a handler class, not {kind!r}: each request needs a new handler")
+            raise TypeError(
+                f"expected a handler class, not {kind!r}: each request needs a new handler (a class that takes "
+                f"arguments: functools.partial(Class, ...))"
+            )
         if not hasattr(kind, "handle"):
             raise TypeError(f"{kind.__name__} is no handler class: derive it from StreamHandler or DatagramHandler")
-        if world is not None and not isinstance(world, World):
-            raise TypeError(f"world is a handlers.World(peer, server, now), which answers the handler, not {world!r}")
         self.kind = kind
         self.name: str = kind.__name__
-        self.world = World(peer=PEER, now=lambda: 0.0) if world is None else world
+        said = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in named.items())]
+        self.text = f"partial({', '.join([self.name, *said])})" if said else self.name
+        """The source text of what was given."""
+        self.world = world_of(world)
+        self.restore = restorer(self.world.server)
+        """Puts the server into the state that it has now: each run begins with it."""
         self.blocking = not issubclass(kind, Handler)
         """Whether it is a blocking handler of ``socketserver``'s kind; it runs as in select mode."""
+        self._arguments, self._named = ((), {}) if self.blocking else (arguments, named)
         self.packets = takes_packets(kind)
         """Whether it is a datagram handler."""
-        self.handler: Any = buffered(kind, self.packets) if self.blocking else kind
+        self.handler: Any = buffered(self.given, self.packets) if self.blocking else kind
         """The class that runs: ``kind``, or what select mode makes of a blocking handler."""
         self.machine: type[Machine] = DatagramMachine if self.packets else StreamMachine
         self._mentioned: list[type] = [kind]
+
+    def make(self) -> Any:
+        """A new handler."""
+        return self.handler(*self._arguments, **self._named)
 
     def conversation(self, given: bytes | Iterable[bytes]) -> list[bytes]:
         """The input of a client: a list of packets, or of a stream a list with all its bytes as one item."""
@@ -53,7 +96,7 @@ class Subject:
 
     def construct(self, asked: set[str]) -> str:
         """The source text that constructs a machine, in a world that answers the questions ``asked``."""
-        handler = f"buffered({self.name}, packets={self.packets})()" if self.blocking else f"{self.name}()"
+        handler = f"buffered({self.text}, packets={self.packets})()" if self.blocking else f"{self.text}()"
         world = self.in_world(asked)
         return f"{self.machine.__name__}({handler}{f', {world}' if world else ''})"
 
@@ -79,6 +122,7 @@ class Subject:
         modules = {
             "reactor.handlers": list(handlers.__all__),
             "reactor.handlers.blocking.buffered": ["buffered"],
+            "functools": ["partial"],
             "reactor.testing": ["END", "ask", "held", "line_limit", "work"],
         }
         for kind in self._mentioned:
@@ -114,7 +158,8 @@ def pieces_of(given: Any, name: str) -> list[bytes]:
 
 
 def takes_packets(kind: Any) -> bool:
-    """Whether a handler class, blocking or not, is for datagrams."""
+    """Whether a handler class, or a `functools.partial` of one, blocking or not, is for datagrams."""
+    kind = class_of(kind)
     if issubclass(kind, Handler):
         return issubclass(kind, DatagramHandler)
     return isinstance(getattr(kind, "request", None), Packet)

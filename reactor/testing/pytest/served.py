@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ...servers.kinds import class_of
 from ...table.reactor import Reactor
 from ..check.loopback import SECONDS, server_class
 from ..check.subject import takes_packets
@@ -47,7 +48,9 @@ class Served:
             self._reactor.close()
             raise
         self.server.clients, self.server.lock, self.server.parent = self._clients, self._lock, os.getpid()
-        self._thread = threading.Thread(target=self._serve, name=f"{base.__name__} of {kind.__name__}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._serve, name=f"{base.__name__} of {class_of(kind).__name__}", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:

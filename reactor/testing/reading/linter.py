@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Connected, DatagramHandler, Delay, EndOfStream, StreamWait, TimedOut, Wait
 from ...handlers.handler import Handler
+from ..check.dropped import dropped
 from ..check.subject import Subject
 from .ending import may_end, may_read
 from .growth import Growth
@@ -59,6 +60,9 @@ def lint(kind: Any) -> list[Finding]:
     *Resources*: a handler that opens, connects or acquires something and keeps it, or adds itself to a container of
     other code, and that has neither `finish` nor `interrupted`, nor ``with`` or ``finally`` around it.
 
+    *Steps*: a statement that makes a wait, or a step, and neither returns nor awaits it, or calls a coroutine and does
+    not await it.
+
     Code whose effect cannot be told without running it gives no warning: a computed limit or timeout, a wait that a
     function elsewhere constructs, a container that comes from other code or is passed to it. `check` finds such
     mistakes.
@@ -76,10 +80,11 @@ def lint(kind: Any) -> list[Finding]:
         for rule in (_waits, _swallows, _leaves_behind):
             found.extend(rule(method))
     found.extend(_interrupted(source))
+    found.extend(Finding(fault.method, fault.line, fault.message) for fault in dropped(subject.kind))
     for method, node, name in Growth(source).found():
         found.append(_finding(method, node, f"{name} grows, but nothing cuts or measures it"))
     if subject.blocking:  # its source has no states, only the declaration of its wait
-        lines, first = inspect.getsourcelines(kind)
+        lines, first = inspect.getsourcelines(subject.kind)
         line = next((number for number, line in enumerate(lines, first) if line.strip().startswith("request")), first)
         found = [Finding("request", line, finding.message) for finding in found]
     return sorted(set(found), key=lambda finding: finding.line)

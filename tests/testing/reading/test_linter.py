@@ -1,18 +1,23 @@
 """The linter finds what is wrong, at its line, and nothing in correct handlers."""
 
 import inspect
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 
+import handlers
 from handlers import StreamHandler, services
 from reactor.testing import lint
+from reactor.testing.check.dropped import dropped
 from tests.support import broken
-from tests.testing.reading.specimens import endings, growth, waits
+from tests.support.examples import EXAMPLES
+from tests.testing.reading.specimens import endings, growth, steps, waits
 from tests.testing.reading.specimens.drawn import Finger, Reverse, Secure, Two, Winding
 from tests.testing.reading.specimens.marks import FINDINGS
 
 SPECIMENS = [
-    kind for module in (waits, growth, endings) for kind in vars(module).values()
+    kind for module in (waits, growth, endings, steps) for kind in vars(module).values()
     if isinstance(kind, type) and kind.__module__ == module.__name__ and kind in FINDINGS
 ]  # fmt: skip
 WRONG = [pytest.param(kind, FINDINGS[kind], id=kind.__qualname__) for kind in SPECIMENS if FINDINGS[kind]]
@@ -45,6 +50,16 @@ def test_there_are_ten_services():
 @pytest.mark.parametrize("kind", [*SERVICES, Reverse, Secure, Winding, Two, Finger, broken.Mended])
 def test_services_and_examples_have_no_findings(kind):
     assert lint(kind) == []
+
+
+def test_no_handler_of_the_package_of_the_examples_or_of_the_tests_drops_a_step():
+    names = [module.name for module in walk_packages(handlers.__path__, "handlers.")]
+    names += [f"examples.{name}" for name in EXAMPLES]
+    kinds = {kind for name in names for kind in vars(import_module(name)).values() if isinstance(kind, type)}
+    kinds |= {kind for kind in vars(broken).values() if isinstance(kind, type)}
+    kinds = {kind for kind in kinds if hasattr(kind, "handle")}
+    assert len(kinds) > 60
+    assert [fault for kind in kinds for fault in dropped(kind)] == []
 
 
 def test_a_class_without_source_is_an_error():

@@ -1,0 +1,244 @@
+"""`Proxy`: a filter that takes the header in which a proxy names the client (the PROXY protocol, versions 1 and 2).
+
+The specification is HAProxy's ``proxy-protocol.txt``, of 2020. A header is at the very beginning of the connection, in
+front of a TLS handshake too.
+"""
+
+from __future__ import annotations
+
+import socket
+from struct import Struct, error
+from typing import Any, NamedTuple
+
+from ...handlers.filter import Filter
+from ...handlers.waits import Cause
+from ..networks import Networks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...handlers.channel import StreamChannel
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+"""The first bytes of a header of version 2."""
+
+MAX_LINE = 107
+"""Bytes of the longest header of version 1, with its CRLF (section 2.1)."""
+
+MAX_HEADER = 4096
+"""Bytes of the longest header of version 2 that is taken; HAProxy sends some hundreds."""
+
+CRC32C, UNIQUE_ID = 0x03, 0x05
+"""Types of the values behind the addresses (section 2.2)."""
+
+
+class Header(NamedTuple):
+    """What a proxy says."""
+
+    source: Any
+    """The client's address as `Handler.peer` has it; ``None`` where the proxy speaks for itself or does not know."""
+
+    values: dict[int, bytes]
+    """The further values (TLVs) by type."""
+
+    size: int
+    """Bytes of the header."""
+
+
+class Malformed(Cause):
+    """What a trusted proxy has sent is no PROXY header."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"no PROXY header: {what}")
+
+
+class Proxy(Filter):
+    """Takes the PROXY header of a connection that comes from a ``trusted`` network, and sets `Handler.peer`.
+
+    A connection from anywhere else has no header: it would name whomever it likes. Unix sockets have no networks; they
+    are trusted if ``trusted`` has ``"unix"``. The header may take ``timeout`` seconds. Access, ``verify_request()`` and
+    ``max_per_peer`` are asked again with the peer that the header names. A health check, which ends before it has sent
+    a byte, is a connection without input.
+
+    For a server: ``filters = [partial(Proxy, trusted=["10.0.0.0/8"])]``, in front of TLS.
+    """
+
+    __slots__ = ("_head", "_timeout", "_trusted", "header")
+
+    name = "PROXY"
+
+    def __init__(self, inner: StreamChannel, trusted: Iterable[str], timeout: float = 5.0) -> None:
+        super().__init__(inner)
+        self._trusted = tuple(trusted)
+        self._timeout = timeout
+        self._head = b""
+        self.header: Header | None = None
+        """What the proxy has said, when it has."""
+
+    def begin(self) -> None:
+        """Wait for the header, where there must be one."""
+        if self._is_trusted():
+            self.open_until("the PROXY header", self._timeout)
+        else:
+            self.leave()
+
+    def _is_trusted(self) -> bool:
+        peer = self.driver.peer
+        if not isinstance(peer, tuple):
+            return "unix" in self._trusted
+        return peer[0] in Networks(text for text in self._trusted if text != "unix")
+
+    def received(self, data: bytes) -> None:
+        """Take the next bytes of the header."""
+        self._head += data
+        header = self.header = parse(self._head)
+        if header is not None:
+            if header.source is not None:
+                self.driver.peer = header.source
+            self.leave(self._head[header.size :])
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a header that has come in part."""
+        return len(self._head)
+
+    def input_ended(self) -> None:
+        """The connection ends before the header is whole."""
+        if not self._head:
+            self.leave()
+        self.deliver_end()
+
+
+def parse(data: bytes) -> Header | None:
+    r"""The header that ``data`` begins with; ``None`` if more must come. Raises `Malformed`.
+
+    >>> parse(b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nGET ")
+    Header(source=('192.0.2.1', 56324), values={}, size=45)
+    >>> parse(b"PROXY TC")
+    """
+    if data.startswith(SIGNATURE):
+        return _parse_binary(data)
+    if data.startswith(b"PROXY "):
+        return _parse_line(data)
+    if SIGNATURE.startswith(data) or b"PROXY ".startswith(data):
+        return None
+    raise Malformed(f"it begins with {data[:12]!r}")
+
+
+_SOURCES = {"TCP4": socket.AF_INET, "TCP6": socket.AF_INET6}
+
+
+def _parse_line(data: bytes) -> Header | None:
+    """A header of version 1 (section 2.1)."""
+    line, found, _ = data[:MAX_LINE].partition(b"\r\n")
+    if not found:
+        if len(data) >= MAX_LINE:
+            raise Malformed(f"its line is longer than {MAX_LINE} bytes")
+        return None
+    size = len(line) + 2
+    _, family, *fields = line.decode("latin-1").split(" ")
+    if family == "UNKNOWN":
+        return Header(None, {}, size)
+    if family not in _SOURCES or len(fields) != 4:
+        raise Malformed(repr(line))
+    source, _, port, to_port = fields
+    if not all(_is_address(_SOURCES[family], address) for address in fields[:2]):
+        raise Malformed(f"{line!r} has an address that is none of {family}")
+    if not all(number.isascii() and number.isdigit() and int(number) <= 65_535 for number in (port, to_port)):
+        raise Malformed(f"{line!r} has a port that is none")
+    return Header(_address(_SOURCES[family], source, int(port)), {}, size)
+
+
+def _is_address(family: int, text: str) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+_START = Struct("!12sBBH")
+_BLOCKS = {0x1: (socket.AF_INET, Struct("!4s4sHH")), 0x2: (socket.AF_INET6, Struct("!16s16sHH"))}
+_UNIX = Struct("!108s108s")
+_VALUE = Struct("!BH")
+
+
+def _parse_binary(data: bytes) -> Header | None:
+    """A header of version 2 (section 2.2)."""
+    if len(data) < _START.size:
+        return None
+    _, kind, family, length = _START.unpack_from(data)
+    size = _START.size + length
+    if kind not in (0x20, 0x21):
+        raise Malformed(f"version and command are {kind:#x}, not 0x20 or 0x21")
+    if size > MAX_HEADER:
+        raise Malformed(f"it has {size} bytes, and {MAX_HEADER} are taken")
+    if len(data) < size:
+        return None
+    body = data[_START.size : size]
+    if kind == 0x20 or family == 0x00:  # LOCAL: the proxy itself, a health check; or it does not know
+        return Header(None, {}, size)
+    try:
+        source, taken = _source(family, body)
+        values = dict(_values(body[taken:]))
+    except error:
+        raise Malformed("its length is too small for what it must hold") from None
+    if CRC32C in values:
+        _check(data[:size], _START.size + taken, values[CRC32C])
+    return Header(source, values, size)
+
+
+def _source(family: int, body: bytes) -> tuple[Any, int]:
+    """The address of the client, and the size of the block of addresses."""
+    if family == 0x31:
+        path, _ = _UNIX.unpack_from(body)
+        return path.partition(b"\0")[0].decode("utf-8", "surrogateescape"), _UNIX.size
+    if family & 0xF != 0x1 or family >> 4 not in _BLOCKS:
+        raise Malformed(f"family and protocol are {family:#x}, which are none of a stream")
+    kind, block = _BLOCKS[family >> 4]
+    source, _, port, _ = block.unpack_from(body)
+    return _address(kind, socket.inet_ntop(kind, source), port), block.size
+
+
+def _address(family: int, host: str, port: int) -> Any:
+    """As ``accept()`` gives it."""
+    return (host, port) if family == socket.AF_INET else (host, port, 0, 0)
+
+
+def _values(data: bytes) -> Iterable[tuple[int, bytes]]:
+    """The values behind the addresses: type and bytes of each. Raises ``struct.error``, or `Malformed`."""
+    start = 0
+    while start < len(data):
+        kind, length = _VALUE.unpack_from(data, start)
+        start += _VALUE.size + length
+        if start > len(data):
+            raise Malformed(f"the value of the type {kind:#x} is longer than the header")
+        yield kind, data[start - length : start]
+
+
+def _check(header: bytes, start: int, told: bytes) -> None:
+    """Raise `Malformed` if the checksum is wrong; it is that of the header with zeros in its place."""
+    while True:  # `_values` has seen that there is one
+        kind, length = _VALUE.unpack_from(header, start)
+        start += _VALUE.size
+        if kind == CRC32C:
+            break
+        start += length
+    blank = header[:start] + bytes(length) + header[start + length :]
+    if told != crc32c(blank).to_bytes(4, "big"):
+        raise Malformed("its checksum is wrong")
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC-32C (Castagnoli) of ``data`` (RFC 3720, appendix B.4); for headers, so it need not be fast.
+
+    >>> hex(crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF

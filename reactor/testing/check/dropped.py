@@ -1,0 +1,144 @@
+"""Steps that a handler makes and drops: a wait that is neither returned nor awaited, a coroutine that is not awaited.
+
+The source says so for certain: such a statement has no effect. The request goes on, or ends, without the wait.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...handlers import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FunctionType
+
+_OURS = "handlers", "reactor"
+_SCOPES = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef
+_ABSENT: Any = object()
+
+
+class Dropped(NamedTuple):
+    """A statement that drops a step."""
+
+    method: str
+    file: str
+    line: int
+    message: str
+
+
+def dropped(kind: type) -> list[Dropped]:
+    """The statements of a handler class, and of its base classes elsewhere, that drop a step. No source: none."""
+    found: list[Dropped] = []
+    for owner in kind.__mro__:
+        if owner.__module__.partition(".")[0] in _OURS and owner is not kind:
+            continue
+        for member in vars(owner).values():
+            function = inspect.unwrap(getattr(member, "__func__", member))
+            if inspect.isfunction(function):
+                found.extend(_Reader(kind, owner, function).found())
+    return found
+
+
+class _Reader:
+    """The statements of one method."""
+
+    def __init__(self, kind: type, owner: type, function: FunctionType) -> None:
+        self._kind = kind
+        self._owner = owner
+        self._function = function
+        names = function.__code__.co_varnames
+        self._own = names[0] if function.__code__.co_argcount else ""
+        self._local = set(names) - {self._own}
+        self.tree = self._tree()
+
+    def found(self) -> Iterator[Dropped]:
+        for node in _within(self.tree) if self.tree else ():
+            if isinstance(node, ast.Expr) and (message := self._drops(node.value)):
+                code, line = self._function.__code__, node.lineno
+                yield Dropped(self._function.__name__, code.co_filename, line, message)
+
+    def _tree(self) -> Any:
+        """The syntax tree, with the line numbers of the file; ``None`` if there is no source."""
+        try:
+            lines, first = inspect.getsourcelines(self._function)
+            tree = ast.parse("".join(["if True:\n", *lines] if lines[0][:1].isspace() else ["\n", *lines]))
+        except (OSError, SyntaxError, TypeError):
+            return None
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        found = next((node for node in ast.walk(tree) if isinstance(node, functions)), None)
+        return None if found is None else ast.increment_lineno(found, first - 2)
+
+    def _drops(self, value: ast.expr) -> str:
+        """What is wrong with the statement ``value``; empty if nothing is."""
+        text = ast.unparse(value)
+        is_coroutine = inspect.iscoroutinefunction(self._function)
+        if isinstance(value, ast.Tuple) and self.is_step(value):
+            return f"the step {text} is dropped: return it"
+        if self._is_wait(value):
+            remedy = "await it" if is_coroutine else "return it with the next state"
+            return f"the wait {text} is dropped: {remedy}"
+        if isinstance(value, ast.Call) and inspect.iscoroutinefunction(inspect.unwrap(self._value(value.func))):
+            return f"the coroutine {text} never runs: await it, or return it as the next step"
+        if is_coroutine:  # it may call a state for what else that does
+            return ""
+        if isinstance(value, ast.Call) and self._returns_step(self._value(value.func)):
+            return f"the step that {text} returns is dropped: return it"
+        return ""
+
+    def _returns_step(self, function: Any) -> bool:
+        """Whether it is a method whose returned values are all steps."""
+        if not inspect.isfunction(function):
+            return False
+        reader = _Reader(self._kind, self._owner, function)
+        values = [node.value for node in _within(reader.tree) if isinstance(node, ast.Return)] if reader.tree else []
+        said = [value for value in values if value is not None]
+        return bool(said) and all(isinstance(value, ast.Tuple) and reader.is_step(value) for value in said)
+
+    def is_step(self, value: ast.Tuple) -> bool:
+        """Whether a tuple begins with a wait."""
+        return bool(value.elts) and self._is_wait(value.elts[0])
+
+    def _is_wait(self, node: ast.expr) -> bool:
+        """Whether the expression constructs a wait, or is one."""
+        value = self._value(node.func if isinstance(node, ast.Call) else node)
+        if isinstance(node, ast.Call):
+            return isinstance(value, type) and issubclass(value, Wait)
+        return isinstance(value, Wait)
+
+    def _value(self, node: ast.expr) -> Any:
+        """What a name, or an attribute of a class or a module, stands for."""
+        if isinstance(node, ast.Name):
+            return _ABSENT if node.id in self._local else self._named(node.id)
+        if not isinstance(node, ast.Attribute):
+            return _ABSENT
+        base = node.value
+        if isinstance(base, ast.Name) and base.id == self._own:
+            return self._member(self._kind.__mro__, node.attr)
+        if isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "super" and not base.args:
+            after = self._kind.__mro__.index(self._owner) + 1
+            return self._member(self._kind.__mro__[after:], node.attr)
+        return inspect.getattr_static(self._value(base), node.attr, _ABSENT)
+
+    def _named(self, name: str) -> Any:
+        code = self._function.__code__
+        if name in code.co_freevars:
+            try:
+                return (self._function.__closure__ or ())[code.co_freevars.index(name)].cell_contents
+            except ValueError:  # the cell is empty
+                return _ABSENT
+        return self._function.__globals__.get(name, _ABSENT)
+
+    def _member(self, classes: tuple[type, ...], name: str) -> Any:
+        member = next((vars(owner)[name] for owner in classes if name in vars(owner)), _ABSENT)
+        return getattr(member, "__func__", member)
+
+
+def _within(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function, without those of functions and classes inside it."""
+    for child in ast.iter_child_nodes(tree):
+        yield child
+        if not isinstance(child, _SCOPES):
+            yield from _within(child)

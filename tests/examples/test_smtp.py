@@ -1,0 +1,72 @@
+"""The receiver of mail: with `smtplib`, and what a client must not do."""
+
+import smtplib
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from examples.smtp import Receiver, Server
+from tests.support.certificates import NAME, client_context, server_context
+from tests.support.serving import wait_until
+
+PATIENCE = 30
+
+
+@contextmanager
+def receiving():
+    delivered = []
+    with Server(("127.0.0.1", 0), Receiver) as server:
+        server.context = server_context()
+        server.deliver = lambda *mail: delivered.append(mail)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server, delivered
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def client_of(server):
+    host, port = server.server_address
+    client = smtplib.SMTP(timeout=PATIENCE)
+    client._host = NAME  # the name that the certificate must have
+    client.connect(host, port)
+    return client
+
+
+def test_smtplib_sends_mail_over_tls():
+    with receiving() as (server, delivered), client_of(server) as client:
+        client.ehlo()
+        assert client.has_extn("starttls")
+        assert client.starttls(context=client_context())[0] == 220
+        client.ehlo()
+        assert not client.has_extn("starttls")
+        client.sendmail("a@x", ["b@y", "c@y"], "Subject: test\r\n\r\n.a line with a dot\r\n")
+    [(sender, recipients, size)] = delivered
+    assert (sender, recipients) == ("FROM:<a@x>", ["TO:<b@y>", "TO:<c@y>"])
+    assert size == len(b"Subject: test\r\n\r\n.a line with a dot\r\n")
+
+
+def test_mail_without_tls_is_refused():
+    with receiving() as (server, delivered), client_of(server) as client:
+        with pytest.raises(smtplib.SMTPSenderRefused, match="STARTTLS"):
+            client.sendmail("a@x", ["b@y"], "text")
+        assert delivered == []
+
+
+def test_what_comes_behind_starttls_in_plain_text_ends_the_session():
+    """CVE-2011-0411: it would be taken for input that was protected."""
+    with receiving() as (server, delivered), socket.create_connection(server.server_address) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<evil@x>\r\n")
+        said = b""
+        while piece := client.recv(1000):
+            said += piece
+        assert said.endswith(b"220 go ahead\r\n")
+        wait_until(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+        assert row["reason"].startswith("TooEarly: ")
+        assert delivered == []

@@ -1,0 +1,257 @@
+"""`check` with a server of the user's, with a partial, and with handlers that block; what it says of errors."""
+
+import time
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from handlers import StreamHandler, StreamRequestHandler, Threaded, Until, World
+from reactor.testing.check import properties as checks
+from reactor.testing.check import watching
+from reactor.testing.check.evidence import CheckFailed
+from reactor.testing.check.loopback import modes_here
+from reactor.testing.check.properties import check
+from reactor.testing.check.snippets import unlike_at
+
+LINE = Until(b"\n", limit=80)
+
+
+class Counts(StreamHandler):
+    """Uses and changes attributes of its server."""
+
+    async def handle(self):
+        self.server.hits += 1
+        self.server.log.append(self.server.prefix())
+        self.send(b"%d %d " % (self.server.hits, len(self.server.log)))
+        self.send(self.server.log[-1] + await LINE)
+
+
+class Service:
+    """An author's own server."""
+
+    def __init__(self):
+        self.hits, self.log = 3, []
+
+    def prefix(self):
+        return b"%d " % self.hits
+
+
+def test_each_run_begins_with_the_server_as_it_was_given():
+    server = Service()
+    check(Counts, b"a\n", b"4 1 4 a\n", server=server, examples=5)
+    assert vars(server) == {"hits": 3, "log": []}
+
+
+def test_the_server_of_the_world_is_the_one_that_was_given():
+    server = Service()
+
+    class Same(StreamHandler):
+        async def handle(self):
+            self.send(b"%d" % (self.server is server))
+
+    check(Same, b"", b"1", server=server, modes=[], examples=5)
+    check(Same, b"", b"1", world=World(server=server), modes=[], examples=5)
+
+
+def test_a_server_is_given_once_and_is_no_class():
+    with pytest.raises(TypeError, match="given twice"):
+        check(Counts, b"a\n", server=Service(), world=World(server=Service()))
+    with pytest.raises(TypeError, match=r"does not make one: <class .*Service"):
+        check(Counts, b"a\n", server=Service)
+
+
+class Hits(StreamHandler):
+    """Works without a server."""
+
+    async def handle(self):
+        hits = self.server.hits if self.server is not None else 0
+        self.send(b"%d %b" % (hits, await LINE))
+
+
+class BlockingHits(StreamRequestHandler):
+    request = LINE
+
+    def handle(self):
+        self.wfile.write(b"%d " % (self.server.hits if self.server else 0) + self.rfile.readline())
+
+
+@pytest.mark.parametrize("mode", modes_here())
+@pytest.mark.parametrize("kind", [Hits, BlockingHits])
+def test_what_a_handler_raises_in_a_mode_is_told_with_its_place(mode, kind):
+    with pytest.raises(CheckFailed) as caught:
+        checks.same_in_every_mode(kind, b"a\n", modes=[mode])
+    message = str(caught.value).partition("\n")[0]
+    assert message.startswith(f"{kind.__name__}: in {mode} mode it raises AttributeError: ")
+    assert f"has no attribute 'hits', raised in handle ({__file__}, line " in message
+    assert message.endswith("give check() a server that has them (server=...)")
+
+
+@pytest.mark.parametrize("kind", [Hits, BlockingHits])
+def test_with_the_server_the_same_handlers_pass(kind):
+    check(kind, b"a\n", b"7 a\n", server=SimpleNamespace(hits=7), examples=5)
+
+
+def test_what_a_handler_raises_without_a_network_is_told_with_its_place():
+    with pytest.raises(CheckFailed) as caught:
+        check(Counts, b"a\n")
+    message = str(caught.value).partition("\n")[0]
+    assert "it raises AttributeError: 'NoneType' object has no attribute 'hits', raised in handle (" in message
+    assert message.endswith("give check() a server that has them (server=...)")
+
+
+class Parses(StreamHandler):
+    async def handle(self):
+        self.send(b"%d" % number(await LINE))
+
+
+def number(data):
+    return int(data)
+
+
+def test_the_remedy_is_only_for_what_the_server_lacks():
+    with pytest.raises(CheckFailed) as caught:
+        checks.answers(Parses, b"a\n", b"1")
+    message = str(caught.value).partition("\n")[0]
+    assert "it raises ValueError: invalid literal for int() with base 10: b'a\\n', raised in number (" in message
+    assert "server" not in message.replace(__file__, "")
+
+
+# A partial of a handler class
+
+
+class Greets(StreamHandler):
+    def __init__(self, word, end=b"!"):
+        self.word, self.end = word, end
+
+    async def handle(self):
+        self.send(self.word + await LINE + self.end)
+
+
+class GreetsBlocking(StreamRequestHandler):
+    request = LINE
+
+    def __init__(self, *given, word):
+        self.word = word
+        super().__init__(*given)
+
+    def handle(self):
+        self.wfile.write(self.word + self.rfile.readline() + b"!")
+
+
+@pytest.mark.parametrize(
+    "kind", [partial(Greets, b"w"), partial(GreetsBlocking, word=b"w")], ids=["states", "blocking"]
+)
+def test_a_partial_is_checked_like_a_class(kind):
+    check(kind, b"a\n", b"wa\n!", examples=5)
+
+
+def test_a_printed_test_makes_the_partial():
+    with pytest.raises(CheckFailed) as caught:
+        checks.answers(partial(Greets, b"w", end=b"?"), b"a\n", b"other")
+    assert "machine = StreamMachine(partial(Greets, b'w', end=b'?')())" in str(caught.value)
+    assert "from functools import partial\n" in str(caught.value)
+
+
+# Handlers that block
+
+
+class Sleeps(StreamHandler):
+    def handle(self):
+        return Until(b":", limit=80), self.key
+
+    def key(self, data):
+        return LINE, self.value
+
+    def value(self, data):
+        time.sleep(0.002)
+        self.send(data)
+        return self.handle()
+
+
+class Fetches(StreamHandler):
+    async def handle(self):
+        self.send(await Threaded(time.sleep, 0.002) or await LINE)
+
+
+def test_a_state_that_blocks_ends_the_check_and_is_named(monkeypatch):
+    monkeypatch.setattr(watching, "SECONDS", 0.2)
+    with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks: .* for 0\.2 seconds of real time .*Threaded"):
+        check(Sleeps, b"a:b\n", b"b\n")
+
+
+class SleepsBlocking(StreamRequestHandler):
+    request = LINE
+
+    def handle(self):
+        time.sleep(0.002)
+        self.wfile.write(self.rfile.readline())
+
+
+def test_a_blocking_handler_that_sleeps_is_named_by_its_handle(monkeypatch):
+    monkeypatch.setattr(watching, "SECONDS", 0.1)
+    with pytest.raises(CheckFailed, match=r"^SleepsBlocking\.handle blocks"):
+        check(SleepsBlocking, b"a\n", b"a\n")
+
+
+def test_a_property_alone_ends_too(monkeypatch):
+    monkeypatch.setattr(watching, "SECONDS", 0.1)
+    with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks"):
+        checks.survives_any_input(Sleeps, b"a:b\n")
+
+
+def test_work_outside_the_loop_that_takes_too_long_ends_the_check(monkeypatch):
+    monkeypatch.setattr(watching, "OUTSIDE", 0.1)
+    with pytest.raises(CheckFailed, match=r"the function of Threaded\(sleep\) takes too long .* answers at once"):
+        check(Fetches, b"a\n")
+
+
+def test_a_handler_that_only_computes_is_not_said_to_block(monkeypatch):
+    monkeypatch.setattr(watching, "SECONDS", 0.02)
+
+    class Computes(StreamHandler):
+        async def handle(self):
+            self.send(b"%d" % sum(range(20_000)))
+            await LINE
+
+    checks.ends_at_any_byte(Computes, b"a\n", examples=20)
+
+
+# Steps that are dropped, and answers that differ
+
+
+def test_a_dropped_step_fails_the_check():
+    class Forgets(StreamHandler):
+        def handle(self):
+            return LINE, self.line
+
+        def line(self, data):
+            self.send(data)
+            LINE, self.line  # noqa: B018
+
+    with pytest.raises(CheckFailed, match=r"Forgets: the step \(LINE, self.line\) is dropped: return it \(line, "):
+        check(Forgets, b"a\n", b"a\n")
+
+
+def test_a_coroutine_that_is_not_awaited_fails_the_check():
+    class Keeps(StreamHandler):
+        async def handle(self):
+            helping = self.helper()
+            self.send(await LINE)
+            del helping
+
+        async def helper(self):
+            await LINE
+
+    with pytest.raises(CheckFailed, match=r"coroutine .*Keeps\.helper' was never awaited, so it never ran: await it"):
+        check(Keeps, b"a\n")
+
+
+def test_long_answers_are_shown_from_their_first_difference_on():
+    long = b"0123456789" * 9
+    assert unlike_at(long + b"a", long + b"b") == "at byte 90: b'a', not b'b'"
+    assert unlike_at(long, long + b"b") == "at byte 90: b'', not b'b'"
+    assert unlike_at([b"x", long + b"a"], [b"x", long + b"b"]) == "packet 1: at byte 90: b'a', not b'b'"
+    assert unlike_at([long + b"a"], [long + b"a", b"y"]) == "at packet 1: [], not [b'y']"
+    assert unlike_at(b"a", b"b") == "b'a', not b'b'"
+    assert unlike_at(None, long + b"b").startswith("None, not b'0123")

@@ -1,0 +1,109 @@
+"""Steps that are made and dropped, and steps that are not."""
+
+from handlers import StreamHandler, StreamRequestHandler, Until
+from tests.testing.reading.specimens.marks import LINE, right, wrong
+
+
+async def elsewhere():
+    await LINE
+
+
+@wrong("the step (LINE, self.line) is dropped: return it")
+class ForgottenReturn(StreamHandler):
+    def handle(self):
+        return LINE, self.line
+
+    def line(self, data):
+        self.send(data)
+        LINE, self.line  # here  # noqa: B018
+
+
+@wrong(
+    "the step that self.handle() returns is dropped: return it",
+    "the wait Until(b'.', limit=80) is dropped: return it with the next state",
+)
+class ForgottenReturns(StreamHandler):
+    def handle(self):
+        return LINE, self.line
+
+    def line(self, data):
+        if data:
+            self.handle()  # here
+        else:
+            Until(b".", limit=80)  # here
+
+
+@wrong(
+    "the coroutine self.helper() never runs: await it, or return it as the next step",
+    "the coroutine elsewhere() never runs: await it, or return it as the next step",
+    "the wait Until(b'.', limit=80) is dropped: await it",
+    "the wait self.end is dropped: await it",
+)
+class ForgottenAwaits(StreamHandler):
+    end = LINE
+
+    async def handle(self):
+        self.helper()  # here
+        elsewhere()  # here
+        Until(b".", limit=80)  # here
+        self.end  # here  # noqa: B018
+        await self.helper()
+
+    async def helper(self):
+        await self.end
+
+
+class Helps(StreamHandler):
+    async def helper(self):
+        await LINE
+
+
+@wrong("the coroutine super().helper() never runs: await it, or return it as the next step")
+class ForgottenAwaitOfTheBase(Helps):
+    async def handle(self):
+        await self.helper()
+
+    async def helper(self):
+        super().helper()  # here
+
+
+@right
+class NothingForgotten(StreamHandler):
+    """A statement that is a string, a call without a step, or a name of its own is none of these."""
+
+    async def handle(self):
+        "A string."
+        self.note()
+        elsewhere = print
+        elsewhere()
+        await self.helper()
+        helping = self.helper()
+        await helping
+        self.state(await LINE)
+
+    def state(self, data):
+        self.send(data)
+        return LINE, self.state
+
+    async def helper(self):
+        return await LINE
+
+    def note(self):
+        return self.principal
+
+    def later(self):
+        self.next = LINE, self.note
+        return self.maybe() and self.helper()
+
+    def maybe(self):
+        if self.principal:
+            return None
+        return LINE, self.note
+
+
+@right
+class Blocking(StreamRequestHandler):
+    request = LINE
+
+    def handle(self):
+        self.rfile.readline()
