@@ -275,9 +275,7 @@ def serve(
 ) -> int:
     """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
 
-    Open requests have ``grace`` seconds then.
-
-    Returns how many were cut. Raises `Wrong`.
+    After the signal, open requests have ``grace`` seconds to finish. Returns how many were cut. Raises `Wrong`.
     """
     reactor = Reactor()
     ending = Ending(reactor, grace)

@@ -2,8 +2,8 @@
 
 In select mode and plain mode a request begins at once; in fork mode and thread mode it waits while all children or
 threads are busy. The queue owns its rows. It has three callbacks: whether one more request may begin, what begins a
-request, and what is done for a request that will never begin. While a request waits, its connection is watched for the
-hang-up of a client that leaves.
+request, and what is done for a request that will never begin. The connection of a request that waits is watched for a
+hang-up, so a client that leaves is noticed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RequestQueue:
         self._dismissed = dismissed
         self._batch = batch
         self._rows: OrderedDict[int, Request] = OrderedDict()
-        self._watches: dict[int, Watch] = {}  # by the row's serial: for the hang-up of its connection
+        self._watches: dict[int, Watch] = {}  # of the connections, for a hang-up; by the serial of the row
         self._short = False  # whether the host has just refused a child or a thread
 
     def __len__(self) -> int:

@@ -83,7 +83,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
-def test_one_line_says_what_is_wrong_and_how_to_correct_it(
+def test_an_error_is_one_line_with_what_is_wrong_and_the_remedy(
     start: Start, modules: Path, arguments: list[str], words: list[str]
 ) -> None:
     assert_refused(start("serve", *arguments, cwd=modules), *words)

@@ -154,7 +154,7 @@ def test_other_waits_go_on_while_all_calls_are_open():
 
 
 @pytest.mark.parametrize("front", [[], [Xor]], ids=str)
-def test_open_calls_still_answer_when_the_peer_has_ended_its_side(front):
+def test_open_calls_still_answer_after_the_half_close_of_the_peer(front):
     row = Calling(Caller(), front).start()
     row.feed([encoded(front, b"a\nb\n")])
     assert (row.channel.ended, row.channel.finished, row.channel.wants_input) == (True, False, False)
@@ -166,7 +166,7 @@ def test_open_calls_still_answer_when_the_peer_has_ended_its_side(front):
     assert row.handler.log == ["setup", b"a\n", b"b\n", "finish"]
 
 
-def test_an_unfinished_line_is_told_of_when_the_calls_have_ended():
+def test_the_cause_for_an_unfinished_line_comes_when_the_calls_have_ended():
     row = Calling(Caller()).start()
     row.feed([b"a\nun"])
     assert row.handler.log == ["setup", b"a\n"]
@@ -204,7 +204,7 @@ def test_a_call_that_is_made_after_the_end_keeps_the_end_back_again():
     assert row.handler.log[2:] == [(EndOfStream, b""), "finish"]
 
 
-def test_the_end_is_told_behind_input_that_had_to_wait_for_the_calls():
+def test_the_end_of_the_stream_comes_after_input_that_had_to_wait_for_the_calls():
     row = Calling(Caller()).start()
     row.act(row.channel.feed, b"a\nb\nc\nd\n")
     row.act(row.channel.end)
@@ -218,7 +218,7 @@ def test_the_end_is_told_behind_input_that_had_to_wait_for_the_calls():
 # What the driver and the handler see
 
 
-def test_the_driver_is_given_the_call_and_told_to_look_when_it_ends():
+def test_the_driver_gets_the_call_and_is_touched_when_the_call_ends():
     world = Driver()
     machine = StreamMachine(Caller(), world)
     machine.feed(b"one\n")

@@ -36,7 +36,7 @@ def test_output_is_whole_and_in_order_however_it_is_read(sent, counts):
 
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=6), st.integers(0, 6))))
-def test_past_the_high_water_mark_it_takes_no_input_until_the_low_water_mark(turns):
+def test_past_the_high_water_mark_a_machine_takes_no_input_until_the_low_water_mark(turns):
     """Bytes are fed, a number is how many bytes the peer reads; the model is a plain queue."""
     machine = StreamMachine(Echo())
     fed = read = b""
@@ -167,7 +167,7 @@ def test_output_past_max_output_is_dropped_as_it_is_written_and_ends_the_request
     assert machine.read() == b"".join(b"%09d\n" % number for number in range(10))
 
 
-def test_a_request_that_others_write_too_much_to_ends_when_it_is_advanced_and_they_hear_nothing():
+def test_output_past_max_output_of_another_request_ends_it_when_it_is_advanced_and_raises_nothing():
     driver = Driver()
     machine = StreamMachine(handler := Verbose(), driver)
     machine.advance()
@@ -181,7 +181,7 @@ def test_a_request_that_others_write_too_much_to_ends_when_it_is_advanced_and_th
     assert (machine.finished, handler.causes) == (True, [machine.reason])
 
 
-def test_a_request_whose_last_words_are_too_many_has_that_for_a_reason():
+def test_output_past_max_output_in_finish_is_the_reason_of_the_request():
     class Last(Verbose):
         async def handle(self):
             await Until(b"\n")

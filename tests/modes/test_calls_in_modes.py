@@ -118,7 +118,7 @@ class CallingDatagram(DatagramHandler):
 
 @every_mode
 @every_stream
-def test_calls_are_answered_as_they_end(mode, place):
+def test_the_answers_of_calls_come_in_the_order_in_which_the_calls_end(mode, place):
     with serving(Calling, mode, STREAMS[place]) as server, connect(server) as client:
         client.sendall(b"delay 0.2\ndelay 0\ndelay 0.1\n")
         assert receive_lines(client, 3) == [b"delay 0\n", b"delay 0.1\n", b"delay 0.2\n"]
@@ -139,7 +139,7 @@ def test_a_call_sends_again_when_all_that_it_has_sent_has_left(mode):
 
 
 @every_mode
-def test_open_calls_answer_a_client_that_has_ended_its_side(mode):
+def test_open_calls_answer_a_client_after_its_half_close(mode):
     with serving(Calling, mode, TCP) as server:
         assert ask(server, b"delay 0.1\ndelay 0.05\n") == b"delay 0.05\ndelay 0.1\n"
         wait_until(lambda: not server.reactor.table)

@@ -198,7 +198,7 @@ def test_a_child_whose_end_can_not_be_watched_is_polled():
         until(reactor, lambda: ended)
 
 
-def test_a_child_that_was_killed_by_a_signal_without_a_name_says_which():
+def test_a_child_that_was_killed_by_a_signal_without_a_name_is_reported_with_the_number():
     class Killed(StreamHandler):
         async def handle(self):
             try:

@@ -152,12 +152,12 @@ def test_a_slow_client_of_the_plain_mode_blocks_nothing(caplog):
 
 
 @pytest.mark.parametrize("kind", [selecting.DefaultSelector, selecting.SelectSelector, selectors.SelectSelector])
-def test_it_has_the_events_of_the_selector_inside(kind):
+def test_the_watchdog_has_the_events_of_the_wrapped_selector(kind):
     with closing(kind()) as plain, closing(Watchdog(kind())) as dog:
         assert selecting.events_of(dog) == selecting.events_of(plain)
 
 
-def test_without_a_selector_it_takes_the_one_that_a_reactor_takes():
+def test_without_a_selector_the_watchdog_wraps_the_selector_that_a_reactor_takes():
     with closing(selecting.DefaultSelector()) as plain, closing(Watchdog()) as dog:
         assert selecting.events_of(dog) == selecting.events_of(plain)
 

@@ -58,7 +58,7 @@ class Certified(StreamRequestHandler):
 
 @pytest.mark.parametrize("wrap", ["connection", "listener"])
 @pytest.mark.parametrize("mode", ["plain", "thread", "fork"])
-def test_the_handshake_in_front_of_a_blocking_handler_stops_no_other_and_is_done_before_it_begins(mode, wrap):
+def test_the_handshake_before_a_blocking_handler_delays_no_other_client_and_is_done_when_the_handler_begins(mode, wrap):
     context = server_context(ask_client=True)
 
     class Wrapped:
