@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .channel import StreamChannel
     from .machine import Machine
     from .machines import StreamMachine
     from .waits import Address, Cause, Wait
@@ -49,6 +48,12 @@ if TYPE_CHECKING:
             request that ends are cancelled.
             """
 
+        def queue_step(self, step: Callable[[], object]) -> bool:
+            """Call ``step`` when it is the turn of this row for a costly step. False: it may be done now instead."""
+
+        def replace(self, channel: Any, by: Any) -> None:
+            """Drive ``by`` from now on in the place of ``channel``: a filter has come, or has gone."""
+
     class StreamDriver(Driver, Protocol):
         """What a machine of a stream, or a filter, asks of its driver."""
 
@@ -62,12 +67,6 @@ if TYPE_CHECKING:
         def descriptors(self) -> list[int]: ...
         def pass_on(self, descriptors: Sequence[int]) -> None:
             """Have ``descriptors`` leave with the next byte that is written."""
-
-        def queue_step(self, step: Callable[[], object]) -> bool:
-            """Call ``step`` when it is the turn of this row for a costly step. False: it may be done now instead."""
-
-        def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
-            """Drive ``by`` from now on in the place of ``channel``: a filter has come, or has gone."""
 
 
 class World:
@@ -95,7 +94,7 @@ class World:
         """The descriptors that the handler has sent."""
         self.calls: list[tuple[DatagramHandler, bytes, Answer]] = []
         """The calls that the handler has made: whoever drives the machine runs them."""
-        self.channel: StreamChannel | None = None
+        self.channel: Any = None
         """The outermost channel, if a filter has been put in or has left: to be driven from then on."""
 
     def now(self) -> float:
@@ -123,7 +122,7 @@ class World:
         """Nobody else waits: ``False``."""
         return False
 
-    def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
+    def replace(self, channel: Any, by: Any) -> None:
         """Keep it in `channel`."""
         self.channel = by
 
