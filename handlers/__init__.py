@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .filter import Filter, chain
     from .handler import State as State  # what annotations of handlers are made of
     from .handler import Step as Step
+    from .packet_filter import PacketFilter
 
 __all__ = [
     "FEED",
@@ -66,6 +67,7 @@ __all__ = [
     "Machine",
     "Outside",
     "Packet",
+    "PacketFilter",
     "Reset",
     "Some",
     "StreamHandler",
@@ -90,6 +92,8 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in ("Filter", "chain"):
             from . import filter as module
+        elif name == "PacketFilter":
+            from . import packet_filter as module
         else:
             from . import blocking as module
 

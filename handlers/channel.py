@@ -14,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from .handler import Handler, StreamDriver, World
+    from .handler import Driver, Handler, StreamDriver, World
     from .link import Link
     from .machines import DatagramMachine, StreamMachine
+    from .packet_link import PacketLink
     from .waits import Cause, LimitPassed, Wait
 
     class Channel(Protocol):
@@ -161,12 +162,21 @@ if TYPE_CHECKING:
     class PacketChannel(Channel, Protocol):
         """The channel of the packets of one exchange."""
 
+        driver: Driver
+        """What drives it: the row, or the filter in front of it."""
+
         def feed(self, packet: bytes) -> bool: ...
         def sent(self) -> None:
             """The kernel has taken the first packet of the outbox."""
 
+        def read(self) -> bytes | None:
+            """Hand out a packet as if the kernel had taken it, ``None`` if there is none; go on."""
+
+        def forget(self, driver: Driver) -> PacketChannel:
+            """The row has let go of the request: see `StreamChannel`."""
+
     def _proof(
-        stream: StreamMachine, link: Link, packets: DatagramMachine, world: World
-    ) -> tuple[StreamChannel, StreamChannel, StreamDriver, PacketChannel, StreamDriver]:
+        stream: StreamMachine, link: Link, packets: DatagramMachine, packet_link: PacketLink, world: World
+    ) -> tuple[StreamChannel, StreamChannel, StreamDriver, PacketChannel, PacketChannel, Driver, StreamDriver]:
         """Have the type checker verify that these classes fulfil the protocols."""
-        return stream, link, link, packets, world
+        return stream, link, link, packets, packet_link, packet_link, world

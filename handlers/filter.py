@@ -6,7 +6,7 @@ TLS is a filter, and so are the PROXY header, a recorder and an injector of faul
 
 The bytes on the side of the row are called *wire bytes*; what is on the side of the handler is the *inner channel* of
 a filter, be it a machine or another filter. The handler knows of no filter. Pure, as all of `handlers`: what runs a
-filter is its `link`, as a machine runs a handler.
+filter is its `link`, as a machine runs a handler. Filters of datagrams are in `packet_filter`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,72 @@ from .waits import REFUSE, TooEarly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Protocol, TypeVar
 
+    from .base_link import BaseLink
     from .channel import StreamChannel
     from .handler import StreamDriver
     from .machines import StreamMachine
-    from .waits import Cause, Filtered, MakeFilter
+    from .waits import Cause, Filtered
+
+    C = TypeVar("C")
+    C_co = TypeVar("C_co", covariant=True)
+
+    class Front(Protocol[C_co]):
+        """A filter in front of a channel."""
+
+        @property
+        def channel(self) -> C_co: ...
 
 
-class Filter:
+class BaseFilter:
+    """What filters of streams and of packets have in common."""
+
+    __slots__ = ("_link",)
+    _link: BaseLink
+
+    name = ""
+    """What the table shows as the state while the filter opens; the name of the class if it is empty."""
+
+    def begin(self) -> None:
+        """Called once, first: call `open`, `open_until` or `leave`. The default opens at once."""
+        self.open()
+
+    def step(self) -> None:
+        """Do the costly step that `queue_step` has asked for. The default does nothing."""
+
+    # Verbs
+
+    def open_until(self, what: str, timeout: float = 30.0) -> None:
+        """Do not open yet: ``what`` is to come first, in words for the table (``"the TLS handshake"``).
+
+        The request does not begin, and its output does not flow. After ``timeout`` seconds the filter fails with
+        `TimedOut`. May be called again for the next thing to come, which has a time of its own.
+        """
+        self._link.open_until(what, timeout)
+
+    def open(self) -> None:
+        """Let the request begin, or go on, behind the filter."""
+        self._link.open()
+
+    def queue_step(self) -> None:
+        """There is a costly step to do (about a millisecond): have `step` called, once, when it is this row's turn.
+
+        A loop does a few of them in a batch, so that a thousand handshakes at once do not hold up the other rows.
+        """
+        self._link.ask_step()
+
+    def fail(self, cause: Cause) -> None:
+        """End the request for ``cause``. What has been `put` still leaves; other output is dropped.
+
+        A handler that has begun is told (`Handler.interrupted`). One that has not, because a filter opens, does not
+        begin. No method of the filter is called any more.
+        """
+        self._link.fail(cause)
+
+
+class Filter(BaseFilter):
     """A filter that passes everything on. Derive, and define some of the methods from `begin` to `farewell`.
 
     They are called one at a time, and in them there are the verbs from `open_until` to `leave`. What a method raises
@@ -52,10 +109,8 @@ class Filter:
     b'uryyb nqn\\n'
     """
 
-    __slots__ = ("_link",)
-
-    name = ""
-    """What the table shows as the state while the filter opens; the name of the class if it is empty."""
+    __slots__ = ()
+    _link: Link
 
     limit = 131_072
     """Bytes of input that may be held: those that the inner channel does not want now, and `pending`.
@@ -86,10 +141,6 @@ class Filter:
 
     # Methods to define
 
-    def begin(self) -> None:
-        """Called once, first: call `open`, `open_until` or `leave`. The default opens at once."""
-        self.open()
-
     def received(self, data: bytes) -> None:
         """Take the next wire bytes, cut anywhere; after `again`, none. The default delivers them as they are."""
         self.deliver(data)
@@ -114,27 +165,12 @@ class Filter:
         (The request has ended, or has called ``send_eof()``.) The default says nothing.
         """
 
-    def step(self) -> None:
-        """Do the costly step that `queue_step` has asked for. The default does nothing."""
-
     @property
     def pending(self) -> int:
         """Bytes that the filter itself has received and can't deliver yet, such as an incomplete frame."""
         return 0
 
     # Verbs
-
-    def open_until(self, what: str, timeout: float = 30.0) -> None:
-        """Do not open yet: ``what`` is to come first, in words for the table (``"the TLS handshake"``).
-
-        The request does not begin, and its output does not flow. After ``timeout`` seconds the filter fails with
-        `TimedOut`. May be called again for the next thing to come, which has a time of its own.
-        """
-        self._link.open_until(what, timeout)
-
-    def open(self) -> None:
-        """Let the request begin, or go on, behind the filter."""
-        self._link.open()
 
     def deliver(self, data: bytes | bytearray | memoryview) -> None:
         """Have the inner channel take ``data``: as one piece with all that is delivered in this call of a method.
@@ -151,13 +187,6 @@ class Filter:
         """
         self._link.again()
 
-    def queue_step(self) -> None:
-        """There is a costly step to do (about a millisecond): have `step` called, once, when it is this row's turn.
-
-        A loop does a few of them in a batch, so that a thousand handshakes at once do not hold up the other rows.
-        """
-        self._link.ask_step()
-
     def deliver_end(self) -> None:
         """There is no more input: tell the inner channel, when it has taken what is held."""
         self._link.deliver_end()
@@ -165,14 +194,6 @@ class Filter:
     def put(self, data: bytes | bytearray | memoryview) -> None:
         """Add ``data`` to the wire bytes of the output."""
         self._link.put(data)
-
-    def fail(self, cause: Cause) -> None:
-        """End the request for ``cause``. What has been `put` still leaves; other output is dropped.
-
-        A handler that has begun is told (`Handler.interrupted`). One that has not, because a filter opens, does not
-        begin. No method of the filter is called any more.
-        """
-        self._link.fail(cause)
 
     def leave(self, rest: bytes = b"") -> None:
         """Go out of the chain: ``rest``, and all that comes later, is for the inner channel as it is.
@@ -183,10 +204,11 @@ class Filter:
         self._link.leave(rest)
 
 
-def chain(channel: StreamChannel, filters: Iterable[MakeFilter]) -> StreamChannel:
+def chain(channel: C, filters: Iterable[Callable[[C], Front[C]]]) -> C:
     """Put filters in front of ``channel``, and return the outermost channel: the one to be driven.
 
-    ``filters`` are callables that take a channel and return a `Filter` in front of it. The first is next to the wire.
+    ``filters`` are callables that take a channel and return a `Filter` in front of it, or in front of a machine for
+    datagrams a `PacketFilter`. The first is next to the wire. Raises `TypeError` for a filter of the other kind.
     """
     for make in reversed(tuple(filters)):
         channel = make(channel).channel

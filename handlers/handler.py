@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .channel import StreamChannel
     from .machine import Machine
     from .machines import StreamMachine
     from .waits import Address, Cause, Wait
@@ -49,6 +48,12 @@ if TYPE_CHECKING:
             request that has made the call ends, its calls are cancelled.
             """
 
+        def queue_step(self, step: Callable[[], object]) -> bool:
+            """Call ``step``, which is costly, when it is this row's turn. False: the caller may do the step now."""
+
+        def replace(self, channel: Any, by: Any) -> None:
+            """Drive ``by`` instead of ``channel`` from now on: a filter was put in, or has left."""
+
     class StreamDriver(Driver, Protocol):
         """What the machine of a stream, or a filter, asks of its driver."""
 
@@ -62,12 +67,6 @@ if TYPE_CHECKING:
         def descriptors(self) -> list[int]: ...
         def pass_on(self, descriptors: Sequence[int]) -> None:
             """Send ``descriptors`` with the next byte that is written."""
-
-        def queue_step(self, step: Callable[[], object]) -> bool:
-            """Call ``step``, which is costly, when it is this row's turn. False: the caller may do the step now."""
-
-        def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
-            """Drive ``by`` instead of ``channel`` from now on: a filter was put in, or has left."""
 
 
 class World:
@@ -95,7 +94,7 @@ class World:
         """The descriptors that the handler has sent."""
         self.calls: list[tuple[DatagramHandler, bytes, Answer]] = []
         """The calls that the handler has made; the code that drives the machine runs them."""
-        self.channel: StreamChannel | None = None
+        self.channel: Any = None
         """The channel to drive from now on, if a filter was put in or has left; else ``None``."""
 
     def now(self) -> float:
@@ -123,7 +122,7 @@ class World:
         """``False``: no other request waits, so the step may be done now."""
         return False
 
-    def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
+    def replace(self, channel: Any, by: Any) -> None:
         """Keep it in `channel`."""
         self.channel = by
 

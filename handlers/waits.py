@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from typing import Any, TypeAlias
 
-    from .channel import StreamChannel
+    from .channel import PacketChannel, StreamChannel
     from .filter import Filter
     from .handler import Handler, StreamHandler
+    from .packet_filter import PacketFilter
 
     Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
     MakeFilter: TypeAlias = Callable[[StreamChannel], Filter]
+    MakePacketFilter: TypeAlias = Callable[[PacketChannel], PacketFilter]
 
 LIMIT = 65_536
 """The default ``limit`` of a wait for input, in bytes (64 KiB)."""

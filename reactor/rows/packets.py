@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..handlers import DatagramMachine, Reset
+from ..handlers.filter import chain
 from ..loop.kernel import AGAIN, SHORT, at_once
 from ..table.request import CALLER, Stage
 from .ancillary import DONTWAIT
@@ -19,10 +20,11 @@ from .shared import shared
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..handlers import DatagramHandler
+    from ..handlers.channel import PacketChannel
     from ..table.reactor import Reactor
     from ..table.request import Owner
 
@@ -92,14 +94,16 @@ class PacketRow(ChannelRow):
     """The row of one request of an exchange. It takes a packet when its handler waits for one, not before."""
 
     __slots__ = ("_request", "exchange", "lost", "opened", "pass_report", "sent", "socket", "wake")
-    channel: DatagramMachine
+    channel: PacketChannel
 
     def __init__(
         self, reactor: Reactor, server: Any, request: tuple[bytes, socket.socket], peer: Any,
-        handler: DatagramHandler, owner: Owner, exchange: Exchange,
+        handler: DatagramHandler, owner: Owner, exchange: Exchange, filters: Sequence[Callable[[Any], Any]] = (),
     ) -> None:  # fmt: skip
         super().__init__(reactor, server, peer, owner, CALLER)
         self.channel = DatagramMachine(handler, self)
+        if filters:
+            self.channel = chain(self.channel, filters)
         self._request = request
         self.socket = request[1]
         self.exchange = exchange

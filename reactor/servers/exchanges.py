@@ -257,7 +257,10 @@ class Exchanges:
 
     def _row(self, request: Any, exchange: Exchange) -> PacketRow:
         service = self._service
-        row = PacketRow(service.reactor, service.server, request, exchange.peer, service.handler(), service, exchange)
+        handler = service.handler()
+        row = PacketRow(
+            service.reactor, service.server, request, exchange.peer, handler, service, exchange, service.filters
+        )
         exchange.row = row
         return row
 

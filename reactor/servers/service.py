@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ..handlers.waits import MakeFilter
     from ..rows.shared import SharedSocket
     from .exchanges import Exchanges
     from .intake import Intake
@@ -108,9 +107,9 @@ class Service:
         return exchanges
 
     @property
-    def filters(self) -> Sequence[MakeFilter]:
-        """What makes the filters of the next connection."""
-        make: Callable[[], Sequence[MakeFilter]] | None = getattr(self.server, "connection_filters", None)
+    def filters(self) -> Sequence[Callable[[Any], Any]]:
+        """What makes the filters of the next connection, or of the next exchange of datagrams."""
+        make: Callable[[], Sequence[Callable[[Any], Any]]] | None = getattr(self.server, "connection_filters", None)
         return () if make is None else make()
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 
 from ..handlers import DatagramHandler, Handler, StreamHandler
+from ..handlers.filter import Filter
+from ..handlers.packet_filter import PacketFilter
 from ..loop.kernel import at_once, close
 from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
@@ -129,7 +131,7 @@ class TCPServer(BaseServer):
 
 
 def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
-    """Raise `TypeError` for what is no handler class, or is one for other sockets: every request would fail."""
+    """Raise `TypeError` for what is no handler class, or for a handler or a filter of other sockets: all would fail."""
     require_class(handler)
     packets = server.socket_type == socket.SOCK_DGRAM
     wrong, right = (StreamHandler, "DatagramHandler") if packets else (DatagramHandler, "StreamHandler")
@@ -138,8 +140,17 @@ def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
             f"{class_of(handler).__name__} is a {wrong.__name__}, but {type(server).__name__} has "
             f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
         )
-    if packets and server.connection_filters():
-        raise TypeError(
-            f"{type(server).__name__} has filters, which are for streams, and datagram sockets: take a server of "
-            f"streams, or change the packets in the handler"
-        )
+    wrong_filter, right_filter = (Filter, "PacketFilter") if packets else (PacketFilter, "Filter")
+    for make in server.connection_filters():
+        if is_kind(make, wrong_filter):
+            raise TypeError(
+                f"{class_of(make).__name__} is a filter of {'streams' if packets else 'packets'}, but "
+                f"{type(server).__name__} has {'datagram' if packets else 'stream'} sockets: take a {right_filter}, or "
+                f"a server of {'streams' if packets else 'datagrams'}"
+            )
+        if packets and not is_kind(handler, DatagramHandler):
+            name = getattr(class_of(make), "__name__", make)
+            raise TypeError(
+                f"{type(server).__name__} has the filter {name}, which a blocking handler of datagrams goes round, "
+                f"because it sends by the server's socket: serve a DatagramHandler, or take the filters away"
+            )

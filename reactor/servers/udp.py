@@ -8,7 +8,10 @@ from .tcp import TCPServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+    from ..handlers.waits import MakePacketFilter
 
 
 class UDPServer(TCPServer):
@@ -31,6 +34,12 @@ class UDPServer(TCPServer):
     max_packet_size = 65_536
     """Bytes that a packet may have (UDP allows 65,527). A longer one is dropped, counted as ``"truncated"`` in
     `RequestTable.refused`, and logged, at most once a minute."""
+
+    filters: Sequence[MakePacketFilter] = ()  # type: ignore[assignment]
+    """What makes the filters of each request (see `handlers.packet_filter`): the first is next to the wire.
+
+    They are in front of a `DatagramHandler`, in every mode. A blocking handler of datagrams sends by the server's own
+    socket, so that a server with filters refuses it (`TypeError`)."""
 
     def server_bind(self) -> None:
         """Bind the socket. May be overridden."""

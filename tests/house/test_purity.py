@@ -39,7 +39,10 @@ CONTRACT = {
     "machines",
     "channel",
     "filter",
+    "base_link",
     "link",
+    "packet_filter",
+    "packet_link",
     "wire",
     "blocking",
 }

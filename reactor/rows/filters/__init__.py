@@ -1,5 +1,6 @@
 """Filters that need more than bytes, or that help to test what is behind them: `tls`, `proxy`, `chaos` and `tap`.
 
 Each is imported where it is wanted, and stands in ``filters`` of a server or of `Connected`:
-``filters = [partial(Tap, tell=print)]``. The contract is in `handlers.filter`.
+``filters = [partial(Tap, tell=print)]``. For a server of datagrams there are `PacketChaos` and `PacketTap`. The
+contract is in `handlers.filter` for streams, and in `handlers.packet_filter` for datagrams.
 """

@@ -1,20 +1,29 @@
-"""`Chaos`: a filter that cuts reads and writes short, as a kernel may but rarely does. No byte is lost by it."""
+"""Filters that do to a request what a kernel or a network may do, but rarely does.
+
+`Chaos` cuts the reads and writes of a stream short; no byte is lost by it. `PacketChaos` drops datagrams, sends them
+twice, and out of order.
+"""
 
 from __future__ import annotations
 
 from random import Random
 
 from ...handlers.filter import Filter
+from ...handlers.packet_filter import PacketFilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...handlers.channel import StreamChannel
+    from ...handlers.channel import PacketChannel, StreamChannel
 
 FEW = 8
 """The most bytes that are moved at once where a read or a write is cut short."""
 
 RATE = 0.6
 """The share of reads and writes that are cut short."""
+
+LOST, TWICE, LATE = 0.1, 0.2, 0.3
+"""A packet is dropped if a number from 0 to 1 is below the first; passed twice below the second; late below the third:
+one packet of ten each."""
 
 
 class Chaos(Filter):
@@ -78,3 +87,69 @@ class Chaos(Filter):
         if self._random.random() < RATE:
             return min(size, self._random.randint(1, FEW))
         return size
+
+
+class PacketChaos(PacketFilter):
+    """Drops packets, passes some twice, and some behind the next one, in both directions, as UDP may (RFC 768).
+
+    A packet that is received late and is not followed by another is never delivered. One that is sent late leaves at
+    the end of the request, if no other is sent.
+
+    ``seed`` is a number, from which each request has the same fate, or a ``random.Random`` that requests share: a
+    client that repeats its question is answered in the end only with the latter, for each request draws from it anew.
+
+    >>> from functools import partial
+    >>> from random import Random
+    >>> from handlers import DatagramMachine
+    >>> from handlers.filter import chain
+    >>> from handlers.services import EchoDatagram
+    >>> dice, answers = Random(4711), []
+    >>> for number in range(9):
+    ...     channel = chain(DatagramMachine(EchoDatagram()), [partial(PacketChaos, seed=dice)])
+    ...     _ = channel.feed(b"%d" % number)
+    ...     answers += iter(channel.read, None)
+    >>> answers
+    [b'0', b'1', b'2', b'3', b'3', b'5', b'7', b'8']
+    """
+
+    __slots__ = ("_late_in", "_late_out", "_random")
+
+    def __init__(self, inner: PacketChannel, seed: int | Random = 0) -> None:
+        super().__init__(inner)
+        # One of its own for each request: a child has a copy of what it draws from.
+        self._random = Random(seed.getrandbits(64) if isinstance(seed, Random) else seed)
+        self._late_in: list[bytes] = []
+        self._late_out: list[bytes] = []
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the packet that is late."""
+        return sum(map(len, self._late_in))
+
+    def received(self, packet: bytes) -> None:
+        """Deliver the packet, or another, or both, or none."""
+        for passed in self._passed(packet, self._late_in):
+            self.deliver(passed)
+
+    def flow(self, packet: bytes) -> None:
+        """Send the packet, or another, or both, or none."""
+        for passed in self._passed(packet, self._late_out):
+            self.put(passed)
+
+    def farewell(self) -> None:
+        """Send what is late."""
+        for packet in self._late_out:
+            self.put(packet)
+
+    def _passed(self, packet: bytes, late: list[bytes]) -> list[bytes]:
+        """What is passed on now that ``packet`` has come; ``late`` is what is kept behind the next one."""
+        fate = self._random.random()
+        if fate < LOST:
+            return []
+        if TWICE <= fate < LATE and not late:
+            late.append(packet)
+            return []
+        passed = [packet, packet] if fate < TWICE else [packet]
+        passed += late
+        late.clear()
+        return passed

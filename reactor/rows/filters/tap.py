@@ -1,17 +1,21 @@
-"""`Tap`: a filter that passes everything on, and tells of it: what passes, in which direction, and when."""
+"""Filters that pass everything on, and tell of it: what passes, in which direction, and when.
+
+`Tap` is for streams, `PacketTap` for datagrams.
+"""
 
 from __future__ import annotations
 
 from ...handlers.filter import Filter
+from ...handlers.packet_filter import PacketFilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...handlers.channel import StreamChannel
+    from ...handlers.channel import PacketChannel, StreamChannel
 
 RECEIVED, INPUT_ENDED, SENT, OUTPUT_ENDED = "received", "input ended", "sent", "output ended"
-"""What a `Tap` tells of."""
+"""What a `Tap` tells of. A `PacketTap` does not tell of `INPUT_ENDED`: packets have no end."""
 
 
 class Tap(Filter):
@@ -75,3 +79,51 @@ class Tap(Filter):
 
     def _say(self, what: str, data: bytes = b"") -> None:
         self._tell(self, self.driver.now(), what, data)
+
+
+class PacketTap(PacketFilter):
+    """Calls ``tell(tap, now, what, packet)`` for each packet of a request, before it is passed on.
+
+    ``tap`` is this filter, one for each request: ``tap.driver`` knows the peer. ``now`` is in seconds since 1970-01-01
+    00:00 UTC. ``what`` is `RECEIVED` or `SENT`, or with ``b""`` `OUTPUT_ENDED`, when the request has ended. Whether the
+    kernel has taken what was sent is not told. What ``tell`` raises ends the request. In the modes that have children
+    or threads, it is called there.
+
+    >>> import time
+    >>> from functools import partial
+    >>> from handlers import DatagramMachine, World
+    >>> from handlers.filter import chain
+    >>> from handlers.services import EchoDatagram
+    >>> def tell(tap, now, what, packet):
+    ...     print(what, packet)
+    >>> channel = chain(DatagramMachine(EchoDatagram(), World(now=time.time)), [partial(PacketTap, tell=tell)])
+    >>> channel.feed(b"hello")
+    received b'hello'
+    sent b'hello'
+    True
+    >>> channel.read()
+    output ended b''
+    b'hello'
+
+    For a server: ``filters = [partial(PacketTap, tell=tell)]``.
+    """
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, inner: PacketChannel, tell: Callable[[PacketTap, float, str, bytes], object]) -> None:
+        super().__init__(inner)
+        self._tell = tell
+
+    def received(self, packet: bytes) -> None:
+        """Tell of it, and deliver it."""
+        self._tell(self, self.driver.now(), RECEIVED, packet)
+        self.deliver(packet)
+
+    def flow(self, packet: bytes) -> None:
+        """Tell of it, and send it."""
+        self._tell(self, self.driver.now(), SENT, packet)
+        self.put(packet)
+
+    def farewell(self) -> None:
+        """Tell that no more is sent."""
+        self._tell(self, self.driver.now(), OUTPUT_ENDED, b"")

@@ -80,6 +80,10 @@ class RecordingDriver:
         """The handler sends descriptors: the world keeps them in `World.passed`."""
         self._world.pass_on(descriptors)
 
+    def queue_step(self, step: Callable[[], object]) -> bool:
+        """A filter has a costly step to do: nobody else waits."""
+        return self._world.queue_step(step)
+
     def call(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
         """The handler makes a call: the world keeps it in `World.calls`."""
         self._world.call(handler, packet, answer)

@@ -1,0 +1,1 @@
+from handlers.base_link import *

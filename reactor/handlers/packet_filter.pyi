@@ -1,0 +1,1 @@
+from handlers.packet_filter import *
