@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..tls import TLSMixIn
+from ..servers.tls import TLSMixIn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,9 @@ IMPURE = {
 }  # fmt: skip
 """What no handler may import: it asks its driver for time, peer and server."""
 
-ON_DEMAND = {"reactor/rows/filters/tls.py": {"ssl"}, "reactor/servers/tls.py": {"ssl"}}
+ON_DEMAND = dict.fromkeys(
+    ["reactor/command/certificates.py", "reactor/rows/filters/tls.py", "reactor/servers/tls.py"], {"ssl"}
+)
 """What a module that is imported only where it is named needs."""
 
 HEAVY = {"asyncio", "multiprocessing", "ssl", "unittest", "pytest", "hypothesis", "examples", "tests"}
