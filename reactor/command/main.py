@@ -39,7 +39,7 @@ DEFAULT_URL = "tcp://127.0.0.1:7007"
 LONGEST = 86_400
 """The longest grace, in seconds."""
 CUT = 3
-"""The exit status where requests were cut."""
+"""The exit status if requests were cut."""
 BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
@@ -143,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse_seconds(text: str) -> float:
-    """A number of seconds. Raises ``argparse.ArgumentTypeError``, which says what is wrong."""
+    """The number of seconds in ``text``. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
     try:
         seconds = float(text)
     except ValueError:
