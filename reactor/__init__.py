@@ -1,29 +1,29 @@
-"""A select-based multiplexing reactor: where and when protocols run.
+"""A select-based multiplexing reactor: it runs the protocols that are defined with the package `handlers`.
 
 ``import reactor as socketserver`` works: every public name of the standard library's module is here and behaves the
 same. Protocols themselves are in the package `handlers`, which is also `reactor.handlers`.
 
 The rooms, from the bottom up; a room imports only from those above it in this list:
 
-    handlers/   what a protocol is: waits, handlers, machines, filters. Pure
-    loop/       when: selectors, timers, signals, children. Knows no row
-    table/      what is open: rows, the table, the reactor (a loop and its table)
-    rows/       readiness to channel: connections, exchanges of datagrams, calls, filters
-    servers/    socketserver's contract: what arrives, who is let in, what waits its turn
-    modes/      who drives: the loop, a child, a thread; work elsewhere
-    monitor/    looks on: what blocks the loop
+    handlers/   protocols: waits, handlers, machines, filters. Pure
+    loop/       the event loop: selectors, timers, signals, children. Knows no row
+    table/      open requests: rows, the table, the reactor (a loop and its table)
+    rows/       from readiness to channel: connections, exchanges of datagrams, calls, filters
+    servers/    the contract of socketserver: arrivals, admission, the queue
+    modes/      what drives a request: the loop, a child or a thread; the work of Forked and Threaded
+    monitor/    observation: what blocks the loop
     command/    ``python3 -m reactor``
-    testing/    proves handlers, and the reactor itself; nothing here needs it
+    testing/    tests of handlers, and of the reactor itself; no other room needs it
 
 The life of a row:
 
     listener -> accept -> admission -> QUEUED -> OPENING -> SERVING -> DRAINING -> LINGERING -> ENDED
-                                       waits     a filter   the        the output  the peer     reaped, and told
-                                       its turn  opens      handler    drains      has not      of in table.closed
-                                                            runs                   ended
+                                       waits     a filter   the        the output  the peer     reaped, and an
+                                       its turn  opens      handler    drains      has not      entry of
+                                                            runs                   ended        table.closed
 
-and the way of a byte: kernel -> row.ready -> (filters) -> machine.feed -> state -> send -> outbox -> (filters) ->
-kernel. What a batch of events has touched is settled after the batch; what has ended is reaped after that.
+The way of a byte: kernel -> row.ready -> (filters) -> machine.feed -> state -> send -> outbox -> (filters) -> kernel.
+After each batch of events, the rows that it has touched are settled; then the rows that have ended are reaped.
 """
 
 import socket as _socket
@@ -108,7 +108,7 @@ _preparations.append(_prepare)
 if not TYPE_CHECKING:  # a checker would take any name for one that is here
 
     def __getattr__(name):
-        """Import what is named, when it is first named (PEP 562): a program pays for what it uses."""
+        """Import a public name when it is first used (PEP 562), so that a program loads only what it uses."""
         found = _find(name)
         globals()[name] = found
         return found

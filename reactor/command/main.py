@@ -42,7 +42,7 @@ DEFAULT_URL = "tcp://127.0.0.1:7007"
 LONGEST = 86_400
 """The longest grace, in seconds."""
 CUT = 3
-"""The exit status where requests were cut."""
+"""The exit status if requests were cut."""
 BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
@@ -173,7 +173,7 @@ def find_certificates(options: argparse.Namespace, places: Sequence[Place]) -> C
 
 
 def parse_seconds(text: str) -> float:
-    """A number of seconds. Raises ``argparse.ArgumentTypeError``, which says what is wrong."""
+    """The number of seconds in ``text``. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
     try:
         seconds = float(text)
     except ValueError:

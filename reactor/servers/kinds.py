@@ -1,4 +1,4 @@
-"""What a server finds out about what its user has given: the kind of handler, the hooks, the socket."""
+"""Questions about what the user has given to a server: the kind of handler, overridden hooks, the socket class."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def class_of(handler: Any) -> Any:
 
 
 def require_class(handler: Any) -> None:
-    """Raise `TypeError` for a handler in the place of a handler class. What else can be called may make handlers."""
+    """Raise `TypeError` if ``handler`` is an instance of a handler class, and not something that makes handlers."""
     kind = type(handler)
     if hasattr(handler, "handle") and not callable(handler):
         raise TypeError(
@@ -41,7 +41,7 @@ def require_class(handler: Any) -> None:
 
 
 def refuse_made(made: object, maker: Any) -> None:
-    """Raise `TypeError` for a state machine made by ``maker``, a function: nobody has seen that it makes one."""
+    """Raise `TypeError` if ``made``, which the function ``maker`` has made for a request, is a state machine."""
     if isinstance(made, Handler):
         kind = type(made).__name__
         raise TypeError(
@@ -53,8 +53,8 @@ def refuse_made(made: object, maker: Any) -> None:
 def takes_at_once(server: Any) -> bool:
     """Whether ``get_request()`` returns at once if nothing has arrived.
 
-    An overridden one may wait. So does a socket class that gevent or eventlet has put in the place of
-    ``socket.socket``: it waits in a loop of its own, even if its descriptor does not block.
+    An overridden ``get_request()`` may wait. So may a socket class with which gevent or eventlet has replaced
+    ``socket.socket``: it waits in a loop of its own, even if its descriptor is non-blocking.
     """
     sock = getattr(server, "socket", None)
     return is_ours(server.get_request) and (not isinstance(sock, socket.socket) or isinstance(sock, _socket.socket))

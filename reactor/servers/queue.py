@@ -90,13 +90,13 @@ class RequestQueue:
         self._dismissed(row)
 
     def _watch(self, row: Request) -> None:
-        """Have the selector tell when the client has reset or closed the connection, where it can."""
+        """Have the selector report when the client has reset or closed the connection, if it can."""
         sock, reactor = row.request, row.reactor
         if not isinstance(sock, socket) or not reactor.interest.events & EVENT_HANGUP:
             return
 
         def gone(events: int) -> None:
-            self._unwatch(row)  # a hang-up is reported all the time
+            self._unwatch(row)  # the selector would report the hang-up again in every step
             error = hangup(sock)
             if error is not None:
                 self.dismiss(row, Reset(error))
@@ -104,7 +104,7 @@ class RequestQueue:
         try:
             self._watches[row.serial] = reactor.watch(sock, EVENT_HANGUP, gone)
         except (OSError, ValueError, KeyError):
-            pass  # closed by a hook, or the selector takes no more: the end is noticed when its turn has come
+            pass  # a hook has closed it, or the selector is full: the hang-up is noticed when the request begins
 
     def _unwatch(self, row: Request) -> None:
         watch = self._watches.pop(row.serial, None)

@@ -126,7 +126,7 @@ class Service:
     # What arrives
 
     def arrivals(self) -> None:
-        """Take what has arrived, as much as fits in one batch; only one arrival if taking the next may wait for it."""
+        """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
         for _ in range(self.mode.batch if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
                 return

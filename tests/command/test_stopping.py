@@ -325,7 +325,7 @@ def test_a_path_without_a_server_is_taken_over(start: Start, connect: Connect, t
 def test_a_file_that_is_not_a_socket_is_not_removed(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "letter"
     path.write_text("dear ada")
-    assert_refused(start("serve", "--bind", f"unix://{path}"), str(path), "no socket", "remove it yourself")
+    assert_refused(start("serve", "--bind", f"unix://{path}"), str(path), "is not a socket", "remove this one")
     assert path.read_text() == "dear ada"
 
 
