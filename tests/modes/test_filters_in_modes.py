@@ -19,9 +19,9 @@ from handlers import (
     Until,
 )
 from handlers.filter import Filter
-from handlers.services import Echo, EchoDatagram
+from handlers.services import Echo
 from handlers.telnet import TelnetEcho
-from reactor import SelectUDPServer, ThreadingTCPServer, UDPServer
+from reactor import ThreadingTCPServer
 from reactor.rows.filters.chaos import Chaos
 from reactor.rows.filters.tap import Tap
 from tests.handlers.rows import Framed, Greeting, Header, Xor, decoded, encoded
@@ -499,13 +499,6 @@ def test_a_connection_with_filters_is_not_given_to_a_child(mode, journal):
 
     with serving(Forks, mode, filters=[Xor]) as server:
         assert b"two processes would have the filters" in Xor.encode(ask(server))
-
-
-@pytest.mark.parametrize("kind", [UDPServer, SelectUDPServer])
-def test_a_server_of_datagrams_takes_no_filters(kind):
-    filtered = type("Filtered", (kind,), {"filters": (Xor,)})
-    with pytest.raises(TypeError, match="has filters, which are for streams"):
-        filtered(("127.0.0.1", 0), EchoDatagram)
 
 
 # What filters find out
