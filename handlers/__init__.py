@@ -1,7 +1,8 @@
 """What a protocol is: waits, causes, handlers and the machine that runs them. Pure.
 
 Nothing in this package imports a socket, a selector, a clock, a thread or the reactor, so a
-handler runs wherever Python does.
+handler runs wherever Python does. Filters stand between a machine and its connection (`filter`), or
+between a machine and its datagrams (`packet_filter`).
 """
 
 from .handler import DatagramHandler, Handler, StreamHandler, World

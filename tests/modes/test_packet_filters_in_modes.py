@@ -21,7 +21,7 @@ from reactor import SelectTCPServer, SelectUDPServer, UDPServer
 from reactor.rows.filters.chaos import Chaos, PacketChaos
 from reactor.rows.filters.tap import OUTPUT_ENDED, RECEIVED, SENT, PacketTap
 from reactor.tls import TLSMixIn
-from tests.handlers.test_packet_filter import Halves, Knock, Xor
+from tests.handlers.packet_filters import Halves, Knock, Xor
 from tests.support.serving import MODES, PACKETS, exchange, journal_error, peer, serving, stopped_clock, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
@@ -190,13 +190,12 @@ def test_output_past_its_bound_ends_the_request(mode):
     class Flood(PacketFilter):
         def flow(self, packet):
             for _ in range(64):
-                self.put(packet * 1_000)
+                self.put(packet * 16_000)
 
     class Bounded(EchoDatagram):
         max_output = 10_000
 
-    kind = PACKETS["unix"]  # the peer's queue is full soon
-    with serving(Bounded, mode, kind, filters=[Flood]) as server, peer(server) as client:
+    with serving(Bounded, mode, PACKETS["unix"], filters=[Flood]) as server, peer(server) as client:
         client.send(b"x")
         wait_until(lambda: server.reactor.table.closed)
         [row] = server.reactor.table.closed
@@ -241,5 +240,5 @@ def test_a_filter_of_a_kind_that_is_not_known_before_is_refused_with_its_request
 @pytest.mark.parametrize("kind", [UDPServer, SelectUDPServer])
 def test_a_blocking_handler_of_datagrams_behind_a_filter_is_refused(kind):
     filtered = type("Filtered", (kind,), {"filters": (Xor,)})
-    with pytest.raises(TypeError, match="has the filter Xor, which a blocking handler .* serve a DatagramHandler"):
+    with pytest.raises(TypeError, match=r"has the filter Xor, which a blocking handler .* serve a DatagramHandler"):
         filtered(("127.0.0.1", 0), DatagramRequestHandler)

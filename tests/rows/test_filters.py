@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from handlers import (
     FEED,
+    Cancelled,
+    DatagramHandler,
+    DatagramMachine,
     Delay,
     Exactly,
     Filtered,
     LimitPassed,
+    Packet,
     Some,
     StreamHandler,
     StreamMachine,
@@ -23,7 +27,7 @@ from handlers import (
 from handlers.filter import Filter, chain
 from reactor import SelectTCPServer
 from reactor import testing as simulated
-from reactor.rows.filters.chaos import Chaos
+from reactor.rows.filters.chaos import Chaos, PacketChaos
 from reactor.rows.filters.tap import INPUT_ENDED, OUTPUT_ENDED, RECEIVED, SENT, Tap
 from reactor.servers.access import AccessMixIn
 from tests.handlers.rows import KINDS, Deflated, Greeting, Row, Xor, decoded, encoded
@@ -370,3 +374,28 @@ def test_rows_with_filters_keep_the_invariants_of_the_simulated_world(seed, kind
         client = world.connect(ADDRESS).send(encoded(kinds, data)).shutdown()
         world.run()
         assert decoded(kinds, client.received) == data
+
+
+# Chaos in front of datagrams
+
+
+@given(st.integers(), st.lists(st.binary(max_size=4), max_size=12))
+def test_chaos_drops_repeats_and_delays_packets_and_changes_none(seed, packets):
+    class Echoing(DatagramHandler):
+        async def handle(self):
+            while (packet := await Packet()) != b"the end":
+                self.send(packet)
+
+    def answers(dice):
+        channel = chain(DatagramMachine(Echoing()), [partial(PacketChaos, seed=dice)])
+        channel.advance()
+        for packet in packets:
+            channel.feed(packet)
+        channel.discard(Cancelled("the end"))
+        return list(iter(channel.read, None))
+
+    received = answers(seed)
+    assert set(received) <= set(packets)
+    assert len(received) <= 4 * len(packets)
+    assert answers(seed) == received
+    assert answers(Random(seed)) == answers(Random(seed))
