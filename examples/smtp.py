@@ -2,7 +2,7 @@
 
 python3 examples/smtp.py [PORT [CERTIFICATE]]      then, elsewhere: swaks --server 127.0.0.1:7025 --tls --to a@b
 
-The file CERTIFICATE (certificate.pem) has a certificate and its key. Mail is taken only over TLS, and is told of on
+The file CERTIFICATE (certificate.pem) has a certificate and its key. Mail is taken only over TLS, and reported on
 standard output.
 
 A client may send many commands in one segment, but none behind STARTTLS: what comes before the handshake is not

@@ -1,8 +1,7 @@
-"""Blocking handlers in select mode: run over a request that is here whole, the reply sent by the loop.
+"""`buffered`: runs a blocking handler in select mode, over a request that has come whole; the loop sends the reply.
 
-The loop can't wait inside ``handle()``. A class that says with ``request = <wait>`` when a whole
-request is here becomes the last state of a small state machine, which gives it a `Face` for a
-socket. Imported when such a server is made.
+The loop can't wait inside ``handle()``. So a small state machine waits for the wait ``request`` of the class, then runs
+the blocking handler with a `Face` in place of the socket. Imported when such a server is made.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[DatagramHandler]:
-    """The state machine that runs the blocking handler class over a request that is here whole.
+    """The state machine that runs the blocking handler class over a request that has come whole.
 
-    ``packets`` says whether the server's socket is one of datagrams. Raises `TypeError` for a
-    class that does not say with ``request = <wait>`` when a whole request is here.
+    ``packets``: whether the server has a datagram socket. Raises `TypeError` for a class that does not declare
+    ``request = <wait>``, the wait that a whole request satisfies.
     """
     kind_of_handler = blocking
     while hasattr(kind_of_handler, "func"):  # a functools.partial of a class
@@ -88,7 +87,7 @@ class BufferedPacket(DatagramHandler):
 
 
 class _PacketSocket:
-    """What a blocking datagram handler has for the server's socket in select mode."""
+    """Stands for the server's socket, in select mode, for a blocking datagram handler."""
 
     def __init__(self, handler: DatagramHandler) -> None:
         self._handler = handler
@@ -96,13 +95,13 @@ class _PacketSocket:
     def sendto(self, data: Any, *flags_and_address: Any) -> int:
         """Send ``data``, one packet, to the peer: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
         if not flags_and_address:
-            raise TypeError("sendto() takes the packet, perhaps flags, and an address")
+            raise TypeError("sendto() takes a packet, optional flags, and an address")
         *flags, address = flags_and_address
         if any(flags):
             raise UnsupportedOperation(f"in select mode sendto() has no flags, and was given {flags[0]:#x}")
         if address != self._handler.peer:
             raise UnsupportedOperation(
-                f"in select mode a reply goes to {self._handler.peer!r}, who asked, not to {address!r}"
+                f"in select mode a reply goes to the peer of the request, {self._handler.peer!r}, not to {address!r}"
             )
         self._handler.send(data)
         return memoryview(data).nbytes
@@ -113,6 +112,6 @@ class _PacketSocket:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"{name}: a socket has it, what stands for the server's socket in select mode has not "
+            f"{name}: a socket has this attribute; the object that stands for it in select mode has not "
             f"(the Forking, Threading and plain server classes give the socket)"
         )

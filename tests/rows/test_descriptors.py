@@ -458,7 +458,7 @@ def test_an_invalid_descriptor_ends_the_row_and_the_others_are_closed(mode, no_l
 
 def test_descriptors_need_at_least_one_byte():
     machine = StreamMachine(Opens(), World())
-    with pytest.raises(ValueError, match="a byte at least"):
+    with pytest.raises(ValueError, match="at least one byte"):
         machine.handler.send_descriptors(b"", [0])
 
 
