@@ -23,9 +23,7 @@ IMPURE = {
 }  # fmt: skip
 """What no handler may import: it asks its driver for time, peer and server."""
 
-ON_DEMAND = dict.fromkeys(
-    ["reactor/command/certificates.py", "reactor/rows/filters/tls.py", "reactor/servers/tls.py"], {"ssl"}
-)
+ON_DEMAND = {f"reactor/{name}.py": {"ssl"} for name in ("command/certificates", "rows/filters/tls", "servers/tls")}
 """What a module that is imported only where it is named needs."""
 
 HEAVY = {"asyncio", "multiprocessing", "ssl", "unittest", "pytest", "hypothesis", "examples", "tests"}
