@@ -109,8 +109,9 @@ def stop_on_signals(ending: Ending) -> None:
 
 
 def forget_signals() -> None:
-    """In a child: let signals do what they do by default, and unblock them."""
-    handle_signals(signal.SIG_DFL)
+    """In a child: SIGINT, which a terminal sends to the process group, is for the parent. Unblocks both signals."""
+    signal.signal(signal.SIGINT, do_nothing)  # not SIG_IGN, which a program that the child executes would inherit
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
@@ -146,7 +147,6 @@ class Interruptible(BaseServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.reactor.children.is_child:
-            signal.signal(signal.SIGINT, do_nothing)
             signal.signal(signal.SIGTERM, self._end)
             super().finish_request(request, client_address)
             return

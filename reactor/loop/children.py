@@ -8,10 +8,12 @@ it knows: a child that somebody else has forked is never waited for.
 from __future__ import annotations
 
 import os
+import select
 import signal
 from _thread import allocate_lock
 from _weakref import proxy
 from selectors import EVENT_READ
+from time import monotonic
 
 from . import signals
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 PIPE_BUF = 512
 """Bytes that a pipe takes in one piece on every POSIX host (``<limits.h>``)."""
+
+CLOSED = b"\0"
+"""What a child writes first: that it has closed its copies of descriptors."""
 
 POLL = 0.05
 """Seconds between two looks at a child that no descriptor tells of."""
@@ -51,6 +56,14 @@ class Child:
             return False
         self.words += piece
         return bool(piece)
+
+    def wait(self, end: float) -> None:
+        """Wait until the child has closed its copies, or has ended; up to ``end``, of ``time.monotonic()``."""
+        while not self.words and (left := end - monotonic()) > 0:
+            poller = select.poll()
+            poller.register(self.pipe, select.POLLIN)
+            if poller.poll(left * 1000) and not self.listen():
+                return  # it has ended
 
     def kill(self) -> None:
         """Send SIGKILL, once."""
@@ -134,7 +147,19 @@ class Children:
         signals.forked()
         self._loop.descriptors.close_copies(keep)
         self._words = writer
+        try:
+            os.write(writer, CLOSED)
+        except OSError:
+            pass  # the parent has ended
         return 0
+
+    def wait_for_copies(self, seconds: float) -> None:
+        """Wait until no child has copies of the loop's descriptors any more but those that it keeps, or has ended."""
+        end = monotonic() + seconds
+        for pid in self.pids():
+            child = self._running.get(pid)
+            if child is not None:
+                child.wait(end)
 
     def _watch(self, child: Child) -> None:
         if child.pid in self._running:
@@ -160,13 +185,13 @@ class Children:
             return True
         child.listen()
         self._forget(child)
-        child.on_exit(status, child.words)
+        child.on_exit(status, child.words[len(CLOSED) :])
         return True
 
     def tell(self, words: bytes) -> None:
         """In a child, at its end: leave ``words`` for the parent, at most `PIPE_BUF` bytes."""
         if self._words is not None:
-            os.write(self._words, words[:PIPE_BUF])
+            os.write(self._words, words[: PIPE_BUF - len(CLOSED)])
 
     def _close_words(self) -> None:
         if self._words is not None:

@@ -221,6 +221,7 @@ class Serving:
             self._take_completed()
             with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
                 self._take_completed()
+                service.reactor.children.wait_for_copies(COPIES)  # on one of them, a handshake could still complete
         finally:
             self.stop()
         service.close_socket()
@@ -240,6 +241,10 @@ class Serving:
         finally:
             service.holding = False
             service.reactor.call_soon(service.queue.go_on)
+
+
+COPIES = 1.0
+"""Seconds that children may take to close their copies of a listener that is about to be closed."""
 
 
 def nothing() -> None:

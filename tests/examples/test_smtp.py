@@ -46,7 +46,8 @@ def test_smtplib_sends_mail_over_tls():
         assert not client.has_extn("starttls")
         client.sendmail("a@x", ["b@y", "c@y"], "Subject: test\r\n\r\n.a line with a dot\r\n")
     [(sender, recipients, size)] = delivered
-    assert (sender, recipients) == ("FROM:<a@x>", ["TO:<b@y>", "TO:<c@y>"])
+    assert sender.upper() == "FROM:<A@X>"  # smtplib writes these words in lower case since 3.13
+    assert [recipient.upper() for recipient in recipients] == ["TO:<B@Y>", "TO:<C@Y>"]
     assert size == len(b"Subject: test\r\n\r\n.a line with a dot\r\n")
 
 

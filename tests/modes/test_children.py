@@ -260,3 +260,35 @@ def test_a_forking_server_reaps_children_when_handle_request_times_out():
             if not server.active_children:
                 return
     pytest.fail("the child was not reaped")
+
+
+class Held:
+    """A pipe whose writing end a child is slow to close."""
+
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+
+    def close_copy(self, keep):
+        time.sleep(0.3)
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+def test_a_parent_can_wait_until_its_children_have_closed_their_copies():
+    """A handshake could still complete on a child's copy of a listener that the parent closes."""
+    ends, held = [], Held()
+    with Reactor() as loop, open(held.reader, "rb", buffering=0) as stream:
+        loop.descriptors.add(held)
+        pid = loop.children.fork(lambda *end: ends.append(end))
+        if pid == 0:
+            loop.children.tell(b"report")
+            time.sleep(0.2)
+            os._exit(0)
+        os.close(held.writer)
+        assert stream.read() is None  # the child has the writing end
+        loop.children.wait_for_copies(PATIENCE)
+        assert stream.read() == b""
+        until(loop, lambda: ends)
+        assert ends == [(0, b"report")]
+        loop.descriptors.discard(held)

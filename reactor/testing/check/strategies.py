@@ -239,6 +239,8 @@ def smallest(
     except NoSuchExample:
         return None
     except Flaky as error:
+        if unfit:  # an example that was tried before now breaks the property, too
+            raise unfit[0] from None
         raise CheckFailed(f"{tried.name}: {NOT_REPEATABLE}") from error
     if unfit:
         raise unfit[0]
