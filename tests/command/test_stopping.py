@@ -379,5 +379,5 @@ def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
         assert receive(client, 4) == b"ONE\n"
     for client in clients[:3]:  # these children end at about the time of the signal
         client.close()
-    assert_cut(command, requests=3)
+    assert_cut(command, requests=(3,))
     assert [to_end(client) for client in clients[3:]] == [b"Cancelled"] * 3
