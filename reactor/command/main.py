@@ -32,7 +32,7 @@ from .stopping import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from types import FrameType, ModuleType
     from typing import Any, NoReturn
 
     from .certificates import Certificates
@@ -342,8 +342,11 @@ def renew_at_sighup(certificates: Certificates, servers: Sequence[TCPServer], re
         except Unusable as wrong:
             say(f"python3 -m reactor serve: {wrong}. The certificate from before stays\n")
 
+    def at_sighup(number: int, frame: FrameType | None) -> None:
+        reactor.call_soon(renew)
+
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda number, frame: reactor.call_soon(renew) and None)
+        signal.signal(signal.SIGHUP, at_sighup)
 
 
 def make_server(kind: Any, mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> TCPServer:

@@ -7,6 +7,7 @@ front of a TLS handshake too.
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from struct import Struct, error
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ class Proxy(Filter):
         peer = self.driver.peer
         if not isinstance(peer, tuple):
             return "unix" in self._trusted
-        return peer[0] in Networks(text for text in self._trusted if text != "unix")
+        return peer[0] in _networks(self._trusted)
 
     def received(self, data: bytes) -> None:
         """Take the next bytes of the header."""
@@ -108,6 +109,12 @@ class Proxy(Filter):
         if not self._head:
             self.leave()
         self.deliver_end()
+
+
+@lru_cache(maxsize=16)
+def _networks(trusted: tuple[str, ...]) -> Networks:
+    """The networks of ``trusted``, parsed once and not for each connection."""
+    return Networks(text for text in trusted if text != "unix")
 
 
 def parse(data: bytes) -> Header | None:

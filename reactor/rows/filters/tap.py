@@ -11,6 +11,7 @@ from ...handlers.packet_filter import PacketFilter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ...handlers.channel import PacketChannel, StreamChannel
 
@@ -18,7 +19,18 @@ RECEIVED, INPUT_ENDED, SENT, OUTPUT_ENDED = "received", "input ended", "sent", "
 """What a `Tap` tells of. A `PacketTap` does not tell of `INPUT_ENDED`: packets have no end."""
 
 
-class Tap(Filter):
+class _Telling:
+    """What both taps do to tell."""
+
+    __slots__ = ()
+    driver: Any
+    _tell: Callable[[Any, float, str, bytes], object]
+
+    def _say(self, what: str, data: bytes = b"") -> None:
+        self._tell(self, self.driver.now(), what, data)
+
+
+class Tap(_Telling, Filter):
     """Calls ``tell(tap, now, what, data)`` for each piece of input and output, before it is passed on.
 
     ``tap`` is this filter, one for each connection: ``tap.driver`` knows the peer. ``now`` is in seconds since
@@ -77,11 +89,8 @@ class Tap(Filter):
         """Tell that no more is sent."""
         self._say(OUTPUT_ENDED)
 
-    def _say(self, what: str, data: bytes = b"") -> None:
-        self._tell(self, self.driver.now(), what, data)
 
-
-class PacketTap(PacketFilter):
+class PacketTap(_Telling, PacketFilter):
     """Calls ``tell(tap, now, what, packet)`` for each packet of a request, before it is passed on.
 
     ``tap`` is this filter, one for each request: ``tap.driver`` knows the peer. ``now`` is in seconds since 1970-01-01
@@ -116,14 +125,14 @@ class PacketTap(PacketFilter):
 
     def received(self, packet: bytes) -> None:
         """Tell of it, and deliver it."""
-        self._tell(self, self.driver.now(), RECEIVED, packet)
+        self._say(RECEIVED, packet)
         self.deliver(packet)
 
     def flow(self, packet: bytes) -> None:
         """Tell of it, and send it."""
-        self._tell(self, self.driver.now(), SENT, packet)
+        self._say(SENT, packet)
         self.put(packet)
 
     def farewell(self) -> None:
         """Tell that no more is sent."""
-        self._tell(self, self.driver.now(), OUTPUT_ENDED, b"")
+        self._say(OUTPUT_ENDED)
