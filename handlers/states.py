@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_BUILTIN: type = type(len)  # what the methods of a coroutine are
+
+
 def is_of_coroutine(call: object) -> bool:
     """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
-    return isinstance(getattr(call, "__self__", None), CoroutineType)
+    return call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
 
 
 def bare(state: Any) -> Any:
