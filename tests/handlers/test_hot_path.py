@@ -111,51 +111,60 @@ class Scripted(StreamHandler):
         return (Some(), self.got) if self.place % 3 and self.place < 60 else None
 
 
-def told(kind, script, is_coroutine, pieces, reads):
-    """All that can be seen of a request while it is fed."""
-    handler_class = type("Scripted", (Scripted,), {"script": script, "is_coroutine": is_coroutine})
-    handler, world = handler_class(), Few()
-    machine = kind(handler, world)
-    seen = []
+class Watched:
+    """A machine, and all that its driver can see of it after each call."""
 
-    def look(error=None):
-        channel = (machine.wait, machine.state_name, machine.held_in, machine.held_out, machine.blocked, machine.fresh)
-        seen.append((*channel, machine.wants_input, machine.finished, repr(machine.reason), error, world.rests))
-        machine.fresh = False
+    def __init__(self, kind, handler):
+        self.world = Few()
+        self.machine = kind(handler, self.world)
+        self.seen = []
+        self.attempt(self.machine.advance)
 
-    def attempt(call, *arguments):
+    def attempt(self, call, *arguments):
+        machine, error = self.machine, None
         try:
             call(*arguments)
-        except (ValueError, RuntimeError) as error:
-            look(repr(error))
-        else:
-            look()
+        except (ValueError, RuntimeError) as raised:
+            error = repr(raised)
+        held = (machine.held_in, machine.held_out, machine.blocked, machine.fresh, machine.wants_input)
+        self.seen.append((machine.wait, machine.state_name, held, machine.finished, repr(machine.reason), error))
+        self.seen.append(self.world.rests)
+        machine.fresh = False
 
-    def take(limit):
-        seen.append(machine.read(limit))
-
-    def feed(piece):
+    def feed(self, piece):
+        machine = self.machine
         patience = machine.feed(piece)
-        if patience is not None:  # the driver need not look
+        if patience is not None:  # the driver need not look at more
             assert (machine.wants_input, machine.held_in, machine.blocked, machine.output) == (True, 0, False, OPEN)
             assert patience == machine.patience
 
-    attempt(machine.advance)
+    def read(self, limit):
+        self.seen.append(self.machine.read(limit))
+
+    def outside(self):
+        """Let time pass, and calls end."""
+        if isinstance(self.machine.wait, Delay):
+            self.attempt(self.machine.expire)
+        while self.world.calls:
+            self.world.calls.pop()
+            self.attempt(self.machine.call_ended)
+            self.attempt(self.machine.advance)
+
+
+def told(kind, script, is_coroutine, pieces, reads):
+    """All that can be seen of a request while it is fed."""
+    handler = type("Scripted", (Scripted,), {"script": script, "is_coroutine": is_coroutine})()
+    watched = Watched(kind, handler)
     for piece, read in zip(pieces, reads, strict=True):
-        attempt(feed, piece)
-        if machine.blocked:
-            attempt(machine.advance)
+        watched.attempt(watched.feed, piece)
+        if watched.machine.blocked:
+            watched.attempt(watched.machine.advance)
         if read:
-            attempt(take, read)
-        if isinstance(machine.wait, Delay):
-            attempt(machine.expire)
-        while world.calls:
-            world.calls.pop()
-            attempt(machine.call_ended)
-            attempt(machine.advance)
-    attempt(machine.end)
-    attempt(take, None)
-    return seen, handler.log
+            watched.attempt(watched.read, read)
+        watched.outside()
+    watched.attempt(watched.machine.end)
+    watched.attempt(watched.read, None)
+    return watched.seen, handler.log
 
 
 @given(data=st.data(), script=scripts, is_coroutine=st.booleans(), pieces=st.lists(texts, max_size=6))
