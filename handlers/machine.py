@@ -10,7 +10,7 @@ from types import CoroutineType
 
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
-from .states import bare, expect_nothing, is_of_coroutine, nonsense, place_of
+from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of
 from .waits import (
     Cancelled,
     Cause,
@@ -127,14 +127,9 @@ class Machine:
     @property
     def state_name(self) -> str:
         """The state's name; for a coroutine its name and the line that it has reached."""
-        coroutine = self._coroutine()
-        if coroutine is not None:
-            frame = coroutine.cr_frame
-            return f"{coroutine.__name__}:{frame.f_lineno}" if frame else coroutine.__name__
         if self.state is None:
             return "finished"
-        state = bare(self.state)
-        return "handle" if self.first_place is None else getattr(state, "__name__", type(state).__name__)
+        return "handle" if self.state == self._open else name_of(self.state)
 
     # What drives it
 
@@ -403,14 +398,19 @@ class Machine:
 
     def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
         """Run a state and take the step that it returns; if that is ``None``, the request ends for ``reason``."""
+        raised = None
         try:
             step = call(argument)
-        except (Cause, StopIteration) as error:
-            raised = error
-        else:
+        except StopIteration as stop:
+            call, step = None, self._returned(call, stop)
+        except Cause as cause:
+            if reason is not None:
+                raise
+            raised = cause
+        if raised is None:
             self._took(call, step, reason)
-            return
-        self._raised(call, raised, reason)
+        else:
+            self._step(self.handler.interrupted, raised, raised)
 
     def _took(self, call: Any, step: Any, reason: Cause | None = None) -> None:
         """Take the step of ``call``: the wait from now on, and the state that gets its result."""
@@ -431,15 +431,6 @@ class Machine:
             self._step(self.state, None, reason)
             return
         raise TypeError(self._nonsense(step, call))
-
-    def _raised(self, call: Any, raised: Cause | StopIteration, reason: Cause | None = None) -> None:
-        """The state ``call`` has raised a cause, or is a coroutine and has returned a step."""
-        if isinstance(raised, StopIteration):
-            self._took(None, self._returned(call, raised), reason)
-        elif reason is not None:
-            raise raised
-        else:
-            self._step(self.handler.interrupted, raised, raised)
 
     def _returned(self, call: object, stop: StopIteration) -> object:
         """The step that a coroutine has returned."""

@@ -123,9 +123,11 @@ class StreamMachine(Machine):
             turns -= 1
             try:
                 step: Any = state(data[start:end])
-            except (Cause, StopIteration) as raised:
-                self._raised(state, raised)
-                return turns
+            except StopIteration as stop:
+                step, state = self._returned(state, stop), None
+            except Cause as cause:
+                reason = cause
+                break
             if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is kind and callable(step[1]):
                 self.wait, self.state = wait, state = step
                 self.fresh = True
@@ -135,13 +137,14 @@ class StreamMachine(Machine):
             else:
                 self._took(state, step)
                 wait, state = self.wait, self.state
-            if wait is None or not wait.reads or self.blocked or not turns:
+            if wait is None or not wait.reads or self.blocked or self.start != end or self.inbox is not data:
                 return turns
-            if self.start != end or self.inbox is not data:  # the handler has taken held input, or put some back
+            if not turns or (self.outbox is not None and len(self.outbox) > high_water):
                 return turns
-            if self.outbox is not None and len(self.outbox) > high_water:
-                return turns
-        return None
+        else:
+            return None
+        self._step(self.handler.interrupted, reason, reason)
+        return turns
 
     def _feed_slowly(self, data: bytes) -> None:
         """As `feed`, without the hot path: a subclass can rely on its own `_take` and `_step`."""
