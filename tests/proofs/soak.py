@@ -92,7 +92,7 @@ class Schedule:
             client.wait(self.pick(30) / 100).reset()
         elif ending == 2:
             client.expect_end().shutdown()
-        elif ending == 3 and self.through:
+        elif ending in (3, 4) and self.through:
             client.truncate().expect_end()
         else:
             client.shutdown().expect_end()
@@ -119,10 +119,11 @@ class Schedule:
                 self.compare(client, answer, whole)
 
     def judge_behind_filters(self, clients, kind, **facts):
-        """The same of plain text; ``facts`` are those that the filters find.
+        """The same of plain text; ``facts`` are those that the filters find. Returns how many streams end in order.
 
         A stream that is cut is no stream that ends; and one that has ended in order ends in order for the client, too.
         """
+        in_order = 0
         for client in clients:
             end = client.socket.peer
             if end is not None:
@@ -134,6 +135,8 @@ class Schedule:
                 self.weigh(client, answer)
                 is_there = client.socket.number >= 0 and not self.injected(BROKEN, ABORTED)
                 assert not (is_there and ended and client.error), f"{client.name}, to the end: {client.error}"
+                in_order += ended
+        return in_order
 
     def compare(self, client, answer, whole):
         received, said = client.received, bytes(client.socket.peer.sent)

@@ -299,9 +299,15 @@ def encrypted(schedule):
     kind, text, schedule.through, facts = BEHIND[schedule.pick(len(BEHIND))]
     schedule.world.wire.capacity *= 8  # a handshake has hundreds of bytes
     server_class = type("Filtered", (OnceTCPServer,), {"filters": [one.filter for one in schedule.through]})
-    schedule.world.serve(server_class, ADDRESS, kind)
+    server = schedule.world.serve(server_class, ADDRESS, kind)
     clients = schedule.streams(ADDRESS, text)
-    return lambda: schedule.judge_behind_filters(clients, kind, **facts)
+
+    def judge():
+        in_order = schedule.judge_behind_filters(clients, kind, **facts)
+        finished = [row for row in server.reactor.table.closed if not row["reason"]]
+        assert len(finished) <= in_order, f"{len(finished)} requests have finished, and {in_order} streams have ended"
+
+    return judge
 
 
 def proxied(schedule):

@@ -102,7 +102,10 @@ class TLS(Filter):
 
     @property
     def pending(self) -> int:
-        """Bytes of records that have come in part, or while a step of the handshake waits for its turn."""
+        """Bytes that wait for the turn of a step of the handshake.
+
+        What has come of a record that is not whole is in a buffer of ``ssl``, which is as large as one record.
+        """
         return self._in.pending
 
     def step(self) -> None:

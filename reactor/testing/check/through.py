@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ...handlers import Cause
 from .evidence import alike, fail, fault_of, in_time, minimal, places
-from .filtered import FilteredRun, listed, played_through
+from .filtered import WHOLE, FilteredRun, listed, played_through
 from .run import Run, played
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -53,11 +53,9 @@ def same_through_filters(
     def differs(drawn: tuple[Schedule, list[int]]) -> bool:
         return not alike(played_through(tried, drawn[0], filters, drawn[1]), model(drawn[0]))
 
-    found = None
     whole: Schedule = [*tried.pieces] if tried.packets else [*tried.pieces, END]
-    cuts = [[], [1], *([place] for place in places(first.wire_in)[1:])]  # from the second piece on, it is not cut
-    simple = [([], [])] if not tried.pieces else [(whole, [*cut, 1 << 30] if cut != [1] else cut) for cut in cuts]
-    found = next(filter(differs, simple), None)
+    cuts = [[], [1], *([place, WHOLE] for place in places(first.wire_in)[1:])]
+    found = next(filter(differs, ((whole, cut) for cut in cuts)), None)
     if found is None:
         found = smallest(tried, st.tuples(tried.faithful(), _SIZES), differs, examples)
     if found is not None:
