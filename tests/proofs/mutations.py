@@ -55,7 +55,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the end of the stream drops the output",
-        "        elif channel.wait is None:\n", "        if channel.wait is None:\n", needs_faults=True,
+        "        elif channel.wait is None:\n", "        if channel.wait is None:\n",
     ),
     Mutation(
         "EMFILE kills the loop",
