@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 WHOLE = 1 << 30
 """The size of a piece of the wire that nothing cuts."""
 
+FLIGHTS = 1_000
+"""Times that a peer may have something to send of its own, after which it counts as one that answers without end."""
+
 
 class SteppingDriver(RecordingDriver):
     """A driver that lets a filter wait for its turn to do a costly step, as a loop does."""
@@ -69,6 +72,7 @@ class FilteredRun(Run):
         self.was_stopped = False
         """Whether the wire has stopped after ``stop`` bytes."""
         self._was_reset = False
+        self._flights = 0  # times that the peers themselves had something to send
         self._peers: Peers
         self._plain: deque[bytes | None] = deque()  # what the client is to send; ``None`` is its end
         self._is_cut = bool(sizes)
@@ -150,7 +154,10 @@ class FilteredRun(Run):
         if self.subject.packets or self.was_stopped or self._was_reset or self.over:
             return False
         peers, plain = self._peers, self._plain
-        wire: bytes = self._ask(peers.send, b"") or b""
+        wire: bytes = self._ask(peers.send, b"")
+        self._flights += bool(wire)
+        if self._flights > FLIGHTS:
+            self.error = self.error or RuntimeError(f"the peer answers without end: it has sent {FLIGHTS} flights")
         ends = False
         while plain and not ends and self.error is None and peers.is_open:
             piece = plain.popleft()

@@ -28,6 +28,7 @@ from .evidence import (
     singly,
     unlike,
 )  # fmt: skip
+from .filtered import listed
 from .loopback import ask_for_fault, foretell, modes_of
 from .pristine import pristine, restorer
 from .run import Run, played, worked
@@ -122,6 +123,7 @@ def check(
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
     if through is not None:
+        through = listed(through)
         tries.append(partial(same_through_filters, kind, pieces, through, world=world, examples=examples))
         tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
     if expected is not None:

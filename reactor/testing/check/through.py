@@ -142,5 +142,5 @@ def _difference(run: Run, right: Run) -> tuple[str, str]:
     if run.finished != right.finished:
         told = "ends" if run.finished else "does not end"
         return f"the request {told}", f"assert {'not ' if run.finished else ''}run.finished"
-    kind = "type(None)" if right.reason is None else type(right.reason).__name__
+    kind = "type(None)" if right.reason is None else run.subject.mention(type(right.reason))
     return f"it ends for {run.reason!r}, not {right.reason!r}", f"assert type(run.reason) is {kind}"

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from handlers import DatagramHandler, EndOfStream, Exactly, Packet, StreamHandler, StreamRequestHandler, ToEnd, Until
+from handlers.filter import Filter
 from handlers.packet_filter import PacketFilter
 from handlers.services import Echo, EchoDatagram
 from reactor.rows.filters.chaos import Chaos
@@ -230,6 +231,15 @@ def test_a_fault_of_a_filter_is_found_and_printed_as_a_test(through, told):
     [test] = [value for name, value in names.items() if name.startswith("test_")]
     with pytest.raises(AssertionError):
         test(through)
+
+
+def test_a_peer_that_answers_without_end_is_an_error():
+    class Endless(Peer):
+        def send(self, plain):
+            return plain or b"x"
+
+    with pytest.raises(CheckFailed, match="the peer answers without end"):
+        same_through_filters(Echo, b"hello", Through(Filter, Endless), examples=1)
 
 
 # Datagrams
