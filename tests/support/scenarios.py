@@ -6,6 +6,7 @@ the end.
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from ssl import TLSVersion
 
@@ -254,9 +255,9 @@ class FewTCPServer(OnceTCPServer):
 
 
 class ProxiedServer(OnceTCPServer):
-    """A server behind a proxy."""
+    """A server behind a proxy, whose header has more time than the clock of a schedule ever jumps."""
 
-    filters = (proxy().filter,)
+    filters = (partial(proxy().filter, timeout=300),)
 
 
 class NarrowTCPServer(OnceTCPServer):

@@ -217,7 +217,8 @@ class Client(Actor):
             return
         self._wire += wire
         self._plain += b"".join(plain)
-        self._pieces.append((len(wire), sum(map(len, plain))))
+        if wire:
+            self._pieces.append((len(wire), sum(map(len, plain))))
 
     def _flush(self) -> bool:
         """Send what waits; whether nothing waits any more."""
