@@ -1,6 +1,6 @@
 """The hot path of a machine (`StreamMachine.feed`) and the slow way give the same: the same calls, output and end."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers import (
@@ -46,7 +46,7 @@ waits = st.one_of(
 )
 ACTIONS = ["", "send", "send", "much", "take", "put back", "eof", "raise", "error", "call", "end", "excess"]
 scripts = st.lists(st.tuples(waits, st.sampled_from(ACTIONS)), min_size=1, max_size=8)
-texts = st.text(alphabet="ab;\n", max_size=12).map(str.encode)
+texts = st.text(alphabet="ab;\n", min_size=1, max_size=12).map(str.encode)
 
 
 class Idle(DatagramHandler):
@@ -167,7 +167,8 @@ def told(kind, script, is_coroutine, pieces, reads):
     return watched.seen, handler.log
 
 
-@given(data=st.data(), script=scripts, is_coroutine=st.booleans(), pieces=st.lists(texts, max_size=6))
+@settings(max_examples=600)
+@given(data=st.data(), script=scripts, is_coroutine=st.booleans(), pieces=st.lists(texts, min_size=1, max_size=6))
 def test_the_hot_path_and_the_slow_way_give_the_same(data, script, is_coroutine, pieces):
     reads = data.draw(st.lists(st.sampled_from([0, 5, 1000]), min_size=len(pieces), max_size=len(pieces)))
     fast, slow = (told(kind, tuple(script), is_coroutine, pieces, reads) for kind in (StreamMachine, Slow))

@@ -40,6 +40,9 @@ RARE = 500
 """The seeds for a mutation that only schedules with one of several filters can find."""
 
 CHECKED = "tests/testing/check/test_through.py -k plain_text"
+HOT = "tests/handlers/test_hot_path.py"
+HOT_ROW = "tests/rows/test_hot_path.py"
+TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
 
 
@@ -50,8 +53,8 @@ MUTATIONS = [
     ),
     Mutation(
         "EAGAIN is taken for the end of the stream",
-        "            except AGAIN:\n                pass\n",
-        "            except AGAIN:\n                channel.end()\n", needs_faults=True,
+        "recv(channel.read_size)\n        except AGAIN:\n            pass\n",
+        "recv(channel.read_size)\n        except AGAIN:\n            channel.end()\n", needs_faults=True,
     ),
     Mutation(
         "the end of the stream drops the output",
@@ -98,7 +101,37 @@ MUTATIONS = [
         "self._rows.pop(row.serial, None) is None", "self._rows.get(row.serial) is None",
     ),
     Mutation("a row that has ended is not let go of", "                row.release()\n", ""),
-    Mutation("a deadline is not armed", "if self.deadline < self.armed:", "if False:"),
+    Mutation(
+        "the hot path does not see an earlier deadline",
+        "if self.deadline < self.armed:\n            self.reactor", "if False:\n            self.reactor",
+        tests=HOT_ROW,
+    ),
+    Mutation(
+        "the hot path leaves output to nobody",
+        "return not (self.channel.outbox or self.channel.blocked)", "return True",
+    ),
+    Mutation(
+        "the hot path does not keep to the pace",
+        " or (self.rare is not None and self.rare.pace is not None)", "", tests="tests/table/test_limits.py",
+    ),
+    Mutation(
+        "the hot path passes the high-water mark",
+        "len(self.outbox) > high_water", "len(self.outbox) > 2 * high_water", tests=HOT,
+    ),
+    Mutation(
+        "the hot path passes over what a state has put back",
+        " or self.start != end or self.inbox is not data", "", tests=HOT,
+    ),
+    Mutation("the hot path has no end of a turn", "if not turns or (", "if (", tests=HOT),
+    Mutation(
+        "the hot path forgets that the output ends",
+        "self.patience if self.output is OPEN else None", "self.patience", tests=HOT,
+    ),
+    Mutation(
+        "a deadline is not armed",
+        "            reactor.timers.arm(self)\n        if reactor.work.jobs",
+        "            pass\n        if reactor.work.jobs",
+    ),
     Mutation(
         "a deadline that has moved on is forgotten",
         "                return moment\n            self._place(item)\n",
@@ -182,12 +215,11 @@ MUTATIONS = [
     ),
     Mutation(
         "when a byte last came in is not noted",
-        "                    self.progress = now\n                    self.total_in",
-        "                    self.total_in",
+        "                self.progress = now\n                self.total_in", "                self.total_in",
     ),
     Mutation(
         "who waits for another's output is not told that it has drained",
-        "                if self.followers:\n", "                if False:\n",
+        "if self.outbox is None and self.followers:", "if False:",
     ),
     Mutation(
         "a row that is held back goes on at the high-water mark",
@@ -201,16 +233,15 @@ MUTATIONS = [
     Mutation("no close_notify is sent", "self.object.unwrap()", "self.object.version()", seeds=RARE),
     Mutation(
         "what comes in one segment with the end of the handshake is not read",
-        "        self.open()\n        self._read()\n", "        self.open()\n", seeds=RARE,
+        "        self.open()\n        self._unseal(self._part, 0)\n", "        self.open()\n", seeds=RARE,
     ),
     Mutation(
-        "a part of a record is taken for an error",
-        "except ssl.SSLWantReadError:\n            pass", "except ssl.SSLWantReadError as error:\n"
-        "            self._break_off(error)", seeds=RARE,
+        "the rest of a record that has come in part is dropped",
+        "self._part = data[start:]", 'self._part = b""', tests=TLS_RECORDS,
     ),
     Mutation(
         "the output of a filter is sent twice, if the kernel takes a part of it",
-        "self.inner.sent(self._wire.take(count))", "self.inner.sent(self._wire.take(count - count // 9))",
+        "inner.sent(self._wire.take(count))", "inner.sent(self._wire.take(count - count // 9))",
         seeds=RARE,
     ),
     Mutation(
@@ -238,7 +269,7 @@ MUTATIONS = [
     Mutation("any number of steps is done in a batch", "min(STEPS, len(self._waiting))", "len(self._waiting)",
              tests=TLS_FILTER),
     Mutation("the alert is not sent", "self._emit()  # the alert", "pass  # the alert", tests=TLS_FILTER),
-    Mutation("what waits for a step is not counted", "return self._in.pending", "return 0", tests=TLS_FILTER),
+    Mutation("what waits for a step is not counted", " + self._in.pending", "", tests=TLS_FILTER),
     Mutation(
         "what was sent in plain text before STARTTLS is fed behind it",
         "if wait.held == REFUSE and (held or ahead):", "if False:", tests="tests/handlers/test_filtered.py",
@@ -249,7 +280,7 @@ MUTATIONS = [
     Mutation("the checksum of a PROXY header is ignored", "if told != crc32c(", "if not told != crc32c("),
     Mutation(
         "what comes while a filter leaves is dropped",
-        "elif self._stage is LEAVING:\n            self._held += data",
+        "elif self._stage is LEAVING:\n            self._held = grown(self._held, data)",
         "elif self._stage is LEAVING:\n            pass",
         tests="tests/handlers/test_filter.py tests/handlers/test_filtered.py",
     ),
