@@ -28,7 +28,7 @@ try:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from OpenSSL import SSL as SSL
 except ImportError as error:
-    raise ImportError(f"reactor.dtls needs pyOpenSSL: pip install 'select-reactor[dtls]' ({error})") from error
+    raise ImportError(f"reactor.dtls needs pyOpenSSL: pip install 'pyopenssl>=26.4' ({error})") from error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
