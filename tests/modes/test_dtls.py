@@ -1,7 +1,9 @@
 """DTLS in front of datagram handlers, in all four modes, with a client of pyOpenSSL."""
 
+import gc
 import os
 import socket
+import weakref
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -11,7 +13,9 @@ from handlers import DatagramHandler, Delay, Packet, PacketFilter
 from handlers.services import Echo, EchoDatagram
 from reactor import SelectTCPServer, SelectUDPServer
 from reactor.dtls import DTLSMixIn
-from reactor.rows.filters.dtls import Door, drain
+from reactor.rows.filters.dtls import DTLS, Door, drain
+from reactor.servers.associations import Association
+from reactor.table.request import Stage
 from tests.support.certificates import KEYS
 from tests.support.dtls import Client, client, client_connection, dtls_context
 from tests.support.packets import Bare, Pair
@@ -232,8 +236,8 @@ def test_a_cookie_is_of_its_peer(mode):
 
 def test_a_handshake_is_a_stage_with_a_deadline():
     with secure(EchoDatagram, handshake_timeout=0.2) as server, stalled(server):
-        [row] = wait_until(lambda: list(server.reactor.table))
-        assert (row.stage.value, row.state) == ("opening", "DTLS")
+        [row] = wait_until(lambda: [row for row in server.reactor.table if row.stage is Stage.OPENING])
+        assert row.state == "DTLS"
         assert row.wait.startswith("Opening('the DTLS handshake', timeout=0.")
         wait_until(lambda: not server.reactor.table)
         [(_, reason)] = reasons(server)
@@ -287,6 +291,17 @@ def test_garbage_does_not_end_a_handshake():
             one.sock.send(packet)
         one.shake_hands()
         assert one.ask(b"hello") == b"hello"
+
+
+@every_mode
+def test_a_session_is_resumed(mode):
+    with secure(Who, mode, ask_client=True) as server:
+        with client(server, cert=KEYS / "alice.pem") as one:
+            assert one.ask(b"who").startswith(b"dtls1.2 CN=alice")
+            size = sum(map(len, one.came))
+        with client(server, resumes=one.connection) as other:
+            assert other.ask(b"who").startswith(b"dtls1.2 CN=alice")
+            assert sum(map(len, other.came)) < size - 400  # no certificate
 
 
 @every_mode
@@ -431,6 +446,41 @@ def test_a_packet_that_no_record_can_carry_ends_the_association_with_a_cause(mod
         one.send(b"hello")
         wait_until(lambda: not server.reactor.table)
         assert reason in [told for _, told in reasons(server)]
+
+
+def test_a_client_that_renegotiates_is_refused_and_served():
+    with secure(EchoDatagram) as server, client(server) as one:
+        assert one.connection.renegotiate()
+        with pytest.raises(SSL.Error, match="no renegotiation"):
+            one.attempt(one.connection.recv, 1)
+        assert len(associations(server)) == 1
+
+
+def test_what_has_ended_is_freed_without_the_garbage_collector():
+    class Weak(Pair):
+        def setup(self):
+            alive.add(self)
+
+    def count():
+        return sum(isinstance(thing, (Association, DTLS)) for thing in gc.get_objects())
+
+    alive = weakref.WeakSet()
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        with secure(Weak) as server, client(server) as one:
+            one.send(b"1")
+            assert one.ask(b"2") == b"12"
+            one.send(b"3")
+            one.bye()
+            assert one.recv() is None
+            wait_until(lambda: not server.reactor.table)
+            wait_until(lambda: not server._srv.exchanges._open)
+            wait_until(lambda: not alive)
+            wait_until(lambda: count() == before)
+    finally:
+        gc.enable()
 
 
 # Limits

@@ -1,7 +1,10 @@
 """`DTLS` between a machine and a client of pyOpenSSL, over a simulated network, without a socket or a loop."""
 
+import subprocess
+import sys
 import time
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -10,7 +13,8 @@ from OpenSSL import SSL
 
 from handlers import DatagramHandler, DatagramMachine, Packet, World
 from handlers.filter import chain
-from reactor.rows.filters.dtls import DTLS, datagrams, drain
+from reactor.rows.filters.dtls import DTLS, LIFETIME, Cookie, Door, datagrams, drain, is_hello
+from tests import ROOT
 from tests.support.dtls import client_connection, dtls_context
 
 MESSAGES = [b"%d" % number for number in range(4)]
@@ -72,7 +76,7 @@ class Conversation:
         self.server.advance()
 
     def step(self):
-        """Go on until nothing is under way. Returns the seconds until there is something to do; ``None``: it is over."""
+        """Go on until nothing is under way. Returns the seconds until there is more to do; ``None``: it is over."""
         self._let_client()
         self._let_server()
         while (came := self.network.arrived()) is not None:
@@ -161,3 +165,81 @@ def test_packets_that_are_doubled_and_reordered_make_the_same_plain_text(schedul
 @given(st.lists(st.tuples(schedules(), mtus), min_size=30, max_size=30))
 def test_packets_that_are_lost_doubled_and_reordered_make_the_same_plain_text(conversations):
     hold([Conversation(schedule, mtu) for schedule, mtu in conversations])
+
+
+# Cookies
+
+
+def test_a_cookie_is_right_for_a_minute_and_for_one_peer():
+    now = 100.0
+    cookie = Cookie(("192.0.2.1", 7), lambda: now)
+    made = cookie.make()
+    assert cookie.is_right(made)
+    issued = cookie.issued
+    assert issued > 0
+    assert not Cookie(("192.0.2.1", 8), lambda: now).is_right(made)
+    for wrong in (b"", made[:-1], made + b"x", bytes(24), made[:7] + bytes([made[7] ^ 1]) + made[8:]):
+        assert not cookie.is_right(wrong)
+    now += LIFETIME - 1
+    assert cookie.is_right(made)
+    assert cookie.is_right(cookie.make())
+    assert cookie.issued > issued
+    now += 2
+    assert not cookie.is_right(made)
+
+
+def first_flight(connection):
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    return drain(connection)
+
+
+@pytest.mark.parametrize("junk", [
+    b"\x16\xfe\xff" + bytes(10) + b"\1",
+    b"\x16\xfe\xff" + bytes(8) + b"\x40\1\1" + bytes(16_384),  # longer than a record may be
+    b"\x16\xfe\xff" + bytes(8) + b"\0\x40\1" + bytes(63),
+])  # fmt: skip
+def test_junk_does_not_spoil_the_door(junk):
+    assert is_hello(junk)
+    door, client = Door(time.monotonic), client_connection()
+    first = first_flight(client)
+    assert door.look(CONTEXT, junk, "other") == (0, b"")
+    issued, answer = door.look(CONTEXT, first, "peer")
+    assert issued == 0
+    client.bio_write(answer)
+    second = first_flight(client)
+    assert door.look(CONTEXT, junk, "other") == (0, b"")
+    assert door.look(CONTEXT, second, "other")[0] == 0
+    issued, answer = door.look(CONTEXT, second, "peer")
+    assert (issued > 0, answer) == (True, b"")
+    assert door.look(CONTEXT, junk, "other") == (0, b"")
+    assert door.look(CONTEXT, second, "peer") == (
+        issued,
+        b"",
+    )  # it keeps nothing: whether it is a replay, its user knows
+
+
+@given(st.binary(max_size=100) | st.binary(max_size=100).map(lambda tail: b"\x16\xfe\xff" + bytes(10) + b"\1" + tail))
+def test_no_packet_but_a_hello_is_answered(packet):
+    if is_hello(packet):
+        assert Door(time.monotonic).look(CONTEXT, packet, "peer") == (0, b"")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 120))
+def test_datagrams_are_whole_records_in_order(bodies, mtu):
+    records = [bytes(11) + len(body).to_bytes(2, "big") + body for body in bodies]
+    cut = datagrams(b"".join(records), mtu)
+    assert b"".join(cut) == b"".join(records)
+    for datagram in cut:
+        assert len(datagram) <= mtu or datagram in records
+    for one, other in pairwise(cut):
+        first = 13 + int.from_bytes(other[11:13], "big")
+        assert len(one) + first > mtu
+
+
+def test_without_pyopenssl_the_import_names_the_remedy():
+    script = "import sys; sys.modules['OpenSSL'] = None; import reactor.dtls"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "ImportError: reactor.dtls needs pyOpenSSL: pip install 'pyopenssl>=26.4'" in run.stderr

@@ -26,8 +26,19 @@ def dtls_context(ask_client=False):
     return context
 
 
-def client_connection(mtu=1_232, cert=None):
-    """A client's connection over memory BIOs."""
+def client_connection(mtu=1_232, cert=None, resumes=None):
+    """A client's connection over memory BIOs; it resumes the session of the connection ``resumes``."""
+    context = client_context(cert) if resumes is None else resumes.get_context()
+    connection = SSL.Connection(context)
+    connection.set_connect_state()
+    connection.set_ciphertext_mtu(mtu)
+    if resumes is not None:
+        connection.set_session(resumes.get_session())
+    return connection
+
+
+def client_context(cert):
+    """A client's context, perhaps with a certificate."""
     context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
     context.set_options(SSL.OP_NO_QUERY_MTU)
     context.load_verify_locations(SERVER)
@@ -35,10 +46,7 @@ def client_connection(mtu=1_232, cert=None):
     if cert is not None:
         context.use_certificate_chain_file(cert)
         context.use_privatekey_file(cert)
-    connection = SSL.Connection(context)
-    connection.set_connect_state()
-    connection.set_ciphertext_mtu(mtu)
-    return connection
+    return context
 
 
 class Client:

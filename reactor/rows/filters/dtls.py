@@ -201,12 +201,11 @@ class Door:
             answer = drain(connection)
             return 0, answer if len(answer) <= len(hello) else b""
         except SSL.Error:
-            pass  # no hello, after all
+            issued = 0  # no hello, after all
         else:
-            self._connection = None  # it would go on with the handshake
-            return cookie.issued, b""
-        self._connection = None
-        return 0, b""
+            issued = cookie.issued
+        self._connection = None  # it would go on with this handshake
+        return issued, b""
 
 
 class DTLS(PacketFilter):
@@ -218,8 +217,8 @@ class DTLS(PacketFilter):
 
     A packet of the request goes as one record in one datagram: ``mtu`` does not bound it, the path does. It has from 1
     to 16,384 bytes; a longer one ends the association with `Reset` (``EMSGSIZE``), as with UDP. A record that is
-    forged, replayed or garbled is dropped. Before the keys are agreed, nothing tells a forged alert from a true one: it
-    ends the handshake. The peer's close_notify is told as `EndOfStream`.
+    forged, replayed or garbled is dropped. Before the keys are agreed, nothing tells a forged alert or message from a
+    true one, so that it may end the handshake. The peer's close_notify is told as `EndOfStream`.
     """
 
     __slots__ = (
@@ -283,9 +282,9 @@ class DTLS(PacketFilter):
             if connection is not None and connection.DTLSv1_handle_timeout():
                 self._emit(connection)
         except SSL.Error as error:  # it has been sent too often
-            self.fail(DTLSFailed(error))
-            return
-        self._wait()
+            self._break_off(DTLSFailed(error))
+        else:
+            self._wait()
 
     def flow(self, packet: bytes) -> None:
         """Send the packet as one record."""
@@ -320,8 +319,7 @@ class DTLS(PacketFilter):
             self._emit(connection)
             self._wait()
         except SSL.Error as error:
-            self._emit(connection)  # the alert that says why
-            self.fail(DTLSFailed(error))
+            self._break_off(DTLSFailed(error))
         else:
             self._is_open = True
             self._emit(connection)
@@ -350,10 +348,16 @@ class DTLS(PacketFilter):
             self._emit(connection)  # our last flight again, if the peer has not got it
         except SSL.ZeroReturnError:
             self.farewell()
-            self.fail(EndOfStream(b""))
+            self._break_off(EndOfStream(b""))
         except SSL.Error as error:
-            self._emit(connection)
-            self.fail(DTLSFailed(error))
+            self._break_off(DTLSFailed(error))
+
+    def _break_off(self, cause: Cause) -> None:
+        """End the association; the alert that says why still leaves."""
+        assert self._connection is not None
+        self._emit(self._connection)
+        self._waiting = Packets()
+        self.fail(cause)
 
     def _emit(self, connection: SSL.Connection) -> None:
         for datagram in datagrams(drain(connection), self._mtu):
