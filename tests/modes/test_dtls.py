@@ -572,6 +572,18 @@ def test_a_new_context_is_for_new_handshakes():
             pass
 
 
+def test_a_context_that_can_not_serve_is_an_error_of_new_handshakes_only():
+    errors = []
+    told = {"handle_error": lambda server, request, address: errors.append(address)}
+    with secure(EchoDatagram, **told) as server, client(server) as one, knocking(server) as (other, first):
+        server.context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        other.sock.send(first)
+        wait_until(lambda: errors == [other.sock.getsockname()])
+        assert one.ask(b"hello") == b"hello"
+        server.context = dtls_context()
+        assert other.shake_hands().ask(b"hello") == b"hello"
+
+
 def test_two_servers_share_a_context():
     context = dtls_context()
     with (
