@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from OpenSSL import SSL
 
-from handlers import DatagramHandler, Delay, Packet, PacketFilter
+from handlers import DatagramHandler, Delay, Flushed, Packet, PacketFilter
 from handlers.services import Echo, EchoDatagram
 from reactor import SelectTCPServer, SelectUDPServer
 from reactor.dtls import DTLSMixIn
@@ -95,6 +95,27 @@ def test_filters_behind_see_plain_packets(mode):
 
     with secure(EchoDatagram, mode, filters=[Upper]) as server, client(server) as one:
         assert one.ask(b"hello") == b"HELLO"
+
+
+@pytest.mark.parametrize("mode", ["select", "fork", "thread"])
+def test_a_request_waits_for_a_peer_that_reads_slowly(mode):
+    class Much(DatagramHandler):
+        max_output = 100_000
+
+        async def handle(self):
+            await Packet()
+            for number in range(500):
+                self.send(b"%d" % number + bytes(10_000))
+                await Flushed()
+
+    with secure(Much, mode, place=PACKETS["unix"]) as server, peer(server) as sock:
+        one = Client(server, sock).shake_hands()
+        one.send(b"go on")
+        if mode != "fork":
+            wait_until(lambda: [row for row in server.reactor.table if row.held_out > 60_000])
+            assert max(row.held_out for row in server.reactor.table) < 100_000
+        assert [int(one.recv().rstrip(b"\0")) for _ in range(500)] == list(range(500))
+        one.bye()
 
 
 class Who(DatagramHandler):
