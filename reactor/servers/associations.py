@@ -189,7 +189,6 @@ class InnerRow(CallRow):
     """The row of a request in an association. It takes a packet when its handler waits for one, not before."""
 
     __slots__ = ("key", "pending")
-    _owner: Association
 
     def __init__(
         self, parent: ChannelRow, association: Association, handler: DatagramHandler, key: Hashable, pending: Packets
