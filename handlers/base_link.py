@@ -84,6 +84,9 @@ class BaseLink:
             if not self.driver.queue_step(self._step):
                 self._do_step()
 
+    def time_out(self) -> None:
+        self.fail(TimedOut(self._opening))
+
     def fail(self, cause: Cause) -> None:
         self._give()  # what was right before comes first
         self._fail(cause)
@@ -152,7 +155,7 @@ class BaseLink:
 
     def expire(self) -> None:
         if self._is_opening():
-            self.fail(TimedOut(self._opening))
+            self._ask(self._filter.expired)
         else:
             self._let(self.inner.expire)
         self._settle()

@@ -24,9 +24,10 @@ IMPURE = {
 """What no handler may import: it asks its driver for time, peer and server."""
 
 ON_DEMAND = {f"reactor/{name}.py": {"ssl"} for name in ("command/certificates", "rows/filters/tls", "servers/tls")}
+ON_DEMAND["reactor/rows/filters/dtls.py"] = {"OpenSSL", "OpenSSL.SSL"}
 """What a module that is imported only where it is named needs."""
 
-HEAVY = {"asyncio", "multiprocessing", "ssl", "unittest", "pytest", "hypothesis", "examples", "tests"}
+HEAVY = {"asyncio", "multiprocessing", "ssl", "OpenSSL", "unittest", "pytest", "hypothesis", "examples", "tests"}
 """What ``import reactor`` may not load."""
 
 
