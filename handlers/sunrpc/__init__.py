@@ -1,0 +1,6 @@
+"""ONC RPC, called Sun RPC (RFC 5531), and what it is made of. Nothing else imports this package.
+
+==============  ======================================================================================
+`xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
+==============  ======================================================================================
+"""

@@ -1,0 +1,114 @@
+"""Codecs: what packs and unpacks the values of one type. They are compiled to Python when they are first used."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Generic, TypeVar, overload
+
+from .errors import Error
+from .packing import Packing
+from .types import Node, describe
+from .unpacking import Unpacking
+from .writer import compiled
+
+T = TypeVar("T")
+Data = bytes | bytearray | memoryview
+
+
+class Codec(Generic[T]):
+    """Packs and unpacks the values of one type, again and again. `codec` makes one; any thread may use it."""
+
+    def __init__(self, name: str, node: Node) -> None:
+        self.name = name
+        self._node = node
+
+    def __repr__(self) -> str:
+        return f"<Codec of {self.name}>"
+
+    @cached_property
+    def _pack(self) -> Callable[[T, Callable[[Any], None]], None]:
+        return compiled(Packing, self._node)
+
+    @cached_property
+    def _unpack(self) -> Callable[[Any, int, int], tuple[T, int]]:
+        return compiled(Unpacking, self._node)
+
+    def pack(self, value: T) -> bytes:
+        """The encoding of the value. A value that the type does not have is an `Error`."""
+        return b"".join(self.parts(value))
+
+    def parts(self, value: T) -> list[bytes | memoryview]:
+        """The encoding of the value in parts, for ``socket.sendmsg``; opaque data among them is not copied."""
+        found: list[bytes | memoryview] = []
+        try:
+            self._pack(value, found.append)
+        except Error as error:
+            raise Error(f"{self.name}: {error}") from None
+        except RecursionError:
+            raise Error(f"{self.name}: nested too deeply") from None
+        except (AttributeError, OverflowError, TypeError, UnicodeError, struct.error) as error:
+            raise Error(f"{self.name}: {error}") from error
+        return found
+
+    def unpack(self, data: Data) -> T:
+        """The value that the whole of the data is the encoding of; anything else is an `Error`."""
+        value, end = self.unpack_from(data)
+        if end != len(data):
+            raise Error(f"{self.name}: {len(data) - end} bytes follow the value")
+        return value
+
+    def unpack_from(self, data: Data, offset: int = 0) -> tuple[T, int]:
+        """The value whose encoding begins at this offset in bytes, and the offset of what follows it."""
+        if type(data) is not bytes:
+            data = bytes(data) if isinstance(data, bytearray) else memoryview(data).cast("B")
+        if not 0 <= offset <= len(data):
+            raise Error(f"{self.name}: offset {offset} in {len(data)} bytes")
+        try:
+            return self._unpack(data, offset, len(data))
+        except Error as error:
+            raise Error(f"{self.name}: {error}") from None
+        except RecursionError:
+            raise Error(f"{self.name}: nested too deeply") from None
+        except struct.error:
+            raise Error(f"{self.name}: the data ends before the value, after {len(data) - offset} bytes") from None
+
+
+@overload
+def codec(kind: type[T]) -> Codec[T]: ...
+@overload
+def codec(kind: object) -> Codec[Any]: ...
+def codec(kind: object) -> Codec[Any]:
+    """The codec of a type. A dataclass has one, which is made once; an annotation that is no XDR type is a TypeError.
+
+    >>> codec(list[bool]).pack([True, False]).hex(" ", 4)
+    '00000002 00000001 00000000'
+    """
+    if not isinstance(kind, type):
+        return Codec(getattr(kind, "__name__", repr(kind)), describe(kind))
+    if "_xdr_codec" not in vars(kind):
+        made: Codec[Any] = Codec(kind.__name__, describe(kind))
+        if "_xdr_node" not in vars(kind):  # bool, bytes, str
+            return made
+        kind._xdr_codec = made  # type: ignore[attr-defined]
+    found: Codec[Any] = vars(kind)["_xdr_codec"]
+    return found
+
+
+@overload
+def pack(kind: type[T], value: T) -> bytes: ...
+@overload
+def pack(kind: object, value: Any) -> bytes: ...
+def pack(kind: object, value: Any) -> bytes:
+    """The encoding of the value as this type: `Codec.pack`."""
+    return codec(kind).pack(value)
+
+
+@overload
+def unpack(kind: type[T], data: Data) -> T: ...
+@overload
+def unpack(kind: object, data: Data) -> Any: ...
+def unpack(kind: object, data: Data) -> Any:
+    """The value of this type that the whole of the data encodes: `Codec.unpack`."""
+    return codec(kind).unpack(data)
