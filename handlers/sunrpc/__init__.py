@@ -2,5 +2,8 @@
 
 ==============  ======================================================================================
 `xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
+`program`       programs, versions and procedures, as classes
+`language`      compiles a ``.x`` file to a Python module of both
+`command`       ``python3 -m handlers.sunrpc``
 ==============  ======================================================================================
 """
