@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import struct
+import types
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
@@ -152,3 +155,52 @@ def samples(simple: st.SearchStrategy[Sample] = SIMPLE) -> st.SearchStrategy[Sam
         ),
         max_leaves=12,
     )
+
+
+INTEGERS_OF = [(sample.kind, sample.values) for sample in INTEGERS]
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """The values of a type. Strings are what C can hold: they have no NUL."""
+    for known, found in [*INTEGERS_OF, (xdr.Float, st.floats(width=32)), (xdr.Double, st.floats())]:
+        if kind == known:
+            return found
+    if kind is None or kind is bool:
+        return st.none() if kind is None else st.booleans()
+    bare, least, most = kind, 0, 6
+    if get_origin(kind) is Annotated:
+        bare, mark = get_args(kind)[:2]
+        most = min(most, mark.most) if isinstance(mark, xdr.AtMost) else mark.length
+        least = mark.length if isinstance(mark, xdr.Length) else 0
+    if bare is bytes:
+        return st.binary(min_size=least, max_size=most)
+    if bare is str:
+        return st.text(st.characters(min_codepoint=1, max_codepoint=0x7F), max_size=most)
+    if get_origin(bare) is list:
+        return st.lists(st.deferred(lambda: values(get_args(bare)[0])), min_size=least, max_size=max(least, most // 2))
+    if get_origin(bare) in (types.UnionType, typing.Union):
+        inner = next(part for part in get_args(bare) if part is not types.NoneType)
+        some = st.deferred(lambda: values(inner))
+        return st.integers(0, 3).flatmap(lambda number: st.none() if number else some)  # few, or a tree never ends
+    if issubclass(bare, enum.IntEnum):
+        return st.sampled_from(bare)
+    return _values_of_class(bare)
+
+
+@functools.cache
+def _values_of_class(kind: Any) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in dataclasses.fields(kind)]
+    marks = getattr(hints[names[-1]], "__metadata__", ())
+    if not (marks and isinstance(marks[-1], xdr.Switch)):
+        return st.builds(kind, *[st.deferred(lambda name=name: values(hints[name])) for name in names])
+    switch, which = marks[-1], hints[names[0]]
+    declared = getattr(switch, "default", None)
+    known = st.sampled_from(list(switch.arms)) if switch.arms else st.nothing()
+
+    def build(discriminant: Any) -> st.SearchStrategy[Any]:
+        arm = switch.arms.get(discriminant, declared)
+        return st.deferred(lambda: values(arm)).map(lambda value: kind(discriminant, value))
+
+    has_default = declared is None or declared in switch.arms.values() or type(declared) is not object
+    return (known | values(which) if has_default else known).flatmap(build)
