@@ -43,7 +43,7 @@ from .generate import Generator
 from .grammar import parse
 from .preprocess import Preprocessor
 from .scope import PRELUDE, Scope
-from .words import words
+from .words import read_words
 
 __all__ = ["LanguageError", "Place", "load", "translate"]
 
@@ -53,7 +53,7 @@ def translate(path: str | Path, defines: Mapping[str, str] | None = None) -> str
     preprocessor = Preprocessor(defines or {})
     own = parse(preprocessor.read(Path(path)))
     others = [definition for header in preprocessor.headers for definition in parse(preprocessor.read(header))]
-    others += parse(words(PRELUDE, Place("predefined", 1, 1)))
+    others += parse(read_words(PRELUDE, Place("predefined", 1, 1)))
     return Generator(Scope(own, others, preprocessor.constants)).module(Path(path).name)
 
 

@@ -6,6 +6,8 @@ It is read by ``lark``, which the extra ``sunrpc`` installs; nothing else needs 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import LanguageError, Place
@@ -28,7 +30,7 @@ from .tree import (
 from .words import KEYWORDS, PUNCTUATION, Word
 
 if TYPE_CHECKING:
-    from lark import Lark
+    from lark import Lark, Token
 
 TERMINALS = sorted([*PUNCTUATION.values(), *(word.upper() for word in KEYWORDS), "NAME", "NUMBER", "LITERAL"])
 
@@ -77,43 +79,46 @@ unnamed: VOID -> void
 
 def parse(words: Iterable[Word]) -> list[Definition]:
     """What the words define, in their order."""
-    from lark import Token
-    from lark.exceptions import UnexpectedToken
-
+    lark = _lark()
     parser = _parser().parse_interactive()
     last = None
     try:
         for word in words:
             last = word
-            parser.feed_token(Token(word.kind, word))
+            parser.feed_token(lark.Token(word.kind, word))
         found: list[Definition] = parser.feed_eof()  # type: ignore[no-untyped-call]
-    except UnexpectedToken as error:
-        raise _unexpected(error, last) from None
+    except lark.UnexpectedToken as error:
+        accepted: set[str] = parser.accepts()  # type: ignore[no-untyped-call]
+        raise _unexpected(error.token, last, accepted) from None
     return found
 
 
-def _unexpected(error: Any, last: Word | None) -> LanguageError:
-    shown = {name: repr(text) for text, name in PUNCTUATION.items()} | {"LITERAL": "a string", "$END": "the end"}
-    shown |= {"NAME": "a name", "NUMBER": "a number"}
-    expected = [shown.get(name, name.lower()) for name in sorted(error.expected)]
-    wanted = f"expected {' or '.join(expected)}" if len(expected) <= 4 else "a definition or a declaration was expected"
-    if error.token.type == "$END":
+def _unexpected(token: Token, last: Word | None, accepted: set[str]) -> LanguageError:
+    """The error that a word, or the end, cannot stand where it does."""
+    shown = {name: repr(text) for text, name in PUNCTUATION.items()}
+    shown |= {"$END": "the end", "NAME": "a name", "NUMBER": "a number", "LITERAL": "a string"}
+    if "NAME" in accepted:
+        accepted -= {"PROGRAM", "VERSION", "NAMESPACE"}
+    wanted = " or ".join(sorted(shown.get(name, name.lower()) for name in accepted))
+    wanted = f"expected {wanted}" if len(accepted) <= 4 else "a definition or a declaration was expected"
+    if token.type == "$END":
         return LanguageError(last.place if last else Place("", 1, 1), f"unexpected end of the file; {wanted}")
-    word: Word = error.token.value
+    word: Word = token.value
     return word.error(f"unexpected {word}; {wanted}")
 
 
-_made: list[Lark] = []
+def _lark() -> ModuleType:
+    try:
+        import lark
+    except ImportError:
+        raise ImportError("compiling a .x file needs lark: pip install 'select-reactor[sunrpc]'") from None
+    return lark
 
 
+@cache
 def _parser() -> Lark:
-    if not _made:
-        try:
-            from lark import Lark
-        except ImportError:
-            raise ImportError("compiling a .x file needs lark: pip install 'select-reactor[sunrpc]'") from None
-        _made.append(Lark(GRAMMAR, parser="lalr", maybe_placeholders=True, transformer=Tree()))
-    return _made[0]
+    parser: Lark = _lark().Lark(GRAMMAR, parser="lalr", maybe_placeholders=True, transformer=Tree())
+    return parser
 
 
 def _only(children: list[Any], kind: type[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ MODULE = {
 FIELD = {"Annotated", "bool", "bytes", "list", "str", "xdr"}
 """What annotations of fields use, so that no field may have this name."""
 
-MEMBER = {*dir(IntEnum), *dir(int), "name", "value"}
+MEMBER = {*dir(IntEnum), *dir(int), "mro", "name", "value"}
 """What an enum has already."""
 
 METHOD = {*FIELD, "procedures", "program", "version", "NotImplementedError"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .conditions import evaluated, holds
 from .errors import LanguageError, Place
-from .words import Word, words
+from .words import Word, read_words
 
 DEPTH = 32
 """How deep files may include each other."""
@@ -33,7 +33,7 @@ class Preprocessor:
     def __init__(self, defines: Mapping[str, str]) -> None:
         self.macros: dict[str, list[Word]] = {}
         for name, value in {"RPC_HDR": "1", **defines}.items():
-            self.macros[name] = [*words(value, COMMAND_LINE)]
+            self.macros[name] = [*read_words(value, COMMAND_LINE)]
         self.constants: dict[str, Word] = {}
         """The numbers of ``%#define NAME NUMBER``, where the number may be an expression."""
         self.headers: list[Path] = []
@@ -63,7 +63,7 @@ class Preprocessor:
                 if text.startswith("%"):
                     self._pass_over(path, text, place)
                 elif all(condition.holds for condition in conditions):
-                    yield from self._expanded(words(text, place), frozenset())
+                    yield from self._expanded(read_words(text, place), frozenset())
                 continue
             word, rest = directive[1], text[directive.end() :]
             after = place._replace(column=place.column + directive.end())
@@ -80,7 +80,7 @@ class Preprocessor:
         """Note what a line for C defines or includes, for names that are defined nowhere else."""
         if define := _CONSTANT.match(text):
             with suppress(LanguageError):  # it is C that has to understand it
-                body = [self.constants.get(word, word) for word in words(define[2], place)]
+                body = [self.constants.get(word, word) for word in read_words(define[2], place)]
                 self.constants.setdefault(define[1], Word(str(evaluated(body, place)), "NUMBER", place))
         elif include := _HEADER.match(text):
             header = path.parent / f"{include[1]}.x"
@@ -106,7 +106,9 @@ class Preprocessor:
 
     def _true(self, word: str, rest: str, place: Place) -> bool:
         if word == "if":
-            return holds([*words(rest, place)], self.macros, lambda found: self._expanded(found, frozenset()), place)
+            return holds(
+                [*read_words(rest, place)], self.macros, lambda found: self._expanded(found, frozenset()), place
+            )
         return (self._name(rest, place) in self.macros) == (word == "ifdef")
 
     def _direct(self, word: str, rest: str, place: Place, after: Place) -> None:
@@ -115,7 +117,7 @@ class Preprocessor:
             start = name.place.column - after.column + len(name)
             if rest[start : start + 1] == "(":
                 raise name.error("a macro with parameters is not supported")
-            self.macros[name] = [*words(rest[start:], after._replace(column=after.column + start))]
+            self.macros[name] = [*read_words(rest[start:], after._replace(column=after.column + start))]
         elif word == "undef":
             self.macros.pop(self._name(rest, after), None)
         elif word == "error":

@@ -93,8 +93,6 @@ class Scope:
     def _add(self, definition: Named) -> None:
         name = name_of(definition)
         if name in self.definitions:
-            if isinstance(definition, Typedef) and _is_same(definition.declaration):
-                return
             raise name.error(f"{name} is already defined at {name_of(self.definitions[name]).place}")
         self.definitions[str(name)] = definition
         if isinstance(definition, Enum):
@@ -251,13 +249,6 @@ class Scope:
             raise name.error(f"{name} contains itself, so it has no end")
 
 
-def _is_same(declaration: Declaration) -> bool:
-    """Whether it is ``typedef struct X X``, which C needs and which says nothing."""
-    return (
-        declaration.form == PLAIN and isinstance(declaration.type, Type) and declaration.type.name == declaration.name
-    )
-
-
 def mentions(definition: Named) -> Iterator[str]:
     """The names of types and constants in the definition."""
     match definition:
@@ -294,19 +285,7 @@ def _declarations(definition: Named) -> list[Declaration]:
 def _flat(definition: Definition) -> Iterator[Named]:
     """The definition, after those of the types that are declared inside of it; those get names from where they are."""
     if isinstance(definition, Typedef):
-        inner = definition.declaration.type
-        name = definition.declaration.name
-        if (
-            isinstance(inner, (Enum, Struct, Union))
-            and not inner.name
-            and definition.declaration.form == PLAIN
-            and name
-        ):
-            yield from _flat(replace(inner, name=name))
-            return
-        declaration, found = _lifted(definition.declaration, "")
-        yield from found
-        yield Typedef(declaration)
+        yield from _flat_typedef(definition.declaration)
     elif isinstance(definition, Struct):
         pairs = [_lifted(field, definition.name) for field in definition.fields]
         yield from (part for _, found in pairs for part in found)
@@ -319,6 +298,26 @@ def _flat(definition: Definition) -> Iterator[Named]:
         yield Union(definition.name, definition.discriminant, cases, default[0] if default else None)
     else:
         yield definition
+
+
+def _flat_typedef(declaration: Declaration) -> Iterator[Named]:
+    inner, name = declaration.type, declaration.name
+    if name is None:
+        assert isinstance(inner, Type)
+        raise LanguageError(inner.place, "void has no values")
+    if isinstance(inner, (Enum, Struct, Union)) and not inner.name and declaration.form == PLAIN:
+        yield from _flat(replace(inner, name=name))
+    elif not _says_nothing(declaration):
+        declaration, found = _lifted(declaration, "")
+        yield from found
+        yield Typedef(declaration)
+
+
+def _says_nothing(declaration: Declaration) -> bool:
+    """Whether it is ``typedef struct X X``, which only C needs."""
+    return (
+        declaration.form == PLAIN and isinstance(declaration.type, Type) and declaration.type.name == declaration.name
+    )
 
 
 def _lifted(declaration: Declaration, outer: str) -> tuple[Declaration, list[Named]]:

@@ -61,7 +61,7 @@ class Word(str):
         return int(sign + digits, base)
 
 
-def words(text: str, place: Place) -> Iterator[Word]:
+def read_words(text: str, place: Place) -> Iterator[Word]:
     """The words of a line, or of a part of one that begins at this place."""
     position = 0
     while position < len(text):
