@@ -1,8 +1,8 @@
-"""``python3 -m handlers.sunrpc``: see `handlers.sunrpc.command`."""
+"""``python3 -m handlers.sunrpc``: see `command`."""
 
 import sys
 
-from handlers.sunrpc.command import run_command
+from .command import run_command
 
 if __name__ == "__main__":
-    sys.exit(run_command())
+    sys.exit(run_command(package=__package__ or ""))

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .language import LanguageError, translate
+from .language import PACKAGE, LanguageError, translate
 
 
-def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say, which are those of the process if there are none; return the exit status."""
+def run_command(arguments: Sequence[str] | None = None, package: str = PACKAGE) -> int:
+    """Do what the arguments say, which are those of the process if there are none; return the exit status.
+
+    What is written imports from the package.
+    """
     parser = argparse.ArgumentParser(prog="python3 -m handlers.sunrpc", description="ONC RPC (RFC 5531)")
     commands = parser.add_subparsers(required=True)
     compiling = commands.add_parser("compile", help="write the Python module for a .x file")
@@ -23,7 +26,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     pairs = (define.partition("=") for define in given.defines)
     try:
-        text = translate(given.file, {name: value if equal else "1" for name, equal, value in pairs})
+        text = translate(given.file, {name: value if equal else "1" for name, equal, value in pairs}, package)
         if given.output:
             Path(given.output).write_text(text)
         else:

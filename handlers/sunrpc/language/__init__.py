@@ -45,21 +45,28 @@ from .preprocess import Preprocessor
 from .scope import PRELUDE, Scope
 from .words import read_words
 
-__all__ = ["LanguageError", "Place", "load", "translate"]
+__all__ = ["PACKAGE", "LanguageError", "Place", "load", "translate"]
+
+PACKAGE = "handlers.sunrpc"
+"""What a module imports from. Beside a package ``handlers`` of another project, ``python3 -m reactor.handlers.sunrpc``
+writes one that imports from ``reactor.handlers.sunrpc``, which is the same."""
 
 
-def translate(path: str | Path, defines: Mapping[str, str] | None = None) -> str:
-    """The Python module for the file; ``defines`` are macros, as by ``-D``. A `LanguageError` says what is wrong."""
+def translate(path: str | Path, defines: Mapping[str, str] | None = None, package: str = PACKAGE) -> str:
+    """The Python module for the file; ``defines`` are macros, as by ``-D``. A `LanguageError` says what is wrong.
+
+    The module imports `xdr` and `program` from the package.
+    """
     preprocessor = Preprocessor(defines or {})
     own = parse(preprocessor.read(Path(path)))
     others = [definition for header in preprocessor.headers for definition in parse(preprocessor.read(header))]
     others += parse(read_words(PRELUDE, Place("predefined", 1, 1)))
-    return Generator(Scope(own, others, preprocessor.constants)).module(Path(path).name)
+    return Generator(Scope(own, others, preprocessor.constants)).module(Path(path).name, package)
 
 
 def load(path: str | Path, defines: Mapping[str, str] | None = None) -> ModuleType:
     """The module for the file, executed. The same contents give the same module; `sys.modules` keeps it."""
-    source = translate(path, defines)
+    source = translate(path, defines, __name__.rpartition(".")[0])
     name = f"{Path(path).stem}_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     if name not in sys.modules:
         module = ModuleType(name)

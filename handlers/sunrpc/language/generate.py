@@ -63,8 +63,8 @@ class Generator:
                 inner = Names(MEMBER)
                 self.members |= {str(member): f"{own}.{inner[member]}" for member, _ in definition.members}
 
-    def module(self, file: str) -> str:
-        """The text of the module."""
+    def module(self, file: str, package: str) -> str:
+        """The text of the module, which imports from the package."""
         for name in self.scope.definitions:
             self._write(name)
         aliases = [f"{alias}: TypeAlias = {name}" for name, alias in self._aliases.items()]
@@ -75,8 +75,8 @@ class Generator:
             _from("typing", [name for name in ("Annotated", "TypeAlias") if re.search(rf"\b{name}\b", body)]),
         ]
         ours = [
-            "from handlers.sunrpc import xdr" if re.search(r"\bxdr\.", body) else "",
-            "from handlers.sunrpc.program import Procedure, Program, Version" if "(Program)" in body else "",
+            f"from {package} import xdr" if re.search(r"\bxdr\.", body) else "",
+            f"from {package}.program import Procedure, Program, Version" if "(Program)" in body else "",
         ]
         groups = [["from __future__ import annotations"], imports, ours]
         head = "\n\n".join("\n".join(filter(None, group)) for group in groups if any(group))

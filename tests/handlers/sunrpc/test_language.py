@@ -409,6 +409,23 @@ def test_the_command_writes_the_module(write, tmp_path):
     assert output.read_text() == translate(path, {"N": "4", "X": "1"})
 
 
+def test_beside_other_handlers_the_module_imports_from_the_reactor(write, tmp_path):
+    write("raise ImportError('these are the handlers of another project')", "handlers.py")
+    path = write("struct t { int a; };")
+    script = "import sys; sys.path[:0] = sys.argv[1:3]; from reactor.handlers.sunrpc.language import load; "
+    script += "print(load(sys.argv[3]).t(1).a)"
+    for arguments in (
+        ["-c", script, tmp_path, ROOT, path],
+        ["-m", "reactor.handlers.sunrpc", "compile", path],
+    ):
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.stderr == ""
+    assert done.stdout == translate(path, package="reactor.handlers.sunrpc")
+    assert "\nfrom reactor.handlers.sunrpc import xdr\n" in done.stdout
+
+
 def test_the_command_says_what_is_wrong(write):
     path = write("typedef opaque t[N];")
     done = command("compile", path)
