@@ -196,7 +196,8 @@ def _values_of_class(kind: Any) -> st.SearchStrategy[Any]:
         return st.builds(kind, *[st.deferred(lambda name=name: values(hints[name])) for name in names])
     switch, which = marks[-1], hints[names[0]]
     declared = getattr(switch, "default", None)
-    known = st.sampled_from(list(switch.arms)) if switch.arms else st.nothing()
+    cast = which if isinstance(which, type) else int  # a case may be the member of an enum where an integer is
+    known = st.sampled_from([cast(value) for value in switch.arms]) if switch.arms else st.nothing()
 
     def build(discriminant: Any) -> st.SearchStrategy[Any]:
         arm = switch.arms.get(discriminant, declared)

@@ -57,11 +57,14 @@ def translate(path: str | Path, defines: Mapping[str, str] | None = None, packag
 
     The module imports `xdr` and `program` from the package.
     """
-    preprocessor = Preprocessor(defines or {})
-    own = parse(preprocessor.read(Path(path)))
-    others = [definition for header in preprocessor.headers for definition in parse(preprocessor.read(header))]
-    others += parse(read_words(PRELUDE, Place("predefined", 1, 1)))
-    return Generator(Scope(own, others, preprocessor.constants)).module(Path(path).name, package)
+    try:
+        preprocessor = Preprocessor(defines or {})
+        own = parse(preprocessor.read(Path(path)))
+        others = [definition for header in preprocessor.headers for definition in parse(preprocessor.read(header))]
+        others += parse(read_words(PRELUDE, Place("predefined", 1, 1)))
+        return Generator(Scope(own, others, preprocessor.constants)).module(Path(path).name, package)
+    except RecursionError:
+        raise LanguageError(Place(str(path), 1, 1), "definitions, macros or conditions are nested too deeply") from None
 
 
 def load(path: str | Path, defines: Mapping[str, str] | None = None) -> ModuleType:

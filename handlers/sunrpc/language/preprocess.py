@@ -44,7 +44,7 @@ class Preprocessor:
     def read(self, path: Path, named: Place | None = None) -> Iterator[Word]:
         """The words of the file; ``named`` is the place that includes it."""
         try:
-            lines = path.read_text("utf-8", "surrogateescape").splitlines()
+            lines = path.read_text("utf-8", "surrogateescape").split("\n")
         except OSError as error:
             place = named or Place(str(path), 1, 1)
             raise LanguageError(place, f"cannot read {path}: {error.strerror}") from None
@@ -60,9 +60,11 @@ class Preprocessor:
         for text, place in _joined(_bare(lines, str(path))):
             directive = _DIRECTIVE.match(text)
             if not directive:
+                if not all(condition.holds for condition in conditions):
+                    continue
                 if text.startswith("%"):
                     self._pass_over(path, text, place)
-                elif all(condition.holds for condition in conditions):
+                else:
                     yield from self._expanded(read_words(text, place), frozenset())
                 continue
             word, rest = directive[1], text[directive.end() :]
@@ -167,7 +169,7 @@ class _Condition:
 
 
 def _bare(lines: list[str], file: str) -> Iterator[tuple[str, Place]]:
-    """The lines without comments, of which as many spaces are left, and but not in those that begin with ``%``."""
+    """The lines with spaces for comments. Those that begin with ``%`` are left as they are."""
     comment: Place | None = None
     for number, line in enumerate(lines, 1):
         text, position = "", 0

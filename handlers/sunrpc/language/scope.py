@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -43,12 +42,13 @@ PREDEFINED = {
 """The types of C's headers that are another name of one of the language, for a file that does not define them."""
 
 PRELUDE = """
+const AUTH_NONE = 0; const AUTH_SYS = 1; const AUTH_UNIX = 1; const AUTH_SHORT = 2;
 const MAXNETNAMELEN = 255;
 typedef opaque netobj<1024>;
 typedef opaque des_block[8];
 struct netbuf { unsigned int maxlen; opaque buf<>; };
 """
-"""The others of ``rpc/*.h`` that real files use, likewise (netbuf: RFC 1833, section 2.2.1)."""
+"""The others of ``rpc/*.h`` that real files use, likewise (RFC 5531, section 8.2; RFC 1833, section 2.2.1)."""
 
 TRUTH = {"TRUE": 1, "FALSE": 0}
 
@@ -131,7 +131,7 @@ class Scope:
         if word.kind == "NUMBER":
             return word.number()
         if word.kind == "LITERAL":
-            return str(ast.literal_eval(word))
+            return word.string()
         if word in self._evaluating:
             raise word.error(f"{word} is defined by itself")
         self._evaluating.append(word)
@@ -259,7 +259,10 @@ def mentions(definition: Named) -> Iterator[str]:
         case Union():
             yield from (label for labels, _ in definition.cases for label in labels)
         case Program():
-            yield from (name for version in definition.versions for name in (version.number, definition.number))
+            yield definition.number
+            for version in definition.versions:
+                yield version.number
+                yield from (procedure.number for procedure in version.procedures)
     for declaration in _declarations(definition):
         if isinstance(declaration.type, Type):
             yield declaration.type.name

@@ -25,9 +25,10 @@ _PATTERN = re.compile(
     | (?P<LITERAL> "(?:\\.|[^"\\])*" )
     | (?P<OPERATOR> \|\||&&|==|!=|<=|>=|<<|>>|[-!~+/%&|^{}()\[\]<>*,;:=] )
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _NUMBER = re.compile(r"(-?)\s*(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)[uUlL]*\Z")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0"}
 
 
 class Word(str):
@@ -57,8 +58,14 @@ class Word(str):
         if not found:
             raise self.error(f"{self} is no number")
         sign, digits = found.groups()
+        if len(digits) > 100:
+            raise self.error("the number is too large")
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10
         return int(sign + digits, base)
+
+    def string(self) -> str:
+        """The value of a string, with the escapes of C that are one character."""
+        return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), self[1:-1])
 
 
 def read_words(text: str, place: Place) -> Iterator[Word]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import is_dataclass
+from enum import IntEnum
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar, overload
 
 from .errors import Error
@@ -80,20 +82,26 @@ def codec(kind: type[T]) -> Codec[T]: ...
 @overload
 def codec(kind: object) -> Codec[Any]: ...
 def codec(kind: object) -> Codec[Any]:
-    """The codec of a type. A dataclass has one, which is made once; an annotation that is no XDR type is a TypeError.
+    """The codec of a type, which is made once. An annotation that is no XDR type is a TypeError.
 
     >>> codec(list[bool]).pack([True, False]).hex(" ", 4)
     '00000002 00000001 00000000'
     """
-    if not isinstance(kind, type):
-        return Codec(getattr(kind, "__name__", repr(kind)), describe(kind))
-    if "_xdr_codec" not in vars(kind):
-        made: Codec[Any] = Codec(kind.__name__, describe(kind))
-        if "_xdr_node" not in vars(kind):  # bool, bytes, str
-            return made
-        kind._xdr_codec = made  # type: ignore[attr-defined]
-    found: Codec[Any] = vars(kind)["_xdr_codec"]
-    return found
+    if isinstance(kind, type) and (is_dataclass(kind) or issubclass(kind, IntEnum)):
+        if "_xdr_codec" not in vars(kind):  # in the class, so that both are collected together
+            kind._xdr_codec = _made.__wrapped__(kind)  # type: ignore[union-attr]
+        found: Codec[Any] = vars(kind)["_xdr_codec"]
+        return found
+    try:
+        hash(kind)
+    except TypeError:  # something beside our own declarations is annotated
+        return _made.__wrapped__(kind)
+    return _made(kind)
+
+
+@lru_cache(256)
+def _made(kind: object) -> Codec[Any]:
+    return Codec(getattr(kind, "__name__", repr(kind)), describe(kind))
 
 
 @overload

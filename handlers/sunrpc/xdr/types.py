@@ -20,6 +20,9 @@ from .quadruple import pack_quadruple, unpack_quadruple
 LARGEST = 0xFFFFFFFF
 """The largest length that XDR can write, and the maximum of what declares none."""
 
+FEW = 0xFFFF
+"""The largest maximum of a list of items of no size, which what is left of the data does not bound."""
+
 # What a codec is made of
 
 
@@ -307,6 +310,8 @@ def describe(kind: object) -> Node:
     for part in _reached(node, lambda part: part.parts) | {node}:
         if isinstance(part, Record) and part.least == math.inf:
             raise TypeError(f"{part.kind.__name__} contains itself, so it has no end")
+        if isinstance(part, Many) and not part.item.least and part.most > FEW:
+            raise TypeError(f"a list of items of no size needs a declared maximum, of {FEW} at the most")
     return node
 
 

@@ -127,8 +127,6 @@ class Unpacking(Writer):
         least = node.item.least
         if node.most < LARGEST:
             self.put(f"if {count} > {node.most}: too_long({count}, {node.most})")
-        elif not least:
-            raise TypeError("a list of items of no size needs a declared maximum")
         self.put(f"if {count} * {least} > size - at: too_short({count}, size - at)")
         return count
 

@@ -40,7 +40,7 @@ def hints(text, write, name="t", **defines):
     ("written", "value"),
     [
         ("10", 10), ("-10", -10), ("- 7", -7), ("0", 0), ("010", 8), ("-017", -15), ("0x1F", 31), ("-0xff", -255),
-        ("0XABCul", 0xABC), ("4294967295U", 2**32 - 1), ('"text"', "text"), (r'"a\"b"', 'a"b'),
+        ("0XABCul", 0xABC), ("4294967295U", 2**32 - 1), ('"text"', "text"), (r'"a\"\n\q"', 'a"\nq'),
         ("TRUE", 1), ("FALSE", 0),
         ("OTHER", 3), ("MEMBER", 5), ("SECOND", 6), ("PROGRAM", 99), ("VERSION", 7), ("PROCEDURE", 8),
     ],
@@ -333,6 +333,11 @@ ERRORS = [
     ('#include "file.x"', "more than 32 files include each other"),
     ("  /* no end\n", "1:3: the comment has no end"),
     ("/**/ ?", "1:6: unexpected character '?'"),
+    ("\f\x0b/* \u2028 */ ?", "1:11: unexpected character '?'"),
+    ("const A\xe9 = 1;", "1:8: unexpected character"),
+    ("const A = " + "1" * 5000 + ";", "1:11: the number is too large"),
+    ("#if " + "(" * 5000 + "1\n#endif", "1:1: definitions, macros or conditions are nested too deeply"),
+    ("#if 0\n%#define N 3\n#endif\nconst A = N;", "4:11: the constant N is not defined"),
 ]  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import gc
 import struct
 import tracemalloc
+import weakref
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -254,9 +256,34 @@ def test_a_length_that_xdr_cannot_write_is_refused(bound, number):
         bound(number)
 
 
-def test_a_list_of_items_of_no_size_needs_a_maximum():
-    with pytest.raises(TypeError, match="needs a declared maximum"):
-        xdr.unpack(list[None], b"\xff\xff\xff\xff")
+@pytest.mark.parametrize("kind", [list[None], Annotated[list[Annotated[bytes, Length(0)]], AtMost(65536)]])
+def test_a_list_of_items_of_no_size_needs_a_small_maximum(kind):
+    with pytest.raises(TypeError, match="needs a declared maximum, of 65535 at the most"):
+        xdr.codec(kind)
+
+
+@pytest.mark.parametrize("kind", [Pair, Color, list[Pair], Pair | None, xdr.Int, bool, None])
+def test_a_codec_is_made_once(kind):
+    assert xdr.codec(kind) is xdr.codec(kind)
+
+
+def test_other_annotations_are_left_to_others():
+    assert xdr.pack(Annotated[xdr.Int, "a comment", []], 5).hex() == "00000005"
+
+
+def test_a_type_and_its_codec_are_collected():
+    def used():
+        @dataclass
+        class Passing:
+            number: xdr.Int
+            following: Passing | None
+
+        assert xdr.unpack(Passing, xdr.pack(Passing, Passing(1, Passing(2, None)))).following.number == 2
+        return weakref.ref(Passing)
+
+    found = used()
+    gc.collect()
+    assert found() is None
 
 
 # Recursion
