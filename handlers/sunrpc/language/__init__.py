@@ -14,7 +14,8 @@ What is compiled beyond the RFCs, as real files use it:
   have four bytes. Names of C's headers, such as ``u_int``, ``int32_t``, ``bool_t`` and ``netobj``, are known unless the
   file defines them.
 - What only C would know is looked for where C has it from: a constant in ``%#define NAME NUMBER``, and anything in
-  ``X.x`` beside the file where it has ``%#include "X.h"``; only what is used is written. ``-D`` defines the rest.
+  ``X.x`` beside the file where it has ``%#include "X.h"``; only what is used is written. ``-D`` defines the rest,
+  constants (``-D MAX=64``) and types (``-D 'uint64=unsigned hyper'``).
 - libnfs: ``//`` begins a comment.
 - Stellar: ``namespace NAME { ... }`` is passed over and what is in it is defined. An enum, struct or union may be
   declared where it is used; without a name it is called after where that is, such as ``Outer_field``.

@@ -33,10 +33,9 @@ _HEAD = '''"""Written from {file} by ``python3 -m handlers.sunrpc compile``. Cha
 
 @dataclass
 class Body:
-    """The namespace of a class: its own names, and the types that annotations in it name."""
+    """The namespace of a class, and the names of its own in it."""
 
     names: Names
-    used: list[str] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
 
     def take(self, name: str) -> str:
@@ -208,7 +207,6 @@ class Generator:
             return SIMPLE.get(kind.name) or PREDEFINED[kind.name]
         name = self.names[kind.name]
         if name not in body.own:
-            body.used.append(name)
             return name
         if name not in self._aliases:
             self._aliases[name] = self.names.new(f"_{name}")

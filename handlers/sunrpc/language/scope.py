@@ -190,7 +190,7 @@ class Scope:
             return None
         if type.name in ("opaque", "string"):
             return None
-        what = "is no type" if definition else "is not defined"
+        what = "is no type" if definition else f"is not defined; -D {type.name}=TYPE defines it"
         raise LanguageError(type.place, f"{type.name} {what}")
 
     def final(self, declaration: Declaration) -> Declaration | Named:

@@ -11,12 +11,15 @@ from typing import Any, Generic, TypeVar, overload
 
 from .errors import Error
 from .packing import Packing
-from .types import Node, describe
+from .types import Arms, Array, Many, Node, Option, Record, Void, describe
 from .unpacking import Unpacking
 from .writer import compiled
 
 T = TypeVar("T")
 Data = bytes | bytearray | memoryview
+
+WRONG = (Error, AttributeError, OverflowError, TypeError, UnicodeError, struct.error)
+"""What packing a wrong value raises, before it becomes an `Error`."""
 
 
 class Codec(Generic[T]):
@@ -46,12 +49,11 @@ class Codec(Generic[T]):
         found: list[bytes | memoryview] = []
         try:
             self._pack(value, found.append)
-        except Error as error:
-            raise Error(f"{self.name}: {error}") from None
         except RecursionError:
             raise Error(f"{self.name}: nested too deeply") from None
-        except (AttributeError, OverflowError, TypeError, UnicodeError, struct.error) as error:
-            raise Error(f"{self.name}: {error}") from error
+        except WRONG as error:
+            cause = None if isinstance(error, Error) else error
+            raise Error(f"{self.name}{_place(self._node, value)}: {error}") from cause
         return found
 
     def unpack(self, data: Data) -> T:
@@ -75,6 +77,39 @@ class Codec(Generic[T]):
             raise Error(f"{self.name}: nested too deeply") from None
         except struct.error:
             raise Error(f"{self.name}: the data ends before the value, after {len(data) - offset} bytes") from None
+
+
+def _place(node: Node, value: Any, depth: int = 8) -> str:
+    """Where in the value is what cannot be packed, as Python names it: ``.entries[3].name``."""
+    if isinstance(node, Option):
+        return _place(node.item, value, depth)
+    if isinstance(node, (Array, Many)):
+        inner = [(f"[{index}]", node.item, item) for index, item in enumerate(value)] if isinstance(value, list) else []
+    elif isinstance(node, Record) and isinstance(value, node.kind):
+        inner = [(f".{name}", *_arm(node, index, value)) for index, (name, _, _) in enumerate(node.fields)]
+    else:
+        return ""
+    for name, part, item in inner if depth else []:
+        if not _is_packed(part, item):
+            return name + _place(part, item, depth - 1)
+    return ""
+
+
+def _is_packed(node: Node, value: Any) -> bool:
+    try:
+        compiled(Packing, node)(value, bytes)
+    except (*WRONG, RecursionError):
+        return False
+    return True
+
+
+def _arm(record: Record, index: int, value: Any) -> tuple[Node, Any]:
+    """The type and the value of a field; of what a discriminant selects, the arm."""
+    name, _, node = record.fields[index]
+    if isinstance(node, Arms):
+        which = getattr(value, record.fields[index - 1][0])
+        node = next((arm for values, arm in node.arms if which in values), node.default or Void())
+    return node, getattr(value, name)
 
 
 @overload

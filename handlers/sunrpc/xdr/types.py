@@ -7,7 +7,7 @@ import math
 import struct
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -279,7 +279,7 @@ class Declared(dict[int, Any]):
 def _between(least: int, most: int, name: str) -> Scalar:
     """An integer of four bytes that uses only a part of their range."""
 
-    def check(value: int) -> float:
+    def check(value: int) -> int:
         if not least <= value <= most:
             raise Error(f"{value!r} is no value of {name}")
         return value
@@ -390,7 +390,7 @@ def _kept(kind: type[Any], make: Callable[[type[Any]], Node]) -> Node:
 def _arms(switch: Switch, before: Node | None) -> Node:
     if not (isinstance(before, Scalar) and before.format in "iI"):
         raise TypeError("a Switch follows a field that is an integer of four bytes, a bool or an enum")
-    grouped: dict[Hashable, tuple[list[int], Node]] = {}
+    grouped: dict[Node, tuple[list[int], Node]] = {}
     for value, kind in switch.arms.items():
         try:
             struct.pack(before.format, before.dump(value) if before.dump else value)

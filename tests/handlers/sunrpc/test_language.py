@@ -27,12 +27,6 @@ def write(tmp_path):
     return written
 
 
-def hints(text, write, name="t", **defines):
-    """The module of the text, and the bytes of a value."""
-    module = load(write(text), defines)
-    return getattr(module, name)
-
-
 # Constants
 
 
@@ -161,6 +155,11 @@ def test_defines_of_the_command_line(write):
         load(path, {"YES": ""})
 
 
+def test_a_type_of_the_command_line(write):
+    kind = load(write("struct t { uint64 a; Bool b; };"), {"uint64": "unsigned hyper", "Bool": "bool"}).t
+    assert xdr.pack(kind, kind(1, True)).hex(" ", 4) == "00000000 00000001 00000001"
+
+
 def test_types_that_are_declared_where_they_are_used(write):
     """As in Stellar's files."""
     module = load(
@@ -275,7 +274,7 @@ ERRORS = [
     ("enum e { A = 2147483647, B };", "1:26: 2147483648 is outside of the range of an enum"),
     ("enum e { A = B, B = A };", "is defined by itself"),
     ('enum e { A = "a" };', '1:14: "a" is a string'),
-    ("typedef unknown t;", "1:9: unknown is not defined"),
+    ("typedef unknown t;", "1:9: unknown is not defined; -D unknown=TYPE defines it"),
     ("struct t { unknown *a; };", "1:12: unknown is not defined"),
     ("const A = 1; typedef A t;", "1:22: A is no type"),
     ("typedef a b; typedef b a;", "contains itself"),

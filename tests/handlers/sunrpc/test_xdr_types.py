@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import gc
+import re
 import struct
 import tracemalloc
 import weakref
@@ -180,6 +181,37 @@ def test_a_value_that_the_type_does_not_have_is_refused(kind, value, message):
         xdr.pack(kind, value)
 
 
+@dataclass
+class Outer:
+    pairs: list[Pair]
+    choice: Union | None
+    inner: Outer | None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (Outer([Pair(1, 1), Pair(1, None)], None, None), r"Outer.pairs[1].second: "),
+        (Outer([], Union(Color.RED, 5), None), r"Outer.choice.value: "),
+        (Outer([], Union(9, "a"), None), r"Outer.choice.which: 9 is no value of Color"),
+        (Outer([], None, Outer([], None, Outer(None, None, None))), r"Outer.inner.inner.pairs: "),
+        (Outer([Pair(1, 1), Color.RED], None, None), r"Outer.pairs[1]: "),
+        (Pair(1, 2), r"Outer: 'Pair' object has no attribute"),
+    ],
+)
+def test_an_error_names_the_field(value, message):
+    with pytest.raises(xdr.Error, match=f"^{re.escape(message)}"):
+        xdr.pack(Outer, value)
+
+
+def test_an_error_at_the_end_of_a_long_list_is_found_in_time():
+    entry = Entry(-1, None)
+    for item in range(10_000):
+        entry = Entry(item, entry)
+    with pytest.raises(xdr.Error, match=f"^Entry{'.following' * 8}: "):
+        xdr.pack(Entry, entry)
+
+
 def test_a_union_has_no_arm_for_this_discriminant():
     @dataclass
     class Partial:
@@ -188,7 +220,7 @@ def test_a_union_has_no_arm_for_this_discriminant():
 
     with pytest.raises(xdr.Error, match="Partial: a union has no arm for 2"):
         xdr.unpack(Partial, bytes.fromhex("0000000200000001"))
-    with pytest.raises(xdr.Error, match="Partial: a union has no arm for 2"):
+    with pytest.raises(xdr.Error, match=r"Partial\.value: a union has no arm for 2"):
         xdr.pack(Partial, Partial(2, 1))
 
 
