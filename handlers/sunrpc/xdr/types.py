@@ -31,7 +31,11 @@ class Node:
 
     @property
     def least(self) -> float:
-        """The number of bytes of the smallest encoding."""
+        """The number of bytes of the smallest encoding; it is infinite if there is none."""
+        return self.measure({})
+
+    def measure(self, sizes: Mapping[Record, float]) -> float:
+        """The same, where these are the sizes of records as far as they are known."""
         return 0
 
     @property
@@ -54,8 +58,7 @@ class Scalar(Node):
     load: Callable[[Any], Any] | None = None
     dump: Callable[[Any], Any] | None = None
 
-    @property
-    def least(self) -> float:
+    def measure(self, sizes: Mapping[Record, float]) -> float:
         return self.size
 
 
@@ -65,16 +68,14 @@ class Fixed(Node):
 
     length: int
 
-    @property
-    def least(self) -> float:
+    def measure(self, sizes: Mapping[Record, float]) -> float:
         return self.length + -self.length % 4
 
 
 class Prefixed(Node):
     """A type whose encoding begins with a length or a flag of four bytes, and may end there."""
 
-    @property
-    def least(self) -> float:
+    def measure(self, sizes: Mapping[Record, float]) -> float:
         return 4
 
 
@@ -94,9 +95,8 @@ class Array(Node):
     length: int
     last = ()
 
-    @property
-    def least(self) -> float:
-        return self.length * self.item.least
+    def measure(self, sizes: Mapping[Record, float]) -> float:
+        return self.length and self.length * self.item.measure(sizes)
 
     @property
     def parts(self) -> tuple[Node, ...]:
@@ -138,9 +138,8 @@ class Arms(Node):
     arms: tuple[tuple[tuple[int, ...], Node], ...]
     default: Node | None
 
-    @property
-    def least(self) -> float:
-        return min(arm.least for arm in self.parts)
+    def measure(self, sizes: Mapping[Record, float]) -> float:
+        return min(arm.measure(sizes) for arm in self.parts)
 
     @property
     def parts(self) -> tuple[Node, ...]:
@@ -154,7 +153,6 @@ class Record(Node):
         self.kind = kind
         self.functions: dict[object, Callable[..., Any]] = {}
         """What has been compiled for it, by the direction."""
-        self._least: float | None = None
 
     @cached_property
     def fields(self) -> tuple[tuple[str, bool, Node], ...]:
@@ -171,9 +169,22 @@ class Record(Node):
             found.append((field.name, field.kw_only is True, node))
         return tuple(found)
 
-    @property
+    @cached_property
     def least(self) -> float:
-        return self._least if self._least is not None else _measured(self)
+        group = [self, *(part for part in self.reached if isinstance(part, Record) and "least" not in vars(part))]
+        sizes: dict[Record, float] = dict.fromkeys(group, math.inf)
+        before = None
+        while sizes != before:  # at first no record has an end, then those of other types, then those of these
+            before = dict(sizes)
+            for part in group:
+                sizes[part] = sum(node.measure(sizes) for node in part.parts)
+        for part, size in sizes.items():
+            vars(part)["least"] = size
+        return sizes[self]
+
+    def measure(self, sizes: Mapping[Record, float]) -> float:
+        found = sizes.get(self)
+        return self.least if found is None else found
 
     @property
     def parts(self) -> tuple[Node, ...]:
@@ -202,21 +213,6 @@ def _reached(node: Node, step: Callable[[Node], tuple[Node, ...]]) -> set[Node]:
             found.add(part)
             waiting += step(part)
     return found
-
-
-def _measured(record: Record) -> float:
-    """Measure the record and all that are inside of it; one that has no end is of infinite size."""
-    group = [record, *(part for part in record.reached if isinstance(part, Record) and part._least is None)]
-    for part in group:
-        part._least = math.inf
-    changed = True
-    while changed:
-        changed = False
-        for part in group:
-            least = sum(node.least for node in part.parts)
-            if least < part.least:
-                part._least, changed = least, True
-    return record.least
 
 
 # What annotations are made of

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -474,3 +476,29 @@ def test_what_is_written_passes_the_strict_type_checker(tmp_path, write):
     done = command("--strict", "--config-file=", f"--cache-dir={tmp_path}/cache", *files, program="-m mypy")
     wrong = [line.partition(": ")[0].rpartition("/")[2] for line in done.stdout.splitlines() if ": error:" in line]
     assert wrong == ["use.py:5", "use.py:6"], done.stdout
+
+
+LINKED = """
+union more switch (bool more) { case TRUE: item *item; case FALSE: void; };
+struct item { double value; more rest; };
+"""
+
+
+def test_threads_may_use_a_type_for_the_first_time_at_once(write):
+    number = 20
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(20):
+            module = load(write(f"{LINKED} const TURN = {turn};"))
+            value = module.more(True, module.item(1.0, module.more(True, None)))
+            start = threading.Barrier(number)
+
+            def use(_, start=start, kind=module.more, value=value):
+                start.wait(30)
+                return xdr.unpack(kind, xdr.pack(kind, value)) == value
+
+            with ThreadPoolExecutor(number) as threads:
+                assert all(threads.map(use, range(number)))
+    finally:
+        sys.setswitchinterval(interval)
