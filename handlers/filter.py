@@ -51,6 +51,13 @@ class BaseFilter:
     def step(self) -> None:
         """Do the costly step that `queue_step` has asked for. The default does nothing."""
 
+    def expired(self) -> None:
+        """The time of `open_until` is over. The default fails with `TimedOut`.
+
+        A filter that has something to try again calls `open_until` again.
+        """
+        self._link.time_out()
+
     # Verbs
 
     def open_until(self, what: str, timeout: float = 30.0) -> None:
