@@ -79,7 +79,7 @@ class Generator:
         ]
         groups = [["from __future__ import annotations"], imports, ours]
         head = "\n\n".join("\n".join(filter(None, group)) for group in groups if any(group))
-        whole = "\n\n".join([_HEAD.format(file=re.sub(r"[^\w.+-]", "_", file)), head, body])
+        whole = "\n\n".join([_HEAD.format(file=re.sub(r"[^\w.+-]", "_", file, flags=re.ASCII)), head, body])
         return re.sub(r"\n{4,}", "\n\n\n", whole).rstrip("\n") + "\n"
 
     def _write(self, name: str, by: Word | None = None) -> None:

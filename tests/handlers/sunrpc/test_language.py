@@ -432,6 +432,13 @@ def test_beside_other_handlers_the_module_imports_from_the_reactor(write, tmp_pa
     assert "\nfrom reactor.handlers.sunrpc import xdr\n" in done.stdout
 
 
+def test_the_name_of_the_file_is_no_code(write):
+    source = translate(write("const A = 1;", 'é"""\\.x'))
+    assert source.startswith('"""Written from _____.x by ')
+    assert source.isascii()
+    compile(source, "any.py", "exec")
+
+
 def test_the_command_says_what_is_wrong(write):
     path = write("typedef opaque t[N];")
     done = command("compile", path)
