@@ -66,8 +66,7 @@ class ChannelRow(Request):
 
     def queue_step(self, step: Callable[[], object]) -> bool:
         """A filter has a costly step to do."""
-        self.reactor.steps.enter(self, step)
-        return True
+        return self.reactor.steps.enter(self, step)
 
     def replace(self, channel: Any, inner: Any) -> None:
         """A filter is done, or was pushed: the row drives ``inner`` in the place of ``channel`` from here on."""

@@ -266,7 +266,7 @@ MUTATIONS = [
         "a step is done at once, and not in its turn",
         "if not self.driver.queue_step(self._step):", "if True:", tests=TLS_FILTER,
     ),
-    Mutation("any number of steps is done in a batch", "min(STEPS, len(self._waiting))", "len(self._waiting)",
+    Mutation("any number of steps is done in a batch", "min(self._left(), len(self._waiting))", "len(self._waiting)",
              tests=TLS_FILTER),
     Mutation("the alert is not sent", "self._emit()  # the alert", "pass  # the alert", tests=TLS_FILTER),
     Mutation("what waits for a step is not counted", " + self._in.pending", "", tests=TLS_FILTER),
