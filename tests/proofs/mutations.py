@@ -111,6 +111,11 @@ MUTATIONS = [
         "return not (self.channel.outbox or self.channel.blocked)", "return True",
     ),
     Mutation(
+        "the hot path leaves the bytes of before in the budget",
+        "if self.counted or self.mask != EVENT_READ", "if self.mask != EVENT_READ",
+        tests="tests/testing/kernel/test_simulated_clients.py -k speaks_tls",
+    ),
+    Mutation(
         "the hot path does not keep to the pace",
         " or (self.rare is not None and self.rare.pace is not None)", "", tests="tests/table/test_limits.py",
     ),
