@@ -294,12 +294,15 @@ class Service:
             else:
                 with self.hand.at(row):
                     self._drive(inner, lambda: row.serve(inner, lambda face: blocking(face, row.peer)))
+        except ConnectionError as lost:
+            if not row.overlooks(lost):
+                raise
         finally:
             inner.close()
             if is_new:
                 self.ended(row)
         error = row.error or row.reason  # ``error``: a state has misused the row, or the answer() of a call has raised
-        if isinstance(error, BaseException) and not isinstance(error, Cause):
+        if isinstance(error, BaseException) and not isinstance(error, Cause) and not row.overlooks(error):
             raise error
 
     def _finish_blocking(self, request: Any, client_address: Any) -> None:

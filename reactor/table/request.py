@@ -236,12 +236,20 @@ class Request(Timed):
         ``None`` for a health check that has ended with the end of the stream, or with a reset: nothing is wrong then.
         """
         reason: BaseException | None = self.error if self.channel is None else self.channel.reason or self.error
-        return None if self.is_health_check and isinstance(reason, (EndOfStream, Reset)) else reason
+        return None if self.overlooks(reason) else reason
+
+    def overlooks(self, error: BaseException | None) -> bool:
+        """Whether ``error`` is just how a health check ends, for a blocking handler too: no error."""
+        return isinstance(error, (EndOfStream, Reset, ConnectionError)) and self.is_health_check
 
     @property
     def is_health_check(self) -> bool:
-        """Whether a proxy is only looking if the server answers: it has sent nothing, or speaks for itself."""
-        return self.proxy_header is not None and bool(self.proxy_header.is_local)
+        """Whether a proxy only looks if the server answers: it speaks for itself, or names no client and is silent."""
+        rare = self.rare
+        header = None if rare is None else rare.proxy_header
+        if rare is None or header is None:
+            return False
+        return header.is_local or (not rare.is_moved and self.total_in == header.size)
 
     @property
     def lingering(self) -> bool:

@@ -226,11 +226,8 @@ class BlockingGreeting(StreamRequestHandler):
     """The same as a blocking handler."""
 
     def handle(self):
-        try:
-            self.wfile.write(b"hello\n" * 1_000)
-            self.rfile.readline()
-        except ConnectionError:
-            pass  # as `BaseServer.handle_error` would have to
+        self.wfile.write(b"hello\n" * 1_000)
+        self.rfile.readline()
 
 
 GREETINGS = [(Greeting, mode) for mode in MODES] + [(BlockingGreeting, mode) for mode in MODES if mode != "select"]
@@ -244,6 +241,8 @@ def end(client):
 CHECKS = {
     "connect and close": (b"", end),
     "connect and reset": (b"", reset),
+    "UNKNOWN and reset": (b"PROXY UNKNOWN\r\n", reset),
+    "its own address and reset": (b"PROXY TCP4 127.0.0.1 127.0.0.1 PORT 1\r\n", reset),
     "LOCAL and close": (binary(None, command=0), lambda client: client.close()),
     "LOCAL and reset": (binary(None, command=0), reset),
 }
@@ -256,12 +255,24 @@ def test_health_checks_are_counted_apart_and_are_not_logged(handler, mode, sent,
     with serving(handler, mode, TCP, filters=[HERE]) as server:
         for _ in range(3):
             with connect(server) as client:
-                client.sendall(sent)
+                client.sendall(sent.replace(b"PORT", str(client.getsockname()[1]).encode()))
                 end(client)
         wait_until(lambda: len(server.reactor.table.closed) == 3)
         assert server.reactor.stats()["ended"] == {"HealthCheck": 3}
         assert {row["reason"] for row in server.reactor.table.closed} == {""}
     assert [record.message for record in caplog.records if record.name == "reactor"] == []
+
+
+@every_mode
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", binary(None)])
+def test_a_client_that_the_proxy_can_not_name_is_no_health_check(mode, header):
+    with serving(Greeting, mode, TCP, filters=[HERE]) as server:
+        with connect(server) as client:
+            client.sendall(header + b"MAIL")
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b"hello\n" * 1_000
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.stats()["ended"] == {"EndOfStream": 1}
 
 
 @every_mode

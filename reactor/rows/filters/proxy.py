@@ -131,8 +131,9 @@ class Proxy(Filter):
     `Handler.proxy_header`.
 
     A health check is a connection that ends, or is reset, before it has sent a byte: the request does not begin. Or its
-    header is ``LOCAL``: then the request begins, and its peer is the proxy. Either is counted apart
-    (`RequestTable.ends`), and if it ends with the end of the stream or a reset, that is not a reason to be logged.
+    header is ``LOCAL``; or it names no client, but the proxy itself or nobody, and nothing follows (version 1 has no
+    ``LOCAL``). Then the request begins, with the proxy as its peer. Health checks are counted apart
+    (`RequestTable.ends`). If one ends with the end of the stream, or with a reset, that is no reason and not logged.
 
     For a server: ``filters = [partial(Proxy, trusted=["10.0.0.0/8"])]``, in front of TLS.
     """
@@ -175,7 +176,7 @@ class Proxy(Filter):
         self._head += data
         header = self.header = self.driver.proxy_header = parse(self._head)
         if header is not None:
-            if header.source is not None:
+            if header.source not in (None, self.driver.peer):
                 self.driver.peer = header.source
             self.leave(self._head[header.size :])
 
