@@ -10,7 +10,7 @@ from types import CoroutineType
 
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
-from .states import bare, expect_nothing, is_of_coroutine, nonsense, place_of
+from .states import bare, expect_nothing, is_of_coroutine, is_same_place, nonsense, place_of
 from .waits import (
     Cancelled,
     Cause,
@@ -471,7 +471,8 @@ class Machine:
     def is_at_opening(self) -> bool:
         """Whether the request is between messages: at its first wait, in the same place and for the same."""
         first, wait = self.first_wait, self.wait
-        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
+        is_there = is_same_place(place_of(self.state), self.first_place)
+        return is_there and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
