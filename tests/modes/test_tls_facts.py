@@ -4,13 +4,14 @@ import json
 import socket
 import ssl
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
-from handlers import StreamHandler, StreamRequestHandler, Until
-from reactor.tls import TLSMixIn
+from handlers import Connected, StreamHandler, StreamRequestHandler, Until
+from reactor.tls import TLS, TLSMixIn
 from tests.support.certificates import KEYS, NAME, client_context, server_context
-from tests.support.serving import MODES, PATIENCE, STREAMS, connect, serving, wait_until
+from tests.support.serving import MODES, PATIENCE, STREAMS, connect, rest, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -192,3 +193,47 @@ def test_a_client_of_an_older_version_than_the_context_takes_is_refused(mode):
         with pytest.raises(ssl.SSLError), talking(server, client_context(ssl.TLSVersion.TLSv1_2)):
             pass
         assert last_row(server)["reason"].startswith("TLSFailed: ")
+
+
+class Asker(StreamHandler):
+    """Asks a server over TLS for each line, and answers with the name in the certificate of that."""
+
+    address = None
+
+    async def handle(self):
+        filters = [partial(TLS, context=client_context(), server_side=False, server_hostname=NAME)]
+        await Until(b"\n")
+        target = await Connected(self.address, Silent(), filters=filters, timeout=PATIENCE)
+        self.send(f"{target.principal} {target.peer_certificate['subjectAltName']}\n".encode())
+        target.close()
+
+
+class Silent(StreamHandler):
+    async def handle(self):
+        await Until(b"\n")
+
+
+@every_mode
+def test_the_certificate_of_the_server_is_there_for_the_handler_of_an_outgoing_connection(mode):
+    with serving(Facts, "select", TCP, TLSMixIn, context=server_context()) as target:
+        kind = type("Asker", (Asker,), {"address": target.server_address})
+        with serving(kind, mode, TCP) as server, connect(server) as client:
+            client.sendall(b"?\n")
+            assert rest(client) == f"CN={NAME} {(('DNS', NAME),)}\n".encode()
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "fork"])  # there it is in another process
+def test_facts_that_tls_has_found_out_stay_with_a_handler_whose_request_has_ended(mode):
+    kept = []
+
+    class Keeping(Facts):
+        def finish(self):
+            kept.append(self)
+
+    with serving(Keeping, mode, TCP, TLSMixIn, context=server_context(ask_client=True)) as server:
+        with talking(server, client_context(named=True)) as client:
+            told = asked(client)
+        last_row(server)
+        [handler] = kept
+        wait_until(lambda: isinstance(handler._machine.handler, type))
+        assert json.loads(facts(handler)) == told
