@@ -319,7 +319,9 @@ class BaseLink:
         self._check_limit()
         self._move_on()
         if self._stage is LEAVING and not self._wire and (self.finished or not self._owes_input()):
-            self.driver.left += self._labels()
+            labels = self._labels()
+            if labels:  # else the driver would have to remember nothing
+                self.driver.left += labels
             self._stage = GONE
             self.inner.driver = self.driver
             self.driver.replace(self, self.inner)

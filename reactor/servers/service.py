@@ -381,7 +381,7 @@ class Service:
             reactor.table.remove(row)  # before the stage changes: the table records the stage in which it ended
         row.stage = Stage.ENDED
         row.forget()
-        forget_frames(row.reason)
+        forget_frames(row.whole_reason)
         if reactor is not None:
             reactor.budget.let_go(row)
             reactor.call_soon(self._make_room, row)
@@ -399,7 +399,7 @@ class Service:
         if row.owner is not self or row.driven_by is LOOP:  # else finish() raises the error, and `_break` handles it
             with self.hand.at(row):
                 call_hook(self.server, "handle_error", row.request, row.peer)
-            forget_frames(row.reason)
+            forget_frames(row.whole_reason)
 
     def released(self, row: Request) -> None:
         if row.driven_by is LOOP:

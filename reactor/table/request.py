@@ -15,14 +15,13 @@ from enum import Enum
 from sys import intern
 
 from ..handlers.saying import safe_repr, safe_str
-from ..handlers.waits import EndOfStream, Reset
+from ..handlers.waits import Cause
 from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from ..handlers import Cause
     from .bounds import Pace
     from .posted import Posted
     from .reactor import Reactor
@@ -233,14 +232,20 @@ class Request(Timed):
     def reason(self) -> BaseException | None:
         """Why the request has ended: ``None`` where it has finished, or has not ended.
 
-        ``None`` for a health check that has ended with the end of the stream, or with a reset: nothing is wrong then.
+        ``None`` for a health check that the proxy has just ended or reset: nothing is wrong then.
         """
+        return None if self.overlooks(self.whole_reason) else self.whole_reason
+
+    @property
+    def whole_reason(self) -> BaseException | None:
+        """As `reason`, and that of a health check too."""
         reason: BaseException | None = self.error if self.channel is None else self.channel.reason or self.error
-        return None if self.overlooks(reason) else reason
+        return reason
 
     def overlooks(self, error: BaseException | None) -> bool:
-        """Whether ``error`` is just how a health check ends, for a blocking handler too: no error."""
-        return isinstance(error, (EndOfStream, Reset, ConnectionError)) and self.is_health_check
+        """Whether ``error`` is just how the proxy ends a health check; a blocking handler gets a `ConnectionError`."""
+        is_end = error.is_end if isinstance(error, Cause) else isinstance(error, ConnectionError)
+        return is_end and self.is_health_check
 
     @property
     def is_health_check(self) -> bool:

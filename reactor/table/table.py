@@ -93,8 +93,8 @@ class RequestTable:
 
     def _record(self, row: Request) -> None:
         reason = row.reason
-        if isinstance(reason, Cause):
-            forget_frames(reason)
+        if isinstance(row.whole_reason, Cause):
+            forget_frames(row.whole_reason)
         kind = HEALTH_CHECK if row.is_health_check else ""
         if reason is not None:
             kind = type(reason).__name__

@@ -197,10 +197,6 @@ def test_what_is_told_of_tls_must_be_whole(inner):
 
 
 def test_the_filters_are_in_the_table_in_their_order_though_one_has_left():
-    class ProxiedTLS(TLSMixIn):
-        def connection_filters(self):
-            return (HERE, *super().connection_filters())
-
     with serving(Who, "select", TCP, ProxiedTLS, context=server_context()) as server, connect(server) as plain:
         wait_until(lambda: len(server.reactor.table) == 1)
         assert server.reactor.table.as_dicts()[0]["in_front"] == "proxy tls"
@@ -260,6 +256,37 @@ def test_health_checks_are_counted_apart_and_are_not_logged(handler, mode, sent,
         wait_until(lambda: len(server.reactor.table.closed) == 3)
         assert server.reactor.stats()["ended"] == {"HealthCheck": 3}
         assert {row["reason"] for row in server.reactor.table.closed} == {""}
+    assert [record.message for record in caplog.records if record.name == "reactor"] == []
+
+
+class ProxiedTLS(TLSMixIn):
+    """The PROXY header comes before the handshake."""
+
+    def connection_filters(self):
+        return (HERE, *super().connection_filters())
+
+
+def shake_hands_and_end(client):
+    """End the connection without a close_notify."""
+    client.settimeout(PATIENCE)
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    end = client_context().wrap_bio(coming, going, server_hostname=NAME)
+    exchange(client, coming, going, end.do_handshake)
+    client.shutdown(socket.SHUT_WR)
+    rest(client)
+
+
+@pytest.mark.parametrize(("handler", "mode"), GREETINGS)
+@pytest.mark.parametrize("end", [lambda client: client.close(), reset, shake_hands_and_end])
+def test_health_checks_in_front_of_tls_are_counted_apart_too(handler, mode, end, caplog):
+    caplog.set_level(logging.DEBUG)
+    with serving(handler, mode, TCP, ProxiedTLS, context=server_context()) as server:
+        for _ in range(3):
+            with connect(server) as client:
+                client.sendall(binary(None, command=0))
+                end(client)
+        wait_until(lambda: len(server.reactor.table.closed) == 3)
+        assert server.reactor.stats()["ended"] == {"HealthCheck": 3}
     assert [record.message for record in caplog.records if record.name == "reactor"] == []
 
 
@@ -331,10 +358,6 @@ def test_access_is_asked_again_with_the_peer_that_the_header_names(mode):
 
 
 def test_a_header_and_the_first_bytes_of_tls_in_one_segment_lose_nothing():
-    class ProxiedTLS(TLSMixIn):
-        def connection_filters(self):
-            return (HERE, *super().connection_filters())
-
     with serving(Who, "select", TCP, ProxiedTLS, context=server_context()) as server, connect(server) as plain:
         plain.settimeout(PATIENCE)
 

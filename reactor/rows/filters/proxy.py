@@ -133,7 +133,7 @@ class Proxy(Filter):
     A health check is a connection that ends, or is reset, before it has sent a byte: the request does not begin. Or its
     header is ``LOCAL``; or it names no client, but the proxy itself or nobody, and nothing follows (version 1 has no
     ``LOCAL``). Then the request begins, with the proxy as its peer. Health checks are counted apart
-    (`RequestTable.ends`). If one ends with the end of the stream, or with a reset, that is no reason and not logged.
+    (`RequestTable.ends`). If the proxy just ends or resets one, that is no reason and not logged (`Cause.is_end`).
 
     For a server: ``filters = [partial(Proxy, trusted=["10.0.0.0/8"])]``, in front of TLS.
     """
@@ -174,6 +174,7 @@ class Proxy(Filter):
     def received(self, data: bytes) -> None:
         """Take the next bytes of the header."""
         self._head += data
+        self.driver.proxy_header = None  # if this is no header, nothing is known
         header = self.header = self.driver.proxy_header = parse(self._head)
         if header is not None:
             if header.source not in (None, self.driver.peer):

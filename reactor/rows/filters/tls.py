@@ -36,6 +36,8 @@ class TLSFailed(Cause):
 class Truncated(Cause):
     """The connection has ended without a close_notify: what has come may not be all (RFC 8446, section 6.1)."""
 
+    is_end = True
+
     def __init__(self, what: str) -> None:
         super().__init__(f"the connection has ended without a close_notify, {what}")
 
