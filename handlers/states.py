@@ -43,8 +43,7 @@ def place_of(state: Any) -> object:
 def is_same_place(one: Any, other: Any) -> bool:
     """Whether two values of `place_of` are the same place in the source.
 
-    The compiler makes two copies of the condition of a ``while``, and of a ``finally``. Python 3.10 can't tell that two
-    instructions are such copies.
+    The compiler makes two copies of the condition of a ``while``, and of a ``finally``.
     """
     if one == other:
         return True
@@ -55,10 +54,10 @@ def is_same_place(one: Any, other: Any) -> bool:
 
 
 def _position(code: CodeType, at: int) -> object:
-    """The lines and columns of the instruction at that offset; of 3.10 the offset."""
-    if not hasattr(code, "co_positions"):
-        return at
-    return next(islice(code.co_positions(), at // 2, None))
+    """Where the instruction at that offset comes from: equal for copies."""
+    if hasattr(code, "co_positions"):
+        return next(islice(code.co_positions(), at // 2, None))  # its lines and columns
+    return next((line, at - start) for start, end, line in code.co_lines() if start <= at < end)  # Python 3.10
 
 
 def expect_nothing(call: Callable[[], Any], kind: type) -> None:
