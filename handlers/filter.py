@@ -58,6 +58,13 @@ class BaseFilter:
         A filter that has left is still told of, with the label that it had then. The default is the name."""
         return self.name or type(self).__name__
 
+    def expired(self) -> None:
+        """The time of `open_until` is over. The default fails with `TimedOut`.
+
+        A filter that has something to try again calls `open_until` again.
+        """
+        self._link.time_out()
+
     # Verbs
 
     def open_until(self, what: str, timeout: float = 30.0) -> None:

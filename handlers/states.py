@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_BUILTIN: type = type(len)  # what the methods of a coroutine are
+
+
 def is_of_coroutine(call: object) -> bool:
     """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
-    return isinstance(getattr(call, "__self__", None), CoroutineType)
+    return call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
 
 
 def bare(state: Any) -> Any:
@@ -24,6 +27,16 @@ def bare(state: Any) -> Any:
     while hasattr(state, "func"):
         state = state.func
     return state
+
+
+def name_of(state: Any) -> str:
+    """The name of a state; of a coroutine its name and the line that it has reached."""
+    if is_of_coroutine(state):
+        coroutine = state.__self__
+        frame = coroutine.cr_frame
+        return f"{coroutine.__name__}:{frame.f_lineno}" if frame else str(coroutine.__name__)
+    state = bare(state)
+    return str(getattr(state, "__name__", type(state).__name__))
 
 
 def place_of(state: Any) -> object:

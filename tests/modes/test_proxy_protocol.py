@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import StreamHandler, StreamRequestHandler, Until
+from handlers import EndOfStream, Reset, StreamHandler, StreamRequestHandler, Until
 from handlers.filter import chain
 from handlers.handler import World
 from handlers.machines import StreamMachine
 from reactor.access import AccessMixIn
 from reactor.rows.filters.proxy import SIGNATURE, Malformed, Proxy, crc32c, parse
+from reactor.testing import END, RESET, play_through, proxy
 from reactor.tls import TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.programs import program
@@ -327,6 +328,17 @@ def test_a_header_that_is_cut_is_no_health_check(mode, head):
             assert rest(client) == b""
         wait_until(lambda: server.reactor.table.closed)
         assert server.reactor.stats()["ended"] == {"EndOfStream": 1}
+
+
+@pytest.mark.parametrize("header", [CASES[0][0], binary(("192.0.2.1", 56324), b"\x05\0\3abc")], ids=["1", "2"])
+@pytest.mark.parametrize("ending", [END, RESET])
+def test_a_connection_that_ends_in_the_header_has_a_cause_and_the_handler_does_not_begin(header, ending):
+    for place in range(1, len(header)):
+        run = play_through(Who, [b"one\n", END], proxy(header), stop=place, ending=ending)
+        assert run.finished
+        assert isinstance(run.reason, EndOfStream if ending is END else Reset)
+        assert run.output == b""
+        assert not run.machine.begun
 
 
 def test_a_health_check_is_no_error():
