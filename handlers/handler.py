@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     Answer: TypeAlias = Callable[[bytes], object]
 
     class Driver(Protocol):
-        """What a machine asks of its driver. A filter may set `peer`, `principal` and `secured`."""
+        """What a machine asks of its driver. A filter may set what is no method and no property here."""
 
         peer: Address | None
         principal: Any
         secured: Any
+        peer_certificate: Any
+        alpn: Any
+        proxy_header: Any
+        left: tuple[str, ...]
+        """The labels of the filters that have left the chain (`BaseFilter.label`)."""
 
         @property
         def server(self) -> Any: ...
@@ -80,6 +85,10 @@ class World:
     socket: Any = None
     principal: Any = None
     secured: Any = None
+    peer_certificate: Any = None
+    alpn: Any = None
+    proxy_header: Any = None
+    left: tuple[str, ...] = ()
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
@@ -303,6 +312,26 @@ class Handler:
     def secured(self) -> Any:
         """The protocol that protects the connection, as its filter names it, such as ``"tls1.3"``; else ``None``."""
         return self._machine.driver.secured
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The peer's certificate, if TLS has verified it: as ``ssl.SSLSocket.getpeercert()`` returns it. Else ``None``.
+
+        `principal` is its subject.
+        """
+        certificate: dict[str, Any] | None = self._machine.driver.peer_certificate
+        return certificate
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that TLS has agreed on, such as ``"h2"`` (ALPN, RFC 7301); else ``None``."""
+        protocol: str | None = self._machine.driver.alpn
+        return protocol
+
+    @property
+    def proxy_header(self) -> Any:
+        """What a proxy has said of the connection, a `reactor.rows.filters.proxy.Header`; ``None`` without a proxy."""
+        return self._machine.driver.proxy_header
 
 
 class StreamHandler(Handler):

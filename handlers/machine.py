@@ -10,7 +10,7 @@ from types import CoroutineType
 
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
-from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of
+from .states import expect_nothing, is_of_coroutine, is_same_place, name_of, nonsense, place_of
 from .waits import (
     Cancelled,
     Cause,
@@ -53,6 +53,7 @@ class Machine:
     _weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
     opening = False  # a filter opens, a machine begins at once
+    labels: tuple[str, ...] = ()  # filters have labels
     complete = True  # the outbox is all that is left to send of a request that has finished; a filter may have more
 
     handler: Handler
@@ -478,7 +479,8 @@ class Machine:
     def is_at_opening(self) -> bool:
         """Whether the request is between messages: at its first wait, in the same place and for the same."""
         first, wait = self.first_wait, self.wait
-        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
+        is_there = is_same_place(place_of(self.state), self.first_place)
+        return is_there and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
