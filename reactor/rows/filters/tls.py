@@ -180,7 +180,8 @@ class TLS(Filter):
             while source.pending or end > start:
                 if end > start:
                     source.write(data if end - start == len(data) else data[start:end])
-                    start, end = end, _end_of_records(data, end, RECORD)
+                    start = end
+                    end = start if start == len(data) else _end_of_records(data, start, RECORD)
                 try:
                     while source.pending:
                         piece = stream.read(RECORD)
@@ -191,7 +192,7 @@ class TLS(Filter):
                     pass  # the last record was none of data: a new key, or a session to resume
         except ssl.SSLError as raised:
             error = raised
-        self._part = data[start:]
+        self._part = data[start:] if start < len(data) else b""
         if pieces:
             self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if error is not None and not isinstance(error, ssl.SSLZeroReturnError):
@@ -200,11 +201,11 @@ class TLS(Filter):
         if error is not None:
             self._shut = True
             self.deliver_end()
-        self._emit()  # the answer to a new key
+        if self._out.pending:  # the answer to a new key
+            self._emit()
 
     def _emit(self) -> None:
-        if self._out.pending:
-            self.put(self._out.read())
+        self.put(self._out.read())
 
     def _break_off(self, error: ssl.SSLError) -> None:
         self._emit()  # the alert that says why
