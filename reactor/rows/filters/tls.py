@@ -79,14 +79,14 @@ class TLS(Filter):
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         self._make = (context, server_side, server_hostname, session)
         self._timeout = timeout
-        self._in = ssl.MemoryBIO()
-        self._out = ssl.MemoryBIO()
+        self._in: ssl.MemoryBIO  # these two are made with the object
+        self._out: ssl.MemoryBIO
         self.object: ssl.SSLObject | None = None
         """The connection as ``ssl`` has it: ``getpeercert()``, ``selected_alpn_protocol()``, ``cipher()``, ``session``.
 
         ``None`` before the first byte of the handshake."""
         self._open = False
-        self._part: bytes | bytearray = b""  # the beginning of a record that has not come whole
+        self._part: bytes | bytearray = b""  # what has come, and ``ssl`` has not been given
         self._shut = False  # whether the peer has said that no more comes
 
     @property
@@ -106,27 +106,27 @@ class TLS(Filter):
         """Take the next records, and deliver what they hold."""
         if self._shut:
             return
-        held = grown(self._part, data)
-        end = _end_of_records(held, 0, RECORD if self._open else len(held))
-        if end == 0:
-            self._part = held
-        elif self._open:
+        held = self._part = grown(self._part, data)
+        end = _end_of_records(held, 0, RECORD)
+        if end and self._open:
             self._unseal(held, end)
-        else:
-            self._in.write(held[:end])
-            self._part = held[end:]
+        elif end:
             self.queue_step()
 
     @property
     def pending(self) -> int:
         """Bytes of records that have come in part, or while a step of the handshake waits for its turn."""
-        return len(self._part) + self._in.pending
+        return len(self._part)
 
     def step(self) -> None:
         """Go on with the handshake, as far as what has come allows."""
         if self.object is None:  # now, because it takes 40 KiB, and a silent client does not come to this
             context, server_side, server_hostname, session = self._make
+            self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
             self.object = context.wrap_bio(self._in, self._out, server_side, server_hostname, session)
+        end = _end_of_records(self._part, 0, len(self._part))
+        self._in.write(self._part[:end])
+        self._part = self._part[end:]
         try:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
