@@ -290,8 +290,8 @@ MUTATIONS = [
         tests="tests/handlers/test_filter.py tests/handlers/test_filtered.py",
     ),
     Mutation(
-        "a connection that ends in the middle of a PROXY header is one without a header",
-        "        if not self._head:\n            self.leave()", "        if True:\n            self.leave(self._head)",
+        "a filter that opens goes on opening when the connection has ended",
+        "if self._is_opening():\n                self.fail(EndOfStream())", "if False:\n                pass",
         tests="tests/modes/test_proxy_protocol.py",
     ),
     Mutation(
