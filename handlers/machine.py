@@ -65,8 +65,8 @@ class Machine:
         self.state: Callable[..., Any] | None = self._open
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
-        self.first_place: object = None  # the place in the handler of its first wait: messages begin there
-        self.first_wait: Wait | None = None  # that wait, for one state may be the place of several
+        self.first_place: object = None  # the place in the handler of the wait where messages begin
+        self.first_wait: Wait | None = None  # that wait, for a place may have several; None: it is the next to begin
         self.reason: BaseException | None = None
         """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
         self.fresh = False
@@ -274,8 +274,9 @@ class Machine:
             return
         self.running = True
         try:
-            if self.first_place is None:
-                self._step(self._open, None)
+            if self.first_wait is None:
+                if self.first_place is None:
+                    self._step(self._open, None)
                 self.first_place, self.first_wait = place_of(self.state), self.wait
             if call is not None and self.state is not None:
                 call(argument)
@@ -299,6 +300,12 @@ class Machine:
         self.state = self.handler.handle
         return self.handler.handle()
 
+    def end_opening(self) -> None:
+        """Take the wait that begins next as the place where messages begin; the handler's ``opened()``."""
+        if self.wait is not None:
+            self.first_wait = None
+            self.blocked = True  # so the loop looks before it satisfies that wait
+
     def _loop(self) -> None:
         barren, weigh, turns = 0.0, self._weigh, self.driver.turns
         mark = self.handler.low_water if self.blocked else self.handler.high_water
@@ -310,6 +317,8 @@ class Machine:
                 if self.excess is not None:
                     self._give_up(self.excess)
                     return
+                if self.first_wait is None:
+                    self.first_place, self.first_wait = place_of(self.state), self.wait
                 self.blocked, mark = self.calls >= self.handler.max_calls, self.handler.high_water
                 if self.blocked and wait.reads:
                     return
@@ -468,9 +477,11 @@ class Machine:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
 
     def is_at_opening(self) -> bool:
-        """Whether the request is between messages: at its first wait, in the same place and for the same."""
+        """Whether the request is between messages: at the wait where they begin, in the same place and for the same."""
         first, wait = self.first_wait, self.wait
-        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
+        if first is None or wait is None:
+            return wait is not None  # the first wait after `end_opening`
+        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()
 
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
