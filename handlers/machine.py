@@ -10,7 +10,7 @@ from types import CoroutineType
 
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
-from .states import bare, expect_nothing, is_of_coroutine, nonsense, place_of
+from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of
 from .waits import (
     Cancelled,
     Cause,
@@ -127,14 +127,9 @@ class Machine:
     @property
     def state_name(self) -> str:
         """The state's name; for a coroutine its name and the line that it has reached."""
-        coroutine = self._coroutine()
-        if coroutine is not None:
-            frame = coroutine.cr_frame
-            return f"{coroutine.__name__}:{frame.f_lineno}" if frame else coroutine.__name__
         if self.state is None:
             return "finished"
-        state = bare(self.state)
-        return "handle" if self.first_place is None else getattr(state, "__name__", type(state).__name__)
+        return "handle" if self.first_place is None else name_of(self.state)
 
     # What drives it
 
@@ -314,13 +309,8 @@ class Machine:
                 self.blocked = True
                 return
             if self.blocked:
-                if self.excess is not None:
-                    self._give_up(self.excess)
-                    return
-                if self.first_wait is None:
-                    self.first_place, self.first_wait = place_of(self.state), self.wait
-                self.blocked, mark = self.calls >= self.handler.max_calls, self.handler.high_water
-                if self.blocked and wait.reads:
+                mark = self.handler.high_water
+                if not self._unblock(wait):
                     return
             try:
                 result = self._take(wait)
@@ -346,6 +336,16 @@ class Machine:
                     f"(it waits for {safe_repr(self.wait)}, which is satisfied at once, again and again); return None "
                     f"to end the request, or wait for input or a Delay"
                 )
+
+    def _unblock(self, wait: Wait) -> bool:
+        """Do what the machine was blocked for. Whether ``wait`` may be satisfied now."""
+        if self.excess is not None:
+            self._give_up(self.excess)
+            return False
+        if self.first_wait is None:
+            self.first_place, self.first_wait = place_of(self.state), wait
+        self.blocked = self.calls >= self.handler.max_calls
+        return not (self.blocked and wait.reads)
 
     def _take(self, wait: Wait) -> object:
         """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""

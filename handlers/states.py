@@ -25,6 +25,16 @@ def bare(state: Any) -> Any:
     return state
 
 
+def name_of(state: Any) -> str:
+    """The state's name; for a coroutine its name and the line that it has reached."""
+    if is_of_coroutine(state):
+        coroutine = state.__self__
+        frame = coroutine.cr_frame
+        return f"{coroutine.__name__}:{frame.f_lineno}" if frame else str(coroutine.__name__)
+    state = bare(state)
+    return str(getattr(state, "__name__", type(state).__name__))
+
+
 def place_of(state: Any) -> object:
     """Where in the handler a request waits: the state, or where its coroutines are suspended."""
     if not is_of_coroutine(state):
