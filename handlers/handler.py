@@ -54,6 +54,8 @@ if TYPE_CHECKING:
         def replace(self, channel: Any, by: Any) -> None:
             """Drive ``by`` instead of ``channel`` from now on: a filter was put in, or has left."""
 
+        def channel_binding(self, kind: str) -> bytes | None: ...
+
     class StreamDriver(Driver, Protocol):
         """What the machine of a stream, or a filter, asks of its driver."""
 
@@ -121,6 +123,10 @@ class World:
     def queue_step(self, step: Callable[[], object]) -> bool:
         """``False``: no other request waits, so the step may be done now."""
         return False
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``None``: there is no secure channel."""
+        return None
 
     def replace(self, channel: Any, by: Any) -> None:
         """Keep it in `channel`."""
@@ -329,6 +335,14 @@ class Handler:
     def secured(self) -> Any:
         """The protocol that protects the connection, as its filter names it, such as ``"tls1.3"``; else ``None``."""
         return self._machine.driver.secured
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """What tells the channel that protects the connection from any other, for authentication to be bound to it.
+
+        ``kind`` is the registered name of a channel binding (RFC 5056), such as ``"tls-unique"`` (RFC 5929). ``None``
+        if the channel has none of that kind.
+        """
+        return self._machine.driver.channel_binding(kind)
 
 
 class StreamHandler(Handler):

@@ -124,6 +124,12 @@ class TLS(Filter):
         self.open()
         self._read()
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``tls-unique`` with TLS 1.2 (RFC 5929, section 3). TLS 1.3 has none that ``ssl`` tells (RFC 9266)."""
+        if kind != "tls-unique" or self.object is None or self.object.version() != "TLSv1.2":
+            return None
+        return self.object.get_channel_binding("tls-unique")
+
     def flow(self, data: bytes) -> None:
         """Seal the output in records."""
         assert self.object is not None

@@ -1,0 +1,169 @@
+"""`Attempts`: how often a peer may fail to authenticate, and how many are checked at once.
+
+The memory is fixed: a peer's failures are kept in cells that a keyed hash of its host selects. Children of fork mode
+share them with the parent, because they are in an anonymous map that all have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv6Address, ip_address, ip_network
+from secrets import token_bytes
+
+from ..waits import Cause, Delay, Failed, Wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from ..handler import Handler
+
+try:
+    from mmap import mmap
+except ImportError:  # a host without: it has no fork either
+    mmap = None  # type: ignore[assignment, misc]
+
+_POLL = 0.05  # seconds after which a request that waits for its turn looks again
+
+
+class Refused(Cause):
+    """The peer has not been authenticated: ``why`` it was refused. The request ends if it does not catch this.
+
+    ``temporary``: whether the same credentials may be taken later. What is told to the peer must not say more than
+    that: not, for example, that the name is known.
+    """
+
+    def __init__(self, why: str, temporary: bool = False) -> None:
+        super().__init__(f"not authenticated: {why}")
+        self.why = why
+        self.temporary = temporary
+
+
+class Attempts:
+    """Bounds the attempts of each peer: ``failures`` in ``period`` seconds; and ``at_once`` of all that are checked.
+
+    A peer is a host, or an IPv6 network of 64 bits; at a Unix socket, a user. An attempt counts as a failure until it
+    has succeeded, so many at once are bounded too. Past the bound `Refused` is raised, whatever the credentials are.
+    As the time passes, each ``period / failures`` seconds one more is allowed.
+
+    Past ``at_once``, checks wait for their turn, ``patience`` seconds at most. This bound is for one process: a child
+    of fork mode has one of its own, and ``max_children`` bounds the children.
+
+    An object is made before the server forks, as on the class of a handler, and is for all its requests.
+    """
+
+    def __init__(
+        self, failures: int = 10, period: float = 60.0, at_once: int = 4, patience: float = 10.0, cells: int = 8192
+    ) -> None:
+        self._interval = period / failures
+        self._burst = period
+        self._at_once = at_once
+        self._patience = patience
+        self._secret = token_bytes(16)
+        # For each cell the time at which all its failures are forgotten: in seconds since 1970, as the row tells time.
+        size = 8 * cells
+        self._cells = memoryview(bytearray(size) if mmap is None else mmap(-1, size)).cast("d")
+        self._checking: set[object] = set()
+
+    def attempt(self, handler: Handler) -> Attempt:
+        """A context in which the peer of ``handler`` tries to authenticate; its `Attempt.succeeded` ends well."""
+        return Attempt(self, handler)
+
+    async def check(self, handler: Handler, wait: Wait) -> Any:
+        """The result of ``wait``, such as a `Threaded`, when it is the turn of this request.
+
+        Raises `Refused` if that has not come in time.
+        """
+        place, until = object(), handler.now() + self._patience
+        while not self._enter(place):
+            if handler.now() >= until:
+                raise Refused("too many others are checked at the moment", temporary=True)
+            await Delay(_POLL)
+        try:
+            return await wait
+        finally:
+            self._checking.discard(place)
+
+    def _enter(self, place: object) -> bool:
+        self._checking.add(place)  # first, because another thread may do so too
+        if len(self._checking) <= self._at_once:
+            return True
+        self._checking.discard(place)
+        return False
+
+    def charge(self, peer: str, now: float) -> bool:
+        """Count a failure of ``peer``; ``False`` if it has had too many, and this one does not count."""
+        cells = self._cells_of(peer)
+        over = [min(max(self._cells[cell], now), now + self._burst) for cell in cells]  # the clock may have been set
+        if min(over) + self._interval > now + self._burst + 1e-6:  # one of them is not shared, most likely
+            return False
+        for cell, time in zip(cells, over, strict=True):
+            self._cells[cell] = time + self._interval
+        return True
+
+    def pay_back(self, peer: str) -> None:
+        """The failure that was counted for ``peer`` was none."""
+        for cell in self._cells_of(peer):
+            self._cells[cell] -= self._interval
+
+    def _cells_of(self, peer: str) -> tuple[int, int]:
+        digest = hashlib.blake2b(peer.encode("utf-8", "surrogateescape"), key=self._secret, digest_size=8).digest()
+        half = len(self._cells) // 2
+        return int.from_bytes(digest[:4], "big") % half, half + int.from_bytes(digest[4:], "big") % half
+
+
+class Attempt:
+    """One attempt of a peer: see `Attempts.attempt`."""
+
+    def __init__(self, attempts: Attempts, handler: Handler) -> None:
+        self._attempts = attempts
+        self._peer = peer_of(handler)
+        self._now = handler.now()
+
+    def __enter__(self) -> Self:
+        if not self._attempts.charge(self._peer, self._now):
+            raise Refused("this peer has failed too often", temporary=True)
+        return self
+
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
+        """It stays a failure unless it has succeeded, or could not be checked."""
+        if isinstance(error, Failed):
+            self.succeeded()
+
+    def succeeded(self) -> None:
+        """It is no failure."""
+        self._attempts.pay_back(self._peer)
+
+
+def peer_of(handler: Any) -> str:
+    """Whose attempts count together.
+
+    >>> from handlers import StreamHandler, StreamMachine, World
+    >>> for address in ("192.0.2.7", 4711), ("2001:db8::1:2:3:4", 7, 0, 0), ("::ffff:192.0.2.7", 7, 0, 0):
+    ...     handler = StreamHandler()
+    ...     _ = StreamMachine(handler, World(address))
+    ...     peer_of(handler)
+    '192.0.2.7'
+    '2001:db8::/64'
+    '192.0.2.7'
+    """
+    credentials = getattr(handler, "credentials", None)
+    if credentials is not None:
+        return f"uid={credentials[1]}"
+    peer = handler.peer
+    host = str(peer[0]) if isinstance(peer, tuple) and peer else str(peer)
+    return network_of(host)
+
+
+def network_of(host: str) -> str:
+    """The host; of IPv6 its network of 64 bits, for a subscriber has at least as much."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    mapped = address.ipv4_mapped
+    return str(mapped or ip_network((address, 64), strict=False))
