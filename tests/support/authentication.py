@@ -11,6 +11,7 @@ from handlers.waits import Elsewhere
 COST = {"n": 16, "r": 1, "p": 1}
 """A hash that takes no time."""
 
+DUMMY = dummy(**COST)
 KEY = bytes(range(32))
 PASSWORD = "sesame"
 USERS = {
@@ -63,7 +64,7 @@ class Login(SASL):
     """Lines ``AUTH MECHANISM [initial response]``; behind a login, each line is answered with the name."""
 
     store = USERS
-    dummy = dummy(**COST)
+    dummy = DUMMY
     mechanisms = (ScramPlus(4096, b"secret"), Scram(4096, b"secret"), Plain(), External())
 
     async def handle(self):

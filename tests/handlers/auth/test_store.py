@@ -5,11 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import handlers.auth.store as module
-from handlers.auth import Credentials, dummy, hash_password, verify
+from handlers.auth import Credentials, hash_password, verify
 from handlers.auth.prepare import saslprep
-from tests.support.authentication import COST, PASSWORD, USERS
-
-DUMMY = dummy(**COST)
+from tests.support.authentication import COST, DUMMY, PASSWORD, USERS
 
 
 @given(password=st.text("abcäß ", min_size=1), other=st.text("abcäß ", min_size=1))
