@@ -1,21 +1,26 @@
 """Authentication in front of handlers of both spellings, in all four modes, behind TLS and without."""
 
+import http.client
+import http.server
 import os
 import socket
 import ssl
 import threading
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from handlers import Connected, Failed, StreamHandler, Until
 from handlers.auth import Attempts
+from handlers.auth.basic import Basic, Turns
 from handlers.auth.challenge import Answer, Challenge
 from handlers.auth.unix import UnixPeer
+from handlers.filter import Filter
 from reactor.tls import TLSMixIn
-from tests.support.authentication import KEY, PASSWORD, USERS, Conversation, Lines, Login, behind
+from tests.support.authentication import DUMMY, KEY, PASSWORD, USERS, Conversation, Lines, Login, behind
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.serving import (
     MODES,
@@ -23,6 +28,7 @@ from tests.support.serving import (
     STREAMS,
     clients_of,
     connect,
+    journal_error,
     receive_lines,
     rest,
     serving,
@@ -144,6 +150,138 @@ def test_the_user_of_a_unix_peer(mode, kind):
                 assert rest(client) == answer
             [row] = ended(server)
             assert row["reason"].partition(":")[0] == ("" if answer else "Refused")
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """A page for whoever has a name."""
+
+    protocol_version = "HTTP/1.1"
+    request = Until(b"\r\n\r\n")
+
+    def do_GET(self):
+        body = f"{self.principal}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Be silent."""
+
+
+def page(**members):
+    """The page behind HTTP Basic."""
+    members = {"store": USERS, "dummy": DUMMY, "attempts": Attempts(), **members}
+    return type("BasicPage", (Basic, Page), members)
+
+
+def get(server, *credentials, path="/"):
+    """The status and the body of an answer; for each of the credentials, on one connection."""
+    connection = http.client.HTTPConnection(*server.server_address, timeout=PATIENCE)
+    connection.sock = sock = connect(server)
+    answers = []
+    for words in credentials:
+        header = {} if words is None else {"Authorization": words}
+        connection.request("GET", path, headers=header)
+        answer = connection.getresponse()
+        answers.append((answer.status, answer.read()))
+        if answer.status == 401:
+            assert answer.headers["WWW-Authenticate"] == 'Basic realm="restricted", charset="UTF-8"'
+    with suppress(OSError):  # the server may have closed it
+        sock.shutdown(socket.SHUT_RDWR)  # of TCP: a child that was forked meanwhile has a copy of the socket
+    connection.close()
+    return answers
+
+
+def basic(name="ada", password=PASSWORD, scheme="Basic"):
+    return f"{scheme} {b64encode(f'{name}:{password}'.encode()).decode()}"
+
+
+FALSE = [
+    None, "", "Basic", "Basic !", basic(password="wrong"), basic("nobody"), basic("eve"), basic("eve", ""),
+    basic(scheme="Digest"), "Basic " + b64encode(b"ada").decode(), "Basic " + b64encode(b"\xff:x").decode(),
+]  # fmt: skip
+
+
+@every_mode
+@pytest.mark.parametrize("through", [(), (Filter,)], ids=["bare", "filtered"])
+def test_basic_lets_in_who_has_the_password(mode, through):
+    with serving(page(), mode, filters=through) as server:
+        assert get(server, basic(), path="/a") == [(200, b"ada\n")]
+        assert get(server, basic(scheme="basic")) == [(200, b"ada\n")]
+        assert [row["principal"] for row in ended(server, 2)] == ["ada", "ada"]
+
+
+@every_mode
+def test_basic_refuses_anybody_else(mode):
+    with serving(page(attempts=Attempts(failures=100)), mode) as server:
+        for words in FALSE:
+            assert get(server, words) == [(401, b"")], words
+        assert {row["principal"] for row in ended(server, len(FALSE))} == {None}
+
+
+@pytest.mark.parametrize("mode", ["plain", "fork", "thread"])
+def test_basic_hashes_once_for_a_connection_and_forgets_who_it_was(mode, journal):
+    class Told(dict):
+        def get(self, name):
+            journal.write(name)
+            return super().get(name)
+
+    with serving(page(store=Told(USERS)), mode) as server:
+        other = basic("bob", "open")
+        answers = get(server, basic(), basic(), other, basic(), basic("bob"))
+        assert answers == [(200, b"ada\n"), (200, b"ada\n"), (200, b"bob\n"), (200, b"ada\n"), (401, b"")]
+        assert journal.lines() == ["ada", "bob", "ada", "bob"]
+
+
+@every_mode
+def test_basic_bounds_the_failures_of_a_peer(mode):
+    with serving(page(attempts=Attempts(failures=2, period=3600)), mode) as server:
+        answers = [get(server, basic(password=word))[0][0] for word in ("x", PASSWORD, "y", PASSWORD)]
+        assert answers == [401, 200, 401, 503]
+
+
+def test_basic_computes_few_hashes_at_once_and_does_not_hold_up_the_loop():
+    running, most = set(), []
+    gate = threading.Event()
+
+    class Slow(dict):
+        def get(self, name):
+            running.add(threading.get_ident())
+            most.append(len(running))
+            gate.wait(PATIENCE)
+            running.discard(threading.get_ident())
+            return super().get(name)
+
+    members = {"store": Slow(USERS), "attempts": Attempts(failures=100)}
+    for mode in ("select", "thread"):
+        gate.clear()
+        with serving(page(turns=Turns(3), **members), mode) as server, ThreadPoolExecutor(12) as pool:
+            answers = [pool.submit(get, server, basic()) for _ in range(12)]
+            wait_until(lambda: len(running) == 3)
+            assert get(server, None) == [(401, b"")]
+            gate.set()
+            assert [answer.result() for answer in answers] == [[(200, b"ada\n")]] * 12
+    assert max(most) == 3
+
+
+def test_who_waits_too_long_for_a_hash_is_told_to_come_later():
+    with serving(page(turns=Turns(0, patience=0.01)), "thread") as server:
+        assert get(server, basic()) == [(503, b"")]
+
+
+def test_an_error_of_a_handler_that_runs_in_a_thread_is_its_own(journal):
+    class Broken(Page):
+        threaded = True
+
+        def do_GET(self):
+            raise ZeroDivisionError("boom")
+
+    with serving(Broken, "select", handle_error=journal_error, journal=journal) as server:
+        with connect(server) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert rest(client) == b""
+        assert journal.wait_for(1) == ["handle_error ZeroDivisionError boom"]
 
 
 @every_mode
