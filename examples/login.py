@@ -24,6 +24,7 @@ if __package__ is None:  # run from a checkout, with nothing installed
 from handlers import REFUSE, Filtered, Until
 from handlers.auth import Credentials, Refused, hash_password
 from handlers.auth.sasl import SASL, External, Plain, decoded
+from handlers.auth.scram import Scram, ScramPlus, scram_keys
 from reactor import SelectTCPServer
 from reactor.tls import TLS
 
@@ -101,12 +102,10 @@ def main(port: str = "7143", certificate: str = "certificate.pem") -> None:
     context.load_cert_chain(certificate)
     password, keys = hash_password("sesame"), None
     try:
-        from handlers.auth.scram import Scram, ScramPlus, scram_keys
+        Service.mechanisms = (ScramPlus(), Scram(), *Service.mechanisms)
+        keys = scram_keys("sesame")
     except ImportError:
         pass  # without scramp there is no SCRAM
-    else:
-        keys = scram_keys("sesame")
-        Service.mechanisms = (ScramPlus(), Scram(), *Service.mechanisms)
     Service.store = {"ada": Credentials(password, keys)}
     with Server(("127.0.0.1", int(port)), Service) as server:
         server.context = context

@@ -1,6 +1,6 @@
 """SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): both ends prove the password, and neither sends it.
 
-On ``scramp``, an extra: ``pip install select-reactor[sasl]``.
+On ``scramp``, an extra: ``pip install select-reactor[sasl]``. Without it `Scram` and `scram_keys` raise `ImportError`.
 
 >>> from handlers.auth import Credentials
 >>> credentials = Credentials(scram=scram_keys("sesame", iterations=4096))
@@ -13,11 +13,6 @@ from secrets import token_bytes
 
 from ..waits import Threaded
 from .attempts import Refused
-
-try:
-    import scramp  # type: ignore[import-untyped]
-except ImportError as error:
-    raise ImportError("SCRAM needs scramp: pip install 'select-reactor[sasl]'", name="scramp") from error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +28,24 @@ BINDINGS = ("tls-server-end-point", "tls-unique")
 """The channel bindings that a client may name (RFC 5929), if the connection has them (`Handler.channel_binding`)."""
 
 
+def _scramp() -> Any:
+    """The library. Raises `ImportError`, which says what to install."""
+    try:
+        import scramp  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError("SCRAM needs scramp: pip install 'select-reactor[sasl]'", name="scramp") from error
+    return scramp
+
+
 def scram_keys(password: str, iterations: int = ITERATIONS) -> tuple[bytes, bytes, bytes, int]:
     """What is kept for a password (`Credentials.scram`): salt, stored key, server key and iterations.
 
     Blocks for as long as the iterations take. All names of a store should have the same number of iterations.
     """
-    salt, stored, server, count = scramp.ScramMechanism("SCRAM-SHA-256").make_auth_info(
-        password, iteration_count=iterations, salt=token_bytes(16)
+    salt, stored, server, count = (
+        _scramp()
+        .ScramMechanism("SCRAM-SHA-256")
+        .make_auth_info(password, iteration_count=iterations, salt=token_bytes(16))
     )
     return bytes(salt), bytes(stored), bytes(server), int(count)
 
@@ -56,6 +62,7 @@ class Scram:
     def __init__(self, iterations: int = ITERATIONS, secret: bytes = b"") -> None:
         self._iterations = iterations
         self._secret = secret or token_bytes(32)
+        self.library = _scramp()
 
     def is_offered(self, handler: SASL) -> bool:
         return True
@@ -68,7 +75,7 @@ class Scram:
                 raise refused
             side.server.set_client_final(_text((yield side.server.get_server_first().encode())))
             rest = yield side.server.get_server_final().encode()
-        except scramp.ScramException as error:
+        except self.library.ScramException as error:
             raise Refused(f"SCRAM: {error}") from None
         if rest:
             raise Refused("SCRAM: there is more behind the end")
@@ -105,7 +112,7 @@ class _Side:
         self._first = first
         self._mechanism = mechanism
         self._store = handler.store
-        self.server: Any = scramp.ScramMechanism(mechanism.name).make_server(
+        self.server: Any = mechanism.library.ScramMechanism(mechanism.name).make_server(
             self._find, channel_binding=_binding(handler, first)
         )
 
@@ -113,7 +120,7 @@ class _Side:
         """Look the name up, in a thread. Returns why the client is refused; raises what the store raises."""
         try:
             self.server.set_client_first(self._first)
-        except scramp.ScramException as error:
+        except self._mechanism.library.ScramException as error:
             if self._error is not None:
                 raise self._error from None
             return Refused(f"SCRAM: {error}")

@@ -1,6 +1,8 @@
 """SASL: the mechanisms, and that no bytes but the right ones let a peer in."""
 
+import sys
 from base64 import b64decode, b64encode
+from functools import partial
 
 import pytest
 import scramp
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from handlers import EndOfStream, Failed, StreamMachine
 from handlers.auth import Attempts
+from handlers.auth.scram import Scram, ScramPlus, scram_keys
 from tests.support.authentication import PASSWORD, Attacker, Conversation, Lines, Login, behind, feed, read, work
 from tests.support.strategies import pieces
 
@@ -241,6 +244,13 @@ def test_an_unknown_name_has_the_same_salt_each_time():
     assert salt("ada") == salt("ada")
     assert len(salt("ada")[0]) == len(salt("nobody")[0])
     assert salt("ada")[1] == salt("nobody")[1] == "i=4096"
+
+
+@pytest.mark.parametrize("make", [Scram, ScramPlus, partial(scram_keys, "sesame")])
+def test_without_the_library_the_error_says_what_to_install(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scramp", None)
+    with pytest.raises(ImportError, match=r"pip install 'select-reactor\[sasl\]'"):
+        make()
 
 
 UNIQUE = {"tls-unique": b"twelve bytes"}
