@@ -10,7 +10,9 @@ from tests.support.imports import circle, modules, split_imports
 LAYERS = ("handlers", "loop", "table", "rows", "servers", "modes", "monitor", "command", "testing")
 """The rooms, from the bottom up."""
 
-TOP = {"reactor"} | {f"reactor.{name}" for name in ("selecting", "access", "tls", "watchdog", "aliasing", "__main__")}
+TOP = {"reactor"} | {
+    f"reactor.{name}" for name in ("selecting", "access", "mac", "tls", "watchdog", "aliasing", "__main__")
+}
 """The package's head and the thin public names, which may import anything."""
 
 

@@ -1,4 +1,4 @@
-"""Filters that need more than bytes, or that help to test what is behind them: `tls`, `proxy`, `chaos` and `tap`.
+"""Filters that need more than bytes, or that help to test what is behind them: `tls`, `mac`, `proxy`, `chaos`, `tap`.
 
 Each is imported where it is wanted, and stands in ``filters`` of a server or of `Connected`:
 ``filters = [partial(Tap, tell=print)]``. For a server of datagrams there are `PacketChaos` and `PacketTap`. The
