@@ -26,7 +26,7 @@ from handlers.auth import Credentials, Refused, hash_password
 from handlers.auth.sasl import SASL, External, Plain, decoded
 from handlers.auth.scram import Scram, ScramPlus, scram_keys
 from reactor import SelectTCPServer
-from reactor.tls import TLS
+from reactor.tls import TLS, load_certificate
 
 if TYPE_CHECKING:
     from typing import Any
@@ -99,7 +99,7 @@ class Server(SelectTCPServer):
 
 def main(port: str = "7143", certificate: str = "certificate.pem") -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    load_certificate(context, certificate)  # so that it can be a channel binding
     password, keys = hash_password("sesame"), None
     try:
         Service.mechanisms = (ScramPlus(), Scram(), *Service.mechanisms)

@@ -93,8 +93,8 @@ class Scram:
 class ScramPlus(Scram):
     """SCRAM-SHA-256-PLUS: bound to the TLS connection, so that nobody can pass it on. Offered only where it can be.
 
-    That is with TLS 1.2 (``tls-unique``), and where the server knows its own certificate (``tls-server-end-point``):
-    see `Handler.channel_binding`.
+    That is with TLS 1.2 (``tls-unique``), and where the server's certificate was loaded by
+    `reactor.tls.load_certificate` (``tls-server-end-point``): see `Handler.channel_binding`.
     """
 
     name = "SCRAM-SHA-256-PLUS"

@@ -2,5 +2,6 @@
 
 Each is imported where it is wanted, and stands in ``filters`` of a server or of `Connected`:
 ``filters = [partial(Tap, tell=print)]``. For a server of datagrams there are `PacketChaos` and `PacketTap`. The
-contract is in `handlers.filter` for streams, and in `handlers.packet_filter` for datagrams.
+contract is in `handlers.filter` for streams, and in `handlers.packet_filter` for datagrams. `bindings` are what
+authentication inside TLS is bound to.
 """

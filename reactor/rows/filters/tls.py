@@ -11,6 +11,7 @@ import ssl
 
 from ...handlers.filter import Filter
 from ...handlers.waits import Cause
+from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,10 +126,18 @@ class TLS(Filter):
         self._read()
 
     def channel_binding(self, kind: str) -> bytes | None:
-        """``tls-unique`` with TLS 1.2 (RFC 5929, section 3). TLS 1.3 has none that ``ssl`` tells (RFC 9266)."""
-        if kind != "tls-unique" or self.object is None or self.object.version() != "TLSv1.2":
+        """``tls-unique`` with TLS 1.2 (of 1.3 ``ssl`` tells none), and ``tls-server-end-point`` (RFC 5929).
+
+        A server has the latter if its certificate was loaded by `load_certificate`.
+        """
+        stream = self.object
+        if stream is None:
             return None
-        return self.object.get_channel_binding("tls-unique")
+        if kind == "tls-unique" and stream.version() == "TLSv1.2":
+            return stream.get_channel_binding(kind)
+        if kind == "tls-server-end-point":
+            return end_point_of(stream.context) if self._make[1] else end_point(stream.getpeercert(True))
+        return None
 
     def flow(self, data: bytes) -> None:
         """Seal the output in records."""
