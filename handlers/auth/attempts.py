@@ -25,7 +25,13 @@ try:
 except ImportError:  # a host without: it has no fork either
     mmap = None  # type: ignore[assignment, misc]
 
-_POLL = 0.05  # seconds after which a request that waits for its turn looks again
+POLL = 0.05
+"""Seconds after which a request that waits for its turn looks again."""
+
+_LEASE = 30.0  # seconds after which a place is free again if it was not given back: a child may be killed
+
+
+TOO_MANY = "too many others are checked at the moment"
 
 
 class Refused(Cause):
@@ -48,8 +54,7 @@ class Attempts:
     has succeeded, so many at once are bounded too. Past the bound `Refused` is raised, whatever the credentials are.
     As the time passes, each ``period / failures`` seconds one more is allowed.
 
-    Past ``at_once``, checks wait for their turn, ``patience`` seconds at most. This bound is for one process: a child
-    of fork mode has one of its own, and ``max_children`` bounds the children.
+    Past ``at_once``, checks wait for their turn, ``patience`` seconds at most.
 
     An object is made before the server forks, as on the class of a handler, and is for all its requests.
     """
@@ -59,13 +64,14 @@ class Attempts:
     ) -> None:
         self._interval = period / failures
         self._burst = period
-        self._at_once = at_once
-        self._patience = patience
+        self.patience = patience
         self._secret = token_bytes(16)
-        # For each cell the time at which all its failures are forgotten: in seconds since 1970, as the row tells time.
-        size = 8 * cells
-        self._cells = memoryview(bytearray(size) if mmap is None else mmap(-1, size)).cast("d")
-        self._checking: set[object] = set()
+        # For each cell the time at which all its failures are forgotten, and for each place the time at which it is
+        # free again; in seconds since 1970, as the row tells time.
+        size = 8 * (cells + at_once)
+        shared = memoryview(bytearray(size) if mmap is None else mmap(-1, size)).cast("d")
+        self._cells, self._places = shared[:cells], shared[cells:]
+        self._taken: dict[int, float] = {}  # the places that are taken in this process
 
     def attempt(self, handler: Handler) -> Attempt:
         """A context in which the peer of ``handler`` tries to authenticate; its `Attempt.succeeded` ends well."""
@@ -76,22 +82,35 @@ class Attempts:
 
         Raises `Refused` if that has not come in time.
         """
-        place, until = object(), handler.now() + self._patience
-        while not self._enter(place):
+        until = handler.now() + self.patience
+        while (place := self.enter(handler.now())) is None:
             if handler.now() >= until:
-                raise Refused("too many others are checked at the moment", temporary=True)
-            await Delay(_POLL)
+                raise Refused(TOO_MANY, temporary=True)
+            await Delay(POLL)
         try:
             return await wait
         finally:
-            self._checking.discard(place)
+            self.leave(place)
 
-    def _enter(self, place: object) -> bool:
-        self._checking.add(place)  # first, because another thread may do so too
-        if len(self._checking) <= self._at_once:
-            return True
-        self._checking.discard(place)
-        return False
+    def enter(self, now: float) -> int | None:
+        """Take a place among those that are checked at once, for 30 s at most; ``None`` if none is free.
+
+        Two processes that take one at the very same time may both get the last.
+        """
+        for place in range(len(self._places)):
+            if not now < self._places[place] < now + 2 * _LEASE:
+                until = now + _LEASE
+                if self._taken.get(place, 0.0) <= now:
+                    self._taken.pop(place, None)
+                if self._taken.setdefault(place, until) is until:  # not taken by another thread
+                    self._places[place] = until
+                    return place
+        return None
+
+    def leave(self, place: int) -> None:
+        """Give a place back."""
+        self._places[place] = 0.0
+        self._taken.pop(place, None)
 
     def charge(self, peer: str, now: float) -> bool:
         """Count a failure of ``peer``; ``False`` if it has had too many, and this one does not count."""

@@ -10,9 +10,10 @@ Each request sends the password, so it is for connections that TLS protects.
 from __future__ import annotations
 
 from base64 import b64decode
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from .attempts import Attempts, Refused, network_of
+from .attempts import POLL, TOO_MANY, Attempts, Refused, network_of
 from .prepare import saslprep
 from .store import DUMMY, verify
 
@@ -26,25 +27,7 @@ else:
     _Base = object
 
 _MAX_HEADER = 8192  # bytes of the header's value
-
-
-class Turns:
-    """So many threads at once compute a hash; others wait for their turn, ``patience`` seconds at most."""
-
-    def __init__(self, at_once: int = 4, patience: float = 10.0) -> None:
-        self._patience = patience
-        self._free: SimpleQueue[None] = SimpleQueue()
-        for _ in range(at_once):
-            self._free.put(None)
-
-    def __enter__(self) -> None:
-        try:
-            self._free.get(timeout=self._patience)
-        except Empty:
-            raise Refused("too many others are checked at the moment", temporary=True) from None
-
-    def __exit__(self, *_: object) -> None:
-        self._free.put(None)
+_NOTHING: SimpleQueue[None] = SimpleQueue()  # nothing is ever put into it
 
 
 class Basic(_Base):
@@ -61,10 +44,7 @@ class Basic(_Base):
     """The name of what is protected: printable ASCII, without quotes."""
 
     attempts = Attempts()
-    """What bounds the failures; an attribute of the class, so that it is for all requests."""
-
-    turns = Turns()
-    """What bounds the hashes that are computed at once, in one process."""
+    """What bounds the attempts; an attribute of the class, so that it is for all requests."""
 
     dummy = DUMMY
     """The hash that is verified for an unknown name; of the same cost as those of the store."""
@@ -92,17 +72,33 @@ class Basic(_Base):
         if header and header == self._known[0]:
             return self._known[1]
         name, password = _credentials(header)
-        server: Any = self.server
         peer = network_of(str(self.client_address[0] if self.client_address else ""))
-        if not self.attempts.charge(peer, server.reactor.clock.time()):
+        if not self.attempts.charge(peer, self._now()):
             raise Refused("this peer has failed too often", temporary=True)
-        with self.turns:
+        place = self._turn()
+        try:
             is_right = verify(self.store, name, password, self.dummy)
+        finally:
+            self.attempts.leave(place)
         if not is_right:
             raise Refused("the name or the password is wrong")
         self.attempts.pay_back(peer)
         self._known = header, name
         return name
+
+    def _turn(self) -> int:
+        """Wait until it is the turn of this request to have a hash computed."""
+        until = self._now() + self.attempts.patience
+        while (place := self.attempts.enter(self._now())) is None:
+            if self._now() >= until:
+                raise Refused(TOO_MANY, temporary=True)
+            with suppress(Empty):
+                _NOTHING.get(timeout=POLL)  # a pause
+        return place
+
+    def _now(self) -> float:
+        server: Any = self.server
+        return float(server.reactor.clock.time())
 
     def _tell(self, name: str) -> None:
         """Tell the row who the client is."""

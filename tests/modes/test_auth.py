@@ -15,7 +15,7 @@ import pytest
 
 from handlers import Connected, Failed, StreamHandler, Until
 from handlers.auth import Attempts
-from handlers.auth.basic import Basic, Turns
+from handlers.auth.basic import Basic
 from handlers.auth.challenge import Answer, Challenge
 from handlers.auth.unix import UnixPeer
 from handlers.filter import Filter
@@ -253,10 +253,10 @@ def test_basic_computes_few_hashes_at_once_and_does_not_hold_up_the_loop():
             running.discard(threading.get_ident())
             return super().get(name)
 
-    members = {"store": Slow(USERS), "attempts": Attempts(failures=100)}
+    members = {"store": Slow(USERS), "attempts": Attempts(failures=100, at_once=3)}
     for mode in ("select", "thread"):
         gate.clear()
-        with serving(page(turns=Turns(3), **members), mode) as server, ThreadPoolExecutor(12) as pool:
+        with serving(page(**members), mode) as server, ThreadPoolExecutor(12) as pool:
             answers = [pool.submit(get, server, basic()) for _ in range(12)]
             wait_until(lambda: len(running) == 3)
             assert get(server, None) == [(401, b"")]
@@ -266,7 +266,7 @@ def test_basic_computes_few_hashes_at_once_and_does_not_hold_up_the_loop():
 
 
 def test_who_waits_too_long_for_a_hash_is_told_to_come_later():
-    with serving(page(turns=Turns(0, patience=0.01)), "thread") as server:
+    with serving(page(attempts=Attempts(at_once=0, patience=0.01)), "thread") as server:
         assert get(server, basic()) == [(503, b"")]
 
 

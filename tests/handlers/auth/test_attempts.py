@@ -74,6 +74,14 @@ class Checked(StreamHandler):
         self.result = await self.attempts.check(self, Threaded(len, "abc", timeout=5))
 
 
+def is_free(attempts):
+    """Whether nothing is checked: all places can be taken."""
+    places = [attempts.enter(2e9) for _ in range(3)]
+    for place in places[:2]:
+        attempts.leave(place)
+    return places == [0, 1, None]
+
+
 def started():
     machine = StreamMachine(Checked(), Attacker())
     machine.advance()
@@ -87,7 +95,19 @@ def test_so_many_are_checked_at_once_and_the_others_wait_for_their_turn():
     work(third)
     assert (second.handler.result, third.handler.result) == (3, 3)
     work(first)
-    assert not Checked.attempts._checking
+    assert is_free(Checked.attempts)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the host has no fork")
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
+def test_children_share_the_places_and_a_child_that_dies_takes_none_along():
+    attempts = Attempts(at_once=1)
+    child = os.fork()
+    if not child:
+        os._exit(0 if attempts.enter(1e9) == 0 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert attempts.enter(1e9 + 1) is None
+    assert attempts.enter(1e9 + 31) == 0
 
 
 def test_who_waits_too_long_for_a_turn_is_refused_for_now():
@@ -97,4 +117,4 @@ def test_who_waits_too_long_for_a_turn_is_refused_for_now():
     assert third.reason.temporary
     first.interrupt(TimedOut(first.wait))  # however a check ends, its place is free
     second.close()
-    assert not Checked.attempts._checking
+    assert is_free(Checked.attempts)
