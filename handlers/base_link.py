@@ -84,6 +84,9 @@ class BaseLink:
             if not self.driver.queue_step(self._step):
                 self._do_step()
 
+    def time_out(self) -> None:
+        self.fail(TimedOut(self._opening))
+
     def fail(self, cause: Cause) -> None:
         self._give()  # what was right before comes first
         self._fail(cause)
@@ -152,7 +155,7 @@ class BaseLink:
 
     def expire(self) -> None:
         if self._is_opening():
-            self.fail(TimedOut(self._opening))
+            self._ask(self._filter.expired)
         else:
             self._let(self.inner.expire)
         self._settle()
@@ -225,12 +228,17 @@ class BaseLink:
         return self._is_open() and bool(self.inner.wants_input)
 
     def _can_deliver(self) -> bool:
-        """Whether the inner channel would take what the filter delivers, or the filter opens."""
-        return self._stage is OPENING or (not self._held and self._can_give())
+        """Whether the inner channel would take what the filter delivers, or the filter opens.
+
+        A filter that waits for its turn to do a step takes no more input until then: what has come may be all that it
+        needs to open, and an end behind that is none of the opening.
+        """
+        return not self._step_due if self._stage is OPENING else not self._held and self._can_give()
 
     def _step(self) -> None:
         """It is the turn of this row for a costly step."""
         self._do_step()
+        self.driver.touched()  # a link in front of this one does not know of it, and has to take the output
         self._settle()
 
     def _do_step(self) -> None:

@@ -132,6 +132,10 @@ if TYPE_CHECKING:
         """What drives the channel: the row, or the filter in front of it."""
 
         @property
+        def read_size(self) -> int:
+            """Bytes that one read of the connection takes at most."""
+
+        @property
         def ended(self) -> bool:
             """Whether the input has ended."""
 
@@ -139,7 +143,13 @@ if TYPE_CHECKING:
         def output(self) -> str:
             """``OPEN``; ``ENDING``: to be shut down when the output has drained; ``ENDED``: shut down."""
 
-        def feed(self, data: bytes) -> None: ...
+        def feed(self, data: bytes) -> float | None:
+            """Take ``data``, the next bytes of the stream.
+
+            Returns the seconds that the next wait may take, if the request has taken all of ``data`` and waits for
+            more input, and only the outbox and the wait have changed; else ``None``: the row looks at everything.
+            """
+
         def end(self) -> None: ...
         def urgent(self, data: bytes, before: bytes = b"") -> None:
             """Take urgent ``data``; ``before`` are the bytes of the stream just before it."""

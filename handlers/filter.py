@@ -58,6 +58,13 @@ class BaseFilter:
         """
         return None
 
+    def expired(self) -> None:
+        """The time of `open_until` is over. The default fails with `TimedOut`.
+
+        A filter that has something to try again calls `open_until` again.
+        """
+        self._link.time_out()
+
     # Verbs
 
     def open_until(self, what: str, timeout: float = 30.0) -> None:

@@ -217,35 +217,10 @@ class Handler:
         request ends, with the cause as its reason. After `Reset` and `Cancelled` the step is not taken.
 
         The end of a stream between messages is not a cause: the request finishes. A request is between messages when
-        it waits, with no byte held, at the wait that `handle` has begun with, or that came next after `opened`.
+        it waits, with no byte held, at the wait that `handle` has begun with, or that came next after
+        `StreamHandler.opened`.
         """
         return None
-
-    def opened(self) -> None:
-        """The opening of the conversation (a login, a greeting) is over: messages begin at the next wait.
-
-        Called in a state of this request. From then on the request is between messages at that wait, and no longer at
-        the one that `handle` has begun with (see `interrupted`). A mix-in calls it before ``return super().handle()``.
-
-        >>> from handlers import StreamHandler, StreamMachine, Until
-        >>> class Lines(StreamHandler):
-        ...     def handle(self):
-        ...         return Until(b"\\n"), self.hello
-        ...
-        ...     def hello(self, line):
-        ...         self.opened()
-        ...         return self.line(line)
-        ...
-        ...     def line(self, line):
-        ...         self.send(line)
-        ...         return Until(b"\\n"), self.line
-        >>> machine = StreamMachine(Lines())
-        >>> machine.feed(b"HELO\\n")
-        >>> machine.end()
-        >>> machine.finished, machine.reason
-        (True, None)
-        """
-        self._machine.end_opening()
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Queue ``data`` for the peer: for a stream in order, for a datagram as one packet.
@@ -402,6 +377,32 @@ class StreamHandler(Handler):
         What is sent later is dropped.
         """
         self._machine.write_eof()
+
+    def opened(self) -> None:
+        """The opening of the conversation (a login, a greeting) is over: messages begin at the next wait.
+
+        Called in a state of this request. From then on the request is between messages at that wait, and no longer at
+        the one that `handle` has begun with (see `interrupted`). A mix-in calls it before ``return super().handle()``.
+
+        >>> from handlers import StreamHandler, StreamMachine, Until
+        >>> class Lines(StreamHandler):
+        ...     def handle(self):
+        ...         return Until(b"\\n"), self.hello
+        ...
+        ...     def hello(self, line):
+        ...         self.opened()
+        ...         return self.line(line)
+        ...
+        ...     def line(self, line):
+        ...         self.send(line)
+        ...         return Until(b"\\n"), self.line
+        >>> machine = StreamMachine(Lines())
+        >>> _ = machine.feed(b"HELO\\n")
+        >>> machine.end()
+        >>> machine.finished, machine.reason
+        (True, None)
+        """
+        self._machine.end_opening()
 
     def urgent(self, data: bytes) -> Step:
         """Called for urgent (out-of-band) ``data``, one byte. Returns a step that replaces the wait, or ``None``.

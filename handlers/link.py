@@ -15,7 +15,7 @@ from .base_link import FAILED, GONE, LEAVING, NEW, OPENING, SERVING, BaseLink, o
 from .channel import ENDED, ENDING, OPEN
 from .handler import DatagramHandler
 from .waits import EndOfStream
-from .wire import Wire
+from .wire import Wire, grown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ class Link(BaseLink):
     __slots__ = ("_again", "_end_due", "_ended", "_output", "_put_in")
     passes, remedy = "streams", "take a PacketFilter"
     refuses = DatagramHandler
-    _no_input, _no_output, _weigh = bytearray, Wire, staticmethod(len)
+    read_size = 66 << 10  # 64 KiB, and what TLS adds to them
+    _no_input, _no_output, _weigh = bytes, Wire, staticmethod(len)
 
     inner: StreamChannel
     driver: StreamDriver
-    _held: bytearray
+    _held: bytes | bytearray
     _wire: Wire
 
     def __init__(self, author: Filter, inner: StreamChannel) -> None:
@@ -55,7 +56,7 @@ class Link(BaseLink):
 
     def deliver(self, data: bytes | bytearray | memoryview) -> None:
         if not self.finished and not self._end_due and not self.inner.ended:
-            self._held += data
+            self._held = grown(self._held, data)
             if len(self._held) > self._filter.limit:
                 self._give()
                 self._check_limit()
@@ -75,7 +76,7 @@ class Link(BaseLink):
             self.open()
         if self._is_open():
             self._stage = LEAVING
-            self._held += rest
+            self._held = grown(self._held, rest)
 
     # What the driver asks: see `handlers.channel`
 
@@ -123,10 +124,38 @@ class Link(BaseLink):
             self._ask(self._filter.received, b"")
         self._settle()
 
-    def feed(self, data: bytes) -> None:
-        self._begin()
-        self._receive(data)
+    def feed(self, data: bytes) -> float | None:
+        """Take the next wire bytes: see `StreamChannel.feed`."""
+        if self._stage is not SERVING or self._held or self._due or self._again or self._ended or self._fresh:
+            self._begin()
+            self._receive(data)
+        else:
+            self._ask(self._filter.received, data)
+            patience = self._pass()
+            if patience is not None:
+                return patience
         self._settle()
+        return None
+
+    def _pass(self) -> float | None:
+        """The hot path: give the inner channel what has been delivered to it, and the filter the output of that.
+
+        It may be taken for granted that nothing was held before. Returns what `feed` returns; with ``None``, `_settle`
+        goes on.
+        """
+        inner, held = self.inner, self._held
+        if not held or self._stage is not SERVING or self._again or self._end_due or not inner.wants_input:
+            return None
+        self._held = b""
+        try:
+            patience = inner.feed(bytes(held))
+        except BaseException as error:
+            self._keep(error)
+            return None
+        if patience is None or self._filter.pending > self._filter.limit:
+            return None
+        self._flow()
+        return patience if self._stage is SERVING and self._error is None else None
 
     def end(self) -> None:
         self._begin()
@@ -142,7 +171,7 @@ class Link(BaseLink):
         is_transparent = self._filter.transparent and not self._pending()
         urgent = bytes(self._held[place:])
         if urgent and self._is_open() and (is_transparent or self._stage is not SERVING):
-            held, self._held = bytes(self._held[:place]), bytearray()
+            held, self._held = bytes(self._held[:place]), b""
             self._let(self.inner.urgent, urgent, held)
         self._settle()
 
@@ -151,8 +180,10 @@ class Link(BaseLink):
         if self._stage is GONE:
             self.inner.sent(count)
         else:
-            self.inner.sent(self._wire.take(count))
-            self._due = True
+            inner = self.inner
+            inner.sent(self._wire.take(count))
+            if inner.outbox or inner.finished or inner.output is not OPEN or self._stage is not SERVING:
+                self._due = True
 
     def read(self, limit: int | None = None) -> bytes:
         """Hand out the wire bytes (at most ``limit``), as if the kernel had taken them; go on."""
@@ -187,7 +218,7 @@ class Link(BaseLink):
     def put_in(self, wait: Filtered, held: bytes, ended: bool) -> None:
         """Begin with ``held`` as the first wire bytes, and with their end if it has come; resume ``wait`` when open."""
         self._put_in = wait
-        self._held += held
+        self._held = grown(self._held, held)
         self._ended = ended
 
     # How it works
@@ -203,7 +234,7 @@ class Link(BaseLink):
         """Start the filter, if that has not been done; it may have been put in with input from before."""
         if self._stage is not NEW or self.finished:
             return
-        early, self._held = bytes(self._held), bytearray()
+        early, self._held = bytes(self._held), b""
         ended, self._ended = self._ended, False
         self._begin_filter()
         self._receive(early)
@@ -216,7 +247,7 @@ class Link(BaseLink):
         if self._stage is GONE:
             self._let(self.inner.feed, data)
         elif self._stage is LEAVING:
-            self._held += data
+            self._held = grown(self._held, data)
         else:
             self._ask(self._filter.received, data)
 
@@ -241,6 +272,8 @@ class Link(BaseLink):
             self.touched()  # others have their turn before it goes on
         if self._stage is SERVING:
             self._flow()
+        if self._stage is SERVING:
+            self._bid_farewell()
 
     def _owes_input(self) -> bool:
         return bool(self._held or self._end_due)
@@ -250,32 +283,33 @@ class Link(BaseLink):
         if self._stage is LEAVING and self._ended and not self.inner.ended:
             self._end_due = True
         if self._held and self._can_give():
-            held, self._held = bytes(self._held), bytearray()
+            held, self._held = bytes(self._held), b""
             self._let(self.inner.feed, held)
         if self._end_due and not self._held and self._can_give():
             self._end_due = False
             self._let(self.inner.end)
 
     def _flow(self) -> None:
-        """Put the next window of output on the wire, and the last words behind the last one."""
-        inner = self.inner
-        if inner.outbox and not self._wire.window:
-            with memoryview(inner.outbox) as view:
-                data = bytes(view[: self._filter.window])
-            self._ask(self._filter.flow, data)
-            if self._stage is FAILED:
-                return
-            self._wire.close_window(len(data))
+        """Have the filter put the next window of output on the wire."""
+        outbox = self.inner.outbox
+        if not outbox or self._wire.window:
+            return
+        size = min(len(outbox), self._filter.window)
+        if size < len(outbox) or outbox.__class__ is not bytes:
+            with memoryview(outbox) as view:
+                outbox = bytes(view[:size])
+        self._ask(self._filter.flow, outbox)
+        if self._stage is not FAILED:
+            self._wire.close_window(size)
             if not self._wire:  # nothing has come of it; others have their turn before the next window
                 self.sent(0)
-                self.driver.touched()
+                self.touched()
+
+    def _bid_farewell(self) -> None:
+        """Behind the last output, have the filter put its last words."""
+        inner = self.inner
         # A machine that has finished has no more output; a link has none when it says so, after its last words.
         is_last = inner.output is not OPEN or (inner.finished and not isinstance(inner, Link))
-        if (
-            is_last
-            and self._output is OPEN
-            and self._wire.window == len(inner.outbox or b"")
-            and self._stage is SERVING
-        ):
+        if is_last and self._output is OPEN and self._wire.window == len(inner.outbox or b""):
             self._output = ENDING
             self._ask(self._filter.farewell)

@@ -129,7 +129,7 @@ class Machine:
         """The state's name; for a coroutine its name and the line that it has reached."""
         if self.state is None:
             return "finished"
-        return "handle" if self.first_place is None else name_of(self.state)
+        return "handle" if self.state == self._open else name_of(self.state)
 
     # What drives it
 
@@ -275,16 +275,25 @@ class Machine:
                 self.first_place, self.first_wait = place_of(self.state), self.wait
             if call is not None and self.state is not None:
                 call(argument)
-            self._loop()
+            self._loop(self.driver.turns)
         except BaseException as error:
-            try:
-                self._end(error)
-            finally:
-                self.driver.touched()
+            self._broke(error)
             raise
         finally:
             self.running = False
             self._trim()
+
+    def _broke(self, error: BaseException) -> None:
+        """The handler has raised ``error``."""
+        try:
+            self._end(error)
+        finally:
+            self.driver.touched()
+
+    def _rest(self) -> None:
+        """The turn is over: there may be much more input, and other requests wait."""
+        self.blocked = True
+        self.driver.rest()
 
     def _trim(self) -> None:
         """Drop the input that has been taken. Packets are dropped as they are taken."""
@@ -295,14 +304,9 @@ class Machine:
         self.state = self.handler.handle
         return self.handler.handle()
 
-    def end_opening(self) -> None:
-        """Take the wait that begins next as the place where messages begin; the handler's ``opened()``."""
-        if self.wait is not None:
-            self.first_wait = None
-            self.blocked = True  # so the loop looks before it satisfies that wait
-
-    def _loop(self) -> None:
-        barren, weigh, turns = 0.0, self._weigh, self.driver.turns
+    def _loop(self, turns: int) -> None:
+        """Take waits that are satisfied, for ``turns`` pieces of input at most (-1: no bound)."""
+        barren, weigh = 0.0, self._weigh
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
             if self.outbox and weigh(self.outbox) > mark:
@@ -326,8 +330,7 @@ class Machine:
                 turns -= 1
                 if turns:
                     continue
-                self.blocked = True  # there may be much more, and others wait
-                self.driver.rest()
+                self._rest()
                 return
             barren += 1 if result is not None else 0.01  # there may be many rows that have drained
             if barren > _BARREN and self.wait is not None:
@@ -401,37 +404,41 @@ class Machine:
                 machine.unfollow(self)
             self.drained = None
 
-    def _step(self, call: Any, argument: object) -> None:
-        """Run a state and take the step that it returns."""
-        reason: Cause | None = None
-        while True:
-            try:
-                step = call(argument)
-            except StopIteration as stop:
-                step = self._returned(call, stop)
-            except Cause as cause:
-                if reason is not None:
-                    raise
-                reason, call, argument = cause, self.handler.interrupted, cause
-                continue
-            else:
-                if call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType:  # type: ignore[attr-defined]
-                    if step.__class__ is not self.wait.__class__ and not isinstance(step, self.accepts):
-                        raise TypeError(self._nonsense(step, call))
-                    self.wait, self.fresh = step, True
-                    return
-            if step.__class__ is tuple and len(step) == 2 and callable(step[1]):
-                wait, state = step
-                if wait.__class__ is self.wait.__class__ or isinstance(wait, self.accepts):  # as the last, or looked up
-                    self.wait, self.state, self.fresh = wait, state, True
-                    return
-            if step is None:
-                self._end(reason)
+    def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
+        """Run a state and take the step that it returns; if that is ``None``, the request ends for ``reason``."""
+        raised = None
+        try:
+            step = call(argument)
+        except StopIteration as stop:
+            call, step = None, self._returned(call, stop)
+        except Cause as cause:
+            if reason is not None:
+                raise
+            raised = cause
+        if raised is None:
+            self._took(call, step, reason)
+        else:
+            self._step(self.handler.interrupted, raised, raised)
+
+    def _took(self, call: Any, step: Any, reason: Cause | None = None) -> None:
+        """Take the step of ``call``: the wait from now on, and the state that gets its result."""
+        if is_of_coroutine(call):
+            if step.__class__ is self.wait.__class__ or isinstance(step, self.accepts):  # as the last, or looked up
+                self.wait, self.fresh = step, True
                 return
-            if type(step) is not CoroutineType:
-                raise TypeError(self._nonsense(step, call))
-            call = self.state = step.send
-            argument = None
+        elif step.__class__ is tuple and len(step) == 2 and callable(step[1]):
+            wait, state = step
+            if wait.__class__ is self.wait.__class__ or isinstance(wait, self.accepts):
+                self.wait, self.state, self.fresh = wait, state, True
+                return
+        elif step is None:
+            self._end(reason)
+            return
+        elif type(step) is CoroutineType:
+            self.state = step.send
+            self._step(self.state, None, reason)
+            return
+        raise TypeError(self._nonsense(step, call))
 
     def _returned(self, call: object, stop: StopIteration) -> object:
         """The step that a coroutine has returned."""
@@ -476,13 +483,6 @@ class Machine:
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
 
-    def is_at_opening(self) -> bool:
-        """Whether the request is between messages: at the wait where they begin, in the same place and for the same."""
-        first, wait = self.first_wait, self.wait
-        if first is None or wait is None:
-            return wait is not None  # the first wait after `end_opening`
-        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()
-
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
         return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
@@ -495,6 +495,5 @@ def _raise(cause: Cause) -> None:
     raise cause
 
 
-_BUILTIN = type(len)  # what the methods of a coroutine are
 _BEFORE = Flushed()  # what a request that has not started waits for
 ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Outside)

@@ -11,10 +11,14 @@ from operator import attrgetter
 
 from .channel import ENDED, ENDING, OPEN
 from .machine import ANYWHERE, NOTHING, Machine
-from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Wait
+from .states import is_of_coroutine, place_of
+from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Until, Wait
+from .wire import grown, without
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
@@ -37,11 +41,12 @@ class StreamMachine(Machine):
 
     __slots__ = ("ended", "output", "scanned", "start")
     accepts = (StreamWait, *ANYWHERE, Filtered)
+    read_size = 65_536
     _weigh = staticmethod(len)
     driver: StreamDriver
     handler: StreamHandler
     inbox: bytes | bytearray | None
-    outbox: bytearray | None
+    outbox: bytes | bytearray | None
 
     def __init__(self, handler: StreamHandler, driver: StreamDriver | None = None) -> None:
         super().__init__(handler, driver)
@@ -61,21 +66,114 @@ class StreamMachine(Machine):
         """Bytes of input held for the request."""
         return len(self.inbox) - self.start if self.inbox else 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> float | None:
         """Take ``data``, the next bytes of the stream, and let the request go on.
 
+        Returns the seconds that the next wait may take, if the request has taken all of ``data`` and waits for more
+        input, and only its output and its wait have changed; else ``None``: the driver has to look at everything.
         Raises what the handler raises. If the request has ended, the data is dropped.
         """
+        wait = self.wait
+        if wait is None or not wait.reads or self.inbox or self.running or self.blocked or self.ended:
+            self._feed_slowly(data)
+            return None
+        self.inbox, self.running = data, True
+        try:
+            turns = self._pass(data, wait)
+            if turns is None:
+                self.inbox, self.start, self.scanned, self.running = b"", 0, 0, False
+                return self.patience if self.output is OPEN else None
+            if turns:
+                self._loop(turns)
+            else:
+                self._rest()
+        except BaseException as error:
+            self._broke(error)
+            raise
+        finally:
+            if self.running:
+                self.running = False
+                self._trim()
+        return None
+
+    def _pass(self, data: bytes, wait: Any) -> int | None:
+        """The hot path: pass the pieces of ``data`` to the states, as long as nothing but that happens.
+
+        It may be taken for granted that the request waits for input, held none, and is not held back. A piece that has
+        come in part, an empty one, a cause, a wait that is not for input, too much output, the end of the turn or of
+        the request: each of them leaves, and `_loop` goes on with the turns that are left, which are returned; ``None``
+        if all of ``data`` was taken, and the request waits for more.
+        """
+        state: Any = self.state
+        turns, high_water, end, size = self.driver.turns, self.handler.high_water, 0, len(data)
+        while end < size or not wait.hungry:
+            start, kind = end, wait.__class__
+            if kind is Until:  # as in `Until.find`: a call for each piece costs as much as the rest
+                end = data.find(wait.delimiter, start, start + wait.limit) + len(wait.delimiter)
+                if end < start + len(wait.delimiter):
+                    return turns
+            else:
+                try:
+                    end = wait.find(data, start, start, False)
+                except Cause:
+                    return turns
+                if end <= start:
+                    return turns
+            self.start = self.scanned = end
+            turns -= 1
+            try:
+                step: Any = state(data[start:end])
+            except StopIteration as stop:
+                step, state = self._returned(state, stop), None
+            except Cause as cause:
+                reason = cause
+                break
+            if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is kind and callable(step[1]):
+                self.wait, self.state = wait, state = step
+                self.fresh = True
+            elif step.__class__ is kind and is_of_coroutine(state):
+                self.wait = wait = step
+                self.fresh = True
+            else:
+                self._took(state, step)
+                wait, state = self.wait, self.state
+            if wait is None or not wait.reads or self.blocked or self.start != end or self.inbox is not data:
+                return turns
+            if not turns or (self.outbox is not None and len(self.outbox) > high_water):
+                return turns
+        else:
+            return None
+        self._step(self.handler.interrupted, reason, reason)
+        return turns
+
+    def _feed_slowly(self, data: bytes) -> None:
+        """As `feed`, without the hot path: a subclass can rely on its own `_take` and `_step`."""
+        self._hold(data)
+        self._run()
+
+    def _hold(self, data: bytes) -> None:
         if self.inbox:
             self.inbox += data
         elif self.state is not None:
             self.inbox = data
-        self._run()
 
     def end(self) -> None:
         """Take the end of the stream and let the request go on."""
         self.ended = True
         self._run()
+
+    def end_opening(self) -> None:
+        """Take the wait that begins next as the place where messages begin; the handler's ``opened()``."""
+        if self.wait is not None:
+            self.first_wait = None
+            self.blocked = True  # so the loop looks before it satisfies that wait
+
+    def is_at_opening(self) -> bool:
+        """Whether the request is between messages: at the wait where they begin, in the same place and for the same."""
+        first, wait = self.first_wait, self.wait
+        if first is None or wait is None:
+            return wait is not None  # the first wait after `end_opening`
+        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()
 
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)
@@ -88,10 +186,7 @@ class StreamMachine(Machine):
         The place of ``data`` in the stream is after all that was fed and after ``before``, the next bytes of the
         stream. These are held, and satisfy no wait, until ``urgent()`` has returned.
         """
-        if self.inbox:
-            self.inbox += before
-        elif self.state is not None:
-            self.inbox = before
+        self._hold(before)
         self._run(self._tell_urgent, data)
 
     def _tell_urgent(self, data: bytes) -> None:
@@ -133,23 +228,18 @@ class StreamMachine(Machine):
 
     def sent(self, count: int) -> None:
         """Drop the first ``count`` bytes of the outbox: the kernel has taken them."""
-        outbox = self.outbox
-        if outbox is not None:
-            if count < len(outbox):
-                del outbox[:count]
-            else:
-                self.outbox = None
-                if self.followers:
-                    self._drained()
+        if self.outbox is not None:
+            self.outbox = without(self.outbox, count)
+            if self.outbox is None and self.followers:
+                self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state is None or self.output is not OPEN or self.excess is not None:
             return
-        if self.outbox is None:
-            self.outbox = bytearray()
-        self.outbox += data
-        if len(self.outbox) > self.handler.max_output and self._overflows():
-            del self.outbox[int(self.handler.max_output) :]
+        outbox = grown(self.outbox, data)
+        self.outbox = outbox or None
+        if len(outbox) > self.handler.max_output and self._overflows():
+            self.outbox = outbox[: int(self.handler.max_output)]
         elif not self.running:
             self.driver.touched()
 

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_BUILTIN: type = type(len)  # what the methods of a coroutine are
+
+
 def is_of_coroutine(call: object) -> bool:
     """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
-    return isinstance(getattr(call, "__self__", None), CoroutineType)
+    return call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
 
 
 def bare(state: Any) -> Any:
@@ -26,7 +29,7 @@ def bare(state: Any) -> Any:
 
 
 def name_of(state: Any) -> str:
-    """The state's name; for a coroutine its name and the line that it has reached."""
+    """The name of a state; of a coroutine its name and the line that it has reached."""
     if is_of_coroutine(state):
         coroutine = state.__self__
         frame = coroutine.cr_frame

@@ -90,6 +90,13 @@ class StreamWait(Wait):
     __slots__ = ("limit",)
     reads = True
 
+    hungry: bool = False
+    """Whether the wait takes at least one byte: no search is needed where there is none."""
+
+    def __init_subclass__(cls) -> None:
+        if "find" in vars(cls) and "hungry" not in vars(cls):
+            cls.hungry = False  # what is true of the search of its base class need not be true of its own
+
     if TYPE_CHECKING:
 
         def __await__(self) -> Generator[Wait, bytes, bytes]: ...
@@ -120,6 +127,7 @@ class Until(StreamWait):
     """
 
     __slots__ = ("delimiter",)
+    hungry = True
 
     def __init__(self, delimiter: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
         # One condition for the usual case, because many handlers make an `Until` for each message.
@@ -166,6 +174,10 @@ class Exactly(StreamWait):
         StreamWait.__init__(self, limit, timeout)
         self.n = n
 
+    @property
+    def hungry(self) -> bool:  # type: ignore[override]
+        return 0 < self.n <= self.limit
+
     def _said(self) -> tuple[object, ...]:
         return (self.n,) if self.limit == 1 << 20 else (self.n, self.limit)
 
@@ -180,6 +192,7 @@ class Some(StreamWait):
     """The bytes that have come, at least one and at most ``limit``."""
 
     __slots__ = ()
+    hungry = True
 
     def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
         end = len(held)

@@ -31,6 +31,9 @@ LULL = 0.2
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+LOOK = getattr(signal, "SIGURG", 0)
+"""The signal by which a child is told, again and again, that the grace has begun. By default it is ignored."""
+
 
 class Stopped(KeyboardInterrupt):
     """A signal has come while this process was in a request; no handler's ``except Exception`` holds it up."""
@@ -89,11 +92,17 @@ class Ending:
         self.cut += len(log_unfinished(cut, round(self.grace - self.left, 1)))
 
     def stop_if_quiet(self) -> None:
-        """Stop the loop if nothing is under way on any connection, nor has been for `LULL` seconds; else look again."""
-        if all(row.is_between_messages() and row.idle() >= LULL for row in self.reactor.table):
+        """Stop the loop if nothing is under way on any connection; else have the children look, and look again."""
+        if is_quiet(self.reactor.table):
             self.reactor.stop()
         else:
+            self.reactor.children.send_signal(LOOK)
             self.reactor.call_later(LULL / 4, self.stop_if_quiet)
+
+
+def is_quiet(rows: Iterable[Request]) -> bool:
+    """Whether nothing is under way on the connections of ``rows``, nor has been for `LULL` seconds."""
+    return all(row.is_between_messages() and row.idle() >= LULL for row in rows)
 
 
 def stop_on_signals(ending: Ending) -> None:
@@ -133,8 +142,9 @@ def do_nothing(number: int, frame: FrameType | None) -> None:
 class Interruptible(BaseServer):
     """A server that does requests in the main thread, its own or a child's: a signal gets it out of them.
 
-    In the command's own process the request has what is left of the grace. A child is told by its parent, with SIGTERM,
-    when the grace is over; SIGINT, which a terminal sends to the whole process group, it ignores.
+    In the command's own process the request has what is left of the grace. A child is told by its parent, with `LOOK`
+    when the grace has begun, and with SIGTERM when it is over; SIGINT, which a terminal sends to the whole process
+    group, it ignores.
 
     A state machine's loop is stopped, for an exception in the middle of its work would leave that
     half done. A blocking handler is where no loop can reach it, so the signal raises `Stopped` there.
@@ -146,14 +156,16 @@ class Interruptible(BaseServer):
     _told = False
 
     def finish_request(self, request: Any, client_address: Any) -> None:
+        self._row = self._srv.hand.find(request)
         if self.reactor.children.is_child:
             signal.signal(signal.SIGTERM, self._end)
+            if LOOK:
+                signal.signal(LOOK, self._end_if_quiet)
             super().finish_request(request, client_address)
             return
-        self._row = self._srv.hand.find(request)
         handle_signals(self._signalled)
         if self.ending.deadline is not None:
-            self._set_timer(self._end, self.ending.left)
+            self._wait_on(0, None)
         try:
             super().finish_request(request, client_address)
         finally:
@@ -164,17 +176,28 @@ class Interruptible(BaseServer):
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self.ending.deadline is None:
-            self._set_timer(self._end, self.ending.left)
+            self._wait_on(number, frame)
             return
         self.ending.is_insisted = True
         self._end(number, frame)
+
+    def _wait_on(self, number: int, frame: FrameType | None) -> None:
+        """End the request when the grace is over, or before, when nothing is under way on its connection."""
+        left = self.ending.left
+        self._end_if_quiet(number, frame)
+        if not self._told:
+            self._set_timer(self._wait_on if left > LULL / 4 else self._end, min(left, LULL / 4))
+
+    def _end_if_quiet(self, number: int, frame: FrameType | None) -> None:
+        if self._row is not None and not self._told and is_quiet([self._row]):
+            self._end(number, frame)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         """End the request; interrupt what still goes on after `GRACE` seconds.
 
         A state may block although it shouldn't; so may ``finish()``, which flushes a buffered ``wfile``.
         """
-        if self._row is not None and not self._told:
+        if self._row is not None and not self._told and not self.reactor.children.is_child:
             self.ending.tell([self._row])
         self._told = True
         self.reactor.stop()

@@ -63,7 +63,7 @@ class RemoteExchange(Exchange):
     __slots__ = ("_asked", "_mailbox")
 
     def __init__(self, exchange: Exchange, mailbox: Mailbox) -> None:
-        super().__init__(exchange.key, exchange.peer, exchange.may_be_report)
+        super().__init__(exchange.key, exchange.peer, exchange.may_be_report, exchange.begins)
         self._mailbox = mailbox
         self._asked = False
         self.put(*exchange.pending[0])  # the child has its copy of the packet that opened the exchange

@@ -27,6 +27,9 @@ OPENING, SERVING, DRAINING, LINGERING = Stage.OPENING, Stage.SERVING, Stage.DRAI
 DRAIN_RATE = 500
 """Bytes per second that the peer of a request that has ended must take of what is left to send."""
 
+DRAINED = Flushed()
+"""What a call whose parent has no room for its answers follows."""
+
 UNWEIGHED = 65_536
 """Bytes that others may write to a row in one batch before they are counted in the reactor's budget."""
 
@@ -290,7 +293,8 @@ class CallRow(ChannelRow):
     def settle(self, now: float) -> None:
         self.go_on(now)
         if self.channel.outbox:  # sent when the last packet had left; no event tells that this one can leave
-            self.touched()
+            if self._may_answer():
+                self.touched()
         elif self.channel.finished:
             self.reactor.end(self)
 
@@ -300,8 +304,21 @@ class CallRow(ChannelRow):
             if parent.channel.finished:  # an answer may have been the reason: it is asked no more
                 channel.drop_output()
                 return
+            if not self._may_answer():
+                return
             packet = channel.outbox[0]
             channel.sent()
             self.progress = now
             self.total_out += len(packet)
             parent.reactor.guard(parent, self._answer, packet)
+
+    def _may_answer(self) -> bool:
+        """Whether the parent has room for an answer. If not, this row goes on when its output has drained."""
+        channel = self._parent.channel
+        if channel.finished or channel.held_out <= channel.handler.high_water:
+            return True
+        machine = channel.handler._machine
+        if not machine.outbox:
+            return True
+        machine.follow(self.channel, DRAINED)
+        return False

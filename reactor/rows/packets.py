@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..handlers import DatagramMachine, Reset
+from ..handlers import Cancelled, DatagramMachine, Reset
 from ..handlers.filter import chain
 from ..loop.kernel import AGAIN, SHORT, at_once
 from ..table.request import CALLER, Stage
@@ -42,13 +42,17 @@ class Exchange:
     Packets come in one thread and are taken in the same one or in another.
     """
 
-    __slots__ = ("_came", "_taken", "key", "may_be_report", "peer", "pending", "row")
+    __slots__ = ("_came", "_taken", "begins", "key", "may_be_report", "peer", "pending", "row")
 
-    def __init__(self, key: Any, peer: Any, may_be_report: Callable[[], bool]) -> None:
+    def __init__(
+        self, key: Any, peer: Any, may_be_report: Callable[[], bool], begins: Callable[[bytes], bool] | None = None
+    ) -> None:
         self.key = key
         self.peer = peer
         self.may_be_report = may_be_report
         """Asks whether an error in sending may be a report on another packet, which is read then."""
+        self.begins = begins
+        """Tells whether a packet begins the next request and ends the open one; ``None``: none does."""
         self.pending: deque[tuple[bytes, Any]] = deque()
         """Each packet with the socket to answer by."""
         self.row: PacketRow | None = None
@@ -58,6 +62,10 @@ class Exchange:
     def held(self) -> int:
         """Bytes of the packets that are pending."""
         return self._came - self._taken
+
+    def is_at_next(self) -> bool:
+        """Whether the first packet that is pending, if any, begins the next request of the exchange."""
+        return self.begins is not None and bool(self.pending) and self.begins(self.pending[0][0])
 
     def put(self, packet: bytes, sock: Any) -> bool:
         """Keep a packet that has come; ``False`` if there are too many."""
@@ -182,7 +190,12 @@ class PacketRow(ChannelRow):
             self.lose(Reset(self.lost))
             return
         exchange = self.exchange
-        while exchange.pending and channel.wants_input:
+        while exchange.pending:
+            if exchange.is_at_next():
+                self.lose(Cancelled("the peer has begun its next request"))
+                return
+            if not channel.wants_input:
+                break
             self._take(exchange.take(), now)
         self.go_on(now)
         if exchange.pending:

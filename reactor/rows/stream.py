@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..table.reactor import Reactor
     from ..table.request import DrivenBy, Owner
 
-READ_SIZE = 65_536
-"""Bytes that one read of one row may take before the other rows have their turn."""
+READ_SIZE = StreamMachine.read_size
+"""Bytes that one read of one row may take before the other rows have their turn; a filter may add some to them."""
 
 
 class StreamRow(ChannelRow):
@@ -105,26 +105,45 @@ class StreamRow(ChannelRow):
 
     def ready(self, events: int, now: float) -> None:
         """The selector says that the socket can be read or written."""
+        # The hot path: a row that was settled, and that nobody has touched since, wants the input that it watches for.
         channel = self.channel
-        if events & EVENT_HANGUP:
-            self._hung_up()
-        if events & EVENT_READ and channel.wants_input:
-            try:
-                data = self.socket.recv(READ_SIZE)
-            except AGAIN:
-                pass
-            except OSError as error:
-                self.lose(Reset(error))
-            except LimitPassed as passed:  # of descriptors
-                self.lose(passed)
+        if events != EVENT_READ or self.unsettled or self.stage is not SERVING:
+            if events & EVENT_HANGUP:
+                self._hung_up()
+            if not events & EVENT_READ or not channel.wants_input:
+                self.settle(now)
+                return
+        patience = None
+        try:
+            data = self.socket.recv(channel.read_size)
+        except AGAIN:
+            pass
+        except OSError as error:
+            self.lose(Reset(error))
+        except LimitPassed as passed:  # of descriptors
+            self.lose(passed)
+        else:
+            if data:
+                self.progress = now
+                self.total_in += len(data)
+                patience = channel.feed(data)
             else:
-                if data:
-                    self.progress = now
-                    self.total_in += len(data)
-                    channel.feed(data)
-                else:
-                    channel.end()
-        self.settle(now)
+                channel.end()
+        if patience is None or not self._answer(patience, now):
+            self.settle(now)
+
+    def _answer(self, patience: float, now: float) -> bool:
+        """The usual end of a turn: send the output, and wait for more input. ``False``: there is more to `settle`."""
+        if self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
+            return False
+        self.channel.fresh = False
+        self.deadline = now + patience
+        if self.deadline < self.armed:
+            self.reactor.timers.arm(self)
+        if self.channel.outbox:
+            self.flush(now)
+            return not (self.channel.outbox or self.channel.blocked)
+        return True
 
     def resting(self) -> int:
         """The events to watch for while the channel takes no input."""

@@ -5,6 +5,7 @@ leads a request from its arrival to its end. Its parts:
 
     `intake`        the contract of the two parts that take arrivals from the socket:
                     `connections` for listeners, `exchanges` for datagram sockets
+    `associations`  takes DTLS packets: lets in the peers that have proved their address
     `admission`     which requests are let in, and what becomes of the others
     `queue`         the requests that wait for a child or a thread
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others
@@ -17,5 +18,5 @@ leads a request from its arrival to its end. Its parts:
     `wrapped`       connections that the user has wrapped with ``ssl``
     `kinds`         which kind of handler or hook the user has given
 
-Users derive from the classes in `base`, `tcp`, `udp` and `unix`; `access` and `tls` have mix-ins.
+Users derive from the classes in `base`, `tcp`, `udp` and `unix`; `access`, `tls` and `dtls` have mix-ins.
 """

@@ -8,6 +8,7 @@ from ..table.ends import log_error
 from ..table.preparing import prepare
 from .connections import Connections
 from .exchanges import Exchanges
+from .intake import intake_of
 from .kinds import is_ours
 from .service import Service
 
@@ -49,7 +50,7 @@ class BaseServer:
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
         has_packets = getattr(self, "socket_type", None) == SOCK_DGRAM
-        self._srv = Service(self, reactor, Exchanges if has_packets else Connections)
+        self._srv = Service(self, reactor, intake_of(type(self), Exchanges if has_packets else Connections))
 
     @property
     def reactor(self) -> Reactor:

@@ -202,11 +202,11 @@ class Exchanges:
         key = self._key(packet, sock, peer)
         exchange = self._open.get(key)
         if exchange is None:
-            exchange = Exchange(key, peer, self.may_be_report)
+            exchange = self._new(key, peer)
             if peer:  # a nameless Unix peer can't be told from another
                 self._remember(exchange)
         row = exchange.row
-        is_free = not exchange.pending and (row is None or _is_over(row))
+        is_free = not exchange.pending and (row is None or is_over(row))
         if not exchange.put(packet, sock):
             self._service.reactor.table.count_refused("backlog")
         elif is_free:
@@ -215,6 +215,9 @@ class Exchanges:
         elif row is not None:
             row.arrived()
         return None
+
+    def _new(self, key: Any, peer: Any) -> Exchange:
+        return Exchange(key, peer, self.may_be_report)
 
     def _key(self, packet: bytes, sock: Any, peer: Any) -> Any:
         address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
@@ -251,18 +254,22 @@ class Exchanges:
     def make_row(self, request: Any, client_address: Any) -> Request:
         if not self._sorts:
             return self._service.blocking_row(request, client_address)
-        exchange = Exchange(None, client_address, self.may_be_report)
+        exchange = self._new(None, client_address)
         exchange.put(*request)
         return self._row(request, exchange)
 
     def _row(self, request: Any, exchange: Exchange) -> PacketRow:
         service = self._service
-        handler = service.handler()
         row = PacketRow(
-            service.reactor, service.server, request, exchange.peer, handler, service, exchange, service.filters
+            service.reactor, service.server, request, exchange.peer, self._handler(), service, exchange, service.filters
         )
         exchange.row = row
         return row
+
+    def _handler(self) -> DatagramHandler:
+        """The handler of the next request."""
+        handler: DatagramHandler = self._service.handler()
+        return handler
 
     def over(self, row: Request) -> None:
         if isinstance(row, PacketRow) and row.exchange.row is row:
@@ -349,7 +356,7 @@ class Exchanges:
         return [self._open[address]] if address in self._open else []
 
 
-def _is_over(row: PacketRow) -> bool:
+def is_over(row: PacketRow) -> bool:
     """Whether the next request of the exchange may begin although ``row`` is open: it has sent all its packets."""
     return row.driven_by is LOOP and row.channel.finished and not row.channel.outbox
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+_intakes: dict[type, type[Intake]] = {}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +53,13 @@ if TYPE_CHECKING:
 
         def over(self, row: Request) -> None:
             """The request of ``row`` has ended."""
+
+
+def register_intake(mixin: type, intake: type[Intake]) -> None:
+    """Have servers that are derived from ``mixin`` take arrivals with ``intake``."""
+    _intakes[mixin] = intake
+
+
+def intake_of(server: type, default: type[Intake]) -> type[Intake]:
+    """The intake of a server class; ``default`` if none of its mix-ins has one."""
+    return next((_intakes[base] for base in server.__mro__ if base in _intakes), default)

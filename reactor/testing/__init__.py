@@ -1,9 +1,11 @@
 """Tools to test protocol code, and the loop that runs it. No server needs any of them.
 
-There are four rooms. An arrow says which rooms a room may import::
+There are five rooms. An arrow says which rooms a room may import::
 
-    pytest  ->  check, kernel        reading  ->  check
+    pytest  ->  check, kernel        reading  ->  check        check, kernel  ->  peers
 
+- ``peers``: the other end of a filter. A `Peer` speaks the protocol of a filter of your own; `tls` and `proxy` are the
+  filters of this package with their peers.
 - ``check``: a handler class runs without a network. `check` tries everything that a network and a client may do.
   The strategies (`chunkings`, `schedules`, `deliveries`, ...) draw schedules for property tests of your own, and
   `play` runs one schedule. `work`, `held` and `line_limit` count what a handler costs and keeps.
@@ -41,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .check.counting import held, line_limit
     from .check.evidence import CheckFailed
+    from .check.filtered import play_through
     from .check.loopback import ask
     from .check.properties import (
         answers,
@@ -56,10 +59,14 @@ if TYPE_CHECKING:
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+    from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .kernel.chaos import chaotic
     from .kernel.faults import Fault, fewest, plans
     from .kernel.invariants import INVARIANTS, Invariant, Violation
     from .kernel.world import World
+    from .peers.header import proxy
+    from .peers.peer import Peer, Through
+    from .peers.tls import tls
     from .pytest.leaks import Leak, leaks_nothing
     from .reading.diagram import Diagram, observed, written
     from .reading.linter import lint
@@ -73,13 +80,18 @@ _ROOMS = {
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
     "check.evidence": ("CheckFailed",),
+    "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
     "check.loopback": ("ask",),
+    "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.run": ("play", "work"),
     "check.schedule": ("END", "RESET", "Take"),
+    "peers.header": ("proxy",),
+    "peers.peer": ("Peer", "Through"),
+    "peers.tls": ("tls",),
     "check.strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
     "kernel.world": ("World",),
 }  # fmt: skip
@@ -94,7 +106,9 @@ __all__ = [
     "Fault",
     "Invariant",
     "Leak",
+    "Peer",
     "Take",
+    "Through",
     "Violation",
     "World",
     "answers",
@@ -104,6 +118,7 @@ __all__ = [
     "chunkings",
     "deliveries",
     "ends_at_any_byte",
+    "ends_at_any_byte_of_the_wire",
     "fewest",
     "held",
     "leaks_nothing",
@@ -115,11 +130,15 @@ __all__ = [
     "packet_schedules",
     "plans",
     "play",
+    "play_through",
+    "proxy",
     "same_for_any_chunking",
     "same_in_every_mode",
+    "same_through_filters",
     "schedules",
     "stays_in_bounds",
     "survives_any_input",
+    "tls",
     "work",
     "works_linearly",
     "written",

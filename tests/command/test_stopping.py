@@ -92,7 +92,7 @@ def test_a_signal_to_the_process_group_ends_it_in_the_same_way(
     assert talk(client, b"one\n") == b"ONE\n"
     command.asleep()
     os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does
-    is_known_to_be_idle = handler == "Lines" and mode != "fork"
+    is_known_to_be_idle = handler == "Lines"
     assert command.status() == (0 if is_known_to_be_idle else CUT)
     assert ("1 requests did not finish" in command.rest()) != is_known_to_be_idle
     if handler == "Lines":
@@ -201,9 +201,10 @@ def test_a_second_signal_ends_it_at_once(
     assert_cut(command)
 
 
-def test_idle_connections_do_not_delay_the_end(start: Start, connect: Connect) -> None:
-    command = start("serve", "--grace", "1000", "--bind", LOCAL)
-    client = connect(*command.urls(1, "select"))
+@pytest.mark.parametrize("mode", MODES)
+def test_idle_connections_do_not_delay_the_end(start: Start, connect: Connect, mode: str) -> None:
+    command = start("serve", "--grace", "1000", "--mode", mode, "--bind", LOCAL)
+    client = connect(*command.urls(1, mode))
     assert talk(client, b"hello") == b"hello"
     assert command.stop() == 0
     assert command.rest() == ""
@@ -377,6 +378,8 @@ def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
     for client in clients:
         client.sendall(b"one\n")
         assert receive(client, 4) == b"ONE\n"
+    for client in clients[3:]:
+        client.sendall(b"ha")
     for client in clients[:3]:  # these children end at about the time of the signal
         client.close()
     assert_cut(command, requests=(3,))

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import StreamHandler, Until
+from handlers import EndOfStream, Reset, StreamHandler, Until
 from handlers.filter import chain
 from handlers.handler import World
 from handlers.machines import StreamMachine
 from reactor.access import AccessMixIn
 from reactor.rows.filters.proxy import SIGNATURE, Malformed, Proxy, crc32c, parse
+from reactor.testing import END, RESET, play_through, proxy
 from reactor.tls import TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.programs import program
@@ -105,6 +106,17 @@ def test_who_is_not_trusted_sends_no_header():
     with serving(Who, "select", TCP, filters=filters) as server, connect(server) as client:
         client.sendall(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
         assert rest(client) == f"{client.getsockname()} PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".encode()
+
+
+@pytest.mark.parametrize("header", [CASES[0][0], binary(("192.0.2.1", 56324), b"\x05\0\3abc")], ids=["1", "2"])
+@pytest.mark.parametrize("ending", [END, RESET])
+def test_a_connection_that_ends_in_the_header_has_a_cause_and_the_handler_does_not_begin(header, ending):
+    for place in range(1, len(header)):
+        run = play_through(Who, [b"one\n", END], proxy(header), stop=place, ending=ending)
+        assert run.finished
+        assert isinstance(run.reason, EndOfStream if ending is END else Reset)
+        assert run.output == b""
+        assert not run.machine.begun
 
 
 def test_a_health_check_is_no_error():

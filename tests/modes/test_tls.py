@@ -3,13 +3,16 @@
 import socket
 import ssl
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
 
 from handlers import Connected, EndOfStream, Failed, StreamHandler, StreamRequestHandler, ToEnd, Until
+from handlers.filter import Filter
 from reactor import SelectTCPServer, SelectUDPServer
+from reactor.table import steps
 from reactor.tls import TLS, TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.serving import MODES, PATIENCE, STREAMS, connect, reset, serving, wait_until
@@ -213,6 +216,37 @@ def test_a_handshake_that_comes_byte_by_byte_succeeds():
         exchange(Slow, coming, going, client.do_handshake)
         client.write(LINES[0])
         assert exchange(Slow, coming, going, lambda: client.read(80)) == b"tls1.3 None one\n"
+
+
+def test_an_end_that_comes_before_the_turn_of_the_handshake_is_in_order(monkeypatch):
+    """The last flight of the client, its request, its close_notify and the end of TCP come before the server's turn."""
+    with secure(Lines, "select") as server, connect(server) as plain:
+        plain.settimeout(PATIENCE)
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context(VERSIONS[1]).wrap_bio(coming, going, server_hostname=NAME)
+        assert attempt(client.do_handshake) is None
+        plain.sendall(going.read())
+        while attempt(client.do_handshake) is None:
+            coming.write(plain.recv(65_536))
+        client.write(LINES[0])
+        assert attempt(client.unwrap) is None
+        [row] = server.reactor.table
+        before, rest = row.total_in, going.read()
+        monkeypatch.setattr(steps, "STEPS", 0)
+        plain.sendall(rest)
+        plain.shutdown(socket.SHUT_WR)
+        wait_until(lambda: row.total_in == before + len(rest))
+        time.sleep(0.05)  # long enough to read the end, if it is read
+        monkeypatch.setattr(steps, "STEPS", 8)
+        assert exchange(plain, coming, going, lambda: client.read(80)) == b"tls1.3 None one\n"
+
+
+@every_mode
+def test_a_filter_that_stays_in_front_of_tls_does_not_hold_up_the_handshake(mode):
+    tls = partial(TLS, context=server_context())
+    with serving(Lines, mode, TCP, filters=[Filter, tls]) as server, secured(server) as client:
+        client.sendall(LINES[0])
+        assert client.recv(80) == b"tls1.3 None one\n"
 
 
 def test_many_handshakes_at_once_all_succeed_in_turn():

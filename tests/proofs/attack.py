@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -75,6 +75,8 @@ class Attack:
         self.addresses["udp"] = tuple(self.addresses["udp"])
         self.done = Counter()
         self.wrong = []
+        self.answers = defaultdict(set)
+        """The answers that a good client may get, by the address of its socket."""
         """What good clients have to complain of."""
 
     async def run(self, good, bad):
@@ -125,7 +127,7 @@ class Attack:
         return self.random.randbytes(size)
 
     async def good_udp(self):
-        with datagram_client("udp") as client:
+        with datagram_client("udp", GOOD_HOST) as client:
             await self._exchange(client, "udp")
 
     async def good_unix(self):
@@ -134,7 +136,7 @@ class Attack:
 
     async def _exchange(self, client, place):
         """Some packets, each sent again until it is answered: a datagram may be dropped, its answer not be wrong."""
-        answers = set()
+        answers = self.answers[client.getsockname()]  # a client with the same port may have gone before its answer came
         for number in range(5):
             packet = b"%d %b" % (number, self.random.randbytes(30))
             answers.add(packet[::-1])
@@ -143,7 +145,7 @@ class Attack:
                     client.sendto(packet, self.addresses[place])
                 with suppress(asyncio.TimeoutError):
                     answer = await self.hear_packet(client)
-                    assert answer in answers, f"{answer!r} answers {packet!r}"
+                    assert answer in answers, f"{answer[:60]!r} answers {packet!r}"
                     if answer == packet[::-1]:
                         self.done["bytes"] += len(answer)
                         break
@@ -302,12 +304,15 @@ FORGERS = (Attack.forges_its_own_address, Attack.forges_an_error)
 
 _names = count(1)
 
+GOOD_HOST = "127.0.0.2"
+"""No bad client has this address: one whose port is reused would have begun, or ended, the exchange of a good one."""
 
-def datagram_client(place):
+
+def datagram_client(place, host="127.0.0.1"):
     """A bound, non-blocking client."""
     client = socket.socket(socket.AF_INET if place == "udp" else socket.AF_UNIX, socket.SOCK_DGRAM)
     client.setblocking(False)
-    client.bind(("127.0.0.1", 0) if place == "udp" else f"\0attack.{os.getpid()}.{next(_names)}")
+    client.bind((host, 0) if place == "udp" else f"\0attack.{os.getpid()}.{next(_names)}")
     return client
 
 

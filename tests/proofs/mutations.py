@@ -1,8 +1,10 @@
-"""Mutations of the loop, the table and the rows; the simulation must find each.
+"""Mutations of the loop, the table, the rows and the filters; the simulation, or the test that is named, finds each.
 
 A mutation replaces a few characters in a copy of the source; the schedules of `tests.proofs.soak` run over the copy in
-a process of their own. ``python3 -m tests.proofs.mutations`` prints for each mutation the seed that finds it. A
-mutation with ``needs_faults`` can be found only with faults: without faults all seeds pass.
+a process of their own. ``python3 -m tests.proofs.mutations`` prints for each mutation the seed that finds it; with an
+argument, only for those whose names contain it. A
+mutation with ``needs_faults`` can be found only with faults: without faults all seeds pass. One with ``tests`` is for
+what a schedule does not tell, and these tests must fail.
 """
 
 from __future__ import annotations
@@ -28,6 +30,20 @@ class Mutation(NamedTuple):
     old: str
     new: str
     needs_faults: bool = False
+    seeds: int = SEEDS
+    """How many seeds are tried."""
+    tests: str = ""
+    """The tests that find it, as pytest names them; empty if the schedules do."""
+
+
+RARE = 500
+"""The seeds for a mutation that only schedules with one of several filters can find."""
+
+CHECKED = "tests/testing/check/test_through.py -k plain_text"
+HOT = "tests/handlers/test_hot_path.py"
+HOT_ROW = "tests/rows/test_hot_path.py"
+TLS_RECORDS = "tests/rows/test_tls_records.py"
+TLS_FILTER = "tests/rows/test_tls_filter.py"
 
 
 MUTATIONS = [
@@ -37,12 +53,12 @@ MUTATIONS = [
     ),
     Mutation(
         "EAGAIN is taken for the end of the stream",
-        "            except AGAIN:\n                pass\n",
-        "            except AGAIN:\n                channel.end()\n", needs_faults=True,
+        "recv(channel.read_size)\n        except AGAIN:\n            pass\n",
+        "recv(channel.read_size)\n        except AGAIN:\n            channel.end()\n", needs_faults=True,
     ),
     Mutation(
         "the end of the stream drops the output",
-        "        elif channel.wait is None:\n", "        if channel.wait is None:\n", needs_faults=True,
+        "        elif channel.wait is None:\n", "        if channel.wait is None:\n",
     ),
     Mutation(
         "EMFILE kills the loop",
@@ -85,7 +101,37 @@ MUTATIONS = [
         "self._rows.pop(row.serial, None) is None", "self._rows.get(row.serial) is None",
     ),
     Mutation("a row that has ended is not let go of", "                row.release()\n", ""),
-    Mutation("a deadline is not armed", "if self.deadline < self.armed:", "if False:"),
+    Mutation(
+        "the hot path does not see an earlier deadline",
+        "if self.deadline < self.armed:\n            self.reactor", "if False:\n            self.reactor",
+        tests=HOT_ROW,
+    ),
+    Mutation(
+        "the hot path leaves output to nobody",
+        "return not (self.channel.outbox or self.channel.blocked)", "return True",
+    ),
+    Mutation(
+        "the hot path does not keep to the pace",
+        " or (self.rare is not None and self.rare.pace is not None)", "", tests="tests/table/test_limits.py",
+    ),
+    Mutation(
+        "the hot path passes the high-water mark",
+        "len(self.outbox) > high_water", "len(self.outbox) > 2 * high_water", tests=HOT,
+    ),
+    Mutation(
+        "the hot path passes over what a state has put back",
+        " or self.start != end or self.inbox is not data", "", tests=HOT,
+    ),
+    Mutation("the hot path has no end of a turn", "if not turns or (", "if (", tests=HOT),
+    Mutation(
+        "the hot path forgets that the output ends",
+        "self.patience if self.output is OPEN else None", "self.patience", tests=HOT,
+    ),
+    Mutation(
+        "a deadline is not armed",
+        "            reactor.timers.arm(self)\n        if reactor.work.jobs",
+        "            pass\n        if reactor.work.jobs",
+    ),
     Mutation(
         "a deadline that has moved on is forgotten",
         "                return moment\n            self._place(item)\n",
@@ -169,16 +215,88 @@ MUTATIONS = [
     ),
     Mutation(
         "when a byte last came in is not noted",
-        "                    self.progress = now\n                    self.total_in",
-        "                    self.total_in",
+        "                self.progress = now\n                self.total_in", "                self.total_in",
     ),
     Mutation(
         "who waits for another's output is not told that it has drained",
-        "                if self.followers:\n", "                if False:\n",
+        "if self.outbox is None and self.followers:", "if False:",
     ),
     Mutation(
         "a row that is held back goes on at the high-water mark",
         "mark = self.handler.low_water if self.blocked else", "mark =", needs_faults=True,
+    ),
+    # Filters
+    Mutation(
+        "a truncated stream is taken for one that ends",
+        'self.fail(Truncated("and the', 'self.deliver_end() if True else self.fail(Truncated("and the', seeds=RARE,
+    ),
+    Mutation("no close_notify is sent", "self.object.unwrap()", "self.object.version()", seeds=RARE),
+    Mutation(
+        "what comes in one segment with the end of the handshake is not read",
+        "        self.open()\n        self._unseal(self._part, 0)\n", "        self.open()\n", seeds=RARE,
+    ),
+    Mutation(
+        "the rest of a record that has come in part is dropped",
+        "self._part = data[start:]", 'self._part = b""', tests=TLS_RECORDS,
+    ),
+    Mutation(
+        "the output of a filter is sent twice, if the kernel takes a part of it",
+        "inner.sent(self._wire.take(count))", "inner.sent(self._wire.take(count - count // 9))",
+        seeds=RARE,
+    ),
+    Mutation(
+        "a filter gives the handler input that it does not want",
+        "if self._held and self._can_give():", "if self._held and self._is_open():",
+        tests="tests/handlers/test_filter.py tests/handlers/test_filtered.py",
+    ),
+    Mutation(
+        "the end of the input overtakes what is held",
+        "if self._end_due and not self._held and self._can_give():", "if self._end_due:",
+        tests="tests/handlers/test_filter.py tests/handlers/test_filtered.py",
+    ),
+    Mutation(
+        "the output of a step is not told to the filter in front",
+        "self.driver.touched()  # a link in front", "pass  # a link in front", tests=CHECKED,
+    ),
+    Mutation(
+        "an end that comes before the turn of the last step fails the handshake",
+        "return not self._step_due if self._stage is OPENING else", "return self._stage is OPENING or", tests=CHECKED,
+    ),
+    Mutation(
+        "a step is done at once, and not in its turn",
+        "if not self.driver.queue_step(self._step):", "if True:", tests=TLS_FILTER,
+    ),
+    Mutation("any number of steps is done in a batch", "min(STEPS, len(self._waiting))", "len(self._waiting)",
+             tests=TLS_FILTER),
+    Mutation("the alert is not sent", "self._emit()  # the alert", "pass  # the alert", tests=TLS_FILTER),
+    Mutation("what waits for a step is not counted", " + self._in.pending", "", tests=TLS_FILTER),
+    Mutation(
+        "what was sent in plain text before STARTTLS is fed behind it",
+        "if wait.held == REFUSE and (held or ahead):", "if False:", tests="tests/handlers/test_filtered.py",
+    ),
+    Mutation("a PROXY header is taken from anybody", "return peer[0] in _networks(self._trusted)", "return True"),
+    Mutation("a PROXY header does not name the peer", "self.driver.peer = header.source", "pass"),
+    Mutation("what follows a PROXY header is dropped", "self.leave(self._head[header.size :])", "self.leave()"),
+    Mutation("the checksum of a PROXY header is ignored", "if told != crc32c(", "if not told != crc32c("),
+    Mutation(
+        "what comes while a filter leaves is dropped",
+        "elif self._stage is LEAVING:\n            self._held = grown(self._held, data)",
+        "elif self._stage is LEAVING:\n            pass",
+        tests="tests/handlers/test_filter.py tests/handlers/test_filtered.py",
+    ),
+    Mutation(
+        "a connection that ends in the middle of a PROXY header is one without a header",
+        "        if not self._head:\n            self.leave()", "        if True:\n            self.leave(self._head)",
+        tests="tests/modes/test_proxy_protocol.py",
+    ),
+    Mutation(
+        "a wrapped listener does the handshake in accept()",
+        "_here.defers = True", "_here.defers = False", tests="tests/servers/test_tls_by_hand.py",
+    ),
+    Mutation(
+        "bytes of a wrapped connection are not decrypted",
+        "return plain, (partial(TLS, context=request.context),)", "return plain, ()",
+        tests="tests/servers/test_tls_by_hand.py",
     ),
 ]  # fmt: skip
 
@@ -187,6 +305,7 @@ def plant(mutation, directory):
     """Copy the source with the mutation to the directory."""
     for folder in ("handlers", "reactor", "tests"):
         shutil.copytree(ROOT / folder, directory / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", directory)
     if mutation is not None:
         sources = {
             path: path.read_text() for room in ("handlers", "reactor") for path in (directory / room).rglob("*.py")
@@ -198,29 +317,50 @@ def plant(mutation, directory):
         path.write_text(sources[path].replace(mutation.old, mutation.new))
 
 
-def found(directory, calm=False):
+def found(directory, calm=False, seeds=SEEDS):
     """The first seed that fails with the source in the directory, and its error; ``None`` if all pass."""
-    command = [sys.executable, "-m", "tests.proofs.soak", str(SEEDS), "--brief", *(["--calm"] if calm else [])]
+    command = [sys.executable, "-m", "tests.proofs.soak", str(seeds), "--brief", *(["--calm"] if calm else [])]
     run = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
     failure = re.search(r"^seed (\d+) fails: (.*)", run.stdout, re.MULTILINE)
     if failure is not None:
-        return int(failure[1]), failure[2]
+        return f"seed {failure[1]}", failure[2]
     if run.returncode:
         raise RuntimeError(run.stderr)
     return None
+
+
+def found_by_tests(directory, tests):
+    """The first of the tests that fails with the source in the directory, and its error; ``None`` if all pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", *tests.split()]
+    run = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
+    failure = re.search(r"^FAILED \S+::(\S+)(?: - (.*))?", run.stdout, re.MULTILINE)
+    if failure is not None:
+        return failure[1], failure[2] or ""
+    if run.returncode:
+        raise RuntimeError(run.stdout + run.stderr)
+    return None
+
+
+def finding(mutation, directory, calm=False):
+    """What finds the mutation that is planted in the directory: a seed or a test, and its error."""
+    if mutation.tests:
+        return found_by_tests(directory, mutation.tests)
+    return found(directory, calm, mutation.seeds)
 
 
 def try_out(mutation):
     """What finds the mutation, with faults and without faults."""
     with TemporaryDirectory() as name:
         plant(mutation, Path(name))
-        return found(Path(name)), found(Path(name), calm=True)
+        found = finding(mutation, Path(name))
+        return found, None if mutation.tests else finding(mutation, Path(name), calm=True)
 
 
-def main():
-    """Try all mutations; returns the number of those that no seed finds."""
+def main(part=""):
+    """Try the mutations whose names have this ``part``; returns the number of those that nothing finds."""
     missed = 0
-    for mutation in MUTATIONS:
+    chosen = [mutation for mutation in MUTATIONS if part in mutation.name]
+    for mutation in chosen:
         try:
             by_faults, by_none = try_out(mutation)
         except ValueError as error:  # the source has changed; the other mutations are tried all the same
@@ -228,12 +368,12 @@ def main():
             missed += 1
             continue
         missed += by_faults is None
-        seed, told = by_faults or ("no seed", "")
-        calm = "" if by_none is None else f"; without faults: seed {by_none[0]}"
-        print(f"{mutation.name}\n    seed {seed}{calm}: {told[:160]}")
-    print(f"{len(MUTATIONS) - missed} of {len(MUTATIONS)} found")
+        finder, told = by_faults or ("nothing finds it", "")
+        calm = "" if by_none is None else f"; without faults: {by_none[0]}"
+        print(f"{mutation.name}\n    {finder}{calm}: {told[:160]}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} found")
     return missed
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))

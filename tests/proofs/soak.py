@@ -16,11 +16,13 @@ import time
 from math import inf
 from random import Random
 
+import handlers
 from handlers import Delay, StreamMachine
-from reactor.testing.kernel.faults import AGAIN, INTERRUPTED, ORDER, RATES, SPURIOUS, fewest
+from reactor.testing.kernel.faults import ABORTED, AGAIN, BROKEN, INTERRUPTED, ORDER, RATES, SPURIOUS, fewest
 from reactor.testing.kernel.invariants import INVARIANTS
 from reactor.testing.kernel.network import Stalled
 from reactor.testing.kernel.world import World
+from reactor.testing.peers.peer import Peers
 from tests.support.scenarios import LETTERS, SCENARIOS, Bounds
 
 OFTEN = {**RATES, SPURIOUS: 0.4, ORDER: 0.5, INTERRUPTED: 0.15, AGAIN: 0.25}
@@ -44,6 +46,8 @@ class Schedule:
         """Bytes that clients have heard whose streams ended in order."""
         self.lost = 0
         """Bytes that they should have heard, too."""
+        self.through = ()
+        """The filters in front of the handlers, with the peers that the clients speak to them with."""
 
     def pick(self, most):
         """A number from 0 to ``most - 1``."""
@@ -63,7 +67,8 @@ class Schedule:
         return [self.stream(address, letter, text) for letter in LETTERS[: least + self.pick(most - least + 1)]]
 
     def stream(self, address, letter, text):
-        client = self.world.connect(address)
+        peer = Peers([through.peer() for through in self.through]) if self.through else None
+        client = self.world.connect(address, peer=peer)
         if self.pick(2):
             client.wait(self.pick(30) / 100)
         if not self.calm and not self.pick(4):
@@ -87,6 +92,8 @@ class Schedule:
             client.wait(self.pick(30) / 100).reset()
         elif ending == 2:
             client.expect_end().shutdown()
+        elif ending in (3, 4) and self.through:
+            client.truncate().expect_end()
         else:
             client.shutdown().expect_end()
 
@@ -111,11 +118,37 @@ class Schedule:
                 answer = spoken(kind(), client.sent[: end.total_in], end.read_end)
                 self.compare(client, answer, whole)
 
+    def judge_behind_filters(self, clients, kind, **facts):
+        """The same of plain text; ``facts`` are those that the filters find. Returns how many streams end in order.
+
+        A stream that is cut is no stream that ends; and one that has ended in order ends in order for the client, too.
+        """
+        in_order = 0
+        for client in clients:
+            end = client.socket.peer
+            if end is not None:
+                heard, ended = client.carried(end.total_in, end.read_end)
+                answer = spoken(kind(), heard, ended, **facts)
+                assert answer.startswith(client.received), (
+                    f"{client.name} has heard {client.received!r}, not {answer!r}"
+                )
+                self.weigh(client, answer)
+                is_there = client.socket.number >= 0 and not self.injected(BROKEN, ABORTED)
+                assert not (is_there and ended and client.error), f"{client.name}, to the end: {client.error}"
+                in_order += ended
+        return in_order
+
     def compare(self, client, answer, whole):
         received, said = client.received, bytes(client.socket.peer.sent)
         assert answer.startswith(said), f"{client.name} was told {said!r}, and should have been told {answer!r}"
         assert said.startswith(received), f"{client.name} has heard {received!r} of {said!r}"
-        if client.error is None and client.ended and whole:
+        if whole:
+            self.weigh(client, answer)
+
+    def weigh(self, client, answer):
+        """Count what has come, and what is missing, of a stream that has ended in order."""
+        received = client.received
+        if client.error is None and client.ended:
             self.carried += len(received)
             self.lost += len(answer) - len(received)
             assert not self.lost, f"{client.name} has heard {received!r}, and not all of {answer!r}"
@@ -125,10 +158,12 @@ class Schedule:
         return any(fault.kind in kinds for fault in self.world.plan.injected)
 
 
-def spoken(handler, heard, ended):
+def spoken(handler, heard, ended, peer=None, secured=None):
     """The output of the handler for these bytes, without a network."""
     handler.max_output = inf  # a network would take some of it meanwhile
-    machine = StreamMachine(handler)
+    driver = handlers.World(peer)
+    driver.secured = secured
+    machine = StreamMachine(handler, driver)
     machine.feed(heard)
     said = bytearray()
     for _ in range(1000):  # end a Delay, drain output

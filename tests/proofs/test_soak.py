@@ -28,6 +28,26 @@ def test_no_list_of_faults_makes_a_schedule_fail(seed, plan):
     soak.run(seed, plan=plan)
 
 
+@pytest.mark.parametrize("behind", scenarios.BEHIND, ids=["tls1.3", "tls1.2", "proxy and tls1.3"])
+def test_schedules_with_encryption_lose_nothing_and_are_the_same_each_time(behind, monkeypatch):
+    """The random numbers of a handshake change no event: only its bytes, of which a trace has the number."""
+    monkeypatch.setattr(scenarios, "BEHIND", [behind])
+    monkeypatch.setattr(soak, "SCENARIOS", [scenarios.encrypted])
+    done = [soak.run(seed, trace=True) for seed in range(60)]
+    assert sum(schedule.carried for schedule in done) > 60 * 5
+    errors = {type(client.error).__name__ for schedule in done for client in schedule.world.actors}
+    assert errors >= {"NoneType", "SSLEOFError", "ConnectionResetError"}
+    assert [soak.run(seed, trace=True).world.trace for seed in range(60)] == [one.world.trace for one in done]
+
+
+def test_without_faults_every_encrypted_stream_ends_in_order(monkeypatch):
+    monkeypatch.setattr(soak, "SCENARIOS", [scenarios.encrypted])
+    for seed in range(60):
+        for client in soak.run(seed, calm=True).world.actors:
+            assert client.ended
+            assert client.error is None
+
+
 PLAIN = {
     "tcp": scenarios.one_kind(scenarios.Burst, scenarios.digits, scenarios.OncePlainServer),
     "unix": scenarios.one_kind(
@@ -47,9 +67,9 @@ def test_schedules_of_the_plain_mode_lose_nothing(scenario, monkeypatch):
 
 
 def test_the_soak_prints_what_it_did(capsys):
-    assert soak.main(["30", "--first", "1000"]) == 0
+    assert soak.main(["60", "--first", "1000"]) == 0
     told = capsys.readouterr().out
-    assert re.match(r"30 schedules, [\d,]{3,} faults injected, lost bytes: 0 of [\d,]{4,};", told)
+    assert re.match(r"60 schedules, [\d,]{3,} faults injected, lost bytes: 0 of [\d,]{4,};", told)
 
 
 def test_the_soak_prints_the_fewest_faults_with_which_a_schedule_fails(capsys, monkeypatch):

@@ -409,6 +409,34 @@ def test_a_call_may_wait_for_its_answers_to_leave():
         wait_until(lambda: len(server.reactor.table) == 1)
 
 
+def test_a_call_waits_for_a_client_that_takes_its_answers_slowly():
+    class Pieces(DatagramHandler):
+        async def handle(self):
+            await Packet()
+            for number in range(2000):
+                self.send(b"%9d\n" % number + bytes(9_990))
+                await Flushed()
+
+    class Parent(Calling):
+        max_output = 1 << 20
+
+        def line(self, data):
+            self.call(Pieces(), data, self.send)
+            return self.handle()
+
+    with calling(Parent) as (reactor, client, parent):
+        client.sendall(b"x\n")
+        most, got = 0, b""
+        until(reactor, lambda: parent.held_out > Parent.high_water)
+        while len(got) < 20_000_000:
+            for _ in range(5):
+                reactor.step(0)
+                most = max(most, *(row.held_out for row in reactor.table))
+            got += client.recv(1 << 20)
+        assert most < Parent.high_water + 20_000
+        assert [int(got[at : at + 9]) for at in range(0, len(got), 10_000)] == list(range(2000))
+
+
 def test_a_handler_that_has_a_request_can_not_be_called_again():
     class Parent(Calling):
         errors = []

@@ -6,7 +6,9 @@ the end.
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
+from ssl import TLSVersion
 
 from handlers import (
     Connected,
@@ -27,6 +29,8 @@ from handlers.services import Echo, EchoDatagram
 from reactor import SelectTCPServer, SelectUDPServer, SelectUnixDatagramServer, SelectUnixStreamServer, TCPServer
 from reactor.testing.kernel.faults import ABORTED, BROKEN, EXHAUSTED, FULL, JUMP, REFUSED
 from reactor.testing.kernel.invariants import Invariant, Violation
+from reactor.testing.peers.header import PROXY_HEADER, proxy
+from reactor.testing.peers.tls import tls
 
 ADDRESS = ("10.0.0.1", 7)
 UPSTREAM = ("10.0.0.1", 8)
@@ -188,6 +192,15 @@ class Target(Hesitant):
         self.relay.close()
 
 
+class Named(Hesitant):
+    """Says who its client is and what secures the connection, then sends each line back."""
+
+    async def handle(self):
+        self.send(f"{self.peer[0]} {self.secured}\n".encode())
+        while True:
+            self.send(await Until(b"\n", limit=2000))
+
+
 class Room(Hesitant):
     """Sends every line to all others in the room."""
 
@@ -241,6 +254,12 @@ class FewTCPServer(OnceTCPServer):
     request_queue_size = 2
 
 
+class ProxiedServer(OnceTCPServer):
+    """A server behind a proxy, whose header has more time than the clock of a schedule ever jumps."""
+
+    filters = (partial(proxy().filter, timeout=300),)
+
+
 class NarrowTCPServer(OnceTCPServer):
     """A server with a short backlog."""
 
@@ -274,6 +293,40 @@ def one_kind(kind, text, server_class=OnceTCPServer, address=ADDRESS):
         return lambda: schedule.judge(clients, kind)
 
     return scenario
+
+
+def encrypted(schedule):
+    """A server of one of the handlers behind filters."""
+    kind, text, schedule.through, facts = BEHIND[schedule.pick(len(BEHIND))]
+    schedule.world.wire.capacity *= 8  # a handshake has hundreds of bytes
+    server_class = type("Filtered", (OnceTCPServer,), {"filters": [one.filter for one in schedule.through]})
+    server = schedule.world.serve(server_class, ADDRESS, kind)
+    clients = schedule.streams(ADDRESS, text)
+
+    def judge():
+        in_order = schedule.judge_behind_filters(clients, kind, **facts)
+        finished = [row for row in server.reactor.table.closed if not row["reason"]]
+        assert len(finished) <= in_order, f"{len(finished)} requests have finished, and {in_order} streams have ended"
+
+    return judge
+
+
+def proxied(schedule):
+    """Clients behind a proxy with a good header or with a bad one, and one from elsewhere that says it is a proxy."""
+    schedule.world.serve(ProxiedServer, ADDRESS, Named)
+    schedule.through = [proxy(CHECKED)]
+    clients = schedule.streams(ADDRESS, sentence)
+    schedule.through = [proxy(CHECKED.replace(b"1234", b"4321"))]
+    liar = schedule.stream(ADDRESS, b"x", sentence)
+    stranger = schedule.world.connect(ADDRESS, (STRANGER, 0)).send(PROXY_HEADER + b"x\n")
+    schedule.goodbye(stranger)
+
+    def judge():
+        schedule.judge_behind_filters(clients, Named, peer=("192.0.2.1", 56324))
+        schedule.judge_behind_filters([stranger], Named, peer=(STRANGER, 0))
+        assert liar.received == b"", f"{liar.name} was served, and its header has a wrong checksum"
+
+    return judge
 
 
 def relayed(schedule):
@@ -424,6 +477,21 @@ def clauses(letter, number):
     return (letter * 9 + b"\n") * 4 + letter * 20 + b";%d;" % number + letter * 9 + b"\n"
 
 
+BEHIND = [
+    (Shout, sentence, [tls()], {}),
+    (Burst, digits, [tls(TLSVersion.TLSv1_2)], {}),
+    (Named, sentence, [proxy(), tls()], {"peer": ("192.0.2.1", 56324), "secured": "tls1.3"}),
+]
+"""Handlers behind filters: their input, the filters and what these find."""
+
+STRANGER = "172.16.0.9"
+"""The host of a client that no server trusts."""
+
+CHECKED = (
+    bytes.fromhex("0d0a0d0a000d0a515549540a 21 11 001a c0000201 c6336401 dc04 01bb 03 0004 2f726d1f 05 0004") + b"1234"
+)
+"""A header of version 2 with a checksum and a unique id."""
+
 UNIX_PEERS = ("/run/a", "/run/b", "/run/c")
 SCENARIOS = [
     one_kind(Parrot, sentence),
@@ -447,4 +515,6 @@ SCENARIOS = [
     exchanges(Pair),
     exchanges(Pair, SelectUnixDatagramServer, "/run/service", UNIX_PEERS),
     exchanges(EchoDatagram, SelectUnixDatagramServer, "/run/service", UNIX_PEERS),
+    encrypted,
+    proxied,
 ]

@@ -11,6 +11,7 @@ import ssl
 
 from ...handlers.filter import Filter
 from ...handlers.waits import Cause
+from ...handlers.wire import grown
 from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 RECORD = 16_384
 """Bytes of plain text that one record holds at most (RFC 8446, section 5.1)."""
+
+HEADER = 5
+"""Bytes of the header of a record."""
+
+LONGEST = RECORD + 2_048
+"""Bytes that a record has at most behind its header (RFC 5246, section 6.2.3; TLS 1.3 allows fewer)."""
 
 NAMES = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}
 """What `Handler.secured` is, by what ``ssl`` calls the version."""
@@ -58,7 +65,7 @@ class TLS(Filter):
     ``Connected(address, handler, filters=[partial(TLS, context=context, server_side=False, server_hostname="…")])``.
     """
 
-    __slots__ = ("_in", "_make", "_open", "_out", "_shut", "_timeout", "object")
+    __slots__ = ("_in", "_make", "_open", "_out", "_part", "_shut", "_timeout", "object")
 
     name = "TLS"
 
@@ -77,6 +84,7 @@ class TLS(Filter):
 
         ``None`` before the first byte of the handshake."""
         self._open = False
+        self._part: bytes | bytearray = b""  # the beginning of a record that has not come whole
         self._shut = False  # whether the peer has said that no more comes
 
     def begin(self) -> None:
@@ -89,22 +97,21 @@ class TLS(Filter):
         """Take the next records, and deliver what they hold."""
         if self._shut:
             return
-        if not self._open:
-            self._in.write(data)
-            self.queue_step()
-        elif len(data) <= RECORD:
-            self._in.write(data)
-            self._read()
+        held = grown(self._part, data)
+        end = _end_of_records(held, 0, RECORD if self._open else len(held))
+        if end == 0:
+            self._part = held
+        elif self._open:
+            self._unseal(held, end)
         else:
-            with memoryview(data) as view:  # in slices, because a memory BIO keeps the size that it once had
-                for start in range(0, len(view), RECORD):
-                    self._in.write(view[start : start + RECORD])
-                    self._read()
+            self._in.write(held[:end])
+            self._part = held[end:]
+            self.queue_step()
 
     @property
     def pending(self) -> int:
         """Bytes of records that have come in part, or while a step of the handshake waits for its turn."""
-        return self._in.pending
+        return len(self._part) + self._in.pending
 
     def step(self) -> None:
         """Go on with the handshake, as far as what has come allows."""
@@ -123,7 +130,7 @@ class TLS(Filter):
         self._emit()
         self._tell()
         self.open()
-        self._read()
+        self._unseal(self._part, 0)
 
     def channel_binding(self, kind: str) -> bytes | None:
         """``tls-unique`` with TLS 1.2 (of 1.3 ``ssl`` tells none), and ``tls-server-end-point`` (RFC 5929).
@@ -142,9 +149,12 @@ class TLS(Filter):
     def flow(self, data: bytes) -> None:
         """Seal the output in records."""
         assert self.object is not None
-        with memoryview(data) as view:
-            for start in range(0, len(view), RECORD):
-                self.object.write(view[start : start + RECORD])
+        if len(data) <= RECORD:
+            self.object.write(data)
+        else:
+            with memoryview(data) as view:
+                for start in range(0, len(view), RECORD):
+                    self.object.write(view[start : start + RECORD])
         self._emit()
 
     def input_ended(self) -> None:
@@ -165,25 +175,37 @@ class TLS(Filter):
             pass  # it waits for the peer's close_notify, which is another matter
         self._emit()
 
-    def _read(self) -> None:
-        """Deliver what the records hold that have come."""
+    def _unseal(self, data: bytes | bytearray, end: int) -> None:
+        """Deliver what the records hold that ``ssl`` has, and those in ``data``, of which the first end at ``end``."""
         stream, source = self.object, self._in
         assert stream is not None
+        pieces: list[bytes] = []
+        start, error = 0, None
         try:
-            while source.pending or stream.pending():  # else `read` would raise, which costs more than to look
-                piece = stream.read(RECORD)
-                if not piece:
-                    raise ssl.SSLZeroReturnError
-                self.deliver(piece)
-        except ssl.SSLWantReadError:
-            pass  # a record has come in part
-        except ssl.SSLZeroReturnError:
-            self._shut = True
-            self.deliver_end()
-        except ssl.SSLError as error:
+            while source.pending or end > start:
+                if end > start:
+                    source.write(data if end - start == len(data) else data[start:end])
+                    start, end = end, _end_of_records(data, end, RECORD)
+                try:
+                    while source.pending:
+                        piece = stream.read(RECORD)
+                        if not piece:
+                            raise ssl.SSLZeroReturnError
+                        pieces.append(piece)
+                except ssl.SSLWantReadError:
+                    pass  # the last record was none of data: a new key, or a session to resume
+        except ssl.SSLError as raised:
+            error = raised
+        self._part = data[start:]
+        if pieces:
+            self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if error is not None and not isinstance(error, ssl.SSLZeroReturnError):
             self._break_off(error)
             return
-        self._emit()  # the answer to a KeyUpdate
+        if error is not None:
+            self._shut = True
+            self.deliver_end()
+        self._emit()  # the answer to a new key
 
     def _emit(self) -> None:
         if self._out.pending:
@@ -201,6 +223,23 @@ class TLS(Filter):
         certificate = self.object.getpeercert()
         if certificate and self._make[0].verify_mode != ssl.CERT_NONE:
             self.driver.principal = subject_of(certificate)
+
+
+def _end_of_records(data: bytes | bytearray, start: int, most: int) -> int:
+    """Where the last of some records ends that begin at ``start`` and have come whole; ``start`` if none has.
+
+    ``ssl`` is given whole records, for one that has come in part costs an exception. They are about ``most`` bytes,
+    because a memory BIO keeps the size that it once had. What can't be a record is for ``ssl`` to refuse.
+    """
+    end, size = start, len(data)
+    while end + HEADER <= size and end - start < most:
+        length = (data[end + 3] << 8) + data[end + 4]
+        if not 20 <= data[end] <= 23 or data[end + 1] != 3 or length > LONGEST:
+            return size
+        if end + HEADER + length > size:
+            break
+        end += HEADER + length
+    return end
 
 
 _SHORT = {

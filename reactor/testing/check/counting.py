@@ -223,6 +223,7 @@ else:
 
 class _CountingStream(StreamMachine):
     __slots__ = ()
+    feed = StreamMachine._feed_slowly
 
     def _take(self, wait: Any) -> object:
         return _counted(super()._take(wait))

@@ -42,6 +42,7 @@ class RecordingDriver:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._peer = world.peer
         self.principal: Any = world.principal
         self.secured: Any = world.secured
         self.asked: set[str] = set()
@@ -51,11 +52,11 @@ class RecordingDriver:
     def peer(self) -> Any:
         """The address of the client."""
         self.asked.add("peer")
-        return self._world.peer
+        return self._peer
 
     @peer.setter
     def peer(self, address: Any) -> None:
-        self._world.peer = address
+        self._peer = address
 
     @property
     def server(self) -> Any:

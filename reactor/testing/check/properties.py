@@ -18,12 +18,9 @@ from .evidence import (
     Overflow,
     alike,
     asserted,
-    beginning,
     differing,
-    extent,
     fail,
     fault_of,
-    fillers,
     flooded,
     in_time,
     minimal,
@@ -31,6 +28,7 @@ from .evidence import (
     singly,
     unlike,
 )  # fmt: skip
+from .filtered import listed
 from .loopback import ask_for_fault, foretell, modes_of
 from .pristine import pristine, restorer
 from .run import Run, played, worked
@@ -38,15 +36,16 @@ from .schedule import END, RESET
 from .snippets import literal, unlike_at
 from .strategies import NOT_REPEATABLE, smallest
 from .subject import Subject, pieces_of, world_of
+from .through import ends_at_any_byte_of_the_wire, same_through_filters
+from .tried import Tried, is_open_for_ever
 from .watching import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
-    from hypothesis.strategies import SearchStrategy
-
     from ...handlers import World
+    from ..peers.peer import Through
     from .schedule import Schedule
 
     Conversation: TypeAlias = "bytes | Iterable[bytes]"
@@ -59,13 +58,13 @@ LINEAR = 6
 
 _FOR_EVER = "it goes on for ever when nothing more comes"
 _SHORT = 128  # bytes of the shortest flood whose work is compared
-_SMALL = 32  # bytes up to which every beginning of a conversation is cut at every place
 _FEW = 25  # the most examples that a costly property tries
 
 
 def check(
     kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
+    through: Through | Sequence[Through] | None = None,
 ) -> None:  # fmt: skip
     """Try every property of this module on a handler class.
 
@@ -84,6 +83,8 @@ def check(
     - ``kept``: bytes that the handler may keep besides the input in its machine.
     - ``modes``: the modes to serve it in; by default all that the host has.
     - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
+    - ``through``: a filter with a peer that speaks its protocol (see `Through`), or several, the first next to the
+      wire: behind them the plain text must be the same as without them, and each early end of the wire an error.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
@@ -91,6 +92,23 @@ def check(
 
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
+
+    Behind a filter of your own; ``through=tls()`` is TLS:
+
+    >>> from handlers.filter import Filter
+    >>> from reactor.testing import Peer, Through
+    >>> class Inverted(Filter):
+    ...     def received(self, data):
+    ...         self.deliver(bytes(byte ^ 255 for byte in data))
+    ...
+    ...     def flow(self, data):
+    ...         self.put(bytes(byte ^ 255 for byte in data))
+    >>> class InvertedPeer(Peer):
+    ...     def send(self, plain):
+    ...         return bytes(byte ^ 255 for byte in plain)
+    ...
+    ...     received = send
+    >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
     pieces = pieces_of(conversation, "conversation")
     modes = modes_of(modes)
@@ -104,6 +122,10 @@ def check(
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
+    if through is not None:
+        through = listed(through)
+        tries.append(partial(same_through_filters, kind, pieces, through, world=world, examples=examples))
+        tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
     if expected is not None:
         tries.insert(0, partial(answers, kind, pieces, expected, world=world))
     subject = Subject(kind, world)
@@ -124,7 +146,7 @@ def check(
 @in_time
 def answers(kind: Any, conversation: Conversation, expected: Any, *, world: World | None = None) -> None:
     """The output for the whole conversation is ``expected``, at once or after the stream has ended."""
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
     run = played(tried, tried.pieces)
     if run.output != expected and not tried.packets:
         run = played(tried, [*tried.pieces, END])
@@ -141,7 +163,7 @@ def leaves_nothing_behind(
     State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
     run.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
     with pristine(tried.kind):
         first = played(tried, tried.pieces, name="first")
     with pristine(tried.kind):
@@ -180,7 +202,7 @@ def same_for_any_chunking(
     cuts, with and without the end of the stream. Datagrams are not cut: for them it tries only how the kernel takes
     the output.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
     models: dict[tuple[Any, ...], Run] = {}
 
     def model(schedule: Schedule) -> Run:
@@ -216,10 +238,10 @@ def ends_at_any_byte(
     ``request_timeout``, or send something now and then: a peer without power sends no end of the stream, so the
     request would stay open for ever.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
 
     def goes_on(schedule: Schedule) -> bool:
-        return _goes_on(played(tried, schedule, to_the_end=True), schedule)
+        return is_open_for_ever(played(tried, schedule, to_the_end=True), schedule)
 
     endings: list[Schedule] = [[]] if tried.packets else [[END], [RESET], []]
     stops: list[Schedule] = [[*tried.first(place), *end] for end in endings for place in places(tried.length)]
@@ -241,10 +263,10 @@ def survives_any_input(
     The request ends when the client ends the stream, resets the connection, or is silent. The input is the
     conversation, damaged as `mutations` and `deliveries` do it.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
 
     def goes_wrong(schedule: Schedule) -> bool:
-        return _goes_on(played(tried, schedule, to_the_end=True), schedule)
+        return is_open_for_ever(played(tried, schedule, to_the_end=True), schedule)
 
     found = tried.harm(goes_wrong, examples)
     if found is not None:
@@ -262,7 +284,7 @@ def stays_in_bounds(
     input. A limit over the handler's ``max_output`` counts as none, and so does a timeout over a year. The property
     looks at the waits of the conversation and of damaged conversations.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
     _waits_in_bounds(tried, examples)
 
     def flood(drawn: tuple[int, bytes]) -> Overflow | None:
@@ -278,7 +300,7 @@ def stays_in_bounds(
         fail(tried, fault_of(run, ""), "stays_in_bounds", run.code())
 
 
-def _waits_in_bounds(tried: _Tried, examples: int | None) -> None:
+def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
     """Fail for a wait without a bound, in the conversation or in a damaged one."""
 
     def passing(schedule: Schedule) -> Run | None:
@@ -307,7 +329,7 @@ def works_linearly(
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
     conversation again and again.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
 
     def flood(start: int, filler: bytes, at_once: bool, times: int) -> tuple[Schedule, str]:
         """The schedule of a flood, and its source text."""
@@ -353,7 +375,7 @@ def same_in_every_mode(
     ``modes`` are some of ``"sync"``, ``"select"``, ``"fork"`` and ``"thread"``; by default all that the host has. The
     clock stands still at the time that ``world`` says.
     """
-    tried = _Tried(kind, conversation, world)
+    tried = Tried(kind, conversation, world)
     for mode in modes_of(modes):
         differing = _differs(tried, mode, tried.length)
         if differing is not None:
@@ -373,7 +395,7 @@ class _Differing(NamedTuple):
     assertion: str
 
 
-def _differs(tried: _Tried, mode: str, length: int) -> _Differing | None:
+def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
     """What is wrong with the output for the first ``length`` bytes in ``mode``; ``None`` if it is right."""
     first = tried.first(length)
     model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
@@ -384,83 +406,3 @@ def _differs(tried: _Tried, mode: str, length: int) -> _Differing | None:
     asked = tried.call("ask", repr(mode), tried.text, literal(sent))
     fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
     return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}")
-
-
-# How they are tried
-
-
-def _goes_on(run: Run, schedule: Schedule) -> bool:
-    """Whether the handler raised, or did not end although its client ended, was reset or was silent.
-
-    A wait without a timeout, for a client that is only silent, is left to `stays_in_bounds`.
-    """
-    if run.error is not None or run.finished:
-        return run.error is not None
-    return END in schedule or RESET in schedule or run.patience < float("inf")
-
-
-class _Tried(Subject):
-    """A handler class, and the conversation to try it with."""
-
-    def __init__(self, kind: Any, conversation: Conversation, world: World | None) -> None:
-        super().__init__(kind, world)
-        self._given = world is not None
-        self.pieces = self.conversation(conversation)
-        self.length = extent(self.pieces, self.packets)
-        self.lengths = st.integers(0, self.length)
-        self.fillers = fillers(self.pieces, self.packets)
-
-    def first(self, length: int) -> list[bytes]:
-        """The first ``length`` bytes, or packets, of the conversation."""
-        return beginning(self.pieces, length, self.packets)
-
-    def call(self, function: str, *arguments: str) -> str:
-        """The source text of a call of ``function``, with the world if one was given."""
-        world = self.in_world(played(self, self.pieces).asked - {"peer"}) if self._given else ""
-        return f"{function}({', '.join([*arguments, *([world] if world else [])])})"
-
-    def simple_cuts(self) -> Iterator[Schedule]:
-        """Beginnings of the conversation in two pieces, then byte by byte, short ones first. A long one only whole."""
-        if self.packets:
-            return
-        data = self.pieces[0]
-        lengths = range(1, self.length + 1) if self.length <= _SMALL else [self.length]
-        for length in lengths:
-            for cut in places(length)[1:-1]:
-                yield [data[:cut], data[cut:length]]
-        for length in lengths:
-            yield [data[place : place + 1] for place in range(length)]
-
-    def faithful(self) -> SearchStrategy[Schedule]:
-        """Schedules without loss, damage or the passing of time."""
-        if self.packets:
-            return strategies.packet_schedules(self.pieces, lossy=False, seconds=None)
-        return strategies.schedules(self.pieces[0], seconds=None, resets=False)
-
-    def harm(self, breaks: Callable[[Schedule], bool], examples: int | None) -> Schedule | None:
-        """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found."""
-        found = next(filter(breaks, self._slips()), None)
-        return smallest(self, self._hostile(), breaks, examples) if found is None else found
-
-    def _slips(self) -> Iterator[Schedule]:
-        if not self.packets:
-            for data in strategies.slips(self.pieces[0]):
-                yield [data, END]
-            return
-        for place, packet in enumerate(self.pieces):
-            for data in strategies.slips(packet):
-                yield [*self.pieces[:place], data, *self.pieces[place + 1 :]]
-
-    def _hostile(self) -> SearchStrategy[Schedule]:
-        """Schedules of a faulty or hostile client, over a network on which anything may happen."""
-        if self.packets:
-            return self.damaged().flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
-        return self.damaged().flatmap(lambda pieces: strategies.schedules(pieces[0], whole=True))
-
-    def damaged(self) -> SearchStrategy[list[bytes]]:
-        """The conversation as a faulty client sends it."""
-        if not self.packets:
-            return strategies.mutations(self.pieces[0]).map(lambda data: [data])
-        whole = st.sampled_from(self.pieces or [b""])
-        packet = st.one_of(whole, whole.flatmap(strategies.mutations))
-        return st.lists(packet, max_size=len(self.pieces) + 2)

@@ -93,7 +93,7 @@ class Run:
         self.limit = line_limit(LINES, but=_OWN)
         """Counts the lines of Python that the handler and its machine run, and ends a call that runs too many."""
         self._transcript = Transcript(name, subject.packets)
-        self._driver = RecordingDriver(subject.world)
+        self._driver = self._make_driver()
         untimed: Any = subject.machine if machine is None else machine
         self._kind = timed(untimed)
         self._watch = watch
@@ -164,7 +164,7 @@ class Run:
             wait = self.machine.wait
             if self.machine.blocked and self.machine.outbox:
                 self.drain()
-            elif type(wait) is Delay or to_the_end or self.machine.ended:
+            elif type(wait) is Delay or to_the_end or (not self.subject.packets and self.machine.ended):
                 if self._row.deadline == float("inf"):
                     break
                 self._expire()
@@ -199,10 +199,17 @@ class Run:
         self._guarded(self._abandon)
 
     def _construct(self) -> None:
-        self.machine: Any = self._kind(self.subject.make(), self._driver)
+        self.machine: Any = self._channel()
         self._row = PacedRow(self.machine.handler, self._clock)
         self._transcript.construct()
         self._call("advance()", self.machine.advance)
+
+    def _make_driver(self) -> RecordingDriver:
+        return RecordingDriver(self.subject.world)
+
+    def _channel(self) -> Any:
+        """What runs a new request: its machine."""
+        return self._kind(self.subject.make(), self._driver)
 
     def _go_on(self) -> None:
         """Deliver the input that has arrived, as far as the handler wants it, and do the work that it waits for."""

@@ -123,7 +123,7 @@ class Subject:
             "reactor.handlers": list(handlers.__all__),
             "reactor.handlers.blocking.buffered": ["buffered"],
             "functools": ["partial"],
-            "reactor.testing": ["END", "ask", "held", "line_limit", "work"],
+            "reactor.testing": ["END", "RESET", "Take", "ask", "held", "line_limit", "play", "play_through", "work"],
         }
         for kind in self._mentioned:
             if "." not in kind.__qualname__ and kind.__module__ not in ("builtins", "__main__"):
@@ -140,7 +140,7 @@ class Subject:
         """The source text of a test function with the statements ``body``, and of its imports."""
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
         imports = "".join(f"{line}\n" for line in self.imports(body))
-        given = "server" if "server" in names_in(body) else ""
+        given = ", ".join(name for name in ("server", "through") if name in names_in(body))
         return f"{imports}\n\ndef test_{name}_{title}({given}):\n{textwrap.indent(body.rstrip(), '    ')}\n"
 
 

@@ -15,12 +15,13 @@ from functools import lru_cache
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
+from ...handlers import StreamMachine
 from ...handlers.blocking.buffered import BufferedPacket, BufferedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...handlers import Machine
+    from ...handlers import Cause, Machine
 
 try:
     import resource
@@ -129,16 +130,19 @@ def timed(machine: Any) -> type[Machine]:
     class Timed(machine):  # type: ignore[misc]
         __slots__ = ()
 
-        def _step(self, call: Any, argument: object) -> None:
+        if issubclass(machine, StreamMachine):
+            feed = machine._feed_slowly
+
+        def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
             spent = _spent
             if spent is None:
-                super()._step(call, argument)
+                super()._step(call, argument, reason)
                 return
             state = self._where(call)
             before = _waits()
             begun, used = perf_counter(), thread_time()
             try:
-                super()._step(call, argument)
+                super()._step(call, argument, reason)
                 spent.refuse_unawaited()
             finally:
                 seconds = perf_counter() - begun - (thread_time() - used)

@@ -16,6 +16,6 @@ depends only on its seed or its list of faults: not on the host, on hashes or on
 ``chaos``       the same faults, injected into real sockets: `chaotic`
 ==============  ========================================================================================
 
-This room imports no other room and no test library (`plans` imports Hypothesis when it is called). Only
+This room imports the room ``peers``, and no test library (`plans` imports Hypothesis when it is called). Only
 ``invariants`` and ``world`` know the internals of the reactor. Nothing here waits in real time.
 """

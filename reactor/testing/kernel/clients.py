@@ -12,6 +12,7 @@ from collections import deque
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any
 
+from ..peers.peer import Peer
 from .streams import CONNECTING
 
 if TYPE_CHECKING:
@@ -91,15 +92,26 @@ class Actor:
 
 
 class Client(Actor):
-    """One end of a stream, with a script. `World.connect` and `World.listen` construct it."""
+    """One end of a stream, with a script. `World.connect` and `World.listen` construct it.
 
-    def __init__(self, clock: Clock, name: str, complaints: list[str], sock: StreamSocket) -> None:
+    Its script is about plain text, of which ``peer`` makes the bytes of the wire; by default both are the same.
+    """
+
+    def __init__(
+        self, clock: Clock, name: str, complaints: list[str], sock: StreamSocket, peer: Peer | None = None
+    ) -> None:
         super().__init__(clock, name, complaints)
         self.socket = sock
+        self.peer = Peer() if peer is None else peer
         self.ended = False
         """Whether the stream of the other side has ended."""
         self.error: OSError | None = None
-        """Why the connection failed, or broke; ``None`` if it did not."""
+        """Why the connection failed, or broke, or was truncated; ``None`` if it was not."""
+        self._plain = bytearray()  # the plain text of which wire bytes were made
+        self._wire = bytearray()  # wire bytes that the kernel has not taken
+        self._pieces: list[tuple[int, int]] = []  # bytes of the wire and of plain text in each piece that was made
+        self._end_made = False  # whether the last piece is the end of the protocol
+        self._will_talk = False
         self._received = bytearray()
         self._expected = 0  # bytes that were expected and have come
         self._size, self._pause = 65_536, 0.0
@@ -108,13 +120,28 @@ class Client(Actor):
 
     @property
     def received(self) -> bytes:
-        """All bytes that were read."""
+        """All plain text that was read."""
         return bytes(self._received)
 
     @property
     def sent(self) -> bytes:
-        """All bytes that were sent."""
+        """All bytes of the wire that were sent."""
         return bytes(self.socket.sent)
+
+    def carried(self, count: int, at_end: bool) -> tuple[bytes, bool]:
+        """The plain text in the first ``count`` bytes of the wire, and whether they tell that it ends there.
+
+        ``at_end`` says whether the wire ends there. That is all that tells it, unless the protocol has an end of its
+        own.
+        """
+        size = 0
+        for wire, plain in self._pieces:
+            if wire > count:
+                size += count if wire == plain else 0  # a part of a record is nothing
+                return bytes(self._plain[:size]), at_end and not self.peer.has_end
+            count -= wire
+            size += plain
+        return bytes(self._plain[:size]), self._end_made if self.peer.has_end else at_end
 
     def send(self, data: bytes) -> Self:
         """Send ``data``, as fast as the connection takes it."""
@@ -135,6 +162,10 @@ class Client(Actor):
     def shutdown(self) -> Self:
         """Half-close the connection: end the stream to the other side, and go on reading."""
         return self._then(self._end, "shutdown")
+
+    def truncate(self) -> Self:
+        """Half-close the connection as `shutdown` does, but without the end of the peer's protocol."""
+        return self._then(self._end, "truncate")
 
     def close(self) -> Self:
         """Close the connection. That is a reset if it holds unread bytes."""
@@ -157,8 +188,50 @@ class Client(Actor):
     def _hear(self) -> None:
         """The socket may have become ready."""
         self._read()
+        if type(self.peer) is not Peer and not self._will_talk:
+            self._will_talk = True
+            self._clock.at(self._clock.now, self._talk)
+        self._look_at_script()
+
+    def _look_at_script(self) -> None:
         if self._script and self._until is None:  # a pause ends only with time
             self._wake()
+
+    def _talk(self) -> None:
+        """Send what the protocol itself has to say."""
+        self._will_talk = False
+        if self._is_connected():
+            self._make(self.peer.send, b"")
+            self._flush()
+            self._look_at_script()
+
+    def _is_connected(self) -> bool:
+        return self.error is None and self.socket.number >= 0 and self.socket.state != CONNECTING
+
+    def _make(self, make: Callable[..., bytes], *plain: bytes) -> None:
+        """Have the peer make wire bytes of ``plain``, or of its end."""
+        try:
+            wire = make(*plain)
+        except OSError as error:
+            self.error = self.error or error
+            return
+        self._wire += wire
+        self._plain += b"".join(plain)
+        if wire:
+            self._pieces.append((len(wire), sum(map(len, plain))))
+
+    def _flush(self) -> bool:
+        """Send what waits; whether nothing waits any more."""
+        if not self._wire or not self._is_connected():
+            return True
+        try:
+            del self._wire[: self.socket.send(bytes(self._wire))]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.error = error
+            return True
+        return not self._wire
 
     def _go_on(self) -> None:
         if self.socket.state == CONNECTING:
@@ -177,10 +250,14 @@ class Client(Actor):
         except OSError as error:
             self.error = error
             return
-        if data:
-            self._received += data
-        else:
-            self.ended = True
+        try:
+            if data:
+                self._received += self.peer.received(data)
+            else:
+                self.ended = True
+                self.peer.received_end()
+        except OSError as error:
+            self.error = error
         if self._pause:
             self._next_read = self._clock.now + self._pause
             self._clock.at(self._next_read, self._hear)
@@ -188,19 +265,14 @@ class Client(Actor):
             self._read()
 
     def _send(self, data: bytes) -> bool:
-        if self.error is not None or self.socket.number < 0:
+        if not self._is_connected():
             return True
-        try:
-            count = self.socket.send(data)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self.error = error
-            return True
-        if count == len(data):
-            return True
-        self._script[0] = self._send, data[count:]
-        return False
+        if not self.peer.is_open:
+            return self.ended
+        if data:
+            self._make(self.peer.send, data)
+            self._script[0] = self._send, b""
+        return self._flush()
 
     def _expect(self, data: bytes) -> bool:
         come = bytes(self._received[self._expected : self._expected + len(data)])
@@ -226,16 +298,31 @@ class Client(Actor):
         sock = self.socket
         if sock.number < 0:
             return True
-        if how == "shutdown":
+        if how == "shutdown" and not self._end_protocol():
+            return False
+        if how in ("shutdown", "truncate"):
             try:
                 sock.shutdown(socket.SHUT_WR)
             except OSError as error:
                 self.error = self.error or error
         else:
+            if how == "close" and self.peer.is_open:
+                self._end_protocol()
             if how == "reset":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
         return True
+
+    def _end_protocol(self) -> bool:
+        """Send the end of the peer's protocol; whether it has been sent, or can't be."""
+        if not self._is_connected():
+            return True
+        if not self.peer.is_open:
+            return self.ended
+        if not self._end_made:
+            self._end_made = True
+            self._make(self.peer.end)
+        return self._flush()
 
 
 class Correspondent(Actor):

@@ -57,7 +57,9 @@ class Socket:
 
     type: int = 0
     proto = 0
-    __slots__ = ("_bound", "asked", "error", "family", "local", "network", "number", "remote", "timeout", "watcher")
+    __slots__ = (
+        "_bound", "asked", "error", "family", "local", "network", "number", "opaque", "remote", "timeout", "watcher",
+    )  # fmt: skip
 
     def __init__(self, network: Kernel, family: int) -> None:
         self.network = network
@@ -73,6 +75,8 @@ class Socket:
         """Called when the socket may have become ready, for scripted clients, which have no selector."""
         self.asked = False
         """Whether a system call was made on it since a selector last reported it."""
+        self.opaque = False
+        """Whether a trace has only the number of its bytes."""
         self._bound = False
 
     def __str__(self) -> str:

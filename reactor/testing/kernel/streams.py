@@ -421,6 +421,7 @@ class StreamSocket(Socket):
         end = StreamSocket(listener.network, self.family)
         end.local, end.remote = self.remote, self.local or ""
         self.peer, end.peer = end, self
+        end.opaque = self.opaque
         self.state = end.state = OPEN
         listener._backlog.append(end)
         listener.changed()

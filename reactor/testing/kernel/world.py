@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ...table.request import Request
+    from ..peers.peer import Peer
     from .faults import Fault
     from .network import Selector
     from .wire import Address
@@ -138,11 +139,15 @@ class World:
 
     # The clients
 
-    def connect(self, address: Address, source: Address | None = None) -> Client:
-        """A client that begins to connect to ``address`` now; ``source`` is its own address."""
+    def connect(self, address: Address, source: Address | None = None, peer: Peer | None = None) -> Client:
+        """A client that begins to connect to ``address`` now; ``source`` is its own address.
+
+        ``peer`` speaks the protocol of the filters in front of the server's handlers, such as ``tls().peer()``.
+        """
         sock = StreamSocket(self.outside, _family(address))
+        sock.opaque = peer is not None
         self._open(sock, source)
-        client = self._client(sock, f"client {len(self.actors) + 1}")
+        client = self._client(sock, f"client {len(self.actors) + 1}", peer)
         try:
             sock.connect(address)
         except BlockingIOError:
@@ -232,7 +237,10 @@ class World:
 
     @property
     def trace(self) -> list[str]:
-        """The system calls of the reactor's process, a line for each, with its time and its result."""
+        """The system calls of the reactor's process, a line for each, with its time and its result.
+
+        Of the bytes of a connection with a `Peer`, which may be random, it has only their number.
+        """
         return [_line(*entry) for entry in self.network.trace or ()]
 
     def _fail(self, request: object, client_address: object) -> None:
@@ -266,8 +274,8 @@ class World:
         if source is not None:
             sock.bind(source)
 
-    def _client(self, sock: StreamSocket, name: str) -> Client:
-        client = Client(self.clock, name, self.network.offences, sock)
+    def _client(self, sock: StreamSocket, name: str, peer: Peer | None = None) -> Client:
+        client = Client(self.clock, name, self.network.offences, sock, peer)
         self.actors.append(client)
         return client
 
@@ -306,6 +314,8 @@ def _line(now: float, sock: Socket | None, call: str, result: object) -> str:
         text = errno.errorcode.get(result, str(result))
     elif isinstance(result, tuple):
         text = " ".join(map(repr, result))
+    elif isinstance(result, bytes) and sock.opaque:
+        text = f"{len(result)} bytes"
     else:
         text = str(result) if isinstance(result, Socket) else repr(result)
     return f"{now:.6f} {sock} {call} {text}".rstrip()

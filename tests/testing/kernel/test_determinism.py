@@ -6,6 +6,7 @@ or prints things. So traces are compared as bytes.
 
 import hashlib
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from reactor.testing.kernel.wire import Wire
 from reactor.testing.kernel.world import _line
 from tests import ROOT
 from tests.proofs import soak
-from tests.support.scenarios import SCENARIOS
+from tests.support.scenarios import SCENARIOS, encrypted
 
 SEEDS = 12 * len(SCENARIOS)
 """A dozen runs of each scenario."""
@@ -37,7 +38,12 @@ def pythons():
 
 def digest(python, seeds, **environment):
     """The digest of the traces of these seeds in a process of that Python."""
-    script = f"from tests.proofs import soak; print(soak.digest(range({seeds})))"
+    script = f"from tests.proofs import soak; print(soak.digest({seeds!r}))"
+    return told_by(python, script, **environment)
+
+
+def told_by(python, script, **environment):
+    """What the script prints in a process of that Python."""
     run = subprocess.run(
         [python, "-B", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120,
         env={**os.environ, **environment},
@@ -49,12 +55,15 @@ def digest(python, seeds, **environment):
 @pytest.mark.slow
 @pytest.mark.parametrize("python", pythons())
 def test_a_trace_is_the_same_on_every_python(python):
-    assert digest(python, SEEDS) == soak.digest(range(SEEDS))
+    seeds = range(SEEDS)
+    if told_by(python, "import ssl; print(ssl.OPENSSL_VERSION)") != ssl.OPENSSL_VERSION:  # their handshakes differ
+        seeds = [seed for seed in seeds if SCENARIOS[seed % len(SCENARIOS)] is not encrypted]
+    assert digest(python, seeds) == soak.digest(seeds)
 
 
 @pytest.mark.parametrize("hashes", ["0", "1", "4711"])
 def test_a_trace_does_not_depend_on_hashes(hashes):
-    assert digest(sys.executable, 39, PYTHONHASHSEED=hashes) == soak.digest(range(39))
+    assert digest(sys.executable, range(39), PYTHONHASHSEED=hashes) == soak.digest(range(39))
 
 
 def test_a_seed_determines_the_trace():

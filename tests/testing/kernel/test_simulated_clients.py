@@ -1,13 +1,17 @@
 """The clients of a simulated world and their scripts."""
 
+import re
+import ssl
 from math import inf
 
 import pytest
 
-from handlers import Some, StreamHandler
+from handlers import Some, StreamHandler, Until
 from handlers.services import Echo
 from reactor import SelectTCPServer
-from reactor.testing import Violation, World
+from reactor.testing import Violation, World, proxy, tls
+from reactor.testing.kernel.faults import ABORTED, BROKEN, RATES, REFUSED
+from reactor.testing.peers.tls import TLSPeer, client_context
 from tests.support.worlds import ADDRESS, UNIX
 
 # Clients
@@ -146,3 +150,75 @@ def test_run_may_return_before_a_script_is_done():
         client = world.connect(ADDRESS).send(b"a").expect(b"a").wait(60).send(b"b")
         world.run(until=lambda: client.received)
         assert client.received == b"a"
+
+
+# Peers of filters
+
+
+class Lines(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send(await Until(b"\n", limit=80))
+
+
+class Secure(SelectTCPServer):
+    filters = (tls().filter,)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_client_speaks_tls(seed):
+    with World(seed, rates={**RATES, BROKEN: 0, ABORTED: 0, REFUSED: 0}, capacity=300) as world:
+        server = world.serve(Secure, ADDRESS, Lines)
+        client = world.connect(ADDRESS, peer=tls().peer())
+        client.send(b"one\n").expect(b"one\n").send(b"two\n").shutdown().expect_end()
+        world.run()
+        assert client.error is None
+        assert client.received == b"one\ntwo\n"
+        assert client.carried(len(client.sent), True) == (b"one\ntwo\n", True)
+        assert client.carried(len(client.sent) - 1, True) == (b"one\ntwo\n", False)
+        assert server.reactor.table.closed[0]["reason"] == ""
+
+
+def test_a_client_may_truncate_its_stream():
+    with World() as world:
+        server = world.serve(Secure, ADDRESS, Lines)
+        client = world.connect(ADDRESS, peer=tls().peer()).send(b"one\n").truncate().expect_end()
+        world.run()
+        assert client.received == b"one\n"
+        assert client.carried(len(client.sent), True) == (b"one\n", False)
+        assert server.reactor.table.closed[0]["reason"].startswith("Truncated: ")
+
+
+def test_an_alert_and_a_server_that_does_not_speak_tls_are_errors_of_the_client():
+    with World() as world:
+        world.serve(Secure, ADDRESS, Lines)
+        stranger = world.connect(ADDRESS, peer=tls(ssl.TLSVersion.TLSv1_2).peer()).send(b"one\n").shutdown()
+        stranger.peer = TLSPeer(client_context(), "other.test")
+        world.serve(SelectTCPServer, ("10.0.0.1", 8), Echo)
+        mistaken = world.connect(("10.0.0.1", 8), peer=tls().peer()).send(b"one\n").shutdown()
+        world.run()
+        assert type(stranger.error) is ssl.SSLCertVerificationError
+        assert type(mistaken.error) is ssl.SSLError
+        assert stranger.received == mistaken.received == b""
+
+
+def test_a_part_of_what_is_sent_as_it_is_counts_and_a_part_of_a_header_does_not():
+    with World() as world:
+        world.serve(type("Proxied", (SelectTCPServer,), {"filters": (proxy().filter,)}), ADDRESS, Lines)
+        client = world.connect(ADDRESS, peer=proxy().peer()).send(b"one\n").shutdown().expect_end()
+        world.run()
+        header = len(client.sent) - 4
+        assert [client.carried(size, False)[0] for size in (0, header - 1, header, header + 3)] == [
+            b"",
+            b"",
+            b"",
+            b"one",
+        ]
+
+
+def test_a_trace_has_the_number_of_bytes_of_a_client_with_a_peer():
+    with World() as world:
+        world.serve(Secure, ADDRESS, Lines)
+        world.connect(ADDRESS, peer=tls().peer()).shutdown().expect_end()
+        world.run()
+    assert any(re.search(r"recv \d+ bytes$", line) for line in world.trace)

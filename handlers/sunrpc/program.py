@@ -1,0 +1,35 @@
+"""Programs and versions (RFC 5531, section 12) as classes, from which those derive that `language` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+
+class Procedure(NamedTuple):
+    """A procedure: its number, the name of its method, and the XDR types of its arguments and of its result."""
+
+    number: int
+    name: str
+    arguments: tuple[object, ...]
+    result: object
+
+
+class Version:
+    """A version of a program: a method for each procedure. Derive a class and define those that are served."""
+
+    program: ClassVar[int]
+    """The number of the program."""
+    version: ClassVar[int]
+    """The number of the version."""
+    procedures: ClassVar[Mapping[int, Procedure]]
+    """The procedures by their number."""
+
+
+class Program:
+    """A program: its versions, each of which is a `Version`."""
+
+    program: ClassVar[int]
+    """The number of the program."""
+    versions: ClassVar[Mapping[int, type[Version]]]
+    """The versions by their number."""

@@ -1,0 +1,1 @@
+from handlers.sunrpc.__main__ import *

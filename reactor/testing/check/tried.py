@@ -1,0 +1,102 @@
+"""A handler class with the conversation to try it with, and the schedules that a property draws for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from . import strategies
+from .evidence import beginning, extent, fillers, places
+from .run import Run, played
+from .schedule import END, RESET
+from .strategies import smallest
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from hypothesis.strategies import SearchStrategy
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+SMALL = 32
+"""Bytes up to which every beginning of a conversation is cut at every place."""
+
+
+def is_open_for_ever(run: Run, schedule: Schedule) -> bool:
+    """Whether the handler raised, or did not end although its client ended, was reset or was silent.
+
+    A wait without a timeout, for a client that is only silent, is left to `stays_in_bounds`.
+    """
+    if run.error is not None or run.finished:
+        return run.error is not None
+    return END in schedule or RESET in schedule or run.patience < float("inf")
+
+
+class Tried(Subject):
+    """A handler class, and the conversation to try it with."""
+
+    def __init__(self, kind: Any, conversation: bytes | Iterable[bytes], world: World | None) -> None:
+        super().__init__(kind, world)
+        self._given = world is not None
+        self.pieces = self.conversation(conversation)
+        self.length = extent(self.pieces, self.packets)
+        self.lengths = st.integers(0, self.length)
+        self.fillers = fillers(self.pieces, self.packets)
+
+    def first(self, length: int) -> list[bytes]:
+        """The first ``length`` bytes, or packets, of the conversation."""
+        return beginning(self.pieces, length, self.packets)
+
+    def call(self, function: str, *arguments: str) -> str:
+        """The source text of a call of ``function``, with the world if one was given."""
+        world = self.in_world(played(self, self.pieces).asked - {"peer"}) if self._given else ""
+        return f"{function}({', '.join([*arguments, *([world] if world else [])])})"
+
+    def simple_cuts(self) -> Iterator[Schedule]:
+        """Beginnings of the conversation in two pieces, then byte by byte, short ones first. A long one only whole."""
+        if self.packets:
+            return
+        data = self.pieces[0]
+        lengths = range(1, self.length + 1) if self.length <= SMALL else [self.length]
+        for length in lengths:
+            for cut in places(length)[1:-1]:
+                yield [data[:cut], data[cut:length]]
+        for length in lengths:
+            yield [data[place : place + 1] for place in range(length)]
+
+    def faithful(self) -> SearchStrategy[Schedule]:
+        """Schedules without loss, damage or the passing of time."""
+        if self.packets:
+            return strategies.packet_schedules(self.pieces, lossy=False, seconds=None)
+        return strategies.schedules(self.pieces[0], seconds=None, resets=False)
+
+    def harm(self, breaks: Callable[[Schedule], bool], examples: int | None) -> Schedule | None:
+        """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found."""
+        found = next(filter(breaks, self._slips()), None)
+        return smallest(self, self._hostile(), breaks, examples) if found is None else found
+
+    def _slips(self) -> Iterator[Schedule]:
+        if not self.packets:
+            for data in strategies.slips(self.pieces[0]):
+                yield [data, END]
+            return
+        for place, packet in enumerate(self.pieces):
+            for data in strategies.slips(packet):
+                yield [*self.pieces[:place], data, *self.pieces[place + 1 :]]
+
+    def _hostile(self) -> SearchStrategy[Schedule]:
+        """Schedules of a faulty or hostile client, over a network on which anything may happen."""
+        if self.packets:
+            return self.damaged().flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
+        return self.damaged().flatmap(lambda pieces: strategies.schedules(pieces[0], whole=True))
+
+    def damaged(self) -> SearchStrategy[list[bytes]]:
+        """The conversation as a faulty client sends it."""
+        if not self.packets:
+            return strategies.mutations(self.pieces[0]).map(lambda data: [data])
+        whole = st.sampled_from(self.pieces or [b""])
+        packet = st.one_of(whole, whole.flatmap(strategies.mutations))
+        return st.lists(packet, max_size=len(self.pieces) + 2)

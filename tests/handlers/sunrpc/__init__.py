@@ -1,0 +1,1 @@
+"""Sun RPC: XDR, and the language that declares its types and programs."""

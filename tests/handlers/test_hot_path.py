@@ -1,0 +1,175 @@
+"""The hot path of a machine (`StreamMachine.feed`) and the slow way give the same: the same calls, output and end."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers import (
+    Cause,
+    DatagramHandler,
+    Delay,
+    Exactly,
+    Flushed,
+    LimitPassed,
+    Some,
+    StreamHandler,
+    StreamMachine,
+    ToEnd,
+    Until,
+    World,
+)
+from handlers.channel import OPEN
+
+
+class Slow(StreamMachine):
+    """A machine without the hot path."""
+
+    __slots__ = ()
+    feed = StreamMachine._feed_slowly
+
+
+class Few(World):
+    """A driver that gives a request three pieces of input in a turn."""
+
+    turns = 3
+    rests = 0
+
+    def rest(self):
+        self.rests += 1
+
+
+waits = st.one_of(
+    st.builds(Until, st.sampled_from([b";", b"ab", b"\n"]), limit=st.sampled_from([2, 9, 65_536])),
+    st.builds(Exactly, st.integers(0, 5), limit=st.sampled_from([3, 100])),
+    st.builds(Some, limit=st.sampled_from([1, 2, 100])),
+    st.builds(ToEnd, limit=st.sampled_from([4, 1000])),
+    st.sampled_from([Flushed(), Delay(1)]),
+)
+ACTIONS = ["", "send", "send", "much", "take", "put back", "eof", "raise", "error", "call", "end", "excess"]
+scripts = st.lists(st.tuples(waits, st.sampled_from(ACTIONS)), min_size=1, max_size=8)
+texts = st.text(alphabet="ab;\n", min_size=1, max_size=12).map(str.encode)
+
+
+class Idle(DatagramHandler):
+    pass
+
+
+class Scripted(StreamHandler):
+    """Waits for what its script says, in turn and from the beginning again, and does what it says with each result."""
+
+    high_water = 40
+    low_water = 10
+    max_output = 400
+    max_calls = 2
+    script = ()
+    is_coroutine = False
+
+    def __init__(self):
+        self.log = []
+        self.place = 0
+
+    def handle(self):
+        return self.converse() if self.is_coroutine else (self.script[0][0], self.got)
+
+    def got(self, result):
+        return (self.script[self.place % len(self.script)][0], self.got) if self.do(result) else None
+
+    async def converse(self):
+        result = await self.script[0][0]
+        while self.do(result):
+            result = await self.next()
+
+    async def next(self):
+        try:
+            return await self.script[self.place % len(self.script)][0]
+        except LimitPassed as cause:
+            return repr(cause)
+
+    def do(self, result):
+        """Do what the script says; false if the request is to end."""
+        action = self.script[self.place % len(self.script)][1]
+        self.place += 1
+        self.log.append((action, result))
+        if action == "raise":
+            raise Cause("said by the script")
+        if action == "error":
+            raise ValueError("said by the script")
+        if action == "call":
+            self.call(Idle(), b"", self.send)
+        if action == "take":
+            self.log.append(self.take_held())
+        elif action == "put back":
+            self.put_back(b"ab;")
+        elif action == "eof":
+            self.send_eof()
+        elif action in ("send", "much", "excess"):
+            self.send(b"x" * {"send": 7, "much": 60, "excess": 500}[action])
+        return action != "end" and self.place < 60
+
+    def interrupted(self, cause):
+        self.log.append(repr(cause))
+        self.place += 1
+        return (Some(), self.got) if self.place % 3 and self.place < 60 else None
+
+
+class Watched:
+    """A machine, and all that its driver can see of it after each call."""
+
+    def __init__(self, kind, handler):
+        self.world = Few()
+        self.machine = kind(handler, self.world)
+        self.seen = []
+        self.attempt(self.machine.advance)
+
+    def attempt(self, call, *arguments):
+        machine, error = self.machine, None
+        try:
+            call(*arguments)
+        except (ValueError, RuntimeError) as raised:
+            error = repr(raised)
+        held = (machine.held_in, machine.held_out, machine.blocked, machine.fresh, machine.wants_input)
+        self.seen.append((machine.wait, machine.state_name, held, machine.finished, repr(machine.reason), error))
+        self.seen.append(self.world.rests)
+        machine.fresh = False
+
+    def feed(self, piece):
+        machine = self.machine
+        patience = machine.feed(piece)
+        if patience is not None:  # the driver need not look at more
+            assert (machine.wants_input, machine.held_in, machine.blocked, machine.output) == (True, 0, False, OPEN)
+            assert patience == machine.patience
+
+    def read(self, limit):
+        self.seen.append(self.machine.read(limit))
+
+    def outside(self):
+        """Let time pass, and calls end."""
+        if isinstance(self.machine.wait, Delay):
+            self.attempt(self.machine.expire)
+        while self.world.calls:
+            self.world.calls.pop()
+            self.attempt(self.machine.call_ended)
+            self.attempt(self.machine.advance)
+
+
+def told(kind, script, is_coroutine, pieces, reads):
+    """All that can be seen of a request while it is fed."""
+    handler = type("Scripted", (Scripted,), {"script": script, "is_coroutine": is_coroutine})()
+    watched = Watched(kind, handler)
+    for piece, read in zip(pieces, reads, strict=True):
+        watched.attempt(watched.feed, piece)
+        if watched.machine.blocked:
+            watched.attempt(watched.machine.advance)
+        if read:
+            watched.attempt(watched.read, read)
+        watched.outside()
+    watched.attempt(watched.machine.end)
+    watched.attempt(watched.read, None)
+    return watched.seen, handler.log
+
+
+@settings(max_examples=600)
+@given(data=st.data(), script=scripts, is_coroutine=st.booleans(), pieces=st.lists(texts, min_size=1, max_size=6))
+def test_the_hot_path_and_the_slow_way_give_the_same(data, script, is_coroutine, pieces):
+    reads = data.draw(st.lists(st.sampled_from([0, 5, 1000]), min_size=len(pieces), max_size=len(pieces)))
+    fast, slow = (told(kind, tuple(script), is_coroutine, pieces, reads) for kind in (StreamMachine, Slow))
+    assert fast == slow

@@ -1,0 +1,107 @@
+"""The TLS filter, without a socket: how the records are cut into reads changes nothing."""
+
+import ssl
+from functools import partial
+from itertools import cycle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers import Some, StreamHandler, StreamMachine
+from handlers.filter import chain
+from reactor.tls import TLS
+from tests.support.certificates import NAME, client_context, server_context
+from tests.support.tls import attempt
+
+every_version = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+cuts = st.lists(st.integers(1, 40_000), min_size=1, max_size=5)
+
+
+class Echo(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send(await Some())
+
+
+class Client:
+    """A client whose output is fed to ``channel`` in pieces of the given sizes."""
+
+    def __init__(self, version, sizes):
+        self.channel = chain(StreamMachine(Echo()), [partial(TLS, context=server_context())])
+        self.channel.advance()
+        self.sizes = cycle(sizes)
+        self.coming, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = client_context(version).wrap_bio(self.coming, self.going, server_hostname=NAME)
+        while attempt(self.tls.do_handshake) is None:
+            self.exchange()
+
+    def exchange(self):
+        """Feed what the client has written, and have the client take what the channel has written."""
+        data = self.going.read()
+        while data:
+            size = next(self.sizes)
+            self.channel.feed(data[:size])
+            data = data[size:]
+            self.take()
+        self.take()
+
+    def take(self):
+        while output := self.channel.read():
+            self.coming.write(output)
+
+    def read(self):
+        """All plain text that has come."""
+        text = b""
+        while (piece := attempt(lambda: self.tls.read(20_000))) is not None:
+            text += piece
+        return text
+
+
+@every_version
+@settings(deadline=None, max_examples=40)
+@given(sizes=cuts, lengths=st.lists(st.integers(1, 50_000), min_size=1, max_size=4))
+def test_plain_text_comes_whole_however_its_records_are_cut(version, sizes, lengths):
+    client = Client(version, sizes)
+    sent = b""
+    for number, length in enumerate(lengths):
+        text = bytes([65 + number]) * length
+        client.tls.write(text)  # the first of it comes in one piece with the end of the handshake
+        sent += text
+    client.exchange()
+    assert client.read() == sent
+
+
+@every_version
+def test_what_comes_in_one_read_with_the_end_of_the_handshake_is_delivered(version):
+    client = Client(version, [1_000_000])
+    client.tls.write(b"a" * 50_000)
+    data = client.going.read()
+    client.channel.feed(data[:-1])
+    client.take()
+    assert client.read() == b"a" * (3 * 16_384)
+    client.channel.feed(data[-1:])
+    client.take()
+    assert client.read() == b"a" * (50_000 - 3 * 16_384)
+
+
+def test_a_record_that_comes_byte_by_byte_is_searched_once_for_each_byte():
+    client = Client(ssl.TLSVersion.TLSv1_3, [1_000_000])
+    client.exchange()
+    client.tls.write(b"a" * 16_000)
+    held = []
+    for byte in client.going.read():
+        client.channel.feed(bytes([byte]))
+        held.append(client.channel.held_in)
+    client.take()
+    assert client.read() == b"a" * 16_000
+    assert held[:-1] == list(range(1, len(held)))
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x17\x03\x03\xff\xff", b"\x17\x04\x03\x00\x10"])
+def test_what_can_not_be_a_record_is_refused_at_once(data):
+    client = Client(ssl.TLSVersion.TLSv1_3, [1_000_000])
+    client.exchange()
+    client.channel.feed(data)
+    assert client.channel.finished
+    assert type(client.channel.reason).__name__ == "TLSFailed"

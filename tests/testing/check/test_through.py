@@ -1,0 +1,299 @@
+"""`check` with filters in front of the handler: what it accepts, and the faults of filters that it finds."""
+
+import ssl
+from functools import partial
+
+import pytest
+
+from handlers import DatagramHandler, EndOfStream, Exactly, Packet, StreamHandler, StreamRequestHandler, ToEnd, Until
+from handlers.filter import Filter
+from handlers.packet_filter import PacketFilter
+from handlers.services import Echo, EchoDatagram
+from reactor.rows.filters.chaos import Chaos
+from reactor.rows.filters.tls import TLS, Truncated
+from reactor.testing import (
+    END,
+    RESET,
+    CheckFailed,
+    Peer,
+    Take,
+    Through,
+    check,
+    ends_at_any_byte_of_the_wire,
+    play_through,
+    proxy,
+    same_through_filters,
+    tls,
+)
+from tests.handlers.rows import Framed, Identity, Xor
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+every_version = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+
+
+class Lines(StreamHandler):
+    """Echoes lines after words about the connection, and says what is left at the end."""
+
+    async def handle(self):
+        self.send(f"{self.peer[0]} {self.secured} ".encode())
+        try:
+            while True:
+                self.send(await Until(b"\n", limit=80))
+        except EndOfStream as cause:
+            self.send(b"rest: " + cause.partial)
+
+
+class BlockingLines(StreamRequestHandler):
+    request = Until(b"\n", limit=80)
+
+    def handle(self):
+        self.wfile.write(self.rfile.readline()[::-1])
+
+
+class Whole(StreamHandler):
+    """Answers at the end."""
+
+    async def handle(self):
+        self.send((await ToEnd(limit=1 << 16))[::-1])
+
+
+class Long(StreamHandler):
+    """Answers much to little, and half-closes."""
+
+    async def handle(self):
+        self.send(await Exactly(2) * 12_000)
+        self.send_eof()
+        await ToEnd(limit=1 << 16)
+
+
+class XorPeer(Peer):
+    send = received = staticmethod(Xor.encode)
+
+
+class FramedPeer(Peer):
+    """The other end of `Framed`."""
+
+    has_end = True
+
+    def __init__(self):
+        self.held, self.ended = b"", False
+
+    def send(self, plain):
+        return Framed.frames(plain)
+
+    def received(self, wire):
+        self.held += wire
+        plain = b""
+        while self.held and len(self.held) > self.held[0]:
+            self.ended = not self.held[0]
+            plain += self.held[1 : 1 + self.held[0]]
+            self.held = self.held[1 + self.held[0] :]
+        return plain
+
+    def end(self):
+        return b"\0"
+
+    def received_end(self):
+        assert self.ended, "no empty frame"
+
+
+class StrictFramed(Framed):
+    """An end without an empty frame is a cause."""
+
+    def input_ended(self):
+        raise Truncated("in the middle of a frame")
+
+
+GOOD = {
+    "tls": tls(),
+    "tls 1.2": tls(VERSIONS[0]),
+    "proxy": proxy(),
+    "proxy and tls": [proxy(), tls()],
+    "tls in tls": [tls(), tls()],
+    "a tap": Through(Identity),
+    "xor": Through(Xor, XorPeer),
+    "framed": Through(StrictFramed, FramedPeer),
+    "chaos in front of tls": [Through(partial(Chaos, seed=1)), tls()],
+}
+
+
+@pytest.mark.parametrize("through", GOOD.values(), ids=GOOD)
+def test_the_plain_text_is_the_same_behind_every_filter(through):
+    same_through_filters(Lines, b"one\ntwo", through, examples=20)
+
+
+@pytest.mark.parametrize("kind", [BlockingLines, Whole, Long])
+def test_the_plain_text_of_every_kind_of_handler_is_the_same_behind_tls(kind):
+    same_through_filters(kind, b"one\ntwo", tls(), examples=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("through", GOOD.values(), ids=GOOD)
+def test_no_end_of_the_wire_passes_for_an_end_of_the_conversation(through):
+    for kind in Lines, Whole:
+        ends_at_any_byte_of_the_wire(kind, b"one\ntwo", through)
+
+
+@every_version
+@pytest.mark.parametrize("ending", [END, RESET])
+def test_a_handshake_that_is_cut_after_any_byte_has_a_cause(version, ending):
+    whole = play_through(Echo, [b"hello", END], tls(version))
+    assert (whole.output, whole.finished, whole.reason) == (b"hello", True, None)
+    for place in range(whole.wire_in):
+        run = play_through(Echo, [b"hello", END], tls(version), stop=place, ending=ending)
+        assert run.finished
+        assert type(run.reason) is Truncated or ending is RESET
+        assert run.output in (b"", b"hello")
+
+
+def test_check_tries_a_handler_behind_its_filters():
+    check(Echo, b"hello", b"hello", through=[proxy(), Through(Xor, XorPeer)], modes=[], examples=5)
+
+
+def test_the_run_without_filters_has_the_facts_that_the_filters_have_found():
+    run = play_through(Lines, [b"one\n", END], [proxy(), tls()])
+    assert run.output == b"192.0.2.1 tls1.3 one\n"
+    assert play_through(Lines, [b"one\n", END], proxy()).output == b"192.0.2.1 None one\n"
+
+
+def test_a_schedule_may_take_output_slowly_let_time_pass_and_reset():
+    run = play_through(Long, [b"ab", Take(100), Take(0), 3.0, Take(7), RESET], tls(), sizes=[1])
+    assert b"ab" * 12_000 != run.output == b"ab" * (len(run.output) // 2)
+    assert type(run.reason).__name__ == "Reset"
+
+
+# Filters with faults
+
+
+class Lossy(Xor):
+    """Loses what comes after a zero byte in one piece."""
+
+    def received(self, data):
+        super().received(data.partition(b"\x55")[0] if len(data) > 2 else data)
+
+
+class Trusting(Framed):
+    """Takes an end in the middle for an end."""
+
+    def input_ended(self):
+        self.deliver_end()
+
+
+class Mute(Framed):
+    """Says no last word."""
+
+    def farewell(self):
+        pass
+
+
+class Forgetful(Framed):
+    """Forgets a length that has come without its payload."""
+
+    def received(self, data):
+        super().received(data)
+        if len(self.held) == 1:
+            self.held = b""
+
+
+class Careless(TLS):
+    """Takes a truncated stream for an end in order, as ``OP_IGNORE_UNEXPECTED_EOF`` does."""
+
+    def input_ended(self):
+        self.deliver_end()
+
+
+class Raising(Xor):
+    def input_ended(self):
+        raise KeyError("no such thing")
+
+
+BROKEN = {
+    "bytes are lost": (Through(Lossy, XorPeer), "the output is different"),
+    "an end in the middle": (Through(Trusting, FramedPeer), "the truncated input passes for all of it"),
+    "no last word": (Through(Mute, FramedPeer), "no empty frame"),
+    "bytes are lost if they are cut": (Through(Forgetful, FramedPeer), "the output is different|the request"),
+    "an exception": (Through(Raising, XorPeer), "it raises KeyError"),
+    "truncation": (tls()._replace(filter=partial(Careless, **tls().filter.keywords)), "the truncated input passes"),
+}
+
+
+@pytest.mark.parametrize(("through", "told"), BROKEN.values(), ids=BROKEN)
+def test_a_fault_of_a_filter_is_found_and_printed_as_a_test(through, told):
+    def tried():
+        same_through_filters(Lines, b"\0ne\ntwo", through, examples=20)
+        ends_at_any_byte_of_the_wire(Lines, b"\0ne\ntwo", through)
+
+    with pytest.raises(CheckFailed, match=told) as failed:
+        tried()
+    code = str(failed.value).partition("\n\n")[2]
+    names = {"Lines": Lines}
+    exec(code.replace(f"from {Lines.__module__} import Lines\n", ""), names)
+    [test] = [value for name, value in names.items() if name.startswith("test_")]
+    with pytest.raises(AssertionError):
+        test(through)
+
+
+def test_a_peer_that_answers_without_end_is_an_error():
+    class Endless(Peer):
+        def send(self, plain):
+            return plain or b"x"
+
+    with pytest.raises(CheckFailed, match="the peer answers without end"):
+        same_through_filters(Echo, b"hello", Through(Filter, Endless), examples=1)
+
+
+# Datagrams
+
+
+class Numbered(PacketFilter):
+    def received(self, packet):
+        if not packet.startswith(b"?"):
+            raise ValueError(packet)
+        self.deliver(packet[1:])
+
+    def flow(self, packet):
+        self.put(b"!" + packet)
+
+
+class NumberedPeer(Peer):
+    def send(self, plain):
+        return b"?" + plain
+
+    def received(self, wire):
+        assert wire[:1] == b"!"
+        return wire[1:]
+
+
+class Pair(DatagramHandler):
+    async def handle(self):
+        self.send(await Packet() + await Packet())
+
+
+class Swallowing(Numbered):
+    def flow(self, packet):
+        self.put(b"!" + packet[:2])
+
+
+@pytest.mark.parametrize("kind", [EchoDatagram, Pair])
+def test_packets_are_the_same_behind_a_filter(kind):
+    numbered = Through(Numbered, NumberedPeer)
+    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), numbered], modes=[], examples=10)
+
+
+def test_a_fault_of_a_packet_filter_is_found():
+    with pytest.raises(CheckFailed, match="the output is different"):
+        same_through_filters(EchoDatagram, [b"one", b"two"], Through(Swallowing, NumberedPeer))
+
+
+# Arguments
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(TypeError, match=r"through is a Through\(filter, peer\), or a list of them, not"):
+        check(Echo, b"", through=TLS)
+    with pytest.raises(TypeError, match="through is a Through"):
+        same_through_filters(Echo, b"", [])
+    with pytest.raises(ValueError, match="sizes are numbers of bytes > 0"):
+        play_through(Echo, [], tls(), sizes=[0])
+    with pytest.raises(TypeError, match="ending is END or RESET"):
+        play_through(Echo, [], tls(), stop=1, ending=1.0)
