@@ -58,6 +58,13 @@ class BaseFilter:
         """
         return None
 
+    @property
+    def label(self) -> str:
+        """What the table shows in the column ``in front``, and `Request.as_dict`, at any time; ``""``: nothing.
+
+        A filter that has left is still told of, with the label that it had then. The default is the name."""
+        return self.name or type(self).__name__
+
     def expired(self) -> None:
         """The time of `open_until` is over. The default fails with `TimedOut`.
 

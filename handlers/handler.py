@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     Answer: TypeAlias = Callable[[bytes], object]
 
     class Driver(Protocol):
-        """What a machine asks of its driver. A filter may set `peer`, `principal` and `secured`."""
+        """What a machine asks of its driver. A filter may set what is no method and no property here."""
 
         peer: Address | None
         principal: Any
         secured: Any
+        peer_certificate: Any
+        alpn: Any
+        proxy_header: Any
+        left: tuple[str, ...]
+        """The labels of the filters that have left the chain (`BaseFilter.label`)."""
 
         @property
         def server(self) -> Any: ...
@@ -82,6 +87,10 @@ class World:
     socket: Any = None
     principal: Any = None
     secured: Any = None
+    peer_certificate: Any = None
+    alpn: Any = None
+    proxy_header: Any = None
+    left: tuple[str, ...] = ()
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
@@ -311,11 +320,30 @@ class Handler:
         """The protocol that protects the connection, as its filter names it, such as ``"tls1.3"``; else ``None``."""
         return self._machine.driver.secured
 
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The peer's certificate, if TLS has verified it: as ``ssl.SSLSocket.getpeercert()`` returns it. Else ``None``.
+
+        `principal` is its subject.
+        """
+        certificate: dict[str, Any] | None = self._machine.driver.peer_certificate
+        return certificate
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that TLS has agreed on, such as ``"h2"`` (ALPN, RFC 7301); else ``None``."""
+        protocol: str | None = self._machine.driver.alpn
+        return protocol
+
+    @property
+    def proxy_header(self) -> Any:
+        """What a proxy has said of the connection, a `reactor.rows.filters.proxy.Header`; ``None`` without a proxy."""
+        return self._machine.driver.proxy_header
+
     def channel_binding(self, kind: str) -> bytes | None:
         """What tells the channel that protects the connection from any other, for authentication to be bound to it.
 
-        ``kind`` is the registered name of a channel binding (RFC 5056), such as ``"tls-unique"`` (RFC 5929). ``None``
-        if the channel has none of that kind.
+        ``kind`` is a registered name (RFC 5056), such as ``"tls-unique"``; ``None`` if the channel has none of it.
         """
         return self._machine.driver.channel_binding(kind)
 
@@ -386,19 +414,12 @@ class StreamHandler(Handler):
 
         >>> from handlers import StreamHandler, StreamMachine, Until
         >>> class Lines(StreamHandler):
-        ...     def handle(self):
-        ...         return Until(b"\\n"), self.hello
-        ...
-        ...     def hello(self, line):
+        ...     async def handle(self):
+        ...         await Until(b"\\n")  # HELO
         ...         self.opened()
-        ...         return self.line(line)
-        ...
-        ...     def line(self, line):
-        ...         self.send(line)
-        ...         return Until(b"\\n"), self.line
+        ...         self.send(await Until(b"\\n"))
         >>> machine = StreamMachine(Lines())
-        >>> _ = machine.feed(b"HELO\\n")
-        >>> machine.end()
+        >>> _ = machine.feed(b"HELO\\n"), machine.end()
         >>> machine.finished, machine.reason
         (True, None)
         """

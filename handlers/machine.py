@@ -53,6 +53,7 @@ class Machine:
     _weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
     opening = False  # a filter opens, a machine begins at once
+    labels: tuple[str, ...] = ()  # filters have labels
     complete = True  # the outbox is all that is left to send of a request that has finished; a filter may have more
 
     handler: Handler

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from .channel import ENDED, ENDING, OPEN
 from .machine import ANYWHERE, NOTHING, Machine
-from .states import is_of_coroutine, place_of
+from .states import is_of_coroutine, is_same_place, place_of
 from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Until, Wait
 from .wire import grown, without
 
@@ -173,7 +173,8 @@ class StreamMachine(Machine):
         first, wait = self.first_wait, self.wait
         if first is None or wait is None:
             return wait is not None  # the first wait after `end_opening`
-        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()
+        is_there = is_same_place(place_of(self.state), self.first_place)
+        return is_there and type(wait) is type(first) and wait._said() == first._said()
 
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)

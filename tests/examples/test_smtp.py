@@ -2,39 +2,15 @@
 
 import smtplib
 import socket
-import threading
-from contextlib import contextmanager
 
 import pytest
 
-from examples.smtp import Receiver, Server
-from handlers.auth import Attempts
-from tests.support.authentication import DUMMY, PASSWORD, USERS
-from tests.support.certificates import NAME, client_context, server_context
+from tests.support.authentication import PASSWORD
+from tests.support.certificates import NAME, client_context
+from tests.support.mail import receiving
 from tests.support.serving import wait_until
 
 PATIENCE = 30
-
-
-@contextmanager
-def receiving():
-    delivered = []
-
-    class Mail(Receiver):
-        store = USERS
-        dummy = DUMMY
-        attempts = Attempts()
-
-    with Server(("127.0.0.1", 0), Mail) as server:
-        server.context = server_context()
-        server.deliver = lambda *mail: delivered.append(mail)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server, delivered
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def client_of(server):

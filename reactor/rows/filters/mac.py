@@ -196,7 +196,7 @@ class PacketMAC(PacketFilter):
     """
 
     __slots__ = ("_keys", "_seal", "_windows")
-    name = "MAC"
+    name = "mac"
 
     def __init__(self, inner: PacketChannel, keys: Mapping[str, bytes], windows: Windows) -> None:
         super().__init__(inner)

@@ -44,6 +44,8 @@ class TLSFailed(Cause):
 class Truncated(Cause):
     """The connection has ended without a close_notify: what has come may not be all (RFC 8446, section 6.1)."""
 
+    is_end = True
+
     def __init__(self, what: str) -> None:
         super().__init__(f"the connection has ended without a close_notify, {what}")
 
@@ -56,10 +58,11 @@ class TLS(Filter):
     take ``timeout`` seconds.
 
     When it is done, `Handler.secured` is ``"tls1.2"`` or ``"tls1.3"``, and `Handler.principal` the subject of the
-    peer's verified certificate, if the context asks for one, as in RFC 4514 (``"CN=alice,O=Example"``); `object` has
-    the rest. The request ends with `TLSFailed` where the handshake or a record is wrong, and with `Truncated` where the
-    connection ends without a close_notify. A context that was made to ignore that (``OP_IGNORE_UNEXPECTED_EOF``) is
-    made strict: a truncated message would pass for a whole one.
+    peer's verified certificate, if the context asks for one, as in RFC 4514 (``"CN=alice,O=Example"``).
+    `Handler.peer_certificate` is that certificate, `Handler.alpn` the application protocol that was agreed on; `object`
+    has the rest. The request ends with `TLSFailed` where the handshake or a record is wrong, and with `Truncated` where
+    the connection ends without a close_notify. A context that was made to ignore that (``OP_IGNORE_UNEXPECTED_EOF``)
+    is made strict: a truncated message would pass for a whole one.
 
     For a server: ``filters = [partial(TLS, context=context)]``, or `TLSMixIn`. For a connection that a handler makes:
     ``Connected(address, handler, filters=[partial(TLS, context=context, server_side=False, server_hostname="…")])``.
@@ -86,6 +89,13 @@ class TLS(Filter):
         self._open = False
         self._part: bytes | bytearray = b""  # the beginning of a record that has not come whole
         self._shut = False  # whether the peer has said that no more comes
+
+    @property
+    def label(self) -> str:
+        """``"tls"``; when the handshake is done its version, and the application protocol: ``"tls1.3 h2"``."""
+        if not self._open or self.object is None:
+            return "tls"
+        return " ".join(filter(None, (self._version(), self.object.selected_alpn_protocol())))
 
     def begin(self) -> None:
         """Wait for the handshake; a client begins it."""
@@ -218,11 +228,19 @@ class TLS(Filter):
     def _tell(self) -> None:
         """Tell the row what has been found out."""
         assert self.object is not None
-        version = self.object.version() or ""
-        self.driver.secured = NAMES.get(version, version.lower())
+        self.driver.secured = self._version()
+        protocol = self.object.selected_alpn_protocol()
+        if protocol is not None:
+            self.driver.alpn = protocol
         certificate = self.object.getpeercert()
         if certificate and self._make[0].verify_mode != ssl.CERT_NONE:
+            self.driver.peer_certificate = certificate
             self.driver.principal = subject_of(certificate)
+
+    def _version(self) -> str:
+        assert self.object is not None
+        version = self.object.version() or ""
+        return NAMES.get(version, version.lower())
 
 
 def _end_of_records(data: bytes | bytearray, start: int, most: int) -> int:

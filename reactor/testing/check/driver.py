@@ -45,6 +45,10 @@ class RecordingDriver:
         self._peer = world.peer
         self.principal: Any = world.principal
         self.secured: Any = world.secured
+        self.peer_certificate: Any = world.peer_certificate
+        self.alpn: Any = world.alpn
+        self.proxy_header: Any = world.proxy_header
+        self.left = world.left
         self.asked: set[str] = set()
         """The questions so far: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
 
