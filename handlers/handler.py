@@ -450,7 +450,7 @@ class StreamHandler(Handler):
         >>> machine = StreamMachine(Lines())
         >>> machine.feed(b"one\\ntw")
         >>> machine.urgent(b"!")
-        >>> machine.feed(b"o\\n")
+        >>> _ = machine.feed(b"o\\n")
         >>> machine.read()
         b'one\\n[! for tw]o\\n'
         """
