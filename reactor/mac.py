@@ -1,5 +1,5 @@
 """The MAC of datagrams under its public name; it is in `reactor.rows.filters.mac`."""
 
-from .rows.filters.mac import NotAuthentic, PacketMAC, Seal, Windows
+from .rows.filters.mac import NotAuthentic, PacketMAC, ReplayWindows, Seal
 
-__all__ = ["NotAuthentic", "PacketMAC", "Seal", "Windows"]
+__all__ = ["NotAuthentic", "PacketMAC", "ReplayWindows", "Seal"]

@@ -83,11 +83,10 @@ class Scram:
 
     def keys_of(self, store: Store, name: str) -> tuple[bytes, bytes, bytes, int]:
         """What is kept for ``name``; for a name that is not known, keys that no password has."""
-        found = store.get(name)
-        if found is not None and found.scram is not None:
-            return found.scram
         salt = hmac.digest(self._secret, name.encode(), "sha256")[:16]
-        return salt, token_bytes(32), token_bytes(32), self._iterations
+        nobody = salt, token_bytes(32), token_bytes(32), self._iterations  # made for all, so that it takes as long
+        found = store.get(name)
+        return nobody if found is None else found.scram or nobody
 
 
 class ScramPlus(Scram):

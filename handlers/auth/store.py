@@ -87,8 +87,8 @@ def verify(store: Store, name: str, password: str, dummy: str = DUMMY) -> bool:
 
 def key_of(store: Store, name: str) -> bytes:
     """The shared key of ``name``; for a name that has none a random one, so that it is used in the same way."""
-    found = store.get(name)
-    return (found.key if found is not None else b"") or token_bytes(32)
+    found, nobody = store.get(name), token_bytes(32)
+    return nobody if found is None else found.key or nobody
 
 
 def _scrypt(password: str, n: int, r: int, p: int, salt: bytes) -> bytes:

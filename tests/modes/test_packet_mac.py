@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from handlers import DatagramHandler, Packet
-from reactor.mac import PacketMAC, Seal, Windows
+from reactor.mac import PacketMAC, ReplayWindows, Seal
 from tests.support.serving import MODES, PACKETS, peer, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -21,12 +21,12 @@ class Named(DatagramHandler):
 
 
 def guarded(mode, handler=Named, place="udp", **members):
-    filters = [partial(PacketMAC, keys=KEYS, windows=Windows(since=0))]
+    filters = [partial(PacketMAC, keys=KEYS, windows=ReplayWindows(since=0))]
     return serving(handler, mode, PACKETS[place], filters=filters, **members)
 
 
 def seal(name="ada", key=None):
-    return Seal(name, key or KEYS[name], Windows(since=0))
+    return Seal(name, key or KEYS[name], ReplayWindows(since=0))
 
 
 @every_mode
@@ -51,7 +51,7 @@ def test_what_is_not_authentic_is_not_answered(mode):
             b"",
             b"garbage",
             seal(key=bytes(16)).seal(b"x"),
-            Seal("eve", bytes(16), Windows()).seal(b"x"),
+            Seal("eve", bytes(16), ReplayWindows()).seal(b"x"),
         ):
             client.send(packet)
         wait_until(lambda: len(server.reactor.table.closed) == 4)

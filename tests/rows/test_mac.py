@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from handlers import DatagramHandler, DatagramMachine, Packet, World
 from handlers.filter import chain
-from reactor.mac import NotAuthentic, PacketMAC, Seal, Windows
+from reactor.mac import NotAuthentic, PacketMAC, ReplayWindows, Seal
 
 KEYS = {"ada": bytes(range(16)), "bob": bytes(range(1, 33)), "n" * 255: b"k" * 20}
 NOW = 1e9
@@ -28,7 +28,7 @@ def clock():
 
 
 def fresh():
-    return Windows(senders=8, size=4, since=NOW - 1)
+    return ReplayWindows(senders=8, size=4, since=NOW - 1)
 
 
 def client_of(name="ada", key=None):
@@ -46,12 +46,12 @@ def request(windows=None, keys=KEYS):
     return chain(machine, [lambda inner: PacketMAC(inner, keys, fresh() if windows is None else windows)]), world
 
 
-# Windows
+# ReplayWindows
 
 
 @given(counters=st.lists(st.integers(1, 12), max_size=40), size=st.integers(1, 6))
 def test_each_counter_is_taken_at_most_once_and_only_old_ones_are_lost(counters, size):
-    windows = Windows(senders=2, size=size, since=0)
+    windows = ReplayWindows(senders=2, size=size, since=0)
     taken = []
     for counter in counters:
         newest = sorted(taken)[-size:]
@@ -64,18 +64,18 @@ def test_each_counter_is_taken_at_most_once_and_only_old_ones_are_lost(counters,
 
 @given(order=st.permutations(range(1, 9)))
 def test_packets_that_overtake_few_others_are_all_taken(order):
-    windows = Windows(senders=1, size=8, since=0)
+    windows = ReplayWindows(senders=1, size=8, since=0)
     assert all(windows.take("ada", counter) for counter in order)
 
 
 def test_nothing_from_before_the_start_is_taken():
-    windows = Windows(since=NOW)
+    windows = ReplayWindows(since=NOW)
     assert not windows.take("ada", int(NOW * 1e6))
     assert windows.take("ada", int(NOW * 1e6) + 1)
 
 
 def test_senders_have_windows_of_their_own_and_there_is_room_for_so_many():
-    windows = Windows(senders=3, since=0)
+    windows = ReplayWindows(senders=3, since=0)
     assert [windows.take(name, 1) for name in "abcd"] == [True, True, True, False]
     assert [windows.take(name, 1) for name in "abc"] == [False, False, False]
     assert windows.issue("a", 0) == 1
@@ -92,7 +92,7 @@ def test_counters_that_are_issued_grow_whatever_the_clock_does():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the host has no fork")
 @pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 def test_children_and_threads_take_each_packet_once_between_them():
-    windows = Windows(size=2000, since=0)
+    windows = ReplayWindows(size=2000, since=0)
     reader, writer = os.pipe()
 
     def take():
@@ -220,7 +220,7 @@ def test_what_is_not_authentic_does_no_harm_to_a_request_that_has_begun():
 
 @given(order=st.lists(st.integers(0, 7), max_size=30), split=st.lists(st.booleans(), min_size=30, max_size=30))
 def test_however_packets_come_again_each_is_taken_at_most_once_by_all_requests_together(order, split):
-    client, windows = client_of(), Windows(senders=8, size=3, since=NOW - 1)
+    client, windows = client_of(), ReplayWindows(senders=8, size=3, since=NOW - 1)
     packets = [client.seal(b"%d" % number) for number in range(8)]
     taken, channel = [], None
     for place, begins in zip(order, split, strict=False):

@@ -6,7 +6,7 @@ clients; a server answers with the name and the key of the client. What is said 
 protected from being changed, forged, sent back or sent again.
 
 A counter is the time in microseconds, or one more than the last. So a sender that starts anew goes on, and a receiver
-that starts anew takes nothing from before (see `Windows`). It needs clocks that agree roughly.
+that starts anew takes nothing from before (see `ReplayWindows`). It needs clocks that agree roughly.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class NotAuthentic(Cause):
     """The packet that began a request has no right MAC, or has come before."""
 
 
-class Windows:
+class ReplayWindows:
     """Which packets of each sender have been taken: the counters of the last ``size``, and all that are older.
 
     So packets may overtake up to ``size`` others. The memory is fixed: ``senders`` are the most that there may be,
@@ -55,7 +55,7 @@ class Windows:
     server forks, for each set of keys. ``since`` is the time (in seconds since 1970) before which nothing is taken: by
     default now, because it is not known what was taken before. May be used from any thread.
 
-    >>> windows = Windows(since=0)
+    >>> windows = ReplayWindows(since=0)
     >>> [windows.take("ada", counter) for counter in (5, 7, 6, 6, 7)]
     [True, True, True, False, False]
     """
@@ -141,15 +141,20 @@ class Seal:
     ``name`` is UTF-8 of 1 to 255 bytes, ``key`` has 16 bytes at least. Raises `ValueError` for others.
 
     >>> key = bytes(32)
-    >>> client = Seal("ada", key, Windows(since=0))
-    >>> server = Seal("ada", key, Windows(since=0), is_server=True)
+    >>> client = Seal("ada", key, ReplayWindows(since=0))
+    >>> server = Seal("ada", key, ReplayWindows(since=0), is_server=True)
     >>> packet = client.seal(b"hello")
     >>> server.open(packet), server.open(packet), client.open(packet)
     (b'hello', None, None)
     """
 
     def __init__(
-        self, name: str, key: bytes, windows: Windows, is_server: bool = False, now: Callable[[], float] = time.time
+        self,
+        name: str,
+        key: bytes,
+        windows: ReplayWindows,
+        is_server: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         encoded = name.encode()
         if not 0 < len(encoded) < 256:
@@ -192,13 +197,13 @@ class PacketMAC(PacketFilter):
     packet, or ends with `NotAuthentic`; later packets that are not, or are of another client, are dropped.
     `Handler.principal` is the name.
 
-    ``filters = [partial(PacketMAC, keys=keys, windows=Windows())]``
+    ``filters = [partial(PacketMAC, keys=keys, windows=ReplayWindows())]``
     """
 
     __slots__ = ("_keys", "_seal", "_windows")
     name = "mac"
 
-    def __init__(self, inner: PacketChannel, keys: Mapping[str, bytes], windows: Windows) -> None:
+    def __init__(self, inner: PacketChannel, keys: Mapping[str, bytes], windows: ReplayWindows) -> None:
         super().__init__(inner)
         self._keys = keys
         self._windows = windows
