@@ -30,7 +30,6 @@ POLL = 0.05
 
 _LEASE = 30.0  # seconds after which a place is free again if it was not given back: a child may be killed
 
-
 TOO_MANY = "too many others are checked at the moment"
 
 
@@ -75,7 +74,7 @@ class Attempts:
 
     def attempt(self, handler: Handler) -> Attempt:
         """A context in which the peer of ``handler`` tries to authenticate; its `Attempt.succeeded` ends well."""
-        return Attempt(self, handler)
+        return Attempt(self, peer_of(handler), handler.now())
 
     async def check(self, handler: Handler, wait: Wait) -> Any:
         """The result of ``wait``, such as a `Threaded`, when it is the turn of this request.
@@ -136,10 +135,10 @@ class Attempts:
 class Attempt:
     """One attempt of a peer: see `Attempts.attempt`."""
 
-    def __init__(self, attempts: Attempts, handler: Handler) -> None:
+    def __init__(self, attempts: Attempts, peer: str, now: float) -> None:
         self._attempts = attempts
-        self._peer = peer_of(handler)
-        self._now = handler.now()
+        self._peer = peer
+        self._now = now
 
     def __enter__(self) -> Self:
         if not self._attempts.charge(self._peer, self._now):
@@ -147,8 +146,9 @@ class Attempt:
         return self
 
     def __exit__(self, kind: object, error: object, *_: object) -> None:
-        """It stays a failure unless it has succeeded, or could not be checked."""
-        if isinstance(error, Failed):
+        """It stays a failure unless it has succeeded, or could not be checked: for that the peer can do nothing."""
+        is_of_peer = isinstance(error, (Cause, GeneratorExit)) and not isinstance(error, Failed)
+        if error is not None and (not is_of_peer or getattr(error, "temporary", False)):
             self.succeeded()
 
     def succeeded(self) -> None:

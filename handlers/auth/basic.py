@@ -13,7 +13,7 @@ from base64 import b64decode
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from .attempts import POLL, TOO_MANY, Attempts, Refused, network_of
+from .attempts import POLL, TOO_MANY, Attempt, Attempts, Refused, network_of
 from .prepare import saslprep
 from .store import DUMMY, verify
 
@@ -73,16 +73,15 @@ class Basic(_Base):
             return self._known[1]
         name, password = _credentials(header)
         peer = network_of(str(self.client_address[0] if self.client_address else ""))
-        if not self.attempts.charge(peer, self._now()):
-            raise Refused("this peer has failed too often", temporary=True)
-        place = self._turn()
-        try:
-            is_right = verify(self.store, name, password, self.dummy)
-        finally:
-            self.attempts.leave(place)
-        if not is_right:
-            raise Refused("the name or the password is wrong")
-        self.attempts.pay_back(peer)
+        with Attempt(self.attempts, peer, self._now()) as attempt:
+            place = self._turn()
+            try:
+                is_right = verify(self.store, name, password, self.dummy)
+            finally:
+                self.attempts.leave(place)
+            if not is_right:
+                raise Refused("the name or the password is wrong")
+            attempt.succeeded()
         self._known = header, name
         return name
 

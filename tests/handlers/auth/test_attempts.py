@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import StreamHandler, StreamMachine, Threaded, TimedOut
+from handlers import EndOfStream, Failed, StreamHandler, StreamMachine, Threaded, TimedOut
 from handlers.auth import Attempts, Refused
+from handlers.auth.attempts import Attempt
 from tests.support.authentication import Attacker, work
 
 
@@ -38,6 +39,25 @@ def test_success_pays_back():
     for _ in range(10):
         assert attempts.charge("a", 1000.0)
         attempts.pay_back("a")
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (Refused("wrong"), True),
+        (EndOfStream(), True),
+        (GeneratorExit(), True),
+        (Refused("busy", temporary=True), False),
+        (Failed(Threaded(len), OSError("no database")), False),
+        (OSError("no database"), False),
+    ],
+    ids=repr,
+)
+def test_what_the_peer_can_do_nothing_for_is_no_failure(error, counts):
+    attempts = Attempts(failures=1)
+    with pytest.raises(type(error)), Attempt(attempts, "a", 1000.0):
+        raise error
+    assert attempts.charge("a", 1000.0) != counts
 
 
 def test_a_clock_that_is_set_back_shuts_nobody_out_for_longer_than_a_period():
