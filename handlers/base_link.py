@@ -208,6 +208,11 @@ class BaseLink:
         if channel is self.inner:
             self.inner = by
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        own = self._filter.channel_binding(kind) if self._stage is SERVING else None
+        outer: bytes | None = own or self.driver.channel_binding(kind)
+        return outer
+
     # How it works
 
     def _name(self) -> str:

@@ -10,7 +10,7 @@ from types import CoroutineType
 
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
-from .states import expect_nothing, is_of_coroutine, is_same_place, name_of, nonsense, place_of
+from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of
 from .waits import (
     Cancelled,
     Cause,
@@ -66,8 +66,8 @@ class Machine:
         self.state: Callable[..., Any] | None = self._open
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
-        self.first_place: object = None  # the place in the handler of its first wait: messages begin there
-        self.first_wait: Wait | None = None  # that wait, for one state may be the place of several
+        self.first_place: object = None  # the place in the handler of the wait where messages begin
+        self.first_wait: Wait | None = None  # that wait, for a place may have several; None: it is the next to begin
         self.reason: BaseException | None = None
         """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
         self.fresh = False
@@ -270,8 +270,9 @@ class Machine:
             return
         self.running = True
         try:
-            if self.first_place is None:
-                self._step(self._open, None)
+            if self.first_wait is None:
+                if self.first_place is None:
+                    self._step(self._open, None)
                 self.first_place, self.first_wait = place_of(self.state), self.wait
             if call is not None and self.state is not None:
                 call(argument)
@@ -313,11 +314,8 @@ class Machine:
                 self.blocked = True
                 return
             if self.blocked:
-                if self.excess is not None:
-                    self._give_up(self.excess)
-                    return
-                self.blocked, mark = self.calls >= self.handler.max_calls, self.handler.high_water
-                if self.blocked and wait.reads:
+                mark = self.handler.high_water
+                if not self._unblock(wait):
                     return
             try:
                 result = self._take(wait)
@@ -342,6 +340,16 @@ class Machine:
                     f"(it waits for {safe_repr(self.wait)}, which is satisfied at once, again and again); return None "
                     f"to end the request, or wait for input or a Delay"
                 )
+
+    def _unblock(self, wait: Wait) -> bool:
+        """Do what the machine was blocked for. Whether ``wait`` may be satisfied now."""
+        if self.excess is not None:
+            self._give_up(self.excess)
+            return False
+        if self.first_wait is None:
+            self.first_place, self.first_wait = place_of(self.state), wait
+        self.blocked = self.calls >= self.handler.max_calls
+        return not (self.blocked and wait.reads)
 
     def _take(self, wait: Wait) -> object:
         """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
@@ -475,12 +483,6 @@ class Machine:
 
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
-
-    def is_at_opening(self) -> bool:
-        """Whether the request is between messages: at its first wait, in the same place and for the same."""
-        first, wait = self.first_wait, self.wait
-        is_there = is_same_place(place_of(self.state), self.first_place)
-        return is_there and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")

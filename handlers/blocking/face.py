@@ -297,8 +297,12 @@ class Face:
 
     @property
     def principal(self) -> Any:
-        """The name of the peer, if a filter has authenticated it; else ``None``."""
+        """The name of the peer, if a filter or the handler has authenticated it; else ``None``."""
         return self._handler.principal
+
+    @principal.setter
+    def principal(self, name: Any) -> None:
+        self._handler.principal = name
 
     @property
     def secured(self) -> Any:

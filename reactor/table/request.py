@@ -353,6 +353,10 @@ class Request(Timed):
         if told is not None:
             self.make_rare().credentials = told
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``None``: a row protects nothing, its filters may."""
+        return None
+
     def make_rare(self) -> Rare:
         """`rare`, made if there is none."""
         if self.rare is None:

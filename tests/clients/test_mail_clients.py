@@ -16,7 +16,7 @@ def run(*command, send=b""):
 
 
 def assert_delivered(server, delivered):
-    [(sender, recipients, _)] = delivered
+    [(sender, recipients, *_)] = delivered
     assert (sender, recipients) == ("FROM:<a@x>", ["TO:<b@y>"])
     wait_until(lambda: server.reactor.table.closed)
     [row] = server.reactor.table.closed

@@ -12,6 +12,7 @@ import ssl
 from ...handlers.filter import Filter
 from ...handlers.waits import Cause
 from ...handlers.wire import grown
+from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,6 +141,20 @@ class TLS(Filter):
         self._tell()
         self.open()
         self._unseal(self._part, 0)
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``tls-unique`` with TLS 1.2 (of 1.3 ``ssl`` tells none), and ``tls-server-end-point`` (RFC 5929).
+
+        A server has the latter if its certificate was loaded by `load_certificate`.
+        """
+        stream = self.object
+        if stream is None:
+            return None
+        if kind == "tls-unique" and stream.version() == "TLSv1.2":
+            return stream.get_channel_binding(kind)
+        if kind == "tls-server-end-point":
+            return end_point_of(stream.context) if self._make[1] else end_point(stream.getpeercert(True))
+        return None
 
     def flow(self, data: bytes) -> None:
         """Seal the output in records."""

@@ -85,6 +85,10 @@ class RecordingDriver:
         """The handler sends descriptors: the world keeps them in `World.passed`."""
         self._world.pass_on(descriptors)
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        """The handler asks for the binding of the channel: the world has none."""
+        return self._world.channel_binding(kind)
+
     def queue_step(self, step: Callable[[], object]) -> bool:
         """A filter has a costly step to do: nobody else waits."""
         return self._world.queue_step(step)
