@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from types import CodeType, CoroutineType, GeneratorType
 
@@ -66,6 +67,7 @@ def is_same_place(one: Any, other: Any) -> bool:
     return all(code is its and _position(code, at) == _position(its, then) for (code, at), (its, then) in pairs)
 
 
+@lru_cache(maxsize=64)
 def _position(code: CodeType, at: int) -> object:
     """Where the instruction at that offset comes from: equal for copies."""
     if hasattr(code, "co_positions"):
