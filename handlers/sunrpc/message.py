@@ -1,0 +1,122 @@
+"""The messages of RPC (RFC 5531, section 9): a call is read, a reply is written.
+
+>>> call = read_call(bytes.fromhex("00000001 00000000 00000002 000186a0 00000002 00000000" + 16 * "00"))
+>>> call.program, call.version, call.procedure, call.credential
+(100000, 2, 0, None)
+>>> succeeded(call.xid, b"").hex(" ", 4)
+'00000001 00000001 00000000 00000000 00000000 00000000'
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from .auth import MAX_BODY, AuthError, AuthStatus, AuthSys, read_credential
+
+CALL, REPLY = 0, 1
+"""``msg_type``"""
+MSG_ACCEPTED, MSG_DENIED = 0, 1
+"""``reply_stat``"""
+SUCCESS, PROG_UNAVAIL, PROG_MISMATCH, PROC_UNAVAIL, GARBAGE_ARGS, SYSTEM_ERR = range(6)
+"""``accept_stat``"""
+RPC_MISMATCH, AUTH_ERROR = 0, 1
+"""``reject_stat``"""
+RPC_VERSION = 2
+"""The version of the protocol."""
+
+HEADER = Struct(">6I")
+"""The fixed part of a call: xid, ``msg_type``, version of RPC, program, version, procedure."""
+
+_TWO, _FIVE, _EIGHT = Struct(">II"), Struct(">5I"), Struct(">8I")
+
+
+class Call(NamedTuple):
+    """A call. ``data[start:]`` are its arguments."""
+
+    xid: int
+    program: int
+    version: int
+    procedure: int
+    credential: AuthSys | None
+    data: bytes
+    start: int
+
+
+class Refused(Exception):
+    """The call is not made; ``reply`` is the answer, ``None`` if none may be sent."""
+
+    def __init__(self, reply: bytes | None) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+def read_call(data: bytes) -> Call:
+    """The call that the data is. Raises `Refused` for anything else.
+
+    Data that is no call is not answered: a reply above all (two servers could answer each other for ever), and what is
+    too short to say that it is a call. A call that is cut off in its header is answered with GARBAGE_ARGS, a credential
+    or verifier that is longer than 400 bytes or malformed with AUTH_ERROR.
+    """
+    size = len(data)
+    if size < 8:
+        raise Refused(None)
+    if size < HEADER.size:
+        xid, kind = _TWO.unpack_from(data)
+        rpc_version = int.from_bytes(data[8:12], "big") if size >= 12 else RPC_VERSION
+        program = version = procedure = 0
+    else:
+        xid, kind, rpc_version, program, version, procedure = HEADER.unpack_from(data)
+    if kind != CALL:
+        raise Refused(None)
+    if rpc_version != RPC_VERSION:
+        raise Refused(mismatched(xid))
+    try:
+        flavour, start, end = _read_auth(xid, data, HEADER.size, AuthStatus.BADCRED)
+        verifier_flavour, _, after = _read_auth(xid, data, end, AuthStatus.BADVERF)
+        credential = read_credential(flavour, data[start:end], verifier_flavour)
+    except AuthError as error:
+        raise Refused(denied(xid, error.status)) from None
+    return Call(xid, program, version, procedure, credential, data, after)
+
+
+def _read_auth(xid: int, data: bytes, start: int, status: AuthStatus) -> tuple[int, int, int]:
+    """The flavour of the ``opaque_auth`` at ``start``, where its body begins, and where what follows begins.
+
+    Padding belongs to the body here: its zeros are not checked, and for AUTH_SYS there is none.
+    """
+    body = start + 8
+    if len(data) < body:
+        raise Refused(accepted(xid, GARBAGE_ARGS))
+    flavour, length = _TWO.unpack_from(data, start)
+    if length > MAX_BODY:
+        raise AuthError(status)
+    end = body + (length + 3 & ~3)
+    if len(data) < end:
+        raise Refused(accepted(xid, GARBAGE_ARGS))
+    return flavour, body, end
+
+
+def succeeded(xid: int, result: bytes) -> bytes:
+    """The reply that has the encoded result."""
+    return HEADER.pack(xid, REPLY, MSG_ACCEPTED, 0, 0, SUCCESS) + result
+
+
+def accepted(xid: int, status: int) -> bytes:
+    """The reply to a call that was accepted and has failed, but for PROG_MISMATCH."""
+    return HEADER.pack(xid, REPLY, MSG_ACCEPTED, 0, 0, status)
+
+
+def other_version(xid: int, lowest: int, highest: int) -> bytes:
+    """PROG_MISMATCH, with the lowest and the highest version of the program."""
+    return _EIGHT.pack(xid, REPLY, MSG_ACCEPTED, 0, 0, PROG_MISMATCH, lowest, highest)
+
+
+def mismatched(xid: int) -> bytes:
+    """RPC_MISMATCH, with the lowest and the highest version of RPC."""
+    return HEADER.pack(xid, REPLY, MSG_DENIED, RPC_MISMATCH, RPC_VERSION, RPC_VERSION)
+
+
+def denied(xid: int, status: AuthStatus) -> bytes:
+    """AUTH_ERROR with the status."""
+    return _FIVE.pack(xid, REPLY, MSG_DENIED, AUTH_ERROR, status)
