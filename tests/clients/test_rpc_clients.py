@@ -1,0 +1,81 @@
+"""RPC clients that this project did not write: one that ``rpcgen`` makes from the same .x file, and ``rpcinfo``."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests import ROOT
+from tests.support import rpcgen
+from tests.support.programs import needed, program
+from tests.support.rpc import FILE, OTHER, PROGRAM, Datagram, Stream
+from tests.support.serving import MODES, PACKETS, STREAMS, serving
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
+every_mode = pytest.mark.parametrize("mode", MODES)
+every_transport = pytest.mark.parametrize("transport", ["tcp", "udp"])
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """The path of the C client."""
+    needed(rpcgen.HEADERS.is_dir(), "libtirpc-dev")
+    folder = tmp_path_factory.mktemp("client")
+    for path in (FILE, ROOT / "tests" / "support" / "rpc_client.c"):
+        shutil.copy(path, folder)
+    for option, output in (("-h", "calculator.h"), ("-c", "xdr.c"), ("-l", "stubs.c")):
+        rpcgen.run(folder, program("rpcgen"), "-N", option, FILE.name, "-o", output)
+    sources = ["rpc_client.c", "xdr.c", "stubs.c"]
+    rpcgen.run(folder, program("gcc"), "-w", f"-I{rpcgen.HEADERS}", "-I.", "-o", "client", *sources, "-ltirpc")
+    return folder / "client"
+
+
+def served(mode, transport):
+    if transport == "tcp":
+        return serving(Stream, mode, STREAMS["tcp"])
+    return serving(Datagram, mode, PACKETS["udp"])
+
+
+def run(*command):
+    """Run the command; returns its status and all that it says."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@every_mode
+@every_transport
+def test_a_client_made_by_rpcgen(client, mode, transport):
+    with served(mode, transport) as server:
+        status, said = run(client, transport, str(server.server_address[1]))
+    assert said.splitlines() == [
+        "NOTHING",
+        "ADD -3",
+        "REPEAT ababab 3",
+        "LATER 20",
+        f"FILL {1_000_000 if transport == 'tcp' else 7000}",
+        "UID failed 7 5",  # RPC_AUTHERROR, AUTH_TOOWEAK (rpc/clnt_stat.h)
+        "UID 501",
+        "FAIL failed 12",  # RPC_SYSTEMERROR
+        "UNDEFINED failed 10",  # RPC_PROCUNAVAIL
+        "ADD 1099511627777",
+        "version 2 failed 9 1 3",  # RPC_PROGVERSMISMATCH
+        "program failed 8",  # RPC_PROGUNAVAIL
+    ]
+    assert status == 0
+
+
+@every_mode
+@every_transport
+def test_rpcinfo_with_a_port(mode, transport):
+    rpcinfo = program("rpcinfo")
+    with served(mode, transport) as server:
+        port = str(server.server_address[1])
+        option = "-t" if transport == "tcp" else "-u"
+        status, said = run(rpcinfo, "-n", port, option, "127.0.0.1", str(PROGRAM), "3")
+        assert (status, said) == (0, f"program {PROGRAM} version 3 ready and waiting\n")
+        status, said = run(rpcinfo, "-n", port, option, "127.0.0.1", str(PROGRAM))  # it scans the versions
+        assert re.findall(r"version (\d+) ready", said) == ["1", "3"]
+        status, said = run(rpcinfo, "-n", port, option, "127.0.0.1", str(OTHER), "7")
+        assert status == 1
+        assert "low version = 2, high version = 2" in said
