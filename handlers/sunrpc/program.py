@@ -58,7 +58,8 @@ class Version(DatagramHandler):
     version: ClassVar[int]
     """The number of the version."""
     procedures: ClassVar[Mapping[int, Procedure]]
-    """The procedures by their number."""
+    """The procedures by their number. The class that says them defines none: what it has under their names is not
+    served, but what the classes derived from it have."""
 
     called: Call
     """The call, whose handler this is."""
@@ -138,13 +139,13 @@ class Version(DatagramHandler):
 
     @classmethod
     def _served(cls) -> dict[int, Procedure]:
-        """The procedures that have a method: one that the class which declares them only names has none."""
+        """The procedures that a class derived from the one that says them has defined."""
         if "_defined" not in vars(cls):
-            declaring = next(kind for kind in cls.__mro__ if "procedures" in vars(kind))
+            saying = next(kind for kind in cls.__mro__ if "procedures" in vars(kind))
             cls._defined = {
                 number: procedure
                 for number, procedure in cls.procedures.items()
-                if getattr(cls, procedure.name) is not vars(declaring).get(procedure.name)
+                if getattr(cls, procedure.name, None) is not vars(saying).get(procedure.name)
             }
         return cls._defined
 

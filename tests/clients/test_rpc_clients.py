@@ -1,6 +1,5 @@
-"""RPC clients that this project did not write: one that ``rpcgen`` makes from the same .x file, and ``rpcinfo``."""
+"""An RPC client that this project did not write: ``rpcgen`` makes it. For ``rpcinfo`` see `tests.hosts.test_rpcbind`."""
 
-import re
 import shutil
 import subprocess
 
@@ -9,7 +8,7 @@ import pytest
 from tests import ROOT
 from tests.support import rpcgen
 from tests.support.programs import needed, program
-from tests.support.rpc import FILE, OTHER, PROGRAM, Datagram, Stream
+from tests.support.rpc import FILE, Datagram, Stream
 from tests.support.serving import MODES, PACKETS, STREAMS, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
@@ -63,19 +62,3 @@ def test_a_client_made_by_rpcgen(client, mode, transport):
         "program failed 8",  # RPC_PROGUNAVAIL
     ]
     assert status == 0
-
-
-@every_mode
-@every_transport
-def test_rpcinfo_with_a_port(mode, transport):
-    rpcinfo = program("rpcinfo")
-    with served(mode, transport) as server:
-        port = str(server.server_address[1])
-        option = "-t" if transport == "tcp" else "-u"
-        status, said = run(rpcinfo, "-n", port, option, "127.0.0.1", str(PROGRAM), "3")
-        assert (status, said) == (0, f"program {PROGRAM} version 3 ready and waiting\n")
-        status, said = run(rpcinfo, "-n", port, option, "127.0.0.1", str(PROGRAM))  # it scans the versions
-        assert re.findall(r"version (\d+) ready", said) == ["1", "3"]
-        status, said = run(rpcinfo, "-n", port, option, "127.0.0.1", str(OTHER), "7")
-        assert status == 1
-        assert "low version = 2, high version = 2" in said
