@@ -7,6 +7,7 @@
 `program`       programs, versions and procedures, as classes; and what serves them has in common
 `record`        `RPCStreamHandler`: record marking, and the calls of one connection
 `datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
+`client`        `StreamClient`, `DatagramClient`: clients that block
 `rpcbind`       `Portmapper`: which port a program has (RFC 1833)
 `language`      compiles a ``.x`` file to a Python module of both
 `command`       ``python3 -m handlers.sunrpc``

@@ -10,16 +10,19 @@
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import NamedTuple
 
-from .auth import MAX_BODY, AuthError, AuthStatus, AuthSys, read_credential
+from . import xdr
+from .auth import AUTH_NONE, AUTH_SYS, MAX_BODY, AuthError, AuthStatus, AuthSys, read_credential
 
 CALL, REPLY = 0, 1
 """``msg_type``"""
 MSG_ACCEPTED, MSG_DENIED = 0, 1
 """``reply_stat``"""
 SUCCESS, PROG_UNAVAIL, PROG_MISMATCH, PROC_UNAVAIL, GARBAGE_ARGS, SYSTEM_ERR = range(6)
-"""``accept_stat``"""
+ACCEPT_STAT = "SUCCESS", "PROG_UNAVAIL", "PROG_MISMATCH", "PROC_UNAVAIL", "GARBAGE_ARGS", "SYSTEM_ERR"
+"""``accept_stat``, and its names"""
 RPC_MISMATCH, AUTH_ERROR = 0, 1
 """``reject_stat``"""
 RPC_VERSION = 2
@@ -28,7 +31,7 @@ RPC_VERSION = 2
 HEADER = Struct(">6I")
 """The fixed part of a call: xid, ``msg_type``, version of RPC, program, version, procedure."""
 
-_TWO, _FIVE, _EIGHT = Struct(">II"), Struct(">5I"), Struct(">8I")
+_ONE, _TWO, _FIVE, _EIGHT = Struct(">I"), Struct(">II"), Struct(">5I"), Struct(">8I")
 
 
 class Call(NamedTuple):
@@ -41,6 +44,19 @@ class Call(NamedTuple):
     credential: AuthSys | None
     data: bytes
     start: int
+
+
+class RPCError(Exception):
+    """The server has refused a call, or has failed in it, for another reason than authentication."""
+
+    def __init__(self, status: str, lowest: int | None = None, highest: int | None = None) -> None:
+        super().__init__(status if lowest is None else f"{status}: versions {lowest} to {highest}")
+        self.status = status
+        """The name that the status has in RFC 5531, section 9, such as ``"PROC_UNAVAIL"``."""
+        self.lowest = lowest
+        """Of PROG_MISMATCH and RPC_MISMATCH: the lowest version that there is."""
+        self.highest = highest
+        """And the highest."""
 
 
 class Refused(Exception):
@@ -120,3 +136,48 @@ def mismatched(xid: int) -> bytes:
 def denied(xid: int, status: AuthStatus) -> bytes:
     """AUTH_ERROR with the status."""
     return _FIVE.pack(xid, REPLY, MSG_DENIED, AUTH_ERROR, status)
+
+
+def written(
+    xid: int, program: int, version: int, procedure: int, credential: AuthSys | None, arguments: bytes
+) -> bytes:
+    """A call, with AUTH_NONE if there is no credential."""
+    body = b"" if credential is None else xdr.pack(AuthSys, credential)
+    flavour = AUTH_NONE if credential is None else AUTH_SYS
+    header = HEADER.pack(xid, CALL, RPC_VERSION, program, version, procedure)
+    return b"".join((header, _TWO.pack(flavour, len(body)), body, _TWO.pack(AUTH_NONE, 0), arguments))
+
+
+def xid_of(data: bytes) -> int | None:
+    """The xid of a reply; ``None`` if the data is none."""
+    if len(data) < 12:
+        return None
+    xid, kind = _TWO.unpack_from(data)
+    return xid if kind == REPLY else None
+
+
+def read_reply(data: bytes) -> bytes:
+    """The encoded result that a reply has. Raises `RPCError` or `AuthError`, and `xdr.Error` for a malformed reply."""
+    try:
+        (stat,) = _ONE.unpack_from(data, 8)
+        if stat == MSG_DENIED:
+            raise _denial(data)
+        (length,) = _ONE.unpack_from(data, 16)
+        start = 20 + (length + 3 & ~3)
+        (status,) = _ONE.unpack_from(data, start)
+        if stat != MSG_ACCEPTED or length > MAX_BODY or status > SYSTEM_ERR:
+            raise xdr.Error("a malformed reply")
+        if status == SUCCESS:
+            return data[start + 4 :]
+        raise RPCError(ACCEPT_STAT[status], *(_TWO.unpack_from(data, start + 4) if status == PROG_MISMATCH else ()))
+    except StructError:
+        raise xdr.Error("a reply that is cut off") from None
+
+
+def _denial(data: bytes) -> Exception:
+    """Why the call was denied."""
+    reason, status = _TWO.unpack_from(data, 12)
+    if reason == RPC_MISMATCH:
+        return RPCError("RPC_MISMATCH", *_TWO.unpack_from(data, 16))
+    known = reason == AUTH_ERROR and status in iter(AuthStatus)
+    return AuthError(AuthStatus(status)) if known else xdr.Error("a malformed reply")

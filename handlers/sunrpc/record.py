@@ -34,19 +34,8 @@ class Fragment(StreamWait):
         return body + length if body + length <= len(held) else -1
 
 
-class RPCStreamHandler(Serving, StreamHandler):
-    """Serves `versions` over a stream. Each call is a row of its own; replies go out when they are there.
-
-    A record that passes a bound ends the connection; a call that is refused does not.
-
-    >>> from handlers import StreamMachine
-    >>> class Nothing(RPCStreamHandler):
-    ...     pass
-    >>> machine = StreamMachine(Nothing())
-    >>> machine.feed(mark(bytes.fromhex("00000007 00000000 00000002 000186a3 00000003 00000000" + 16 * "00")))
-    >>> machine.read().hex(" ", 4)  # PROG_UNAVAIL
-    '80000018 00000007 00000001 00000000 00000000 00000000 00000001'
-    """
+class RecordHandler(StreamHandler):
+    """Reads records, in whatever fragments they come. A record that passes a bound ends the connection."""
 
     max_record = 2 << 20
     """Bytes that a record may have."""
@@ -66,7 +55,7 @@ class RPCStreamHandler(Serving, StreamHandler):
     def _only(self, fragment: bytes) -> Any:
         """The first fragment of a record, which in most cases is the only one."""
         if fragment[0] & 0x80:
-            self._take(fragment[4:])
+            self.record(fragment[4:])
             return self.handle()
         return self._more(fragment)
 
@@ -79,13 +68,34 @@ class RPCStreamHandler(Serving, StreamHandler):
             record = b"".join(self._fragments)
             self._fragments.clear()
             self._held = 0
-            self._take(record)
+            self.record(record)
             return self.handle()
         if len(self._fragments) >= self.max_fragments:
             raise LimitPassed(None, what=f"a record of more than {self.max_fragments} fragments")
         return Fragment(max(self.max_record - self._held, 1)), self._more
 
-    def _take(self, record: bytes) -> None:
+    def record(self, record: bytes) -> None:
+        """Called with each record. Every class of records defines this."""
+        raise NotImplementedError
+
+
+class RPCStreamHandler(Serving, RecordHandler):
+    """Serves `versions` over a stream. Each call is a row of its own; replies go out when they are there.
+
+    A call that is refused does not end the connection.
+
+    >>> from handlers import StreamMachine
+    >>> class Nothing(RPCStreamHandler):
+    ...     pass
+    >>> machine = StreamMachine(Nothing())
+    >>> machine.feed(mark(bytes.fromhex("00000007 00000000 00000002 000186a3 00000003 00000000" + 16 * "00")))
+    >>> machine.read().hex(" ", 4)  # PROG_UNAVAIL
+    '80000018 00000007 00000001 00000000 00000000 00000000 00000001'
+    """
+
+    __slots__ = ()
+
+    def record(self, record: bytes) -> None:
         try:
             version = self.begin(record)
         except Refused as refused:

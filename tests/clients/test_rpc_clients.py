@@ -1,4 +1,4 @@
-"""An RPC client that this project did not write: ``rpcgen`` makes it. For ``rpcinfo`` see `tests.hosts.test_rpcbind`."""
+"""An RPC client that this project did not write: ``rpcgen`` makes it. `tests.hosts.test_rpcbind` has ``rpcinfo``."""
 
 import shutil
 import subprocess
