@@ -53,13 +53,12 @@ class Replies:
         """Drop the replies from before this time."""
         while self._made:
             try:
-                key, (made, reply) = self._made.popitem(last=False)
-            except KeyError:  # another thread has taken the last one
+                key = next(iter(self._made))
+            except (RuntimeError, StopIteration):  # another thread has changed it meanwhile: the next call looks again
                 return
-            if made >= oldest:
-                self._made[key] = made, reply
-                self._made.move_to_end(key, last=False)
+            if self._made.get(key, (oldest, b""))[0] >= oldest:
                 return
+            self._made.pop(key, None)
 
 
 class RPCDatagramHandler(Serving, DatagramHandler):

@@ -72,7 +72,7 @@ def read_call(data: bytes) -> Call:
 
     Data that is no call is not answered: a reply above all (two servers could answer each other for ever), and what is
     too short to say that it is a call. A call that is cut off in its header is answered with GARBAGE_ARGS, a credential
-    or verifier that is longer than 400 bytes or malformed with AUTH_ERROR.
+    or verifier that is malformed, or longer than 400 bytes, with AUTH_ERROR.
     """
     size = len(data)
     if size < 8:
@@ -88,29 +88,29 @@ def read_call(data: bytes) -> Call:
     if rpc_version != RPC_VERSION:
         raise Refused(mismatched(xid))
     try:
-        flavour, start, end = _read_auth(xid, data, HEADER.size, AuthStatus.BADCRED)
-        verifier_flavour, _, after = _read_auth(xid, data, end, AuthStatus.BADVERF)
-        credential = read_credential(flavour, data[start:end], verifier_flavour)
+        flavour, body, end = _read_auth(xid, data, HEADER.size, AuthStatus.BADCRED)
+        verifier_flavour, _, start = _read_auth(xid, data, end, AuthStatus.BADVERF)
+        credential = read_credential(flavour, body, verifier_flavour)
     except AuthError as error:
         raise Refused(denied(xid, error.status)) from None
-    return Call(xid, program, version, procedure, credential, data, after)
+    return Call(xid, program, version, procedure, credential, data, start)
 
 
-def _read_auth(xid: int, data: bytes, start: int, status: AuthStatus) -> tuple[int, int, int]:
-    """The flavour of the ``opaque_auth`` at ``start``, where its body begins, and where what follows begins.
-
-    Padding belongs to the body here: its zeros are not checked, and for AUTH_SYS there is none.
-    """
-    body = start + 8
-    if len(data) < body:
+def _read_auth(xid: int, data: bytes, start: int, status: AuthStatus) -> tuple[int, bytes, int]:
+    """The flavour and the body of the ``opaque_auth`` at ``start``, and where what follows begins."""
+    if len(data) < start + 8:
         raise Refused(accepted(xid, GARBAGE_ARGS))
     flavour, length = _TWO.unpack_from(data, start)
     if length > MAX_BODY:
         raise AuthError(status)
-    end = body + (length + 3 & ~3)
-    if len(data) < end:
+    start += 8
+    end = start + length
+    after = end + (-length & 3)
+    if len(data) < after:
         raise Refused(accepted(xid, GARBAGE_ARGS))
-    return flavour, body, end
+    if any(data[end:after]):  # as in all XDR here
+        raise AuthError(status)
+    return flavour, data[start:end], after
 
 
 def succeeded(xid: int, result: bytes) -> bytes:

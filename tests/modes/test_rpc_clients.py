@@ -106,9 +106,9 @@ def test_a_datagram_is_sent_again():
 
 
 def test_no_reply_to_any_datagram_is_an_error():
-    with played(DatagramClient, [lambda _: []] * 2, waits=(0.01, 0.02)) as client:
-        with pytest.raises(TimeoutError, match="no reply to 2 datagrams"):
-            client.remote.ADD(2, 3)
+    deaf = played(DatagramClient, [lambda _: []] * 2, waits=(0.01, 0.02))
+    with deaf as client, pytest.raises(TimeoutError, match="no reply to 2 datagrams"):
+        client.remote.ADD(2, 3)
     assert client.socket.fileno() == -1
 
 

@@ -53,6 +53,12 @@ PLAIN = {
     "AUTH_BADCRED, bytes after it": (call(11, 7, credential=auth(1, auth_sys()[8:] + words(1))), words(11, 1, 1, 1, 1)),
     "AUTH_BADCRED, 401 bytes": (call(11, 1, credential=auth(0, bytes(401))), words(11, 1, 1, 1, 1)),
     "AUTH_BADCRED, 4 GiB": (call(11, 1, credential=auth(0, b"", 0xFFFFFFFF)), words(11, 1, 1, 1, 1)),
+    "AUTH_BADCRED, length not that of its parts": (
+        call(11, 1, credential=auth(1, auth_sys()[8:], len(auth_sys()) - 9)),
+        words(11, 1, 1, 1, 1),
+    ),
+    "AUTH_BADCRED, padding": (call(11, 1, credential=auth(0, b"abcd", 3)), words(11, 1, 1, 1, 1)),
+    "AUTH_BADVERF, padding": (call(12, 1, verifier=auth(0, b"abcd", 1)), words(12, 1, 1, 1, 3)),
     "AUTH_BADCRED, unknown flavour": (call(11, 1, credential=auth(77, b"")), words(11, 1, 1, 1, 1)),
     "AUTH_BADVERF, flavour": (call(12, 1, verifier=auth(1, b"")), words(12, 1, 1, 1, 3)),
     "AUTH_BADVERF, 401 bytes": (call(12, 1, verifier=auth(0, bytes(401))), words(12, 1, 1, 1, 3)),
