@@ -1,13 +1,11 @@
 """An RPC client that this project did not write: ``rpcgen`` makes it. `tests.hosts.test_rpcbind` has ``rpcinfo``."""
 
-import shutil
 import subprocess
 
 import pytest
 
 from tests import ROOT
 from tests.support import rpcgen
-from tests.support.programs import needed, program
 from tests.support.rpc import FILE, Datagram, Stream
 from tests.support.serving import MODES, PACKETS, STREAMS, serving
 
@@ -19,15 +17,8 @@ every_transport = pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     """The path of the C client."""
-    needed(rpcgen.HEADERS.is_dir(), "libtirpc-dev")
-    folder = tmp_path_factory.mktemp("client")
-    for path in (FILE, ROOT / "tests" / "support" / "rpc_client.c"):
-        shutil.copy(path, folder)
-    for option, output in (("-h", "calculator.h"), ("-c", "xdr.c"), ("-l", "stubs.c")):
-        rpcgen.run(folder, program("rpcgen"), "-N", option, FILE.name, "-o", output)
-    sources = ["rpc_client.c", "xdr.c", "stubs.c"]
-    rpcgen.run(folder, program("gcc"), "-w", f"-I{rpcgen.HEADERS}", "-I.", "-o", "client", *sources, "-ltirpc")
-    return folder / "client"
+    source = ROOT / "tests" / "support" / "rpc_client.c"
+    return rpcgen.build_peer(FILE, source, "-l", tmp_path_factory.mktemp("client"))
 
 
 def served(mode, transport):

@@ -1,6 +1,5 @@
 """Our blocking clients and a server that this project did not write: ``rpcgen`` makes it from the same .x file."""
 
-import shutil
 import socket
 import subprocess
 
@@ -11,7 +10,6 @@ from handlers.sunrpc.client import DatagramClient, StreamClient
 from handlers.sunrpc.message import RPCError
 from tests import ROOT
 from tests.support import rpcgen
-from tests.support.programs import needed, program
 from tests.support.rpc import FILE, x
 
 PATIENCE = 10.0
@@ -20,17 +18,8 @@ PATIENCE = 10.0
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     """The path of the C server."""
-    needed(rpcgen.HEADERS.is_dir(), "libtirpc-dev")
-    folder = tmp_path_factory.mktemp("server")
-    for path in (FILE, ROOT / "tests" / "support" / "rpc_server.c"):
-        shutil.copy(path, folder)
-    for option, output in (("-h", "calculator.h"), ("-c", "xdr.c"), ("-m", "dispatch.c")):
-        rpcgen.run(folder, program("rpcgen"), "-N", option, FILE.name, "-o", output)
-    sources = ["rpc_server.c", "xdr.c", "dispatch.c"]
-    # What the dispatcher of version 3 calls is not there.
-    only = ["-ffunction-sections", "-Wl,--gc-sections"]
-    rpcgen.run(folder, program("gcc"), "-w", *only, f"-I{rpcgen.HEADERS}", "-I.", "-o", "server", *sources, "-ltirpc")
-    return folder / "server"
+    source = ROOT / "tests" / "support" / "rpc_server.c"
+    return rpcgen.build_peer(FILE, source, "-m", tmp_path_factory.mktemp("server"))
 
 
 @pytest.fixture(params=["tcp", "udp"])
