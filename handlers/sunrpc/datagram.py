@@ -46,7 +46,7 @@ class Replies:
             self._made.popitem(last=False)
 
     def end(self, key: Hashable) -> None:
-        """The call has ended. Its reply, if it has one, is here."""
+        """The call has ended. Its reply, if it has one, was `put` before."""
         self._open.pop(key, None)
 
     def _drop(self, oldest: float) -> None:

@@ -58,8 +58,8 @@ class Version(DatagramHandler):
     version: ClassVar[int]
     """The number of the version."""
     procedures: ClassVar[Mapping[int, Procedure]]
-    """The procedures by their number. The class that says them defines none: what it has under their names is not
-    served, but what the classes derived from it have."""
+    """The procedures by their number. The class that declares them serves none: a class derived from it defines the
+    methods of those that are served."""
 
     called: Call
     """The call, whose handler this is."""
@@ -139,13 +139,13 @@ class Version(DatagramHandler):
 
     @classmethod
     def _served(cls) -> dict[int, Procedure]:
-        """The procedures that a class derived from the one that says them has defined."""
+        """The procedures that a class derived from the declaring one defines."""
         if "_defined" not in vars(cls):
-            saying = next(kind for kind in cls.__mro__ if "procedures" in vars(kind))
+            declaring = next(kind for kind in cls.__mro__ if "procedures" in vars(kind))
             cls._defined = {
                 number: procedure
                 for number, procedure in cls.procedures.items()
-                if getattr(cls, procedure.name, None) is not vars(saying).get(procedure.name)
+                if getattr(cls, procedure.name, None) is not vars(declaring).get(procedure.name)
             }
         return cls._defined
 
@@ -153,7 +153,7 @@ class Version(DatagramHandler):
 
 
 class Running:
-    """A state of a procedure, as a state of the request of its call. The table shows the name of ``func``."""
+    """A state of a procedure, ``func``, as a state of the request of its call. The table shows the name of ``func``."""
 
     __slots__ = ("_version", "func")
 

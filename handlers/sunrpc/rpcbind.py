@@ -48,8 +48,8 @@ class Portmapper(Portmapper2):
     """Version 2 of the portmapper. Derive a class for each: it has mappings of its own, and lists itself.
 
     Only local callers may change the mappings, by SET and UNSET: those whose address is a loopback address, or that
-    have connected to a Unix socket. CALLIT is not served: it would let a caller use the address of this host (RFC 1833,
-    section 3.2.1 calls it optional). In fork mode, a change ends with the process of the call: use another mode.
+    have connected to a Unix socket. CALLIT is not served: it would make calls for others in the name of this host. In
+    fork mode, a change ends with the process of the call: use another mode.
 
     >>> class Ports(Portmapper):
     ...     pass
