@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from socket import SHUT_WR
 
 from ..handlers import Cause, Handler
@@ -51,6 +52,7 @@ class Service:
         self.is_shared = reactor is not None
         """Whether the user has given the loop to the server, so that other servers may use it too."""
         self._reactor = reactor
+        self._making = allocate_lock()
         self.mode = mode_of(type(server))(self)
         self.handler: Any = self.mode.adapt(server.RequestHandlerClass)
         """The handler class; in select mode it may be an adapter of the class that the user has given."""
@@ -80,10 +82,13 @@ class Service:
 
     @property
     def reactor(self) -> Reactor:
-        """The loop that the server serves on."""
+        """The loop that the server serves on. The first thread that asks for it makes it."""
         if self._reactor is None:
-            self._reactor = Reactor()
-            self._reactor.descriptors.add(self)
+            with self._making:
+                if self._reactor is None:
+                    reactor = Reactor()
+                    reactor.descriptors.add(self)
+                    self._reactor = reactor
         return self._reactor
 
     @property

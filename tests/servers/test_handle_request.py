@@ -1,6 +1,8 @@
 """`handle_request()`: one request, its timeout, and its end."""
 
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from select import select
 from socket import SHUT_WR
@@ -246,3 +248,21 @@ def test_a_silent_client_does_not_hold_up_a_handle_request_with_a_timeout():
         silent.shutdown(SHUT_WR)
         bounded(server.handle_request)
         assert rest(silent) == b""
+
+
+def test_threads_that_ask_for_the_loop_at_once_get_the_same_one():
+    """The thread that serves would run one loop, and `shutdown()` of another thread would wake the other."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            with made(server_class("select", TCP), TCP, Echo) as server, ThreadPoolExecutor(8) as threads:
+                ready = threading.Barrier(8)
+
+                def ask(_, server=server, ready=ready):
+                    ready.wait(PATIENCE)
+                    return server.reactor
+
+                assert len(set(map(id, threads.map(ask, range(8))))) == 1
+    finally:
+        sys.setswitchinterval(interval)
