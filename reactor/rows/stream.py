@@ -134,7 +134,7 @@ class StreamRow(ChannelRow):
 
     def _answer(self, patience: float, now: float) -> bool:
         """The usual end of a turn: send the output, and wait for more input. ``False``: there is more to `settle`."""
-        if self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
+        if self.mask != EVENT_READ or self.counted or (self.rare is not None and self.rare.pace is not None):
             return False
         self.channel.fresh = False
         self.deadline = now + patience
