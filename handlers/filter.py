@@ -146,6 +146,11 @@ class Filter(BaseFilter):
         """The row, or the filter in front of this one: for ``peer``, ``principal``, ``secured``, ``now()``, …"""
         return self._link.driver
 
+    @property
+    def reason(self) -> BaseException | None:
+        """Why the request has ended: a `Cause`, or what the handler raised. ``None`` if it has finished, or goes on."""
+        return self._link.reason  # type: ignore[no-any-return]
+
     # Methods to define
 
     def received(self, data: bytes) -> None:

@@ -151,6 +151,39 @@ def test_a_stream_that_ends_without_close_notify_is_truncated(mode):
         assert server.reactor.table.closed[0]["reason"].startswith("Truncated: ")
 
 
+class Raises(StreamHandler):
+    """Sends a part of its answer, and raises."""
+
+    async def handle(self):
+        self.send(await Until(b"\n"))
+        raise Halfway
+
+
+class BlockingRaises(StreamRequestHandler):
+    """The same as a blocking handler, which select mode begins when the line is here."""
+
+    request = Until(b"\n")
+
+    def handle(self):
+        self.wfile.write(self.rfile.readline())
+        raise Halfway
+
+
+class Halfway(Exception):
+    """What the handlers raise."""
+
+
+@every_version
+@every_mode
+@pytest.mark.parametrize("handler", [Raises, BlockingRaises])
+def test_an_answer_that_an_exception_has_cut_does_not_pass_for_a_whole_one(handler, mode, version):
+    with secure(handler, mode) as server, secured(server, client_context(version)) as client:
+        client.sendall(LINES[0])
+        assert receive(client, 4) == LINES[0]
+        with pytest.raises(ssl.SSLEOFError):
+            client.recv(80)
+
+
 @every_mode
 def test_what_is_no_tls_is_refused_and_the_server_goes_on(mode):
     with secure(Lines, mode) as server:

@@ -163,8 +163,13 @@ class TLS(Filter):
             self.fail(Truncated("in the TLS handshake"))
 
     def farewell(self) -> None:
-        """Say close_notify. The other direction stays open: half-close, as in TCP."""
+        """Say close_notify. The other direction stays open: half-close, as in TCP.
+
+        Not if the handler has raised: what it has sent may not be all, and must not pass for that.
+        """
         assert self.object is not None
+        if not isinstance(self.reason, (Cause, type(None))):
+            return
         try:
             self.object.unwrap()
         except ssl.SSLError:
