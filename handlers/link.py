@@ -269,7 +269,8 @@ class Link(BaseLink):
 
     def _move_on(self) -> None:
         if self._again and self._can_deliver():
-            self.touched()  # others have their turn before it goes on
+            self.driver.rest()  # others have their turn before it goes on
+            self.touched()
         if self._stage is SERVING:
             self._flow()
         if self._stage is SERVING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import Some, StreamHandler, StreamMachine, World
+from handlers import Delay, Some, StreamHandler, StreamMachine, ToEnd, World
 from handlers.filter import chain
 from reactor.rows.filters.tls import TOGETHER, TURN
 from reactor.testing.check.filtered import SteppingDriver
@@ -27,11 +27,19 @@ class Echo(StreamHandler):
             self.send(await Some())
 
 
+class Lasting(StreamHandler):
+    """Goes on when its input has ended."""
+
+    async def handle(self):
+        await ToEnd()
+        await Delay(60)
+
+
 class Client:
     """A client whose output is fed to ``channel`` in pieces of the given sizes."""
 
-    def __init__(self, version, sizes):
-        self.channel = chain(StreamMachine(Echo()), [partial(TLS, context=server_context())])
+    def __init__(self, version, sizes, handler=Echo):
+        self.channel = chain(StreamMachine(handler()), [partial(TLS, context=server_context())])
         self.channel.advance()
         self.sizes = cycle(sizes)
         self.coming, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -117,6 +125,16 @@ def test_many_small_records_are_taken_in_turns(version):
     client.take()
     assert client.read() == b"a" * 2_000
     assert turns >= 2_000 // (TURN * TOGETHER) - 1
+
+
+@every_version
+def test_what_comes_behind_a_close_notify_is_not_held(version):
+    client = Client(version, [1_000_000], Lasting)
+    client.exchange()
+    attempt(client.tls.unwrap)
+    client.channel.feed(client.going.read() + b"\x17\x03\x03\x40\x00" + bytes(16_384) + b"\x17\x03\x03" + bytes(9))
+    assert not client.channel.finished
+    assert client.channel.held_in == 0
 
 
 @every_version
