@@ -417,6 +417,12 @@ def test_a_header_that_is_cut_is_never_taken_for_another(case, data):
     assert parse(header[:cut]) is None
 
 
+def test_an_address_is_written_as_accept_writes_it():
+    """However a proxy writes it: limits for each peer, and the log, see one peer."""
+    header = parse(b"PROXY TCP6 2001:DB8:0:0::1 ::1 07 2\r\n")
+    assert header.source == ("2001:db8::1", 7, 0, 0)
+
+
 def test_a_filter_alone_tells_what_the_proxy_has_said():
     world = World(("127.0.0.1", 1))
     made = []
