@@ -46,7 +46,7 @@ class TLSFailed(Cause):
 
     def __init__(self, error: ssl.SSLError) -> None:
         super().__init__(f"TLS failed: {error.reason or error}")
-        self.error = error
+        self.error = error.with_traceback(None)  # its frames would lead back to the filter, and keep it
 
 
 class Truncated(Cause):
@@ -225,7 +225,7 @@ class TLS(Filter):
                 except ssl.SSLWantReadError:
                     pass  # the last record was none of data: a new key, or a session to resume
         except ssl.SSLError as raised:
-            error = raised
+            error = raised.with_traceback(None)  # this frame would be in it, in a cycle that keeps the connection
         self._part = data[start:] if start < len(data) else b""
         if pieces:
             self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
