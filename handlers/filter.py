@@ -225,7 +225,7 @@ class Filter(BaseFilter):
         """Go out of the chain: ``rest``, and all that comes later, is for the inner channel as it is.
 
         The filter opens, if it has not, and goes when what it has put has been taken. No method of it is called any
-        more.
+        more, and when it has gone it has no `channel` and no `driver`.
         """
         self._link.leave(rest)
 
