@@ -338,6 +338,7 @@ class BaseLink:
             self._stage = GONE
             self.inner.driver = self.driver
             self.driver.replace(self, self.inner)
+            del self._filter._link  # else both would wait for the garbage collector, with the row
         if self._error is not None:
             error, self._error = self._error, None
             raise error

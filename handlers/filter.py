@@ -160,6 +160,11 @@ class Filter(BaseFilter):
         """The row, or the filter in front of this one: for ``peer``, ``principal``, ``secured``, ``now()``, …"""
         return self._link.driver
 
+    @property
+    def reason(self) -> BaseException | None:
+        """Why the request has ended: a `Cause`, or what the handler raised. ``None`` if it has finished, or goes on."""
+        return self._link.reason  # type: ignore[no-any-return]
+
     # Methods to define
 
     def received(self, data: bytes) -> None:
@@ -220,7 +225,7 @@ class Filter(BaseFilter):
         """Go out of the chain: ``rest``, and all that comes later, is for the inner channel as it is.
 
         The filter opens, if it has not, and goes when what it has put has been taken. No method of it is called any
-        more.
+        more, and when it has gone it has no `channel` and no `driver`.
         """
         self._link.leave(rest)
 

@@ -152,7 +152,7 @@ class Link(BaseLink):
         except BaseException as error:
             self._keep(error)
             return None
-        if patience is None or self._filter.pending > self._filter.limit:
+        if patience is None or self._filter.pending:  # which is held, and counts
             return None
         self._flow()
         return patience if self._stage is SERVING and self._error is None else None
@@ -269,7 +269,8 @@ class Link(BaseLink):
 
     def _move_on(self) -> None:
         if self._again and self._can_deliver():
-            self.touched()  # others have their turn before it goes on
+            self.driver.rest()  # others have their turn before it goes on
+            self.touched()
         if self._stage is SERVING:
             self._flow()
         if self._stage is SERVING:

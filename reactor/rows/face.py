@@ -68,15 +68,17 @@ class FaceRow(StreamRow):
             try:
                 if self.channel.begun and not self.channel.finished:
                     work(self._passive.face)
-            except Exception:
+            except Exception as error:
+                self.channel.discard(error)  # filters know by the reason that the output may not be all
+                self.touched()
                 self._see_out(inner)
                 raise
+            if self.channel.begun:
+                self._passive.done()
             self._see_out(inner)
 
     def _see_out(self, inner: Reactor) -> None:
-        """The handler has returned: send what is left to send."""
-        if self.channel.begun:
-            self._passive.done()
+        """The handler has ended: send what is left to send."""
         inner.drive_while(lambda: True)
         inner.cancel(inner.table)
 

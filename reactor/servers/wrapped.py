@@ -35,7 +35,7 @@ def is_tls(sock: Any) -> bool:
 
 
 def without_handshake(get_request: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Call ``get_request()``; a socket that it wraps with ``ssl`` does no handshake yet."""
+    """Call ``get_request()``; a socket that it wraps with ``ssl`` as the server's end does no handshake yet."""
     ssl = sys.modules.get("ssl")
     if ssl is None:
         return get_request()
@@ -54,12 +54,12 @@ def _make_deferrable(ssl: Any) -> None:
         return
 
     class SSLSocket(kind):  # type: ignore[misc, valid-type]
-        """An ``ssl.SSLSocket`` that does no handshake in `without_handshake`."""
+        """An ``ssl.SSLSocket`` that does no handshake in `without_handshake`, if it is the server's end."""
 
         defers_handshake = True
 
         def do_handshake(self, block: bool = False) -> None:
-            if not getattr(_here, "defers", False):
+            if not self.server_side or not getattr(_here, "defers", False):
                 super().do_handshake(block)
 
     ssl.SSLContext.sslsocket_class = SSLSocket

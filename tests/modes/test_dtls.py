@@ -506,6 +506,24 @@ def test_what_has_ended_is_freed_without_the_garbage_collector():
         gc.enable()
 
 
+def test_a_handshake_that_has_failed_is_freed_without_the_garbage_collector():
+    def count():
+        return sum(isinstance(thing, (Association, DTLS)) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        with secure(EchoDatagram, ask_client=True) as server:
+            with pytest.raises(SSL.Error), client(server):
+                pass
+            wait_until(lambda: not server.reactor.table)
+            wait_until(lambda: not server._srv.exchanges._open)
+            wait_until(lambda: count() == before)
+    finally:
+        gc.enable()
+
+
 # Limits
 
 

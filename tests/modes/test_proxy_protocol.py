@@ -1,5 +1,6 @@
 """The PROXY header: the handler, the table and what limits clients see the client, in every mode and behind TLS too."""
 
+import gc
 import http.server
 import json
 import logging
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from handlers import EndOfStream, Reset, StreamHandler, StreamRequestHandler, Until
 from handlers.filter import chain
 from handlers.handler import World
+from handlers.link import Link
 from handlers.machines import StreamMachine
 from reactor.access import AccessMixIn
 from reactor.rows.filters.proxy import SIGNATURE, Malformed, Proxy, crc32c, parse
+from reactor.rows.stream import StreamRow
 from reactor.testing import END, RESET, play_through, proxy
-from reactor.tls import TLSMixIn
+from reactor.tls import TLS, TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.programs import program
 from tests.support.serving import MODES, STREAMS, connect, reset, rest, serving, wait_until
@@ -415,6 +418,36 @@ def test_a_header_that_is_cut_is_never_taken_for_another(case, data):
     header, _ = case
     cut = data.draw(st.integers(0, len(header) - 1))
     assert parse(header[:cut]) is None
+
+
+@pytest.mark.parametrize("ends", [reset, lambda plain: plain.shutdown(socket.SHUT_WR)], ids=["reset", "end"])
+@pytest.mark.parametrize("sent", [b"PROX", b"PROXY TCP4 192.0.2.1 198.51.100.1 1 2\r\n"], ids=["header cut", "header"])
+def test_a_connection_that_has_ended_is_freed_without_the_garbage_collector(sent, ends):
+    """The row too: the filter that has left the chain refers to it no longer, nor does the error of a reset."""
+
+    def count():
+        return sum(isinstance(thing, (StreamRow, Link, Proxy)) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        filters = [HERE, partial(TLS, context=server_context())]
+        with serving(Who, "select", TCP, filters=filters) as server:
+            with connect(server) as client:
+                client.sendall(sent)
+                wait_until(lambda: [row for row in server.reactor.table if row.total_in])
+                ends(client)
+                wait_until(lambda: not server.reactor.table)
+            wait_until(lambda: count() == before)
+    finally:
+        gc.enable()
+
+
+def test_an_address_is_written_as_accept_writes_it():
+    """However a proxy writes it: limits for each peer, and the log, see one peer."""
+    header = parse(b"PROXY TCP6 2001:DB8:0:0::1 ::1 07 2\r\n")
+    assert header.source == ("2001:db8::1", 7, 0, 0)
 
 
 def test_a_filter_alone_tells_what_the_proxy_has_said():

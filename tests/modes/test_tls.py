@@ -1,5 +1,6 @@
 """TLS in front of handlers of every kind, in all four modes, with the clients of ``ssl``."""
 
+import gc
 import socket
 import ssl
 import threading
@@ -13,6 +14,7 @@ from handlers import Connected, EndOfStream, Failed, StreamHandler, StreamReques
 from handlers.filter import Filter
 from reactor import SelectTCPServer, SelectUDPServer
 from reactor.table import steps
+from reactor.testing.peers.tls import TLSPeer
 from reactor.tls import TLS, TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.serving import MODES, PATIENCE, STREAMS, connect, reset, serving, wait_until
@@ -149,6 +151,87 @@ def test_a_stream_that_ends_without_close_notify_is_truncated(mode):
                 pass
         wait_until(lambda: len(server.reactor.table.closed) == 1)
         assert server.reactor.table.closed[0]["reason"].startswith("Truncated: ")
+
+
+class Raises(StreamHandler):
+    """Sends a part of its answer, and raises."""
+
+    async def handle(self):
+        self.send(await Until(b"\n"))
+        raise Halfway
+
+
+class BlockingRaises(StreamRequestHandler):
+    """The same as a blocking handler, which select mode begins when the line is here."""
+
+    request = Until(b"\n")
+
+    def handle(self):
+        self.wfile.write(self.rfile.readline())
+        raise Halfway
+
+
+class Halfway(Exception):
+    """What the handlers raise."""
+
+
+@every_version
+@every_mode
+@pytest.mark.parametrize("handler", [Raises, BlockingRaises])
+def test_an_answer_that_an_exception_has_cut_does_not_pass_for_a_whole_one(handler, mode, version):
+    with secure(handler, mode) as server, secured(server, client_context(version)) as client:
+        client.sendall(LINES[0])
+        assert receive(client, 4) == LINES[0]
+        with pytest.raises(ssl.SSLEOFError):
+            client.recv(80)
+
+
+def says_goodbye(plain, peer):
+    plain.sendall(peer.send(LINES[0]) + peer.end())
+
+
+def ends(plain, peer):
+    plain.shutdown(socket.SHUT_WR)
+
+
+def garbles(plain, peer):
+    plain.sendall(peer.send(LINES[0])[:-1] + b"\0")
+
+
+def sends_plain_text(plain, peer):
+    plain.sendall(LINES[0] + LINES[1])
+
+
+@every_version
+@pytest.mark.parametrize(
+    ("end", "is_open"),
+    [(ends, False), (sends_plain_text, False), (reset, False)]
+    + [(end, True) for end in (says_goodbye, ends, garbles, sends_plain_text, reset)],
+)
+def test_what_has_ended_is_freed_without_the_garbage_collector(end, is_open, version):
+    """A connection holds tens of KiB in OpenSSL, of which the collector does not know."""
+
+    def count():
+        return sum(isinstance(thing, (TLS, Lines)) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        with secure(Lines, "select") as server:
+            for number in range(2):
+                with connect(server) as plain:
+                    plain.settimeout(PATIENCE)
+                    peer = TLSPeer(client_context(version), NAME)
+                    plain.sendall(peer.send(b""))
+                    while is_open and not peer.is_open:
+                        peer.received(plain.recv(65_536))
+                        plain.sendall(peer.send(b""))
+                    end(plain, *([] if end is reset else [peer]))
+                    wait_until(lambda number=number: len(server.reactor.table.closed) == number + 1)
+            wait_until(lambda: count() == before)
+    finally:
+        gc.enable()
 
 
 @every_mode

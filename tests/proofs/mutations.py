@@ -238,7 +238,21 @@ MUTATIONS = [
     Mutation("no close_notify is sent", "self.object.unwrap()", "self.object.version()", seeds=RARE),
     Mutation(
         "what comes in one segment with the end of the handshake is not read",
-        "        self.open()\n        self._unseal(self._part, 0)\n", "        self.open()\n", seeds=RARE,
+        "        self._unseal(self._part, _end_of_records(self._part, 0))\n", "", tests=TLS_RECORDS,
+    ),
+    Mutation("any number of records is taken in a turn", "if not turns:", "if False:", tests=TLS_RECORDS),
+    Mutation(
+        "a filter that has more to deliver has several turns in a batch",
+        "self.driver.rest()  # others", "pass  # others", tests="tests/rows/test_turns.py",
+    ),
+    Mutation(
+        "what a filter holds is not counted if the request has taken the rest",
+        "or self._filter.pending:  # which", ":  # which", tests=HOT_ROW,
+    ),
+    Mutation(
+        "a close_notify is sent behind what an exception has cut",
+        "if not isinstance(self.reason, (Cause, type(None))):", "if False:",
+        tests="tests/modes/test_tls.py -k exception",
     ),
     Mutation(
         "the rest of a record that has come in part is dropped",

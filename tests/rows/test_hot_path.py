@@ -1,6 +1,8 @@
 """The hot path of a stream row: what it must not pass over."""
 
 from handlers import StreamHandler, TimedOut, Until
+from handlers.filter import Filter
+from handlers.services import Echo
 from tests.support.bench import bench
 from tests.support.loops import Clock
 
@@ -28,3 +30,35 @@ def test_a_wait_that_ends_earlier_than_the_one_before_ends_in_time(place):
         here.reactor.step(0)
         here.rest()
         assert isinstance(row.channel.reason, TimedOut)
+
+
+class Frames(Filter):
+    """Delivers frames of ten bytes, whole."""
+
+    __slots__ = ("_part",)
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self._part = b""
+
+    @property
+    def pending(self):
+        return len(self._part)
+
+    def received(self, data):
+        self._part += data
+        end = len(self._part) // 10 * 10
+        self.deliver(self._part[:end])
+        self._part = self._part[end:]
+
+
+def test_what_a_filter_holds_counts_until_it_is_delivered_and_no_longer(place):
+    """Each read brings a piece that the request takes whole; what counts too long would end other rows."""
+    with bench(Echo, place) as here:
+        here.server.filters = (Frames,)
+        client = here.connect()
+        for size, held in [(7, 7), (3, 0), (15, 5), (15, 0)]:
+            here.give(client, bytes(size))
+            here.rest()
+            assert here.row.held_in == held
+            assert here.reactor.stats()["held"] == held

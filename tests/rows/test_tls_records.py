@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import Some, StreamHandler, StreamMachine
+from handlers import Delay, Some, StreamHandler, StreamMachine, ToEnd, World
 from handlers.filter import chain
+from reactor.rows.filters.tls import TOGETHER, TURN
+from reactor.testing.check.filtered import SteppingDriver
+from reactor.testing.peers.tls import TLSPeer
 from reactor.tls import TLS
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.tls import attempt
@@ -24,11 +27,19 @@ class Echo(StreamHandler):
             self.send(await Some())
 
 
+class Lasting(StreamHandler):
+    """Goes on when its input has ended."""
+
+    async def handle(self):
+        await ToEnd()
+        await Delay(60)
+
+
 class Client:
     """A client whose output is fed to ``channel`` in pieces of the given sizes."""
 
-    def __init__(self, version, sizes):
-        self.channel = chain(StreamMachine(Echo()), [partial(TLS, context=server_context())])
+    def __init__(self, version, sizes, handler=Echo):
+        self.channel = chain(StreamMachine(handler()), [partial(TLS, context=server_context())])
         self.channel.advance()
         self.sizes = cycle(sizes)
         self.coming, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -96,6 +107,57 @@ def test_a_record_that_comes_byte_by_byte_is_searched_once_for_each_byte():
     client.take()
     assert client.read() == b"a" * 16_000
     assert held[:-1] == list(range(1, len(held)))
+
+
+@every_version
+def test_many_small_records_are_taken_in_turns(version):
+    """A record costs its bytes and a fixed amount, which for one with a new key is that of 20 KiB."""
+    client = Client(version, [1_000_000])
+    client.exchange()
+    for _ in range(2_000):
+        client.tls.write(b"a")
+    client.channel.feed(client.going.read())
+    turns = 0
+    while client.channel.held_in:
+        assert client.channel.blocked
+        client.channel.advance()
+        turns += 1
+    client.take()
+    assert client.read() == b"a" * 2_000
+    assert turns >= 2_000 // (TURN * TOGETHER) - 1
+
+
+@every_version
+def test_what_comes_behind_a_close_notify_is_not_held(version):
+    client = Client(version, [1_000_000], Lasting)
+    client.exchange()
+    attempt(client.tls.unwrap)
+    client.channel.feed(client.going.read() + b"\x17\x03\x03\x40\x00" + bytes(16_384) + b"\x17\x03\x03" + bytes(9))
+    assert not client.channel.finished
+    assert client.channel.held_in == 0
+
+
+@every_version
+def test_a_hello_in_many_small_records_is_taken_in_steps(version):
+    driver = SteppingDriver(World())
+    channel = chain(StreamMachine(Echo(), driver), [partial(TLS, context=server_context())])
+    channel.advance()
+    peer = TLSPeer(client_context(version), NAME)
+    hello = peer.send(b"")
+    pieces = [hello[at : at + 5] for at in range(5, len(hello), 5)]
+    channel.feed(b"".join(hello[:3] + len(piece).to_bytes(2, "big") + piece for piece in pieces))
+    steps = 0
+    while driver.steps:
+        assert not channel.wants_input
+        driver.steps.popleft()()
+        steps += 1
+    assert steps == -(-len(pieces) // TOGETHER)
+    while channel.opening:
+        peer.received(channel.read())
+        channel.feed(peer.send(b""))
+        while driver.steps:
+            driver.steps.popleft()()
+    assert channel.held_in == 0
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x17\x03\x03\xff\xff", b"\x17\x04\x03\x00\x10"])

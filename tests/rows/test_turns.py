@@ -1,6 +1,10 @@
 """How much of one batch a row may have: pieces of input, and bytes that other rows write to it."""
 
+from functools import partial
+
 from handlers import Flushed, StreamHandler, Until
+from handlers.filter import Filter
+from handlers.services import Echo
 from tests.support.bench import Noting, bench, broken
 
 TURNS = 256
@@ -121,3 +125,35 @@ def test_max_held_is_kept_within_a_batch(place):
         here.rest()
         assert here.table.ends["LimitPassed"] > 0
         assert here.reactor.budget.held == sum(row.held_in + row.held_out for row in here.table)
+
+
+class Fan(Filter):
+    """Delivers for each byte ten pieces, one after the other, and notes in which step of the loop."""
+
+    __slots__ = ("_left", "_steps")
+
+    def __init__(self, inner, steps):
+        super().__init__(inner)
+        self._left, self._steps = 0, steps
+
+    def received(self, data):
+        self._left += 10 * len(data)
+        self._left -= 1
+        self._steps[-1] += 1
+        self.deliver(b"a")
+        if self._left:
+            self.again()
+
+
+def test_a_filter_that_has_more_to_deliver_has_one_turn_in_a_batch(place):
+    for front in (0, 1, 2):  # filters in front of it
+        steps = []
+        with bench(Echo, place) as here:
+            here.server.filters = (*(front * [Filter]), partial(Fan, steps=steps))
+            client = here.connect()
+            here.give(client, b"ab")
+            while sum(steps) < 20:
+                steps.append(0)
+                here.reactor.step(0)
+            assert max(steps) == 1
+            assert here.take(client, 20) == b"a" * 20

@@ -97,6 +97,26 @@ def test_a_connection_whose_handshake_was_done_elsewhere_is_refused_for_a_state_
         wait_until(lambda: any(REFUSED in str(record.exc_info) for record in caplog.records))
 
 
+def test_the_handshake_of_a_connection_that_get_request_makes_itself_is_done_at_once():
+    """It asks another server whether the client may come, for example."""
+    versions = []
+
+    class Asking(Wrapping):
+        def get_request(self):
+            with connect(other) as plain:
+                plain.settimeout(PATIENCE)
+                with client_context().wrap_socket(plain, server_hostname=NAME) as client:
+                    versions.append(client.version())
+            return super().get_request()
+
+    with (
+        serving(Echo, "select", STREAMS["tcp"], Wrapping) as other,
+        serving(Echo, "select", STREAMS["tcp"], Asking) as server,
+    ):
+        assert echoed(server) == b"hello\n"
+        assert versions[0] == "TLSv1.3"
+
+
 def silent_client(server, mode):
     """A client that says nothing; none in the plain mode, which serves one client after the other."""
     return nullcontext() if mode == "plain" else connect(server)

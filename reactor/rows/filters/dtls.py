@@ -70,7 +70,7 @@ class DTLSFailed(Cause):
     def __init__(self, error: SSL.Error) -> None:
         reasons = [entry[-1] for entry in error.args[0]] if error.args and isinstance(error.args[0], list) else []
         super().__init__(f"DTLS failed: {', '.join(reasons) or repr(error)}")
-        self.error = error
+        self.error = error.with_traceback(None)  # its frames would lead back to the filter, and keep it
 
 
 class Cookie:

@@ -225,20 +225,14 @@ def _parse_line(data: bytes) -> Header | None:
         return Header(None, {}, size)
     if family not in _SOURCES or len(fields) != 4:
         raise Malformed(repr(line))
-    source, _, port, to_port = fields
-    if not all(_is_address(_SOURCES[family], address) for address in fields[:2]):
-        raise Malformed(f"{line!r} has an address that is none of {family}")
+    port, to_port = fields[2:]
+    try:
+        source, _ = (socket.inet_pton(_SOURCES[family], address) for address in fields[:2])
+    except (OSError, ValueError):
+        raise Malformed(f"{line!r} has an address that is none of {family}") from None
     if not all(number.isascii() and number.isdigit() and int(number) <= 65_535 for number in (port, to_port)):
         raise Malformed(f"{line!r} has a port that is none")
     return Header(_address(_SOURCES[family], source, int(port)), {}, size)
-
-
-def _is_address(family: int, text: str) -> bool:
-    try:
-        socket.inet_pton(family, text)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 _START = Struct("!12sBBH")
@@ -284,11 +278,12 @@ def _source(family: int, body: bytes) -> tuple[Any, int]:
         raise Malformed(f"family and protocol are {family:#x}, which are none of a stream")
     kind, block = _BLOCKS[family >> 4]
     source, _, port, _ = block.unpack_from(body)
-    return _address(kind, socket.inet_ntop(kind, source), port), block.size
+    return _address(kind, source, port), block.size
 
 
-def _address(family: int, host: str, port: int) -> Any:
+def _address(family: int, packed: bytes, port: int) -> Any:
     """As ``accept()`` gives it."""
+    host = socket.inet_ntop(family, packed)
     return (host, port) if family == socket.AF_INET else (host, port, 0, 0)
 
 

@@ -29,6 +29,14 @@ HEADER = 5
 LONGEST = RECORD + 2_048
 """Bytes that a record has at most behind its header (RFC 5246, section 6.2.3; TLS 1.3 allows fewer)."""
 
+TOGETHER = 8
+"""Records that ``ssl`` is given at once, at most."""
+
+TURN = 8
+"""How often ``ssl`` is given records before the other rows have their turn: at least 64 KiB, or 64 small records.
+
+A record that brings no data may cost much more than its bytes: one with a new key takes about 20 µs."""
+
 NAMES = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}
 """What `Handler.secured` is, by what ``ssl`` calls the version."""
 
@@ -38,7 +46,7 @@ class TLSFailed(Cause):
 
     def __init__(self, error: ssl.SSLError) -> None:
         super().__init__(f"TLS failed: {error.reason or error}")
-        self.error = error
+        self.error = error.with_traceback(None)  # its frames would lead back to the filter, and keep it
 
 
 class Truncated(Cause):
@@ -108,7 +116,7 @@ class TLS(Filter):
         if self._shut:
             return
         held = self._part = grown(self._part, data)
-        end = _end_of_records(held, 0, RECORD)
+        end = _end_of_records(held, 0)
         if end and self._open:
             self._unseal(held, end)
         elif end:
@@ -116,7 +124,7 @@ class TLS(Filter):
 
     @property
     def pending(self) -> int:
-        """Bytes of records that have come in part, or while a step of the handshake waits for its turn."""
+        """Bytes of records that have come in part, or that wait for a turn."""
         return len(self._part)
 
     def step(self) -> None:
@@ -125,13 +133,15 @@ class TLS(Filter):
             context, server_side, server_hostname, session = self._make
             self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
             self.object = context.wrap_bio(self._in, self._out, server_side, server_hostname, session)
-        end = _end_of_records(self._part, 0, len(self._part))
+        end = _end_of_records(self._part, 0)
         self._in.write(self._part[:end])
         self._part = self._part[end:]
         try:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
             self._emit()
+            if _end_of_records(self._part, 0):
+                self.queue_step()
             return
         except ssl.SSLError as error:
             self._break_off(error)
@@ -140,7 +150,7 @@ class TLS(Filter):
         self._emit()
         self._tell()
         self.open()
-        self._unseal(self._part, 0)
+        self._unseal(self._part, _end_of_records(self._part, 0))
 
     def channel_binding(self, kind: str) -> bytes | None:
         """``tls-unique`` with TLS 1.2 (of 1.3 ``ssl`` tells none), and ``tls-server-end-point`` (RFC 5929).
@@ -177,8 +187,13 @@ class TLS(Filter):
             self.fail(Truncated("in the TLS handshake"))
 
     def farewell(self) -> None:
-        """Say close_notify. The other direction stays open: half-close, as in TCP."""
+        """Say close_notify. The other direction stays open: half-close, as in TCP.
+
+        Not if the handler has raised: what it has sent may not be all, and must not pass for that.
+        """
         assert self.object is not None
+        if not isinstance(self.reason, (Cause, type(None))):
+            return
         try:
             self.object.unwrap()
         except ssl.SSLError:
@@ -190,13 +205,17 @@ class TLS(Filter):
         stream, source = self.object, self._in
         assert stream is not None
         pieces: list[bytes] = []
-        start, error = 0, None
+        start, error, turns = 0, None, TURN
         try:
             while source.pending or end > start:
                 if end > start:
+                    if not turns:
+                        self.again()
+                        break
+                    turns -= 1
                     source.write(data if end - start == len(data) else data[start:end])
                     start = end
-                    end = start if start == len(data) else _end_of_records(data, start, RECORD)
+                    end = start if start == len(data) else _end_of_records(data, start)
                 try:
                     while source.pending:
                         piece = stream.read(RECORD)
@@ -206,7 +225,7 @@ class TLS(Filter):
                 except ssl.SSLWantReadError:
                     pass  # the last record was none of data: a new key, or a session to resume
         except ssl.SSLError as raised:
-            error = raised
+            error = raised.with_traceback(None)  # this frame would be in it, in a cycle that keeps the connection
         self._part = data[start:] if start < len(data) else b""
         if pieces:
             self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -214,7 +233,7 @@ class TLS(Filter):
             self._break_off(error)
             return
         if error is not None:
-            self._shut = True
+            self._shut, self._part = True, b""  # what comes behind a close_notify is ignored (RFC 8446, section 6.1)
             self.deliver_end()
         if self._out.pending:  # the answer to a new key
             self._emit()
@@ -244,20 +263,21 @@ class TLS(Filter):
         return NAMES.get(version, version.lower())
 
 
-def _end_of_records(data: bytes | bytearray, start: int, most: int) -> int:
-    """Where the last of some records ends that begin at ``start`` and have come whole; ``start`` if none has.
+def _end_of_records(data: bytes | bytearray, start: int) -> int:
+    """Where the last of a few records ends that begin at ``start`` and have come whole; ``start`` if none has.
 
-    ``ssl`` is given whole records, for one that has come in part costs an exception. They are about ``most`` bytes,
-    because a memory BIO keeps the size that it once had. What can't be a record is for ``ssl`` to refuse.
+    ``ssl`` is given whole records, for one that has come in part costs an exception. They are about 16 KiB, because a
+    memory BIO keeps the size that it once had, and at most `TOGETHER`. What can't be a record is for ``ssl`` to refuse.
     """
-    end, size = start, len(data)
-    while end + HEADER <= size and end - start < most:
+    end, size, count = start, len(data), 0
+    while end + HEADER <= size and end - start < RECORD and count < TOGETHER:
         length = (data[end + 3] << 8) + data[end + 4]
         if not 20 <= data[end] <= 23 or data[end + 1] != 3 or length > LONGEST:
             return size
         if end + HEADER + length > size:
             break
         end += HEADER + length
+        count += 1
     return end
 
 
