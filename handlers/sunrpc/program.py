@@ -1,4 +1,4 @@
-"""Programs and versions (RFC 5531, section 12) as classes, from which those derive that `language` writes."""
+"""`Program`, `Version` and `Procedure` (RFC 5531, section 12): base classes of the classes that `language` writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Procedure(NamedTuple):
 
 
 class Version:
-    """A version of a program: a method for each procedure. Derive a class and define those that are served."""
+    """A version of a program: it has a method for each procedure. Derive from it and define the methods to serve."""
 
     program: ClassVar[int]
     """The number of the program."""
