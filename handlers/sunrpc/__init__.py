@@ -1,8 +1,16 @@
-"""ONC RPC, also called Sun RPC (RFC 5531): XDR, and the compiler of ``.x`` files. No other package imports this one.
+"""ONC RPC, also called Sun RPC (RFC 5531): servers, clients, XDR, and a compiler of ``.x`` files.
+
+No other package imports this one.
 
 ==============  ======================================================================================
 `xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
-`program`       base classes of programs and versions (RFC 5531, section 12)
+`auth`          authentication flavours: AUTH_NONE and AUTH_SYS
+`message`       RPC messages: reads a call, writes a reply
+`program`       base classes of programs and versions, and of the handlers that serve them
+`record`        `RPCStreamHandler`: record marking, and the calls of one connection
+`datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
+`client`        `StreamClient`, `DatagramClient`: clients that block
+`rpcbind`       `Portmapper`: the ports of programs (RFC 1833)
 `language`      compiles a ``.x`` file to a Python module that uses `xdr` and `program`
 `command`       ``python3 -m handlers.sunrpc``
 ==============  ======================================================================================

@@ -144,10 +144,7 @@ class StreamRow(ChannelRow):
         self.deadline = now + patience
         if self.deadline < self.armed:
             self.reactor.timers.arm(self)
-        if self.channel.outbox:
-            self.flush(now)
-            return not (self.channel.outbox or self.channel.blocked)
-        return True
+        return not self.channel.outbox or (self.flush(now) and not self.channel.blocked)
 
     def resting(self) -> int:
         """The events to watch for while the channel wants no input."""
@@ -187,7 +184,8 @@ class StreamRow(ChannelRow):
             except (OSError, ValueError) as error:  # the selector is full, or select(2) takes no number so high
                 self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
 
-    def flush(self, now: float) -> None:
+    def flush(self, now: float) -> bool:
+        """Send as much output as the kernel takes. Returns whether it has taken all."""
         channel = self.channel
         outbox = channel.outbox
         size = len(outbox)
@@ -197,7 +195,7 @@ class StreamRow(ChannelRow):
             count = 0
         except OSError as error:
             self.lose(Reset(error))
-            return
+            return False
         except BaseException:  # a signal handler raised: what was sent is not known, and must not be sent twice
             channel.drop_output()
             raise
@@ -209,6 +207,7 @@ class StreamRow(ChannelRow):
                 self.took_some(count, now)
         if count < size:
             self.check_output()
+        return count == size
 
     def _end_output(self) -> None:
         self.channel.end_output()
