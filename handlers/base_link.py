@@ -1,7 +1,8 @@
-"""What the links of streams and of packets have in common: the stages of a filter, and what its code raises.
+"""`BaseLink`: what the links of streams (`link`) and of packets (`packet_link`) have in common.
 
 A link runs a filter. It is a channel (see `handlers.channel`) for its driver, which is the row or the link in front of
-it, and it is the driver of its inner channel, which is a machine or another link.
+it, and it is the driver of its inner channel, which is a machine or another link. This module has the stages of a
+filter's life, and keeps what the filter or the handler raises until the filter's code has returned.
 """
 
 from __future__ import annotations
@@ -17,34 +18,34 @@ if TYPE_CHECKING:
 
     from .waits import Wait
 
-# The stages of a link's life, in this order; all but `NEW` may be left out.
+# The stages of a link's life, in this order; a link may skip any stage but `NEW`.
 NEW = "new"
 OPENING = "opening"
 SERVING = "serving"
-LEAVING = "leaving"  # the filter has left; the link goes when what it holds has been taken, on both sides
-GONE = "gone"  # out of the chain: whoever still has a reference to it finds the inner channel through it
-FAILED = "failed"  # the filter can't go on; what it has put still leaves
+LEAVING = "leaving"  # the filter has called leave(); the link still holds input or wire bytes
+GONE = "gone"  # out of the chain; a link that is still referred to passes every call on to its inner channel
+FAILED = "failed"  # the filter can't go on; the wire bytes that it has put are still sent
 
 
 def of(neighbour: str, name: str) -> Any:
-    """An attribute, or a method, that a link has from its driver or from its inner channel."""
+    """A property that reads and sets ``name`` of the link's ``neighbour``, which is ``"driver"`` or ``"inner"``."""
     return property(
         attrgetter(f"{neighbour}.{name}"), lambda link, value: setattr(getattr(link, neighbour), name, value)
     )
 
 
 class BaseLink:
-    """What runs a filter, whatever passes through it."""
+    """What runs a filter, of streams or of packets."""
 
     __slots__ = (
         "_due", "_error", "_filter", "_fresh", "_held", "_opening", "_stage", "_step_due", "_wire", "driver", "inner",
     )  # fmt: skip
-    passes = ""  # what passes through it, in words
-    remedy = ""  # what to take instead in front of a handler of the other kind
-    refuses: type  # handlers of the other kind
-    _no_input: Callable[[], Any]  # makes what holds the input
-    _no_output: Callable[[], Any]  # makes what holds the output
-    _weigh: staticmethod[[Any], int]  # the bytes of input held
+    passes = ""  # "streams" or "packets", for messages
+    remedy = ""  # for messages: what to do when the handler is of the other kind
+    refuses: type  # the base class of handlers of the other kind
+    _no_input: Callable[[], Any]  # makes an empty `_held`
+    _no_output: Callable[[], Any]  # makes an empty `_wire`
+    _weigh: staticmethod[[Any], int]  # the bytes in `_held`
 
     def __init__(self, author: Any, inner: Any) -> None:
         self._filter = author
@@ -57,13 +58,13 @@ class BaseLink:
         self.driver = inner.driver
         inner.driver = self
         self._stage = NEW
-        self._opening: Opening  # what the filter waits for, in `OPENING`
+        self._opening: Opening  # the wait of the filter in the stage `OPENING`
         self._held = self._no_input()  # input for the inner channel
         self._wire = self._no_output()  # output for the driver
-        self._step_due = False  # whether the filter has a costly step to do
-        self._due = False  # whether there is something to do in `advance`
+        self._step_due = False  # whether a costly step of the filter is queued
+        self._due = False  # whether the driver must call `advance`
         self._fresh = False
-        self._error: BaseException | None = None  # what is raised when the code of the filter has returned
+        self._error: BaseException | None = None  # what `_settle` raises, after the filter's code has returned
 
     # What the filter says: see the verbs of `handlers.filter.BaseFilter`
 
@@ -88,7 +89,7 @@ class BaseLink:
         self.fail(TimedOut(self._opening))
 
     def fail(self, cause: Cause) -> None:
-        self._give()  # what was right before comes first
+        self._give()  # the request gets what was delivered before the failure
         self._fail(cause)
 
     # What the driver asks: see `handlers.channel`
@@ -99,23 +100,23 @@ class BaseLink:
 
     @property
     def opening(self) -> bool:
-        """Whether the filter opens, or one behind it does."""
+        """Whether this filter or a filter behind it is opening."""
         return self._is_opening() or bool(self.inner.opening)
 
     @property
     def wait(self) -> Wait | None:
-        """What the request waits for; `Opening` while the filter opens."""
+        """The wait of the request; while the filter is opening, the filter's `Opening`."""
         wait: Wait | None = self._opening if self._is_opening() else self.inner.wait
         return wait
 
     @property
     def state_name(self) -> str:
-        """The name of the handler's state; of the filter while that opens."""
+        """The name of the handler's state; while the filter is opening, the name of the filter."""
         return self._name() if self._is_opening() else str(self.inner.state_name)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of this filter and of those behind it."""
+        """The labels of this filter and of the filters behind it."""
         labels: tuple[str, ...] = self.inner.labels
         return labels if self._stage is GONE else self._labels() + labels
 
@@ -134,7 +135,7 @@ class BaseLink:
 
     @property
     def blocked(self) -> bool:
-        """Whether the driver must `advance` it."""
+        """Whether the driver must call `advance`."""
         return self._stage is NEW or self._due or (self._is_open() and bool(self.inner.blocked))
 
     @property
@@ -152,7 +153,7 @@ class BaseLink:
         self._settle()
 
     def interrupt(self, cause: Cause) -> None:
-        """Tell the handler that its wait won't be satisfied. A filter that opens fails."""
+        """Tell the handler that its wait won't be satisfied. A filter that is opening fails."""
         if self._is_open():
             self._let(self.inner.interrupt, cause)
         else:
@@ -180,7 +181,7 @@ class BaseLink:
         self._settle()
 
     def forget(self, driver: Any) -> Any:
-        """The driver has let go of the request: go out of the chain, and let go of the filter."""
+        """The driver does not use the request any more: leave the chain and drop the filter. See `Machine.forget`."""
         self.driver = driver
         del self._filter
         return self.inner.forget(driver)
@@ -191,7 +192,7 @@ class BaseLink:
 
     # What the inner channel asks: see `handlers.handler.Driver`
 
-    # What the driver answers, it answers for all that are behind it. Facts that a filter finds out are set there too.
+    # All these are the driver's own. A fact that a filter finds out, such as `secured`, is set on the driver.
     peer, principal, secured = of("driver", "peer"), of("driver", "principal"), of("driver", "secured")
     peer_certificate, alpn = of("driver", "peer_certificate"), of("driver", "alpn")
     proxy_header, left = of("driver", "proxy_header"), of("driver", "left")
@@ -200,7 +201,7 @@ class BaseLink:
     queue_step = of("driver", "queue_step")
 
     def touched(self) -> None:
-        """The inner channel has something to do: it is done in `advance`, for this may be another request's state."""
+        """The inner channel has something to do. `advance` does it: now, another request's state may be running."""
         self._due = True
         self.driver.touched()
 
@@ -224,7 +225,7 @@ class BaseLink:
 
     @property
     def _here(self) -> int:
-        """Bytes of input that are held in this link."""
+        """Bytes of input that this link and its filter hold."""
         return self._weigh(self._held) + self._pending()
 
     def _pending(self) -> int:
@@ -240,17 +241,17 @@ class BaseLink:
         return self._is_open() and bool(self.inner.wants_input)
 
     def _can_deliver(self) -> bool:
-        """Whether the inner channel would take what the filter delivers, or the filter opens.
+        """Whether wire bytes may be given to the filter: it is opening, or the inner channel takes what it delivers.
 
-        A filter that waits for its turn to do a step takes no more input until then: what has come may be all that it
-        needs to open, and an end behind that is none of the opening.
+        A filter whose step is queued takes no more input until the step is done: the step may open the filter, and an
+        end of the input that comes behind it must not count as an end of the opening.
         """
         return not self._step_due if self._stage is OPENING else not self._held and self._can_give()
 
     def _step(self) -> None:
-        """It is the turn of this row for a costly step."""
+        """The reactor calls this when it is this row's turn to do a costly step."""
         self._do_step()
-        self.driver.touched()  # a link in front of this one does not know of it, and has to take the output
+        self.driver.touched()  # so that a link in front of this one takes the output
         self._settle()
 
     def _do_step(self) -> None:
@@ -303,7 +304,7 @@ class BaseLink:
         self.driver.touched()
 
     def _let(self, call: Callable[..., object], *arguments: object) -> None:
-        """Let the inner channel go on. What it raises does not pass through the code of the filter."""
+        """Call a method of the inner channel, and keep what it raises: that must not pass through the filter's code."""
         try:
             call(*arguments)
         except BaseException as error:
@@ -322,10 +323,10 @@ class BaseLink:
         self._wire = self._no_output()
 
     def _settle(self) -> None:
-        """After each call of the driver: move input and output on, and raise what has been raised."""
+        """The end of each call of the driver: move input and output on, and raise what was kept."""
         if self.finished:
             self._held = self._no_input()
-            if self._stage in (NEW, OPENING):  # nothing of its output may leave before the filter is open
+            if self._stage in (NEW, OPENING):  # the request's output must not leave through a filter that is not open
                 self._stop()
                 self.inner.drop_output()
         self._give()
@@ -333,7 +334,7 @@ class BaseLink:
         self._move_on()
         if self._stage is LEAVING and not self._wire and (self.finished or not self._owes_input()):
             labels = self._labels()
-            if labels:  # else the driver would have to remember nothing
+            if labels:  # setting ``left`` costs the row memory
                 self.driver.left += labels
             self._stage = GONE
             self.inner.driver = self.driver
@@ -344,13 +345,13 @@ class BaseLink:
             raise error
 
     def _owes_input(self) -> bool:
-        """Whether there is more to give to the inner channel."""
+        """Whether the inner channel has not had all of its input, so that the link can't leave the chain."""
         return bool(self._held)
 
     def _give(self) -> None:
-        """Give the inner channel the input that is held for it, if it wants some."""
+        """Feed the inner channel the input that is held, if it wants input."""
         raise NotImplementedError
 
     def _move_on(self) -> None:
-        """Let the filter have the next output of the inner channel."""
+        """Give the filter the next output of the inner channel."""
         raise NotImplementedError

@@ -1,11 +1,14 @@
-"""What runs a filter of streams: a link of the chain between a row and a machine.
+"""`Link` runs a filter of streams. It stands between its driver (the row, or the link in front) and its inner channel.
 
-It keeps three promises for every filter:
+Input: the driver calls `feed` with wire bytes; the filter turns them into plain bytes and calls `Link.deliver`; the
+link feeds these to the inner channel. Output: the link gives a window of the inner channel's output to `Filter.flow`;
+the filter calls `Link.put` with wire bytes, which are the link's outbox.
 
-- It takes no more input than the inner channel wants, and than the filter's ``limit`` allows to hold.
-- Output counts as sent only when the driver has taken the wire bytes that have become of it. So it takes a window of
-  the inner channel's output at a time, and leaves it there until then: `Flushed`, the water marks and ``max_output``
-  are right without knowing of filters.
+A link keeps three promises for every filter:
+
+- It takes no more input than the inner channel wants, and holds no more than the filter's ``limit``.
+- Output counts as sent only when the driver has taken its wire bytes. Until then the window stays in the outbox of the
+  inner channel, so `Flushed`, the water marks and ``max_output`` are right although they know no filter.
 - The code of the filter runs only in calls of the driver, never in the state of another request.
 """
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from .waits import Filtered
 
 WINDOW = 65_536
-"""Bytes of the inner channel's output that are under way at a time (64 KiB), unless a filter says less."""
+"""Size of a window in bytes (64 KiB), unless the filter has a smaller one."""
 
 
 class Link(BaseLink):
@@ -46,7 +49,7 @@ class Link(BaseLink):
 
     def __init__(self, author: Filter, inner: StreamChannel) -> None:
         super().__init__(author, inner)
-        self._put_in: Filtered | None = None  # the wait that has put it in, until it is open
+        self._put_in: Filtered | None = None  # the wait that has put this link into the chain, until it is open
         self._again = False  # whether the filter has more to deliver
         self._ended = False  # whether the wire has ended
         self._end_due = False  # whether the inner channel is to be told that there is no more input
@@ -99,12 +102,12 @@ class Link(BaseLink):
 
     @property
     def held_out(self) -> int:
-        """Bytes of output held here and behind; those under way count once, as wire bytes."""
+        """Bytes of output held by this link and its inner channel; the window counts once, as wire bytes."""
         return len(self._wire) + self.inner.held_out - self._wire.window
 
     @property
     def complete(self) -> bool:
-        """Whether the wire bytes are all that is left to send: the last words of the filter are among them."""
+        """Whether the wire bytes are all that is left to send: `Filter.farewell` has been called."""
         if self._stage is GONE:
             return self.inner.complete
         return self._output is not OPEN and self._stage is not LEAVING
@@ -131,17 +134,17 @@ class Link(BaseLink):
             self._receive(data)
         else:
             self._ask(self._filter.received, data)
-            patience = self._pass()
+            patience = self._feed_fast()
             if patience is not None:
                 return patience
         self._settle()
         return None
 
-    def _pass(self) -> float | None:
-        """The hot path: give the inner channel what has been delivered to it, and the filter the output of that.
+    def _feed_fast(self) -> float | None:
+        """The hot path: feed the inner channel what the filter has delivered, and give the filter the output.
 
-        It may be taken for granted that nothing was held before. Returns what `feed` returns; with ``None``, `_settle`
-        goes on.
+        The caller has made sure that nothing was held before. Returns the result of `feed`; after ``None``, the caller
+        must call `_settle`.
         """
         inner, held = self.inner, self._held
         if not held or self._stage is not SERVING or self._again or self._end_due or not inner.wants_input:
@@ -186,7 +189,7 @@ class Link(BaseLink):
                 self._due = True
 
     def read(self, limit: int | None = None) -> bytes:
-        """Hand out the wire bytes (at most ``limit``), as if the kernel had taken them; go on."""
+        """Return the wire bytes, at most ``limit``, and drop them, as if the kernel had taken them; go on."""
         if self._stage is GONE:
             return self.inner.read(limit)
         while self._due:
@@ -208,15 +211,15 @@ class Link(BaseLink):
 
     @property
     def ahead(self) -> int:
-        """Bytes of input that are held, in this link and in those in front of it, for the inner channel."""
+        """Bytes of input that this link and the links in front of it hold for the inner channel."""
         return self._here + self.driver.ahead if isinstance(self.driver, Link) else self._here
 
     def is_put_in_by(self, wait: Filtered) -> bool:
-        """Whether it opens for a request that waits for that with ``wait``."""
+        """Whether ``wait`` has put this link into the chain, and the filter is not open yet."""
         return self._put_in is wait
 
     def put_in(self, wait: Filtered, held: bytes, ended: bool) -> None:
-        """Begin with ``held`` as the first wire bytes, and with their end if it has come; resume ``wait`` when open."""
+        """Take ``held`` as the first wire bytes, and their end if ``ended``; resume ``wait`` when the filter opens."""
         self._put_in = wait
         self._held = grown(self._held, held)
         self._ended = ended
@@ -231,7 +234,7 @@ class Link(BaseLink):
             self._let(self.inner.resume, None)
 
     def _begin(self) -> None:
-        """Start the filter, if that has not been done; it may have been put in with input from before."""
+        """Start the filter, unless it has started, and give it the input that `put_in` has left."""
         if self._stage is not NEW or self.finished:
             return
         early, self._held = bytes(self._held), b""
@@ -280,7 +283,7 @@ class Link(BaseLink):
         return bool(self._held or self._end_due)
 
     def _give(self) -> None:
-        """Give the inner channel the input that is held for it, if it wants some, and then the end of the input."""
+        """Feed the inner channel the input that is held, if it wants input, and then the end of the input."""
         if self._stage is LEAVING and self._ended and not self.inner.ended:
             self._end_due = True
         if self._held and self._can_give():
@@ -291,7 +294,7 @@ class Link(BaseLink):
             self._let(self.inner.end)
 
     def _flow(self) -> None:
-        """Have the filter put the next window of output on the wire."""
+        """Have the filter turn the next window of output into wire bytes, if there is output and no window."""
         outbox = self.inner.outbox
         if not outbox or self._wire.window:
             return
@@ -302,14 +305,14 @@ class Link(BaseLink):
         self._ask(self._filter.flow, outbox)
         if self._stage is not FAILED:
             self._wire.close_window(size)
-            if self._wire.bytes is None:  # nothing has come of it; others have their turn before the next window
+            if self._wire.bytes is None:  # the filter has put nothing; other rows come before the next window
                 self.sent(0)
                 self.touched()
 
     def _bid_farewell(self) -> None:
-        """Behind the last output, have the filter put its last words."""
+        """When all output is in the window, call `Filter.farewell`, once."""
         inner = self.inner
-        # A machine that has finished has no more output; a link has none when it says so, after its last words.
+        # A machine has no more output when it has finished. A link may put more then, until its own farewell.
         is_last = inner.output is not OPEN or (inner.finished and not isinstance(inner, Link))
         if is_last and self._output is OPEN and self._wire.window == len(inner.outbox or b""):
             self._output = ENDING

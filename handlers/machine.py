@@ -41,20 +41,20 @@ _BARREN = 1_000  # steps in a row without input, after which a handler counts as
 class Machine:
     """What the machines for streams and for datagrams have in common.
 
-    Every call that lets the handler run raises what the handler raises; the machine has then
-    ended, with that exception as its `reason`.
+    Every call that runs the handler raises what the handler raises; the machine has then ended, with that exception as
+    its `reason`.
     """
 
     __slots__ = (
         "blocked", "calls", "drained", "driver", "excess", "first_place", "first_wait", "followers", "fresh",
         "handler", "inbox", "outbox", "reason", "running", "state", "wait",
     )  # fmt: skip
-    accepts: tuple[type[Wait], ...]  # the waits that make sense here
+    accepts: tuple[type[Wait], ...]  # the classes of waits that a state may return
     _weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
-    opening = False  # a filter opens, a machine begins at once
-    labels: tuple[str, ...] = ()  # filters have labels
-    complete = True  # the outbox is all that is left to send of a request that has finished; a filter may have more
+    opening = False  # this and the next two have other values in a filter only: see `handlers.channel`
+    labels: tuple[str, ...] = ()
+    complete = True
 
     handler: Handler
     inbox: Any
@@ -66,14 +66,14 @@ class Machine:
         self.state: Callable[..., Any] | None = self._open
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
-        self.first_place: object = None  # the place in the handler of the wait where messages begin
-        self.first_wait: Wait | None = None  # that wait, for a place may have several; None: it is the next to begin
+        self.first_place: object = None  # the place in the handler's code where messages begin
+        self.first_wait: Wait | None = None  # the wait at that place; None: it is the wait that begins next
         self.reason: BaseException | None = None
-        """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
+        """Why the request has ended: ``None`` if it has finished, else a `Cause` or what the handler raised."""
         self.fresh = False
         """Whether a wait has begun since the driver last looked."""
         self.blocked = False
-        """Whether the driver must `advance` the machine: when output has drained, or other rows have had their turn."""
+        """Whether the driver must call `advance`: when output has drained, or when other rows have had their turn."""
         self.running = False
         self.calls = 0
         """The calls that are open: requests inside this one."""
@@ -143,11 +143,11 @@ class Machine:
         self._run(self._answer, result)
 
     def interrupt(self, cause: Cause) -> None:
-        """Tell the request that its wait won't be satisfied, and why; it may go on."""
+        """Tell the request why its wait won't be satisfied; the request may go on."""
         self._run(self._deliver, cause)
 
     def expire(self) -> None:
-        """The time of the wait is over: the end of a `Delay`, for any other wait `TimedOut`."""
+        """The time of the wait is over: a `Delay` is satisfied, any other wait fails with `TimedOut`."""
         wait = self.wait
         if isinstance(wait, Delay):
             self.resume(None)
@@ -155,11 +155,11 @@ class Machine:
             self.interrupt(TimedOut(wait))
 
     def abandon(self, cause: Cause) -> None:
-        """Tell the request why it must end, and end it whatever it answers."""
+        """Tell the request why it must end, and end it whatever step it returns."""
         self._run(self._give_up, cause)
 
     def discard(self, cause: BaseException) -> None:
-        """End the request without asking the handler. Does nothing if it is ending, or has.
+        """End the request without telling the handler's states. Does nothing if the request has ended or is ending.
 
         ``cause`` becomes the reason. ``finish()`` is called, if ``setup()`` had succeeded; what it sends can be sent.
         """
@@ -187,7 +187,7 @@ class Machine:
             self.drop_output()
 
     def close(self) -> None:
-        """End the request from outside its own states. Does nothing if it is ending, or has."""
+        """End the request from outside its own states. Does nothing if the request has ended or is ending."""
         if self.wait is None:
             return
         try:
@@ -196,10 +196,10 @@ class Machine:
             self.driver.touched()
 
     def forget(self, driver: Driver) -> Self:
-        """Drop all references to what refers to this machine: the driver does not use it any more.
+        """Break the reference cycles of machine, handler and driver. The driver must not use the machine afterwards.
 
-        So the handler and what it holds are freed without the garbage collector. From here on `handler` is its class,
-        and ``driver`` answers what the handler still asks. Does nothing while a state runs. Returns the machine.
+        So the handler and what it holds are freed without the garbage collector. From now on `handler` is the handler's
+        class, and ``driver`` answers what the handler still asks. Does nothing while a state runs. Returns the machine.
         """
         if self.running or isinstance(self.handler, type):
             return self
@@ -228,7 +228,7 @@ class Machine:
             raise
 
     def call_ended(self) -> None:
-        """A call has ended. If the request has waited for that, the driver is told to `advance` it."""
+        """A call has ended. If the request is blocked, the driver is told to call `advance`."""
         if self.state is not None:
             self._count_calls(-1)
             if self.blocked and not self.running:
@@ -237,25 +237,25 @@ class Machine:
     def _count_calls(self, change: int) -> None:
         self.calls += change
         if self.calls >= self.handler.max_calls:
-            self.blocked = True  # the loop finds out why
+            self.blocked = True  # `_unblock` finds out why
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue output; the handler's ``send()``. What passes ``max_output`` is dropped, and the request ends.
+        """Queue output; the handler's ``send()``. Output beyond ``max_output`` is dropped, and the request ends.
 
-        That raises nothing, for the writer may be another request's state: see `excess`. The request ends with that
-        cause when its own state has returned, or when the driver, which is told, lets it `advance`.
+        This raises nothing then, because another request's state may be the caller. The request ends with the cause
+        `excess` when its own state has returned, or when the driver, which is told, calls `advance`.
         """
         raise NotImplementedError
 
     def _overflows(self) -> bool:
-        """Whether more output waits than ``max_output``; then the request is about to end."""
+        """Whether the output has passed ``max_output``. If so, calls `pass_limit`."""
         if self.held_out <= self.handler.max_output:
             return False
         self.pass_limit(output_passed(self.handler))
         return True
 
     def pass_limit(self, cause: LimitPassed) -> None:
-        """Drop all that is written from now on, and end the request for ``cause`` when none of its states runs."""
+        """Drop all output from now on, and end the request for ``cause`` as soon as none of its states runs."""
         if self.excess is None and self.state is not None:
             self.excess = cause
             if self.wait is None and self.reason is None:  # finish() has written too much
@@ -292,12 +292,12 @@ class Machine:
             self.driver.touched()
 
     def _rest(self) -> None:
-        """The turn is over: there may be much more input, and other requests wait."""
+        """The turn is over: other rows go first, even if more input is held."""
         self.blocked = True
         self.driver.rest()
 
     def _trim(self) -> None:
-        """Drop the input that has been taken. Packets are dropped as they are taken."""
+        """Drop the input that waits have taken. A `DatagramMachine` has nothing to drop."""
 
     def _open(self, _: None) -> object:
         expect_nothing(self.handler.setup, type(self.handler))
@@ -306,7 +306,7 @@ class Machine:
         return self.handler.handle()
 
     def _loop(self, turns: int) -> None:
-        """Take waits that are satisfied, for ``turns`` pieces of input at most (-1: no bound)."""
+        """Satisfy waits, one after another, for ``turns`` pieces of input at most (-1: no bound)."""
         barren, weigh = 0.0, self._weigh
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
@@ -333,7 +333,7 @@ class Machine:
                     continue
                 self._rest()
                 return
-            barren += 1 if result is not None else 0.01  # there may be many rows that have drained
+            barren += 1 if result is not None else 0.01  # a handler may wait for the `Flushed` of many other rows
             if barren > _BARREN and self.wait is not None:
                 raise RuntimeError(
                     f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
@@ -342,7 +342,7 @@ class Machine:
                 )
 
     def _unblock(self, wait: Wait) -> bool:
-        """Do what the machine was blocked for. Whether ``wait`` may be satisfied now."""
+        """Do what the machine was blocked for. Returns whether ``wait`` may be satisfied now."""
         if self.excess is not None:
             self._give_up(self.excess)
             return False
@@ -352,13 +352,13 @@ class Machine:
         return not (self.blocked and wait.reads)
 
     def _take(self, wait: Wait) -> object:
-        """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
+        """The wait's result, or ``NOTHING`` if it is not satisfied yet. Raises the cause if it never will be."""
         if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine
-            if self.drained is wait:  # another request, which has waited too, may have written since
+            if self.drained is wait:  # first: another request may have written to the target since it drained
                 self.drained = None
                 return None
-            if target is not self:  # before the look: the other machine may drain in its own thread
+            if target is not self:  # before the outbox is looked at: another thread may empty it
                 target.follow(self, wait)
             if not target.outbox:
                 target.unfollow(self)
@@ -389,15 +389,15 @@ class Machine:
         self._drained()
 
     def _drained(self) -> None:
-        """The output has drained, or has been dropped: tell the followers. If it has drained, their waits end."""
+        """Have the followers look at the output here again; if none is left, their waits are satisfied."""
         followers: dict[Machine, Wait] = self.followers or {}
-        for machine in list(followers):  # one of another thread may come meanwhile: it stays for the next time
+        for machine in list(followers):  # a copy: another thread may add a follower, which stays for the next call
             if not self.outbox:
                 machine.drained = followers.pop(machine, None)
             machine.driver.touched()
 
     def _stop_following(self) -> None:
-        """The wait has ended. If it was for the output of another machine, this machine follows it no longer."""
+        """The wait has ended: if it was for another machine's output, this machine follows that machine no longer."""
         wait = self.wait
         if isinstance(wait, Flushed) and wait.of is not None:
             machine: Any = getattr(wait.of, "_machine", NO_MACHINE)
@@ -424,7 +424,7 @@ class Machine:
     def _took(self, call: Any, step: Any, reason: Cause | None = None) -> None:
         """Take the step of ``call``: the wait from now on, and the state that gets its result."""
         if is_of_coroutine(call):
-            if step.__class__ is self.wait.__class__ or isinstance(step, self.accepts):  # as the last, or looked up
+            if step.__class__ is self.wait.__class__ or isinstance(step, self.accepts):  # the first test is cheaper
                 self.wait, self.fresh = step, True
                 return
         elif step.__class__ is tuple and len(step) == 2 and callable(step[1]):
@@ -460,7 +460,7 @@ class Machine:
         self._end(cause)
 
     def _end(self, reason: BaseException | None) -> None:
-        """Record why and let the handler clean up, once."""
+        """End the request: record the reason and call ``finish()``. Does nothing for a request that has ended."""
         if self.state is None:
             return
         self._stop_following()

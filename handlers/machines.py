@@ -1,5 +1,8 @@
 """The two machines: `StreamMachine` for the bytes of a stream, `DatagramMachine` for the packets of one exchange.
 
+A machine takes input by `feed`, and a stream's end by `end`, at any time; a stream may be cut anywhere. It gives output
+by `outbox` and `sent`, or by `read`. What both machines do with waits and states is in `machine`.
+
 Each byte of input is searched once: a search begins where the last one ended. So input that comes one byte at a time
 costs the same work for each byte as input that comes at once.
 """
@@ -69,9 +72,9 @@ class StreamMachine(Machine):
     def feed(self, data: bytes) -> float | None:
         """Take ``data``, the next bytes of the stream, and let the request go on.
 
-        Returns the seconds that the next wait may take, if the request has taken all of ``data`` and waits for more
-        input, and only its output and its wait have changed; else ``None``: the driver has to look at everything.
-        Raises what the handler raises. If the request has ended, the data is dropped.
+        Returns the `patience` of the new wait if the request has taken all of ``data``, now waits for more input, and
+        nothing but its output and its wait has changed. Returns ``None`` in all other cases: then the driver must look
+        at the whole channel. Raises what the handler raises. If the request has ended, the data is dropped.
         """
         wait = self.wait
         if wait is None or not wait.reads or self.inbox or self.running or self.blocked or self.ended:
@@ -79,8 +82,8 @@ class StreamMachine(Machine):
             return None
         self.inbox, self.running = data, True
         try:
-            turns = self._pass(data, wait)
-            if turns is None:
+            turns = self._feed_fast(data, wait)
+            if turns is None:  # all is taken, and the wait is for more input
                 self.inbox, self.start, self.scanned, self.running = b"", 0, 0, False
                 return self.patience if self.output is OPEN else None
             if turns:
@@ -96,19 +99,19 @@ class StreamMachine(Machine):
                 self._trim()
         return None
 
-    def _pass(self, data: bytes, wait: Any) -> int | None:
-        """The hot path: pass the pieces of ``data`` to the states, as long as nothing but that happens.
+    def _feed_fast(self, data: bytes, wait: Any) -> int | None:
+        """The hot path: cut ``data`` into pieces and pass each piece to the next state.
 
-        It may be taken for granted that the request waits for input, held none, and is not held back. A piece that has
-        come in part, an empty one, a cause, a wait that is not for input, too much output, the end of the turn or of
-        the request: each of them leaves, and `_loop` goes on with the turns that are left, which are returned; ``None``
-        if all of ``data`` was taken, and the request waits for more.
+        The caller has made sure that the request waits for input, holds no input and is not blocked. Returns ``None``
+        when all of ``data`` is taken and the request waits for more. In every other case `_loop` must continue, and the
+        number of turns that are left is returned: a piece is incomplete or empty, a wait fails, the next wait is not
+        for input, the output has passed the high-water mark, or the turn or the request has ended.
         """
         state: Any = self.state
         turns, high_water, end, size = self.driver.turns, self.handler.high_water, 0, len(data)
         while end < size or not wait.hungry:
             start, kind = end, wait.__class__
-            if kind is Until:  # as in `Until.find`: a call for each piece costs as much as the rest
+            if kind is Until:  # `Until.find`, without the call, which would cost as much as the rest of this loop
                 end = data.find(wait.delimiter, start, start + wait.limit) + len(wait.delimiter)
                 if end < start + len(wait.delimiter):
                     return turns
@@ -147,7 +150,7 @@ class StreamMachine(Machine):
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:
-        """As `feed`, without the hot path: a subclass can rely on its own `_take` and `_step`."""
+        """`feed` without the hot path: each piece goes through `_take` and `_step`, which a subclass may override."""
         self._hold(data)
         self._run()
 
@@ -163,13 +166,13 @@ class StreamMachine(Machine):
         self._run()
 
     def end_opening(self) -> None:
-        """Take the wait that begins next as the place where messages begin; the handler's ``opened()``."""
+        """Messages begin at the next wait; the handler's ``opened()``."""
         if self.wait is not None:
             self.first_wait = None
-            self.blocked = True  # so the loop looks before it satisfies that wait
+            self.blocked = True  # so that `_unblock` records the next wait before it is satisfied
 
     def is_at_opening(self) -> bool:
-        """Whether the request is between messages: at the wait where they begin, in the same place and for the same."""
+        """Whether the request is between messages: it is at the place where messages begin, with an equal wait."""
         first, wait = self.first_wait, self.wait
         if first is None or wait is None:
             return wait is not None  # the first wait after `end_opening`
@@ -184,8 +187,8 @@ class StreamMachine(Machine):
     def urgent(self, data: bytes, before: bytes = b"") -> None:
         """Take urgent ``data``, call the handler's ``urgent()`` and let the request go on.
 
-        The place of ``data`` in the stream is after all that was fed and after ``before``, the next bytes of the
-        stream. These are held, and satisfy no wait, until ``urgent()`` has returned.
+        ``before`` is the next part of the stream; ``data`` comes behind it. ``before`` satisfies no wait until
+        ``urgent()`` has returned.
         """
         self._hold(before)
         self._run(self._tell_urgent, data)
@@ -202,7 +205,7 @@ class StreamMachine(Machine):
         def urgent(_: None) -> object:  # errors about the step name this function
             return step
 
-        self.scanned = self.start  # the next wait may look for something else
+        self.scanned = self.start  # the next wait may search for something else
         self._stop_following()
         coroutine = self._coroutine()
         if coroutine is not None:
@@ -257,14 +260,14 @@ class StreamMachine(Machine):
             self.driver.touched()
 
     def end_output(self) -> None:
-        """The driver has shut down the output."""
+        """Take note that the driver has shut down the output."""
         self.output = ENDED
 
     def _put_in(self, wait: Filtered) -> None:
         if self.outbox:
             self.blocked = True
         else:
-            from .filter import put_in  # here, because most requests don't need it
+            from .filter import put_in  # imported here because most programs have no filters
 
             put_in(self, wait)
 
@@ -296,11 +299,11 @@ class StreamMachine(Machine):
         return bytes(self.inbox[start:end]) if self.inbox else b""
 
     def _deliver(self, cause: Cause) -> None:
-        self.scanned = self.start  # the next wait may look for something else
+        self.scanned = self.start  # the next wait may search for something else
         super()._deliver(cause)
 
     def _trim(self) -> None:
-        """Drop the input that waits have taken. A larger rest becomes a bytearray, which can grow in place."""
+        """Drop the input that waits have taken. A longer remainder becomes a bytearray, which grows in place."""
         held, start = self.inbox, self.start
         if held:
             if start == len(held):

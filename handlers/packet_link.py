@@ -1,11 +1,13 @@
-"""What runs a filter of packets: a link of the chain between a row and a machine for datagrams.
+"""`PacketLink` runs a filter of packets. It stands between its driver (the row, or the link in front) and its inner
+channel.
 
-It keeps three promises for every filter:
+A link keeps three promises for every filter:
 
-- It takes no more packets than the inner channel wants, but while the filter opens; those are held up to its ``limit``.
-- A packet of the inner channel counts as sent when the driver has taken all packets that have become of it. It is left
-  there until then, and the next one waits: `Flushed`, the water marks and ``max_output`` are right without knowing of
-  filters.
+- It takes no more packets than the inner channel wants. While the filter is opening it takes all, and holds packets up
+  to the filter's ``limit``.
+- A packet of the inner channel counts as sent when the driver has taken all packets that the filter has made of it.
+  Until then it stays in the outbox of the inner channel and the next packet waits, so `Flushed`, the water marks and
+  ``max_output`` are right although they know no filter.
 - The code of the filter runs only in calls of the driver, never in the state of another request.
 """
 
@@ -41,7 +43,8 @@ class PacketLink(BaseLink):
 
     def __init__(self, author: PacketFilter, inner: PacketChannel) -> None:
         super().__init__(author, inner)
-        self._under_way = 0  # packets of the wire up to the last that the inner channel's first has become; 0: none
+        # Packets in `_wire` up to the last that was made of the first packet of the inner channel's outbox; 0: none.
+        self._under_way = 0
         self._said_farewell = False
 
     # What the filter says: see the verbs of `PacketFilter`
@@ -79,13 +82,13 @@ class PacketLink(BaseLink):
 
     @property
     def held_out(self) -> int:
-        """Bytes of output held here and behind; those under way count once, as packets of the wire."""
+        """Bytes of output held by this link and its inner channel; a packet that is under way counts once."""
         under_way = len(self.inner.outbox[0]) or 1 if self._under_way else 0
         return self._wire.weight + self.inner.held_out - under_way
 
     @property
     def complete(self) -> bool:
-        """Whether the outbox is all that is left to send: the last words of the filter are in it."""
+        """Whether the outbox is all that is left to send: `PacketFilter.farewell` has been called, or it has failed."""
         if self._stage is GONE:
             return self.inner.complete
         return self._said_farewell or self._stage is FAILED
@@ -125,7 +128,7 @@ class PacketLink(BaseLink):
             self._settle()
 
     def read(self) -> bytes | None:
-        """Hand out the next packet of the wire, ``None`` if there is none, as if the kernel had taken it; go on."""
+        """Return the next packet of the wire and drop it, as if the kernel had taken it; ``None`` if there is none."""
         while self._due and not self.outbox:
             self.advance()
         packet: bytes | None = self.outbox[0] if self.outbox else None
@@ -153,14 +156,14 @@ class PacketLink(BaseLink):
             self._let(self.inner.feed, self._held.take())
 
     def _move_on(self) -> None:
-        """Let the filter have the next packet of the output, and when the last has left, say its last words."""
+        """Give the filter the next packet of the output; when the last packet has left, call `farewell`, once."""
         inner = self.inner
         while self._stage is SERVING and inner.outbox and not self._under_way:
             self._ask(self._filter.flow, inner.outbox[0])
             if self._stage is FAILED:
                 return
             self._under_way = len(self._wire)
-            if not self._under_way:  # nothing has come of it
+            if not self._under_way:  # the filter has put nothing
                 self._let(inner.sent)
                 self.touched()
         is_last = inner.finished and inner.complete and not inner.outbox

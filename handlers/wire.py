@@ -1,10 +1,13 @@
-"""`Wire`: the bytes that a filter has for its driver, and which of them stand for output of the inner channel."""
+"""`Wire`: the wire bytes that a filter of streams has put and that its driver has not taken yet.
+
+`grown` and `without` add to, and take from, bytes that are held; machines and filters use them too.
+"""
 
 from __future__ import annotations
 
 
 def grown(held: bytes | bytearray | None, data: bytes | bytearray | memoryview) -> bytes | bytearray:
-    """``held`` and ``data`` behind it. Bytes that nothing is added to stay ``bytes``, which costs no copy."""
+    """``held`` followed by ``data``. The first ``data`` is returned as it is, without a copy."""
     if not held and data.__class__ is bytes:
         return data
     if held.__class__ is not bytearray:
@@ -24,14 +27,17 @@ def without(held: bytes | bytearray, count: int) -> bytes | bytearray | None:
 
 
 class Wire:
-    """Bytes that the driver has not taken. One part of the inner channel's output, the *window*, may be among them."""
+    """The wire bytes that the driver has not taken.
+
+    The *window* is the part of the inner channel's output whose wire bytes are put and not all taken: one at a time.
+    """
 
     __slots__ = ("_end", "bytes", "window")
 
     def __init__(self) -> None:
         self.bytes: bytes | bytearray | None = None
         self.window = 0
-        """Bytes of the inner channel's output that were turned into wire bytes which are not all taken yet."""
+        """Size of the window, in bytes of the inner channel's output; 0: there is none."""
         self._end = 0  # where the wire bytes of the window end
 
     def __len__(self) -> int:
@@ -43,11 +49,11 @@ class Wire:
             self.bytes = grown(self.bytes, data)
 
     def close_window(self, size: int) -> None:
-        """The wire bytes for the next ``size`` bytes of the inner channel's output have been put."""
+        """The next ``size`` bytes of the inner channel's output are the window: their wire bytes have been put."""
         self.window, self._end = size, len(self)
 
     def take(self, count: int) -> int:
-        """The driver has taken the first ``count`` bytes. Returns the window's size if the last of it is among them."""
+        """The driver has taken the first ``count`` bytes. Returns the size of the window if it is taken now, else 0."""
         if self.bytes is not None:
             self.bytes = without(self.bytes, count)
             self._end -= count
@@ -57,5 +63,5 @@ class Wire:
         return window
 
     def forget_window(self) -> None:
-        """The inner channel has dropped its output, so it must not be told that it was taken."""
+        """The inner channel has dropped its output: `take` must not return the window any more."""
         self.window = 0

@@ -1,18 +1,19 @@
-"""Authentication: mix-ins that go in front of a handler, and what they share.
+"""Authentication: mix-ins for handlers, and what they share.
 
-A mix-in is a class in front of a handler, which may be made of states or be a coroutine; when the peer has been
-authenticated, `Handler.principal` is its name, and the handler begins. Encryption is another matter: see `reactor.tls`.
+A mix-in is a base class that is named before the handler's class; the handler may be made of states or be a coroutine.
+When the peer has been authenticated, `Handler.principal` is its name, and the handler begins. Nothing here encrypts:
+see `reactor.tls`.
 
-`store`       what is kept for each name: an interface with one method, and hashes of passwords
-`attempts`    how often a peer may fail, and how many are checked at once
-`challenge`   both ends have a key, and prove it to each other (HMAC)
-`sasl`        a table of mechanisms that a protocol frames (RFC 4422): PLAIN, EXTERNAL
-`scram`       SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 7677); needs ``scramp``
-`unix`        the user at the other end of a Unix socket
-`basic`       HTTP Basic (RFC 7617) in front of the handlers of ``http.server``
-`prepare`     names and passwords in one form (RFC 4013)
+`store`       credentials by name: the interface `Store`, and hashes of passwords
+`attempts`    limits: how often a peer may fail, and how many checks run at once
+`challenge`   client and server have a shared key, and prove that to each other (HMAC)
+`sasl`        SASL (RFC 4422) for any protocol; the mechanisms PLAIN and EXTERNAL
+`scram`       the mechanisms SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 7677); needs ``scramp``
+`unix`        checks the user at the other end of a Unix socket
+`basic`       HTTP Basic (RFC 7617) for the handlers of ``http.server``
+`prepare`     normalizes names and passwords (RFC 4013)
 
-The MAC of datagrams is a filter: `reactor.mac`.
+Authentication of datagrams by a MAC is a filter: `reactor.mac`.
 """
 
 from .attempts import Attempts, Refused

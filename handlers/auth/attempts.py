@@ -1,7 +1,7 @@
-"""`Attempts`: how often a peer may fail to authenticate, and how many are checked at once.
+"""`Attempts`: limits how often a peer may fail to authenticate, and how many checks of credentials run at once.
 
-The memory is fixed: a peer's failures are kept in cells that a keyed hash of its host selects. Children of fork mode
-share them with the parent, because they are in an anonymous map that all have.
+The memory is fixed: a keyed hash of the peer's host selects two of the cells that count failures. The cells are in
+shared memory (an anonymous ``mmap``), so the children of fork mode and their parent count together.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 try:
     from mmap import mmap
-except ImportError:  # a host without: it has no fork either
+except ImportError:  # this host has no mmap, and no fork either
     mmap = None  # type: ignore[assignment, misc]
 
 POLL = 0.05
-"""Seconds after which a request that waits for its turn looks again."""
+"""Seconds between two looks for a free place, while a check waits for its turn."""
 
-_LEASE = 30.0  # seconds after which a place is free again if it was not given back: a child may be killed
+_LEASE = 30.0  # seconds after which a place is free even if it was not given back: a child may have been killed
 
-TOO_MANY = "too many others are checked at the moment"
+TOO_MANY = "too many checks are running"
 
 
 class Refused(Cause):
-    """The peer has not been authenticated: ``why`` it was refused. The request ends if it does not catch this.
+    """The peer has not been authenticated; ``why`` is the reason. The request ends unless its handler catches this.
 
-    ``temporary``: whether the same credentials may be taken later. What is told to the peer must not say more than
-    that: not, for example, that the name is known.
+    ``temporary``: whether the same credentials may be accepted later. Tell the peer nothing else: ``why`` may reveal,
+    for example, whether the name is known.
     """
 
     def __init__(self, why: str, temporary: bool = False) -> None:
@@ -47,15 +47,15 @@ class Refused(Cause):
 
 
 class Attempts:
-    """Bounds the attempts of each peer: ``failures`` in ``period`` seconds; and ``at_once`` of all that are checked.
+    """Allows each peer ``failures`` in ``period`` seconds, and runs at most ``at_once`` checks of all peers at a time.
 
-    A peer is a host, or an IPv6 network of 64 bits; at a Unix socket, a user. An attempt counts as a failure until it
-    has succeeded, so many at once are bounded too. Past the bound `Refused` is raised, whatever the credentials are.
-    As the time passes, each ``period / failures`` seconds one more is allowed.
+    A peer is an IPv4 host, an IPv6 network of 64 bits, or the user of a Unix socket. An attempt counts as a failure
+    until it has succeeded, so simultaneous attempts count too. Beyond the limit `Refused` is raised, even if the
+    credentials are right. Every ``period / failures`` seconds one more failure is allowed.
 
-    Past ``at_once``, checks wait for their turn, ``patience`` seconds at most.
+    Checks beyond ``at_once`` wait for their turn, ``patience`` seconds at most.
 
-    An object is made before the server forks, as on the class of a handler, and is for all its requests.
+    Make the object before the server forks, such as an attribute of the handler's class: it is for all requests.
     """
 
     def __init__(
@@ -65,21 +65,21 @@ class Attempts:
         self._burst = period
         self.patience = patience
         self._secret = token_bytes(16)
-        # For each cell the time at which all its failures are forgotten, and for each place the time at which it is
-        # free again; in seconds since 1970, as the row tells time.
+        # A cell is the time at which all its failures are forgotten. A place, which one running check takes, is the
+        # time at which it is free again. Both are in seconds since 1970, as `Handler.now` is.
         size = 8 * (cells + at_once)
         shared = memoryview(bytearray(size) if mmap is None else mmap(-1, size)).cast("d")
         self._cells, self._places = shared[:cells], shared[cells:]
         self._taken: dict[int, float] = {}  # the places that are taken in this process
 
     def attempt(self, handler: Handler) -> Attempt:
-        """A context in which the peer of ``handler`` tries to authenticate; its `Attempt.succeeded` ends well."""
+        """A context manager for one attempt of the handler's peer: a failure, unless `Attempt.succeeded` is called."""
         return Attempt(self, peer_of(handler), handler.now())
 
     async def check(self, handler: Handler, wait: Wait) -> Any:
-        """The result of ``wait``, such as a `Threaded`, when it is the turn of this request.
+        """Wait for a free place, then for ``wait`` (such as a `Threaded`), and return its result.
 
-        Raises `Refused` if that has not come in time.
+        Raises `Refused` if no place is free within ``patience`` seconds.
         """
         until = handler.now() + self.patience
         while (place := self.enter(handler.now())) is None:
@@ -92,9 +92,9 @@ class Attempts:
             self.leave(place)
 
     def enter(self, now: float) -> int | None:
-        """Take a place among those that are checked at once, for 30 s at most; ``None`` if none is free.
+        """Take a place for one check, for 30 s at most; ``None`` if none is free.
 
-        Two processes that take one at the very same time may both get the last.
+        If two processes call this at the same moment, both may get the same place.
         """
         for place in range(len(self._places)):
             if not now < self._places[place] < now + 2 * _LEASE:
@@ -112,17 +112,17 @@ class Attempts:
         self._taken.pop(place, None)
 
     def charge(self, peer: str, now: float) -> bool:
-        """Count a failure of ``peer``; ``False`` if it has had too many, and this one does not count."""
+        """Count a failure of ``peer``. ``False`` if it has had too many: then this one is not counted."""
         cells = self._cells_of(peer)
         over = [min(max(self._cells[cell], now), now + self._burst) for cell in cells]  # the clock may have been set
-        if min(over) + self._interval > now + self._burst + 1e-6:  # one of them is not shared, most likely
+        if min(over) + self._interval > now + self._burst + 1e-6:  # other peers may share one of the two cells
             return False
         for cell, time in zip(cells, over, strict=True):
             self._cells[cell] = time + self._interval
         return True
 
     def pay_back(self, peer: str) -> None:
-        """The failure that was counted for ``peer`` was none."""
+        """Take back one failure that was counted for ``peer``."""
         for cell in self._cells_of(peer):
             self._cells[cell] -= self._interval
 
@@ -146,18 +146,18 @@ class Attempt:
         return self
 
     def __exit__(self, kind: object, error: object, *_: object) -> None:
-        """It stays a failure unless it has succeeded, or could not be checked: for that the peer can do nothing."""
+        """The attempt stays a failure if the peer has caused ``error``. If the check itself failed, it does not."""
         is_of_peer = isinstance(error, (Cause, GeneratorExit)) and not isinstance(error, Failed)
         if error is not None and (not is_of_peer or getattr(error, "temporary", False)):
             self.succeeded()
 
     def succeeded(self) -> None:
-        """It is no failure."""
+        """The attempt does not count as a failure."""
         self._attempts.pay_back(self._peer)
 
 
 def peer_of(handler: Any) -> str:
-    """Whose attempts count together.
+    """The name under which the attempts of the handler's peer are counted.
 
     >>> from handlers import StreamHandler, StreamMachine, World
     >>> for address in ("192.0.2.7", 4711), ("2001:db8::1:2:3:4", 7, 0, 0), ("::ffff:192.0.2.7", 7, 0, 0):
@@ -177,7 +177,7 @@ def peer_of(handler: Any) -> str:
 
 
 def network_of(host: str) -> str:
-    """The host; of IPv6 its network of 64 bits, for a subscriber has at least as much."""
+    """``host``, or its network of 64 bits for an IPv6 address: one subscriber has at least such a network."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,10 +1,11 @@
 """`Basic`: HTTP Basic (RFC 7617) in front of the blocking handlers of ``http.server``.
 
-Each request sends the password, so it is for connections that TLS protects.
+Each request carries the password in clear text, so use it behind TLS only. `Basic` blocks while it checks a password:
+in select mode it runs in a thread.
 
     class Page(Basic, http.server.SimpleHTTPRequestHandler):
         store = users
-        request = Until(b"\\r\\n\\r\\n")       # for select mode, where it runs in a thread
+        request = Until(b"\\r\\n\\r\\n")       # the framing, for select mode
 """
 
 from __future__ import annotations
@@ -31,32 +32,32 @@ _NOTHING: SimpleQueue[None] = SimpleQueue()  # nothing is ever put into it
 
 
 class Basic(_Base):
-    """Let requests through that name a user and the right password; answer any other with 401, or 503 for "later".
+    """Handles requests with a right name and password; answers others with 401, or with 503 beyond the limits.
 
-    Goes in front of a class that is derived from ``http.server.BaseHTTPRequestHandler``. `principal` is the name, which
-    the row of the request has too. A connection that goes on with the same credentials is not asked again.
+    A base class before a class that is derived from ``http.server.BaseHTTPRequestHandler``. `principal` is the name,
+    and is set on the row of the request too. The same credentials are checked once for each connection.
     """
 
     store: Store
     """The credentials. Every class needs it."""
 
     realm = "restricted"
-    """The name of what is protected: printable ASCII, without quotes."""
+    """The realm (RFC 7235, section 2.2), which clients show to the user: printable ASCII without quotes."""
 
     attempts = Attempts()
-    """What bounds the attempts; an attribute of the class, so that it is for all requests."""
+    """The limits of attempts; one object for all requests."""
 
     dummy = DUMMY
-    """The hash that is verified for an unknown name; of the same cost as those of the store."""
+    """The hash that is verified for an unknown name. It must have the same cost as the hashes of the store."""
 
     threaded = True
     principal: str | None = None
     """The name of the client."""
 
-    _known = ("", "")  # the header that was right on this connection, and the name in it
+    _known = ("", "")  # the last header on this connection whose credentials were right, and the name in it
 
     def parse_request(self) -> bool:
-        """Read the request's head, and let nobody else's go on."""
+        """Read the request's head and check its credentials. ``False`` if the request has been answered."""
         if not super().parse_request():
             return False
         self.principal = None
@@ -68,7 +69,7 @@ class Basic(_Base):
         return True
 
     def _authenticate(self, header: str) -> str:
-        """The name of the client that has sent this header."""
+        """Check the credentials in the header, and return the name. Raises `Refused`."""
         if header and header == self._known[0]:
             return self._known[1]
         name, password = _credentials(header)
@@ -86,7 +87,7 @@ class Basic(_Base):
         return name
 
     def _turn(self) -> int:
-        """Wait until it is the turn of this request to have a hash computed."""
+        """Wait for a free place to compute a hash, and return it. Raises `Refused`."""
         until = self._now() + self.attempts.patience
         while (place := self.attempts.enter(self._now())) is None:
             if self._now() >= until:
@@ -100,7 +101,7 @@ class Basic(_Base):
         return float(server.reactor.clock.time())
 
     def _tell(self, name: str) -> None:
-        """Tell the row who the client is."""
+        """Set `principal` here and on the row."""
         self.principal = name
         server: Any = self.server
         row = self.request if hasattr(self.request, "principal") else server.row_of(self.request)
@@ -109,7 +110,7 @@ class Basic(_Base):
 
     def _refuse(self, refused: Refused) -> None:
         self.log_error("%s", refused)
-        self.close_connection = True  # a body may follow, which nobody reads
+        self.close_connection = True  # the request's body, if any, is not read
         self.send_response(503 if refused.temporary else 401)
         if refused.temporary:
             self.send_header("Retry-After", "60")
@@ -121,7 +122,7 @@ class Basic(_Base):
 
 
 def _credentials(header: str) -> tuple[str, str]:
-    """The name and the password in a header. Raises `Refused` if there is none, or one that is malformed."""
+    """The name and the password in a header. Raises `Refused` if the header is empty or malformed."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         raise Refused("no credentials have come")

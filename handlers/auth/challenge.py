@@ -1,12 +1,14 @@
-"""A shared key that both ends prove to each other: `Challenge` in front of a server's handler, `Answer` of a client's.
+"""Client and server prove to each other that they have a shared key: the mix-ins `Challenge` and `Answer`.
+
+`Challenge` goes in front of the server's handler, `Answer` in front of the client's.
 
     server:  AUTH1 <server's nonce>
     client:  <name> <client's nonce> <HMAC of the client>
     server:  OK <HMAC of the server>        or NO, and the end
 
 Each is a line of ASCII that ends in LF; nonces (32 bytes) and HMACs (HMAC-SHA-256, RFC 2104) are in hexadecimal. Both
-HMACs cover the name and both nonces, and begin with who speaks, so none can be sent back or used again. This proves who
-is there at the beginning; what comes later is protected by TLS or not at all.
+HMACs cover the sender's role, the name and both nonces, so an HMAC can't be reflected or replayed. This authenticates
+the beginning of the connection only; use TLS to protect what comes later.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ _LINE = 512  # bytes of a line at most
 
 
 class Challenge(StreamHandler):
-    """Let a client in that proves to have the key of its name (`Credentials.key`), and prove the same to the client.
+    """Authenticates a client by the key of its name (`Credentials.key`), and proves to the client to have the key too.
 
-    One attempt a connection. `principal` is the name.
+    One attempt for each connection. `principal` is the name.
 
     >>> from handlers import StreamMachine, World
     >>> from handlers.services import Echo
@@ -51,7 +53,7 @@ class Challenge(StreamHandler):
     """The credentials. Every class needs it."""
 
     attempts = Attempts()
-    """What bounds the attempts; an attribute of the class, so that it is for all requests."""
+    """The limits of attempts; one object for all requests."""
 
     challenge_timeout: float = 20.0
     """Seconds that the client may take to answer."""
@@ -72,7 +74,7 @@ class Challenge(StreamHandler):
         return super().handle()
 
     async def _check(self, nonce: bytes, line: bytes) -> bytes:
-        """The server's proof for the client that has sent this line."""
+        """Check the client's line, set `principal`, and return the server's proof. Raises `Refused`."""
         words = line.rstrip(b"\r\n").split(b" ")
         if len(words) != 3 or not words[0]:
             raise Refused("the answer to the challenge is malformed")
@@ -88,14 +90,14 @@ class Challenge(StreamHandler):
 
 
 class Answer(StreamHandler):
-    """The client's end: prove to have the ``key`` of ``name``, and begin if the server has it too.
+    """The client's end: proves to have the ``key`` of ``name``. The handler begins when the server has proved it too.
 
-    What waits for the connection (`Connected`) is given the handler before that. `principal` is ``"server"`` when the
-    server has proved to have the key.
+    `Connected` does not wait for that: its result comes as soon as the connection is made. `principal` is ``"server"``
+    once the server has proved to have the key.
     """
 
     name: str
-    """As the server knows this client: printable ASCII without spaces."""
+    """The name of this client in the server's store: printable ASCII without spaces."""
 
     key: bytes
     """The shared key."""
@@ -119,7 +121,7 @@ class Answer(StreamHandler):
         if reply == b"NO":
             raise Refused("the server refuses the name or the key")
         if not hmac.compare_digest(reply, expected):
-            raise Refused("the server has not the key")
+            raise Refused("the server does not have the key")
         self.principal = "server"
         self.opened()
         return super().handle()
@@ -132,5 +134,5 @@ def _unhex(text: bytes) -> bytes:
     return bytes.fromhex(text.decode("ascii"))
 
 
-def _prove(key: bytes, who: bytes, name: str, server: bytes, client: bytes) -> bytes:
-    return hmac.digest(key, VERSION + b" " + who + server + client + name.encode("ascii"), "sha256")
+def _prove(key: bytes, role: bytes, name: str, server_nonce: bytes, client_nonce: bytes) -> bytes:
+    return hmac.digest(key, VERSION + b" " + role + server_nonce + client_nonce + name.encode("ascii"), "sha256")

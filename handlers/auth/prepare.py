@@ -1,4 +1,4 @@
-"""`saslprep`: names and passwords in one form, however a keyboard or a system has composed them (RFC 4013)."""
+"""`saslprep`: normalizes names and passwords (RFC 4013), so that equal text has equal bytes on every system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PROHIBITED = (
     tables.in_table_c12, tables.in_table_c21_c22, tables.in_table_c3, tables.in_table_c4, tables.in_table_c5,
     tables.in_table_c6, tables.in_table_c7, tables.in_table_c8, tables.in_table_c9, tables.in_table_a1,
 )  # fmt: skip
-"""Section 2.3, and the code points that Unicode 3.2 has not assigned (section 2.5): a stored string has none."""
+"""Prohibited characters (section 2.3), and unassigned code points of Unicode 3.2 (section 2.5)."""
 
 
 def saslprep(text: str) -> str:

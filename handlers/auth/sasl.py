@@ -1,6 +1,7 @@
-"""SASL (RFC 4422): mechanisms as generators without input or output, and `SASL`, which runs the one that a peer names.
+"""SASL (RFC 4422): `SASL`, the base class of a protocol with SASL, and the mechanisms `Plain` and `External`.
 
-A protocol frames them: it says which there are, and sends a challenge and receives the response in its own way.
+The protocol tells the peer which mechanisms are `offered`, and encodes challenges and responses in its own way. A
+mechanism is a generator of challenges and waits; it does no input or output.
 
     class Mail(SASL):
         store = users
@@ -36,24 +37,24 @@ if TYPE_CHECKING:
     Exchange: TypeAlias = Generator[bytes | Wait, Any, str]
 
     class Mechanism(Protocol):
-        """A mechanism: how names are told and proved."""
+        """A mechanism: one way to name oneself and to prove it."""
 
         name: str
-        """Its registered name, in capitals."""
+        """The registered name of the mechanism, in capitals."""
 
         def is_offered(self, handler: SASL) -> bool:
             """Whether it can be used on this connection now."""
 
         def exchange(self, handler: SASL) -> Exchange:
-            """The server's side of one exchange. It yields challenges, and is sent the responses; and waits, and is
-            sent their results. It returns the name of the peer, or raises `Refused`.
+            """The server's side of one exchange, as a generator. It returns the name of the peer, or raises `Refused`.
 
-            It begins with an empty challenge, for which an initial response stands (RFC 4422, section 4.3.a).
+            It yields a challenge (``bytes``) and is sent the response, or yields a wait and is sent the result. The
+            first challenge is empty; a peer may have sent the response with its command (RFC 4422, section 4.3.a).
             """
 
 
 class Plain:
-    """PLAIN (RFC 4616): a name and a password in clear text, so only where `Handler.secured` says what protects it."""
+    """PLAIN (RFC 4616): a name and a password in clear text. Offered only on an encrypted connection (`secured`)."""
 
     name = "PLAIN"
 
@@ -71,14 +72,14 @@ class Plain:
         if not is_right:
             raise Refused("the name or the password is wrong")
         if authorize not in ("", name):
-            raise Refused("nobody may act for another")
+            raise Refused("the authorization identity is not the peer's own name")
         return name
 
 
 class External:
-    """EXTERNAL (RFC 4422, appendix A): the name that the connection itself has proved.
+    """EXTERNAL (RFC 4422, appendix A): the name that was authenticated below the protocol.
 
-    It is the subject of the peer's TLS certificate, or the user at the other end of a Unix socket, as ``uid=N``.
+    The name is the subject of the peer's TLS certificate, or ``uid=N`` for the user at the other end of a Unix socket.
     """
 
     name = "EXTERNAL"
@@ -92,7 +93,7 @@ class External:
         if not name:
             raise Refused("the connection has proved no name")
         if authorize not in (b"", name.encode()):
-            raise Refused("nobody may act for another")
+            raise Refused("the authorization identity is not the peer's own name")
         return name
 
     def _found(self, handler: SASL) -> str:
@@ -103,22 +104,22 @@ class External:
 
 
 class SASL(StreamHandler):
-    """What a protocol with SASL is derived from: the table of mechanisms, and `authenticate`."""
+    """The base class of a protocol with SASL: it has the table of mechanisms, and `authenticate`."""
 
     store: Store
     """The credentials. Every class needs it."""
 
     mechanisms: Sequence[Mechanism] = (Plain(), External())
-    """The table. `offered` has those of them that can be used on a connection."""
+    """The mechanisms of the protocol. `offered` has those that can be used on a connection."""
 
     attempts = Attempts()
-    """What bounds the attempts; an attribute of the class, so that it is for all requests."""
+    """The limits of attempts; one object for all requests."""
 
     max_attempts = 3
     """Attempts that one connection may make."""
 
     dummy = DUMMY
-    """The hash that is verified for an unknown name; of the same cost as those of the store."""
+    """The hash that is verified for an unknown name. It must have the same cost as the hashes of the store."""
 
     authenticated = False
     """Whether `authenticate` has succeeded."""
@@ -132,7 +133,7 @@ class SASL(StreamHandler):
     async def authenticate(
         self, name: str, ask: Callable[[bytes], Awaitable[bytes]], initial: bytes | None = None
     ) -> str:
-        """Let the mechanism ``name`` find out who the peer is; returns the name, which is the `principal` then.
+        """Authenticate the peer by the mechanism ``name``; set `principal` to the peer's name and return it.
 
         ``ask(challenge)`` sends a challenge and returns the response. ``initial`` is the response that came with the
         command, if any. Raises `Refused`, after which the peer may try again if `may_try`.
@@ -176,9 +177,9 @@ class SASL(StreamHandler):
 
 
 def decoded(line: bytes) -> bytes:
-    """The response in a line of base64, as SMTP (RFC 4954), IMAP and POP3 write it. ``=`` alone is an empty one.
+    """The response in a line of base64, as in SMTP (RFC 4954), IMAP and POP3. A line ``=`` is an empty response.
 
-    Raises `Refused` for ``*``, which cancels the exchange, and for what is not base64.
+    Raises `Refused` for ``*``, which cancels the exchange, and for a line that is not base64.
 
     >>> decoded(b"AGFkYQBzZXNhbWU=\\r\\n"), decoded(b"="), decoded(b"\\r\\n")
     (b'\\x00ada\\x00sesame', b'', b'')

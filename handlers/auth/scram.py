@@ -1,6 +1,7 @@
-"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): both ends prove the password, and neither sends it.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): both ends prove to know the password; neither sends it.
 
-On ``scramp``, an extra: ``pip install select-reactor[sasl]``. Without it `Scram` and `scram_keys` raise `ImportError`.
+The cryptography is in ``scramp``, an extra: ``pip install select-reactor[sasl]``. Without it `Scram` and `scram_keys`
+raise `ImportError`.
 
 >>> from handlers.auth import Credentials
 >>> credentials = Credentials(scram=scram_keys("sesame", iterations=4096))
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from .store import Store
 
 ITERATIONS = 100_000
-"""Of PBKDF2, which the client computes; the server only at `scram_keys`."""
+"""Iterations of PBKDF2. The client computes them at each login, the server only in `scram_keys`."""
 
 BINDINGS = ("tls-server-end-point", "tls-unique")
-"""The channel bindings that a client may name (RFC 5929), if the connection has them (`Handler.channel_binding`)."""
+"""The types of channel bindings (RFC 5929) that a client may choose, if `Handler.channel_binding` has them."""
 
 
 def _scramp() -> Any:
-    """The library. Raises `ImportError`, which says what to install."""
+    """The module ``scramp``. Raises `ImportError`, which says what to install."""
     try:
         import scramp  # type: ignore[import-untyped]
     except ImportError as error:
@@ -38,7 +39,7 @@ def _scramp() -> Any:
 
 
 def scram_keys(password: str, iterations: int = ITERATIONS) -> tuple[bytes, bytes, bytes, int]:
-    """What is kept for a password (`Credentials.scram`): salt, stored key, server key and iterations.
+    """What a store has for a password (`Credentials.scram`): salt, stored key, server key and iterations.
 
     Blocks for as long as the iterations take. All names of a store should have the same number of iterations.
     """
@@ -51,10 +52,10 @@ def scram_keys(password: str, iterations: int = ITERATIONS) -> tuple[bytes, byte
 
 
 class Scram:
-    """SCRAM-SHA-256, without a binding to the channel.
+    """SCRAM-SHA-256, without a channel binding.
 
-    An unknown name is challenged with a salt that is always the same for it, made with ``secret``: give all servers
-    of one store, and the next start of this one, the same. ``iterations`` are those of the store.
+    An unknown name gets a salt that is made from the name and ``secret``, so that it looks like a known name. All
+    servers of one store need the same secret, also after a restart. ``iterations`` must be those of the store.
     """
 
     name = "SCRAM-SHA-256"
@@ -78,21 +79,21 @@ class Scram:
         except self.library.ScramException as error:
             raise Refused(f"SCRAM: {error}") from None
         if rest:
-            raise Refused("SCRAM: there is more behind the end")
+            raise Refused("SCRAM: the client has sent a response after the last message")
         return side.user
 
     def keys_of(self, store: Store, name: str) -> tuple[bytes, bytes, bytes, int]:
-        """What is kept for ``name``; for a name that is not known, keys that no password has."""
+        """What the store has for ``name``; for an unknown name, keys that no password has."""
         salt = hmac.digest(self._secret, name.encode(), "sha256")[:16]
-        nobody = salt, token_bytes(32), token_bytes(32), self._iterations  # made for all, so that it takes as long
+        nobody = salt, token_bytes(32), token_bytes(32), self._iterations  # always made, to take as long
         found = store.get(name)
         return nobody if found is None else found.scram or nobody
 
 
 class ScramPlus(Scram):
-    """SCRAM-SHA-256-PLUS: bound to the TLS connection, so that nobody can pass it on. Offered only where it can be.
+    """SCRAM-SHA-256-PLUS: bound to the TLS connection, so that a man in the middle can't relay the exchange.
 
-    That is with TLS 1.2 (``tls-unique``), and where the server's certificate was loaded by
+    Offered with TLS 1.2 (``tls-unique``), and where the server's certificate was loaded by
     `reactor.tls.load_certificate` (``tls-server-end-point``): see `Handler.channel_binding`.
     """
 
@@ -107,7 +108,7 @@ class _Side:
 
     def __init__(self, mechanism: Scram, handler: SASL, first: str) -> None:
         self.user = ""
-        self._error: Exception | None = None  # what the store has raised
+        self._error: Exception | None = None  # an exception of the store, which ``scramp`` would hide
         self._first = first
         self._mechanism = mechanism
         self._store = handler.store
@@ -116,7 +117,7 @@ class _Side:
         )
 
     def begin(self) -> Exception | None:
-        """Look the name up, in a thread. Returns why the client is refused; raises what the store raises."""
+        """Look the name up; runs in a thread. Returns the `Refused` to raise, if any. Raises what the store raises."""
         try:
             self.server.set_client_first(self._first)
         except self._mechanism.library.ScramException as error:
@@ -135,10 +136,11 @@ class _Side:
 
 
 def _binding(handler: SASL, first: str) -> tuple[str, bytes] | None:
-    """The kind of channel binding that the client names, or any that there is, and its data; ``None`` without.
+    """The type and the data of the channel binding that ``scramp`` must check; ``None`` where PLUS is not offered.
 
-    A client that could bind and believes that the server can't ("y") is refused by ``scramp`` if there is one: somebody
-    may have taken PLUS out of the list on the way (RFC 5802, section 6). So there is none where PLUS is not offered.
+    The type is the one that the client has chosen, or else any that the connection has. ``scramp`` needs a binding even
+    if the client has chosen none: it then refuses a client that supports bindings and believes that the server does not
+    (flag "y"), because an attacker may have removed PLUS from the list of mechanisms (RFC 5802, section 6).
     """
     if "SCRAM-SHA-256-PLUS" not in handler.offered():
         return None
@@ -147,7 +149,7 @@ def _binding(handler: SASL, first: str) -> tuple[str, bytes] | None:
         data = handler.channel_binding(kind) if kind in BINDINGS else None
         if data:
             return kind, data
-    raise Refused("SCRAM: this channel binding is not to be had here")
+    raise Refused("SCRAM: the connection does not have this channel binding")
 
 
 def _text(message: bytes) -> str:

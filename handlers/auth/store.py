@@ -1,7 +1,8 @@
-"""What is known of the users: `Store`, the interface, and `Credentials`, what is kept for a name.
+"""`Store`, the interface of a store of users, and `Credentials`, what a store has for a name.
 
-A dictionary ``{name: Credentials}`` is a store. A password is kept as its scrypt hash (RFC 7914), which takes about
-0.1 s and 32 MiB to compute, so that a stolen store can't be tried out quickly; so `verify` never runs in a loop.
+A dictionary ``{name: Credentials}`` is a store. A password is stored as its scrypt hash (RFC 7914). A hash takes about
+0.1 s and 32 MiB to compute, so that guessing the passwords of a stolen store is slow. Because of this, call `verify` in
+a thread or a child, never in the loop.
 
 >>> from handlers.auth import Credentials, hash_password
 >>> store = {"ada": Credentials(password=hash_password("sesame", n=16))}
@@ -41,7 +42,7 @@ _MAX_MEMORY = 256 << 20  # what OpenSSL may use for a hash; the parameters come 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What is kept for a name; each scheme uses its own part, and refuses a name that has none."""
+    """What a store has for a name. Each scheme uses its own field, and refuses a name for which this is empty."""
 
     password: str = field(default="", repr=False)
     """The hash of a password, as `hash_password` returns it: for SASL PLAIN and HTTP Basic."""
@@ -50,7 +51,7 @@ class Credentials:
     """For SCRAM-SHA-256: what `scram.scram_keys` returns."""
 
     key: bytes = field(default=b"", repr=False)
-    """A key that both ends have, 16 bytes at least: for `challenge` and for MACs of packets."""
+    """A shared key of at least 16 bytes: for `challenge` and for MACs of packets."""
 
 
 def _written(n: int, r: int, p: int, salt: bytes, digest: bytes) -> str:
@@ -58,26 +59,26 @@ def _written(n: int, r: int, p: int, salt: bytes, digest: bytes) -> str:
 
 
 def hash_password(password: str, n: int = N, r: int = R, p: int = P) -> str:
-    """The hash of a password, as text: ``scrypt$n$r$p$salt$hash``. Raises `ValueError` for a password that can't be.
+    """The hash of a password, as text: ``scrypt$n$r$p$salt$hash``. Raises `ValueError` as `prepare.saslprep` does.
 
-    All hashes of a store must have the same cost, which is to be the cost of the `dummy` too: else the time that an
-    answer takes tells which names there are.
+    All hashes of a store, and the `dummy`, must have the same cost. Otherwise the time that an answer takes reveals
+    which names are known.
     """
     salt = token_bytes(16)
     return _written(n, r, p, salt, _scrypt(saslprep(password), n, r, p, salt))
 
 
 def dummy(n: int = N, r: int = R, p: int = P) -> str:
-    """A hash that no password has, and that takes as long as one of this cost."""
+    """A hash that no password has. Verifying it takes as long as verifying any hash of this cost."""
     return _written(n, r, p, token_bytes(16), token_bytes(32))
 
 
 DUMMY = dummy()
-"""What is verified for a name that is not known: the answer takes as long as for one that is."""
+"""The hash that is verified for an unknown name, so that the answer takes as long as for a known name."""
 
 
 def verify(store: Store, name: str, password: str, dummy: str = DUMMY) -> bool:
-    """Whether ``name`` is known and has this password. Takes as long for an unknown name. Blocks for about 0.1 s."""
+    """Whether ``name`` is known and has this password. Blocks for about 0.1 s, also for an unknown name."""
     found = store.get(name)
     kept = found.password if found is not None else ""
     _, n, r, p, salt, expected = (kept or dummy).split("$")
@@ -86,7 +87,7 @@ def verify(store: Store, name: str, password: str, dummy: str = DUMMY) -> bool:
 
 
 def key_of(store: Store, name: str) -> bytes:
-    """The shared key of ``name``; for a name that has none a random one, so that it is used in the same way."""
+    """The shared key of ``name``; for a name without one a random key, so that both cases take as long."""
     found, nobody = store.get(name), token_bytes(32)
     return nobody if found is None else found.key or nobody
 

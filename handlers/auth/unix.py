@@ -1,4 +1,4 @@
-"""`UnixPeer`: the user at the other end of a Unix socket, as the kernel tells it (``unix(7)``, SO_PEERCRED)."""
+"""`UnixPeer`: checks the user at the other end of a Unix socket (``unix(7)``, SO_PEERCRED)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class UnixPeer(StreamHandler):
-    """Let a peer in whose user or group is among those; end the connection of any other. `principal` is ``uid=N``.
+    """Accepts a peer whose user is in ``users`` or whose group is in ``groups``, and refuses others.
 
-    The credentials are those at the time of ``connect(2)``. `allows` may be overridden.
+    `principal` is ``uid=N``. The credentials are those at the time of ``connect(2)``. `allows` may be overridden.
 
     >>> from handlers import StreamMachine, World
     >>> from handlers.services import Echo
@@ -30,17 +30,17 @@ class UnixPeer(StreamHandler):
 
     users: Container[int] = ()
     groups: Container[int] = ()
-    """Primary groups: the kernel tells no others."""
+    """Primary groups; the kernel does not tell others."""
 
     def allows(self, pid: int, uid: int, gid: int) -> bool:
-        """Whether the peer with these credentials may come."""
+        """Whether a peer with these credentials is accepted."""
         return uid in self.users or gid in self.groups
 
     def handle(self) -> Any:
         credentials = self.credentials
         if credentials is None:
-            raise Refused("the kernel does not tell who the peer is")
+            raise Refused("the kernel does not tell the credentials of this peer")
         if not self.allows(*credentials):
-            raise Refused(f"user {credentials[1]} may not come")
+            raise Refused(f"user {credentials[1]} is not allowed")
         self.principal = f"uid={credentials[1]}"
         return super().handle()

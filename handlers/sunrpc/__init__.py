@@ -1,15 +1,17 @@
-"""ONC RPC, called Sun RPC (RFC 5531), and what it is made of. Nothing else imports this package.
+"""ONC RPC, also called Sun RPC (RFC 5531): servers, clients, XDR, and a compiler of ``.x`` files.
+
+No other package imports this one.
 
 ==============  ======================================================================================
 `xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
 `auth`          authentication flavours: AUTH_NONE and AUTH_SYS
-`message`       the messages: a call is read, a reply is written
-`program`       programs, versions and procedures, as classes; and what serves them has in common
+`message`       RPC messages: reads a call, writes a reply
+`program`       base classes of programs and versions, and of the handlers that serve them
 `record`        `RPCStreamHandler`: record marking, and the calls of one connection
 `datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
 `client`        `StreamClient`, `DatagramClient`: clients that block
-`rpcbind`       `Portmapper`: which port a program has (RFC 1833)
-`language`      compiles a ``.x`` file to a Python module of both
+`rpcbind`       `Portmapper`: the ports of programs (RFC 1833)
+`language`      compiles a ``.x`` file to a Python module that uses `xdr` and `program`
 `command`       ``python3 -m handlers.sunrpc``
 ==============  ======================================================================================
 """

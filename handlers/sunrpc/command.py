@@ -11,9 +11,9 @@ from .language import PACKAGE, LanguageError, translate
 
 
 def run_command(arguments: Sequence[str] | None = None, package: str = PACKAGE) -> int:
-    """Do what the arguments say, which are those of the process if there are none; return the exit status.
+    """Run the command with ``arguments``, by default those of the process. Returns the exit status.
 
-    What is written imports from the package.
+    The modules that it writes import from ``package``.
     """
     parser = argparse.ArgumentParser(prog="python3 -m handlers.sunrpc", description="ONC RPC (RFC 5531)")
     commands = parser.add_subparsers(required=True)

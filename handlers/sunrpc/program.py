@@ -1,7 +1,7 @@
-"""Programs and versions (RFC 5531, section 12) as classes, from which those derive that `language` writes.
+"""`Program`, `Version` and `Procedure` (RFC 5531, section 12): base classes of the classes that `language` writes.
 
-A version that is served is a class with a method for each procedure. Each call of it is a request with a row of its
-own, and an instance of the class is its handler: `peer`, `principal`, `server` and `now()` say what they always say.
+A version that is served is a class with a method for each procedure. Each call is a request with a row of its own, and
+its handler is an instance of the class, so `peer`, `principal`, `server` and `now()` are those of any handler.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Procedure(NamedTuple):
 
 
 class Version(DatagramHandler):
-    """A version of a program: a method for each procedure. Derive a class and define those that are served.
+    """A version of a program: it has a method for each procedure. Derive from it and define the methods to serve.
 
     A method gets the arguments and returns the result, or `NO_REPLY`. It may be a coroutine and await waits; or a
     state, which returns ``(wait, state)`` until a state returns the result. A procedure that is not defined is

@@ -1,8 +1,8 @@
-"""Child processes: how they begin, and how the loop hears of their end.
+"""`Children`: forks child processes for a loop, and reaps them.
 
-A child gets copies of all descriptors, the selector's included. It closes its copies (`descriptors`) and unregisters
-nothing. The parent hears of a child's end by a descriptor (a pidfd where the kernel has one) and reaps by the pid that
-it knows: a child that somebody else has forked is never waited for.
+A child has copies of all descriptors of its parent, including the selector's. It closes these copies (`descriptors`)
+and unregisters nothing. A descriptor (a pidfd where the kernel has one) tells the parent's loop that a child has ended.
+The parent reaps by pid, only children that it has forked here: never one of another part of the program.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from .watches import Watch
 
 MAX_WORDS = 4_095
-"""Bytes that a child may leave for its parent: they and `CLOSED` fit into an empty pipe, which holds a page at least
+"""Bytes of the last words of a child. With `CLOSED` they fit into an empty pipe, which holds at least one page
 (``pipe(7)``), so writing them does not block."""
 
 CLOSED = b"\0"
-"""What a child writes first: that it has closed its copies of descriptors."""
+"""The first byte that a child writes: it has closed its copies of descriptors."""
 
 POLL = 0.05
-"""Seconds between two looks at a child that no descriptor tells of."""
+"""Seconds between two calls of waitpid(2) for a child whose end no descriptor tells."""
 
 NO_FORK = "this host can't fork; take the Select or the plain server class, and Threaded or neither for Forked"
 
@@ -50,7 +50,7 @@ class Child:
         self.killed = False
 
     def listen(self) -> bool:
-        """Read what the child has written; whether that was anything."""
+        """Read what the child has written. Returns whether it was anything."""
         try:
             piece = os.read(self.pipe, MAX_WORDS + 1)
         except BlockingIOError:
@@ -59,7 +59,7 @@ class Child:
         return bool(piece)
 
     def wait(self, end: float) -> None:
-        """Wait until the child has closed its copies, or has ended; up to ``end``, of ``time.monotonic()``."""
+        """Wait until the child has closed its copies or has ended, or until ``time.monotonic()`` is ``end``."""
         while not self.words and (left := end - monotonic()) > 0:
             poller = select.poll()
             poller.register(self.pipe, select.POLLIN)
@@ -73,7 +73,7 @@ class Child:
             self.send_signal(signal.SIGKILL)
 
     def send_signal(self, number: int) -> None:
-        """Send the signal; to a child that has ended, nothing is sent."""
+        """Send the signal. Does nothing if the child has ended."""
         try:
             if self.descriptor != self.pipe:  # a pidfd names this child even if its pid was reused
                 signal.pidfd_send_signal(self.descriptor, number)
@@ -92,7 +92,7 @@ class Children:
     """The children that one loop has forked and not yet reaped."""
 
     def __init__(self, loop: Loop) -> None:
-        self._loop: Loop = proxy(loop)  # which refers to this: no cycle, so that a loop is freed with its request
+        self._loop: Loop = proxy(loop)  # the loop refers to this object: without a cycle it is freed at once
         self._running: dict[int, Child] = {}
         self._words: int | None = None  # in a child: the pipe for its last words
         self._forking = allocate_lock()
@@ -104,7 +104,7 @@ class Children:
 
     @property
     def is_child(self) -> bool:
-        """Whether this process is a child that `fork` has made, and not one that another part of the program has."""
+        """Whether `fork` has made this process; ``False`` in a child that another part of the program has forked."""
         return self._words is not None
 
     def pids(self) -> list[int]:
@@ -202,8 +202,8 @@ class Children:
     def _is_ending(self, pid: int) -> None:
         child = self._running.get(pid)
         if child is not None and child.descriptor == child.pipe and child.listen():
-            return  # these were its last words; the end of the pipe is still to come
-        if not self.reap(pid):  # it has closed its end of the pipe and lives, or no descriptor tells: look now and then
+            return  # the last words have come; the end of the pipe is still to come
+        if not self.reap(pid):  # the child has closed the pipe and lives, or has no pidfd: poll
             watch = self._running[pid].watch
             if watch is not None:
                 watch.modify(0)

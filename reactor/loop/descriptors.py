@@ -1,6 +1,6 @@
-"""Fork hygiene in one place: what holds descriptors, so that a forked child can close the copies it must not keep.
+"""`Descriptors`: the objects that hold descriptors, so that a forked child can close the copies it must not keep.
 
-Whatever opens a descriptor registers itself here, once. A child that the loop forks for one request
+An object that opens descriptors registers here, once. A child that the loop forks for one request
 (`children.Children.fork`) keeps what that request needs and has every holder close its other copies.
 """
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Holder(Protocol):
-        """What holds descriptors."""
+        """An object that holds descriptors."""
 
         def close_copy(self, keep: object) -> None:
             """In a forked child: close the copies that the request ``keep`` does not need (``None``: all)."""
@@ -24,7 +24,7 @@ class Descriptors:
         self._holders: dict[Holder, None] = {}
 
     def add(self, holder: Holder) -> None:
-        """Ask the holder in every child."""
+        """Register ``holder``: its ``close_copy()`` is called in every forked child."""
         self._holders[holder] = None
 
     def discard(self, holder: Holder) -> None:

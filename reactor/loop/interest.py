@@ -1,7 +1,7 @@
-"""The reconciler: the one place that registers, modifies and unregisters with the selector.
+"""`Interest`: the only code that registers, modifies and unregisters with the selector.
 
-What a source wants to hear of follows from its own state. `Interest.want` compares that with what is registered and
-changes the difference. The number that was registered is remembered, because a descriptor may be closed behind the
+A source calls `Interest.want` with the events that it wants. `want` compares these with the events that are registered,
+and changes the difference. The number that was registered is remembered, because a descriptor may be closed behind the
 loop's back: its object then has no number any more, and the kernel may give the number to a new connection.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Source(Protocol):
-        """What the selector may report on: a row, a shared socket, a watched descriptor, the wake-up."""
+        """An object with a descriptor in the selector: a row, a shared socket, a watch, the wake-up."""
 
         mask: int
         """The events that are registered now; only `Interest` writes it."""
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
         def ready(self, events: int, now: float) -> None: ...
         def failed(self, error: BaseException) -> None:
-            """`ready` has raised ``error``, which is being handled."""
+            """`ready` has raised ``error``. Called in the ``except`` clause."""
 
 
 class Interest:
-    """What one selector is asked to report."""
+    """The events for which each source is registered with one selector."""
 
     def __init__(self, selector: BaseSelector) -> None:
         self._selector = selector
@@ -47,7 +47,7 @@ class Interest:
         """Whether this is a forked child's copy: an epoll set is shared with the parent, so nothing may change it."""
 
     def want(self, source: Source, mask: int) -> None:
-        """Have ``source`` told of the events in ``mask``; with 0 it is not in the selector at all.
+        """Register ``source`` for the events in ``mask``; 0 removes it from the selector.
 
         Raises ``OSError`` or ``ValueError`` where the selector takes no more descriptors, or no number so high, and
         ``KeyError`` where another source has registered the descriptor; ``source`` is then registered as before, or not
@@ -69,7 +69,7 @@ class Interest:
     def _register(self, source: Source, mask: int) -> None:
         number = source.descriptor
         old = self._selector.get_map().get(number)
-        if old is not None and old.data.is_stale():  # the number is the new source's now
+        if old is not None and old.data.is_stale():  # the number now belongs to the new source
             old.data.mask = 0
             self._unregister(number)
         if self._is_select:  # refuses a number beyond FD_SETSIZE only when it is called, and then for all

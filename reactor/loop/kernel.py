@@ -1,4 +1,4 @@
-"""What the kernel's answers mean: which errors are normal, which say that the host has run out of something."""
+"""What the kernel's errors mean: which are normal, and which say that the host has run out of something."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NONE_LEFT = SHORT | {errno.EAGAIN}
 """The errors of ``fork(2)`` and ``pthread_create(3)`` after which a later attempt may succeed."""
 
 PAUSE = 0.1
-"""Seconds until something is begun again for which the host had no child, or thread."""
+"""Seconds until the next attempt after the host could not make a child or a thread."""
 
 
 def is_final(error: BaseException) -> bool:
@@ -34,7 +34,7 @@ def is_final(error: BaseException) -> bool:
 
 
 class NoneLeft(OSError):
-    """The host has no child, or thread, to give for the moment; ``errno`` says what it has run out of."""
+    """The host can't make a child or a thread now; ``errno`` says what it has run out of."""
 
 
 def close(sock: socket.socket) -> None:

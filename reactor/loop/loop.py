@@ -1,7 +1,8 @@
-"""The loop: select, dispatch, expire, finish the batch. It knows no row: a subclass says what a batch leaves to do.
+"""`Loop`: one step selects, dispatches events, expires timers and finishes the batch. It knows no row.
 
-Selector, clock and network are arguments; there is no loop of the module's own. Batches are frozen: what `select()`
-has returned is worked off before anything else is looked at, and nothing is closed in the middle of it.
+A subclass says what is to be done at the end of a batch (`Loop.finish_batch`). Selector, clock and network are
+arguments; the module has no global loop. A batch is fixed: all events that ``select()`` has returned are dispatched
+before it is called again, and nothing is closed in between.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 LATE = 0.01
-"""Seconds after which a deadline that has passed means that the process was stopped, or its loop was not run."""
+"""If a deadline has passed for this many seconds, the process was stopped (SIGSTOP) or the loop was not run."""
 
 
 class Loop:
@@ -67,7 +68,7 @@ class Loop:
         self._selector = selecting.DefaultSelector() if selector is None else selector
         self.clock: Clock = time if clock is None else clock
         self.network = network
-        """Where sockets come from."""
+        """Makes sockets: the module ``socket``, or a simulated network."""
         self.policy = policy
         self.time = self.clock.monotonic()
         """When the current batch of events began, by the loop's clock."""
@@ -76,7 +77,7 @@ class Loop:
         self.timers = Timers()
         self.watches: set[Watch] = set()
         self.descriptors: Descriptors = Descriptors() if outer is None else outer.descriptors
-        from .children import Children  # now, and not with the package: it imports `signal`
+        from .children import Children  # not at the head of the module: it imports `signal`
 
         self.children = Children(self)
         self.inner: Loop | None = None
@@ -87,7 +88,7 @@ class Loop:
         """Whether `run` has been called and has not returned."""
         self._soon: deque[Timer] = deque()
         self._wakeup: Wakeup | None = None
-        self._poll: float | None = None  # seconds between two looks at what can't wake the selector
+        self._poll: float | None = None  # seconds that select() may take while there is no wake-up; None: no bound
         self._working = 0  # the thread that is in the middle of a batch; 0 while there is none
         self.thread = get_ident()
         """The thread that drives the loop, or was the last to do so."""
@@ -100,7 +101,7 @@ class Loop:
 
     @property
     def busy(self) -> bool:
-        """Whether anything can still happen."""
+        """Whether anything is watched, due or to be called; ``run`` returns when nothing is."""
         return bool(self.watches or self._soon or self.timers.next() < NEVER)
 
     @property
@@ -347,7 +348,7 @@ class Loop:
                 source.failed(error)
 
     def guard(self, source: Any, call: Callable[..., object], *arguments: object) -> None:
-        """Call it; what it raises is given to ``source.failed()``. KeyboardInterrupt and SystemExit leave the loop."""
+        """Make the call. ``source.failed()`` gets what it raises, except KeyboardInterrupt and SystemExit."""
         try:
             call(*arguments)
         except (KeyboardInterrupt, SystemExit):

@@ -1,4 +1,4 @@
-"""How signals reach a loop: each ends its ``select()``, and Ctrl-C raises `KeyboardInterrupt` between two batches.
+"""`Signals`: while it is active, each signal ends ``select()``, and SIGINT raises `KeyboardInterrupt` between batches.
 
 Python calls signal handlers between any two of its instructions. A handler that is called just before ``select()``
 can't end it: only a byte on a watched descriptor does, and ``signal.set_wakeup_fd()`` has Python write it. And a

@@ -1,4 +1,4 @@
-"""Deadlines: what is due when. To put a deadline off costs one assignment, because every read of every row does it.
+"""`Timers`: the deadlines of one loop. Moving a deadline to a later time costs one assignment: each read does it.
 
 An item has a ``deadline``, which anybody may move later by assigning to it, and ``armed``, the moment at which `Timers`
 looks at it. If the deadline has moved on by then, the item is armed again, further on. A deadline that is far away is
@@ -46,7 +46,7 @@ class Timed:
 
 
 class Timer(Timed):
-    """A call that is made later; `cancel` takes it back."""
+    """A call that is made later; `cancel` cancels it."""
 
     __slots__ = ("_arguments", "_call", "_timers")
 
@@ -60,7 +60,7 @@ class Timer(Timed):
         self._timers = timers
 
     def cancel(self) -> None:
-        """Take the call back, and let go of its arguments. Does nothing when it was made or taken back already."""
+        """Cancel the call and drop its arguments. Does nothing if the call was made or cancelled before."""
         self._take()
         if self._timers is not None:
             self._timers.disarm(self)
@@ -81,7 +81,7 @@ class Timer(Timed):
 
 
 class _Ring(Timed):
-    """The items that are looked at at one moment, ``armed``, in the order of their arming, and the ring itself."""
+    """A ring of the items that are looked at when ``armed``, a moment, has come, in the order of arming."""
 
     __slots__ = ()
 
@@ -109,12 +109,12 @@ class Timers:
         return sum(1 for ring in self._rings.values() for _ in ring)
 
     def arm(self, item: Timed) -> None:
-        """Make sure that ``item`` is looked at when its deadline comes. To be called when that has moved earlier."""
+        """Make sure that ``item`` is looked at when its deadline comes. Call it when a deadline has become earlier."""
         if item.deadline < item.armed:
             self._place(item)
 
     def disarm(self, item: Timed) -> None:
-        """``item`` has no deadline any more, and is not referred to from here."""
+        """Remove ``item``: nothing here refers to it any more."""
         item.deadline = NEVER
         if item.armed < NEVER:
             self._take_out(item)

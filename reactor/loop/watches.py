@@ -1,4 +1,4 @@
-"""Two sources that the selector reports on: a descriptor that a caller asked to watch, and the wake-up."""
+"""Two sources: `Watch`, a descriptor that a caller asked to watch, and `Wakeup`, by which threads wake the selector."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Wakeup:
 
 
 def _file(descriptor: int) -> tuple[int, int] | None:
-    """What tells the open file of a descriptor from another; ``None`` where the kernel knows no such descriptor."""
+    """Device and inode of the open file of a descriptor; ``None`` if the descriptor is not open."""
     try:
         status = os.fstat(descriptor)
     except OSError:

@@ -1,10 +1,18 @@
 """Readiness to channel, and channel to kernel: the rows whose requests the loop, a caller, a child or a thread drives.
 
-`driven` is what all of them have in common, and a call (a row without a descriptor); `stream` the row of a
-connection; `packets` the row of one exchange of datagrams; `shared` the socket that many of those share; `connecting`
-a connection that a handler opens; `blocking` the row of a blocking handler, `face` that of one which has filters in
-front of it; `hangup` a peer that has gone; `lingering` the close that loses nothing; `urgent` and `ancillary` what
-comes beside the data; `networks` the networks that a user names; `filters` the filters that need more than bytes.
+`driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
+`stream`      the row of a connection
+`packets`     the row of one request of datagrams
+`shared`      the socket that many requests share
+`connecting`  a connection that a handler opens (`Connected`)
+`blocking`    the row of a blocking handler
+`face`        the row of a blocking handler that has filters in front of it
+`hangup`      whether a hang-up means that no input is left
+`lingering`   closes a connection without losing output
+`urgent`      urgent data of TCP
+`ancillary`   what recvmsg(2) returns besides the data: addresses, errors, credentials, descriptors
+`networks`    networks, as a user writes them
+`filters`     the filters that need more than bytes
 
-Nothing here knows a server: whoever makes a row is its `Owner`.
+Nothing here knows a server. The object that makes a row is its `request.Owner`.
 """

@@ -1,7 +1,7 @@
-"""What the kernel says and takes besides the data: the address that a packet was sent to, ICMP errors, the credentials
-of a peer, and descriptors.
+"""What the kernel passes besides the data: the address that a packet was sent to, ICMP errors, the credentials of a
+peer, and descriptors.
 
-Most of it needs recvmsg(2), which costs more than recv(2), so each is asked for only where it is used.
+Most of this needs recvmsg(2), which costs more than recv(2), so recvmsg(2) is called only where it is needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The row of a request that a channel runs: what streams, packets and calls have in common.
+"""`ChannelRow`: what the rows of streams, packets and calls have in common, and `CallRow`, the row of a call.
 
-Input comes in by `ready` or from the row's maker; a turn ends with `settle`, which brings the kernel, the selector and
-the timers into line with what the channel wants then. A handler marks, the loop reaps: nothing is closed in here.
+The channel of a row runs its handler. Input comes by `ready`, or from the object that made the row. A turn ends with
+`settle`: it sends the output and sets the selector and the timers to what the channel now wants. Nothing is closed in
+this module: `Reactor.end` marks the row, and the reactor releases it after the batch.
 """
 
 from __future__ import annotations
@@ -28,18 +29,17 @@ DRAIN_RATE = 500
 """Bytes per second that the peer of a request that has ended must take of what is left to send."""
 
 DRAINED = Flushed()
-"""What a call whose parent has no room for its answers follows."""
+"""The wait with which a call follows its parent's output, while the parent has no room for the call's answers."""
 
 UNWEIGHED = 65_536
-"""Bytes that others may write to a row in one batch before they are counted in the reactor's budget."""
-
+"""Bytes that other rows may write to a row in one batch before they are counted in the reactor's budget."""
 
 FACTS = "principal", "secured", "peer_certificate", "alpn", "proxy_header", "left"
-"""What filters and mix-ins find out, and set on the row."""
+"""Attributes of a row that filters and mix-ins set."""
 
 
 def hand_on(rare: Rare, to: Any) -> None:
-    """Set the facts of ``rare`` on another driver, too."""
+    """Set the facts of ``rare`` on ``to``, which is another driver."""
     for name in FACTS:
         setattr(to, name, getattr(rare, name))
 
@@ -55,13 +55,13 @@ class ChannelRow(Request):
 
     @property
     def pace(self) -> Pace | None:
-        """Holds the row to the times that its handler's class declares beyond those of its waits, if any."""
+        """The time limits that the handler's class declares beyond the timeouts of waits; ``None`` if it has none."""
         return None if self.rare is None else self.rare.pace
 
-    # What its channel asks of it: the other half of the contract, `handlers.handler.Driver`
+    # What the channel asks of the row: see `handlers.handler.Driver`
 
     def touched(self) -> None:
-        """Output, or an end, came from outside the row's own states: settle the row with the batch.
+        """Output or an end has come from outside the row's own states: settle the row at the end of the batch.
 
         May be called from another thread.
         """
@@ -71,15 +71,15 @@ class ChannelRow(Request):
             self.reactor.budget.count(self, self.held_in + self.held_out, cut)  # another row's state runs
 
     def rest(self) -> None:
-        """The handler has taken as many pieces as `turns`: it goes on in the next batch, whoever touches the row."""
+        """The handler has taken `turns` pieces: it goes on in the next batch, even if the row is touched before."""
         self.reactor.rest(self)
 
     def queue_step(self, step: Callable[[], object]) -> bool:
-        """A filter has a costly step to do."""
+        """A filter has a costly ``step`` to do. ``False``: the caller does it now; else the reactor calls it later."""
         return self.reactor.steps.enter(self, step)
 
     def replace(self, channel: Any, inner: Any) -> None:
-        """A filter is done, or was pushed: the row drives ``inner`` in the place of ``channel`` from here on."""
+        """A filter has left the chain, or was put in: the row drives ``inner`` instead of ``channel`` from now on."""
         if self.channel is channel:
             self.channel = inner
             self.touched()
@@ -94,7 +94,7 @@ class ChannelRow(Request):
     # How it is driven
 
     def begin(self, reactor: Reactor) -> None:
-        """From here on ``reactor`` drives it."""
+        """From now on ``reactor`` drives the row."""
         super().begin(reactor)
         pace = Pace.of(self.channel.handler, reactor.time)
         if pace is not None:
@@ -114,7 +114,7 @@ class ChannelRow(Request):
         """Hand the kernel as much output as it takes."""
 
     def go_on(self, now: float) -> None:
-        """Send first, go on if that was all that was waited for, and take note of a wait that has begun."""
+        """The first part of `settle`: send, let the handler go on if it was blocked, take note of a new wait."""
         channel = self.channel
         if channel.outbox:
             self.flush(now)
@@ -124,12 +124,12 @@ class ChannelRow(Request):
             self.took_turn(now)
         if channel.inbox or channel.outbox or self.counted:
             self.weigh()
-        if self.stage is OPENING:  # output of a request whose filter opens is held, and is none for the kernel yet
+        if self.stage is OPENING:  # a filter that is opening holds the request's output; it is not in the outbox
             self.weigh()
             self.check_output()
 
     def took_turn(self, now: float) -> None:
-        """Take note of the wait that has just begun: its deadline, and its work outside, if any."""
+        """Take note of the wait that has begun: set the row's deadline and stage, and begin the wait's work outside."""
         channel, reactor = self.channel, self.reactor
         channel.fresh = False
         pace = None if self.rare is None else self.rare.pace
@@ -142,7 +142,7 @@ class ChannelRow(Request):
         if wait is None:
             self.stage = DRAINING
             self._end_calls()
-            if channel.excess is not None:  # else what is left would be sent as if it were all
+            if channel.excess is not None:  # some output was dropped: the peer must not take the rest for all of it
                 self.lose(channel.excess)
         else:
             self.stage = OPENING if channel.opening else SERVING
@@ -152,7 +152,7 @@ class ChannelRow(Request):
             reactor.work.begin(self, wait)
 
     def took_some(self, count: int, now: float) -> None:
-        """The peer of a request that has ended takes ``count`` bytes more of the rest, so it has more time."""
+        """The peer of a request that has ended has taken ``count`` bytes: it gets more time for the rest."""
         channel = self.channel
         latest = now + channel.patience
         if self.pace is None:
@@ -161,7 +161,7 @@ class ChannelRow(Request):
             self.deadline = self.pace.took_some(self, channel, count / DRAIN_RATE, latest)
 
     def expire(self, now: float) -> None:
-        """The time of the wait is over; for a row that only drains, the peer's time to take the rest."""
+        """The time of the wait is over; if the request has ended, the time that the peer had to take its output."""
         channel = self.channel
         if self.stage is LINGERING:
             self.reactor.end(self)
@@ -182,14 +182,14 @@ class ChannelRow(Request):
     # How it ends
 
     def cancel(self, cause: Cause) -> None:
-        """End the row for ``cause``: its handler is told, and what it still says is sent if the kernel takes it now."""
-        if self.stage is Stage.QUEUED or self.channel is None:  # a child drives it: the parent has nothing to tell
+        """End the row for ``cause``: its handler is told, and its output is sent as far as the kernel takes it now."""
+        if self.stage is Stage.QUEUED or self.channel is None:  # no handler runs here: it waits, or a child drives it
             super().cancel(cause)
             return
         reactor = self.reactor
         reactor.guard(self, self.channel.abandon, cause)
         reactor.guard(self, self.settle, reactor.time)
-        while self.channel.finished and not (self.channel.outbox or self.channel.complete):  # a filter has more
+        while self.channel.finished and not (self.channel.outbox or self.channel.complete):  # a filter has more output
             reactor.guard(self, self.settle, reactor.time)
         reactor.end(self)
 
@@ -202,12 +202,12 @@ class ChannelRow(Request):
         self.reactor.end(self)
 
     def failed(self, error: BaseException) -> None:
-        """The handler has raised ``error``, which is being handled."""
+        """The handler has raised ``error``. Called in the ``except`` clause, for the owner prints the traceback."""
         self.end_for(error)
         self.owner.failed(self)
 
     def end_for(self, error: BaseException) -> None:
-        """End the row for ``error``, where the channel does not know of it: what a state asked for can't be done."""
+        """End the row for ``error``. The channel may not know it: work that a state asked for could not be begun."""
         channel = self.channel
         if channel.reason is not error:
             self.error = error
@@ -221,7 +221,7 @@ class ChannelRow(Request):
         self.forget()
 
     def forget(self) -> None:
-        """Break the cycles of row, channel and handler. The row still tells how its request has ended."""
+        """Break the reference cycles of row, channel and handler. The row still tells how its request has ended."""
         if self.channel is None or isinstance(self.channel.handler, type):
             return
         world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
@@ -247,7 +247,7 @@ class Calls:
         self._open: dict[CallRow, None] = {}
 
     def begin(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
-        """Enter a call in the table and let its handler begin."""
+        """Make the row of a call, put it into the table and let its handler begin."""
         row = CallRow(self._parent, self, handler, packet, answer)
         self._open[row] = None
         self._parent.reactor.adopt(row)
@@ -275,9 +275,9 @@ class Calls:
 
 
 class CallRow(ChannelRow):
-    """The row of a call: a request inside another one (RFC 5531's, for example), with no descriptor of its own.
+    """The row of a call: a request inside a parent request, without a descriptor, such as an RPC call (RFC 5531).
 
-    What its handler sends is given to ``answer``, whenever it comes, until the parent has ended. The call ends with its
+    ``answer`` is called with each packet that the handler of the call sends. The call ends at the latest with its
     parent.
     """
 
@@ -305,7 +305,7 @@ class CallRow(ChannelRow):
 
     def settle(self, now: float) -> None:
         self.go_on(now)
-        if self.channel.outbox:  # sent when the last packet had left; no event tells that this one can leave
+        if self.channel.outbox:  # a packet that `flush` left: no event will tell when the parent has room for it
             if self._may_answer():
                 self.touched()
         elif self.channel.finished:
@@ -314,7 +314,7 @@ class CallRow(ChannelRow):
     def flush(self, now: float) -> None:
         channel, parent = self.channel, self._parent
         while channel.outbox:
-            if parent.channel.finished:  # an answer may have been the reason: it is asked no more
+            if parent.channel.finished:  # perhaps because of the last answer
                 channel.drop_output()
                 return
             if not self._may_answer():
@@ -326,7 +326,7 @@ class CallRow(ChannelRow):
             parent.reactor.guard(parent, self._answer, packet)
 
     def _may_answer(self) -> bool:
-        """Whether the parent has room for an answer. If not, this row goes on when its output has drained."""
+        """Whether the parent has room for an answer. If not, this row is touched when the parent's output drains."""
         channel = self._parent.channel
         if channel.finished or channel.held_out <= channel.handler.high_water:
             return True

@@ -1,4 +1,4 @@
-"""A hang-up of a connection (``EVENT_HANGUP``): whether the peer has left nothing to be read."""
+"""`hangup`: after a hang-up of a connection (``EVENT_HANGUP``), whether input is left to be read."""
 
 from __future__ import annotations
 

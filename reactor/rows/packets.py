@@ -1,8 +1,8 @@
-"""The row of one exchange with one peer of a datagram socket.
+"""`Exchange`, the packets of one peer of a datagram socket, and `PacketRow`, the row of one request of an exchange.
 
-One socket serves all peers. What comes is sorted by `servers.exchanges.Exchanges`, which keeps the packets of an
-exchange in order until its row takes them; what goes out goes through the shared socket. A packet that the kernel does
-not take now waits in its row.
+One socket serves all peers. Input: `servers.exchanges.Exchanges` reads the socket and puts each packet into its
+`Exchange`, from which the row takes it. Output: the row sends by the shared socket. A packet that the kernel does not
+take now waits in the row.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 RETRIES = 8
 """Times that a packet is sent again after an error that may be a report on another packet."""
 
-
 PENDING = 256
-"""Packets of one exchange that wait at most until its request takes them: about what a socket's buffer holds."""
+"""Packets of one exchange that may wait until a request takes them: about as many as a socket's buffer holds."""
 
 
 class Exchange:
-    """The packets of one exchange that have come and that no request has taken, in order, and its open request.
+    """The packets of one exchange that no request has taken yet, in order, and the row of its open request.
 
-    Packets come in one thread and are taken in the same one or in another.
+    One thread puts packets; the same thread or another takes them.
     """
 
     __slots__ = ("_came", "_taken", "begins", "key", "may_be_report", "peer", "pending", "row")
@@ -50,13 +49,13 @@ class Exchange:
         self.key = key
         self.peer = peer
         self.may_be_report = may_be_report
-        """Asks whether an error in sending may be a report on another packet, which is read then."""
+        """Called after an error of ``sendto()``: whether it may be a report on another packet. Reads that report."""
         self.begins = begins
-        """Tells whether a packet begins the next request and ends the open one; ``None``: none does."""
+        """Whether a packet begins the next request and ends the open one; ``None`` if no packet does."""
         self.pending: deque[tuple[bytes, Any]] = deque()
-        """Each packet with the socket to answer by."""
+        """Each packet, with the socket for the answers."""
         self.row: PacketRow | None = None
-        self._came = self._taken = 0  # bytes; each is written by one thread
+        self._came = self._taken = 0  # bytes; only one thread writes each of the two
 
     @property
     def held(self) -> int:
@@ -64,11 +63,11 @@ class Exchange:
         return self._came - self._taken
 
     def is_at_next(self) -> bool:
-        """Whether the first packet that is pending, if any, begins the next request of the exchange."""
+        """Whether there is a pending packet and the first one begins the next request of the exchange."""
         return self.begins is not None and bool(self.pending) and self.begins(self.pending[0][0])
 
     def put(self, packet: bytes, sock: Any) -> bool:
-        """Keep a packet that has come; ``False`` if there are too many."""
+        """Add a packet at the end; ``False`` if there are too many."""
         if len(self.pending) >= PENDING:
             return False
         self._came += len(packet)
@@ -76,18 +75,18 @@ class Exchange:
         return True
 
     def put_back(self, packet: bytes, sock: Any) -> None:
-        """Keep a packet that was taken and not used, in front of the others."""
+        """Put a packet that was taken and not used back in front of the others."""
         self._came += len(packet)
         self.pending.appendleft((packet, sock))
 
     def take(self) -> bytes:
-        """Take out the first packet."""
+        """Remove and return the first packet."""
         packet, _ = self.pending.popleft()
         self._taken += len(packet)
         return packet
 
     def clear(self) -> int:
-        """Drop all packets; returns how many they were."""
+        """Drop all packets. Returns their number."""
         count = 0
         while self.pending:
             self.take()
@@ -95,11 +94,11 @@ class Exchange:
         return count
 
     def want(self) -> None:
-        """The request waits for a packet, and there is none: nothing to do where they come by themselves."""
+        """The request waits for a packet and there is none. A subclass may fetch one; here nothing is to be done."""
 
 
 class PacketRow(ChannelRow):
-    """The row of one request of an exchange. It takes a packet when its handler waits for one, not before."""
+    """The row of one request of an exchange. It takes a packet only when its handler waits for one."""
 
     __slots__ = ("_request", "exchange", "lost", "opened", "pass_report", "sent", "socket", "wake")
     channel: PacketChannel
@@ -115,17 +114,17 @@ class PacketRow(ChannelRow):
         self._request = request
         self.socket = request[1]
         self.exchange = exchange
-        """Where its packets are, the one that opened it in front."""
+        """The exchange that has the packets. At the beginning its first packet is the one that opened the request."""
         self.opened = False
-        """Whether the packet that opened the exchange has been taken."""
+        """Whether the packet that opened the request has been taken."""
         self.sent: bytes | None = None
-        """The packet that was sent last, for a report to be compared with."""
+        """The packet that was sent last. A report must quote it."""
         self.lost: OSError | None = None
-        """What the network has reported of the peer."""
+        """The error that the network has reported."""
         self.wake: Callable[[], object] | None = None
-        """Tells the driver of the row that there is a packet, or a report; ``None`` until there is a driver."""
+        """Called when a packet or a report has come; ``None`` until a loop drives the row."""
         self.pass_report: Callable[[OSError, bytes], object] | None = None
-        """Passes a report to the child that drives the row, and knows what it has sent."""
+        """Passes a report to the child that drives the row: only the child knows what was sent last."""
 
     @property
     def request(self) -> tuple[bytes, socket.socket]:
@@ -133,7 +132,7 @@ class PacketRow(ChannelRow):
 
     @property
     def held_in(self) -> int:
-        """Bytes of input held, those of the packets that are pending included."""
+        """Bytes of input held, including the pending packets."""
         return super().held_in + self.exchange.held
 
     def release(self) -> None:
@@ -147,7 +146,7 @@ class PacketRow(ChannelRow):
         self.wake = None
 
     def start(self) -> None:
-        """Let the handler begin, and take the packet that opened the exchange: it is the request's own."""
+        """Let the handler begin, and give it the packet that opened the request."""
         self.wake = self.touched
         channel, now = self.channel, self.reactor.time
         packet = self.open()  # first: if setup() raises, the packets behind this one are for the next request
@@ -159,7 +158,7 @@ class PacketRow(ChannelRow):
             self.flush(now)
 
     def open(self) -> bytes:
-        """Take the packet that opened the exchange: it is this request's, whether or not the handler waits for it."""
+        """Take the packet that opened the request out of the exchange, whether or not the handler waits for it."""
         self.opened = True
         return self.exchange.take()
 
@@ -201,7 +200,7 @@ class PacketRow(ChannelRow):
         if exchange.pending:
             self.weigh()
         if channel.wants_input:
-            if exchange.pending:  # it waited for something else when the packets were looked at
+            if exchange.pending:  # `go_on` has satisfied another wait: the loop above has to run again
                 self.touched()
             else:
                 exchange.want()
@@ -217,7 +216,7 @@ class PacketRow(ChannelRow):
 
     def flush(self, now: float) -> None:
         channel = self.channel
-        if not self.peer:  # a Unix socket without a name: it can be heard, not answered
+        if not self.peer:  # an unnamed Unix socket, to which nothing can be sent
             self.lose(Reset(OSError("the peer has no address to answer to")))
         retries = RETRIES
         while channel.outbox:

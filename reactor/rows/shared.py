@@ -1,7 +1,7 @@
-"""A socket that many requests share: one that listens, or one of datagrams.
+"""`SharedSocket`: a socket that many requests share, which is a listening socket or a datagram socket.
 
-Arrivals are taken while there is room for them. Rows of datagrams that the kernel did not take wait here for the
-socket to become writable, each for its own packet.
+Arrivals are taken while there is room for requests. A `PacketRow` whose packet the kernel has not taken waits here
+until the socket is writable, or until it is time to try again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .packets import PacketRow
 
 RETRY, RARELY = 0.01, 1.0
-"""Seconds until packets are sent again where no event tells that they can be: at least, and at most."""
+"""Seconds until a packet is sent again, at least and at most, where no event tells when it can be sent."""
 
 PATIENT = 8
-"""Part of the time for which a row could not send after which it tries again: one eighth."""
+"""A row that could not send for ``t`` seconds tries again after ``t / PATIENT`` seconds."""
 
 LOOK_AGAIN = 0.1
 """Seconds until the selector is asked again to watch a socket that it did not take."""
@@ -50,7 +50,7 @@ class SharedSocket:
         self.mask = 0
         self.descriptor: int = sock.fileno()
         self.open = False
-        """Whether arrivals are wanted at all; while that is so, they may still be paused."""
+        """Whether arrivals are wanted; they may be paused nevertheless."""
         self.owner = owner
         """The server that takes requests here; ``None`` where rows only send."""
         self._reactor = reactor
@@ -60,10 +60,10 @@ class SharedSocket:
         self._reading = False
         self._senders: dict[int, tuple[float, PacketRow]] = {}  # by serial, with the time to try again
         self.retry: Timer | None = None
-        """What has the rows try again, where no event tells that they can send."""
+        """The timer after which rows try to send again, when no event tells that they can."""
 
     def is_stale(self) -> bool:
-        """Whether the socket was closed without our knowledge, and its number may be another's."""
+        """Whether the socket was closed without `release`, so that its number may be that of another descriptor."""
         return bool(self._socket.fileno() != self.descriptor)
 
     # Arrivals
@@ -125,7 +125,8 @@ class SharedSocket:
         """Settle ``row`` again when the socket can be written."""
         due = NEVER
         if row.socket.family == getattr(socket, "AF_UNIX", None):
-            # It is the peer's queue that is full: this socket can be written. A peer that reads is tried again often.
+            # The queue of the peer's socket is full, and this socket is writable all the same: no event helps. A row
+            # whose peer has read lately tries again soon.
             now = self._reactor.time
             due = now + min(max((now - row.progress) / PATIENT, RETRY), RARELY)
             self._retry_at(due)
@@ -133,7 +134,7 @@ class SharedSocket:
         self._want()
 
     def retry_later(self) -> None:
-        """No event will tell when a packet can be sent: have the rows that wait for it try again after a while."""
+        """No event will tell when a packet can be sent: have the waiting rows try again after `RETRY` seconds."""
         self._retry_at(self._reactor.time + RETRY)
 
     def _retry_at(self, due: float) -> None:
@@ -144,7 +145,7 @@ class SharedSocket:
         self.retry = self._reactor.call_at(due, self._settle_senders)
 
     def _settle_senders(self) -> None:
-        """Have the rows try again, but for those whose time has not come."""
+        """Settle the waiting rows whose time to try again has come."""
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None
@@ -164,7 +165,7 @@ class SharedSocket:
         if self._senders.pop(row.serial, None) is not None:
             self._want()
 
-    # What the loop asks of it
+    # What the loop asks of a source: see `loop.interest.Source`
 
     def ready(self, events: int, now: float) -> None:
         if events & EVENT_WRITE:
@@ -173,7 +174,7 @@ class SharedSocket:
             self._arrivals()
 
     def failed(self, error: BaseException) -> None:
-        """What a server's own hooks raise leaves through the loop."""
+        """Raise ``error``, which a hook of the server has raised: it leaves the loop."""
         raise error
 
     def _want(self) -> None:

@@ -1,7 +1,8 @@
-"""The row of a connection: readiness to channel, channel to kernel.
+"""`StreamRow`: the row of a connection. It reads for its channel, sends what the channel has, and lingers at the end.
 
-A row reads once for each readiness, and one system call takes all output that a read has caused: send first, ask for
-writability only for what is left. Readiness is a hint: a call that would block after all changes nothing.
+The selector calls `StreamRow.ready`; the reactor calls `StreamRow.settle` for a row that anything else has touched. A
+row reads once for each event. It sends the output at once, and waits for EVENT_WRITE only with what the kernel has not
+taken. An event is a hint: if the read or the send would block all the same, nothing changes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ..table.request import DrivenBy, Owner
 
 READ_SIZE = StreamMachine.read_size
-"""Bytes that one read of one row may take before the other rows have their turn; a filter may add some to them."""
+"""Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
 
 
 class StreamRow(ChannelRow):
@@ -73,16 +74,16 @@ class StreamRow(ChannelRow):
                 return False
             wait, machine = channel.wait, channel.handler._machine
             return wait is not None and wait.reads and bool(machine.is_at_opening())
-        except AttributeError:  # a child has the channel, or the row's own thread has let go of it just now
+        except AttributeError:  # the row has no channel: a child has it, or the row's thread has just released it
             return False
 
     @property
     def descriptors(self) -> list[int]:
-        """Descriptors that have come and that nobody has claimed; none, but by a `PassingSocket`."""
+        """Descriptors that have been received and not been taken; only a `PassingSocket` receives some."""
         return getattr(self.socket, "descriptors", [])
 
     def pass_on(self, descriptors: Sequence[int]) -> None:
-        """Have ``descriptors`` leave with the next byte that is written."""
+        """Send ``descriptors`` with the next byte that is written."""
         pass_on = getattr(self.socket, "pass_on", None)
         if pass_on is None:
             raise RuntimeError(
@@ -92,20 +93,20 @@ class StreamRow(ChannelRow):
         try:
             pass_on(self.held_out, descriptors)
         except LimitPassed as passed:
-            self.reactor.call_soon(self.lose, passed)  # the sender may be another row's state
+            self.reactor.call_soon(self.lose, passed)  # not now: another row's state may be the caller
 
     def start(self) -> None:
         """Let the handler begin."""
         try:
             self.socket.setblocking(False)
-        except OSError as error:  # closed already, by a hook of the server
+        except OSError as error:  # a hook of the server has closed the socket
             self.lose(Reset(error))
         else:
             self.channel.advance()
 
     def ready(self, events: int, now: float) -> None:
-        """The selector says that the socket can be read or written."""
-        # The hot path: a row that was settled, and that nobody has touched since, wants the input that it watches for.
+        """The selector reports ``events`` of the socket: read once, let the handler run, and send."""
+        # The hot path: the mask of a settled row is right. So if EVENT_READ is all, the channel wants input.
         channel = self.channel
         if events != EVENT_READ or self.unsettled or self.stage is not SERVING:
             if events & EVENT_HANGUP:
@@ -129,11 +130,14 @@ class StreamRow(ChannelRow):
                 patience = channel.feed(data)
             else:
                 channel.end()
-        if patience is None or not self._answer(patience, now):
+        if patience is None or not self._settle_fast(patience, now):
             self.settle(now)
 
-    def _answer(self, patience: float, now: float) -> bool:
-        """The usual end of a turn: send the output, and wait for more input. ``False``: there is more to `settle`."""
+    def _settle_fast(self, patience: float, now: float) -> bool:
+        """The hot path of `settle`, for a row that goes on reading: set the deadline of the new wait, send the output.
+
+        ``patience`` is what `StreamChannel.feed` has returned. Returns ``False`` if `settle` must be called.
+        """
         if self.counted or self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
             return False
         self.channel.fresh = False
@@ -143,14 +147,14 @@ class StreamRow(ChannelRow):
         return not self.channel.outbox or (self.flush(now) and not self.channel.blocked)
 
     def resting(self) -> int:
-        """The events to watch for while the channel takes no input."""
+        """The events to watch for while the channel wants no input."""
         is_hung_up = self.rare is not None and self.rare.is_hung_up
-        if is_hung_up or self.channel.output is ENDED:  # in both cases a hang-up is reported all the time
+        if is_hung_up or self.channel.output is ENDED:  # the selector would report the hang-up again and again
             return 0
         return self.reactor.interest.events & EVENT_HANGUP
 
     def _hung_up(self) -> None:
-        """The peer has reset the connection, or has closed its socket: nothing more can be sent to it."""
+        """The peer has reset the connection or closed its socket: end the row, unless input is left to be read."""
         try:
             data = socket.socket.recv(self.socket, 1, socket.MSG_PEEK)
         except AGAIN:
@@ -168,7 +172,7 @@ class StreamRow(ChannelRow):
         self.go_on(now)
         mask = EVENT_READ if channel.wants_input else self.resting()
         if channel.outbox:
-            mask = (mask | EVENT_WRITE) & ~EVENT_HANGUP  # a hang-up is reported as whatever is asked for
+            mask = (mask | EVENT_WRITE) & ~EVENT_HANGUP  # after a hang-up the socket is reported as writable
         elif channel.wait is None:
             mask = self._closing(now)
         elif channel.output is ENDING:
@@ -177,11 +181,11 @@ class StreamRow(ChannelRow):
         if mask != self.mask:
             try:
                 self.reactor.interest.want(self, mask)
-            except (OSError, ValueError) as error:  # the selector takes no more, or no number so high
+            except (OSError, ValueError) as error:  # the selector is full, or select(2) takes no number so high
                 self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
 
     def flush(self, now: float) -> bool:
-        """Hand the kernel as much output as it takes; whether it has taken all that there was."""
+        """Send as much output as the kernel takes. Returns whether it has taken all."""
         channel = self.channel
         outbox = channel.outbox
         size = len(outbox)
@@ -192,7 +196,7 @@ class StreamRow(ChannelRow):
         except OSError as error:
             self.lose(Reset(error))
             return False
-        except BaseException:  # a signal's handler raised: what has gone is not known, and twice is worst
+        except BaseException:  # a signal handler raised: what was sent is not known, and must not be sent twice
             channel.drop_output()
             raise
         if count:
@@ -213,13 +217,13 @@ class StreamRow(ChannelRow):
             self.lose(Reset(error))
 
     def _closing(self, now: float) -> int:
-        """The request has ended and all has been sent: let go of the row, or return the events that it still waits for.
+        """The request has ended and its output is sent: end the row, or let it linger. Returns the events to watch for.
 
-        It lingers for a client that has sent what nobody reads, until that ends the stream; and for output that has
-        not been acknowledged, because a byte that came after the close would reset the connection.
+        close(2) resets a connection whose peer still sends, and output that the peer has not acknowledged is lost then.
+        So a row lingers until the peer has ended the stream or acknowledged all output; `lingering` bounds the time.
         """
         channel = self.channel
-        if not channel.complete:  # a filter has more, when others have had their turn
+        if not channel.complete:  # a filter has more output; other rows have their turn first
             self.touched()
             return 0
         if channel.ended or not self.total_out:
@@ -254,7 +258,7 @@ class StreamRow(ChannelRow):
             super().expire(now)
 
     def _drop_input(self) -> int | None:
-        """Drop what the client sends, and nobody reads: the bytes; 0 at the end of the stream, ``None`` for nothing."""
+        """Read and drop input. Returns its size in bytes, 0 at the end of the stream, ``None`` if nothing has come."""
         try:
             data = self.socket.recv(READ_SIZE)
         except AGAIN:
@@ -266,10 +270,10 @@ class StreamRow(ChannelRow):
 
 
 def tune(sock: socket.socket, keepalive: float = 60, user_timeout: float = 120) -> None:
-    """Set the options of a TCP socket, those of the connections too if it is one that listens.
+    """Set the options of a TCP socket; connections inherit them from their listener. Does nothing for other sockets.
 
-    Output is sent whole, so nothing is gained where the kernel waits for more (``TCP_NODELAY``); and a peer that has
-    vanished is found out.
+    The kernel sends at once (``TCP_NODELAY``), because a row sends all output of a turn in one call. It probes an idle
+    peer after ``keepalive`` seconds, and gives up a peer that acknowledges nothing for ``user_timeout`` seconds.
     """
     if sock.family not in (socket.AF_INET, getattr(socket, "AF_INET6", None)):
         return
@@ -286,18 +290,18 @@ def tune(sock: socket.socket, keepalive: float = 60, user_timeout: float = 120) 
             try:
                 sock.setsockopt(level, getattr(socket, name), value)
             except OSError:
-                pass  # the host has the name, not the thing
+                pass  # the host defines the option, but does not support it
 
 
 class UrgentRow(StreamRow):
-    """The row of a connected stream socket whose handler takes urgent data, and hears of it even while it rests."""
+    """The row of a stream socket whose handler takes urgent data. Urgent data is read even if no input is wanted."""
 
     __slots__ = ("early",)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.early = False
-        """Whether urgent data has come, and bytes before it, lost on the way, have not: it can't be read yet."""
+        """Whether urgent data can't be read yet, because the network has lost bytes in front of it."""
 
     def resting(self) -> int:
         channel = self.channel
@@ -314,7 +318,7 @@ class UrgentRow(StreamRow):
         self.settle(now)
 
     def _read(self, now: float) -> bool:
-        """Read up to the mark, if there is one, and what is urgent behind it. Whether there was anything to read."""
+        """Read up to the mark, if there is one, and the urgent byte behind it. Returns whether anything was read."""
         sock, channel = self.socket, self.channel
         before = data = b""
         ended = False
@@ -350,7 +354,7 @@ def stream_row(
     reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: StreamHandler, owner: Owner,
     filters: Sequence[Callable[[Any], Any]] = (), driven_by: DrivenBy = CALLER,
 ) -> StreamRow:  # fmt: skip
-    """The row for a connection: one that hears of urgent data if the handler wants that and the socket tells it."""
+    """Make the row for a connection: an `UrgentRow` if the handler takes urgent data and the socket can tell it."""
     kind = UrgentRow if hears_urgent(type(handler), sock) else StreamRow
     row = kind(reactor, server, sock, peer, handler, owner, filters, driven_by)
     row.credentials = credentials(sock)

@@ -1,10 +1,12 @@
-"""`Associations`: takes packets from a datagram socket, and lets in only those of peers that have proved their address.
+"""`Associations`: takes DTLS packets from a datagram socket, and lets in only peers that have proved their address.
 
-    packet -> door: a ClientHello with a right cookie -> the row of the association: the filter DTLS, then `Association`
-           -> a record of an open association         -> its row -> (plain text) -> the row of a request in it
+    a ClientHello    -> `Door`: its cookie is valid -> a new row for the association: the filter DTLS, `Association`
+                     -> `Door`: no valid cookie     -> answered with a cookie; nothing is stored
+    any other packet -> of an open association      -> its row -> plain packet -> the row of a request (`InnerRow`)
+                     -> of an unknown peer          -> dropped and counted
 
-An association outlives the requests in it: one row has the keys and, in each mode, the loop, thread or child that
-drives it. Each exchange of plain packets in it is a request with a row of its own, as `exchanges` has it for plain UDP.
+An association outlives its requests. Its row has the keys, and is what the loop, a thread or a child drives. Each
+exchange of plain packets in it is a request with a row of its own, as each exchange of plain UDP is in `exchanges`.
 """
 
 from __future__ import annotations
@@ -30,18 +32,19 @@ if TYPE_CHECKING:
     from .service import Service
 
 OPEN = 64
-"""Requests that one association may have open; packets that would begin another are dropped."""
+"""Requests that one association may have open; a packet that would begin one more is dropped."""
 
 
 class Peer(Exchange):
-    """The packets of one peer, and when the cookie was made that its association has begun with."""
+    """The packets of one peer."""
 
     __slots__ = ("issued",)
     issued: int
+    """The time, in microseconds, at which the cookie was made with which the association has begun."""
 
 
 class Associations(Exchanges):
-    """Takes packets, and sorts them by peer."""
+    """Takes packets from the socket and sorts them by peer; each peer has one association at a time."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -49,7 +52,7 @@ class Associations(Exchanges):
 
     @property
     def _has_keys(self) -> bool:
-        return False  # the keys are for plain packets: see `Association`
+        return False  # `DatagramHandler.key` is for plain packets: `Association` calls it
 
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         packet, sock = request
@@ -69,10 +72,10 @@ class Associations(Exchanges):
         return new
 
     def _look(self, packet: bytes, sock: Any, peer: Any) -> int:
-        """The time of the right cookie in a ClientHello; 0 if it has none, and the peer has been sent one."""
+        """The time at which the cookie in a ClientHello was made; 0 if none is valid, and the peer is sent one."""
         service = self._service
         if not peer:
-            return 0  # a Unix peer without a name: it can't be answered
+            return 0  # an unnamed Unix socket, to which nothing can be sent
         if self._door is None:
             self._door = Door(service.reactor.clock.monotonic)
         try:
@@ -84,7 +87,7 @@ class Associations(Exchanges):
             try:
                 at_once(sock, lambda: sock.sendto(answer, DONTWAIT, peer))
             except OSError:
-                pass  # lost, as any packet may be: the peer asks again
+                pass  # lost, as any packet may be: the peer sends its ClientHello again
         return issued
 
     def _new(self, key: Any, peer: Any) -> Exchange:
@@ -101,7 +104,7 @@ class Associations(Exchanges):
 
     def _close_or_wait(self, exchange: Exchange) -> None:
         while exchange.pending and not exchange.is_at_next():
-            exchange.take()  # a record of the association that has ended
+            exchange.take()  # a record of the association that has ended: no other association can decrypt it
         super()._close_or_wait(exchange)
 
 
@@ -118,7 +121,7 @@ class Association(DatagramHandler):
         self._open: dict[Hashable, InnerRow] = {}  # the requests by `DatagramHandler.key`
 
     async def handle(self) -> None:
-        """Sort packets, until the peer ends the association or has been silent too long."""
+        """Take packets until the peer ends the association, or sends nothing for too long and no request is open."""
         while True:
             try:
                 packet = await Packet(timeout=self._silence)
@@ -132,7 +135,7 @@ class Association(DatagramHandler):
                 self._sort(packet)
 
     def finish(self) -> None:
-        """End the requests: what they still say comes before close_notify."""
+        """End the requests. Their last output is sent before close_notify, because the filter sends that later."""
         reason = self.reason
         self._cancel(reason if isinstance(reason, Cause) else Cancelled("the association has ended"))
 
@@ -168,7 +171,7 @@ class Association(DatagramHandler):
         self.row.owner.failed(row)
 
     def released(self, row: Any) -> None:
-        """A request has ended: packets that it has not taken begin the next one."""
+        """A request has ended: the packets that it has not taken begin the next request."""
         if row.key in self._open and self._open[row.key] is row:
             if row.pending:
                 self._begin(row.key, row.pending)
@@ -179,14 +182,14 @@ class Association(DatagramHandler):
         """A request in an association is never queued."""
 
     def opened(self, row: Request) -> None:
-        """A request in an association has no filters: they are the association's."""
+        """A request in an association has no filters; the association has them."""
 
     def moved(self, row: Request) -> None:
         """A request in an association has the peer of the association."""
 
 
 class InnerRow(CallRow):
-    """The row of a request in an association. It takes a packet when its handler waits for one, not before."""
+    """The row of a request in an association. It takes a packet only when its handler waits for one."""
 
     __slots__ = ("key", "pending")
 
@@ -196,11 +199,11 @@ class InnerRow(CallRow):
         super().__init__(parent, association, handler, pending.take(), association.send)
         self.key = key
         self.pending = pending
-        """Packets that have come, and that no request has taken."""
+        """Packets that have come and that the handler has not taken, in order."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the next request may begin: this one has ended and has sent all its packets."""
+        """Whether the request has ended and has sent all its packets, so that the next request may begin."""
         return self.channel.finished and not self.channel.outbox
 
     @property

@@ -1,6 +1,7 @@
 """`DTLSMixIn`: DTLS in front of every handler of a datagram server, in every mode.
 
-It is not a name of `reactor`, because it needs pyOpenSSL: ``from reactor.dtls import DTLSMixIn``.
+It is not a name of `reactor`, because it needs pyOpenSSL: ``from reactor.dtls import DTLSMixIn``. The filter is in
+`rows.filters.dtls`; `associations` takes the packets and sorts them by peer.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ else:
 
 
 class DTLSMixIn(_Base):
-    """DTLS (RFC 6347) with every peer, in front of the handler and of ``filters``; before any datagram server class.
+    """Puts DTLS (RFC 6347) in front of the handler and of ``filters``. A base class before any datagram server class.
 
-    ``context`` is the ``OpenSSL.SSL.Context``, made with ``DTLS_SERVER_METHOD`` and not used yet, with a certificate
-    that has an ECDSA or RSA key. It is an argument or an attribute; one that is assigned later is for the handshakes
-    that begin after that. Raises `TypeError` without one, and ``ValueError`` for one that can't serve DTLS.
+    ``context`` is an ``OpenSSL.SSL.Context``, made with ``DTLS_SERVER_METHOD`` and not used before, with a certificate
+    whose key is ECDSA or RSA. It is an argument or an attribute; a context that is assigned later is for handshakes
+    that begin after that. Raises `TypeError` without a context, and ``ValueError`` for one that can't serve DTLS.
 
     The association with a peer is a row of the table, and counts as one request; it outlives the requests in it, which
-    are rows too. ``filters`` are made once for an association, and see plain packets, as `DatagramHandler.key` does.
-    Nothing is kept of a peer, and no more bytes are sent to it than it has sent, before it has returned a cookie. Other
-    packets of unknown peers are dropped and counted as ``"no association"`` in `RequestTable.refused`.
+    are rows too. ``filters`` are made once for each association. They get plain packets, and so does
+    `DatagramHandler.key`. Until a peer has returned a cookie, nothing about it is stored, and it is sent no more bytes
+    than it has sent. Other packets of unknown peers are dropped and counted as ``"no association"`` in
+    `RequestTable.refused`.
 
-    In the modes where a thread or a child drives a request, it drives one association with all requests in it; in the
-    plain mode other peers wait until the association has ended.
+    In fork mode and thread mode, a child or a thread drives one association with all its requests; in the plain mode
+    other peers wait until the association has ended.
 
     >>> from OpenSSL import SSL
     >>> from reactor import SelectUDPServer
@@ -57,9 +59,9 @@ class DTLSMixIn(_Base):
     handshake_timeout = 30.0
     """Seconds that a handshake may take."""
     association_timeout: float = 300.0
-    """Seconds without a packet of the peer after which an association ends that has no open request."""
+    """Seconds after which an association ends if its peer has sent no packet and it has no open request."""
     mtu = MTU
-    """Bytes that the datagrams of a handshake have at most."""
+    """Bytes of the largest datagram of a handshake."""
 
     def __init__(self, *arguments: Any, context: SSL.Context | None = None, **options: Any) -> None:
         if context is not None:

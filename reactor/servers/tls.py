@@ -1,6 +1,7 @@
 """`TLSMixIn`: TLS in front of every handler of a stream server, in every mode.
 
 It is not a name of `reactor`, because it needs ``ssl``, which most servers don't: ``from reactor.tls import TLSMixIn``.
+The filter is in `rows.filters.tls`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ else:
 
 
 class TLSMixIn(_Base):
-    """TLS on every connection, in front of the handler and of the other ``filters``; before any stream server class.
+    """Puts TLS in front of the handler and of the other ``filters``. A base class before any stream server class.
 
     ``context`` is the ``ssl.SSLContext``, an argument or an attribute. A context that is assigned later is used by the
     handshakes that begin after that, so certificates can be renewed without a restart. Raises `TypeError` without a

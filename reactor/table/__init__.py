@@ -1,10 +1,15 @@
-"""What is open: the explicit table of partially finished requests, and the reactor that works through it.
+"""The table of partially finished requests, and the reactor, which is a loop with a table.
 
-`request` is a row; `table` holds the rows; `bounds` what a row may cost, in time and in memory; `ends` what is logged
-of a row's end; `work` the work outside the loop that rows wait for; `steps` the costly steps inside it;
-`preparing` what is imported before anything is served; `posted` a handler's channel as other threads see it; `reactor`
-is the loop together with the table.
+`request`    one row
+`table`      holds the rows
+`bounds`     limits the time and the memory of rows
+`ends`       logs the end of a row
+`work`       work outside the loop that rows wait for
+`steps`      costly steps inside the loop: a few in each batch
+`posted`     a handler's machine, for other threads
+`preparing`  imports before anything is served
+`reactor`    the reactor
 
-Nothing here knows a socket or a server. Where a row's bytes come from is for the room `rows` to say, and who hears of
-its end is the row's `request.Owner`.
+Nothing here knows a socket or a server. The classes of the room `rows` read and send for a row; a row tells its
+`request.Owner` of its end.
 """

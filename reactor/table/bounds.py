@@ -1,7 +1,7 @@
-"""What a row may cost: time beyond that of one wait (`Pace`), and its share of the memory of all rows (`Budget`).
+"""Limits of rows: `Pace` limits the time of one row, `Budget` the memory of all rows.
 
-The time of a wait is the row's own deadline. A class of handlers that says more (``request_timeout``,
-``idle_timeout``, ``min_rate``) has a `Pace` for each row; any other pays nothing for it.
+The timeout of a wait is the row's deadline and needs no `Pace`. A row has one only if its handler's class declares
+``request_timeout``, ``idle_timeout`` or ``min_rate``.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
     from .request import Request, Stage
 
 SLACK = 8
-"""A reactor that holds too much lets go of rows until an eighth of its budget is free again."""
+"""A reactor that holds too many bytes ends rows until one eighth of its budget is free."""
 
 
 class Pace:
-    """Holds one row to the times that its handler's class declares.
+    """Applies the time limits of one handler class to one row.
 
-    ``min_rate`` is kept as a debt in seconds: waiting for the peer adds to it, every byte pays off
-    ``1 / min_rate``, and the next wait has so much less time.
+    For ``min_rate`` there is a debt in seconds: waiting for the peer adds the time of the wait, each byte subtracts
+    ``1 / min_rate``. The next wait has so much less time.
     """
 
     __slots__ = ("_begun", "_debt", "_due", "_excused", "_moved", "_since", "_waiting")
 
     def __init__(self, begun: float) -> None:
-        self._begun = begun  # when the request was, which may have waited in the table for a child
+        self._begun = begun  # when the request began; it may have been in the table before, queued
         self._debt = 0.0
         self._due = NEVER  # when the wait is over
         self._moved = 0  # bytes that have been counted
         self._since = begun  # when the wait began
-        self._excused = begun  # when it was last not the peer that was waited for
-        self._waiting = False  # whether it is the peer that is waited for
+        self._excused = begun  # when the row last waited for something other than its peer
+        self._waiting = False  # whether the row waits for its peer
 
     @classmethod
     def of(cls, handler: Handler, begun: float) -> Pace | None:
-        """What holds a row, begun then, to the times of ``handler``; ``None`` where it declares none but its waits'."""
+        """The `Pace` of a row that began at ``begun``; ``None`` if the class of ``handler`` declares no such limit."""
         if handler.request_timeout is None and handler.idle_timeout is None and not handler.min_rate:
             return None
         return cls(begun)
 
     def begin(self, row: Request, channel: Any, now: float) -> float:
-        """A wait has begun: when the row must be looked at again."""
+        """A wait has begun. Returns the row's deadline."""
         handler, patience = channel.handler, channel.patience
         moved = row.total_in + row.total_out
         if not self._waiting:
@@ -65,9 +65,9 @@ class Pace:
         return self._next(row, handler)
 
     def took_some(self, row: Request, channel: Any, seconds: float, latest: float) -> float:
-        """The peer of a request that has ended has taken some of the rest: when the row must be looked at again.
+        """The peer of a request that has ended has taken some output. Returns the row's deadline.
 
-        Without a ``min_rate`` that is worth so many ``seconds`` more, up to ``latest``.
+        Without a ``min_rate``, this moves the deadline by ``seconds``, to ``latest`` at most.
         """
         handler, moved = channel.handler, row.total_in + row.total_out
         if handler.min_rate:
@@ -77,7 +77,7 @@ class Pace:
         return self._next(row, handler)
 
     def expire(self, row: Request, channel: Any, now: float) -> None:
-        """The moment to look at the row has come: end it, or its wait, or look again later."""
+        """The row's deadline has come: end the request or its wait, or set a later deadline."""
         cause = self.passed(row, channel, now)
         if cause is not None:
             channel.abandon(cause)
@@ -88,7 +88,7 @@ class Pace:
             row.reactor.timers.arm(row)
 
     def passed(self, row: Request, channel: Any, now: float) -> TimedOut | None:
-        """Which of its times the row has passed, if any."""
+        """The cause, if the row has passed one of its limits."""
         handler, wait = channel.handler, channel.wait or Flushed()
         name = type(handler).__name__
         if now >= self._end(handler):
@@ -116,9 +116,9 @@ def _is_for_peer(wait: Wait | None) -> bool:
 
 
 class Budget:
-    """The bytes that all rows of a reactor hold, in and out; the loops inside it, in other threads too, share it.
+    """Counts the bytes of input and output that all rows of a reactor hold. Inner loops, in any thread, share it.
 
-    Past `Reactor.max_held` the row that holds most ends with `LimitPassed`, then the next, until there is room again.
+    Beyond `Reactor.max_held` the row that holds most ends with `LimitPassed`, then the next, until there is room again.
     """
 
     def __init__(self, reactor: Reactor) -> None:
@@ -128,9 +128,10 @@ class Budget:
         self._lock = allocate_lock()
 
     def count(self, row: Request, held: int, end: Callable[[Request, Cause], object] | None = None) -> None:
-        """``row`` holds so many bytes now. If that is too much, ``end`` ends rows of the same loop; by default at once.
+        """``row`` now holds ``held`` bytes. If all rows together hold too many, end rows until there is room.
 
-        While a state of any row runs, ``end`` is `cut`.
+        ``end`` ends a row of the same loop; by default this is `Request.lose`. While a state of any row runs, it must
+        be `cut`.
         """
         with self._lock:
             self.held += held - row.counted
@@ -141,14 +142,14 @@ class Budget:
     def post(self, row: Request, size: int) -> None:
         """Another thread has written ``size`` bytes to ``row``."""
         with self._lock:
-            if row in self._reactor.table:  # else it has been let go of
+            if row in self._reactor.table:  # else the row has ended
                 self.held += size
                 row.counted += size
         if self.held > self._reactor.max_held:
             self._relieve(None, None)
 
     def let_go(self, row: Request) -> None:
-        """``row``, which is in the table no more, holds nothing any more."""
+        """``row`` has been removed from the table: subtract its bytes."""
         with self._lock:
             self.held -= row.counted
             row.counted = 0
@@ -160,7 +161,7 @@ class Budget:
             held = worst.counted
             if not held or self.held <= limit - limit // SLACK:
                 break
-            self.count(worst, 0)  # at once, though it may be another thread that does the rest
+            self.count(worst, 0)  # now, for another thread may end the row later
             what = f"the reactor holds more than {limit} bytes (Reactor.max_held), this row the most: {held}"
             cause = LimitPassed(None, what=what)
             if worst.reactor is not here:
@@ -174,7 +175,7 @@ class Budget:
 
 
 def cut(row: Request, cause: Cause) -> None:
-    """Drop the output of a row of this thread, and end the row for ``cause`` when no state runs any more."""
+    """Drop the output of a row of this thread now; end the row for ``cause`` later, when no state runs."""
     if row.channel is not None:
         row.channel.drop_output()
     row.reactor.call_soon(_lose, row, row.stage, cause)

@@ -1,6 +1,6 @@
-"""The log line of a row that has ended for a cause: one for each row, at a level for each kind of cause.
+"""Logs the end of a row that has ended for a cause: one line for each row, at the level of the cause's class.
 
-An exception of a handler is logged by the server's ``handle_error()`` and not here. Finished requests are not logged.
+An exception of a handler is not logged here, but by the server's ``handle_error()``. Finished requests are not logged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEBUG, INFO = 10, 20  # of `logging`, which is not imported with the package
 
 LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG}
-"""The levels of causes; all that a peer can bring about has INFO, so that no peer can fill a log by default."""
+"""The levels of causes. All others have INFO, which is off by default: so no peer can fill the log."""
 
 
 def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) 
 
 
 def log_error(row: Request | None, client_address: object) -> None:
-    """Log an exception that is being handled, with its traceback, and the row's record in ``extra``."""
+    """Log the current exception with its traceback; the row's record is in ``extra``. Call it in an except clause."""
     import logging
 
     logging.getLogger("reactor").error(
@@ -50,14 +50,14 @@ def log_error(row: Request | None, client_address: object) -> None:
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Let go of the frames of an error that has been told of, and of the errors that it came from.
+    """Remove the tracebacks of an error that has been reported, and of its causes and contexts.
 
-    A frame refers to the handler, and the handler to the error: both would wait for the garbage collector.
+    A frame refers to the handler and the handler to the error: such a cycle waits for the garbage collector.
     """
     seen: set[int] = set()
     errors = [error]
     for one in errors:
-        if one is None or id(one) in seen or isinstance(one, (KeyboardInterrupt, SystemExit)):  # these leave the loop
+        if one is None or id(one) in seen or isinstance(one, (KeyboardInterrupt, SystemExit)):  # leave the loop
             continue
         seen.add(id(one))
         inner = getattr(one, "error", None) if isinstance(one, Cause) else None

@@ -1,7 +1,7 @@
-"""A machine as handlers in other threads see it: what they write is posted to the loop that drives it.
+"""`Posted`: stands in front of a machine so that other threads may write to its request.
 
-What is posted is bounded like any other output: it counts in the reactor's budget; past ``max_output`` it is dropped,
-and the request ends.
+Calls from another thread are queued, and the loop that drives the machine makes them. The queued bytes count as output:
+in the reactor's budget, and for ``max_output``, beyond which they are dropped and the request ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Posted:
-    """Stands in the place of a handler's machine where other threads may write to it."""
+    """What a handler has in place of its machine while other threads may write to it."""
 
     def __init__(self, machine: Machine, row: Request) -> None:
         self._machine: Any = machine
@@ -31,7 +31,7 @@ class Posted:
         self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._closed = False
         self.held = 0
-        """Bytes that have been posted, and that the machine has not got yet."""
+        """Bytes that are queued."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._machine, name)
@@ -40,8 +40,8 @@ class Posted:
         if get_ident() == self._row.reactor.thread:
             self._machine.write(data)
         else:
-            unchanging = bytes(data)  # its writer may change it before it is sent
-            self._post(len(unchanging) or 1, self._machine.write, unchanging)  # as an empty packet weighs
+            unchanging = bytes(data)  # a copy: the caller may change a bytearray before it is sent
+            self._post(len(unchanging) or 1, self._machine.write, unchanging)  # an empty packet counts as one byte
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
         if get_ident() == self._row.reactor.thread:
@@ -70,14 +70,11 @@ class Posted:
         self._machine.put_back(data)
 
     def follow(self, machine: Machine, wait: Wait) -> None:
-        with self._lock:  # so that no two threads make the first entry
+        with self._lock:  # for two threads may both make the first entry
             self._machine.follow(machine, wait)
 
     def cut(self, cause: LimitPassed) -> int:
-        """Drop what has been posted, and all that is posted from now on, and end the request for ``cause``.
-
-        Returns how many bytes were dropped.
-        """
+        """Drop the queued calls and all later ones, and end the request for ``cause``. Returns the bytes dropped."""
         with self._lock:
             dropped, self.held = self.held, 0
             if not self._closed:
@@ -88,7 +85,7 @@ class Posted:
         return dropped
 
     def end(self) -> None:
-        """The row has ended: drop what has been posted, and all that is posted from now on."""
+        """The row has ended: drop the queued calls and all later ones."""
         with self._lock:
             self._closed = True
             self.held = 0
@@ -122,7 +119,7 @@ class Posted:
             row.reactor.budget.post(row, size)
 
     def _deliver(self) -> None:
-        """In the thread of the loop: do what has been posted."""
+        """Make the queued calls; runs in the thread of the loop."""
         with self._lock:
             calls, self._calls = self._calls, deque()
             self.held = 0

@@ -1,4 +1,4 @@
-"""What is imported before anything is served, so that nothing is imported first in the middle of it."""
+"""`prepare`: imports what serving may need, so that no import delays a request or fails for lack of descriptors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 preparations: list[Callable[[], object]] = []
-"""What the package's head adds: it imports the rooms above this one, whose modules register themselves."""
+"""Functions that `prepare` calls. ``reactor/__init__.py`` adds one that imports rooms above this one."""
 
 
 @cache
@@ -25,6 +25,6 @@ def prepare() -> None:
     for preparation in preparations:
         preparation()
     try:
-        raise LookupError("nobody sees this one")
+        raise LookupError("made for its traceback")
     except LookupError:
         traceback.format_exc()  # for handle_error(): the first traceback imports more

@@ -1,7 +1,7 @@
-"""The reactor: the loop and its table. A batch of events ends with settling the rows it has touched, then reaping.
+"""`Reactor`: a loop with a table of rows. After each batch it settles the rows that were touched, then reaps.
 
-Handlers mark, the loop reaps: nothing is closed or freed in the middle of a batch. What a batch has touched is settled
-when the batch is done, so the output that one read has caused, to whichever rows, leaves at once.
+Nothing is closed or freed in the middle of a batch: `Reactor.end` only marks a row. Rows are settled after the whole
+batch, so all output that the batch has caused in a row is sent in one call.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
         """A socket that many requests share: one that listens, or one of datagrams."""
 
         owner: Any
-        """The server that takes requests from it; ``None`` where none does."""
+        """The server that takes requests from the socket; ``None`` if none does."""
         open: bool
         """Whether requests are wanted."""
         retry: Timer | None
-        """What has rows try to send again, where no event tells that they can."""
+        """The timer after which rows try to send again, when no event tells that they can."""
 
         def finish(self) -> None:
             """Take no further request; input for requests that are open still comes."""
@@ -80,7 +80,7 @@ class Reactor(Loop):
     """Threads that may run at once for `Threaded`; more work waits in the table."""
 
     max_held = 256 << 20
-    """Bytes of input and output that all rows together may hold: past that, the row that holds most ends with
+    """Bytes of input and output that all rows together may hold. Beyond that, the row that holds most ends with
     `LimitPassed`, then the next."""
 
     def __init__(
@@ -103,10 +103,10 @@ class Reactor(Loop):
         self.paused: dict[RequestSource, None] = {}
         """The shared sockets whose arrivals wait until a row ends."""
         self.threaded = False
-        """Whether other threads may write to its rows: loops in threads of their own, and `Threaded` work (`share`)."""
+        """Whether other threads may write to the rows: threads that drive rows, and `Threaded` work (see `share`)."""
         self._unsettled: deque[Any] = deque()
-        self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch,
-        self._rested: dict[Any, None] = {}  # and those that have had it in the last one; both in that order
+        self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
+        self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
         self._ended: dict[int, Request] = {}
 
     @property
@@ -120,16 +120,16 @@ class Reactor(Loop):
         return bool(self._unsettled or self._ended)
 
     def stats(self) -> dict[str, Any]:
-        """What there has been until now: see `RequestTable.stats`; and ``held``, the bytes that open rows hold."""
+        """`RequestTable.stats`, and ``held``: the bytes that open rows hold."""
         return {**self.table.stats(), "held": self.budget.held}
 
     def drain(self, seconds: float, server: Any = None) -> list[dict[str, Any]]:
-        """Take nothing more, give what is open ``seconds`` to finish, and cancel the rest.
+        """Take no further request, give the open requests ``seconds`` to finish, and cancel the others.
 
-        Of all servers, or of one. Called when the loop does not run (after `stop`, or `BaseServer.shutdown`); runs
-        it until the last row has ended, the time is over, or `stop`. Packets of exchanges that are open still come.
-        Returns, and logs, those that did not finish: see `Request.record`. What threads and children have not
-        finished goes on until ``server_close()``.
+        For one ``server``, or for all. Call it when the loop does not run (after `stop`, or `BaseServer.shutdown`). It
+        runs the loop until the last row has ended, the time is over, or `stop` is called. Packets of open exchanges
+        are still taken. Logs and returns the records of requests that did not finish (`Request.record`). Requests that
+        threads and children drive go on until ``server_close()``.
         """
         self.require_rest("drain()")
         ports = [port for port in self.sources.values() if server is None or port.owner is server]
@@ -151,7 +151,7 @@ class Reactor(Loop):
         return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished], seconds)
 
     def close(self) -> None:
-        """Cancel all rows, and give back the selector; not while the loop runs. A second call does nothing.
+        """Cancel all rows and close the selector; not while the loop runs. A second call does nothing.
 
         In a child that the program has forked, it closes the child's copies of the descriptors, and nothing else.
         """
@@ -166,20 +166,20 @@ class Reactor(Loop):
         super().close()
 
     def cancel(self, rows: Iterable[Request], cause: Cause | None = None) -> None:
-        """End ``rows`` with the cause `Cancelled`; what they still say is sent if the kernel takes it."""
+        """End ``rows`` for ``cause``, by default `Cancelled`; output is sent as far as the kernel takes it now."""
         self.time, self.thread = self.clock.monotonic(), get_ident()
         rows = list(rows)
-        for row in reversed(rows):  # the last first, so that no work begins in the place of work that is given up
+        for row in reversed(rows):  # the last first, so that no work that waits begins in between
             self.work.forget(row)
         for row in rows:
             if row in self.table:
                 row.cancel(Cancelled() if cause is None else cause)
         self._reap()
 
-    # What rows and servers ask of it
+    # What rows and servers ask of the reactor
 
     def adopt(self, row: Any) -> None:
-        """Enter a row and let its handler begin; from here on this loop drives it."""
+        """Add a row to the table and let its handler begin; from now on this loop drives the row."""
         row.begin(self)
         if self.threaded:
             self._post(row)
@@ -196,7 +196,7 @@ class Reactor(Loop):
                     self._post(row)
 
     def _post(self, row: Request) -> None:
-        """Have what other threads write to ``row`` posted to this loop."""
+        """Put a `Posted` in front of the machine of ``row``."""
         handler = row.channel.handler
         rare = row.make_rare()
         if rare.posted is None:
@@ -249,7 +249,7 @@ class Reactor(Loop):
         return row in self._resting or row in self._rested
 
     def end(self, row: Request) -> None:
-        """Let go of ``row`` when the batch is done."""
+        """Release ``row`` at the end of the batch."""
         self._ended[row.serial] = row
 
     def inside(self) -> Reactor:
@@ -257,12 +257,12 @@ class Reactor(Loop):
         kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # has no descriptor of its own
         make = getattr(self.network, "selector", kind)  # a simulated network has its own
         inner = Reactor(make(), self.clock, network=self.network, outer=self)
-        if self.can_be_woken or self.is_copy:  # what can wake this loop must be able to wake that one
+        if self.can_be_woken or self.is_copy:  # other threads may have to wake the inner loop too
             inner.make_wakeup()
         return inner
 
     def make_room(self) -> None:
-        """A request has ended: look again at the arrivals that had to wait for that."""
+        """A request has ended: take arrivals again that waited for this."""
         paused, self.paused = self.paused, {}
         for port in paused:
             port.look_again()
@@ -301,7 +301,7 @@ class Reactor(Loop):
             self.make_room()
 
     def let_go(self, row: Request) -> None:
-        """Strike the row from the table, and let go of all that is held for it. Does nothing a second time."""
+        """Remove the row from the table, the timers, the work and the budget. A second call does nothing."""
         self.table.remove(row)
         self.timers.disarm(row)
         self.work.forget(row)

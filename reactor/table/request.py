@@ -1,12 +1,12 @@
-"""One row of the table: a request that has begun and is not finished, whoever drives it.
+"""`Request`: one row of the table, a request that has begun and is not finished, whatever drives it.
 
     accept, admission -> QUEUED -> OPENING -> SERVING -> DRAINING -> LINGERING -> ENDED
                          waits     a filter   the        the output  the peer     the loop has
                          for a     shakes     handler    drains      has not      released the row
                          child     hands      runs                   ended
 
-A row may leave out any stage but the last. It knows what it waits for, what it holds, how long it may take, and in the
-end why it ended. How its bytes come and go is for the room ``rows`` to say.
+A row may skip any stage but the last. It tells what it waits for, how many bytes it holds, its deadline, and the reason
+of its end. This class neither reads nor sends: the classes derived from it in the room ``rows`` do.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from .reactor import Reactor
 
     class Owner(Protocol):
-        """The maker of a row: hears of its errors and of its end."""
+        """The object that has made a row, and that is told of the row's errors and of its end."""
 
         def failed(self, row: Request) -> None:
-            """The row's handler has raised an exception, which is being handled."""
+            """The row's handler has raised an exception. Called in the ``except`` clause."""
 
         def released(self, row: Request) -> None:
-            """The loop has let go of the row: give back its connection."""
+            """The loop has released the row: close its connection."""
 
         def dismiss(self, row: Request, cause: Cause) -> None:
             """End a row that is still queued: its handler never begins."""
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
             """
 
         def moved(self, row: Request) -> None:
-            """A filter has found out another `peer`. Raises `Cancelled` if that peer may not come."""
+            """A filter has set another `peer`. Raises `Cancelled` if that peer is not allowed."""
 
 
 class Stage(Enum):
@@ -60,22 +60,22 @@ class Stage(Enum):
     DRAINING = "draining"
     """The request has ended; its output has not all been sent."""
     LINGERING = "lingering"
-    """All has been sent; the connection stays until the peer has read it (lingering close)."""
+    """All output is sent; the connection stays open until the peer has acknowledged it (lingering close)."""
     ENDED = "ended"
-    """The loop has let go of the row."""
+    """The loop has released the row."""
 
 
 class DrivenBy:
-    """Who drives a row: the loop, the caller of ``serve_forever()``, a child (`pid`) or a thread (`thread`)."""
+    """What drives a row: the loop, the caller of ``serve_forever()``, a child (`pid`) or a thread (`thread`)."""
 
     __slots__ = ("mode", "pid", "thread")
 
     def __init__(self, mode: str, pid: int = 0, thread: str = "") -> None:
         self.mode = mode
         self.pid = pid
-        """The child's; 0 where it is none."""
+        """The pid of the child; 0 if no child drives the row."""
         self.thread = thread
-        """The thread's name."""
+        """The name of the thread; ``""`` if no thread drives the row."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.mode, str(self.pid or self.thread))))
@@ -99,7 +99,7 @@ CALLER = DrivenBy("caller")
 
 
 class Rare:
-    """What few rows have: it costs the others eight bytes."""
+    """Attributes that few rows need. A row without them has only a reference to ``None``, eight bytes."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -112,17 +112,17 @@ class Rare:
         """The labels of the filters that have left the chain."""
         self.credentials: tuple[int, int, int] | None = None
         self.posted: Posted | None = None
-        """What other threads have written, where such may write to the row."""
+        """What other threads have written to the row; ``None`` if no other thread may write to it."""
         self.calls: Any = None
         """The open calls of the request (`Handler.call`)."""
         self.pace: Pace | None = None
-        """Holds the row to the times that its handler's class declares beyond those of its waits."""
+        """The time limits that the handler's class declares beyond the timeouts of waits."""
         self.is_moved = False
-        """Whether the peer is not the one that has connected, as a filter has found out."""
+        """Whether a filter has set another peer than the one that has connected."""
         self.refusal = ""
-        """For what the peer that a filter has found out was refused."""
+        """Why the peer that a filter has set was refused; a key of `RequestTable.refused`."""
         self.acknowledgement: Any = None
-        """What the row lingers for, if it lingers only until its output has been acknowledged."""
+        """The `Acknowledgement` of a row that lingers only until its output has been acknowledged."""
         self.is_hung_up = False
         """Whether the peer has closed its socket, and input that came before is still to be read."""
 
@@ -140,7 +140,7 @@ def _of_rare(name: str, doc: str, default: object = None) -> Any:
 
 
 class Request(Timed):
-    """One row: a request that has been begun and is not finished.
+    """One row: a request that has begun and is not finished.
 
     Times are seconds of the reactor's clock, sizes are bytes.
     """
@@ -164,15 +164,15 @@ class Request(Timed):
         self.stage = Stage.QUEUED
         self.driven_by = driven_by
         self.serial = 0
-        """Given by the table, counted from 1, never reused."""
+        """A number that the table gives, from 1 up, and never uses again; 0 before that."""
         self.created = self.progress = reactor.time
         """When the request arrived, and when a byte last went in or out."""
         self.total_in = self.total_out = 0
         self.counted = 0
-        """Bytes held, as the reactor's `Budget` knows it."""
+        """Bytes held, as they were last counted in the reactor's `Budget`."""
         self.rare: Rare | None = None
         self.unsettled = False
-        """Whether it is to be settled when the batch is done."""
+        """Whether the row is to be settled at the end of the batch."""
 
     # What it tells
 
@@ -186,7 +186,7 @@ class Request(Timed):
 
     @property
     def state(self) -> str:
-        """The name of the state that the wait's result goes to; of a filter that opens, the filter's."""
+        """The name of the state that gets the wait's result; while a filter is opening, the name of the filter."""
         name: str = "handle" if self.channel is None else self.channel.state_name
         return name
 
@@ -194,14 +194,14 @@ class Request(Timed):
     def in_front(self) -> str:
         """What is in front of the handler, next to the wire first: the labels of its filters (`BaseFilter.label`).
 
-        Filters that have left, such as that of the PROXY header, are told of too: ``"proxy tls1.3 h2"``.
+        Filters that have left the chain, such as `Proxy`, are named too: ``"proxy tls1.3 h2"``.
         """
         labels = () if self.channel is None else self.channel.labels
         return " ".join((*self.left, *labels))
 
     @property
     def wait(self) -> str:
-        """What the request waits for, as it would be written; ``""`` for one that has not begun."""
+        """The ``repr()`` of the wait; ``""`` if the request has not begun, or has ended."""
         if self.channel is None or self.channel.wait is None or self.stage is Stage.QUEUED:
             return ""
         return safe_repr(self.channel.wait)
@@ -238,18 +238,18 @@ class Request(Timed):
 
     @property
     def whole_reason(self) -> BaseException | None:
-        """As `reason`, and that of a health check too."""
+        """The `reason`, also where a proxy has just ended or reset its health check."""
         reason: BaseException | None = self.error if self.channel is None else self.channel.reason or self.error
         return reason
 
     def overlooks(self, error: BaseException | None) -> bool:
-        """Whether ``error`` is just how the proxy ends a health check; a blocking handler gets a `ConnectionError`."""
+        """Whether ``error`` is only the end of a health check. A blocking handler gets a `ConnectionError` for it."""
         is_end = error.is_end if isinstance(error, Cause) else isinstance(error, ConnectionError)
         return is_end and self.is_health_check
 
     @property
     def is_health_check(self) -> bool:
-        """Whether a proxy only looks if the server answers: it speaks for itself, or names no client and is silent."""
+        """Whether this is a health check of a proxy: its header is LOCAL, or names no client and no byte follows."""
         rare = self.rare
         header = None if rare is None else rare.proxy_header
         if rare is None or header is None:
@@ -271,7 +271,7 @@ class Request(Timed):
         return self.reactor.clock.monotonic() - self.progress
 
     def is_between_messages(self) -> bool:
-        """Whether nothing is under way: the handler waits for input where it has begun, and no byte is held."""
+        """Whether the handler waits for the first byte of a message, and the row holds no byte."""
         return False
 
     def as_dict(self) -> dict[str, Any]:
@@ -290,12 +290,12 @@ class Request(Timed):
         }
 
     def record(self) -> dict[str, Any]:
-        """What is told of a row that has ended, as plain data; ``reason`` is ``""`` for one that has finished."""
+        """The row as plain data when it has ended; ``reason`` is ``""`` for a request that has finished."""
         reason = self.reason
         return {**self._common(), "reason": "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"}
 
     def _common(self) -> dict[str, Any]:
-        """What is told of a row as long as it is in the table, and when it has ended."""
+        """What `as_dict` and `record` have in common."""
         now = self.reactor.clock.monotonic()
         return {
             "serial": self.serial,
@@ -313,11 +313,11 @@ class Request(Timed):
             "idle": now - self.progress,
         }
 
-    # What its channel asks of it: the other half of the contract, `handlers.handler.Driver`
+    # What the channel asks of the row: see `handlers.handler.Driver`
 
     @property
     def peer(self) -> Any:
-        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it, or as a filter has found out."""
+        """The peer's address, from ``accept()`` or ``recvfrom()``, or as a filter has set it."""
         return self._peer
 
     @peer.setter
@@ -326,13 +326,13 @@ class Request(Timed):
         self.owner.moved(self)
 
     def move(self, address: Any) -> None:
-        """The peer is ``address``: count the row as one of that host."""
+        """The peer is ``address``: count the row for that host."""
         self.reactor.table.move(self, address)
         self._peer = shared_host(address)
         self.make_rare().is_moved = True
 
     def refused(self, what: str) -> None:
-        """The peer that a filter has found out may not come, for ``what``."""
+        """The peer that a filter has set is not allowed; ``what`` is the key in `RequestTable.refused`."""
         self.make_rare().refusal = what
         self.reactor.table.count_refused(what)
 
@@ -354,7 +354,7 @@ class Request(Timed):
             self.make_rare().credentials = told
 
     def channel_binding(self, kind: str) -> bytes | None:
-        """``None``: a row protects nothing, its filters may."""
+        """``None``: only filters have channel bindings."""
         return None
 
     def make_rare(self) -> Rare:
@@ -367,15 +367,15 @@ class Request(Timed):
         """Seconds since 1970-01-01 00:00 UTC."""
         return self.reactor.clock.time()
 
-    # What the table and the servers ask of it
+    # What the table and the servers ask of the row
 
     def begin(self, reactor: Reactor) -> None:
-        """From here on ``reactor`` drives it."""
+        """From now on ``reactor`` drives the row."""
         self.reactor = reactor
         self.stage = Stage.SERVING
 
     def cancel(self, cause: Cause) -> None:
-        """End the row for ``cause``: its handler is told, and what it still says is sent if the kernel takes it now."""
+        """End the row for ``cause``: its handler is told, and its output is sent as far as the kernel takes it now."""
         if self.stage is Stage.QUEUED:
             self.owner.dismiss(self, cause)
 
@@ -385,7 +385,7 @@ class Request(Timed):
             self.owner.dismiss(self, cause)
 
     def weigh(self) -> None:
-        """Count what is held now in the reactor's budget."""
+        """Count the bytes that the row now holds in the reactor's budget."""
         held = self.held_in + self.held_out
         if self.rare is not None and self.rare.posted is not None:
             held += self.rare.posted.held
@@ -393,12 +393,12 @@ class Request(Timed):
             self.reactor.budget.count(self, held)
 
     def release(self) -> None:
-        """The loop lets go of the row, which is in no table any more: give back what it held."""
+        """The loop releases the row, which is in no table any more: tell the owner."""
         self.stage = Stage.ENDED
         self.owner.released(self)
 
     def forget(self) -> None:
-        """The row has been let go of: refer to nothing that refers to the row. A second call does nothing."""
+        """The row has been released: break its reference cycles. A second call does nothing."""
 
     @property
     def request(self) -> Any:
@@ -406,7 +406,7 @@ class Request(Timed):
         return None
 
     def close_copy(self) -> None:
-        """In a forked child that has nothing to do with the row: close the copy of its descriptor."""
+        """In a forked child that does not drive the row: close the copy of its descriptor."""
 
 
 def shared_host(peer: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Costly steps of filters, such as those of a handshake: a few in a batch, so that many do not hold up others."""
+"""`Steps`: the queue of costly steps of filters, such as those of a TLS handshake.
+
+A few steps are done in each batch, so that many handshakes at once do not delay the other rows.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,22 @@ if TYPE_CHECKING:
     from .request import Request
 
 STEPS = 8
-"""Costly steps in one batch. A step of a TLS handshake takes up to about a millisecond."""
+"""Costly steps in one batch. A step of a TLS handshake takes about one millisecond at most."""
 
 
 class Steps:
-    """The costly steps that rows of one loop ask for, in the order of asking."""
+    """The costly steps that the rows of one loop have queued, in order."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._reactor: Reactor = proxy(reactor)  # which refers to this: no cycle
+        self._reactor: Reactor = proxy(reactor)  # the reactor refers to this object: no cycle
         self._waiting: deque[tuple[Request, Callable[[], object]]] = deque()
-        self._batch = 0.0  # the time of the batch that steps were done in last,
-        self._done = 0  # and how many
+        self._batch = 0.0  # the time of the last batch in which steps were done
+        self._done = 0  # the number of steps done in that batch
 
     def enter(self, row: Request, step: Callable[[], object]) -> bool:
         """Have ``step()`` called in one of the next batches, if ``row`` is in the table then.
 
-        ``False`` if no other step waits, and few were done in this batch: the caller does it now.
+        Returns ``False`` if no step waits and this batch allows one more: then the caller does the step now.
         """
         if not self._waiting and self._left():
             self._done += 1

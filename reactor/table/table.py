@@ -1,7 +1,7 @@
-"""The explicit table of partially finished requests: the one truth about what is open.
+"""`RequestTable`: the explicit table of partially finished requests.
 
-All rows stand in it, whoever drives them. The table of a loop that drives one request for a thread, a child or a caller
-stands in front of the server's table: its rows are rows of both.
+All rows are in it, whatever drives them; nothing else records what is open. A loop that drives one request for a
+thread, a child or a caller has a table of its own, whose rows are in the server's table (``outer``) too.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 
 CLOSED = 100
-"""Rows that have ended and are still told of."""
-
+"""Number of rows that have ended and whose records are kept."""
 
 HEALTH_CHECK = "HealthCheck"
-"""What the health checks of a proxy are counted as in `RequestTable.ends`, if nothing was wrong with them."""
+"""The key in `RequestTable.ends` for the health checks of a proxy that have succeeded."""
 
 HEADING = (
     "row", "peer", "in front", "handler", "stage", "state", "waits for", "in", "out", "age", "idle", "due in",
@@ -37,25 +36,25 @@ HEADING = (
 
 
 class RequestTable:
-    """All open rows, in the order of their arrival, whoever drives them.
+    """All open rows, in the order of their arrival.
 
-    Iterating is safe whatever happens to the table meanwhile: it walks over the rows of the moment.
+    The table may change during an iteration, which goes over a copy.
     """
 
     def __init__(self, interest: Interest, outer: RequestTable | None = None) -> None:
         self._rows: dict[int, Request] = {}
         self._interest = interest
-        self._outer = outer  # the server's table, where this is the table of one request's own loop
+        self._outer = outer  # the server's table, if this is the table of an inner loop
         self._serials = count(1)
-        self._lock = allocate_lock()  # a thread removes its row itself
+        self._lock = allocate_lock()  # a thread that drives a row removes it
         self.closed: deque[dict[str, Any]] = deque(maxlen=CLOSED)
-        """The rows that ended last, the latest last: see `Request.record`."""
+        """The `Request.record` of each row that has ended; the latest is the last."""
         self.ends: dict[str, int] = {}
         """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
 
         The health checks of a proxy are counted apart, as `HEALTH_CHECK`."""
         self.refused: dict[str, int] = {}
-        """How many requests were closed unread, by what they were refused for."""
+        """How many requests were refused (closed unread), by the limit or the hook that refused them."""
         self.total_in = self.total_out = 0
         """Bytes of the rows that have ended."""
         self._of_host: dict[str, int] = {}
@@ -70,7 +69,7 @@ class RequestTable:
         return isinstance(row, Request) and self._rows.get(row.serial) is row
 
     def add(self, row: Request) -> None:
-        """Enter a row; one that has no serial yet is given the next."""
+        """Add a row, and give it a serial if it has none."""
         if self._outer is not None:
             self._outer.add(row)
         elif not row.serial:
@@ -80,12 +79,12 @@ class RequestTable:
         self._rows[row.serial] = row
 
     def remove(self, row: Request) -> None:
-        """Strike a row out, and out of the selector. Does nothing if it is not in here."""
+        """Remove a row from the table and from the selector. Does nothing if the row is not in the table."""
         if self._rows.pop(row.serial, None) is None:
             return
         if row.mask:
             source: Any = row  # a row with a descriptor
-            self._interest.want(source, 0)  # before it is closed: a copy in a child would keep it reporting
+            self._interest.want(source, 0)  # before the close: with a copy in a child, epoll would go on reporting it
         if self._outer is None:
             self._record(row)
         else:
@@ -117,7 +116,7 @@ class RequestTable:
                 row.close_copy()
 
     def move(self, row: Request, peer: Any) -> None:
-        """The row's peer is ``peer``, as a filter has found out: count it as a row of that host."""
+        """A filter has set the row's peer to ``peer``: count the row for that host."""
         if self._outer is not None:
             self._outer.move(row, peer)
         elif row in self:
@@ -133,15 +132,15 @@ class RequestTable:
                     del self._of_host[host]
 
     def count_of(self, peer: Any) -> int:
-        """How many rows, calls left out, there are of the host of the address ``peer``; 0 for a Unix socket's."""
+        """The number of rows, without calls, whose host is that of the address ``peer``; 0 for a Unix socket."""
         return self._of_host.get(_host(peer), 0)
 
     def get(self, serial: int) -> Request | None:
-        """The row of that serial; ``None`` if it has ended, or has not come."""
+        """The row with this serial; ``None`` if there is none in the table."""
         return self._rows.get(serial)
 
     def count_refused(self, what: str) -> None:
-        """A request was refused, for ``what``. May be called from any thread."""
+        """Count a refused request; ``what`` is the key in `refused`. May be called from any thread."""
         if self._outer is not None:
             self._outer.count_refused(what)
             return
@@ -149,7 +148,7 @@ class RequestTable:
             self.refused[what] = self.refused.get(what, 0) + 1
 
     def stats(self) -> dict[str, Any]:
-        """What there has been until now, as plain data.
+        """Counts since the table was made, as plain data.
 
         ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished; ``"HealthCheck"``: health
         checks of a proxy), requests ``refused`` by the bound or hook, and the bytes in and out of all rows, but not of
@@ -183,7 +182,7 @@ class RequestTable:
 
 
 def log_unfinished(records: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
-    """Log the `Request.record` of each row that has not finished in so many seconds, if there is one."""
+    """Log how many requests did not finish in ``seconds``, and name the first ten. Returns ``records``."""
     if records:
         import logging
 
@@ -193,5 +192,5 @@ def log_unfinished(records: list[dict[str, Any]], seconds: float) -> list[dict[s
 
 
 def _host(peer: Any) -> str:
-    # A client of IPv4 is the same host to a server of IPv6, which calls him so (RFC 4291, 2.5.5.2).
+    # An IPv6 socket shows an IPv4 client with this prefix (RFC 4291, section 2.5.5.2): it is the same host.
     return safe_str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) and peer else ""

@@ -1,6 +1,6 @@
-"""Work outside the loop that a row waits for: `Forked`, `Threaded`, `Connected`, and whatever a program adds.
+"""Work outside the loop that a row waits for: `Forked`, `Threaded`, `Connected`, and what a program adds.
 
-What does such work is registered by the class of the wait (`does`), so a new wait needs one class and one registration:
+A class that does such work is registered for the class of the wait (`does`):
 
     @does(Resolved)
     class Resolving:
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
         """One piece of work for one row."""
 
         def start(self) -> None:
-            """Begin. What it raises is why the work failed."""
+            """Begin the work. An exception means that the work has failed."""
 
         def cancel(self) -> None:
             """The row does not wait for the result any more."""
 
         def close_copy(self) -> None:
-            """In a forked child that has nothing to do with it: close copies of its descriptors."""
+            """In a forked child that does not do the work: close the copies of its descriptors."""
 
     class Job(Work, Protocol):
         """Work that may have to wait for a place in a `Pool`."""
 
         def begin(self) -> None:
-            """Begin now. `NoneLeft` says that it must wait; anything else that it raises is why the work failed."""
+            """Begin now. Raises `NoneLeft` if the job must wait; any other exception means that the work has failed."""
 
         def failed(self, error: BaseException) -> None:
-            """Hand over that the work failed, and why."""
+            """The work has failed with ``error``: tell the row."""
 
     Maker = TypeVar("Maker", bound=Callable[..., Work])
 
@@ -57,7 +57,7 @@ _makers: dict[type[Wait], Callable[[Request, Any], Work]] = {}
 
 
 def does(kind: type[Wait]) -> Callable[[Maker], Maker]:
-    """Register what makes the work for waits of the class ``kind``: it is called with the row and the wait."""
+    """Register a class whose objects do the work of waits of the class ``kind``; it is called with row and wait."""
 
     def register(maker: Maker) -> Maker:
         _makers[kind] = maker
@@ -70,14 +70,14 @@ class OutsideWork:
     """The work that the rows of one reactor wait for."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._reactor: Reactor = proxy(reactor)  # which refers to this: no cycle
+        self._reactor: Reactor = proxy(reactor)  # the reactor refers to this object: no cycle
         self._pools: dict[str, Pool] = {}
         self.jobs: dict[int, Work] = {}
         """The work of each row that waits for some, by the row's serial."""
         reactor.descriptors.add(self)
 
     def begin(self, row: Request, wait: Wait) -> None:
-        """Begin the work that ``row`` has come to wait for. Raises `RuntimeError` where nothing does such work."""
+        """Begin the work that ``row`` waits for. Raises `RuntimeError` if no class is registered for the wait."""
         for kind in type(wait).__mro__:
             if kind in _makers:
                 work = self.jobs[row.serial] = _makers[kind](row, wait)
@@ -96,7 +96,7 @@ class OutsideWork:
             work.cancel()
 
     def pool(self, kind: str, limit: int) -> Pool:
-        """The pool of the work of one kind, with its bound of now."""
+        """The pool for one kind of work, after its limit is set to ``limit``."""
         pool = self._pools.setdefault(kind, Pool(self._reactor))
         pool.limit = limit
         return pool
@@ -116,9 +116,9 @@ class OutsideWork:
 
 
 class Pool:
-    """Jobs of one kind: at most ``limit`` under way, the others wait in the order of asking.
+    """Jobs of one kind: at most ``limit`` are under way; the others wait in order.
 
-    So they do while the host has no child, or thread, for the first of them.
+    They also wait while the host can't make another child or thread.
     """
 
     def __init__(self, reactor: Reactor) -> None:
@@ -149,7 +149,7 @@ class Pool:
 
     def _go_on(self) -> None:
         if self._beginning:
-            return  # a job that could not even begin has left: the loop below goes on
+            return  # called by a job that could not begin and has left: the outer call goes on
         self._beginning = True
         try:
             while self._waiting and len(self._working) < self.limit:
@@ -164,7 +164,7 @@ class Pool:
                     if self._retry is None:
                         self._retry = self._reactor.call_later(PAUSE, self._try_again)
                     return
-                except Exception as error:  # whatever it is, a row waits to hear of it
+                except Exception as error:  # of any class: the row waits for the result
                     job.failed(error)
         finally:
             self._beginning = False

@@ -275,7 +275,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the output of a step is not told to the filter in front",
-        "self.driver.touched()  # a link in front", "pass  # a link in front", tests=CHECKED,
+        "self.driver.touched()  # so that a link", "pass  # a link in front", tests=CHECKED,
     ),
     Mutation(
         "an end that comes before the turn of the last step fails the handshake",

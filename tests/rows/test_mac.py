@@ -192,7 +192,7 @@ def test_a_request_that_begins_with_anything_else_ends(packet):
 def test_a_wrong_key_and_an_unknown_name_are_refused_alike(seal):
     channel, _ = request()
     channel.feed(seal.seal(b"hello"))
-    assert str(channel.reason) == "the packet has no right MAC, or has come before"
+    assert str(channel.reason) == "the packet has a wrong MAC, or is a replay"
 
 
 def test_a_packet_that_comes_again_begins_no_request():

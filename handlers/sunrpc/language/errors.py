@@ -1,4 +1,4 @@
-"""Where something stands in a file, and what is wrong there."""
+"""`LanguageError`, and `Place`, the file, line and column of an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the Python module of a file: the same text for the same definitions."""
+"""`Generator`: writes the Python module for the definitions of a scope. Equal definitions give the same text."""
 
 from __future__ import annotations
 

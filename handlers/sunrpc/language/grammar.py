@@ -1,4 +1,4 @@
-"""The grammar: RFC 4506, section 6.3, RFC 5531, section 12, and what ``rpcgen`` and Stellar's compiler take beside it.
+"""The grammar: RFC 4506, section 6.3, RFC 5531, section 12, and extensions of ``rpcgen`` and Stellar's compiler.
 
 It is read by ``lark``, which the extra ``sunrpc`` installs; nothing else needs it.
 """

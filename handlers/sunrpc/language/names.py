@@ -1,4 +1,4 @@
-"""The names that Python gets: those of the file, but for what Python or the written module needs itself."""
+"""`Names`: the Python names for the names of a file. Keywords and names that the written module uses are changed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MODULE = {
     "Annotated", "IntEnum", "None", "Procedure", "Program", "TypeAlias", "Version", "annotations", "bool", "bytes",
     "dataclass", "list", "procedures", "program", "str", "version", "versions", "xdr", "NotImplementedError", "self",
 }  # fmt: skip
-"""What the written module uses."""
+"""Names that the written module uses."""
 
 FIELD = {"Annotated", "bool", "bytes", "list", "str", "xdr"}
-"""What annotations of fields use, so that no field may have this name."""
+"""Names that annotations of fields use: no field may have one of them."""
 
 MEMBER = {*dir(IntEnum), *dir(int), "mro", "name", "value"}
-"""What an enum has already."""
+"""Attributes that every ``IntEnum`` has."""
 
 METHOD = {*FIELD, *dir(Version), *Version.__annotations__, "NotImplementedError"}
 """What the class of a version has already, and uses."""
@@ -33,13 +33,13 @@ class Names:
         self._asked: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
-        """The name that Python has for this one."""
+        """The Python name for ``name``."""
         if name not in self._given:
             self._given[name] = self.new(name)
         return self._given[name]
 
     def new(self, name: str) -> str:
-        """Take the name, or one like it that is free."""
+        """Reserve ``name``, or a similar name if it is taken, and return it."""
         self._asked.add(str(name))
         found = "_" + name.lstrip("_") if name.startswith("__") else name
         while found in self._taken or keyword.iskeyword(found):

@@ -1,6 +1,6 @@
-"""What ``rpcgen`` leaves to the C preprocessor: comments, ``%`` lines, ``#include``, ``#define`` and conditions.
+"""`Preprocessor`: handles comments, ``%`` lines, ``#include``, ``#define`` and conditions, as ``rpcgen`` does.
 
-The result is words that know where they stood, so that an error names the place in the file and not in a text between.
+The result is a list of words. Each has its place in the original file, which errors name.
 """
 
 from __future__ import annotations

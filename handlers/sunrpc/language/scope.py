@@ -1,4 +1,4 @@
-"""What each name stands for, and what is wrong with the definitions beyond their grammar."""
+"""`Scope`: looks up the names of a file, and refuses definitions that are wrong although they follow the grammar."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIMPLE = {
     "hyper": "xdr.Hyper", "unsigned hyper": "xdr.UHyper", "float": "xdr.Float", "double": "xdr.Double",
     "quadruple": "xdr.Quadruple", "bool": "bool", "void": "None",
 }  # fmt: skip
-"""The types that the language itself has, without those that need a length. A long has four bytes."""
+"""The types of the language that have no length. A ``long`` has four bytes."""
 
 PREDEFINED = {
     "bool_t": "bool", "u_char": "xdr.UChar", "u_short": "xdr.UShort", "u_int": "xdr.UInt", "u_long": "xdr.UInt",
@@ -39,7 +39,7 @@ PREDEFINED = {
        for bits, name in ((8, "UChar"), (16, "UShort"), (32, "UInt"), (64, "UHyper"))},
     "rpcprog_t": "xdr.UInt", "rpcvers_t": "xdr.UInt", "rpcproc_t": "xdr.UInt", "rpcport_t": "xdr.UInt",
 }  # fmt: skip
-"""The types of C's headers that are another name of one of the language, for a file that does not define them."""
+"""Types of C's headers that are other names for types of the language, for a file that does not define them."""
 
 PRELUDE = """
 const AUTH_NONE = 0; const AUTH_SYS = 1; const AUTH_UNIX = 1; const AUTH_SHORT = 2;
@@ -48,7 +48,7 @@ typedef opaque netobj<1024>;
 typedef opaque des_block[8];
 struct netbuf { unsigned int maxlen; opaque buf<>; };
 """
-"""The others of ``rpc/*.h`` that real files use, likewise (RFC 5531, section 8.2; RFC 1833, section 2.2.1)."""
+"""Definitions of ``rpc/*.h`` for a file that uses them (RFC 5531, section 8.2; RFC 1833, section 2.2.1)."""
 
 TRUTH = {"TRUE": 1, "FALSE": 0}
 
@@ -65,9 +65,9 @@ def name_of(definition: Named) -> Word:
 
 
 class Scope:
-    """The definitions of a file by their names; types that are declared inside of others are among them.
+    """The definitions of a file by name, including the types that are declared inside others.
 
-    ``others`` are definitions of other files, of which those are added that the file uses and does not define.
+    ``others`` are definitions of other files. The scope adds those that the file uses and does not define.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Scope:
         self.members: dict[str, Enum] = {}
         """The enums, by the names of their members."""
         self.numbers: dict[str, Word] = {}
-        """What ``rpcgen`` makes constants of: the numbers of programs and of what is in them, and C's constants."""
+        """The names that ``rpcgen`` makes constants: programs, versions, procedures, and constants of C."""
         self._values: dict[int, dict[str, int]] = {}
         self._evaluating: list[str] = []
         for definition in definitions:
@@ -153,7 +153,7 @@ class Scope:
         raise word.error(f"the constant {word} is not defined; -D {word}=VALUE defines it")
 
     def values(self, enum: Enum) -> dict[str, int]:
-        """The members of the enum and their values; one that has none given is one above that before it."""
+        """The members of the enum and their values. A member without a value has the last value plus one."""
         if id(enum) not in self._values:
             found: dict[str, int] = {}
             value = -1

@@ -1,4 +1,4 @@
-"""What a file defines, as it is written: the result of `grammar`, before any name is looked up."""
+"""The syntax tree of a ``.x`` file: the result of `grammar`. Names are not looked up yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAIN, FIXED, VARIABLE, POINTER = "plain", "fixed", "variable", "pointer"
 
 @dataclass
 class Type:
-    """A type that is named: a keyword or words of one (``unsigned hyper``), or the name of a definition."""
+    """A type by its name: one or two keywords (``unsigned hyper``), or the name of a definition."""
 
     name: str
     place: Place
@@ -99,4 +99,4 @@ class Program:
 
 
 Definition = Enum | Struct | Union | Const | Typedef | Program
-"""What stands at the top of a file."""
+"""A definition at the top level of a file."""

@@ -1,4 +1,4 @@
-"""Codecs: what packs and unpacks the values of one type. They are compiled to Python when they are first used."""
+"""`Codec`: packs and unpacks the values of one type. Its two functions are compiled when each is first used."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 Data = bytes | bytearray | memoryview
 
 WRONG = (Error, AttributeError, OverflowError, TypeError, UnicodeError, struct.error)
-"""What packing a wrong value raises, before it becomes an `Error`."""
+"""The exceptions that the packing function raises for a wrong value; `Codec.parts` makes each an `Error`."""
 
 
 class Codec(Generic[T]):
-    """Packs and unpacks the values of one type, again and again. `codec` makes one; any thread may use it."""
+    """Packs and unpacks the values of one type. `codec` makes one; any thread may use it."""
 
     def __init__(self, name: str, node: Node) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Codec(Generic[T]):
         return found
 
     def unpack(self, data: Data) -> T:
-        """The value that the whole of the data is the encoding of; anything else is an `Error`."""
+        """The value whose encoding is ``data``. Raises `Error` if ``data`` is not exactly one encoding."""
         value, end = self.unpack_from(data)
         if end != len(data):
             raise Error(f"{self.name}: {len(data) - end} bytes follow the value")
@@ -80,7 +80,7 @@ class Codec(Generic[T]):
 
 
 def _place(node: Node, value: Any, depth: int = 8) -> str:
-    """Where in the value is what cannot be packed, as Python names it: ``.entries[3].name``."""
+    """The path to the part of ``value`` that cannot be packed, in Python's notation: ``.entries[3].name``."""
     if isinstance(node, Option):
         return _place(node.item, value, depth)
     if isinstance(node, (Array, Many)):
@@ -104,7 +104,7 @@ def _is_packed(node: Node, value: Any) -> bool:
 
 
 def _arm(record: Record, index: int, value: Any) -> tuple[Node, Any]:
-    """The type and the value of a field; of what a discriminant selects, the arm."""
+    """The type and the value of a field. For the field behind a discriminant, the type is that of the selected arm."""
     name, _, node = record.fields[index]
     if isinstance(node, Arms):
         which = getattr(value, record.fields[index - 1][0])
@@ -129,7 +129,7 @@ def codec(kind: object) -> Codec[Any]:
         return found
     try:
         hash(kind)
-    except TypeError:  # something beside our own declarations is annotated
+    except TypeError:  # an annotation has metadata of another library that can't be hashed
         return _made.__wrapped__(kind)
     return _made(kind)
 

@@ -1,4 +1,4 @@
-"""What is wrong with data that is unpacked, or with a value that is packed."""
+"""The exceptions of `xdr`: data can't be unpacked, or a value can't be packed."""
 
 
 class Error(ValueError):

@@ -1,4 +1,4 @@
-"""Writes the function that packs a type: ``run(value, out)`` calls ``out`` with each part of the encoding in turn."""
+"""`Packing` writes the function that packs a type: ``run(value, out)`` calls ``out`` with each part of the encoding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _buffer(value: object) -> bytes | memoryview:
 
 
 def _exactly(value: bytes, length: int) -> bytes:
-    """Fixed-length opaque data, if it has this length."""
+    """``value`` as bytes. Raises `Error` unless it has this length."""
     if type(value) is not bytes:
         value = bytes(_buffer(value))
     if len(value) != length:
@@ -26,7 +26,7 @@ def _exactly(value: bytes, length: int) -> bytes:
 
 
 def _counted(items: Any, length: int) -> Any:
-    """A fixed-length list, if it has this length."""
+    """``items``. Raises `Error` unless there are as many as ``length``."""
     if len(items) != length:
         raise Error(f"a list of {len(items)} items, not {length}")
     return items
@@ -44,7 +44,7 @@ HELPERS: dict[str, Any] = {
 
 
 class Packing(Writer):
-    """Writes one function. ``run`` holds the expressions that the next `flush` packs at once."""
+    """Writes one packing function. `flush` writes one call that packs all items in ``run``."""
 
     def source(self) -> str:
         self.names |= HELPERS
@@ -109,7 +109,7 @@ class Packing(Writer):
         self.put(f"if {length} & 3: out(PADS[{length} & 3])")
 
     def length(self, expression: str, most: int) -> str:
-        """Pack the length, and return the variable that it is in."""
+        """Write code that checks and packs a length. Returns the name of the variable with the length."""
         length = self.kept(expression)
         if most < LARGEST:
             self.put(f"if {length} > {most}: too_long({length}, {most})")
@@ -153,7 +153,7 @@ class Packing(Writer):
         self.put(f"{self.function(record)}({expression}, out)")
 
     def fields(self, record: Record, value: str, number: int) -> None:
-        """Pack so many fields of the value that is in this variable."""
+        """Write code that packs the first ``number`` fields; ``value`` is the variable with the record."""
         for index, (name, _, node) in enumerate(record.fields[:number]):
             if isinstance(node, Arms):
                 self.arms(record, index, value, self.value)
@@ -161,7 +161,7 @@ class Packing(Writer):
                 self.value(node, f"{value}.{name}")
 
     def arms(self, record: Record, index: int, value: str, arm: Callable[[Node, str], None]) -> None:
-        """Pack the arm that the field before it selects."""
+        """Write code that packs the field at ``index``, whose type the discriminant before it selects."""
         self.flush()
         node = record.fields[index][2]
         assert isinstance(node, Arms)
@@ -172,7 +172,7 @@ class Packing(Writer):
     # A list that is linked by its last field
 
     def tail(self, node: Node, expression: str) -> None:
-        """Write what comes last in the value. After its root comes again, the loop goes on and nothing is called."""
+        """Write code for the last part of the value. If it has the root's type, the loop packs it: no call."""
         if node is self.root and self._open:
             self.flush()
             self.put(f"value = {expression}")

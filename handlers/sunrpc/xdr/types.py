@@ -1,4 +1,4 @@
-"""The annotations of XDR types, and `describe`, which reads what they say into nodes for the compiler of codecs."""
+"""The annotations of XDR types, and `describe`, which makes nodes of an annotation. Codecs are compiled from nodes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .errors import Error
 from .quadruple import pack_quadruple, unpack_quadruple
 
 LARGEST = 0xFFFFFFFF
-"""The largest length that XDR can write, and the maximum of what declares none."""
+"""The largest length that XDR can encode; the maximum of a type that declares none."""
 
 FEW = 0xFFFF
-"""The largest maximum of a list of items of no size, which what is left of the data does not bound."""
+"""The largest maximum of a list whose items may have no bytes: the size of the data does not limit such a list."""
 
-# What a codec is made of
+# Nodes
 
 
 class Node:
@@ -31,27 +31,27 @@ class Node:
 
     @property
     def least(self) -> float:
-        """The number of bytes of the smallest encoding; it is infinite if there is none."""
+        """The number of bytes of the smallest encoding; infinite if no encoding ends."""
         return self.measure({})
 
     def measure(self, sizes: Mapping[Record, float]) -> float:
-        """The same, where these are the sizes of records as far as they are known."""
+        """`least`, computed with these sizes of records; ``Record.least`` finds them step by step."""
         return 0
 
     @property
     def parts(self) -> tuple[Node, ...]:
-        """What it consists of."""
+        """The nodes of its parts."""
         return ()
 
     @property
     def last(self) -> tuple[Node, ...]:
-        """The parts that may come last, so that nothing is left to be done after them."""
+        """The parts that may be the last of the encoding: after them there is nothing to pack or unpack."""
         return self.parts
 
 
 @dataclass(frozen=True)
 class Scalar(Node):
-    """A type of a fixed size that `struct` reads and writes, with what then looks at the value or converts it."""
+    """A type of a fixed size that `struct` packs. ``load`` and ``dump``, if given, check or convert the value."""
 
     format: str
     size: int
@@ -128,12 +128,12 @@ class Option(Prefixed):
 
 
 class Void(Node):
-    """Nothing at all."""
+    """The type void, which has no bytes; its value is ``None``."""
 
 
 @dataclass(frozen=True)
 class Arms(Node):
-    """What follows the discriminant of a union: the discriminants of each arm, and the arm of all others."""
+    """The field behind the discriminant of a union: the discriminants and the type of each arm, and the default arm."""
 
     arms: tuple[tuple[tuple[int, ...], Node], ...]
     default: Node | None
@@ -147,12 +147,12 @@ class Arms(Node):
 
 
 class Record(Node):
-    """A struct or a union: a dataclass and its fields, which are read when they are asked for: it may be recursive."""
+    """A struct or a union: a dataclass. Its fields are read on first use, because a type may be recursive."""
 
     def __init__(self, kind: type[Any]) -> None:
         self.kind = kind
         self.functions: dict[object, Callable[..., Any]] = {}
-        """What has been compiled for it, by the direction."""
+        """The compiled functions, by the class that has written them (`Packing` or `Unpacking`)."""
 
     @cached_property
     def fields(self) -> tuple[tuple[str, bool, Node], ...]:
@@ -196,12 +196,12 @@ class Record(Node):
 
     @cached_property
     def reached(self) -> set[Node]:
-        """What is inside, at any depth; it itself too if it is recursive."""
+        """All nodes inside this record, at any depth; the record is among them if it is recursive."""
         return _reached(self, lambda node: node.parts)
 
     @cached_property
     def ends(self) -> set[Node]:
-        """What may come last, at any depth."""
+        """All nodes, at any depth, that may be the last part of this record."""
         return _reached(self, lambda node: node.last)
 
 
@@ -215,7 +215,7 @@ def _reached(node: Node, step: Callable[[Node], tuple[Node, ...]]) -> set[Node]:
     return found
 
 
-# What annotations are made of
+# Metadata of annotations
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ _REFUSED = object()
 
 
 class Switch:
-    """The arms of a union, on the field that follows its discriminant: which type the value has for which discriminant.
+    """The arms of a union: the type of the annotated field for each value of the field before it, the discriminant.
 
     ``None`` is the type of a void arm. A discriminant that has no arm is an error, unless there is a ``default``.
 
@@ -262,7 +262,7 @@ class Switch:
 
 
 class Declared(dict[int, Any]):
-    """The values that a bool, an enum or the flag of optional data may have. Another one is an `Error`."""
+    """The values that a bool, an enum or the flag of optional data may have. Any other value raises `Error`."""
 
     def __init__(self, name: str, values: dict[int, Any]) -> None:
         super().__init__(values)
@@ -301,7 +301,7 @@ _VOID = Void()
 
 
 def describe(kind: object) -> Node:
-    """What the annotation says. An annotation that is no XDR type is a `TypeError`."""
+    """The node of an annotation. Raises `TypeError` if the annotation is not an XDR type."""
     node = _described(kind, None)
     for part in _reached(node, lambda part: part.parts) | {node}:
         if isinstance(part, Record) and part.least == math.inf:
@@ -312,7 +312,7 @@ def describe(kind: object) -> Node:
 
 
 def _described(kind: object, before: Node | None) -> Node:
-    """What the annotation of a field says; ``before`` is the type of the field before it."""
+    """The node of an annotation; ``before`` is the node of the field before it, if any."""
     marks: tuple[Any, ...] = ()
     if typing.get_origin(kind) is Annotated:
         kind, *rest = typing.get_args(kind)
@@ -334,7 +334,7 @@ def _described(kind: object, before: Node | None) -> Node:
 
 
 def _simple(kind: object) -> Node | None:
-    """What has no length."""
+    """The node of a type that has no declared length; ``None`` for other types."""
     if kind is None or kind is types.NoneType:
         return _VOID
     if kind is bool:
@@ -351,12 +351,12 @@ def _simple(kind: object) -> Node | None:
 
 
 def _item(kind: object) -> Node:
-    """The type of what is in a list, is optional or is an arm."""
+    """The node of a list's item, of optional data, or of an arm."""
     return _described(kind, None)
 
 
 def _sized(kind: object, mark: AtMost | Length | None) -> Node | None:
-    """What may have a declared length or maximum."""
+    """The node of opaque data, a string or a list, with its length or maximum; ``None`` for other types."""
     most = mark.most if isinstance(mark, AtMost) else LARGEST
     if kind is bytes:
         return Fixed(mark.length) if isinstance(mark, Length) else Opaque(most, False)
@@ -376,7 +376,7 @@ def _enumeration(kind: type[Any]) -> Node:
 
 
 def _kept(kind: type[Any], make: Callable[[type[Any]], Node]) -> Node:
-    """The node of the class; it is made once, so that a recursive type finds itself."""
+    """The node of a class, stored in the class: made once, so that a recursive type refers to itself."""
     if "_xdr_node" not in vars(kind):
         kind._xdr_node = make(kind)
     node: Node = vars(kind)["_xdr_node"]

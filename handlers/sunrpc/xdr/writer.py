@@ -1,4 +1,7 @@
-"""What the compilers of both directions share: lines of Python, the objects they name, and what becomes a function."""
+"""`Writer`: what `packing` and `unpacking` share. A writer writes the source of one function; `compiled` compiles it.
+
+A function packs or unpacks one type. It refers to objects, such as a `struct.Struct`, by global names (`Writer.names`).
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,21 @@ from .errors import Error
 from .types import Arms, Node, Record, Scalar
 
 INLINED = 512
-"""The fields of other records that one function reads or writes. What comes after them is left to functions of its own,
-so that the code does not grow without bound."""
+"""Fields of inner records that one function may read or write itself. It calls other functions for further records, so
+that the source stays small."""
 
 DEPTH = 8
-"""How deep records are written inside of each other. Python's compiler has limits."""
+"""Depth of records inside each other that one function may read or write itself: Python limits the depth of blocks."""
 
 PADS = (b"", b"\0\0\0", b"\0\0", b"\0")
 """The padding after opaque data, by the remainder of its length divided by four."""
 
 
 class Writer:
-    """One function: its lines, and the names that they use. ``run`` is what the next `struct` format does at once."""
+    """The source of one function: its lines, and the objects that they name.
+
+    ``run`` has the consecutive items (format and expression) that one `struct.Struct` will pack or unpack together.
+    """
 
     def __init__(self, root: Node) -> None:
         self.root = root
@@ -53,7 +59,7 @@ class Writer:
 
     @contextmanager
     def apart(self) -> Iterator[list[str]]:
-        """Write lines, as if inside of a block, into a list of their own."""
+        """Write lines into a separate list, indented as in a block."""
         lines, self.lines = self.lines, []
         self._depth += 1
         yield self.lines
@@ -74,11 +80,11 @@ class Writer:
         return self._known[key]
 
     def through(self, check: Callable[[Any], Any] | None, expression: str) -> str:
-        """The expression, passed through the function if there is one."""
+        """The expression, or a call of ``check`` with the expression."""
         return f"{self.name('M', check)}({expression})" if check else expression
 
     def function(self, record: Record) -> str:
-        """The name of the function for the record, which is made when it is first called."""
+        """The global name of the record's own function, which is compiled when it is first called."""
         name = f"F{id(record)}"
         if name not in self.names:
             self.names[name] = partial(_first_call, type(self), record, self.names, name)
@@ -86,9 +92,9 @@ class Writer:
 
     @contextmanager
     def inlined(self, record: Record, *, tail: bool = False) -> Iterator[bool]:
-        """Whether the record is written here and not as a call of its own function.
+        """Yields whether the record is to be written here, inline, and not as a call of its own function.
 
-        One that is recursive is only where it comes last (``tail``) and leads back to the root.
+        A recursive record is written inline only if it comes last (``tail``) and reaches the root again.
         """
         inline = not self._open and record is self.root
         if not inline and record not in self._open and len(self._open) < DEPTH:
@@ -120,11 +126,11 @@ class Writer:
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Write what ``run`` holds."""
+        """Write the code for the items in ``run``, and empty it."""
         raise NotImplementedError
 
     def fused(self) -> tuple[str, str]:
-        """Take ``run``: the name of its `struct.Struct`, and its expressions."""
+        """Empty ``run``. Returns the name of the `struct.Struct` for its items, and their expressions."""
         layout = struct.Struct(">" + "".join(form for form, _ in self.run))
         expressions = ", ".join(expression for _, expression in self.run)
         self.run = []
@@ -132,7 +138,7 @@ class Writer:
 
 
 def compiled(direction: type[Writer], node: Node) -> Callable[..., Any]:
-    """The function that reads or writes the node; for a record it is made once."""
+    """The function that packs or unpacks the node, compiled now; for a record it is compiled once."""
     functions = node.functions if isinstance(node, Record) else {}
     if direction not in functions:
         writer = direction(node)
@@ -143,21 +149,21 @@ def compiled(direction: type[Writer], node: Node) -> Callable[..., Any]:
 
 
 def _first_call(direction: type[Writer], record: Record, names: dict[str, Any], name: str, *arguments: Any) -> Any:
-    """Make the function, put it in the place of this one, and call it."""
+    """Compile the function of ``record``, put it under its global name instead of this one, and call it."""
     names[name] = compiled(direction, record)
     return names[name](*arguments)
 
 
 def plain(node: Node) -> bool:
-    """Whether `struct` reads and writes any number of it with a count before the format."""
+    """Whether one `struct` format with a count, such as ``5i``, packs a list of this type."""
     return isinstance(node, Scalar) and len(node.format) == 1
 
 
 def fail(message: str) -> None:
-    """What a function calls where the data or the value is wrong."""
+    """Called by the compiled functions when the data or the value is wrong."""
     raise Error(message)
 
 
 def too_long(length: int, most: int) -> None:
-    """What a function calls where a length is above the declared maximum."""
+    """Called by the compiled functions when a length is above the declared maximum."""
     raise Error(f"a length is {length}, the declared maximum is {most}")

@@ -1,12 +1,12 @@
 """`DTLS`: a filter that encrypts the packets of one peer (RFC 6347), over the memory BIOs of pyOpenSSL.
 
-The server's end. A peer is believed to have its address when it returns a cookie that was sent to that address. What is
-computed for one that has not, is `Door`'s: it keeps nothing of such a peer, and sends it no more bytes than have come.
-A `DTLS` is made when the cookie is right; the handshake is a stage of its row, with a deadline of its own, with its
-costly steps in turn (`PacketFilter.queue_step`), and with the timer of its retransmissions.
+The server's end only. A peer proves its address by returning a cookie that was sent to that address. `Door` answers the
+ClientHellos of peers that have not proved it: it stores nothing about such a peer, and sends it no more bytes than have
+come from it. Behind the door, a `DTLS` is made for each association. Its handshake is a stage of the row, with a
+deadline of its own, with a timer for retransmissions, and with its costly steps queued (`PacketFilter.queue_step`).
 
-A memory BIO does not keep the bounds of packets: each packet is read before the next is written, and what is to be sent
-is cut where a record begins.
+A memory BIO does not keep the bounds of packets. So each packet is read before the next is written, and what is to be
+sent is cut into `datagrams` at the beginnings of records.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ MTU = 1_232
 less the headers of IPv6 and UDP."""
 
 LIFETIME = 60.0
-"""Seconds for which a cookie is right."""
+"""Seconds for which a cookie is valid."""
 
 WAITING = 65_536
-"""Bytes of packets that wait at most for a step of the handshake; more are dropped, as the network may do."""
+"""Bytes of packets that may wait for a step of the handshake; further packets are dropped, as the network may do."""
 
 NAMES = {"DTLSv1": "dtls1.0", "DTLSv1.2": "dtls1.2"}
 """What `Handler.secured` is, by what OpenSSL calls the version."""
 
 UNUSABLE = Ed25519PublicKey, Ed448PublicKey
-"""Keys with which OpenSSL has no cipher for DTLS 1.2."""
+"""Classes of keys for which OpenSSL has no cipher in DTLS 1.2."""
 
-_secret = os.urandom(32)  # makes the cookies of this process, and of the children that it forks
-_prepared: WeakSet[SSL.Context] = WeakSet()
+_secret = os.urandom(32)  # the key of the cookies; forked children have the same
+_prepared: WeakSet[SSL.Context] = WeakSet()  # the contexts for which `prepare` has been called
 
 
 class DTLSFailed(Cause):
-    """DTLS has found something wrong: ``error`` is the ``OpenSSL.SSL.Error`` that says what."""
+    """The handshake failed or a record is wrong: ``error`` is the ``OpenSSL.SSL.Error``."""
 
     def __init__(self, error: SSL.Error) -> None:
         reasons = [entry[-1] for entry in error.args[0]] if error.args and isinstance(error.args[0], list) else []
@@ -74,7 +74,10 @@ class DTLSFailed(Cause):
 
 
 class Cookie:
-    """The cookies of one peer (RFC 6347, section 4.2.1): the time in microseconds, signed together with the address."""
+    """Makes and checks the cookies of one peer (RFC 6347, section 4.2.1).
+
+    A cookie is the time in microseconds (8 bytes), and a MAC of this time and the peer's address (16 bytes).
+    """
 
     __slots__ = ("_clock", "_peer", "issued")
 
@@ -82,14 +85,14 @@ class Cookie:
         self._peer = repr(peer).encode()
         self._clock = clock
         self.issued = 0
-        """The time of the last cookie that was right; 0 before the first."""
+        """The time, in microseconds, at which the last valid cookie was made; 0 if none has come."""
 
     def make(self) -> bytes:
-        """A cookie of this moment."""
+        """A cookie with the time of now."""
         return self._signed(self._now())
 
     def is_right(self, cookie: bytes) -> bool:
-        """Whether the peer has got ``cookie``, and not long ago."""
+        """Whether ``cookie`` was made for this peer in the last `LIFETIME` seconds. Sets `issued` if so."""
         issued = int.from_bytes(cookie[:8], "big")
         if not hmac.compare_digest(cookie, self._signed(issued)) or self._now() - issued > LIFETIME * 1e6:
             return False
@@ -105,9 +108,9 @@ class Cookie:
 
 
 def prepare(context: SSL.Context) -> None:
-    """Have ``context``, which has not made a connection yet, make cookies. Does nothing a second time.
+    """Set the options and the cookie callbacks of ``context``. Does nothing for a context that is prepared.
 
-    Raises ``ValueError`` for a context that can't serve DTLS.
+    Raises ``ValueError`` for a context that can't serve DTLS, or that has made a connection before.
     """
     if context in _prepared:
         return
@@ -131,7 +134,7 @@ def prepare(context: SSL.Context) -> None:
 
 
 def connect(context: SSL.Context, cookie: Cookie | None, mtu: int) -> SSL.Connection:
-    """A new connection over memory BIOs, the server's end. Raises as `prepare`."""
+    """Make the server's end of a connection over memory BIOs. Raises as `prepare`."""
     prepare(context)
     connection = SSL.Connection(context)
     connection.set_app_data(cookie)
@@ -141,12 +144,12 @@ def connect(context: SSL.Context, cookie: Cookie | None, mtu: int) -> SSL.Connec
 
 
 def is_hello(packet: bytes) -> bool:
-    """Whether ``packet`` begins with a ClientHello that is not encrypted: it may begin an association."""
+    """Whether ``packet`` begins with a ClientHello that is not encrypted, so that it may begin an association."""
     return packet[:2] == b"\x16\xfe" and packet[3:5] == b"\0\0" and packet[HEADER : HEADER + 1] == b"\x01"
 
 
 def datagrams(records: bytes, mtu: int) -> list[bytes]:
-    """Cut ``records`` into datagrams of whole records, of at most ``mtu`` bytes where a record is not longer.
+    """Cut ``records`` into datagrams of complete records. A datagram of more than ``mtu`` bytes has only one record.
 
     >>> records = b"".join(bytes(11) + len(body).to_bytes(2, "big") + body for body in (b"one", b"two!"))
     >>> [[len(datagram) for datagram in datagrams(records, mtu)] for mtu in (33, 32, 5)]
@@ -165,7 +168,7 @@ def datagrams(records: bytes, mtu: int) -> list[bytes]:
 
 
 def drain(connection: SSL.Connection) -> bytes:
-    """Take out the records that ``connection`` has to send."""
+    """Read all records that ``connection`` has to send."""
     pieces = []
     try:
         while True:
@@ -175,16 +178,17 @@ def drain(connection: SSL.Connection) -> bytes:
 
 
 class Door:
-    """Answers the ClientHellos of peers without a right cookie, by one connection for all of them; keeps nothing."""
+    """Answers ClientHellos without a valid cookie. One connection serves all peers; nothing is stored about a peer."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._connection: SSL.Connection | None = None
 
     def look(self, context: SSL.Context, hello: bytes, peer: Any) -> tuple[int, bytes]:
-        """The time of the right cookie in ``hello``, or 0 and the answer to ``peer``, which may be empty.
+        """Check the cookie in the packet ``hello``. Returns the time at which it was made, and the answer to send.
 
-        Raises as `prepare`.
+        The time is 0 for a missing or invalid cookie. The answer is empty if there is nothing to send. Raises as
+        `prepare`.
         """
         connection = self._connection
         if connection is None or connection.get_context() is not context:
@@ -193,7 +197,7 @@ class Door:
         connection.set_app_data(cookie)
         first = hello[: HEADER + int.from_bytes(hello[11:HEADER], "big")]
         if len(first) > HEADER + RECORD:
-            return 0, b""  # what is not read at once would be taken for the next peer's
+            return 0, b""  # OpenSSL would read the rest of it together with the next peer's packet
         connection.bio_write(first)
         try:
             connection.DTLSv1_listen()
@@ -201,24 +205,24 @@ class Door:
             answer = drain(connection)
             return 0, answer if len(answer) <= len(hello) else b""
         except SSL.Error:
-            issued = 0  # no hello, after all
+            issued = 0  # OpenSSL does not take it for a ClientHello
         else:
             issued = cookie.issued
-        self._connection = None  # it would go on with this handshake
+        self._connection = None  # it is not to be used again: it is in the middle of this peer's handshake
         return issued, b""
 
 
 class DTLS(PacketFilter):
-    """The server's end of one association with a peer; `servers.dtls.DTLSMixIn` makes it.
+    """The server's end of the association with one peer; `servers.dtls.DTLSMixIn` makes it.
 
     ``context`` is an ``OpenSSL.SSL.Context`` for DTLS. The handshake may take ``timeout`` seconds, and its datagrams
     have at most ``mtu`` bytes. When it is done, `Handler.secured` is ``"dtls1.2"``, and `Handler.principal` the subject
     of the peer's verified certificate, if the context asks for one, as in RFC 4514 (``"CN=alice,O=Example"``).
 
-    A packet of the request goes as one record in one datagram: ``mtu`` does not bound it, the path does. It has from 1
-    to 16,384 bytes; a longer one ends the association with `Reset` (``EMSGSIZE``), as with UDP. A record that is
-    forged, replayed or garbled is dropped. Before the keys are agreed, nothing tells a forged alert or message from a
-    true one, so that it may end the handshake. The peer's close_notify is told as `EndOfStream`.
+    Each packet of the request becomes one record in one datagram, whatever ``mtu`` is: the MTU of the path bounds it. A
+    packet has from 1 to 16,384 bytes; a longer one ends the association with `Reset` (``EMSGSIZE``), as with UDP. A
+    record that is forged, replayed or garbled is dropped. Before the keys are agreed, a forged alert or message can't
+    be told from a true one, so it may end the handshake. The peer's close_notify becomes `EndOfStream`.
     """
 
     __slots__ = (
@@ -238,7 +242,7 @@ class DTLS(PacketFilter):
         self._clock = clock
         self._connection: SSL.Connection | None = None
         self._waiting = Packets()
-        self._listens = True  # whether the hello with a right cookie is still to come
+        self._listens = True  # whether this connection has not been given the ClientHello with a valid cookie
         self._is_open = False
 
     @property
@@ -252,7 +256,7 @@ class DTLS(PacketFilter):
         self._wait()
 
     def received(self, packet: bytes) -> None:
-        """Take the next records, and deliver what they hold."""
+        """Take the next packet, and deliver the plain packets in its records."""
         if not packet:
             return
         if self._is_open:
@@ -267,8 +271,8 @@ class DTLS(PacketFilter):
         return self._waiting.weight
 
     def step(self) -> None:
-        """Go on with the handshake, as far as what has come allows."""
-        if self._connection is None:  # now, because it takes tens of KiB
+        """Go on with the handshake, with all packets that wait."""
+        if self._connection is None:  # not before, because it takes tens of KiB
             self._connection = connect(self._context, Cookie(self.driver.peer, self._clock), self._mtu)
         while self._waiting:
             packet = self._waiting.take()
@@ -286,7 +290,7 @@ class DTLS(PacketFilter):
         try:
             if connection is not None and connection.DTLSv1_handle_timeout():
                 self._emit(connection)
-        except SSL.Error as error:  # it has been sent too often
+        except SSL.Error as error:  # OpenSSL has sent this flight too often
             self._break_off(DTLSFailed(error))
         else:
             self._wait()
@@ -304,7 +308,7 @@ class DTLS(PacketFilter):
         self._emit(connection)
 
     def farewell(self) -> None:
-        """Say close_notify."""
+        """Send close_notify."""
         connection = self._connection
         assert connection is not None
         try:
@@ -333,7 +337,7 @@ class DTLS(PacketFilter):
             self._deliver_all(connection)
 
     def _wait(self) -> None:
-        """Wait for the next flight of the peer, until ours is to be sent again."""
+        """Wait for the peer's next flight, until it is time to send our last flight again."""
         left = max(0.0, self._deadline - self._clock())
         again = None if self._connection is None else self._connection.DTLSv1_get_timeout()
         self.open_until("the DTLS handshake", left if again is None else min(left, again))
@@ -345,12 +349,12 @@ class DTLS(PacketFilter):
         self._deliver_all(connection)
 
     def _deliver_all(self, connection: SSL.Connection) -> None:
-        """Deliver what the records hold that have come."""
+        """Deliver the plain packets in the records that OpenSSL has."""
         try:
             while True:
                 self.deliver(connection.recv(RECORD))
         except SSL.WantReadError:
-            self._emit(connection)  # our last flight again, if the peer has not got it
+            self._emit(connection)  # OpenSSL repeats our last flight if the peer has sent its own again
         except SSL.ZeroReturnError:
             self.farewell()
             self._break_off(EndOfStream(b""))
@@ -358,7 +362,7 @@ class DTLS(PacketFilter):
             self._break_off(DTLSFailed(error))
 
     def _break_off(self, cause: Cause) -> None:
-        """End the association; the alert that says why still leaves."""
+        """End the association for ``cause``. The alert that tells the peer the reason is still sent."""
         assert self._connection is not None
         self._emit(self._connection)
         self._waiting = Packets()
@@ -369,7 +373,7 @@ class DTLS(PacketFilter):
             self.put(datagram)
 
     def _tell(self, connection: SSL.Connection) -> None:
-        """Tell the row what has been found out."""
+        """Set `secured` and `principal` on the row."""
         version = connection.get_protocol_version_name()
         self.driver.secured = NAMES.get(version, version.lower())
         certificate = connection.get_peer_certificate(as_cryptography=True)

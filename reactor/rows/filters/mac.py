@@ -1,12 +1,12 @@
-"""`PacketMAC`: a filter of datagrams that takes only packets with the right MAC, and each of them once.
+"""`PacketMAC`: a filter of datagrams that takes only packets with a right MAC, and each of them once.
 
-A packet on the wire, in order: the direction (1 byte), the length of the sender's name (1 byte) and the name, a counter
-(8 bytes), the payload, and a tag: the first 16 bytes of HMAC-SHA-256 (RFC 2104) over all before it. Names are those of
-clients; a server answers with the name and the key of the client. What is said can be read by anybody: it is only
-protected from being changed, forged, sent back or sent again.
+A packet on the wire is, in order: the direction (1 byte), the length of the name (1 byte), the name, a counter (8
+bytes), the payload, and a tag (the first 16 bytes of HMAC-SHA-256, RFC 2104, over everything before it). The name is
+always the client's; a server answers with the name and the key of the client. The payload is not encrypted. It can't be
+changed, forged, reflected or replayed.
 
-A counter is the time in microseconds, or one more than the last. So a sender that starts anew goes on, and a receiver
-that starts anew takes nothing from before (see `ReplayWindows`). It needs clocks that agree roughly.
+A counter is the time in microseconds, or the last counter plus one. So a sender that is restarted continues with higher
+counters, and a receiver that is restarted takes nothing older (see `ReplayWindows`). The clocks must agree roughly.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ FROM_CLIENT, FROM_SERVER = b"C", b"S"
 TAG = 16
 """Bytes of the tag."""
 
-_ISSUED, _FLOOR, _RECENT = 1, 2, 3  # where in a slot; first comes the sender
+_ISSUED, _FLOOR, _RECENT = 1, 2, 3  # offsets in the slot of a sender; at offset 0 is the hash of its name
 
 
 class NotAuthentic(Cause):
-    """The packet that began a request has no right MAC, or has come before."""
+    """The first packet of a request has a wrong MAC, or is a replay."""
 
 
 class ReplayWindows:
-    """Which packets of each sender have been taken: the counters of the last ``size``, and all that are older.
+    """Remembers the last ``size`` counters that were taken of each sender. An older counter is taken for a replay.
 
-    So packets may overtake up to ``size`` others. The memory is fixed: ``senders`` are the most that there may be,
-    packets of more are not taken. Children of fork mode share it with their parent, so make one object, before the
-    server forks, for each set of keys. ``since`` is the time (in seconds since 1970) before which nothing is taken: by
-    default now, because it is not known what was taken before. May be used from any thread.
+    So packets may be reordered by up to ``size`` places. The memory is fixed: packets of more than ``senders`` senders
+    are not taken. Children of fork mode share the memory with their parent, so make one object for each set of keys,
+    before the server forks. Counters before the time ``since`` (in seconds since 1970) are not taken; by default that
+    is now, because it is not known what was taken before. May be used from any thread.
 
     >>> windows = ReplayWindows(since=0)
     >>> [windows.take("ada", counter) for counter in (5, 7, 6, 6, 7)]
@@ -74,7 +74,7 @@ class ReplayWindows:
         self._pid, self._lock = os.getpid(), threading.Lock()
 
     def take(self, sender: str, counter: int) -> bool:
-        """Whether the packet with this counter may be taken; from now on it may not."""
+        """Whether the packet with this counter is new. Later calls with the same counter return ``False``."""
         with self._locked():
             slot = self._slot_of(sender)
             if slot is None or counter <= self._cells[slot + _FLOOR]:
@@ -100,7 +100,7 @@ class ReplayWindows:
             return counter
 
     def _slot_of(self, sender: str) -> int | None:
-        """Where the cells of the sender begin; ``None`` if there is no room."""
+        """The index at which the sender's slot begins; ``None`` if all slots belong to others."""
         digest = hashlib.blake2b(sender.encode(), key=self._secret, digest_size=8).digest()
         wanted = int.from_bytes(digest, "big") or 1
         for number in range(self._senders):
@@ -121,7 +121,7 @@ class ReplayWindows:
             if lockf is None:
                 yield
                 return
-            lockf(self._file, LOCK_EX)  # of the process; the kernel gives it back where one is killed
+            lockf(self._file, LOCK_EX)  # against other processes; the kernel releases it if a process is killed
             try:
                 yield
             finally:
@@ -129,14 +129,14 @@ class ReplayWindows:
 
 
 def _nameless_file() -> int:
-    """The descriptor of an empty file that nobody else can open."""
+    """The descriptor of an empty file without a path, which no other process can open."""
     descriptor, path = tempfile.mkstemp()
     os.unlink(path)
     return descriptor
 
 
 class Seal:
-    """Makes and opens the packets of one client, at one of the ends. Clients use it by themselves.
+    """Makes and checks the packets of one client, at the client's or the server's end. Clients use it directly.
 
     ``name`` is UTF-8 of 1 to 255 bytes, ``key`` has 16 bytes at least. Raises `ValueError` for others.
 
@@ -170,13 +170,13 @@ class Seal:
         self._ours, self._theirs = ours + head, theirs + head
 
     def seal(self, payload: bytes) -> bytes:
-        """The packet for the other end."""
+        """The packet that carries ``payload`` to the other end."""
         counter = self._windows.issue(self.name, self._now())
         packet = self._ours + counter.to_bytes(8, "big") + payload
         return packet + self._tag(packet)
 
     def open(self, packet: bytes) -> bytes | None:
-        """The payload of a packet of the other end; ``None`` if it is not authentic, or was taken before."""
+        """The payload of a packet of the other end; ``None`` if the packet is not authentic, or is a replay."""
         start = len(self._theirs)
         if len(packet) < start + 8 + TAG or not packet.startswith(self._theirs):
             return None
@@ -191,11 +191,11 @@ class Seal:
 
 
 class PacketMAC(PacketFilter):
-    """The server's end: take authentic packets of clients, each once, and seal the answers.
+    """The server's end: takes each authentic packet once, and adds name, counter and MAC to the answers.
 
-    ``keys`` has the key of each name; it is asked in the loop, so it must not block. A request begins with an authentic
-    packet, or ends with `NotAuthentic`; later packets that are not, or are of another client, are dropped.
-    `Handler.principal` is the name.
+    ``keys`` has the key of each name; it is called in the loop, so it must not block. If the first packet of a request
+    is not authentic, the request ends with `NotAuthentic`. Later packets that are not authentic, or are of another
+    client, are dropped. `Handler.principal` is the name.
 
     ``filters = [partial(PacketMAC, keys=keys, windows=ReplayWindows())]``
     """
@@ -210,11 +210,11 @@ class PacketMAC(PacketFilter):
         self._seal: Seal | None = None
 
     def begin(self) -> None:
-        """Wait for the packet that has begun the request."""
+        """Open with the first packet of the request."""
         self.open_until("an authentic packet")
 
     def received(self, packet: bytes) -> None:
-        """Deliver what is in the packet, if it is authentic."""
+        """Deliver the payload of the packet, if it is authentic."""
         seal = self._seal or self._first(packet)
         payload = seal.open(packet)
         if payload is not None:
@@ -224,21 +224,21 @@ class PacketMAC(PacketFilter):
                 self.open()
             self.deliver(payload)
         elif self._seal is None:
-            raise NotAuthentic("the packet has no right MAC, or has come before")
+            raise NotAuthentic("the packet has a wrong MAC, or is a replay")
 
     def flow(self, packet: bytes) -> None:
-        """Seal an answer."""
+        """Put the packet that carries an answer."""
         assert self._seal is not None
         self.put(self._seal.seal(packet))
 
     def _first(self, packet: bytes) -> Seal:
-        """What opens the packets of the client that this one names; for an unknown name nothing does."""
+        """The `Seal` for the name in ``packet``; for an unknown name one with a random key, which fits no packet."""
         length = packet[1] if len(packet) > 1 else 0
         try:
             name = packet[2 : 2 + length].decode()
         except UnicodeDecodeError:
             name = ""
         if not name or len(packet) < 2 + length:
-            raise NotAuthentic("the packet names nobody")
+            raise NotAuthentic("the packet has no name")
         known = self._keys.get(name)
         return Seal(name, token_bytes(32) if known is None else known, self._windows, True, self.driver.now)

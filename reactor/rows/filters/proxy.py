@@ -1,7 +1,7 @@
 """`Proxy`: a filter that takes the header in which a proxy names the client (the PROXY protocol, versions 1 and 2).
 
-The specification is HAProxy's ``proxy-protocol.txt``, of 2020. A header is at the very beginning of the connection, in
-front of a TLS handshake too.
+The specification is HAProxy's ``proxy-protocol.txt``, of 2020. The header is the first thing on the connection, also
+before a TLS handshake. Only peers in trusted networks may send one; see `Proxy`. `parse` reads a header from bytes.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ ALPN, AUTHORITY, CRC32C, UNIQUE_ID, TLS = 0x01, 0x02, 0x03, 0x05, 0x20
 """Types of the values behind the addresses (section 2.2)."""
 
 TLS_VERSION, TLS_COMMON_NAME, TLS_CIPHER = 0x21, 0x22, 0x23
-"""Types of the values in that of `TLS` (section 2.2.6)."""
+"""Types of the values inside the value of type `TLS` (section 2.2.6)."""
 
 
 class ClientTLS(NamedTuple):
-    """What a proxy says of the client's TLS, which ends at the proxy (section 2.2.6)."""
+    """The TLS between the client and the proxy, as the proxy describes it (section 2.2.6)."""
 
     version: str
     """Such as ``"TLSv1.3"``."""
@@ -54,10 +54,10 @@ class ClientTLS(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a proxy says: `Handler.proxy_header`."""
+    """The contents of a PROXY header: `Handler.proxy_header`."""
 
     source: Any
-    """The client's address as `Handler.peer` has it; ``None`` where the proxy speaks for itself or does not know."""
+    """The client's address as in `Handler.peer`; ``None`` if the header is ``LOCAL`` or names no client."""
 
     values: dict[int, bytes]
     """The further values (TLVs) by type."""
@@ -66,7 +66,7 @@ class Header(NamedTuple):
     """Bytes of the header."""
 
     is_local: bool = False
-    """Whether the proxy speaks for itself (``LOCAL``), as in a health check."""
+    """Whether the command is ``LOCAL``: the proxy has connected on its own behalf, as in a health check."""
 
     @property
     def unique_id(self) -> bytes | None:
@@ -95,7 +95,7 @@ class Header(NamedTuple):
         return ClientTLS(version, cipher, _text(inner.get(TLS_COMMON_NAME)), bool(flags & 0x06) and not unverified)
 
     def as_dict(self) -> dict[str, Any]:
-        """The header as plain data, without what the proxy has not said. Bytes that are no text are escaped."""
+        """The header as plain data, without the fields that it does not have. Bytes that are not UTF-8 are escaped."""
         tls = self.tls
         told = {
             "local": self.is_local or None,
@@ -108,7 +108,7 @@ class Header(NamedTuple):
 
 
 SILENCE = Header(None, {}, 0, is_local=True)
-"""Stands for the header of a trusted proxy that has sent nothing yet: if it ends so, that was a health check."""
+"""The header of a connection on which a trusted proxy has sent nothing yet; if it ends now, it was a health check."""
 
 
 def _text(value: bytes | None) -> str | None:
@@ -116,7 +116,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 class Malformed(Cause):
-    """What a trusted proxy has sent is no PROXY header."""
+    """A trusted proxy has sent bytes that are not a PROXY header."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"no PROXY header: {what}")
@@ -125,15 +125,16 @@ class Malformed(Cause):
 class Proxy(Filter):
     """Takes the PROXY header of a connection that comes from a ``trusted`` network, and sets `Handler.peer`.
 
-    A connection from anywhere else has no header: it would name whomever it likes. Unix sockets have no networks; they
-    are trusted if ``trusted`` has ``"unix"``. The header may take ``timeout`` seconds. Access, ``verify_request()`` and
-    ``max_per_peer`` are asked again with the peer that the header names. What else the header says is
-    `Handler.proxy_header`.
+    On a connection from any other network the filter expects no header, because a client could name any address.
+    Unix sockets have no networks; they are trusted if ``trusted`` has ``"unix"``. The header may take ``timeout``
+    seconds. Access, ``verify_request()`` and ``max_per_peer`` are applied again to the peer that the header names. The
+    rest of the header is `Handler.proxy_header`.
 
-    A health check is a connection that ends, or is reset, before it has sent a byte: the request does not begin. Or its
-    header is ``LOCAL``; or it names no client, but the proxy itself or nobody, and nothing follows (version 1 has no
-    ``LOCAL``). Then the request begins, with the proxy as its peer. Health checks are counted apart
-    (`RequestTable.ends`). If the proxy just ends or resets one, that is no reason and not logged (`Cause.is_end`).
+    There are three kinds of health checks. The connection ends or is reset before a byte has come: the request does not
+    begin. The header is ``LOCAL``. Or the header names no client, or the proxy itself, and no byte follows (version 1
+    has no ``LOCAL``). In the last two, the request begins with the proxy as its peer. Health checks are counted
+    separately (`RequestTable.ends`). When the proxy ends or resets one, that is not logged and is not a reason
+    (`Cause.is_end`).
 
     For a server: ``filters = [partial(Proxy, trusted=["10.0.0.0/8"])]``, in front of TLS.
     """
@@ -149,15 +150,15 @@ class Proxy(Filter):
         self._head = b""
         self._is_proxied = True
         self.header: Header | None = None
-        """What the proxy has said, when it has."""
+        """The header, once it is complete."""
 
     @property
     def label(self) -> str:
-        """``"proxy"``, if there must be a header."""
+        """``"proxy"`` if the peer is trusted, so that there must be a header."""
         return "proxy" if self._is_proxied else ""
 
     def begin(self) -> None:
-        """Wait for the header, where there must be one."""
+        """Wait for the header if the peer is trusted, else leave the chain."""
         if self._is_trusted():
             self.driver.proxy_header = SILENCE
             self.open_until("the PROXY header", self._timeout)
@@ -174,7 +175,7 @@ class Proxy(Filter):
     def received(self, data: bytes) -> None:
         """Take the next bytes of the header."""
         self._head += data
-        self.driver.proxy_header = None  # if this is no header, nothing is known
+        self.driver.proxy_header = None  # a byte has come: not `SILENCE` any more
         header = self.header = self.driver.proxy_header = parse(self._head)
         if header is not None:
             if header.source not in (None, self.driver.peer):
@@ -183,13 +184,13 @@ class Proxy(Filter):
 
     @property
     def pending(self) -> int:
-        """Bytes of a header that has come in part."""
+        """Bytes of an incomplete header."""
         return len(self._head)
 
 
 @lru_cache(maxsize=16)
 def _networks(trusted: tuple[str, ...]) -> Networks:
-    """The networks of ``trusted``, parsed once and not for each connection."""
+    """The networks of ``trusted``; cached, because each connection asks."""
     return Networks(text for text in trusted if text != "unix")
 
 
@@ -206,7 +207,7 @@ def parse(data: bytes) -> Header | None:
         return _parse_line(data)
     if SIGNATURE.startswith(data) or b"PROXY ".startswith(data):
         return None
-    raise Malformed(f"it begins with {data[:12]!r}")
+    raise Malformed(f"the input begins with {data[:12]!r}")
 
 
 _SOURCES = {"TCP4": socket.AF_INET, "TCP6": socket.AF_INET6}
@@ -261,7 +262,7 @@ def _parse_binary(data: bytes) -> Header | None:
         source, taken = _source(family, body)
         values = dict(_values(body[taken:]))
         header = Header(source, values, size)
-        _ = header.tls  # it is well-formed, if it is there
+        _ = header.tls  # raises if it is malformed
     except error:
         raise Malformed("its length is too small for what it must hold") from None
     if CRC32C in values:
@@ -299,8 +300,8 @@ def _values(data: bytes) -> Iterable[tuple[int, bytes]]:
 
 
 def _check(header: bytes, start: int, told: bytes) -> None:
-    """Raise `Malformed` if the checksum is wrong; it is that of the header with zeros in its place."""
-    while True:  # `_values` has seen that there is one
+    """Raise `Malformed` if the checksum is wrong. It covers the header with zeros in place of the checksum."""
+    while True:  # ends: `_values` has found a checksum
         kind, length = _VALUE.unpack_from(header, start)
         start += _VALUE.size
         if kind == CRC32C:

@@ -1,8 +1,11 @@
 """`TLS`: a filter that encrypts the connection (RFC 8446, RFC 5246), over ``ssl.MemoryBIO``.
 
-Not over ``ssl.SSLSocket``: that can't take bytes which have been read already (STARTTLS, a PROXY header), and waits
-where a loop must not. The handshake is a stage of the row, with a deadline of its own and with its costly steps in turn
-(`Filter.queue_step`), so neither a silent client nor a thousand handshakes at once hold up anybody.
+Wire bytes come by `TLS.received` and go by ``put()``; plain bytes go by ``deliver()`` and come by `TLS.flow`. The
+filter does not use ``ssl.SSLSocket``, which can't take bytes that were read before (STARTTLS, a PROXY header) and may
+block.
+
+The handshake is a stage of the row with a deadline of its own, so a silent client delays no other row. Its costly steps
+are queued (`Filter.queue_step`), so a thousand handshakes at once delay other rows by a few milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ HEADER = 5
 """Bytes of the header of a record."""
 
 LONGEST = RECORD + 2_048
-"""Bytes that a record has at most behind its header (RFC 5246, section 6.2.3; TLS 1.3 allows fewer)."""
+"""Bytes of the longest record without its header (RFC 5246, section 6.2.3; TLS 1.3 allows fewer)."""
 
 TOGETHER = 8
 """Records that ``ssl`` is given at once, at most."""
@@ -42,7 +45,7 @@ NAMES = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}
 
 
 class TLSFailed(Cause):
-    """TLS has found something wrong: ``error`` is the ``ssl.SSLError`` that says what."""
+    """The handshake failed or a record is wrong: ``error`` is the ``ssl.SSLError``."""
 
     def __init__(self, error: ssl.SSLError) -> None:
         super().__init__(f"TLS failed: {error.reason or error}")
@@ -50,7 +53,7 @@ class TLSFailed(Cause):
 
 
 class Truncated(Cause):
-    """The connection has ended without a close_notify: what has come may not be all (RFC 8446, section 6.1)."""
+    """The connection has ended without a close_notify: the input may be incomplete (RFC 8446, section 6.1)."""
 
     is_end = True
 
@@ -70,7 +73,7 @@ class TLS(Filter):
     `Handler.peer_certificate` is that certificate, `Handler.alpn` the application protocol that was agreed on; `object`
     has the rest. The request ends with `TLSFailed` where the handshake or a record is wrong, and with `Truncated` where
     the connection ends without a close_notify. A context that was made to ignore that (``OP_IGNORE_UNEXPECTED_EOF``)
-    is made strict: a truncated message would pass for a whole one.
+    is made strict, because a truncated message would pass for a complete one.
 
     For a server: ``filters = [partial(TLS, context=context)]``, or `TLSMixIn`. For a connection that a handler makes:
     ``Connected(address, handler, filters=[partial(TLS, context=context, server_side=False, server_hostname="…")])``.
@@ -95,8 +98,8 @@ class TLS(Filter):
 
         ``None`` before the first byte of the handshake."""
         self._open = False
-        self._part: bytes | bytearray = b""  # what has come, and ``ssl`` has not been given
-        self._shut = False  # whether the peer has said that no more comes
+        self._part: bytes | bytearray = b""  # wire bytes that have come and that ``ssl`` has not been given
+        self._shut = False  # whether the peer has sent its close_notify
 
     @property
     def label(self) -> str:
@@ -112,7 +115,7 @@ class TLS(Filter):
             self.queue_step()
 
     def received(self, data: bytes) -> None:
-        """Take the next records, and deliver what they hold."""
+        """Take the next wire bytes, and deliver the plain bytes of the records that are complete."""
         if self._shut:
             return
         held = self._part = grown(self._part, data)
@@ -128,8 +131,8 @@ class TLS(Filter):
         return len(self._part)
 
     def step(self) -> None:
-        """Go on with the handshake, as far as what has come allows."""
-        if self.object is None:  # now, because it takes 40 KiB, and a silent client does not come to this
+        """Go on with the handshake, as far as the records that have come allow."""
+        if self.object is None:  # not before: the object takes 40 KiB, and a silent client needs none
             context, server_side, server_hostname, session = self._make
             self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
             self.object = context.wrap_bio(self._in, self._out, server_side, server_hostname, session)
@@ -153,9 +156,9 @@ class TLS(Filter):
         self._unseal(self._part, _end_of_records(self._part, 0))
 
     def channel_binding(self, kind: str) -> bytes | None:
-        """``tls-unique`` with TLS 1.2 (of 1.3 ``ssl`` tells none), and ``tls-server-end-point`` (RFC 5929).
+        """``tls-unique`` with TLS 1.2 (``ssl`` has none with TLS 1.3), and ``tls-server-end-point`` (RFC 5929).
 
-        A server has the latter if its certificate was loaded by `load_certificate`.
+        A server has ``tls-server-end-point`` only if its certificate was loaded by `load_certificate`.
         """
         stream = self.object
         if stream is None:
@@ -167,7 +170,7 @@ class TLS(Filter):
         return None
 
     def flow(self, data: bytes) -> None:
-        """Seal the output in records."""
+        """Encrypt the output: put it into records."""
         assert self.object is not None
         if len(data) <= RECORD:
             self.object.write(data)
@@ -178,7 +181,7 @@ class TLS(Filter):
         self._emit()
 
     def input_ended(self) -> None:
-        """The connection has ended: in order only if the peer has said so before."""
+        """The connection has ended: without a close_notify before, that is `Truncated`."""
         if self._shut:
             return
         if self._open:
@@ -197,11 +200,15 @@ class TLS(Filter):
         try:
             self.object.unwrap()
         except ssl.SSLError:
-            pass  # it waits for the peer's close_notify, which is another matter
+            pass  # the close_notify is written; ``unwrap()`` also wants that of the peer
         self._emit()
 
     def _unseal(self, data: bytes | bytearray, end: int) -> None:
-        """Deliver what the records hold that ``ssl`` has, and those in ``data``, of which the first end at ``end``."""
+        """Deliver the plain bytes of the records that ``ssl`` has, and of the complete records in ``data``.
+
+        ``end``: where the first portion of complete records in ``data`` ends (`_end_of_records`), or 0. ``ssl`` gets
+        one portion at a time, so that its memory BIO stays small.
+        """
         stream, source = self.object, self._in
         assert stream is not None
         pieces: list[bytes] = []
@@ -223,7 +230,7 @@ class TLS(Filter):
                             raise ssl.SSLZeroReturnError
                         pieces.append(piece)
                 except ssl.SSLWantReadError:
-                    pass  # the last record was none of data: a new key, or a session to resume
+                    pass  # the last record was not application data, but a new key or a session ticket
         except ssl.SSLError as raised:
             error = raised.with_traceback(None)  # this frame would be in it, in a cycle that keeps the connection
         self._part = data[start:] if start < len(data) else b""
@@ -242,11 +249,11 @@ class TLS(Filter):
         self.put(self._out.read())
 
     def _break_off(self, error: ssl.SSLError) -> None:
-        self._emit()  # the alert that says why
+        self._emit()  # the alert that tells the peer the reason
         self.fail(TLSFailed(error))
 
     def _tell(self) -> None:
-        """Tell the row what has been found out."""
+        """Set `secured`, `alpn`, `peer_certificate` and `principal` on the row."""
         assert self.object is not None
         self.driver.secured = self._version()
         protocol = self.object.selected_alpn_protocol()
@@ -289,7 +296,7 @@ _SHORT = {
 
 
 def subject_of(certificate: dict[str, Any]) -> str:
-    """The subject of a certificate, which is as ``getpeercert()`` returns it, as text (RFC 4514).
+    """The subject of ``certificate``, a dictionary that ``getpeercert()`` has returned, as text (RFC 4514).
 
     >>> subject_of({"subject": ((("organizationName", "Example, Inc."),), (("commonName", "alice"),))})
     'CN=alice,O=Example\\\\, Inc.'
@@ -302,7 +309,7 @@ def subject_of(certificate: dict[str, Any]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """The value of an attribute with what has a meaning in RFC 4514 escaped (section 2.4)."""
+    """``value`` with the special characters of RFC 4514 escaped (section 2.4)."""
     text = "".join(f"\\{char}" if char in '"+,;<>\\' else "\\00" if char == "\0" else char for char in value)
     if text[:1] in (" ", "#"):
         text = f"\\{text}"

@@ -11,7 +11,7 @@ PROXY_HEADER = b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n"
 """A header of version 1 (the PROXY protocol, section 2.1)."""
 
 TRUSTED = "127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32", "unix"
-"""The networks of the simulated clients, and of those of `check`."""
+"""The networks of the clients of the simulated kernel, and of the clients of `check`."""
 
 
 class HeaderPeer(Peer):
@@ -26,13 +26,13 @@ class HeaderPeer(Peer):
         self._header = header
 
     def send(self, plain: bytes) -> bytes:
-        """``plain``, the first time behind the header."""
+        """``plain``; in the first call the header and ``plain``."""
         header, self._header = self._header, b""
         return header + plain
 
 
 def proxy(header: bytes = PROXY_HEADER) -> Through:
-    """The filter `Proxy`, which trusts the clients of `check` and of the simulated kernel, and a peer with ``header``.
+    """The filter `Proxy`, which trusts the networks `TRUSTED`, with a peer that sends ``header``.
 
     >>> proxy().peer().send(b"hello")
     b'PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\\r\\nhello'

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 class Peer:
-    """The other end of the protocol that a filter speaks. Derive, and define what differs.
+    """The other end of the protocol that a filter speaks. Derive from it, and override the methods that differ.
 
-    A peer does no input and output: `send` and `end` return the bytes to carry to the filter, and `received` is given
-    the bytes that the filter has sent, cut anywhere. This class passes everything on, as the peer of a tap does.
+    A peer does no input and output: `send` and `end` return bytes for the filter, and `received` is given bytes that
+    the filter has sent, cut anywhere. This class passes all bytes on unchanged.
 
-    In front of datagrams `send` and `received` are given one packet and return one packet, and a new peer is made for
-    each exchange. The rest is for streams.
+    For a filter of packets, `send` and `received` each take one packet and return one packet, and a new peer is made
+    for each exchange. The other methods are for streams only.
 
     >>> class Rot13Peer(Peer):
     ...     table = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyz", b"nopqrstuvwxyzabcdefghijklm")
@@ -32,7 +32,7 @@ class Peer:
     has_end = False
     """Whether the protocol has an end of its own, such as the close_notify of TLS.
 
-    If it has one, a connection that ends before `end` was called is truncated, and must have a cause."""
+    If so, a connection that ends before `end` was called is truncated, and its request must end with a cause."""
 
     @property
     def is_open(self) -> bool:
@@ -40,9 +40,9 @@ class Peer:
         return True
 
     def send(self, plain: bytes) -> bytes:
-        """The wire bytes for ``plain``, and those that the protocol itself has to send, such as a handshake.
+        """The wire bytes for ``plain``, and all others that the protocol has to send, such as those of a handshake.
 
-        Called with ``b""`` at the beginning, and after each call of `received`.
+        Called with ``b""`` at the beginning and after each call of `received`.
         """
         return plain
 
@@ -51,15 +51,15 @@ class Peer:
         return wire
 
     def end(self) -> bytes:
-        """No more plain text is sent: the last wire bytes. What has been sent before must count as whole."""
+        """The last wire bytes, such as a close_notify: no more plain text is sent, and nothing is truncated."""
         return b""
 
     def received_end(self) -> None:
-        """The wire has ended after what was `received`. Raises an exception if it ends too early."""
+        """No more wire bytes come. Raises an exception if the protocol has not ended before."""
 
 
 class Through(NamedTuple):
-    """A filter, and what makes a peer that speaks its protocol.
+    """A filter and its peer, as two callables that make them.
 
     >>> from handlers.filter import Filter
     >>> Through(Filter, Peer).peer().send(b"hello")
@@ -67,14 +67,14 @@ class Through(NamedTuple):
     """
 
     filter: Callable[[Any], Any]
-    """What makes the filter in front of a channel, as in the ``filters`` of a server."""
+    """Makes the filter; called with the inner channel, as the ``filters`` of a server are."""
 
     peer: Callable[[], Peer] = Peer
-    """What makes a peer, without arguments. ``functools.partial`` adds some."""
+    """Makes a peer; called without arguments (use ``functools.partial`` for a class that takes some)."""
 
 
 class Peers(Peer):
-    """The peers of several filters, as one. The first filter is next to the wire."""
+    """The peers of a chain of filters, as one peer. The first is the peer of the filter next to the wire."""
 
     def __init__(self, peers: Sequence[Peer]) -> None:
         self._peers = peers
@@ -86,7 +86,7 @@ class Peers(Peer):
 
     def send(self, plain: bytes) -> bytes:
         opening = next((place for place, peer in enumerate(self._peers) if not peer.is_open), len(self._peers))
-        for peer in reversed(self._peers[: opening + 1]):  # those behind it have nothing to send yet
+        for peer in reversed(self._peers[: opening + 1]):  # peers behind one that is not open send nothing yet
             plain = peer.send(plain)
         return plain
 

@@ -1,4 +1,4 @@
-"""The other end of TLS, over ``ssl.MemoryBIO``, and a certificate for tests.
+"""`TLSPeer`: the other end of TLS, over ``ssl.MemoryBIO``; and a certificate, with contexts that use it, for tests.
 
 The certificate has a key of Ed25519 and the contexts send no session tickets, so the number of bytes of a handshake is
 the same in each run; signatures of ECDSA and session tickets vary in length.
@@ -28,19 +28,19 @@ pwrDMAUGAytlcANBAJGWEqnme755LdAzj8j5i9BQLjVu5okT3ZedUrYgQyUpDNyT
 z/Nm4L0LL4jPr3R9gJFlRxmEZ71GNYQcC3+vrQw=
 -----END CERTIFICATE-----
 """
-"""A certificate that is its own CA, valid from 2000 to 2099."""
+"""A self-signed certificate, valid from 2000 to 2099."""
 
 KEY = """\
 -----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIPDX2SROoPFDlSG5ZTE1wBOahBVUHHnKrqlaDC4Fc/gF
 -----END PRIVATE KEY-----
 """
-"""Its key, which protects nothing."""
+"""The private key of `CERTIFICATE`. It is public, so it protects nothing."""
 
 
 @lru_cache(maxsize=8)
 def server_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """A server's context with the certificate for tests; of one ``version``, or of any."""
+    """A server's context with the certificate for tests; for one ``version`` of TLS, or for all."""
     context = _of_version(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), version)
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
@@ -53,7 +53,7 @@ def server_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
 
 @lru_cache(maxsize=8)
 def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """A client's context, which trusts the certificate for tests and no other; of one ``version``, or of any."""
+    """A client's context, which trusts only the certificate for tests; for one ``version`` of TLS, or for all."""
     context = _of_version(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), version)
     context.load_verify_locations(cadata=CERTIFICATE)
     return context
@@ -98,7 +98,7 @@ class TLSPeer(Peer):
         return self._out.read()
 
     def received(self, wire: bytes) -> bytes:
-        """The plain text of the records that are whole."""
+        """The plain text of the records that are complete."""
         self._in.write(wire)
         if not self._is_open:
             self._shake_hands()
@@ -108,7 +108,7 @@ class TLSPeer(Peer):
         return plain
 
     def end(self) -> bytes:
-        """The close_notify. The other direction stays open."""
+        """The close_notify. The other end may still send."""
         try:
             self._object.unwrap()
         except ssl.SSLError:
@@ -128,7 +128,7 @@ class TLSPeer(Peer):
         self._is_open = True
 
     def _read(self) -> bytes:
-        """The next plain text; empty if a record has not come whole, or if no more comes."""
+        """The plain text of the next record; empty if the record is incomplete, or after a close_notify."""
         try:
             piece = self._object.read(RECORD)
         except ssl.SSLWantReadError:
@@ -140,7 +140,7 @@ class TLSPeer(Peer):
 
 
 def tls(version: ssl.TLSVersion | None = None) -> Through:
-    """The filter `TLS` with the certificate for tests, and a client that trusts it; of one ``version``, or of any.
+    """The filter `TLS` with the certificate for tests, and a client that trusts it; for one ``version``, or for all.
 
     >>> tls().peer().send(b"")[:3]  # a handshake record begins with its type and a version (RFC 8446, section 5.1)
     b'\\x16\\x03\\x01'

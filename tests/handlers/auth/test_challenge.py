@@ -103,7 +103,7 @@ def test_a_server_without_the_key_is_refused():
     client = client_of()
     converse(server, client)
     assert outcome(client) == [None]
-    assert str(client.reason) == "not authenticated: the server has not the key"
+    assert str(client.reason) == "not authenticated: the server does not have the key"
 
 
 def test_a_proof_is_for_one_challenge():

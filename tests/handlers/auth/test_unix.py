@@ -30,4 +30,4 @@ def test_users_and_groups_that_are_named_may_come(kind, credentials, name):
 def test_by_default_nobody_may_come():
     machine = StreamMachine(type("Server", (UnixPeer, Lines), {})(), World(credentials=(1, 0, 0)))
     machine.advance()
-    assert str(machine.reason) == "not authenticated: user 0 may not come"
+    assert str(machine.reason) == "not authenticated: user 0 is not allowed"
