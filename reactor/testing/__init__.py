@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .check.counting import held, line_limit
+    from .check.damaged import same_for_any_chunking_of_faults
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
     from .check.loopback import ask
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         survives_any_input,
         works_linearly,
     )
+    from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -79,6 +81,7 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
+    "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.evidence": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
@@ -87,6 +90,7 @@ _ROOMS = {
     "reading.linter": ("lint",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
+    "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
     "check.run": ("play", "work"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),
@@ -133,11 +137,14 @@ __all__ = [
     "play_through",
     "proxy",
     "same_for_any_chunking",
+    "same_for_any_chunking_of_faults",
     "same_in_every_mode",
     "same_through_filters",
     "schedules",
     "stays_in_bounds",
     "survives_any_input",
+    "takes_exact_ends_only",
+    "takes_plain_numbers_only",
     "tls",
     "work",
     "works_linearly",

@@ -21,11 +21,13 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
+``damaged``      the property of damaged conversations that are cut
+``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``properties``   the properties, and `check`, which tries them all
 ===============  =======================================================================================
 
-This room imports the room ``peers``. Only ``strategies``, ``tried``, ``through`` and ``properties`` import Hypothesis.
+This room imports the room ``peers``. Only ``strategies``, ``tried`` and the modules below it import Hypothesis.
 Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from reactor.testing.check
 import run``, because ``import reactor.testing.check.run as run`` asks the function for a submodule and fails.
 """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 
 from . import strategies
+from .damaged import same_for_any_chunking_of_faults
 from .dropped import dropped
 from .evidence import (
     CheckFailed,
@@ -31,6 +32,7 @@ from .evidence import (
 from .filtered import listed
 from .loopback import ask_for_fault, foretell, modes_of
 from .pristine import pristine, restorer
+from .relatives import takes_exact_ends_only, takes_plain_numbers_only
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -41,7 +43,7 @@ from .tried import Tried, is_open_for_ever
 from .watching import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from ...handlers import World
@@ -64,7 +66,7 @@ _FEW = 25  # the most examples that a costly property tries
 def check(
     kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
-    through: Through | Sequence[Through] | None = None,
+    through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (),
 ) -> None:  # fmt: skip
     """Try every property of this module on a handler class.
 
@@ -85,6 +87,8 @@ def check(
     - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
     - ``through``: a filter with a peer that speaks its protocol (see `Through`), or several, the first next to the
       wire: behind them the plain text must be the same as without them, and each early end of the wire an error.
+    - ``meant``: names of properties that the handler breaks on purpose; they are not tried. A server that takes a
+      bare CR for the end of a line says ``meant=["takes_exact_ends_only"]``.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
@@ -113,13 +117,16 @@ def check(
     pieces = pieces_of(conversation, "conversation")
     modes = modes_of(modes)
     world = world_of(world, server)
-    tries: list[Callable[[], None]] = [
+    tries: list[partial[None]] = [
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
         partial(survives_any_input, kind, pieces, world=world, examples=examples),
         partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
         partial(works_linearly, kind, pieces, world=world, examples=examples),
+        partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
+        partial(takes_plain_numbers_only, kind, pieces, world=world),
+        partial(takes_exact_ends_only, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
     if through is not None:
@@ -128,6 +135,7 @@ def check(
         tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
     if expected is not None:
         tries.insert(0, partial(answers, kind, pieces, expected, world=world))
+    tries = _unmeant(tries, meant)
     subject = Subject(kind, world)
     for fault in dropped(subject.kind):
         raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
@@ -138,6 +146,15 @@ def check(
                 holds()
             finally:
                 restore()
+
+
+def _unmeant(tries: list[partial[None]], meant: Iterable[str]) -> list[partial[None]]:
+    """``tries`` without the properties that are named in ``meant``."""
+    names = [holds.func.__name__ for holds in tries]
+    for name in [meant] if isinstance(meant, str) else meant:
+        if name not in names:
+            raise ValueError(f"meant is a list of properties that check tries: {name!r} is not one of {names}")
+    return [holds for holds in tries if holds.func.__name__ not in meant]
 
 
 # The properties

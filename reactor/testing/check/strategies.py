@@ -155,8 +155,8 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
     )  # fmt: skip
 
 
-def slips(data: bytes) -> Iterator[bytes]:
-    """The simplest `mutations`: one word is missing or replaced, or one token is inserted between two words.
+def slips(data: bytes, tokens: Sequence[bytes] = (b"", *_TOKENS)) -> Iterator[bytes]:
+    """The simplest `mutations`: one word is replaced by a token, or one token is inserted between two words.
 
     >>> list(slips(b"7"))[:3], len(list(slips(b"GET /")))
     ([b'7', b'\\n7', b'\\r7'], 91)
@@ -164,7 +164,7 @@ def slips(data: bytes) -> Iterator[bytes]:
     borders = _borders(data)
     borders = borders[:: len(borders) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
     for start, end in [*((border, border) for border in borders), *pairwise(borders)]:
-        for token in b"", *_TOKENS:
+        for token in tokens:
             yield data[:start] + token + data[end:]
 
 

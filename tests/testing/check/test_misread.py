@@ -1,0 +1,54 @@
+"""`check` tells the wrong handler of each pair in `tests.support.misread` from the right one."""
+
+import pytest
+
+from handlers import Some, StreamHandler
+from handlers.services import Echo
+from reactor.testing import takes_exact_ends_only
+from reactor.testing.check.evidence import CheckFailed
+from reactor.testing.check.properties import check
+from tests.support.misread import LINES, PAIRS
+from tests.support.pasted import assert_red_then_green
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        check(pair.wrong, pair.conversation, modes=[], examples=10)
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
+    assert f"_{pair.title}():\n" in code
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+
+
+RIGHT = {pair.right: pair.conversation for pair in PAIRS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+def test_a_right_handler_is_not_accused(kind):
+    check(kind, RIGHT[kind], modes=["select"], examples=10)
+
+
+class TakesBareCR(StreamHandler):
+    """Takes CR alone for the end of a line too, as a terminal sends it."""
+
+    async def handle(self):
+        line = b""
+        while len(line) < 80:
+            line += await Some(limit=1)
+            if line.strip() and line[-1:] in (b"\r", b"\n"):
+                self.send(line.strip().upper() + b"\r\n")
+                line = b""
+
+
+def test_what_a_handler_takes_on_purpose_is_declared():
+    with pytest.raises(CheckFailed, match=r"\(if it should: meant=\['takes_exact_ends_only'\]\)"):
+        takes_exact_ends_only(TakesBareCR, LINES)
+    check(TakesBareCR, LINES, modes=[], examples=5, meant=["takes_exact_ends_only"])
+
+
+def test_a_property_that_is_broken_on_purpose_is_named_and_not_tried():
+    with pytest.raises(ValueError, match=r"meant is a list of properties that check tries: 'takes_ends'"):
+        check(Echo, LINES, modes=[], meant=["takes_ends"])
