@@ -291,8 +291,65 @@ class StripsNames(SplitsCRLFOnly):
         return name.strip().lower(), value.strip()
 
 
+# Requests that meet
+
+
+LOGIN = b"LOGIN ann\r\nGET\r\n"
+
+
+class LogsInAll(StreamHandler):
+    """Remembers the login in the class, and takes it from there."""
+
+    user = b""
+
+    def log_in(self, name):
+        type(self).user = name
+
+    async def handle(self):
+        while True:
+            verb, _, argument = (await Until(b"\n", limit=80)).strip().partition(b" ")
+            if verb == b"LOGIN":
+                self.log_in(argument)
+                self.send(b"hello\r\n")
+            else:
+                self.send(b"%b's\r\n" % self.user if self.user else b"log in\r\n")
+
+
+class LogsInOne(LogsInAll):
+    """Right."""
+
+    user = b""
+
+    def log_in(self, name):
+        self.user = name
+
+
+class ClearsTheOthers(StreamHandler):
+    """Clears a buffer at the beginning of each request, but all requests have the same one."""
+
+    held = bytearray()
+
+    def setup(self):
+        self.held.clear()
+
+    async def handle(self):
+        while len(self.held) < 80:
+            self.held += await Some(limit=1)
+            if self.held.endswith(b"\n"):
+                self.send(bytes(self.held).upper())
+                self.held.clear()
+
+
+class ClearsItsOwn(ClearsTheOthers):
+    """Right."""
+
+    def setup(self):
+        self.held = bytearray()
+
+
 CUT = "for_any_chunking_of_faults", "the output for a faulty client depends on how the input is cut"
 NUMBER, END = "plain_numbers", "exact_ends"
+SHARED = "leaves_nothing_behind", "the output depends on what another request has sent"
 
 PAIRS = [
     Pair(LimitsTheRead, LimitsTheLine, LINES, *CUT),
@@ -306,4 +363,6 @@ PAIRS = [
     Pair(TakesAnyDot, TakesTheDot, MAIL, END, r"it takes b'\n.\r\n' for the end b'\r\n.\r\n'"),
     Pair(SplitsAnyLine, SplitsCRLFOnly, HEAD, END, r"it takes b'\r' for the end b'\r\n'"),
     Pair(StripsNames, SplitsCRLFOnly, HEAD, END, "it takes b'Content-Length ' for the name b'Content-Length'"),
+    Pair(LogsInAll, LogsInOne, LOGIN, *SHARED),
+    Pair(ClearsTheOthers, ClearsItsOwn, LINES, *SHARED),
 ]

@@ -21,6 +21,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
+``apart``        two requests at once, one between the halves of the other
 ``damaged``      the property of damaged conversations that are cut
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 
 from . import strategies
+from .apart import meeting
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import dropped
 from .evidence import (
@@ -31,7 +32,7 @@ from .evidence import (
 )  # fmt: skip
 from .filtered import listed
 from .loopback import ask_for_fault, foretell, modes_of
-from .pristine import pristine, restorer
+from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_plain_numbers_only
 from .run import Run, played, worked
 from .schedule import END, RESET
@@ -115,7 +116,7 @@ def check(
     >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
     pieces = pieces_of(conversation, "conversation")
-    modes = modes_of(modes)
+    modes, meant = modes_of(modes), [meant] if isinstance(meant, str) else list(meant)
     world = world_of(world, server)
     tries: list[partial[None]] = [
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
@@ -139,8 +140,8 @@ def check(
     subject = Subject(kind, world)
     for fault in dropped(subject.kind):
         raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
-    restore = restorer(world.server)
-    with time_limit():
+    restore = restorer(world.server, subject.kind)
+    with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
         for holds in tries:
             try:
                 holds()
@@ -148,10 +149,10 @@ def check(
                 restore()
 
 
-def _unmeant(tries: list[partial[None]], meant: Iterable[str]) -> list[partial[None]]:
+def _unmeant(tries: list[partial[None]], meant: list[str]) -> list[partial[None]]:
     """``tries`` without the properties that are named in ``meant``."""
     names = [holds.func.__name__ for holds in tries]
-    for name in [meant] if isinstance(meant, str) else meant:
+    for name in meant:
         if name not in names:
             raise ValueError(f"meant is a list of properties that check tries: {name!r} is not one of {names}")
     return [holds for holds in tries if holds.func.__name__ not in meant]
@@ -178,7 +179,9 @@ def leaves_nothing_behind(
     """The output for a request does not depend on the input of another request that is still open.
 
     State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
-    run.
+    run. The other request comes first, or between the halves of this one; or it sends the first half, such as the
+    login, and this one only the second. A chat room or a counter shares state on purpose: then
+    ``check(..., meant=["leaves_nothing_behind"])`` restores it before each run, and tries all other properties.
     """
     tried = Tried(kind, conversation, world)
     with pristine(tried.kind):
@@ -203,10 +206,13 @@ def leaves_nothing_behind(
 
     others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
     found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
+    code = None
     if found is not None:
         alone, before, after = runs(*found)
         code = f"{before.code()}\n{unlike(after, alone)}"
-        fail(tried, "the output depends on what another request has sent", "leaves_nothing_behind", code)
+    if code is not None or (code := meeting(tried)) is not None:
+        fault = "the output depends on what another request has sent (if it should: meant=['leaves_nothing_behind'])"
+        fail(tried, fault, "leaves_nothing_behind", code)
 
 
 @in_time

@@ -2,9 +2,10 @@
 
 import pytest
 
-from handlers import Some, StreamHandler
+from examples import chat
+from handlers import Some, StreamHandler, Until
 from handlers.services import Echo
-from reactor.testing import takes_exact_ends_only
+from reactor.testing import leaves_nothing_behind, takes_exact_ends_only
 from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
 from tests.support.misread import LINES, PAIRS
@@ -52,3 +53,28 @@ def test_what_a_handler_takes_on_purpose_is_declared():
 def test_a_property_that_is_broken_on_purpose_is_named_and_not_tried():
     with pytest.raises(ValueError, match=r"meant is a list of properties that check tries: 'takes_ends'"):
         check(Echo, LINES, modes=[], meant=["takes_ends"])
+
+
+class Counts(StreamHandler):
+    """Counts the lines of all clients."""
+
+    lines = 0
+
+    async def handle(self):
+        while True:
+            await Until(b"\n", limit=80)
+            Counts.lines += 1
+            self.send(b"%d\r\n" % Counts.lines)
+
+
+def test_state_that_requests_share_on_purpose_is_declared():
+    with pytest.raises(CheckFailed, match=r"another request has sent \(if it should: meant=\['leaves_nothing_behind'"):
+        check(Counts, LINES, examples=5)
+    check(Counts, LINES, b"1\r\n2\r\n", examples=5, meant=["leaves_nothing_behind"])
+
+
+def test_a_chat_room_passes():
+    conversation = b"ann\nhello\n"
+    with pytest.raises(CheckFailed, match="another request has sent"):
+        leaves_nothing_behind(chat.Chat, conversation, examples=25)
+    check(chat.Chat, conversation, b"Your name? ", examples=10, meant="leaves_nothing_behind")
