@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
+    from .check.limits import same_at_its_limits
     from .check.loopback import ask
     from .check.properties import (
         answers,
@@ -88,6 +89,7 @@ _ROOMS = {
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
+    "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
@@ -136,6 +138,7 @@ __all__ = [
     "play",
     "play_through",
     "proxy",
+    "same_at_its_limits",
     "same_for_any_chunking",
     "same_for_any_chunking_of_faults",
     "same_in_every_mode",

@@ -347,8 +347,79 @@ class ClearsItsOwn(ClearsTheOthers):
         self.held = bytearray()
 
 
+# Limits
+
+
+class EndsOneEarly(StreamHandler):
+    """Gives up a line of the greatest length before its end has come."""
+
+    async def handle(self):
+        held = b""
+        while True:
+            held += await Some(limit=64)
+            *lines, held = held.split(b"\n")
+            for line in lines:
+                self.send(line.upper() + b"\n" if len(line) <= 255 else b"too long\r\n")
+            if len(held) >= 255:
+                self.send(b"too long\r\n")
+                return
+
+
+class EndsInTime(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send((await Until(b"\n", limit=256)).upper())
+
+    def interrupted(self, cause):
+        if isinstance(cause, LimitPassed):
+            self.send(b"too long\r\n")
+
+
+class AnswersOneMore(StreamHandler):
+    """The answer has a type too, and both together have their length in one byte."""
+
+    most = 255
+
+    async def handle(self):
+        while True:
+            size = (await Exactly(1))[0]
+            if size > self.most:
+                return
+            value = await Exactly(size) if size else b""
+            self.send(bytes([len(value) + 1]) + b"=" + value)
+
+
+class AnswersWhatFits(AnswersOneMore):
+    """Right."""
+
+    most = 254
+
+
+class FillsItsArray(StreamHandler):
+    """Has a place too few for the comma of the longest netstring."""
+
+    size = 1000
+
+    async def handle(self):
+        while True:
+            digits = (await Until(b":", limit=5))[:-1]
+            if not digits.isdigit() or int(digits) > 1000:
+                return
+            held = bytearray(self.size)
+            for place, byte in enumerate(await Exactly(int(digits) + 1)):
+                held[place] = byte
+            self.send(b"%b:%b" % (digits, held[: int(digits) + 1]))
+
+
+class FitsItsArray(FillsItsArray):
+    """Right."""
+
+    size = 1001
+
+
 CUT = "for_any_chunking_of_faults", "the output for a faulty client depends on how the input is cut"
 NUMBER, END = "plain_numbers", "exact_ends"
+LIMIT = "at_its_limits"
 SHARED = "leaves_nothing_behind", "the output depends on what another request has sent"
 
 PAIRS = [
@@ -365,4 +436,7 @@ PAIRS = [
     Pair(StripsNames, SplitsCRLFOnly, HEAD, END, "it takes b'Content-Length ' for the name b'Content-Length'"),
     Pair(LogsInAll, LogsInOne, LOGIN, *SHARED),
     Pair(ClearsTheOthers, ClearsItsOwn, LINES, *SHARED),
+    Pair(EndsOneEarly, EndsInTime, LINES, LIMIT, "for a piece of 254 bytes the output depends on how the input is cut"),
+    Pair(AnswersOneMore, AnswersWhatFits, b"\5hello", LIMIT, "for a piece of 255 bytes it raises ValueError"),
+    Pair(FillsItsArray, FitsItsArray, b"5:hello,", LIMIT, "for a piece of 1000 bytes it raises IndexError"),
 ]

@@ -31,6 +31,7 @@ from .evidence import (
     unlike,
 )  # fmt: skip
 from .filtered import listed
+from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
 from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_plain_numbers_only
@@ -126,6 +127,7 @@ def check(
         partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
+        partial(same_at_its_limits, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),
         partial(takes_exact_ends_only, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
