@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
+    from .check.drip import drip, ends_if_it_drips
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
     from .check.limits import same_at_its_limits
@@ -83,6 +84,7 @@ _ROOMS = {
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
     "check.damaged": ("same_for_any_chunking_of_faults",),
+    "check.drip": ("drip", "ends_if_it_drips"),
     "check.evidence": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
@@ -123,8 +125,10 @@ __all__ = [
     "check",
     "chunkings",
     "deliveries",
+    "drip",
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
+    "ends_if_it_drips",
     "fewest",
     "held",
     "leaks_nothing",

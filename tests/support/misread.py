@@ -417,9 +417,49 @@ class FitsItsArray(FillsItsArray):
     size = 1001
 
 
+# Slow clients
+
+
+class StartsAnewWithEachByte(StreamHandler):
+    """Has five seconds for a line, but has them again with each byte."""
+
+    timeout = 5
+    due = None
+
+    async def handle(self):
+        held = b""
+        while len(held) <= 250:
+            *lines, held = (held + await Some(timeout=self.left())).split(b"\n")
+            for line in lines:
+                if len(line) > 250:
+                    return
+                self.send(line.upper() + b"\n")
+                self.due = None
+
+    def left(self):
+        """The seconds that are left for the line."""
+        return self.timeout
+
+
+class BoundsTheRate(StartsAnewWithEachByte):
+    """Right: the reactor keeps it."""
+
+    min_rate = 10
+
+
+class KeepsTheTime(StartsAnewWithEachByte):
+    """Right: holds a deadline of its own."""
+
+    def left(self):
+        if self.due is None:
+            self.due = self.now() + self.timeout
+        return max(0, self.due - self.now())
+
+
 CUT = "for_any_chunking_of_faults", "the output for a faulty client depends on how the input is cut"
 NUMBER, END = "plain_numbers", "exact_ends"
 LIMIT = "at_its_limits"
+SLOW = "ends_if_it_drips", "a client that sends a byte now and then keeps the request open for 900 seconds"
 SHARED = "leaves_nothing_behind", "the output depends on what another request has sent"
 
 PAIRS = [
@@ -439,4 +479,6 @@ PAIRS = [
     Pair(EndsOneEarly, EndsInTime, LINES, LIMIT, "for a piece of 254 bytes the output depends on how the input is cut"),
     Pair(AnswersOneMore, AnswersWhatFits, b"\5hello", LIMIT, "for a piece of 255 bytes it raises ValueError"),
     Pair(FillsItsArray, FitsItsArray, b"5:hello,", LIMIT, "for a piece of 1000 bytes it raises IndexError"),
+    Pair(StartsAnewWithEachByte, BoundsTheRate, LINES, *SLOW),
+    Pair(StartsAnewWithEachByte, KeepsTheTime, LINES, *SLOW),
 ]

@@ -23,6 +23,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``tried``        a handler class with the conversation to try it with
 ``apart``        two requests at once, one between the halves of the other
 ``damaged``      the property of damaged conversations that are cut
+``drip``         the property of a slow client, in simulated time: `drip`
 ``limits``       the property of pieces that are as long as may be
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters

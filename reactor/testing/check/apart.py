@@ -59,8 +59,7 @@ def _code(tried: Tried, met: Meeting) -> str | None:
     with pristine(tried.kind):
         if not met.before:
             other = played(tried, met.other, name="other", close=False)
-            run = played(tried, met.after)
-            code = [other.code(), unlike(run, alone)]
+            run, half = played(tried, met.after), 0
         else:
             run = Run(tried)
             with run.limit:
@@ -71,7 +70,9 @@ def _code(tried: Tried, met: Meeting) -> str | None:
                 for piece in met.after:
                     run.step(piece)
                 run.finish()
-            code = [run.code(half), other.code(), unlike(run, alone, half)]
             run.close()
         other.close()
-    return None if alike(alone, run) else "\n".join(code)
+    if alike(alone, run):
+        return None
+    begun = [run.code(half)] if half else []
+    return "\n".join([*begun, other.code(), unlike(run, alone, half)])

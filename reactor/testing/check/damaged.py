@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FEW = 25
 """The most schedules that are drawn. Before them, each of `slips` with a few tokens is tried."""
 
-_TOKENS = b"", b"\n", b"x", b"\xff", b"-1"
+_TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999"
 
 
 @in_time

@@ -119,6 +119,11 @@ class Run:
         return self._driver.asked
 
     @property
+    def clock(self) -> float:
+        """The seconds that have passed since the run began."""
+        return self._clock
+
+    @property
     def over(self) -> bool:
         """Whether nothing more can happen."""
         done = self.finished and not (self.subject.packets and self._arrivals)

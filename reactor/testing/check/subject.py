@@ -123,7 +123,18 @@ class Subject:
             "reactor.handlers": list(handlers.__all__),
             "reactor.handlers.blocking.buffered": ["buffered"],
             "functools": ["partial"],
-            "reactor.testing": ["END", "RESET", "Take", "ask", "held", "line_limit", "play", "play_through", "work"],
+            "reactor.testing": [
+                "END",
+                "RESET",
+                "Take",
+                "ask",
+                "drip",
+                "held",
+                "line_limit",
+                "play",
+                "play_through",
+                "work",
+            ],
         }
         for kind in self._mentioned:
             if "." not in kind.__qualname__ and kind.__module__ not in ("builtins", "__main__"):

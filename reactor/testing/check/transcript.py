@@ -53,7 +53,7 @@ class Transcript:
         lines = (
             [f"{self._output} = {'[]' if self._packets else repr(b'')}"] if self._is_collected and not is_begun else []
         )
-        for call, following in zip(calls, [*calls[1:], None], strict=True):
+        for call, following in zip(calls, [*calls[1:], None], strict=False):
             if call is None:
                 lines.append(f"{self._machine} = {construct}")
             elif isinstance(call, bytes):
