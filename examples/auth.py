@@ -1,5 +1,7 @@
 """A mix-in in front of a handler: it asks for a password, three times at most; then the handler begins.
 
+This shows how a mix-in is written. Those in `handlers.auth` are for use: see login.py and smtp.py.
+
 A mix-in is a state machine whose last step is the first step of the next class, ``return super().handle()``. That class
 may be made of states or be a coroutine. A handler made of states must go on with one of its states and not with
 ``self.handle()``, which would ask for the password again.
@@ -30,6 +32,7 @@ class Password(StreamHandler):
             self.send(b"Password: ")
             line = await Until(b"\n", limit=80, timeout=20)
             if compare_digest(line.strip(), self.password):
+                self.opened()  # the client may leave from here on: a handler's messages begin at its first wait
                 return super().handle()
         self.send(b"Goodbye.\n")
         return None

@@ -1,9 +1,10 @@
-"""A receiver of mail that turns to TLS in mid-stream: SMTP (RFC 5321) with STARTTLS (RFC 3207).
+"""A receiver of mail that turns to TLS in mid-stream: SMTP (RFC 5321) with STARTTLS (RFC 3207) and AUTH (RFC 4954).
 
 python3 examples/smtp.py [PORT [CERTIFICATE]]      then, elsewhere: swaks --server 127.0.0.1:7025 --tls --to a@b
+                                                   or, as a user: … --auth PLAIN --auth-user ada --auth-password sesame
 
 The file CERTIFICATE (certificate.pem) has a certificate and its key. Mail is taken only over TLS, and reported on
-standard output.
+standard output, with the user if there is one.
 
 A client may send many commands in one segment, but none behind STARTTLS: what comes before the handshake is not
 protected, and anybody on the way could have put it there (CVE-2011-0411). ``held=REFUSE`` ends such a request.
@@ -14,13 +15,16 @@ from __future__ import annotations
 import signal
 import ssl
 import sys
+from base64 import b64encode
 from functools import partial
 from typing import TYPE_CHECKING
 
 if __package__ is None:  # run from a checkout, with nothing installed
     sys.path.insert(0, f"{sys.path[0]}/..")
 
-from handlers import REFUSE, EndOfStream, Filtered, StreamHandler, Until
+from handlers import REFUSE, Filtered, Until
+from handlers.auth import Credentials, Refused, hash_password
+from handlers.auth.sasl import SASL, Plain, decoded
 from reactor import SelectTCPServer
 from reactor.tls import TLS
 
@@ -29,22 +33,22 @@ if TYPE_CHECKING:
 
 COMMAND = Until(b"\r\n", limit=512)  # RFC 5321, section 4.5.3.1.4
 TEXT_LINE = Until(b"\r\n", limit=1000)  # and 4.5.3.1.6
+RESPONSE = Until(b"\r\n", limit=12_288)  # RFC 4954, section 4
 MAX_SIZE = 10 << 20
 
 
-class Receiver(StreamHandler):
+class Receiver(SASL):
     """One session."""
 
     timeout = 300  # RFC 5321, section 4.5.3.2.7
+    mechanisms = (Plain(),)
     server: Any
 
     async def handle(self) -> None:
         self.reply(220, "mail.example ESMTP")
-        try:
-            while await self.command(await COMMAND):
-                pass
-        except EndOfStream:
-            pass  # a client that leaves without QUIT
+        while True:  # the wait is in one place: between commands, so that a client may leave without QUIT
+            if not await self.command(await COMMAND):
+                return
 
     def setup(self) -> None:
         self.forget()
@@ -63,11 +67,13 @@ class Receiver(StreamHandler):
             return False
         if verb in ("EHLO", "HELO"):
             self.forget()
-            self.reply(250, "mail.example", *([] if self.secured or verb == "HELO" else ["STARTTLS"]))
+            self.reply(250, "mail.example", *([] if verb == "HELO" else self.extensions()))
         elif verb == "STARTTLS" and not self.secured:
             self.reply(220, "go ahead")
             await Filtered(partial(TLS, context=self.server.context), held=REFUSE)
             self.forget()  # what was said before counts no more (RFC 3207, section 4.2)
+        elif verb == "AUTH":
+            await self.login(*argument.split(" ", 1))
         elif verb in ("NOOP", "RSET"):
             if verb == "RSET":
                 self.forget()
@@ -77,6 +83,32 @@ class Receiver(StreamHandler):
         else:
             self.reply(502, "not here")
         return True
+
+    def extensions(self) -> list[str]:
+        """What the answer to EHLO names."""
+        auth = [f"AUTH {' '.join(self.offered())}"] if self.offered() and not self.authenticated else []
+        return auth if self.secured else ["STARTTLS", *auth]
+
+    async def login(self, mechanism: str, initial: str | None = None) -> None:
+        """Let the client log in by the mechanism that it names (RFC 4954)."""
+        if self.authenticated or self.sender is not None:
+            self.reply(503, "not now")
+            return
+        try:
+            response = None if initial is None else decoded(initial.encode())
+            await self.authenticate(mechanism, self.ask, response)
+        except Refused as refused:
+            if refused.temporary:
+                self.reply(454, "4.7.0 try again later")
+            else:
+                self.reply(535, "5.7.8 not authenticated")
+        else:
+            self.reply(235, "2.7.0 authenticated")
+
+    async def ask(self, challenge: bytes) -> bytes:
+        """Send a challenge; returns the response."""
+        self.reply(334, b64encode(challenge).decode())
+        return decoded(await RESPONSE)
 
     async def mail(self, verb: str, argument: str) -> None:
         """One step of a transaction."""
@@ -96,7 +128,7 @@ class Receiver(StreamHandler):
             if size > MAX_SIZE:
                 self.reply(552, "too much mail data")
             else:
-                self.server.deliver(self.sender, self.recipients, size)
+                self.server.deliver(self.sender, self.recipients, size, self.principal)
                 self.reply(250, "OK")
             self.forget()
 
@@ -120,13 +152,14 @@ class Server(SelectTCPServer):
     allow_reuse_address = True
     context: ssl.SSLContext
 
-    def deliver(self, sender: str, recipients: list[str], size: int) -> None:
-        print(f"{size} bytes {sender} {' '.join(recipients)}", flush=True)
+    def deliver(self, sender: str, recipients: list[str], size: int, user: str | None) -> None:
+        print(f"{size} bytes {sender} {' '.join(recipients)}", *([f"of {user}"] if user else []), flush=True)
 
 
 def main(port: str = "7025", certificate: str = "certificate.pem") -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+    Receiver.store = {"ada": Credentials(password=hash_password("sesame"))}
     with Server(("127.0.0.1", int(port)), Receiver) as server:
         server.context = context
         signal.signal(signal.SIGINT, lambda *_: server.shutdown())

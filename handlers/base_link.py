@@ -114,6 +114,12 @@ class BaseLink:
         return self._name() if self._is_opening() else str(self.inner.state_name)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of this filter and of those behind it."""
+        labels: tuple[str, ...] = self.inner.labels
+        return labels if self._stage is GONE else self._labels() + labels
+
+    @property
     def patience(self) -> float:
         patience: float = self._opening.timeout if self._is_opening() else self.inner.patience
         return patience
@@ -187,6 +193,8 @@ class BaseLink:
 
     # What the driver answers, it answers for all that are behind it. Facts that a filter finds out are set there too.
     peer, principal, secured = of("driver", "peer"), of("driver", "principal"), of("driver", "secured")
+    peer_certificate, alpn = of("driver", "peer_certificate"), of("driver", "alpn")
+    proxy_header, left = of("driver", "proxy_header"), of("driver", "left")
     server, turns = of("driver", "server"), of("driver", "turns")
     now, call, rest = of("driver", "now"), of("driver", "call"), of("driver", "rest")
     queue_step = of("driver", "queue_step")
@@ -200,10 +208,19 @@ class BaseLink:
         if channel is self.inner:
             self.inner = by
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        own = self._filter.channel_binding(kind) if self._stage is SERVING else None
+        outer: bytes | None = own or self.driver.channel_binding(kind)
+        return outer
+
     # How it works
 
     def _name(self) -> str:
         return str(self._filter.name or type(self._filter).__name__)
+
+    def _labels(self) -> tuple[str, ...]:
+        label = self._filter.label
+        return (str(label),) if label else ()
 
     @property
     def _here(self) -> int:
@@ -315,6 +332,9 @@ class BaseLink:
         self._check_limit()
         self._move_on()
         if self._stage is LEAVING and not self._wire and (self.finished or not self._owes_input()):
+            labels = self._labels()
+            if labels:  # else the driver would have to remember nothing
+                self.driver.left += labels
             self._stage = GONE
             self.inner.driver = self.driver
             self.driver.replace(self, self.inner)

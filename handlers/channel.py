@@ -38,6 +38,10 @@ if TYPE_CHECKING:
         @property
         def state_name(self) -> str: ...
         @property
+        def labels(self) -> tuple[str, ...]:
+            """What the filters that are in front of the request say of themselves (`BaseFilter.label`)."""
+
+        @property
         def patience(self) -> float:
             """Seconds that the wait which just began may take; ``inf`` for no bound."""
 

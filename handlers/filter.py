@@ -51,6 +51,20 @@ class BaseFilter:
     def step(self) -> None:
         """Do the costly step that `queue_step` has asked for. The default does nothing."""
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        """The channel binding of this kind, if the filter protects the channel and has one. The default has none.
+
+        See `Handler.channel_binding`.
+        """
+        return None
+
+    @property
+    def label(self) -> str:
+        """What the table shows in the column ``in front``, and `Request.as_dict`, at any time; ``""``: nothing.
+
+        A filter that has left is still told of, with the label that it had then. The default is the name."""
+        return self.name or type(self).__name__
+
     def expired(self) -> None:
         """The time of `open_until` is over. The default fails with `TimedOut`.
 

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     Answer: TypeAlias = Callable[[bytes], object]
 
     class Driver(Protocol):
-        """What a machine asks of its driver. A filter may set `peer`, `principal` and `secured`."""
+        """What a machine asks of its driver. A filter may set what is no method and no property here."""
 
         peer: Address | None
         principal: Any
         secured: Any
+        peer_certificate: Any
+        alpn: Any
+        proxy_header: Any
+        left: tuple[str, ...]
+        """The labels of the filters that have left the chain (`BaseFilter.label`)."""
 
         @property
         def server(self) -> Any: ...
@@ -54,6 +59,8 @@ if TYPE_CHECKING:
         def replace(self, channel: Any, by: Any) -> None:
             """Drive ``by`` instead of ``channel`` from now on: a filter was put in, or has left."""
 
+        def channel_binding(self, kind: str) -> bytes | None: ...
+
     class StreamDriver(Driver, Protocol):
         """What the machine of a stream, or a filter, asks of its driver."""
 
@@ -80,6 +87,10 @@ class World:
     socket: Any = None
     principal: Any = None
     secured: Any = None
+    peer_certificate: Any = None
+    alpn: Any = None
+    proxy_header: Any = None
+    left: tuple[str, ...] = ()
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
@@ -121,6 +132,10 @@ class World:
     def queue_step(self, step: Callable[[], object]) -> bool:
         """``False``: no other request waits, so the step may be done now."""
         return False
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``None``: there is no secure channel."""
+        return None
 
     def replace(self, channel: Any, by: Any) -> None:
         """Keep it in `channel`."""
@@ -211,7 +226,8 @@ class Handler:
         request ends, with the cause as its reason. After `Reset` and `Cancelled` the step is not taken.
 
         The end of a stream between messages is not a cause: the request finishes. A request is between messages when
-        it waits, with no byte held, at the wait that `handle` has begun with.
+        it waits, with no byte held, at the wait that `handle` has begun with, or that came next after
+        `StreamHandler.opened`.
         """
         return None
 
@@ -304,6 +320,33 @@ class Handler:
         """The protocol that protects the connection, as its filter names it, such as ``"tls1.3"``; else ``None``."""
         return self._machine.driver.secured
 
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The peer's certificate, if TLS has verified it: as ``ssl.SSLSocket.getpeercert()`` returns it. Else ``None``.
+
+        `principal` is its subject.
+        """
+        certificate: dict[str, Any] | None = self._machine.driver.peer_certificate
+        return certificate
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that TLS has agreed on, such as ``"h2"`` (ALPN, RFC 7301); else ``None``."""
+        protocol: str | None = self._machine.driver.alpn
+        return protocol
+
+    @property
+    def proxy_header(self) -> Any:
+        """What a proxy has said of the connection, a `reactor.rows.filters.proxy.Header`; ``None`` without a proxy."""
+        return self._machine.driver.proxy_header
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """What tells the channel that protects the connection from any other, for authentication to be bound to it.
+
+        ``kind`` is a registered name (RFC 5056), such as ``"tls-unique"``; ``None`` if the channel has none of it.
+        """
+        return self._machine.driver.channel_binding(kind)
+
 
 class StreamHandler(Handler):
     """A protocol over a stream of bytes (TCP, Unix stream sockets), as a state machine.
@@ -363,6 +406,25 @@ class StreamHandler(Handler):
         """
         self._machine.write_eof()
 
+    def opened(self) -> None:
+        """The opening of the conversation (a login, a greeting) is over: messages begin at the next wait.
+
+        Called in a state of this request. From then on the request is between messages at that wait, and no longer at
+        the one that `handle` has begun with (see `interrupted`). A mix-in calls it before ``return super().handle()``.
+
+        >>> from handlers import StreamHandler, StreamMachine, Until
+        >>> class Lines(StreamHandler):
+        ...     async def handle(self):
+        ...         await Until(b"\\n")  # HELO
+        ...         self.opened()
+        ...         self.send(await Until(b"\\n"))
+        >>> machine = StreamMachine(Lines())
+        >>> _ = machine.feed(b"HELO\\n"), machine.end()
+        >>> machine.finished, machine.reason
+        (True, None)
+        """
+        self._machine.end_opening()
+
     def urgent(self, data: bytes) -> Step:
         """Called for urgent (out-of-band) ``data``, one byte. Returns a step that replaces the wait, or ``None``.
 
@@ -388,7 +450,7 @@ class StreamHandler(Handler):
         >>> machine = StreamMachine(Lines())
         >>> machine.feed(b"one\\ntw")
         >>> machine.urgent(b"!")
-        >>> machine.feed(b"o\\n")
+        >>> _ = machine.feed(b"o\\n")
         >>> machine.read()
         b'one\\n[! for tw]o\\n'
         """

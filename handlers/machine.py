@@ -53,6 +53,7 @@ class Machine:
     _weigh: staticmethod[[Any], int]  # the bytes in an outbox
     ended = False  # whether the input has ended; a stream's can
     opening = False  # a filter opens, a machine begins at once
+    labels: tuple[str, ...] = ()  # filters have labels
     complete = True  # the outbox is all that is left to send of a request that has finished; a filter may have more
 
     handler: Handler
@@ -65,8 +66,8 @@ class Machine:
         self.state: Callable[..., Any] | None = self._open
         self.wait: Wait | None = _BEFORE
         """What the request waits for now; ``None`` when it has ended."""
-        self.first_place: object = None  # the place in the handler of its first wait: messages begin there
-        self.first_wait: Wait | None = None  # that wait, for one state may be the place of several
+        self.first_place: object = None  # the place in the handler of the wait where messages begin
+        self.first_wait: Wait | None = None  # that wait, for a place may have several; None: it is the next to begin
         self.reason: BaseException | None = None
         """Why it ended: ``None`` for a finished request, else a `Cause` or what the handler raised."""
         self.fresh = False
@@ -269,8 +270,9 @@ class Machine:
             return
         self.running = True
         try:
-            if self.first_place is None:
-                self._step(self._open, None)
+            if self.first_wait is None:
+                if self.first_place is None:
+                    self._step(self._open, None)
                 self.first_place, self.first_wait = place_of(self.state), self.wait
             if call is not None and self.state is not None:
                 call(argument)
@@ -312,11 +314,8 @@ class Machine:
                 self.blocked = True
                 return
             if self.blocked:
-                if self.excess is not None:
-                    self._give_up(self.excess)
-                    return
-                self.blocked, mark = self.calls >= self.handler.max_calls, self.handler.high_water
-                if self.blocked and wait.reads:
+                mark = self.handler.high_water
+                if not self._unblock(wait):
                     return
             try:
                 result = self._take(wait)
@@ -341,6 +340,16 @@ class Machine:
                     f"(it waits for {safe_repr(self.wait)}, which is satisfied at once, again and again); return None "
                     f"to end the request, or wait for input or a Delay"
                 )
+
+    def _unblock(self, wait: Wait) -> bool:
+        """Do what the machine was blocked for. Whether ``wait`` may be satisfied now."""
+        if self.excess is not None:
+            self._give_up(self.excess)
+            return False
+        if self.first_wait is None:
+            self.first_place, self.first_wait = place_of(self.state), wait
+        self.blocked = self.calls >= self.handler.max_calls
+        return not (self.blocked and wait.reads)
 
     def _take(self, wait: Wait) -> object:
         """The wait's result if it is satisfied, else ``NOTHING``; raises the cause if it can't be."""
@@ -474,11 +483,6 @@ class Machine:
 
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]
-
-    def is_at_opening(self) -> bool:
-        """Whether the request is between messages: at its first wait, in the same place and for the same."""
-        first, wait = self.first_wait, self.wait
-        return place_of(self.state) == self.first_place and type(wait) is type(first) and wait._said() == first._said()  # type: ignore[union-attr]
 
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")

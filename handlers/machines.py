@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from .channel import ENDED, ENDING, OPEN
 from .machine import ANYWHERE, NOTHING, Machine
-from .states import is_of_coroutine
+from .states import is_of_coroutine, is_same_place, place_of
 from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Until, Wait
 from .wire import grown, without
 
@@ -161,6 +161,20 @@ class StreamMachine(Machine):
         """Take the end of the stream and let the request go on."""
         self.ended = True
         self._run()
+
+    def end_opening(self) -> None:
+        """Take the wait that begins next as the place where messages begin; the handler's ``opened()``."""
+        if self.wait is not None:
+            self.first_wait = None
+            self.blocked = True  # so the loop looks before it satisfies that wait
+
+    def is_at_opening(self) -> bool:
+        """Whether the request is between messages: at the wait where they begin, in the same place and for the same."""
+        first, wait = self.first_wait, self.wait
+        if first is None or wait is None:
+            return wait is not None  # the first wait after `end_opening`
+        is_there = is_same_place(place_of(self.state), self.first_place)
+        return is_there and type(wait) is type(first) and wait._said() == first._said()
 
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)

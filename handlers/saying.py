@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 def safe_str(thing: object) -> str:
     """``str(thing)``; for an object whose ``__str__`` raises, the name of its class."""
-    return _said(str, thing)
+    return thing if type(thing) is str else _said(str, thing)
 
 
 def safe_repr(thing: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from types import CoroutineType, GeneratorType
+from functools import lru_cache
+from itertools import islice
+from types import CodeType, CoroutineType, GeneratorType
 
 from .saying import safe_repr
 from .waits import Wait
@@ -50,6 +52,27 @@ def place_of(state: Any) -> object:
         place.append((coroutine.cr_code, coroutine.cr_frame.f_lasti))
         coroutine = coroutine.cr_await
     return place
+
+
+def is_same_place(one: Any, other: Any) -> bool:
+    """Whether two values of `place_of` are the same place in the source.
+
+    The compiler makes two copies of the condition of a ``while``, and of a ``finally``.
+    """
+    if one == other:
+        return True
+    if type(one) is not list or type(other) is not list or len(one) != len(other):
+        return False
+    pairs = zip(one, other, strict=True)
+    return all(code is its and _position(code, at) == _position(its, then) for (code, at), (its, then) in pairs)
+
+
+@lru_cache(maxsize=64)
+def _position(code: CodeType, at: int) -> object:
+    """Where the instruction at that offset comes from: equal for copies."""
+    if hasattr(code, "co_positions"):
+        return next(islice(code.co_positions(), at // 2, None))  # its lines and columns
+    return next((line, at - start) for start, end, line in code.co_lines() if start <= at < end)  # Python 3.10
 
 
 def expect_nothing(call: Callable[[], Any], kind: type) -> None:

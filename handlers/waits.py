@@ -413,12 +413,17 @@ class Opening(Wait):
 class Cause(Exception):
     """Why a wait was not satisfied, and why a row has ended: the base class of all causes."""
 
+    is_end = False
+    """Whether it says no more than that the peer has ended the connection, in order or not."""
+
 
 class EndOfStream(Cause):
     """The stream has ended, and the wait needs more input.
 
     ``partial`` has the bytes that had come for this wait; they are not held any more.
     """
+
+    is_end = True
 
     def __init__(self, partial: bytes = b"") -> None:
         super().__init__(f"end of stream with {len(partial)} bytes of an unfinished piece")
@@ -466,6 +471,8 @@ class TooEarly(Cause):
 
 class Reset(Cause):
     """The connection is lost: ``error`` is the ``OSError`` of the system call. Nothing more can be sent."""
+
+    is_end = True
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"connection lost: {safe_str(error)}")

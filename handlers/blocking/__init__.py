@@ -31,6 +31,9 @@ class BaseRequestHandler:
     request: Any = None
     """On the class: the wait that a whole request satisfies, for select mode."""
 
+    threaded = False
+    """On the class: whether select mode runs the handler in a thread (`Threaded`), for what it computes takes long."""
+
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request
         self.client_address = client_address

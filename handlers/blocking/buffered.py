@@ -10,7 +10,7 @@ from io import UnsupportedOperation
 from types import FunctionType
 
 from ..handler import DatagramHandler, StreamHandler
-from ..waits import Packet, StreamWait, Wait
+from ..waits import Packet, StreamWait, Threaded, Wait
 from .face import Face
 
 TYPE_CHECKING = False
@@ -50,6 +50,7 @@ def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[Datagra
     members = {
         "blocking": staticmethod(blocking),
         "request": wait,
+        "threaded": bool(getattr(kind_of_handler, "threaded", False)),
         "__doc__": kind_of_handler.__doc__,
         "__module__": kind_of_handler.__module__,
     }
@@ -63,13 +64,13 @@ class BufferedStream(StreamHandler):
 
     blocking: Any
     request: Wait
+    threaded: bool
 
     def handle(self) -> Step:
         return self.request, self.whole
 
     def whole(self, data: bytes) -> Step:
-        self.blocking(Face(self, data), self.peer, self.server)
-        return None
+        return _run(self, Face(self, data))
 
 
 class BufferedPacket(DatagramHandler):
@@ -77,13 +78,36 @@ class BufferedPacket(DatagramHandler):
 
     blocking: Any
     request: Wait
+    threaded: bool
 
     def handle(self) -> Step:
         return self.request, self.whole
 
     def whole(self, packet: bytes) -> Step:
-        self.blocking((packet, _PacketSocket(self)), self.peer, self.server)
+        return _run(self, (packet, _PacketSocket(self)))
+
+
+def _run(handler: BufferedStream | BufferedPacket, request: Any) -> Step:
+    """Run the blocking handler; in a thread, if it wants that."""
+    if not handler.threaded:
+        handler.blocking(request, handler.peer, handler.server)
         return None
+    return Threaded(_error_of, handler.blocking, request, handler.peer, handler.server), _end_for
+
+
+def _error_of(call: Any, *arguments: Any) -> Exception | None:
+    try:
+        call(*arguments)
+    except Exception as error:
+        return error
+    return None
+
+
+def _end_for(error: Exception | None) -> Step:
+    """The thread has ended: raise what the blocking handler has raised."""
+    if error is not None:
+        raise error
+    return None
 
 
 class _PacketSocket:

@@ -297,13 +297,32 @@ class Face:
 
     @property
     def principal(self) -> Any:
-        """The name of the peer, if a filter has authenticated it; else ``None``."""
+        """The name of the peer, if a filter or the handler has authenticated it; else ``None``."""
         return self._handler.principal
+
+    @principal.setter
+    def principal(self, name: Any) -> None:
+        self._handler.principal = name
 
     @property
     def secured(self) -> Any:
         """The protocol that protects the connection, such as ``"tls1.3"``; else ``None``."""
         return self._handler.secured
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """See `Handler.peer_certificate`."""
+        return self._handler.peer_certificate
+
+    @property
+    def alpn(self) -> str | None:
+        """See `Handler.alpn`."""
+        return self._handler.alpn
+
+    @property
+    def proxy_header(self) -> Any:
+        """See `Handler.proxy_header`."""
+        return self._handler.proxy_header
 
     def getsockname(self) -> Any:
         """The address of this side."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..servers.tls import TLSMixIn
+from ..servers.tls import TLSMixIn, load_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Certificates(NamedTuple):
         context.options |= ssl.OP_NO_RENEGOTIATION
         named = f"--tls {self.chain}" + ("" if self.key is None else f" --tls-key {self.key}")
         try:
-            context.load_cert_chain(self.chain, self.key, password=_refuse)
+            load_certificate(context, self.chain, self.key, _refuse)
         except (OSError, ValueError) as error:
             raise Unusable(f"{named}: {_said(error)}; give PEM files with a certificate and its key") from None
         if self.client_ca is not None:

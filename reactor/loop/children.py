@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .watches import Watch
 
-PIPE_BUF = 512
-"""Bytes that a pipe takes in one piece on every POSIX host (``<limits.h>``)."""
+MAX_WORDS = 4_095
+"""Bytes that a child may leave for its parent: they and `CLOSED` fit into an empty pipe, which holds a page at least
+(``pipe(7)``), so writing them does not block."""
 
 CLOSED = b"\0"
 """What a child writes first: that it has closed its copies of descriptors."""
@@ -51,7 +52,7 @@ class Child:
     def listen(self) -> bool:
         """Read what the child has written; whether that was anything."""
         try:
-            piece = os.read(self.pipe, PIPE_BUF)
+            piece = os.read(self.pipe, MAX_WORDS + 1)
         except BlockingIOError:
             return False
         self.words += piece
@@ -189,9 +190,9 @@ class Children:
         return True
 
     def tell(self, words: bytes) -> None:
-        """In a child, at its end: leave ``words`` for the parent, at most `PIPE_BUF` bytes."""
+        """In a child, at its end: leave ``words`` for the parent, at most `MAX_WORDS` bytes."""
         if self._words is not None:
-            os.write(self._words, words[: PIPE_BUF - len(CLOSED)])
+            os.write(self._words, words[:MAX_WORDS])
 
     def _close_words(self) -> None:
         if self._words is not None:

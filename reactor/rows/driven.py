@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..handlers import Cause, DatagramHandler
     from ..table.reactor import Reactor
-    from ..table.request import Owner
+    from ..table.request import Owner, Rare
 
 OPENING, SERVING, DRAINING, LINGERING = Stage.OPENING, Stage.SERVING, Stage.DRAINING, Stage.LINGERING
 
@@ -32,6 +32,16 @@ DRAINED = Flushed()
 
 UNWEIGHED = 65_536
 """Bytes that others may write to a row in one batch before they are counted in the reactor's budget."""
+
+
+FACTS = "principal", "secured", "peer_certificate", "alpn", "proxy_header", "left"
+"""What filters and mix-ins find out, and set on the row."""
+
+
+def hand_on(rare: Rare, to: Any) -> None:
+    """Set the facts of ``rare`` on another driver, too."""
+    for name in FACTS:
+        setattr(to, name, getattr(rare, name))
 
 
 class ChannelRow(Request):
@@ -66,8 +76,7 @@ class ChannelRow(Request):
 
     def queue_step(self, step: Callable[[], object]) -> bool:
         """A filter has a costly step to do."""
-        self.reactor.steps.enter(self, step)
-        return True
+        return self.reactor.steps.enter(self, step)
 
     def replace(self, channel: Any, inner: Any) -> None:
         """A filter is done, or was pushed: the row drives ``inner`` in the place of ``channel`` from here on."""
@@ -216,8 +225,10 @@ class ChannelRow(Request):
         if self.channel is None or isinstance(self.channel.handler, type):
             return
         world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
+        if self.channel.labels:
+            self.left = (self.in_front,)
         if self.rare is not None:
-            world.principal, world.secured = self.rare.principal, self.rare.secured
+            hand_on(self.rare, world)
             self.rare.posted = None
         self.channel = self.channel.forget(world)
 
@@ -281,7 +292,9 @@ class CallRow(ChannelRow):
         super().__init__(parent.reactor, parent.server, parent.peer, owner, parent.driven_by)
         self.channel = DatagramMachine(handler, self)
         if parent.rare is not None:
-            self.principal, self.secured, self.credentials = parent.principal, parent.secured, parent.credentials
+            hand_on(parent.rare, self)
+            self.left = (parent.in_front,) if parent.in_front else ()
+            self.credentials = parent.credentials
         self._parent = parent
         self._first = packet
         self._answer = answer

@@ -17,7 +17,7 @@ from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
 from .ancillary import credentials
-from .driven import LINGERING, SERVING, ChannelRow
+from .driven import DRAINING, LINGERING, SERVING, ChannelRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
 from .urgent import at_mark, hears_urgent
 
@@ -134,7 +134,7 @@ class StreamRow(ChannelRow):
 
     def _answer(self, patience: float, now: float) -> bool:
         """The usual end of a turn: send the output, and wait for more input. ``False``: there is more to `settle`."""
-        if self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
+        if self.counted or self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
             return False
         self.channel.fresh = False
         self.deadline = now + patience
@@ -186,7 +186,7 @@ class StreamRow(ChannelRow):
     def flush(self, now: float) -> None:
         channel = self.channel
         outbox = channel.outbox
-        assert outbox is not None
+        size = len(outbox)
         try:
             count = self.socket.send(outbox)
         except AGAIN:
@@ -201,9 +201,9 @@ class StreamRow(ChannelRow):
             self.progress = now
             self.total_out += count
             channel.sent(count)
-            if channel.wait is None:
+            if self.stage is DRAINING:
                 self.took_some(count, now)
-        if channel.outbox:
+        if count < size:
             self.check_output()
 
     def _end_output(self) -> None:

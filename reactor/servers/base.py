@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..table.reactor import Reactor
+    from ..table.request import Request
 
 
 class BaseServer:
@@ -137,6 +138,10 @@ class BaseServer:
         Raises `RuntimeError` where there is no fork, and in select mode (use `Forked` there).
         """
         return self._srv.heirs.fork(self._srv.hand.find(request))
+
+    def row_of(self, request: Any) -> Request | None:
+        """The row of a request that a hook or a blocking handler was given; ``None`` if it has none."""
+        return self._srv.hand.find(request)
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down the connection for writing, and close the request."""

@@ -6,14 +6,12 @@ row of the running code, a context variable, which each thread has for itself.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ..table.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 
@@ -53,14 +51,9 @@ class InHand:
             pass
         return False
 
-    @contextmanager
-    def at(self, row: Request | None) -> Iterator[None]:
+    def at(self, row: Request | None) -> _Current:
         """A context in which ``row`` is the current row; ``None``: the current request has no row yet."""
-        token = _at.set(self if row is None else row)
-        try:
-            yield
-        finally:
-            _at.reset(token)
+        return _Current(self if row is None else row)
 
     @property
     def is_within(self) -> bool:
@@ -73,6 +66,21 @@ class InHand:
         """Whether the running code is a blocking handler of the server, or a hook that is called for its request."""
         at = _at.get()
         return isinstance(at, Request) and at.server is self._server and at.channel is None
+
+
+class _Current:
+    """A context with a current row. Not a ``contextmanager``: each request enters three of them."""
+
+    __slots__ = ("_row", "_token")
+
+    def __init__(self, row: Request | InHand) -> None:
+        self._row = row
+
+    def __enter__(self) -> None:
+        self._token = _at.set(self._row)
+
+    def __exit__(self, *error: object) -> None:
+        _at.reset(self._token)
 
 
 _at: ContextVar[Request | InHand | None] = ContextVar("reactor request", default=None)

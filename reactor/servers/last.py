@@ -6,7 +6,9 @@ accepted.
 
 The filter belongs to the socket, which other processes may serve too: their clients try again after a second. So it is
 there only for the moment between the last look at the accept queue and the close, and goes before the close. A filter
-that the program has attached to the listener itself is lost then: getsockopt(2) can't safely be asked for it.
+that the program has attached to the listener itself is lost then: getsockopt(2) can't safely be asked for it. A process
+that is killed in this moment leaves the filter on a socket that others serve, which then take no client: give each
+process a socket of its own (``allow_reuse_port``) where processes are killed and others serve on.
 """
 
 from __future__ import annotations

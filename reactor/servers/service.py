@@ -294,12 +294,15 @@ class Service:
             else:
                 with self.hand.at(row):
                     self._drive(inner, lambda: row.serve(inner, lambda face: blocking(face, row.peer)))
+        except ConnectionError as lost:
+            if not row.overlooks(lost):
+                raise
         finally:
             inner.close()
             if is_new:
                 self.ended(row)
         error = row.error or row.reason  # ``error``: a state has misused the row, or the answer() of a call has raised
-        if isinstance(error, BaseException) and not isinstance(error, Cause):
+        if isinstance(error, BaseException) and not isinstance(error, Cause) and not row.overlooks(error):
             raise error
 
     def _finish_blocking(self, request: Any, client_address: Any) -> None:
@@ -378,7 +381,7 @@ class Service:
             reactor.table.remove(row)  # before the stage changes: the table records the stage in which it ended
         row.stage = Stage.ENDED
         row.forget()
-        forget_frames(row.reason)
+        forget_frames(row.whole_reason)
         if reactor is not None:
             reactor.budget.let_go(row)
             reactor.call_soon(self._make_room, row)
@@ -396,7 +399,7 @@ class Service:
         if row.owner is not self or row.driven_by is LOOP:  # else finish() raises the error, and `_break` handles it
             with self.hand.at(row):
                 call_hook(self.server, "handle_error", row.request, row.peer)
-            forget_frames(row.reason)
+            forget_frames(row.whole_reason)
 
     def released(self, row: Request) -> None:
         if row.driven_by is LOOP:

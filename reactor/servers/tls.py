@@ -8,9 +8,10 @@ from __future__ import annotations
 import ssl
 from functools import partial
 
+from ..rows.filters.bindings import load_certificate
 from ..rows.filters.tls import TLS, TLSFailed, Truncated
 
-__all__ = ["TLS", "TLSFailed", "TLSMixIn", "Truncated"]
+__all__ = ["TLS", "TLSFailed", "TLSMixIn", "Truncated", "load_certificate"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 
 from ..handlers.saying import safe_str
-from ..loop.children import died
+from ..loop.children import MAX_WORDS, died
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,23 +13,37 @@ if TYPE_CHECKING:
 
     from ..table.request import Request
 
-MAX_TEXT = 400
-"""Characters of each text, so that all fit into one write to a pipe (``PIPE_BUF``)."""
+MAX_TEXT, MIN_TEXT = 400, 100
+"""Characters of each text in a report, and in one that would be too long otherwise."""
 
 
 def exit_report(row: Request) -> bytes:
-    """In the child: the report. It has the bytes in and out, the reason, and the facts that filters have set."""
+    """In the child: the report. It has the bytes in and out, the reason, and the facts that filters have set.
+
+    One that would be too long has less of the facts: shorter texts and no PROXY header, or none at all.
+    """
     reason, rare = row.reason, row.rare
-    kind, text = ("", "") if reason is None else (type(reason).__name__, safe_str(reason))
-    found = None
+    kind = "" if reason is None else type(reason).__name__
+    words = row.total_in, row.total_out, *_texts(MIN_TEXT, kind), *_texts(MAX_TEXT, reason)
     if rare is not None:
-        told = [None if name is None else _cut(safe_str(name)) for name in (rare.principal, rare.secured)]
-        found = (row.peer if rare.is_moved else None, *told, rare.refusal)
-    words = row.total_in, row.total_out, kind, text, found
-    try:
-        return marshal.dumps((*words[:2], _cut(kind), _cut(text), found))
-    except ValueError:  # a filter has set a peer that can't be marshalled
-        return marshal.dumps((*words[:2], _cut(kind), _cut(text), None))
+        peer = row.peer if rare.is_moved else None
+        facts = rare.principal, rare.secured, row.in_front, rare.refusal
+        header = rare.proxy_header and tuple(rare.proxy_header)
+        for found in ((peer, *_texts(MAX_TEXT, *facts), header), (peer, *_texts(MIN_TEXT, *facts), None)):
+            try:
+                report = marshal.dumps((*words, found))
+            except ValueError:  # a filter has set a peer, or a header, that can't be marshalled
+                continue
+            if len(report) <= MAX_WORDS:
+                return report
+    return marshal.dumps((*words, None))
+
+
+def _texts(size: int, *values: object) -> list[str | None]:
+    """The first ``size`` characters of each value as text, with surrogates escaped; ``None`` for ``None``."""
+    return [
+        None if value is None else safe_str(value)[:size].encode(errors="backslashreplace").decode() for value in values
+    ]
 
 
 def apply_exit_report(row: Request, status: int | None, words: bytes) -> None:
@@ -49,14 +63,18 @@ def apply_exit_report(row: Request, status: int | None, words: bytes) -> None:
         row.error = died(status)
 
 
-def _apply_facts(row: Request, peer: Any, principal: str | None, secured: str | None, refusal: str) -> None:
+def _apply_facts(
+    row: Request, peer: Any, principal: str | None, secured: str | None, in_front: str, refusal: str,
+    header: tuple[Any, ...] | None,
+) -> None:  # fmt: skip
     row.principal, row.secured = principal, secured
+    if in_front:
+        row.left = (in_front,)
+    if header is not None:
+        from ..rows.filters.proxy import Header  # here, because most servers have no such filter
+
+        row.proxy_header = Header(*header)
     if peer is not None:
         row.move(peer)
     if refusal:
         row.refused(refusal)
-
-
-def _cut(text: str) -> str:
-    """The first `MAX_TEXT` characters, with surrogates escaped."""
-    return text[:MAX_TEXT].encode(errors="backslashreplace").decode()

@@ -6,6 +6,7 @@ An exception of a handler is logged by the server's ``handle_error()`` and not h
 from __future__ import annotations
 
 from ..handlers import Cancelled, Cause, Failed
+from ..handlers.saying import safe_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) 
     level = next((LEVELS[kind] for kind in type(reason).__mro__ if kind in LEVELS), INFO)
     logger = logging.getLogger("reactor")
     if logger.isEnabledFor(level):
+        principal = record["principal"]
+        who = record["peer"] if principal is None else f"{safe_repr(principal)} at {record['peer']}"
         logger.log(
-            level, "request %d of %s (%s) ended in stage %s: %s", record["serial"], record["peer"], record["handler"],
+            level, "request %d of %s (%s) ended in stage %s: %s", record["serial"], who, record["handler"],
             record["stage"], record["reason"], extra={"row": record},
         )  # fmt: skip
 

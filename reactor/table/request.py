@@ -15,13 +15,13 @@ from enum import Enum
 from sys import intern
 
 from ..handlers.saying import safe_repr, safe_str
+from ..handlers.waits import Cause
 from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from ..handlers import Cause
     from .bounds import Pace
     from .posted import Posted
     from .reactor import Reactor
@@ -105,6 +105,11 @@ class Rare:
         self.error: BaseException | None = None
         self.principal: Any = None
         self.secured: Any = None
+        self.peer_certificate: Any = None
+        self.alpn: Any = None
+        self.proxy_header: Any = None
+        self.left: tuple[str, ...] = ()
+        """The labels of the filters that have left the chain."""
         self.credentials: tuple[int, int, int] | None = None
         self.posted: Posted | None = None
         """What other threads have written, where such may write to the row."""
@@ -120,6 +125,18 @@ class Rare:
         """What the row lingers for, if it lingers only until its output has been acknowledged."""
         self.is_hung_up = False
         """Whether the peer has closed its socket, and input that came before is still to be read."""
+
+
+def _of_rare(name: str, doc: str, default: object = None) -> Any:
+    """An attribute of a row that its `Rare` holds; ``default`` where there is none."""
+
+    def get(row: Request) -> Any:
+        return default if row.rare is None else getattr(row.rare, name)
+
+    def set_(row: Request, value: object) -> None:
+        setattr(row.make_rare(), name, value)
+
+    return property(get, set_, doc=doc)
 
 
 class Request(Timed):
@@ -174,6 +191,15 @@ class Request(Timed):
         return name
 
     @property
+    def in_front(self) -> str:
+        """What is in front of the handler, next to the wire first: the labels of its filters (`BaseFilter.label`).
+
+        Filters that have left, such as that of the PROXY header, are told of too: ``"proxy tls1.3 h2"``.
+        """
+        labels = () if self.channel is None else self.channel.labels
+        return " ".join((*self.left, *labels))
+
+    @property
     def wait(self) -> str:
         """What the request waits for, as it would be written; ``""`` for one that has not begun."""
         if self.channel is None or self.channel.wait is None or self.stage is Stage.QUEUED:
@@ -204,8 +230,31 @@ class Request(Timed):
 
     @property
     def reason(self) -> BaseException | None:
-        """Why the request has ended: ``None`` where it has finished, or has not ended."""
-        return self.error if self.channel is None else self.channel.reason or self.error
+        """Why the request has ended: ``None`` where it has finished, or has not ended.
+
+        ``None`` for a health check that the proxy has just ended or reset: nothing is wrong then.
+        """
+        return None if self.overlooks(self.whole_reason) else self.whole_reason
+
+    @property
+    def whole_reason(self) -> BaseException | None:
+        """As `reason`, and that of a health check too."""
+        reason: BaseException | None = self.error if self.channel is None else self.channel.reason or self.error
+        return reason
+
+    def overlooks(self, error: BaseException | None) -> bool:
+        """Whether ``error`` is just how the proxy ends a health check; a blocking handler gets a `ConnectionError`."""
+        is_end = error.is_end if isinstance(error, Cause) else isinstance(error, ConnectionError)
+        return is_end and self.is_health_check
+
+    @property
+    def is_health_check(self) -> bool:
+        """Whether a proxy only looks if the server answers: it speaks for itself, or names no client and is silent."""
+        rare = self.rare
+        header = None if rare is None else rare.proxy_header
+        if rare is None or header is None:
+            return False
+        return header.is_local or (not rare.is_moved and self.total_in == header.size)
 
     @property
     def lingering(self) -> bool:
@@ -251,11 +300,13 @@ class Request(Timed):
         return {
             "serial": self.serial,
             "peer": address_text(self.peer),
+            "in_front": self.in_front,
             "handler": self.handler,
             "stage": self.stage.value,
             "driven_by": str(self.driven_by),
             "principal": self.principal,
             "secured": self.secured,
+            "proxied": None if self.proxy_header is None else self.proxy_header.as_dict(),
             "total_in": self.total_in,
             "total_out": self.total_out,
             "age": now - self.created,
@@ -285,23 +336,12 @@ class Request(Timed):
         self.make_rare().refusal = what
         self.reactor.table.count_refused(what)
 
-    @property
-    def principal(self) -> Any:
-        """The authenticated name of the peer, ``None`` where nothing has authenticated it."""
-        return None if self.rare is None else self.rare.principal
-
-    @principal.setter
-    def principal(self, name: Any) -> None:
-        self.make_rare().principal = name
-
-    @property
-    def secured(self) -> Any:
-        """What protects the connection, such as ``"tls1.3"``; ``None`` where nothing does."""
-        return None if self.rare is None else self.rare.secured
-
-    @secured.setter
-    def secured(self, what: Any) -> None:
-        self.make_rare().secured = what
+    principal = _of_rare("principal", "The authenticated name of the peer; ``None`` where nobody has authenticated it.")
+    secured = _of_rare("secured", "What protects the connection, such as ``'tls1.3'``; ``None`` where nothing does.")
+    peer_certificate = _of_rare("peer_certificate", "The peer's verified certificate: see `Handler.peer_certificate`.")
+    alpn = _of_rare("alpn", "The application protocol that TLS has agreed on; ``None`` without one.")
+    proxy_header = _of_rare("proxy_header", "What a proxy has said of the connection: see `Handler.proxy_header`.")
+    left = _of_rare("left", "The labels of the filters that have left the chain.", ())
 
     @property
     def credentials(self) -> tuple[int, int, int] | None:
@@ -312,6 +352,10 @@ class Request(Timed):
     def credentials(self, told: tuple[int, int, int] | None) -> None:
         if told is not None:
             self.make_rare().credentials = told
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``None``: a row protects nothing, its filters may."""
+        return None
 
     def make_rare(self) -> Rare:
         """`rare`, made if there is none."""

@@ -27,7 +27,13 @@ CLOSED = 100
 """Rows that have ended and are still told of."""
 
 
-HEADING = "row", "peer", "handler", "stage", "state", "waits for", "in", "out", "age", "idle", "due in", "driven by"
+HEALTH_CHECK = "HealthCheck"
+"""What the health checks of a proxy are counted as in `RequestTable.ends`, if nothing was wrong with them."""
+
+HEADING = (
+    "row", "peer", "in front", "handler", "stage", "state", "waits for", "in", "out", "age", "idle", "due in",
+    "driven by",
+)  # fmt: skip
 
 
 class RequestTable:
@@ -45,7 +51,9 @@ class RequestTable:
         self.closed: deque[dict[str, Any]] = deque(maxlen=CLOSED)
         """The rows that ended last, the latest last: see `Request.record`."""
         self.ends: dict[str, int] = {}
-        """How many rows have ended, by the class of the reason; ``""`` for those that have finished."""
+        """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
+
+        The health checks of a proxy are counted apart, as `HEALTH_CHECK`."""
         self.refused: dict[str, int] = {}
         """How many requests were closed unread, by what they were refused for."""
         self.total_in = self.total_out = 0
@@ -85,9 +93,11 @@ class RequestTable:
 
     def _record(self, row: Request) -> None:
         reason = row.reason
-        if isinstance(reason, Cause):
-            forget_frames(reason)
-        kind = "" if reason is None else type(reason).__name__
+        if isinstance(row.whole_reason, Cause):
+            forget_frames(row.whole_reason)
+        kind = HEALTH_CHECK if row.is_health_check else ""
+        if reason is not None:
+            kind = type(reason).__name__
         record = row.record()
         with self._lock:
             self.closed.append(record)
@@ -141,8 +151,9 @@ class RequestTable:
     def stats(self) -> dict[str, Any]:
         """What there has been until now, as plain data.
 
-        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished), requests ``refused``
-        by the bound or hook, and the bytes in and out of all rows, but not of blocking handlers and children.
+        ``open`` rows, those that ``ended`` by the class of their reason (``""``: finished; ``"HealthCheck"``: health
+        checks of a proxy), requests ``refused`` by the bound or hook, and the bytes in and out of all rows, but not of
+        blocking handlers and children.
         """
         rows = list(self)
         return {
@@ -159,26 +170,12 @@ class RequestTable:
 
     def __str__(self) -> str:
         """The table as lines of text, a heading first."""
-        heading = (
-            "row",
-            "peer",
-            "handler",
-            "stage",
-            "state",
-            "waits for",
-            "in",
-            "out",
-            "age",
-            "idle",
-            "due in",
-            "driven by",
-        )
-        lines: list[tuple[str, ...]] = [heading]
+        lines: list[tuple[str, ...]] = [HEADING]
         for row in self.as_dicts():
             due = "" if row["deadline"] is None else f"{row['deadline']:.1f}"
             lines.append((
-                str(row["serial"]), row["peer"], row["handler"], row["stage"], row["state"], row["wait"],
-                f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
+                str(row["serial"]), row["peer"], row["in_front"], row["handler"], row["stage"], row["state"],
+                row["wait"], f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
                 f"{row['age']:.1f}", f"{row['idle']:.1f}", due, row["driven_by"],
             ))  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -2,31 +2,15 @@
 
 import smtplib
 import socket
-import threading
-from contextlib import contextmanager
 
 import pytest
 
-from examples.smtp import Receiver, Server
-from tests.support.certificates import NAME, client_context, server_context
+from tests.support.authentication import PASSWORD
+from tests.support.certificates import NAME, client_context
+from tests.support.mail import receiving
 from tests.support.serving import wait_until
 
 PATIENCE = 30
-
-
-@contextmanager
-def receiving():
-    delivered = []
-    with Server(("127.0.0.1", 0), Receiver) as server:
-        server.context = server_context()
-        server.deliver = lambda *mail: delivered.append(mail)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server, delivered
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def client_of(server):
@@ -45,10 +29,46 @@ def test_smtplib_sends_mail_over_tls():
         client.ehlo()
         assert not client.has_extn("starttls")
         client.sendmail("a@x", ["b@y", "c@y"], "Subject: test\r\n\r\n.a line with a dot\r\n")
-    [(sender, recipients, size)] = delivered
+    [(sender, recipients, size, user)] = delivered
+    assert user is None
     assert sender.upper() == "FROM:<A@X>"  # smtplib writes these words in lower case since 3.13
     assert [recipient.upper() for recipient in recipients] == ["TO:<B@Y>", "TO:<C@Y>"]
     assert size == len(b"Subject: test\r\n\r\n.a line with a dot\r\n")
+
+
+def test_smtplib_logs_in_over_tls_only():
+    with receiving() as (server, delivered), client_of(server) as client:
+        client.ehlo()
+        assert not client.has_extn("auth")
+        with pytest.raises(smtplib.SMTPNotSupportedError):
+            client.login("ada", PASSWORD)
+        assert client.docmd("AUTH", "PLAIN =")[0] == 535
+        client.starttls(context=client_context())
+        client.ehlo()
+        with pytest.raises(smtplib.SMTPAuthenticationError, match="not authenticated"):
+            client.login("ada", "wrong")
+        assert client.login("ada", PASSWORD)[0] == 235
+        assert client.docmd("AUTH", "PLAIN =")[0] == 503
+        client.sendmail("a@x", ["b@y"], "text")
+    assert [mail[3] for mail in delivered] == ["ada"]
+
+
+@pytest.mark.parametrize("words", ["AUTH", "AUTH PLAIN *", "AUTH NONSENSE", "AUTH PLAIN nonsense", "AUTH  x"])
+def test_a_login_that_makes_no_sense_is_refused(words):
+    with receiving() as (server, _), client_of(server) as client:
+        client.starttls(context=client_context())
+        client.ehlo()
+        assert client.docmd(words)[0] == 535
+        assert client.noop()[0] == 250
+
+
+def test_a_client_that_leaves_between_commands_has_finished():
+    with receiving() as (server, _):
+        client = client_of(server)
+        client.ehlo()
+        client.close()
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == ""
 
 
 def test_mail_without_tls_is_refused():

@@ -333,3 +333,38 @@ def test_an_end_of_stream_between_a_length_and_its_bytes_is_a_cause(kind: type[S
     machine.feed(b"5:")
     machine.end()
     assert isinstance(machine.reason, EndOfStream)
+
+
+class Condition(StreamHandler):
+    """Awaits in the condition of a ``while``, of which the compiler makes two copies."""
+
+    async def handle(self):
+        while (line := await Until(b"\n")) != b"bye\n":
+            self.send(line)
+
+
+class NestedCondition(Condition):
+    async def handle(self):
+        await super().handle()
+
+
+class TwoInALine(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send(await Until(b"\n") + await Until(b"\n"))
+
+
+@pytest.mark.parametrize("kind", [Condition, NestedCondition])
+def test_the_end_of_the_stream_is_clean_in_the_condition_of_a_loop(kind):
+    machine = StreamMachine(kind())
+    machine.feed(b"a\n")
+    machine.end()
+    assert (machine.read(), machine.finished, machine.reason) == (b"a\n", True, None)
+
+
+@pytest.mark.parametrize(("fed", "expected"), [(b"a\nb\n", type(None)), (b"a\nb\nc\n", EndOfStream)])
+def test_the_end_of_the_stream_is_not_clean_at_the_second_wait_of_a_line(fed, expected):
+    machine = StreamMachine(TwoInALine())
+    machine.feed(fed)
+    machine.end()
+    assert (machine.read(), type(machine.reason)) == (b"a\nb\n", expected)

@@ -23,7 +23,10 @@ IMPURE = {
 }  # fmt: skip
 """What no handler may import: it asks its driver for time, peer and server."""
 
-ON_DEMAND = {f"reactor/{name}.py": {"ssl"} for name in ("command/certificates", "rows/filters/tls", "servers/tls")}
+ON_DEMAND = {
+    f"reactor/{name}.py": {"ssl"}
+    for name in ("command/certificates", "rows/filters/bindings", "rows/filters/tls", "servers/tls")
+}
 ON_DEMAND["reactor/rows/filters/dtls.py"] = {"OpenSSL", "OpenSSL.SSL"}
 """What a module that is imported only where it is named needs."""
 

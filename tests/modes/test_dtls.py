@@ -132,6 +132,7 @@ def test_a_handler_knows_the_version_and_the_subject_of_the_certificate(mode):
         wait_until(lambda: server.reactor.table.closed and not server.reactor.table)
         ended = [entry for entry in server.reactor.table.closed if entry["total_in"] > 100]  # the association's
         assert [(entry["secured"], entry["principal"]) for entry in ended] == [("dtls1.2", "CN=alice,O=Example")]
+        assert {entry["in_front"] for entry in ended} == {"dtls1.2"}
 
 
 @every_mode
@@ -168,6 +169,7 @@ def test_a_request_is_a_row_beside_its_association():
             ("Pair", "dtls1.2", "serving"),
         ]
         assert rows[1]["wait"] == "Packet()"
+        assert [row["in_front"] for row in rows] == ["dtls1.2", "dtls1.2"]
 
 
 def test_packets_over_the_bound_of_open_requests_are_dropped_and_counted():

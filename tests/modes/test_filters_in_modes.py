@@ -574,3 +574,29 @@ def test_a_child_whose_blocking_handler_waits_is_told_once_that_its_server_close
         mode._hangup.ring()
         inner.step(0)
         assert set(inner.watches) == before
+
+
+@every_mode
+@pytest.mark.parametrize("size", [300, 3_000])
+def test_long_facts_and_a_long_reason_are_told_at_least_in_part(mode, size):
+    """A child tells its parent of them, and has a bound for it."""
+
+    class Failing(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+            raise NameError("why" * size)
+
+    class Knowing(Named):
+        def leave(self, rest=b""):
+            self.driver.secured, self.driver.principal = "\ud800" * size, "é" * size
+            super().leave(rest)
+
+    with serving(Failing, mode, filters=[Knowing]) as server:
+        server.handle_error = lambda *_: None
+        ask(server, b"192.0.2.7\n\n")
+        wait_until(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert row["peer"] == "192.0.2.7:4711"
+    assert row["principal"].startswith("é" * 50)
+    assert row["reason"].startswith("NameError: whywhywhy")
+    assert len(row["reason"]) <= len("NameError: ") + 3 * size

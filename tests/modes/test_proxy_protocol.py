@@ -1,6 +1,8 @@
 """The PROXY header: the handler, the table and what limits clients see the client, in every mode and behind TLS too."""
 
 import http.server
+import json
+import logging
 import socket
 import ssl
 import subprocess
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import EndOfStream, Reset, StreamHandler, Until
+from handlers import EndOfStream, Reset, StreamHandler, StreamRequestHandler, Until
 from handlers.filter import chain
 from handlers.handler import World
 from handlers.machines import StreamMachine
@@ -20,7 +22,7 @@ from reactor.testing import END, RESET, play_through, proxy
 from reactor.tls import TLSMixIn
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.programs import program
-from tests.support.serving import MODES, STREAMS, connect, rest, serving, wait_until
+from tests.support.serving import MODES, STREAMS, connect, reset, rest, serving, wait_until
 from tests.support.tls import attempt, exchange
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -108,6 +110,226 @@ def test_who_is_not_trusted_sends_no_header():
         assert rest(client) == f"{client.getsockname()} PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".encode()
 
 
+def value(kind, data):
+    """A value behind the addresses."""
+    return bytes([kind]) + len(data).to_bytes(2, "big") + data
+
+
+def of_tls(flags, unverified, *values):
+    """The value that tells of the client's TLS (section 2.2.6)."""
+    return value(0x20, bytes([flags]) + unverified.to_bytes(4, "big") + b"".join(values))
+
+
+TOLD = (
+    value(0x01, b"h2") + value(0x02, b"www.example") + value(0x05, b"4711:\xff") + value(0xEA, b"of somebody")
+    + of_tls(7, 0, value(0x21, b"TLSv1.3"), value(0x23, b"TLS_AES_128_GCM_SHA256"), value(0x22, b"alice"))
+)  # fmt: skip
+
+
+class Told(StreamHandler):
+    """Answers a line with what the proxy has said."""
+
+    async def handle(self):
+        await Until(b"\n")
+        self.send(told(self.proxy_header))
+
+
+class BlockingTold(StreamRequestHandler):
+    """The same as a blocking handler."""
+
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(told(self.request.proxy_header))
+
+
+def told(header):
+    return json.dumps(None if header is None else [*header.as_dict(), header.unique_id.hex(), header.tls[2]]).encode()
+
+
+@pytest.mark.parametrize(
+    ("handler", "mode"), [(Told, mode) for mode in MODES] + [(BlockingTold, mode) for mode in MODES if mode != "select"]
+)
+def test_what_the_proxy_says_is_there_for_the_handler_and_in_the_table(handler, mode):
+    with serving(handler, mode, TCP, filters=[HERE]) as server:
+        with connect(server) as client:
+            client.sendall(binary(("192.0.2.1", 1), TOLD) + b"\n")
+            assert json.loads(rest(client)) == ["unique_id", "authority", "alpn", "tls", "343731313aff", "alice"]
+        wait_until(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert row["in_front"] == "proxy"
+    assert row["proxied"] == {
+        "unique_id": "4711:\\xff",
+        "authority": "www.example",
+        "alpn": "h2",
+        "tls": {
+            "version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "common_name": "alice", "is_verified": True,
+        },
+    }  # fmt: skip
+
+
+@every_mode
+def test_without_a_proxy_nothing_is_told(mode):
+    filters = [partial(Proxy, trusted=["192.0.2.0/24"])]
+    with serving(Told, mode, TCP, filters=filters) as server:
+        with connect(server) as client:
+            client.sendall(b"\n")
+            assert rest(client) == b"null"
+        wait_until(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert (row["in_front"], row["proxied"]) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "unverified", "is_verified"), [(1, 0, False), (3, 1, False), (3, 0, True), (5, 0, True)]
+)
+def test_a_client_is_verified_if_it_has_given_a_certificate_and_that_was_right(flags, unverified, is_verified):
+    header = parse(binary(("192.0.2.1", 1), of_tls(flags, unverified, value(0x21, b"TLSv1.2"))))
+    assert header.tls == ("TLSv1.2", "", None, is_verified)
+
+
+def test_a_client_without_tls_has_none():
+    assert parse(binary(("192.0.2.1", 1), of_tls(0, 1))).tls is None
+
+
+@pytest.mark.parametrize("inner", [b"\1\0\0", b"\1\0\0\0\0\x21", b"\1\0\0\0\0\x21\0\7TLSv1"])
+def test_what_is_told_of_tls_must_be_whole(inner):
+    with pytest.raises(Malformed):
+        parse(binary(("192.0.2.1", 1), value(0x20, inner)))
+
+
+def test_the_filters_are_in_the_table_in_their_order_though_one_has_left():
+    with serving(Who, "select", TCP, ProxiedTLS, context=server_context()) as server, connect(server) as plain:
+        wait_until(lambda: len(server.reactor.table) == 1)
+        assert server.reactor.table.as_dicts()[0]["in_front"] == "proxy tls"
+        plain.settimeout(PATIENCE)
+        plain.sendall(binary(("192.0.2.1", 1)))
+        with client_context().wrap_socket(plain, server_hostname=NAME) as client:
+            wait_until(lambda: server.reactor.table.as_dicts()[0]["in_front"] == "proxy tls1.3")
+            client.sendall(b"one\n")
+            assert client.recv(80) == b"('192.0.2.1', 1) one\n"
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["in_front"] == "proxy tls1.3"
+
+
+class Greeting(StreamHandler):
+    """Speaks first, as SMTP does."""
+
+    async def handle(self):
+        self.send(b"hello\n" * 1_000)
+        await Until(b"\n")
+
+
+class BlockingGreeting(StreamRequestHandler):
+    """The same as a blocking handler."""
+
+    def handle(self):
+        self.wfile.write(b"hello\n" * 1_000)
+        self.rfile.readline()
+
+
+GREETINGS = [(Greeting, mode) for mode in MODES] + [(BlockingGreeting, mode) for mode in MODES if mode != "select"]
+
+
+def end(client):
+    client.shutdown(socket.SHUT_WR)
+    assert rest(client) == b""  # the request has not begun
+
+
+CHECKS = {
+    "connect and close": (b"", end),
+    "connect and reset": (b"", reset),
+    "UNKNOWN and reset": (b"PROXY UNKNOWN\r\n", reset),
+    "its own address and reset": (b"PROXY TCP4 127.0.0.1 127.0.0.1 PORT 1\r\n", reset),
+    "LOCAL and close": (binary(None, command=0), lambda client: client.close()),
+    "LOCAL and reset": (binary(None, command=0), reset),
+}
+
+
+@pytest.mark.parametrize(("handler", "mode"), GREETINGS)
+@pytest.mark.parametrize(("sent", "end"), CHECKS.values(), ids=CHECKS)
+def test_health_checks_are_counted_apart_and_are_not_logged(handler, mode, sent, end, caplog):
+    caplog.set_level(logging.DEBUG)
+    with serving(handler, mode, TCP, filters=[HERE]) as server:
+        for _ in range(3):
+            with connect(server) as client:
+                client.sendall(sent.replace(b"PORT", str(client.getsockname()[1]).encode()))
+                end(client)
+        wait_until(lambda: len(server.reactor.table.closed) == 3)
+        assert server.reactor.stats()["ended"] == {"HealthCheck": 3}
+        assert {row["reason"] for row in server.reactor.table.closed} == {""}
+    assert [record.message for record in caplog.records if record.name == "reactor"] == []
+
+
+class ProxiedTLS(TLSMixIn):
+    """The PROXY header comes before the handshake."""
+
+    def connection_filters(self):
+        return (HERE, *super().connection_filters())
+
+
+def shake_hands_and_end(client):
+    """End the connection without a close_notify."""
+    client.settimeout(PATIENCE)
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    end = client_context().wrap_bio(coming, going, server_hostname=NAME)
+    exchange(client, coming, going, end.do_handshake)
+    client.shutdown(socket.SHUT_WR)
+    rest(client)
+
+
+@pytest.mark.parametrize(("handler", "mode"), GREETINGS)
+@pytest.mark.parametrize("end", [lambda client: client.close(), reset, shake_hands_and_end])
+def test_health_checks_in_front_of_tls_are_counted_apart_too(handler, mode, end, caplog):
+    caplog.set_level(logging.DEBUG)
+    with serving(handler, mode, TCP, ProxiedTLS, context=server_context()) as server:
+        for _ in range(3):
+            with connect(server) as client:
+                client.sendall(binary(None, command=0))
+                end(client)
+        wait_until(lambda: len(server.reactor.table.closed) == 3)
+        assert server.reactor.stats()["ended"] == {"HealthCheck": 3}
+    assert [record.message for record in caplog.records if record.name == "reactor"] == []
+
+
+@every_mode
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", binary(None)])
+def test_a_client_that_the_proxy_can_not_name_is_no_health_check(mode, header):
+    with serving(Greeting, mode, TCP, filters=[HERE]) as server:
+        with connect(server) as client:
+            client.sendall(header + b"MAIL")
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b"hello\n" * 1_000
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.stats()["ended"] == {"EndOfStream": 1}
+
+
+@every_mode
+def test_what_goes_wrong_in_a_health_check_has_its_reason(mode):
+    class Broken(StreamHandler):
+        async def handle(self):
+            raise ValueError("a fault")
+
+    with serving(Broken, mode, TCP, filters=[HERE]) as server:
+        server.handle_error = lambda *_: None
+        with connect(server) as client:
+            client.sendall(binary(None, command=0))
+            assert rest(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.stats()["ended"] == {"ValueError": 1}
+
+
+@every_mode
+@pytest.mark.parametrize("head", [b"P", SIGNATURE])
+def test_a_header_that_is_cut_is_no_health_check(mode, head):
+    with serving(Greeting, mode, TCP, filters=[HERE]) as server:
+        with connect(server) as client:
+            client.sendall(head)
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.stats()["ended"] == {"EndOfStream": 1}
+
+
 @pytest.mark.parametrize("header", [CASES[0][0], binary(("192.0.2.1", 56324), b"\x05\0\3abc")], ids=["1", "2"])
 @pytest.mark.parametrize("ending", [END, RESET])
 def test_a_connection_that_ends_in_the_header_has_a_cause_and_the_handler_does_not_begin(header, ending):
@@ -148,10 +370,6 @@ def test_access_is_asked_again_with_the_peer_that_the_header_names(mode):
 
 
 def test_a_header_and_the_first_bytes_of_tls_in_one_segment_lose_nothing():
-    class ProxiedTLS(TLSMixIn):
-        def connection_filters(self):
-            return (HERE, *super().connection_filters())
-
     with serving(Who, "select", TCP, ProxiedTLS, context=server_context()) as server, connect(server) as plain:
         plain.settimeout(PATIENCE)
 

@@ -135,24 +135,33 @@ def memory(name: str, held: bytes = b"") -> float:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
-def imports(rounds: int = 15) -> tuple[float, float, float]:
-    """``import reactor`` against ``import selectors, socket``: seconds of each, and additional bytes of memory.
+LISTENER = "import reactor, handlers.services; reactor.SelectTCPServer(('127.0.0.1', 0), handlers.services.Echo)"
+IMPORTS = {
+    "`import selectors, socket`": "import selectors, socket",
+    "`import reactor`": "import reactor",
+    "`import reactor`, and a server that listens": LISTENER,
+}
+"""What is measured by `imports`; a server imports all that it may need before it serves."""
 
-    Each time in a fresh interpreter without installed packages.
-    """
+
+def import_rows(rounds: int = 15) -> Iterator[tuple[object, ...]]:
+    """The processor time and the memory that imports take, each time in a fresh interpreter."""
     script = (
-        "import os, sys, time; sys.path.insert(0, {root!r}); before = time.process_time(); import {modules}; "
+        "import os, sys, time; sys.path.insert(0, {root!r}); before = time.process_time(); {code}; "
         "print(time.process_time() - before, open('/proc/self/statm').read().split()[1])"
     )
-    taken: dict[str, list[tuple[float, int]]] = {"selectors, socket": [], "reactor": []}
+    taken: dict[str, list[tuple[float, int]]] = {title: [] for title in IMPORTS}
     for _ in range(rounds + 1):
-        for modules, seen in taken.items():
-            command = [sys.executable, "-I", "-S", "-c", script.format(root=str(ROOT), modules=modules)]
+        for title, code in IMPORTS.items():
+            command = [sys.executable, "-I", "-S", "-c", script.format(root=str(ROOT), code=code)]
             seconds, pages = subprocess.check_output(command, text=True).split()
-            seen.append((float(seconds), int(pages)))
-    theirs, ours = (seen[1:] for seen in taken.values())  # the first may have compiled the modules
-    pages_more = median(pages for _, pages in ours) - median(pages for _, pages in theirs)
-    return median(s for s, _ in ours), median(s for s, _ in theirs), pages_more * resource.getpagesize()
+            taken[title].append((float(seconds), int(pages)))
+    yield "import", "time", "of the first", "memory more"
+    medians = {title: tuple(map(median, zip(*seen[1:], strict=True))) for title, seen in taken.items()}
+    least, pages_least = next(iter(medians.values()))  # the first of each title may have compiled modules: left out
+    for title, (taken_by, pages_of) in medians.items():
+        more = (pages_of - pages_least) * resource.getpagesize() / 2**20
+        yield title, f"{taken_by * 1e3:.1f} ms", f"{taken_by / least:.2f}", f"{more:.2f} MiB"
 
 
 class Lines(StreamHandler):
@@ -244,12 +253,7 @@ def main(arguments: list[str]) -> None:
         sys.stdout.flush()
         subprocess.check_call([newer, "-m", "tests.proofs.figures", "speeds"], cwd=ROOT)
     table(*memory_rows())
-    ours, theirs, more = imports()
-    table(
-        ("import", "time", "memory more"),
-        ("`import selectors, socket`", f"{theirs * 1e3:.1f} ms", ""),
-        ("`import reactor`", f"{ours * 1e3:.1f} ms ({ours / theirs:.2f} times)", f"{more / 2**20:.2f} MiB"),
-    )
+    table(*import_rows())
     whole, short, long = feeding((32_768, 32_768), (1_024, 1), (32_768, 1))
     table(
         ("feeding a line", "a byte"),

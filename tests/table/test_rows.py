@@ -18,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationW
 FIELDS = {
     "serial", "peer", "handler", "state", "wait", "held_in", "held_out", "total_in", "total_out", "age", "idle",
     "deadline", "driven_by", "principal", "secured", "stage",
+    "in_front", "proxied",
 }  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def test_as_dict_gives_state_wait_and_counts():
             "serial": 1, "peer": f"{host}:{port}", "handler": "Talk", "state": "length", "wait": "Until(b':', limit=9)",
             "held_in": 0, "held_out": 0, "total_in": 0, "total_out": 0, "age": 0, "idle": 0, "deadline": 30,
             "stage": "serving", "driven_by": "loop", "principal": None, "secured": None,
+            "in_front": "", "proxied": None,
         }  # fmt: skip
         assert row.as_dict() == fresh
         clock.seconds += 1.5
@@ -127,7 +129,7 @@ def test_the_text_has_a_heading_and_a_line_for_each_row():
     clock = Clock()
     with bench(Talk, clock=clock) as here:
         words = " ".join(str(here.table).split())
-        assert words == "row peer handler stage state waits for in out age idle due in driven by"
+        assert words == "row peer in front handler stage state waits for in out age idle due in driven by"
         clients = [here.connect() for _ in range(2)]
         clients[1].sendall(b"1")
         here.rest()
@@ -164,6 +166,7 @@ def test_a_row_of_datagrams_has_the_same_fields():
             "serial": 1, "peer": f"{host}:{port}", "handler": "Two", "state": told["state"], "wait": "Packet()",
             "held_in": 0, "held_out": 0, "total_in": 3, "total_out": 0, "age": 0, "idle": 0, "deadline": 5,
             "stage": "serving", "driven_by": "loop", "principal": None, "secured": None,
+            "in_front": "", "proxied": None,
         }  # fmt: skip
 
 

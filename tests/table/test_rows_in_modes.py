@@ -52,7 +52,7 @@ def test_a_request_is_a_row_while_it_is_open(mode, place):
 def assert_tells(table, row):
     """The text and the dictionaries of the table agree with its only row."""
     heading, line = str(table).splitlines()
-    assert heading.split()[:4] == ["row", "peer", "handler", "stage"]
+    assert heading.split()[:6] == ["row", "peer", "in", "front", "handler", "stage"]
     assert re.match(rf"{row.serial} +\S+ +{row.handler} +{row.stage.value} +{row.state} +{re.escape(row.wait)}", line)
     assert line.endswith(str(row.driven_by))
     [told] = table.as_dicts()

@@ -241,6 +241,11 @@ class DTLS(PacketFilter):
         self._listens = True  # whether the hello with a right cookie is still to come
         self._is_open = False
 
+    @property
+    def label(self) -> str:
+        """``"dtls"``; when the handshake is done its version: ``"dtls1.2"``."""
+        return str(self.driver.secured) if self._is_open else "dtls"
+
     def begin(self) -> None:
         """Wait for the handshake."""
         self._deadline = self._clock() + self._timeout

@@ -30,12 +30,31 @@ MAX_LINE = 107
 MAX_HEADER = 4096
 """Bytes of the longest header of version 2 that is taken; HAProxy sends some hundreds."""
 
-CRC32C, UNIQUE_ID = 0x03, 0x05
+ALPN, AUTHORITY, CRC32C, UNIQUE_ID, TLS = 0x01, 0x02, 0x03, 0x05, 0x20
 """Types of the values behind the addresses (section 2.2)."""
+
+TLS_VERSION, TLS_COMMON_NAME, TLS_CIPHER = 0x21, 0x22, 0x23
+"""Types of the values in that of `TLS` (section 2.2.6)."""
+
+
+class ClientTLS(NamedTuple):
+    """What a proxy says of the client's TLS, which ends at the proxy (section 2.2.6)."""
+
+    version: str
+    """Such as ``"TLSv1.3"``."""
+
+    cipher: str
+    """Such as ``"ECDHE-RSA-AES128-GCM-SHA256"``; ``""`` where the proxy does not say."""
+
+    common_name: str | None
+    """The common name of the client's certificate; ``None`` without one. It proves nothing unless `is_verified`."""
+
+    is_verified: bool
+    """Whether the client has given a certificate, now or when its session began, and the proxy has verified it."""
 
 
 class Header(NamedTuple):
-    """What a proxy says."""
+    """What a proxy says: `Handler.proxy_header`."""
 
     source: Any
     """The client's address as `Handler.peer` has it; ``None`` where the proxy speaks for itself or does not know."""
@@ -45,6 +64,55 @@ class Header(NamedTuple):
 
     size: int
     """Bytes of the header."""
+
+    is_local: bool = False
+    """Whether the proxy speaks for itself (``LOCAL``), as in a health check."""
+
+    @property
+    def unique_id(self) -> bytes | None:
+        """The proxy's identifier of the connection, at most 128 bytes; ``None`` where it gives none."""
+        return self.values.get(UNIQUE_ID)
+
+    @property
+    def authority(self) -> str | None:
+        """The host name that the client has asked for: the server name of TLS (SNI). ``None`` where there is none."""
+        return _text(self.values.get(AUTHORITY))
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that the client and the proxy have agreed on; ``None`` where there is none."""
+        return _text(self.values.get(ALPN))
+
+    @property
+    def tls(self) -> ClientTLS | None:
+        """The TLS between the client and the proxy; ``None`` where there is none, or where the proxy does not say."""
+        value = self.values.get(TLS)
+        if value is None or not value[:1] or not value[0] & 0x01:
+            return None
+        flags, unverified = _CLIENT_TLS.unpack_from(value)
+        inner = dict(_values(value[_CLIENT_TLS.size :]))
+        version, cipher = (_text(inner.get(kind)) or "" for kind in (TLS_VERSION, TLS_CIPHER))
+        return ClientTLS(version, cipher, _text(inner.get(TLS_COMMON_NAME)), bool(flags & 0x06) and not unverified)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The header as plain data, without what the proxy has not said. Bytes that are no text are escaped."""
+        tls = self.tls
+        told = {
+            "local": self.is_local or None,
+            "unique_id": _text(self.unique_id),
+            "authority": self.authority,
+            "alpn": self.alpn,
+            "tls": None if tls is None else tls._asdict(),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+
+SILENCE = Header(None, {}, 0, is_local=True)
+"""Stands for the header of a trusted proxy that has sent nothing yet: if it ends so, that was a health check."""
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="backslashreplace")
 
 
 class Malformed(Cause):
@@ -59,13 +127,18 @@ class Proxy(Filter):
 
     A connection from anywhere else has no header: it would name whomever it likes. Unix sockets have no networks; they
     are trusted if ``trusted`` has ``"unix"``. The header may take ``timeout`` seconds. Access, ``verify_request()`` and
-    ``max_per_peer`` are asked again with the peer that the header names. A health check, which ends before it has sent
-    a byte, is a connection without input.
+    ``max_per_peer`` are asked again with the peer that the header names. What else the header says is
+    `Handler.proxy_header`.
+
+    A health check is a connection that ends, or is reset, before it has sent a byte: the request does not begin. Or its
+    header is ``LOCAL``; or it names no client, but the proxy itself or nobody, and nothing follows (version 1 has no
+    ``LOCAL``). Then the request begins, with the proxy as its peer. Health checks are counted apart
+    (`RequestTable.ends`). If the proxy just ends or resets one, that is no reason and not logged (`Cause.is_end`).
 
     For a server: ``filters = [partial(Proxy, trusted=["10.0.0.0/8"])]``, in front of TLS.
     """
 
-    __slots__ = ("_head", "_timeout", "_trusted", "header")
+    __slots__ = ("_head", "_is_proxied", "_timeout", "_trusted", "header")
 
     name = "PROXY"
 
@@ -74,14 +147,22 @@ class Proxy(Filter):
         self._trusted = tuple(trusted)
         self._timeout = timeout
         self._head = b""
+        self._is_proxied = True
         self.header: Header | None = None
         """What the proxy has said, when it has."""
+
+    @property
+    def label(self) -> str:
+        """``"proxy"``, if there must be a header."""
+        return "proxy" if self._is_proxied else ""
 
     def begin(self) -> None:
         """Wait for the header, where there must be one."""
         if self._is_trusted():
+            self.driver.proxy_header = SILENCE
             self.open_until("the PROXY header", self._timeout)
         else:
+            self._is_proxied = False
             self.leave()
 
     def _is_trusted(self) -> bool:
@@ -93,9 +174,10 @@ class Proxy(Filter):
     def received(self, data: bytes) -> None:
         """Take the next bytes of the header."""
         self._head += data
-        header = self.header = parse(self._head)
+        self.driver.proxy_header = None  # if this is no header, nothing is known
+        header = self.header = self.driver.proxy_header = parse(self._head)
         if header is not None:
-            if header.source is not None:
+            if header.source not in (None, self.driver.peer):
                 self.driver.peer = header.source
             self.leave(self._head[header.size :])
 
@@ -103,12 +185,6 @@ class Proxy(Filter):
     def pending(self) -> int:
         """Bytes of a header that has come in part."""
         return len(self._head)
-
-    def input_ended(self) -> None:
-        """The connection ends before the header is whole."""
-        if not self._head:
-            self.leave()
-        self.deliver_end()
 
 
 @lru_cache(maxsize=16)
@@ -121,7 +197,7 @@ def parse(data: bytes) -> Header | None:
     r"""The header that ``data`` begins with; ``None`` if more must come. Raises `Malformed`.
 
     >>> parse(b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nGET ")
-    Header(source=('192.0.2.1', 56324), values={}, size=45)
+    Header(source=('192.0.2.1', 56324), values={}, size=45, is_local=False)
     >>> parse(b"PROXY TC")
     """
     if data.startswith(SIGNATURE):
@@ -169,6 +245,7 @@ _START = Struct("!12sBBH")
 _BLOCKS = {0x1: (socket.AF_INET, Struct("!4s4sHH")), 0x2: (socket.AF_INET6, Struct("!16s16sHH"))}
 _UNIX = Struct("!108s108s")
 _VALUE = Struct("!BH")
+_CLIENT_TLS = Struct("!BI")
 
 
 def _parse_binary(data: bytes) -> Header | None:
@@ -185,15 +262,17 @@ def _parse_binary(data: bytes) -> Header | None:
         return None
     body = data[_START.size : size]
     if kind == 0x20 or family == 0x00:  # LOCAL: the proxy itself, a health check; or it does not know
-        return Header(None, {}, size)
+        return Header(None, {}, size, is_local=kind == 0x20)
     try:
         source, taken = _source(family, body)
         values = dict(_values(body[taken:]))
+        header = Header(source, values, size)
+        _ = header.tls  # it is well-formed, if it is there
     except error:
         raise Malformed("its length is too small for what it must hold") from None
     if CRC32C in values:
         _check(data[:size], _START.size + taken, values[CRC32C])
-    return Header(source, values, size)
+    return header
 
 
 def _source(family: int, body: bytes) -> tuple[Any, int]:

@@ -50,7 +50,7 @@ class Tap(_Telling, Filter):
     ...     print(what, data)
     >>> channel = chain(StreamMachine(Echo(), World(now=time.time)), [partial(Tap, tell=tell)])
     >>> channel.advance()
-    >>> channel.feed(b"hello")
+    >>> _ = channel.feed(b"hello")
     received b'hello'
     sent b'hello'
     >>> channel.read()

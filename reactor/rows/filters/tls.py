@@ -12,6 +12,7 @@ import ssl
 from ...handlers.filter import Filter
 from ...handlers.waits import Cause
 from ...handlers.wire import grown
+from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class TLSFailed(Cause):
 class Truncated(Cause):
     """The connection has ended without a close_notify: what has come may not be all (RFC 8446, section 6.1)."""
 
+    is_end = True
+
     def __init__(self, what: str) -> None:
         super().__init__(f"the connection has ended without a close_notify, {what}")
 
@@ -55,10 +58,11 @@ class TLS(Filter):
     take ``timeout`` seconds.
 
     When it is done, `Handler.secured` is ``"tls1.2"`` or ``"tls1.3"``, and `Handler.principal` the subject of the
-    peer's verified certificate, if the context asks for one, as in RFC 4514 (``"CN=alice,O=Example"``); `object` has
-    the rest. The request ends with `TLSFailed` where the handshake or a record is wrong, and with `Truncated` where the
-    connection ends without a close_notify. A context that was made to ignore that (``OP_IGNORE_UNEXPECTED_EOF``) is
-    made strict: a truncated message would pass for a whole one.
+    peer's verified certificate, if the context asks for one, as in RFC 4514 (``"CN=alice,O=Example"``).
+    `Handler.peer_certificate` is that certificate, `Handler.alpn` the application protocol that was agreed on; `object`
+    has the rest. The request ends with `TLSFailed` where the handshake or a record is wrong, and with `Truncated` where
+    the connection ends without a close_notify. A context that was made to ignore that (``OP_IGNORE_UNEXPECTED_EOF``)
+    is made strict: a truncated message would pass for a whole one.
 
     For a server: ``filters = [partial(TLS, context=context)]``, or `TLSMixIn`. For a connection that a handler makes:
     ``Connected(address, handler, filters=[partial(TLS, context=context, server_side=False, server_hostname="…")])``.
@@ -76,15 +80,22 @@ class TLS(Filter):
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         self._make = (context, server_side, server_hostname, session)
         self._timeout = timeout
-        self._in = ssl.MemoryBIO()
-        self._out = ssl.MemoryBIO()
+        self._in: ssl.MemoryBIO  # these two are made with the object
+        self._out: ssl.MemoryBIO
         self.object: ssl.SSLObject | None = None
         """The connection as ``ssl`` has it: ``getpeercert()``, ``selected_alpn_protocol()``, ``cipher()``, ``session``.
 
         ``None`` before the first byte of the handshake."""
         self._open = False
-        self._part: bytes | bytearray = b""  # the beginning of a record that has not come whole
+        self._part: bytes | bytearray = b""  # what has come, and ``ssl`` has not been given
         self._shut = False  # whether the peer has said that no more comes
+
+    @property
+    def label(self) -> str:
+        """``"tls"``; when the handshake is done its version, and the application protocol: ``"tls1.3 h2"``."""
+        if not self._open or self.object is None:
+            return "tls"
+        return " ".join(filter(None, (self._version(), self.object.selected_alpn_protocol())))
 
     def begin(self) -> None:
         """Wait for the handshake; a client begins it."""
@@ -96,27 +107,27 @@ class TLS(Filter):
         """Take the next records, and deliver what they hold."""
         if self._shut:
             return
-        held = grown(self._part, data)
-        end = _end_of_records(held, 0, RECORD if self._open else len(held))
-        if end == 0:
-            self._part = held
-        elif self._open:
+        held = self._part = grown(self._part, data)
+        end = _end_of_records(held, 0, RECORD)
+        if end and self._open:
             self._unseal(held, end)
-        else:
-            self._in.write(held[:end])
-            self._part = held[end:]
+        elif end:
             self.queue_step()
 
     @property
     def pending(self) -> int:
         """Bytes of records that have come in part, or while a step of the handshake waits for its turn."""
-        return len(self._part) + self._in.pending
+        return len(self._part)
 
     def step(self) -> None:
         """Go on with the handshake, as far as what has come allows."""
         if self.object is None:  # now, because it takes 40 KiB, and a silent client does not come to this
             context, server_side, server_hostname, session = self._make
+            self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
             self.object = context.wrap_bio(self._in, self._out, server_side, server_hostname, session)
+        end = _end_of_records(self._part, 0, len(self._part))
+        self._in.write(self._part[:end])
+        self._part = self._part[end:]
         try:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
@@ -130,6 +141,20 @@ class TLS(Filter):
         self._tell()
         self.open()
         self._unseal(self._part, 0)
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """``tls-unique`` with TLS 1.2 (of 1.3 ``ssl`` tells none), and ``tls-server-end-point`` (RFC 5929).
+
+        A server has the latter if its certificate was loaded by `load_certificate`.
+        """
+        stream = self.object
+        if stream is None:
+            return None
+        if kind == "tls-unique" and stream.version() == "TLSv1.2":
+            return stream.get_channel_binding(kind)
+        if kind == "tls-server-end-point":
+            return end_point_of(stream.context) if self._make[1] else end_point(stream.getpeercert(True))
+        return None
 
     def flow(self, data: bytes) -> None:
         """Seal the output in records."""
@@ -170,7 +195,8 @@ class TLS(Filter):
             while source.pending or end > start:
                 if end > start:
                     source.write(data if end - start == len(data) else data[start:end])
-                    start, end = end, _end_of_records(data, end, RECORD)
+                    start = end
+                    end = start if start == len(data) else _end_of_records(data, start, RECORD)
                 try:
                     while source.pending:
                         piece = stream.read(RECORD)
@@ -181,7 +207,7 @@ class TLS(Filter):
                     pass  # the last record was none of data: a new key, or a session to resume
         except ssl.SSLError as raised:
             error = raised
-        self._part = data[start:]
+        self._part = data[start:] if start < len(data) else b""
         if pieces:
             self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if error is not None and not isinstance(error, ssl.SSLZeroReturnError):
@@ -190,11 +216,11 @@ class TLS(Filter):
         if error is not None:
             self._shut = True
             self.deliver_end()
-        self._emit()  # the answer to a new key
+        if self._out.pending:  # the answer to a new key
+            self._emit()
 
     def _emit(self) -> None:
-        if self._out.pending:
-            self.put(self._out.read())
+        self.put(self._out.read())
 
     def _break_off(self, error: ssl.SSLError) -> None:
         self._emit()  # the alert that says why
@@ -203,11 +229,19 @@ class TLS(Filter):
     def _tell(self) -> None:
         """Tell the row what has been found out."""
         assert self.object is not None
-        version = self.object.version() or ""
-        self.driver.secured = NAMES.get(version, version.lower())
+        self.driver.secured = self._version()
+        protocol = self.object.selected_alpn_protocol()
+        if protocol is not None:
+            self.driver.alpn = protocol
         certificate = self.object.getpeercert()
         if certificate and self._make[0].verify_mode != ssl.CERT_NONE:
+            self.driver.peer_certificate = certificate
             self.driver.principal = subject_of(certificate)
+
+    def _version(self) -> str:
+        assert self.object is not None
+        version = self.object.version() or ""
+        return NAMES.get(version, version.lower())
 
 
 def _end_of_records(data: bytes | bytearray, start: int, most: int) -> int:

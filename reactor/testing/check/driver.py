@@ -45,6 +45,10 @@ class RecordingDriver:
         self._peer = world.peer
         self.principal: Any = world.principal
         self.secured: Any = world.secured
+        self.peer_certificate: Any = world.peer_certificate
+        self.alpn: Any = world.alpn
+        self.proxy_header: Any = world.proxy_header
+        self.left = world.left
         self.asked: set[str] = set()
         """The questions so far: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
 
@@ -80,6 +84,10 @@ class RecordingDriver:
     def pass_on(self, descriptors: Sequence[int]) -> None:
         """The handler sends descriptors: the world keeps them in `World.passed`."""
         self._world.pass_on(descriptors)
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """The handler asks for the binding of the channel: the world has none."""
+        return self._world.channel_binding(kind)
 
     def queue_step(self, step: Callable[[], object]) -> bool:
         """A filter has a costly step to do: nobody else waits."""

@@ -1,0 +1,46 @@
+"""The files of a directory by HTTPS: `http.server`'s blocking handler, unchanged, over TLS in select mode.
+
+One thread serves all clients, and a slow one delays nobody: the handler runs when the head of its request has come.
+A file of more than 16 MiB (`max_output`) is not sent: it would wait in memory for its client.
+
+python3 examples/https.py [PORT [CERTIFICATE [DIRECTORY]]]      the file certificate.pem has the key, too
+curl --cacert ca.pem https://localhost:7015/                    is a client
+"""
+
+import signal
+import ssl
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
+
+if __package__ is None:  # run from a checkout, with nothing installed
+    sys.path.insert(0, f"{sys.path[0]}/..")
+
+from handlers import Until
+from reactor import SelectTCPServer
+from reactor.tls import TLSMixIn
+
+
+class Files(SimpleHTTPRequestHandler):
+    request = Until(b"\r\n\r\n", limit=65_536)  # of GET and HEAD, which have no body
+    timeout = 30
+
+    def log_message(self, text: str, *arguments: object) -> None:
+        print(self.address_string(), text % arguments, flush=True)
+
+
+class Server(TLSMixIn, SelectTCPServer):
+    """TLS, in front of TCP."""
+
+
+def main(port: str = "7015", certificate: str = "certificate.pem", directory: str = ".") -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    with Server(("127.0.0.1", int(port)), partial(Files, directory=directory), context=context) as server:
+        signal.signal(signal.SIGINT, lambda *_: server.shutdown())
+        print("listening on {}:{}".format(*server.server_address), file=sys.stderr)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+from handlers.auth.sasl import *

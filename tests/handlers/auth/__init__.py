@@ -1,0 +1,1 @@
+"""Authentication mix-ins over machines, with no network."""
