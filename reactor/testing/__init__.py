@@ -41,6 +41,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check.causes import takes_causes_for_ends
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.drip import drip, ends_if_it_drips
@@ -83,6 +84,7 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
+    "check.causes": ("takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.drip": ("drip", "ends_if_it_drips"),
     "check.evidence": ("CheckFailed",),
@@ -150,6 +152,7 @@ __all__ = [
     "schedules",
     "stays_in_bounds",
     "survives_any_input",
+    "takes_causes_for_ends",
     "takes_exact_ends_only",
     "takes_plain_numbers_only",
     "tls",

@@ -5,7 +5,7 @@ Each bug is one that servers in production had. `PAIRS` has with each pair a con
 
 from typing import NamedTuple
 
-from handlers import Exactly, LimitPassed, Some, StreamHandler, Until
+from handlers import EndOfStream, Exactly, LimitPassed, Reset, Some, StreamHandler, TimedOut, Until
 
 LINES = b"one\r\ntwo\r\n"
 
@@ -456,10 +456,66 @@ class KeepsTheTime(StartsAnewWithEachByte):
         return max(0, self.due - self.now())
 
 
+# Causes
+
+
+HELP = b"This is what you can say.\r\n" * 200
+
+
+class AnswersEachCause(StreamHandler):
+    """Takes the causes for mistakes of its client: ``except Exception`` around a wait."""
+
+    async def handle(self):
+        self.send(b"hello " + await Until(b"\n", limit=80))
+        while True:
+            try:
+                self.send((await Until(b"\n", limit=80)).upper())
+            except Exception:  # noqa: PERF203
+                self.send(HELP)
+
+
+class AnswersMistakes(StreamHandler):
+    """Right."""
+
+    async def handle(self):
+        self.send(b"hello " + await Until(b"\n", limit=80))
+        while True:
+            line = await Until(b"\n", limit=80)
+            try:
+                self.send(line.decode("ascii").upper().encode())
+            except ValueError:
+                self.send(HELP)
+
+
+class AsksTheCause(StreamHandler):
+    """Expects the bytes that were held of each cause; `Cancelled` has none, when the server closes."""
+
+    def told(self, cause):
+        return b"%d bytes left\r\n" % len(cause.partial) if not isinstance(cause, (Reset, TimedOut)) else b""
+
+    def handle(self):
+        return Until(b"\n", limit=80), self.line
+
+    def line(self, data):
+        self.send(data.upper())
+        return self.handle()
+
+    def interrupted(self, cause):
+        self.send(self.told(cause))
+
+
+class AsksTheEnd(AsksTheCause):
+    """Right."""
+
+    def told(self, cause):
+        return b"%d bytes left\r\n" % len(cause.partial) if isinstance(cause, EndOfStream) else b""
+
+
 CUT = "for_any_chunking_of_faults", "the output for a faulty client depends on how the input is cut"
 NUMBER, END = "plain_numbers", "exact_ends"
 LIMIT = "at_its_limits"
 SLOW = "ends_if_it_drips", "a client that sends a byte now and then keeps the request open for 900 seconds"
+CAUSE = "takes_causes_for_ends"
 SHARED = "leaves_nothing_behind", "the output depends on what another request has sent"
 
 PAIRS = [
@@ -481,4 +537,6 @@ PAIRS = [
     Pair(FillsItsArray, FitsItsArray, b"5:hello,", LIMIT, "for a piece of 1000 bytes it raises IndexError"),
     Pair(StartsAnewWithEachByte, BoundsTheRate, LINES, *SLOW),
     Pair(StartsAnewWithEachByte, KeepsTheTime, LINES, *SLOW),
+    Pair(AnswersEachCause, AnswersMistakes, LINES, CAUSE, "it answers the end of the stream and waits for input again"),
+    Pair(AsksTheCause, AsksTheEnd, LINES, CAUSE, "when it is cancelled it raises AttributeError"),
 ]

@@ -22,6 +22,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
 ``apart``        two requests at once, one between the halves of the other
+``causes``       the property of causes that a handler catches
 ``damaged``      the property of damaged conversations that are cut
 ``drip``         the property of a slow client, in simulated time: `drip`
 ``limits``       the property of pieces that are as long as may be

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from . import strategies
 from .apart import meeting
+from .causes import takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
 from .drip import ends_if_it_drips
 from .dropped import dropped
@@ -129,6 +130,7 @@ def check(
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
         partial(same_at_its_limits, kind, pieces, world=world),
+        partial(takes_causes_for_ends, kind, pieces, world=world),
         partial(ends_if_it_drips, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),
         partial(takes_exact_ends_only, kind, pieces, world=world),

@@ -191,6 +191,10 @@ class Run:
         except (Exception, EndlessLoop):
             pass  # a schedule in which the request is interrupted shows the same fault
 
+    def cancel(self) -> None:
+        """The server closes."""
+        self._call("abandon(Cancelled())", self.machine.abandon, Cancelled())
+
     def drain(self) -> None:
         """The kernel takes all output."""
         if self.machine.outbox:
