@@ -55,7 +55,7 @@ class Link(BaseLink):
     # What the filter says: see the verbs of `Filter`
 
     def deliver(self, data: bytes | bytearray | memoryview) -> None:
-        if not self.finished and not self._end_due and not self.inner.ended:
+        if not self._end_due and not self.inner.ended:  # what a request that has finished holds is dropped later
             self._held = grown(self._held, data)
             if len(self._held) > self._filter.limit:
                 self._give()
@@ -182,7 +182,7 @@ class Link(BaseLink):
         else:
             inner = self.inner
             inner.sent(self._wire.take(count))
-            if inner.outbox or inner.finished or inner.output is not OPEN or self._stage is not SERVING:
+            if inner.outbox or inner.wait is None or inner.output is not OPEN or self._stage is not SERVING:
                 self._due = True
 
     def read(self, limit: int | None = None) -> bytes:
@@ -301,7 +301,7 @@ class Link(BaseLink):
         self._ask(self._filter.flow, outbox)
         if self._stage is not FAILED:
             self._wire.close_window(size)
-            if not self._wire:  # nothing has come of it; others have their turn before the next window
+            if self._wire.bytes is None:  # nothing has come of it; others have their turn before the next window
                 self.sent(0)
                 self.touched()
 

@@ -110,7 +110,7 @@ class ChannelRow(Request):
     def settle(self, now: float) -> None:
         """Bring the kernel, the selector and the timers into line with what the channel wants now."""
 
-    def flush(self, now: float) -> None:
+    def flush(self, now: float) -> object:
         """Hand the kernel as much output as it takes."""
 
     def go_on(self, now: float) -> None:

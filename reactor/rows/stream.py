@@ -140,10 +140,7 @@ class StreamRow(ChannelRow):
         self.deadline = now + patience
         if self.deadline < self.armed:
             self.reactor.timers.arm(self)
-        if self.channel.outbox:
-            self.flush(now)
-            return not (self.channel.outbox or self.channel.blocked)
-        return True
+        return not self.channel.outbox or (self.flush(now) and not self.channel.blocked)
 
     def resting(self) -> int:
         """The events to watch for while the channel takes no input."""
@@ -183,7 +180,8 @@ class StreamRow(ChannelRow):
             except (OSError, ValueError) as error:  # the selector takes no more, or no number so high
                 self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
 
-    def flush(self, now: float) -> None:
+    def flush(self, now: float) -> bool:
+        """Hand the kernel as much output as it takes; whether it has taken all that there was."""
         channel = self.channel
         outbox = channel.outbox
         size = len(outbox)
@@ -193,7 +191,7 @@ class StreamRow(ChannelRow):
             count = 0
         except OSError as error:
             self.lose(Reset(error))
-            return
+            return False
         except BaseException:  # a signal's handler raised: what has gone is not known, and twice is worst
             channel.drop_output()
             raise
@@ -205,6 +203,7 @@ class StreamRow(ChannelRow):
                 self.took_some(count, now)
         if count < size:
             self.check_output()
+        return count == size
 
     def _end_output(self) -> None:
         self.channel.end_output()

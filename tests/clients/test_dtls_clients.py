@@ -12,7 +12,7 @@ from handlers import DatagramHandler, Packet
 from reactor.dtls import DTLSMixIn
 from tests.support.certificates import KEYS, NAME
 from tests.support.dtls import SERVER, dtls_context
-from tests.support.programs import program
+from tests.support.programs import program, start
 from tests.support.serving import MODES, PACKETS, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -39,9 +39,7 @@ def talk(address, *options, lines=(b"one\n", b"two\n")):
         program("openssl"), "s_client", "-connect", f"{host}:{port}", "-dtls", "-brief", "-servername", NAME,
         "-verify_quiet", "-verify_return_error", "-verify_hostname", NAME, "-CAfile", SERVER, *options,
     ]  # fmt: skip
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-    ) as client:
+    with start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as client:
         timer = threading.Timer(PATIENCE, client.kill)
         timer.start()
         said = b""

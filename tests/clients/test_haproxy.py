@@ -3,7 +3,6 @@
 import json
 import logging
 import socket
-import subprocess
 from contextlib import contextmanager
 from functools import partial
 
@@ -13,7 +12,7 @@ from handlers import StreamHandler, Until
 from reactor.rows.filters.proxy import Proxy
 from reactor.tls import TLSMixIn
 from tests.support.certificates import KEYS, NAME, client_context, server_context
-from tests.support.programs import program
+from tests.support.programs import program, start
 from tests.support.serving import MODES, PATIENCE, STREAMS, rest, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -61,7 +60,7 @@ listen front
     server one {host}:{port} {options}
 """)
         command = [program("haproxy"), "-db", "-f", configuration]
-        process = subprocess.Popen(command, pass_fds=[listener.fileno()])
+        process = start(command, pass_fds=[listener.fileno()])
     with process:  # which alone has the listener: clients are refused if it ends
         try:
             yield address

@@ -1,10 +1,9 @@
 """Clients that turn to TLS in the middle of SMTP: openssl and swaks."""
 
-import subprocess
-
 from tests.support.certificates import KEYS, NAME
 from tests.support.mail import receiving
 from tests.support.programs import needed, program
+from tests.support.programs import run as run_program
 from tests.support.serving import wait_until
 
 PATIENCE = 30
@@ -12,7 +11,7 @@ MAIL = b"EHLO x\nMAIL FROM:<a@x>\nRCPT TO:<b@y>\nDATA\nhello\n.\nQUIT\n"
 
 
 def run(*command, send=b""):
-    return subprocess.run(command, input=send, capture_output=True, timeout=PATIENCE, check=False)
+    return run_program(command, send, PATIENCE)
 
 
 def assert_delivered(server, delivered):

@@ -17,7 +17,7 @@ from reactor.rows.filters.proxy import Proxy
 from reactor.tls import TLSMixIn
 from tests import ROOT
 from tests.support.certificates import KEYS, NAME, server_context
-from tests.support.programs import program
+from tests.support.programs import program, run, start
 from tests.support.serving import MODES, STREAMS, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -57,7 +57,7 @@ def s_client(server, *options, send=b"hello\nbye\n"):
         program("openssl"), "s_client", "-connect", f"{host}:{port}", "-servername", NAME, "-quiet", "-verify_quiet",
         "-verify_return_error", "-verify_hostname", NAME, "-CAfile", KEYS / "ca.pem", *options,
     ]  # fmt: skip
-    return subprocess.run(command, input=send, capture_output=True, timeout=PATIENCE, check=False)
+    return run(command, send, PATIENCE)
 
 
 @every_mode
@@ -71,9 +71,7 @@ def test_openssl_is_echoed_and_ends_in_order(mode, version):
 @contextmanager
 def dialogue(*command):
     """Run a client to talk with: yields its process, whose output includes its standard error."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
-    ) as client:
+    with start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as client:
         timer = threading.Timer(PATIENCE, client.kill)
         timer.start()
         try:
@@ -282,7 +280,7 @@ def gnutls_cli(server, *options, send=b"hello\nbye\n"):
         program("gnutls-cli"), "--x509cafile", KEYS / "ca.pem", "--sni-hostname", NAME, "--verify-hostname", NAME,
         "--port", str(port), *options, "127.0.0.1",
     ]  # fmt: skip
-    return subprocess.run(command, input=send, capture_output=True, timeout=PATIENCE, check=False)
+    return run(command, send, PATIENCE)
 
 
 @every_mode

@@ -108,7 +108,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path leaves output to nobody",
-        "return not (self.channel.outbox or self.channel.blocked)", "return True",
+        "(self.flush(now) and not self.channel.blocked)", "(self.flush(now) or True)",
     ),
     Mutation(
         "the hot path leaves the bytes of before in the budget",

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import threading
 
 import pytest
 
@@ -26,3 +28,31 @@ def search_path() -> str:
 def program(name: str) -> str:
     """The path of the program."""
     return needed(shutil.which(name, path=search_path()), name)
+
+
+_starting = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release
+    )  # fmt: skip
+
+
+def start(command, **options):
+    """As ``subprocess.Popen``, in a process that has a server in a thread, which may fork.
+
+    ``Popen`` waits until nobody has the writing end of a pipe of its own any more. A child of the server that was
+    forked just then has it, and may wait for this very program. So no child is forked meanwhile.
+    """
+    with _starting:
+        return subprocess.Popen(command, **options)
+
+
+def run(command, send=b"", timeout=30):
+    """As ``subprocess.run`` with ``send`` as the input of the program, with its output and errors as bytes."""
+    with start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            output, errors = process.communicate(send, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)

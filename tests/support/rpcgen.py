@@ -99,6 +99,19 @@ def build(path: Path, folder: Path) -> list[str]:
     return [kind for kind, _ in filters if not kind.endswith("_argument")]  # of a procedure that has several
 
 
+def build_peer(path: Path, source: Path, stubs: str, folder: Path) -> Path:
+    """Compile a client (``stubs`` is ``-l``) or a server (``-m``) of the .x file with its C source; return its path."""
+    needed(HEADERS.is_dir(), "libtirpc-dev")
+    for file in (path, source):
+        shutil.copy(file, folder)
+    for option, output in (("-h", f"{path.stem}.h"), ("-c", "xdr.c"), (stubs, "stubs.c")):
+        run(folder, program("rpcgen"), "-N", option, path.name, "-o", output)
+    unused = ["-ffunction-sections", "-Wl,--gc-sections"]  # the dispatchers of versions that the source does not serve
+    files = [source.name, "xdr.c", "stubs.c"]
+    run(folder, program("gcc"), "-w", *unused, f"-I{HEADERS}", "-I.", "-o", source.stem, *files, "-ltirpc")
+    return folder / source.stem
+
+
 def run(folder: Path, *command: str) -> None:
     """Run the command in the folder."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)

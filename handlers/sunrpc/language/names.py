@@ -6,6 +6,8 @@ import keyword
 from collections.abc import Iterable
 from enum import IntEnum
 
+from ..program import Version
+
 MODULE = {
     "Annotated", "IntEnum", "None", "Procedure", "Program", "TypeAlias", "Version", "annotations", "bool", "bytes",
     "dataclass", "list", "procedures", "program", "str", "version", "versions", "xdr", "NotImplementedError", "self",
@@ -18,7 +20,8 @@ FIELD = {"Annotated", "bool", "bytes", "list", "str", "xdr"}
 MEMBER = {*dir(IntEnum), *dir(int), "mro", "name", "value"}
 """What an enum has already."""
 
-METHOD = {*FIELD, "procedures", "program", "version", "NotImplementedError"}
+METHOD = {*FIELD, *dir(Version), *Version.__annotations__, "NotImplementedError"}
+"""What the class of a version has already, and uses."""
 
 
 class Names:

@@ -509,3 +509,12 @@ def test_threads_may_use_a_type_for_the_first_time_at_once(write):
                 assert all(threads.map(use, range(number)))
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_a_procedure_takes_no_name_that_its_handler_has(write):
+    names = ["send", "run", "key", "called", "carry", "handle", "program", "interrupted", "ADD"]
+    procedures = " ".join(f"void {name}(void) = {number};" for number, name in enumerate(names))
+    version = load(write(f"program P {{ version V {{ {procedures} }} = 1; }} = 7;")).V
+    assert [procedure.name for procedure in version.procedures.values()] == [f"{name}_" for name in names[:-1]] + [
+        "ADD"
+    ]

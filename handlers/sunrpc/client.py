@@ -1,0 +1,188 @@
+"""Clients that block, for the classes that `language` writes. The caller connects the socket: this package has none.
+
+with StreamClient(CALCULATOR_1, socket.create_connection((host, port))) as client:
+    client.remote.ADD(2, 3)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from random import getrandbits
+from typing import Any, Generic, TypeVar, cast
+
+from ..machines import StreamMachine
+from ..waits import Cause
+from . import xdr
+from .auth import AuthSys
+from .message import read_reply, written, xid_of
+from .program import Procedure, Version
+from .record import RecordHandler, mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+V = TypeVar("V", bound=Version)
+
+STRAYS = 64
+"""Datagrams that are no reply to an open call, after which a client sends its call again."""
+
+
+class Client(Generic[V]):
+    """What the clients of streams and of datagrams have in common. Not for several threads at once.
+
+    ``credential`` is that of all calls, AUTH_NONE by default. Any `OSError`, and a `Cause` for a reply past a bound,
+    closes the socket; a refused call (`RPCError`, `AuthError`) and a result that is no encoding (`xdr.Error`) do not.
+    """
+
+    def __init__(self, version: type[V], sock: Any, credential: AuthSys | None = None) -> None:
+        self.version = version
+        self.socket = sock
+        self.credential = credential
+        self._xid = getrandbits(32)
+        self._open: dict[int, tuple[Procedure, bytes]] = {}
+        self._replies: dict[int, bytes] = {}
+        self._by_name = {procedure.name: procedure for procedure in version.procedures.values()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    @property
+    def remote(self) -> V:
+        """An object with the methods of the version: each makes the call and returns the result of the server."""
+        return cast("V", Remote(self))
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call the procedure of this name and return its result."""
+        return self.result(self.begin(name, *arguments))
+
+    def begin(self, name: str, *arguments: Any) -> int:
+        """Send a call, and do not wait for its reply; returns its xid. Any number of calls may be open."""
+        procedure = self._by_name[name]
+        if len(arguments) != len(procedure.arguments):
+            raise TypeError(f"{name} takes {len(procedure.arguments)} arguments, not {len(arguments)}")
+        encoded = b"".join(map(xdr.pack, procedure.arguments, arguments))
+        xid = self._xid = self._xid + 1 & 0xFFFF_FFFF
+        data = written(
+            xid, self.version.program, self.version.version, procedure.number, self.credential, encoded
+        )  # fmt: skip
+        self._guard(self._send, data)
+        self._open[xid] = procedure, data
+        return xid
+
+    def result(self, xid: int) -> Any:
+        """Wait for the reply to an open call and return the result."""
+        procedure, data = self._open[xid]
+        try:
+            self._guard(self._await, xid, data)
+        finally:
+            del self._open[xid]
+        result = read_reply(self._replies.pop(xid))
+        return xdr.unpack(procedure.result, result)
+
+    def _keep(self, reply: bytes) -> bool:
+        """Keep a reply, if it is the first one to an open call."""
+        xid = xid_of(reply)
+        if xid is None or xid not in self._open or xid in self._replies:
+            return False
+        self._replies[xid] = reply
+        return True
+
+    def _guard(self, call: Any, *arguments: Any) -> None:
+        try:
+            call(*arguments)
+        except (OSError, Cause):
+            self.close()
+            raise
+
+    def _send(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _await(self, xid: int, data: bytes) -> None:
+        raise NotImplementedError
+
+
+class Remote:
+    """The procedures of a version, as methods that call them. See `Client.remote`."""
+
+    def __init__(self, client: Client[Any]) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._client._by_name:
+            raise AttributeError(f"{self._client.version.__name__} has no procedure {name}")
+        return partial(self._client.call, name)
+
+
+class Records(RecordHandler):
+    """Keeps the records that a server sends."""
+
+    max_record = 16 << 20
+
+    def setup(self) -> None:
+        super().setup()
+        self.records: deque[bytes] = deque()
+
+    def record(self, record: bytes) -> None:
+        self.records.append(record)
+
+
+class StreamClient(Client[V]):
+    """Calls over a connected stream socket. Its own timeout is the time that each piece of a reply may take."""
+
+    def __init__(self, version: type[V], sock: Any, credential: AuthSys | None = None) -> None:
+        super().__init__(version, sock, credential)
+        self._records = Records()
+        self._machine = StreamMachine(self._records)
+        self._machine.advance()
+
+    def _send(self, data: bytes) -> None:
+        self.socket.sendall(mark(data))
+
+    def _await(self, xid: int, data: bytes) -> None:
+        while xid not in self._replies:
+            received = self.socket.recv(65_536)
+            if not received:
+                raise ConnectionResetError("the server has closed the connection before the reply")
+            self._machine.feed(received)
+            while self._records.records:
+                self._keep(self._records.records.popleft())
+            if self._machine.reason is not None:
+                raise self._machine.reason
+
+
+class DatagramClient(Client[V]):
+    """Calls over a connected datagram socket. A call is sent again after each of ``waits``, in seconds.
+
+    After the last one the error is `TimeoutError`. The server may have made the call, even twice.
+    """
+
+    def __init__(
+        self, version: type[V], sock: Any, credential: AuthSys | None = None, waits: tuple[float, ...] = (1, 2, 4, 8)
+    ) -> None:
+        super().__init__(version, sock, credential)
+        self.waits = waits
+
+    def _send(self, data: bytes) -> None:
+        self.socket.send(data)
+
+    def _await(self, xid: int, data: bytes) -> None:
+        for number, seconds in enumerate(self.waits):
+            if number and xid not in self._replies:
+                self._send(data)
+            self.socket.settimeout(seconds)
+            strays = 0
+            with suppress(TimeoutError):
+                while xid not in self._replies and strays < STRAYS:
+                    strays += not self._keep(self.socket.recv(65_536))
+        if xid not in self._replies:
+            raise TimeoutError(f"no reply to {len(self.waits)} datagrams in {sum(self.waits)} seconds")

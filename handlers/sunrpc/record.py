@@ -1,0 +1,108 @@
+"""RPC over a stream: record marking (RFC 5531, section 11), and the calls of one connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..handler import StreamHandler
+from ..waits import LimitPassed, StreamWait
+from .message import Refused
+from .program import Serving
+
+LAST = 0x8000_0000
+"""The bit of a mark that says that its fragment is the last one of the record."""
+
+
+def mark(record: bytes) -> bytes:
+    """The record as one fragment, its mark in front."""
+    return (LAST | len(record)).to_bytes(4, "big") + record
+
+
+class Fragment(StreamWait):
+    """The next fragment, its mark in front. ``limit`` is in bytes, the mark not included."""
+
+    __slots__ = ()
+    hungry = True
+
+    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
+        body = start + 4
+        if len(held) < body:
+            return -1
+        length = int.from_bytes(held[start:body], "big") & ~LAST
+        if length > self.limit:
+            raise LimitPassed(self, what=f"a fragment of {length} bytes in a record of at most {self.limit} more")
+        return body + length if body + length <= len(held) else -1
+
+
+class RecordHandler(StreamHandler):
+    """Reads records, in whatever fragments they come. A record that passes a bound ends the connection."""
+
+    max_record = 2 << 20
+    """Bytes that a record may have."""
+    max_fragments = 1024
+    """Fragments that a record may have."""
+
+    __slots__ = ("_fragments", "_held")
+
+    def setup(self) -> None:
+        super().setup()
+        self._fragments: list[bytes] = []  # those of a record of which more must come
+        self._held = 0  # their bytes
+
+    def handle(self) -> Any:
+        return Fragment(self.max_record), self._only
+
+    def _only(self, fragment: bytes) -> Any:
+        """The first fragment of a record, which in most cases is the only one."""
+        if fragment[0] & 0x80:
+            self.record(fragment[4:])
+            return self.handle()
+        return self._more(fragment)
+
+    def _more(self, fragment: bytes) -> Any:
+        self._fragments.append(fragment[4:])
+        self._held += len(fragment) - 4
+        if self._held > self.max_record:
+            raise LimitPassed(None, what=f"a record of more than {self.max_record} bytes")
+        if fragment[0] & 0x80:
+            record = b"".join(self._fragments)
+            self._fragments.clear()
+            self._held = 0
+            self.record(record)
+            return self.handle()
+        if len(self._fragments) >= self.max_fragments:
+            raise LimitPassed(None, what=f"a record of more than {self.max_fragments} fragments")
+        return Fragment(max(self.max_record - self._held, 1)), self._more
+
+    def record(self, record: bytes) -> None:
+        """Called with each record. Every class of records defines this."""
+        raise NotImplementedError
+
+
+class RPCStreamHandler(Serving, RecordHandler):
+    """Serves `versions` over a stream. Each call is a row of its own; replies go out when they are there.
+
+    A call that is refused does not end the connection.
+
+    >>> from handlers import StreamMachine
+    >>> class Nothing(RPCStreamHandler):
+    ...     pass
+    >>> machine = StreamMachine(Nothing())
+    >>> machine.feed(mark(bytes.fromhex("00000007 00000000 00000002 000186a3 00000003 00000000" + 16 * "00")))
+    >>> machine.read().hex(" ", 4)  # PROG_UNAVAIL
+    '80000018 00000007 00000001 00000000 00000000 00000000 00000001'
+    """
+
+    __slots__ = ()
+
+    def record(self, record: bytes) -> None:
+        try:
+            version = self.begin(record)
+        except Refused as refused:
+            if refused.reply is not None:
+                self._answer(refused.reply)
+        else:
+            self.call(version, record, self._answer)
+
+    def _answer(self, reply: bytes) -> None:
+        self.send(mark(reply))
