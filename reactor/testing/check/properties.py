@@ -72,7 +72,7 @@ def check(
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
     through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (),
 ) -> None:  # fmt: skip
-    """Try every property of this module on a handler class.
+    """Try every property of this room on a handler class: those of this module, and those that it imports.
 
     Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
     a coroutine that is not awaited.

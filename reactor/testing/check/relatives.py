@@ -91,7 +91,7 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
         number, before, after = piece[start:end], piece[start - 1 : start], piece[end : end + 1]
         digits = number.decode()
         forms = [f"+{digits}", f"0_{digits}", f"0x{digits}", f"{digits[0]}_{digits[1:]}", digits.translate(_DIGITS)]
-        if after and not after.isspace() and not before.isspace() and before not in b":=,;":
+        if before in b"\n$*" and after and not after.isspace():
             forms.insert(1, f" {digits}")  # elsewhere many protocols skip blanks
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             yield Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))

@@ -1,8 +1,10 @@
 """`check` tells the wrong handler of each pair in `tests.support.misread` from the right one."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from examples import chat
+from examples import auth, chat, smtp, upper
 from handlers import Some, StreamHandler, Until
 from handlers.services import Echo
 from reactor.testing import leaves_nothing_behind, takes_exact_ends_only
@@ -30,6 +32,32 @@ RIGHT = {pair.right: pair.conversation for pair in PAIRS}
 @pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
 def test_a_right_handler_is_not_accused(kind):
     check(kind, RIGHT[kind], modes=["select"], examples=10)
+
+
+MAIL = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhi\r\n..x\r\n.\r\nQUIT\r\n"
+POST = SimpleNamespace(context=None, deliver=lambda *_: None)
+
+
+class Secured(smtp.Receiver):
+    """Takes mail, as after STARTTLS."""
+
+    secured = True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "conversation", "server"),
+    [
+        (upper.Conversation, LINES, None),
+        (upper.States, LINES, None),
+        (auth.SecretUpper, b"sesame\nlet me in\n", None),
+        (smtp.Receiver, MAIL, POST),
+        (Secured, MAIL, POST),
+    ],
+    ids=["coroutine", "states", "mix-in", "commands", "mail"],
+)
+def test_the_handlers_of_the_examples_are_not_accused(kind, conversation, server):
+    check(kind, conversation, server=server, modes=[], examples=5)
 
 
 class TakesBareCR(StreamHandler):
