@@ -41,10 +41,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .check.causes import takes_causes_for_ends
+    from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
-    from .check.drip import drip, ends_if_it_drips
+    from .check.drip import drip
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
     from .check.limits import same_at_its_limits
@@ -84,9 +84,9 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
-    "check.causes": ("takes_causes_for_ends",),
+    "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
-    "check.drip": ("drip", "ends_if_it_drips"),
+    "check.drip": ("drip",),
     "check.evidence": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),

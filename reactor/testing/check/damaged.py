@@ -54,7 +54,10 @@ def same_for_any_chunking_of_faults(
         found = smallest(tried, cut, differs, examples, FEW)
     if found is not None:
         found = minimal(found, differs, packets=False, damaged=True)
-        fault = "the output for a faulty client depends on how the input is cut"
+        fault = (
+            "the output for a faulty client depends on how the input is cut "
+            "(if it should: meant=['same_for_any_chunking_of_faults'])"
+        )
         fail(tried, fault, "for_any_chunking_of_faults", differing(played(tried, found), model(found)))
 
 

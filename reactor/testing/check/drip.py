@@ -1,28 +1,20 @@
-"""The property of a slow client: one that sends a byte just before the time of each wait is over, in simulated time."""
+"""A slow client, which sends a byte just before the time of each wait is over, in simulated time."""
 
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...handlers import Handler, World
 from .counting import held
-from .evidence import fail, in_time
 from .run import Run
 from .subject import Subject
-from .tried import Tried
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 DRIPS = 200
 """Bytes after which a client that drips gives up."""
 
 SHARE = 0.9
 """The part of the time of each wait that passes before the next byte comes."""
-
-SPOTS = 16
-"""The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
 
 
 class Drip(NamedTuple):
@@ -85,35 +77,3 @@ def _ticking(subject: Subject, clock: list[float]) -> Subject:
         credentials=world.credentials, descriptors=world.descriptors,
     )  # fmt: skip
     return subject
-
-
-@in_time
-def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
-    """A client that sends one byte of a message after another, each just in time, does not keep the request for ever.
-
-    A timeout counts from the beginning of a wait. A handler that collects a message with many waits, such as `Some`
-    again and again, starts it anew with each byte, so that many slow clients can hold all places of a server
-    (slow loris). The property drips letters at the places of the conversation where a word begins or ends: the
-    request must end, answer, or hold no more than before. It looks only at handlers that declare a ``timeout``, in the
-    class or in the wait. One whose messages may take any time declares ``request_timeout`` or ``min_rate``, which the
-    reactor keeps, or says ``check(..., meant=["ends_if_it_drips"])``.
-
-    >>> from handlers.services import Echo
-    >>> ends_if_it_drips(Echo, b"one")
-    """
-    tried = Tried(kind, conversation, world)
-    handler = tried.handler
-    if tried.packets or handler.request_timeout is not None or handler.min_rate:
-        return
-    for place in [0, *tried.borders(SPOTS)]:
-        start = tried.pieces[0][:place]
-        for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
-            found = dripped(tried, start, filler)
-            if found.is_kept_open:
-                fault = (
-                    f"a client that sends a byte now and then keeps the request open for {found.seconds:.0f} seconds "
-                    f"and more: each byte starts the timeout anew. Declare request_timeout or min_rate "
-                    f"(if it should: meant=['ends_if_it_drips'])"
-                )
-                call = tried.call("drip", tried.text, repr(start), repr(filler))
-                fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")

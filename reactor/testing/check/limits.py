@@ -103,7 +103,10 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
             for cut in () if tried.packets else _cuts(stretched.schedule(length), length):
                 other = played(tried, cut)
                 if not alike(run, other):
-                    fault = f"for a piece of {length} bytes the output depends on how the input is cut"
+                    fault = (
+                        f"for a piece of {length} bytes the output depends on how the input is cut "
+                        f"(if it should: meant=['same_at_its_limits'])"
+                    )
                     fail(tried, fault, "at_its_limits", differing(other, run))
 
 

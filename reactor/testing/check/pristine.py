@@ -47,7 +47,10 @@ def shared_on_purpose(is_meant: bool) -> Iterator[None]:
 
 
 def restorer(server: object, kind: type) -> Callable[[], None]:
-    """A function that puts ``server``, which requests share on purpose, into the state that it has now."""
+    """A function that puts what requests share on purpose into the state that it has now.
+
+    That is ``server``, and in `shared_on_purpose` also what requests of the handler class ``kind`` share.
+    """
     before = _Snapshot(type(server))
     before.contents(getattr(server, "__dict__", ()))
     undo = before.undo + (_Snapshot(kind).undo if _is_shared_on_purpose else [])

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from . import strategies
 from .apart import meeting
-from .causes import takes_causes_for_ends
+from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
-from .drip import ends_if_it_drips
 from .dropped import dropped
 from .evidence import (
     CheckFailed,
@@ -146,8 +145,8 @@ def check(
     subject = Subject(kind, world)
     for fault in dropped(subject.kind):
         raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
-    restore = restorer(world.server, subject.kind)
     with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
+        restore = restorer(world.server, subject.kind)
         for holds in tries:
             try:
                 holds()
