@@ -41,9 +41,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, line_limit
+    from .check.damaged import same_for_any_chunking_of_faults
+    from .check.drip import drip
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
+    from .check.limits import same_at_its_limits
     from .check.loopback import ask
     from .check.properties import (
         answers,
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
         survives_any_input,
         works_linearly,
     )
+    from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -79,14 +84,19 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
+    "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
+    "check.damaged": ("same_for_any_chunking_of_faults",),
+    "check.drip": ("drip",),
     "check.evidence": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
+    "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
+    "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
     "check.run": ("play", "work"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),
@@ -117,8 +127,10 @@ __all__ = [
     "check",
     "chunkings",
     "deliveries",
+    "drip",
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
+    "ends_if_it_drips",
     "fewest",
     "held",
     "leaks_nothing",
@@ -132,12 +144,17 @@ __all__ = [
     "play",
     "play_through",
     "proxy",
+    "same_at_its_limits",
     "same_for_any_chunking",
+    "same_for_any_chunking_of_faults",
     "same_in_every_mode",
     "same_through_filters",
     "schedules",
     "stays_in_bounds",
     "survives_any_input",
+    "takes_causes_for_ends",
+    "takes_exact_ends_only",
+    "takes_plain_numbers_only",
     "tls",
     "work",
     "works_linearly",

@@ -17,15 +17,21 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``transcript``   the calls of a run as the statements of a test
 ``run``          runs a schedule: `play`, `work`
 ``filtered``     runs a schedule through filters, with their peers: `play_through`
+``drip``         a slow client, in simulated time: `drip`
 ``evidence``     compares runs, shortens schedules, writes the assertion that fails
 ``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
+``apart``        two requests at once, one between the halves of the other
+``causes``       the properties of causes: those that a handler catches, and a slow client
+``damaged``      the property of damaged conversations that are cut
+``limits``       the property of pieces that are as long as may be
+``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``properties``   the properties, and `check`, which tries them all
 ===============  =======================================================================================
 
-This room imports the room ``peers``. Only ``strategies``, ``tried``, ``through`` and ``properties`` import Hypothesis.
-Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from reactor.testing.check
-import run``, because ``import reactor.testing.check.run as run`` asks the function for a submodule and fails.
+This room imports the room ``peers``. Only ``strategies``, ``tried`` and the modules that have properties import
+Hypothesis. Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from
+reactor.testing.check import run``, because ``import reactor.testing.check.run as run`` asks the function for a submodule and fails.
 """

@@ -143,14 +143,14 @@ def differing(run: Run, model: Run) -> str:
     return f"{both}\nassert {actual} == {expected}{comment}"
 
 
-def unlike(run: Run, model: Run) -> str:
-    """The code of a run, and the assertion that its result is the one that ``model`` has."""
+def unlike(run: Run, model: Run, first: int = 0) -> str:
+    """The code of a run from its call ``first`` on, and the assertion that its result is the one that ``model`` has."""
     if run.error is None and model.error is not None:
         return model.code()
     if run.error is not None:
-        return run.code()
+        return run.code(first=first)
     actual, _, expected = _difference(run, model)
-    return f"{run.code()}\nassert {actual} == {expected}"
+    return f"{run.code(first=first)}\nassert {actual} == {expected}"
 
 
 def _difference(run: Run, model: Run) -> tuple[str, str, str]:

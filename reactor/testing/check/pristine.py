@@ -6,6 +6,7 @@ variables of enclosing functions and of the module, and the contents of containe
 
 from __future__ import annotations
 
+import builtins
 import dis
 from collections import deque
 from contextlib import contextmanager
@@ -31,14 +32,32 @@ def pristine(kind: type) -> Iterator[None]:
             restore()
 
 
-def restorer(server: object) -> Callable[[], None]:
-    """A function that puts ``server``, which requests share on purpose, into the state that it has now."""
+_is_shared_on_purpose = False
+
+
+@contextmanager
+def shared_on_purpose(is_meant: bool) -> Iterator[None]:
+    """Within the ``with`` block, if it ``is_meant``, a `restorer` restores also what requests of a class share."""
+    global _is_shared_on_purpose
+    before, _is_shared_on_purpose = _is_shared_on_purpose, is_meant
+    try:
+        yield
+    finally:
+        _is_shared_on_purpose = before
+
+
+def restorer(server: object, kind: type) -> Callable[[], None]:
+    """A function that puts what requests share on purpose into the state that it has now.
+
+    That is ``server``, and in `shared_on_purpose` also what requests of the handler class ``kind`` share.
+    """
     before = _Snapshot(type(server))
     before.contents(getattr(server, "__dict__", ()))
+    undo = before.undo + (_Snapshot(kind).undo if _is_shared_on_purpose else [])
 
     def restore() -> None:
-        for undo in before.undo:
-            undo()
+        for call in undo:
+            call()
 
     return restore
 
@@ -72,6 +91,8 @@ class _Snapshot:
         space = function.__globals__
         for name in _globals(function):
             value = space.get(name, _ABSENT)
+            if value is _ABSENT and hasattr(builtins, name):
+                continue
             if value is _ABSENT or _is_data(name, value):
                 self.undo.append(partial(_put, space, name, value))
                 self.contents(value)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 
 from . import strategies
+from .apart import meeting
+from .causes import ends_if_it_drips, takes_causes_for_ends
+from .damaged import same_for_any_chunking_of_faults
 from .dropped import dropped
 from .evidence import (
     CheckFailed,
@@ -29,8 +32,10 @@ from .evidence import (
     unlike,
 )  # fmt: skip
 from .filtered import listed
+from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
-from .pristine import pristine, restorer
+from .pristine import pristine, restorer, shared_on_purpose
+from .relatives import takes_exact_ends_only, takes_plain_numbers_only
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -41,7 +46,7 @@ from .tried import Tried, is_open_for_ever
 from .watching import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from ...handlers import World
@@ -64,9 +69,9 @@ _FEW = 25  # the most examples that a costly property tries
 def check(
     kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
-    through: Through | Sequence[Through] | None = None,
+    through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (),
 ) -> None:  # fmt: skip
-    """Try every property of this module on a handler class.
+    """Try every property of this room on a handler class: those of this module, and those that it imports.
 
     Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
     a coroutine that is not awaited.
@@ -85,6 +90,8 @@ def check(
     - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
     - ``through``: a filter with a peer that speaks its protocol (see `Through`), or several, the first next to the
       wire: behind them the plain text must be the same as without them, and each early end of the wire an error.
+    - ``meant``: names of properties that the handler breaks on purpose; they are not tried. A server that takes a
+      bare CR for the end of a line says ``meant=["takes_exact_ends_only"]``.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
@@ -111,15 +118,21 @@ def check(
     >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
     pieces = pieces_of(conversation, "conversation")
-    modes = modes_of(modes)
+    modes, meant = modes_of(modes), [meant] if isinstance(meant, str) else list(meant)
     world = world_of(world, server)
-    tries: list[Callable[[], None]] = [
+    tries: list[partial[None]] = [
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
         partial(survives_any_input, kind, pieces, world=world, examples=examples),
         partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
         partial(works_linearly, kind, pieces, world=world, examples=examples),
+        partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
+        partial(same_at_its_limits, kind, pieces, world=world),
+        partial(takes_causes_for_ends, kind, pieces, world=world),
+        partial(ends_if_it_drips, kind, pieces, world=world),
+        partial(takes_plain_numbers_only, kind, pieces, world=world),
+        partial(takes_exact_ends_only, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
     if through is not None:
@@ -128,16 +141,26 @@ def check(
         tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
     if expected is not None:
         tries.insert(0, partial(answers, kind, pieces, expected, world=world))
+    tries = _unmeant(tries, meant)
     subject = Subject(kind, world)
     for fault in dropped(subject.kind):
         raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
-    restore = restorer(world.server)
-    with time_limit():
+    with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
+        restore = restorer(world.server, subject.kind)
         for holds in tries:
             try:
                 holds()
             finally:
                 restore()
+
+
+def _unmeant(tries: list[partial[None]], meant: list[str]) -> list[partial[None]]:
+    """``tries`` without the properties that are named in ``meant``."""
+    names = [holds.func.__name__ for holds in tries]
+    for name in meant:
+        if name not in names:
+            raise ValueError(f"meant is a list of properties that check tries: {name!r} is not one of {names}")
+    return [holds for holds in tries if holds.func.__name__ not in meant]
 
 
 # The properties
@@ -161,7 +184,9 @@ def leaves_nothing_behind(
     """The output for a request does not depend on the input of another request that is still open.
 
     State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
-    run.
+    run. The other request comes first, or between the halves of this one; or it sends the first half, such as the
+    login, and this one only the second. A chat room or a counter shares state on purpose: then
+    ``check(..., meant=["leaves_nothing_behind"])`` restores it before each run, and tries all other properties.
     """
     tried = Tried(kind, conversation, world)
     with pristine(tried.kind):
@@ -186,10 +211,13 @@ def leaves_nothing_behind(
 
     others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
     found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
+    code = None
     if found is not None:
         alone, before, after = runs(*found)
         code = f"{before.code()}\n{unlike(after, alone)}"
-        fail(tried, "the output depends on what another request has sent", "leaves_nothing_behind", code)
+    if code is not None or (code := meeting(tried)) is not None:
+        fault = "the output depends on what another request has sent (if it should: meant=['leaves_nothing_behind'])"
+        fail(tried, fault, "leaves_nothing_behind", code)
 
 
 @in_time

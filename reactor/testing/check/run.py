@@ -119,6 +119,11 @@ class Run:
         return self._driver.asked
 
     @property
+    def clock(self) -> float:
+        """The seconds that have passed since the run began."""
+        return self._clock
+
+    @property
     def over(self) -> bool:
         """Whether nothing more can happen."""
         done = self.finished and not (self.subject.packets and self._arrivals)
@@ -185,6 +190,10 @@ class Run:
                 self.machine.abandon(Cancelled())
         except (Exception, EndlessLoop):
             pass  # a schedule in which the request is interrupted shows the same fault
+
+    def cancel(self) -> None:
+        """The server closes."""
+        self._call("abandon(Cancelled())", self.machine.abandon, Cancelled())
 
     def drain(self) -> None:
         """The kernel takes all output."""
@@ -341,16 +350,21 @@ class Run:
 
     # Its code
 
+    @property
+    def calls(self) -> int:
+        """The number of calls so far."""
+        return len(self._transcript.calls)
+
     def output_code(self) -> str:
         """The expression for the whole output, to follow `code`."""
         return self._transcript.output()
 
-    def code(self, most: int | None = None) -> str:
-        """The calls, or only the first ``most`` of them, as statements. A call that raised is the last.
+    def code(self, most: int | None = None, first: int = 0) -> str:
+        """The calls, or only those from ``first`` up to ``most``, as statements. A call that raised is the last.
 
         Input that the handler has not taken is fed at the end: a handler without the fault may take it.
         """
-        calls = self._transcript.calls[:most]
+        calls = self._transcript.calls[first:most]
         if most is None and self.error is None and not self._gave_up:
             calls += [f"{self.name}.end()" if arrival is None else arrival for arrival in self._arrivals]
         lines = self._transcript.statements(self.subject.construct(self._driver.asked), calls)

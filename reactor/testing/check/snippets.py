@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
+_LONG_RUN = re.compile(rb"(.)\1{47,}", re.DOTALL)  # one byte again and again
 _BRIEF = 48  # letters of source text that fit into a comment
 
 
@@ -54,6 +56,8 @@ def literal(value: Any) -> str:
 
     >>> print(literal(b"ab" * 50), literal(b"abc"), literal([b"x"] * 99))
     b'ab' * 50 b'abc' [b'x'] * 99
+    >>> print(literal(b"99:" + b"a" * 99 + b","))
+    b'99:' + b'a' * 99 + b','
     """
     if isinstance(value, (bytes, list)) and len(value) > 48:
         for size in range(1, 33):
@@ -61,6 +65,8 @@ def literal(value: Any) -> str:
                 return f"{literal(value[:size])} * {len(value) // size}"
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, bytes) and (run := _LONG_RUN.search(value)) is not None:
+        return " + ".join(literal(part) for part in (value[: run.start()], run[0], value[run.end() :]) if part)
     return repr(value)
 
 

@@ -146,7 +146,7 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
     """
     if not isinstance(data, bytes):
         raise TypeError(f"mutations: data is bytes, not {data!r}")
-    place = st.one_of(st.sampled_from(_borders(data)), st.integers(0, len(data)))
+    place = st.one_of(st.sampled_from(borders(data)), st.integers(0, len(data)))
     piece = st.tuples(place, place).map(lambda ends: data[min(ends) : max(ends)])
     middle = st.lists(st.one_of(st.sampled_from(_TOKENS), st.binary(max_size=4), piece), max_size=5)
     return st.builds(
@@ -155,16 +155,16 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
     )  # fmt: skip
 
 
-def slips(data: bytes) -> Iterator[bytes]:
-    """The simplest `mutations`: one word is missing or replaced, or one token is inserted between two words.
+def slips(data: bytes, tokens: Sequence[bytes] = (b"", *_TOKENS)) -> Iterator[bytes]:
+    """The simplest `mutations`: one word is replaced by a token, or one token is inserted between two words.
 
     >>> list(slips(b"7"))[:3], len(list(slips(b"GET /")))
     ([b'7', b'\\n7', b'\\r7'], 91)
     """
-    borders = _borders(data)
-    borders = borders[:: len(borders) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
-    for start, end in [*((border, border) for border in borders), *pairwise(borders)]:
-        for token in b"", *_TOKENS:
+    chosen = borders(data)
+    chosen = chosen[:: len(chosen) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
+    for start, end in [*((border, border) for border in chosen), *pairwise(chosen)]:
+        for token in tokens:
             yield data[:start] + token + data[end:]
 
 
@@ -176,10 +176,10 @@ def _packets(given: Sequence[bytes], name: str) -> list[bytes]:
 
 def _lengths(data: bytes) -> SearchStrategy[int]:
     """Lengths of a beginning of ``data``; most are its whole length, or end where a word ends."""
-    return st.one_of(st.integers(0, len(data)), st.sampled_from(_borders(data)), st.just(len(data)))
+    return st.one_of(st.integers(0, len(data)), st.sampled_from(borders(data)), st.just(len(data)))
 
 
-def _borders(data: bytes) -> list[int]:
+def borders(data: bytes) -> list[int]:
     """The places between two bytes of different classes."""
     return [border for border in range(len(data) + 1) if _class(data, border - 1) != _class(data, border)] or [0]
 

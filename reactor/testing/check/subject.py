@@ -73,7 +73,7 @@ class Subject:
         self.text = f"partial({', '.join([self.name, *said])})" if said else self.name
         """The source text of what was given."""
         self.world = world_of(world)
-        self.restore = restorer(self.world.server)
+        self.restore = restorer(self.world.server, kind)
         """Puts the server into the state that it has now: each run begins with it."""
         self.blocking = not issubclass(kind, Handler)
         """Whether it is a blocking handler of ``socketserver``'s kind; it runs as in select mode."""
@@ -123,7 +123,18 @@ class Subject:
             "reactor.handlers": list(handlers.__all__),
             "reactor.handlers.blocking.buffered": ["buffered"],
             "functools": ["partial"],
-            "reactor.testing": ["END", "RESET", "Take", "ask", "held", "line_limit", "play", "play_through", "work"],
+            "reactor.testing": [
+                "END",
+                "RESET",
+                "Take",
+                "ask",
+                "drip",
+                "held",
+                "line_limit",
+                "play",
+                "play_through",
+                "work",
+            ],
         }
         for kind in self._mentioned:
             if "." not in kind.__qualname__ and kind.__module__ not in ("builtins", "__main__"):

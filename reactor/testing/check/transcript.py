@@ -49,8 +49,11 @@ class Transcript:
     def statements(self, construct: str, calls: list[bytes | str | None]) -> list[str]:
         """The statements for ``calls``; ``construct`` is the expression that constructs a machine."""
         advance, end = f"{self._machine}.advance()", f"{self._machine}.end()"
-        lines = [f"{self._output} = {'[]' if self._packets else repr(b'')}"] if self._is_collected else []
-        for call, following in zip(calls, [*calls[1:], None], strict=True):
+        is_begun = bool(calls) and calls[0] is not None
+        lines = (
+            [f"{self._output} = {'[]' if self._packets else repr(b'')}"] if self._is_collected and not is_begun else []
+        )
+        for call, following in zip(calls, [*calls[1:], None], strict=False):
             if call is None:
                 lines.append(f"{self._machine} = {construct}")
             elif isinstance(call, bytes):

@@ -50,6 +50,15 @@ class Tried(Subject):
         """The first ``length`` bytes, or packets, of the conversation."""
         return beginning(self.pieces, length, self.packets)
 
+    def rest(self, length: int) -> list[bytes]:
+        """The conversation without its first ``length`` bytes, or packets."""
+        return self.pieces[length:] if self.packets else [self.pieces[0][length:]]
+
+    def borders(self, most: int) -> list[int]:
+        """Places in the conversation, at most about ``most``, at which a word, or a packet, ends and another begins."""
+        found = list(range(1, self.length)) if self.packets else strategies.borders(self.pieces[0])[1:-1]
+        return found[:: len(found) // most + 1]
+
     def call(self, function: str, *arguments: str) -> str:
         """The source text of a call of ``function``, with the world if one was given."""
         world = self.in_world(played(self, self.pieces).asked - {"peer"}) if self._given else ""

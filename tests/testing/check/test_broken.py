@@ -4,17 +4,16 @@ The printed test is given here literally; it is also run, against the broken han
 """
 
 import re
-import runpy
 
 import pytest
 
 from handlers import DatagramHandler, Packet
 from reactor.testing.check import properties as checks
-from reactor.testing.check.counting import EndlessLoop
 from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
 from tests.support import broken
 from tests.support.broken import CONVERSATION
+from tests.support.pasted import assert_red_then_green
 
 CAUGHT = {
     "SplitsCRLF": (
@@ -303,19 +302,6 @@ def test_a_broken_handler_is_caught_with_the_smallest_test(name, tmp_path):
     printed = re.sub(r"handle:\d+", "handle:LINE", printed)
     assert re.sub(r"b'\d{5}.*, not .*", "NUMBERS", printed) == _indented(body)
     assert_red_then_green(code, kind, broken.MENDED.get(kind, broken.Mended), tmp_path)
-
-
-def assert_red_then_green(code, kind, mended, tmp_path):
-    """The printed test, pasted into a file, fails with the broken handler and passes with the correct one."""
-    path = tmp_path / "pasted.py"
-    path.write_text(code)
-    module = runpy.run_path(str(path))
-    [test] = [value for name, value in module.items() if name.startswith("test_")]
-    with pytest.raises((Exception, EndlessLoop)) as failed:
-        test()
-    assert not isinstance(failed.value, (NameError, ImportError, SyntaxError))
-    test.__globals__[kind.__name__] = mended
-    test()
 
 
 def _indented(body):

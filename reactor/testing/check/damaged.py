@@ -1,0 +1,67 @@
+"""The property that no fault of a client is answered by how the network cuts it: chunkings of damaged conversations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import strategies
+from .evidence import alike, differing, fail, in_time, minimal
+from .run import Run, played
+from .schedule import END
+from .strategies import smallest
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+FEW = 25
+"""The most schedules that are drawn. Before them, each of `slips` with a few tokens is tried."""
+
+_TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999"
+
+
+@in_time
+def same_for_any_chunking_of_faults(
+    kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, examples: int | None = None
+) -> None:
+    """The output for a damaged conversation does not depend on how it is cut either.
+
+    A handler breaks this that holds a limit against all that came in a read, that sends an error before the answers
+    to what came before it, that throws away the rest of the read after a broken frame, or that answers a line too
+    long once for each piece of it. The property tries damaged conversations (see `mutations`) in one piece, byte by
+    byte, and with any cuts. Datagrams are not cut.
+    """
+    tried = Tried(kind, conversation, world)
+    if tried.packets:
+        return
+
+    def model(schedule: Schedule) -> Run:
+        """The run of the same bytes in one piece."""
+        data = b"".join(step for step in schedule if isinstance(step, bytes))
+        return played(tried, [data, *([END] if END in schedule else [])], name="whole")
+
+    def differs(schedule: Schedule) -> bool:
+        return not alike(model(schedule), played(tried, schedule))
+
+    found = next(filter(differs, _cut_slips(tried)), None)
+    if found is None:
+        cut = tried.damaged().flatmap(
+            lambda pieces: strategies.schedules(pieces[0], whole=True, seconds=None, resets=False)
+        )
+        found = smallest(tried, cut, differs, examples, FEW)
+    if found is not None:
+        found = minimal(found, differs, packets=False, damaged=True)
+        fault = (
+            "the output for a faulty client depends on how the input is cut "
+            "(if it should: meant=['same_for_any_chunking_of_faults'])"
+        )
+        fail(tried, fault, "for_any_chunking_of_faults", differing(played(tried, found), model(found)))
+
+
+def _cut_slips(tried: Tried) -> Iterator[Schedule]:
+    """Damaged conversations byte by byte."""
+    for data in strategies.slips(tried.pieces[0], _TOKENS):
+        yield [*(data[place : place + 1] for place in range(len(data))), END]

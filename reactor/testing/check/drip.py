@@ -1,0 +1,79 @@
+"""A slow client, which sends a byte just before the time of each wait is over, in simulated time."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, NamedTuple
+
+from ...handlers import Handler, World
+from .counting import held
+from .run import Run
+from .subject import Subject
+
+DRIPS = 200
+"""Bytes after which a client that drips gives up."""
+
+SHARE = 0.9
+"""The part of the time of each wait that passes before the next byte comes."""
+
+
+class Drip(NamedTuple):
+    """What has become of a request whose client drips."""
+
+    seconds: float
+    is_kept_open: bool
+    """Whether it is open, has answered nothing, and holds more with each byte, although the handler has a timeout."""
+
+
+def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = None) -> float:
+    """The seconds for which a client that drips keeps a request of the stream handler ``kind`` open.
+
+    The client sends ``start``, and then ``filler`` again and again, each time when nine tenths of the time of the wait
+    are over, until the handler answers or the request ends, 200 times at most. The result counts whole pauses. No real
+    time passes; ``self.now()`` goes on.
+
+    >>> from handlers import StreamHandler, Until
+    >>> class Bounded(StreamHandler):
+    ...     timeout = 10
+    ...     async def handle(self):
+    ...         self.send(await Until(b"\\n", limit=80))
+    >>> drip(Bounded, b"o")
+    18.0
+    """
+    return dripped(Subject(kind, world), start, filler).seconds
+
+
+def dripped(subject: Subject, start: bytes, filler: bytes) -> Drip:
+    """What becomes of a request whose client sends ``start`` and then drips."""
+    clock = [0.0]
+    run = Run(_ticking(subject, clock))
+    with run.limit:
+        run.step(start)
+        run.drain()
+        before, answered = held(run.machine), run.output
+        has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
+        for _ in range(DRIPS):
+            if run.finished or run.over or run.output != answered or run.patience == float("inf"):
+                break
+            pause = SHARE * run.patience
+            clock[0] += pause
+            run.step(pause)
+            if not run.finished:
+                run.step(filler)
+            run.drain()
+        else:
+            has_timeout = has_timeout and held(run.machine) - before >= DRIPS * len(filler)
+            run.close()
+            return Drip(run.clock, has_timeout)
+        run.close()
+    return Drip(run.clock, False)
+
+
+def _ticking(subject: Subject, clock: list[float]) -> Subject:
+    """The handler class in a world whose time goes on with that of the ``clock``."""
+    world, subject = subject.world, copy(subject)
+    subject.world = World(
+        world.peer, world.server, lambda: world.now() + clock[0],
+        credentials=world.credentials, descriptors=world.descriptors,
+    )  # fmt: skip
+    return subject

@@ -1,0 +1,164 @@
+"""The property of what is as long as may be, and one byte longer or shorter.
+
+The limits need not be given: a piece of the conversation is stretched until the handler answers in another way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .evidence import alike, differing, fail, fault_of, in_time
+from .run import Run, played
+from .schedule import END
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+MOST = 1 << 16
+"""Bytes up to which a piece is stretched."""
+
+COSTLY = 20_000
+"""Lines of Python that a run may cost; a handler that costs more is not tried with longer pieces."""
+
+SPOTS = 4
+"""The most words, the most numbers and the most binary lengths that are stretched."""
+
+_WORD = re.compile(rb"[A-Za-z]+")
+_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
+_BYTE_BY_BYTE = 300  # bytes up to which an input is also tried byte by byte
+
+
+class Stretched:
+    """A conversation with one piece of any length: ``build(length)`` is the packet, or stream, that has this piece."""
+
+    def __init__(self, tried: Tried, place: int, build: Callable[[int], bytes], most: int | None = None) -> None:
+        self._tried = tried
+        self._place = place
+        self._build = build
+        self._is_text = most is None  # of a binary answer any byte may be a length
+        self.most = MOST if most is None else min(most, MOST)
+
+    def schedule(self, length: int) -> Schedule:
+        """All of it, the piece being ``length`` bytes long."""
+        pieces = self._tried.pieces
+        changed: Schedule = [*pieces[: self._place], self._build(length), *pieces[self._place + 1 :]]
+        return changed if self._tried.packets else [*changed, END]
+
+    def run(self, length: int) -> Run:
+        """What the handler makes of it."""
+        return played(self._tried, self.schedule(length), name="whole")
+
+    def _kind(self, run: Run) -> tuple[object, ...]:
+        """How the handler has answered; the filler and numbers are left out, for they depend on the length."""
+        text = b"\0".join(run.output) if run.subject.packets else run.output
+        answer = re.sub(rb"[aA0-9]+", b"", text) if self._is_text else b""
+        return answer, run.finished, type(run.reason), type(run.error)
+
+    def changes(self) -> list[int]:
+        """Lengths about the first at which the handler answers in another way; without one, the greatest tried."""
+        low, first = 1, self.run(1)
+        kind = self._kind(first)
+        while low < self.most:
+            high = min(2 * low, self.most)
+            run = self.run(high)
+            if self._kind(run) != kind:
+                break
+            if run.limit.lines > COSTLY:
+                return [high]
+            low = high
+        else:
+            return [self.most - 1, self.most]
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._kind(self.run(middle)) == kind else (low, middle)
+        return [length for length in (low - 1, low, high, high + 1) if 0 < length <= self.most]
+
+
+@in_time
+def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """A piece as long as the handler takes, and one byte longer or shorter, raises nothing and may be cut anywhere.
+
+    The property stretches a word, a piece whose length is written before it (``5:hello``, ``5\\r\\nhello``), or one
+    whose length is in one, two or four bytes before it, up to 64 KiB. Where the handler begins to answer in another
+    way, it tries the lengths about this limit, whole and cut about the end of the piece. A limit that counts the
+    delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small.
+
+    >>> from handlers import LimitPassed, StreamHandler, Until
+    >>> class Upper(StreamHandler):
+    ...     async def handle(self):
+    ...         self.send((await Until(b"\\\\n", limit=80)).upper())
+    >>> same_at_its_limits(Upper, b"one\\\\n")
+    """
+    tried = Tried(kind, conversation, world)
+    for stretched in _stretched(tried):
+        for length in stretched.changes():
+            run = stretched.run(length)
+            if run.error is not None:
+                fail(tried, f"for a piece of {length} bytes {fault_of(run, '')}", "at_its_limits", run.code())
+            for cut in () if tried.packets else _cuts(stretched.schedule(length), length):
+                other = played(tried, cut)
+                if not alike(run, other):
+                    fault = (
+                        f"for a piece of {length} bytes the output depends on how the input is cut "
+                        f"(if it should: meant=['same_at_its_limits'])"
+                    )
+                    fail(tried, fault, "at_its_limits", differing(other, run))
+
+
+def _stretched(tried: Tried) -> Iterator[Stretched]:
+    for place, piece in enumerate(tried.pieces):
+        words = list(_WORD.finditer(piece))
+        for match in words[:: len(words) // SPOTS + 1]:
+            yield Stretched(tried, place, _word(piece, *match.span()))
+        yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
+        yield from [Stretched(tried, place, build, most) for build, most in _binary(piece)][:SPOTS]
+
+
+def _word(piece: bytes, start: int, end: int) -> Callable[[int], bytes]:
+    return lambda length: piece[:start] + b"a" * length + piece[end:]
+
+
+def _counted(piece: bytes) -> Iterator[Callable[[int], bytes]]:
+    """Pieces with their length in digits before them."""
+    for match in _COUNT.finditer(piece):
+        for base, form in (10, b"%d"), (16, b"%x"):
+            try:
+                count = int(match[1], base)
+            except ValueError:
+                continue
+            if 0 < count <= len(piece) - match.end():
+                yield _with_length(piece, match.start(), match[2], match.end() + count, form)
+                break
+
+
+def _with_length(piece: bytes, start: int, sign: bytes, end: int, form: bytes) -> Callable[[int], bytes]:
+    return lambda length: piece[:start] + form % length + sign + b"a" * length + piece[end:]
+
+
+def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
+    """Pieces with their length in one, two or four bytes before them, up to the end of the conversation."""
+    for size in 4, 2, 1:
+        for start in range(len(piece) - size):
+            count, begun = int.from_bytes(piece[start : start + size], "big"), start + size
+            if 0 < count == len(piece) - begun:
+                yield _with_bytes(piece[:start], size), (1 << 8 * size) - 1
+
+
+def _with_bytes(before: bytes, size: int) -> Callable[[int], bytes]:
+    return lambda length: before + length.to_bytes(size, "big") + b"a" * length
+
+
+def _cuts(schedule: Schedule, length: int) -> Iterator[Schedule]:
+    """The input with one cut near the end of the piece, and a short one byte by byte."""
+    data, *end = schedule
+    assert isinstance(data, bytes)
+    stop = data.find(b"a" * length) + length
+    for place in range(max(1, stop - 2), min(len(data), stop + 4)):
+        yield [data[:place], data[place:], *end]
+    if len(data) <= _BYTE_BY_BYTE:
+        yield [*(data[place : place + 1] for place in range(len(data))), *end]

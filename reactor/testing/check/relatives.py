@@ -1,0 +1,174 @@
+"""The properties of bytes that a parser may take for others: numbers that are none, and ends that only look like ends.
+
+A handler takes bytes for others if its output is the same with both. That says something only where the handler looks
+at them: so with the *controls*, which no parser could take for the same, the output must be another one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from .evidence import fail, fault_of, in_time, places
+from .run import Run, played
+from .schedule import END
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+SPOTS = 16
+"""The most numbers, and the most ends, of a conversation that are tried. Of more, they are evenly spread."""
+
+_NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
+_END = re.compile(rb"\r?\n")
+_DOT = re.compile(rb"\r\n\.\r\n")
+_FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
+
+_DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
+_LOOK_LIKE_ENDS = b"\r", b"\x0b", b"\x0c", b"\x1c", b"\x85", "\x85".encode(), "\u2028".encode()
+"""What ``str.splitlines()`` takes for the end of a line."""
+
+
+class Swap(NamedTuple):
+    """Bytes of a conversation, and what comes instead of them."""
+
+    noun: str
+    piece: int
+    """The index of the packet; of a stream 0."""
+    start: int
+    end: int
+    instead: bytes
+    controls: tuple[bytes, ...]
+    """What comes instead to see whether the handler looks at the bytes."""
+
+
+@in_time
+def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """A number is one or more of the digits that the protocol has, and nothing else that Python takes for a number.
+
+    ``int()`` takes ``+5``, ``0_5``, ``" 5"`` and, of text, the digits of every script; with base 16 also ``0x5``.
+    ``str.isdigit()`` is true for ``²``, for which ``int()`` raises. Two programs that read one length differently
+    disagree where the next message begins (request smuggling): RFC 9112, section 6.3, has ``1*DIGIT``. The property
+    writes each number of the conversation in these forms. The output must not be that for the plain number.
+
+    >>> from handlers import Exactly, StreamHandler, Until
+    >>> class Blob(StreamHandler):
+    ...     async def handle(self):
+    ...         digits = (await Until(b":", limit=7))[:-1]
+    ...         self.send(await Exactly(int(digits)) if digits.isdigit() else b"?")
+    >>> takes_plain_numbers_only(Blob, b"5:hello")
+    """
+    tried = Tried(kind, conversation, world)
+    _refuse_same(tried, _spelled(tried.pieces), "plain_numbers")
+
+
+@in_time
+def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    r"""What only looks like the end of a line, or of a message, is none.
+
+    ``str.splitlines()`` ends a line also at ``\r``, ``\v``, ``\f``, ``\x1c``, ``\x85`` and U+2028. ``\n.\r\n`` is not
+    the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
+    such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
+    another one. The property writes each end of a line, and each lone dot, in these forms. The output must not be that
+    for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+
+    >>> from handlers.services import Echo
+    >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
+    """
+    tried = Tried(kind, conversation, world)
+    _refuse_same(tried, _ended(tried.pieces), "exact_ends")
+
+
+def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each number in other forms."""
+    for place, start, end in _spots(pieces, _NUMBER):
+        piece = pieces[place]
+        number, before, after = piece[start:end], piece[start - 1 : start], piece[end : end + 1]
+        digits = number.decode()
+        forms = [f"+{digits}", f"0_{digits}", f"0x{digits}", f"{digits[0]}_{digits[1:]}", digits.translate(_DIGITS)]
+        if before in b"\n$*" and after and not after.isspace():
+            forms.insert(1, f" {digits}")  # elsewhere many protocols skip blanks
+        for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
+            yield Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
+
+
+def _ended(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each end in other forms."""
+    for place, start, end in _spots(pieces, _DOT):
+        for instead in b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r":
+            yield Swap("end", place, start, end, instead, (b"\r\n,\r\n", instead.replace(b".", b",")))
+    for place, start, end in _spots(pieces, _FRAMING_HEADER):
+        name = pieces[place][start:end]
+        yield Swap("name", place, start, end, name + b" ", (b"x" + name[1:], name + b"x"))
+    for place, start, end in _spots(pieces, _END):
+        for instead in _LOOK_LIKE_ENDS:
+            controls = (control * size for size in (1, len(instead)) for control in (b"x", b" "))
+            yield Swap("end", place, start, end, instead, tuple(controls))  # " ": words need no end of a line
+
+
+def _spots(pieces: list[bytes], pattern: re.Pattern[bytes]) -> list[tuple[int, int, int]]:
+    """Where the pattern is in the pieces: the index of the piece, start and end."""
+    found = [(place, *match.span()) for place, piece in enumerate(pieces) for match in pattern.finditer(piece)]
+    return found[:: len(found) // SPOTS + 1]
+
+
+def _refuse_same(tried: Tried, swaps: Iterable[Swap], title: str) -> None:
+    """Fail for the first swap with which the output is the same, or with which the handler raises."""
+    ending: Schedule = [] if tried.packets or played(tried, tried.pieces).output else [END]
+    outputs: dict[tuple[bytes, ...], Any] = {}
+
+    def output(pieces: list[bytes]) -> Any:
+        key = tuple(pieces)
+        if key not in outputs:
+            outputs[key] = played(tried, [*pieces, *ending]).output
+        return outputs[key]
+
+    def same(pieces: list[bytes], swap: Swap) -> bool:
+        plain = output(pieces)
+        if not plain or output(_swapped(pieces, swap, swap.instead)) != plain:
+            return False
+        return all(output(_swapped(pieces, swap, control)) != plain for control in swap.controls)
+
+    for swap in swaps:
+        changed = played(tried, [*_swapped(tried.pieces, swap, swap.instead), *ending])
+        if changed.error is not None:
+            fail(tried, f"for {swap.instead!r} as {swap.noun} {fault_of(changed, '')}", title, changed.code())
+        if changed.output == output(tried.pieces) and same(tried.pieces, swap):
+            pieces, swap = _shortest(tried, swap, same)
+            _fail(tried, pieces, swap, ending, title)
+
+
+def _fail(tried: Tried, pieces: list[bytes], swap: Swap, ending: Schedule, title: str) -> None:
+    right = pieces[swap.piece][swap.start : swap.end]
+    plain = played(tried, [*pieces, *ending], name="plain")
+    run: Run = played(tried, [*_swapped(pieces, swap, swap.instead), *ending])
+    code = f"{plain.code()}\n{run.code()}\nassert {run.output_code()} != {plain.output_code()}"
+    fault = f"it takes {swap.instead!r} for the {swap.noun} {right!r} (if it should: meant=['takes_{title}_only'])"
+    fail(tried, fault, title, code)
+
+
+def _swapped(pieces: list[bytes], swap: Swap, instead: bytes) -> list[bytes]:
+    piece = pieces[swap.piece]
+    return [*pieces[: swap.piece], piece[: swap.start] + instead + piece[swap.end :], *pieces[swap.piece + 1 :]]
+
+
+def _shortest(tried: Tried, swap: Swap, same: Callable[[list[bytes], Swap], bool]) -> tuple[list[bytes], Swap]:
+    """A shorter conversation with which the output is the same: first without its end, then without its beginning."""
+    pieces = tried.pieces
+    if tried.packets:
+        alone = swap._replace(piece=0)
+        candidates = [([pieces[swap.piece]], alone), (pieces[: swap.piece + 1], swap), (pieces, swap)]
+        return next(candidate for candidate in candidates if same(*candidate))
+    data = pieces[0]
+    lengths = [swap.end + place for place in places(len(data) - swap.end)]
+    length = next((length for length in lengths if same([data[:length]], swap)), len(data))
+    for begun in reversed(places(swap.start)):
+        less, moved = [data[begun:length]], swap._replace(start=swap.start - begun, end=swap.end - begun)
+        if same(less, moved):
+            return less, moved
+    return [data], swap

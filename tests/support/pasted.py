@@ -1,0 +1,20 @@
+"""A test that `check` has printed, pasted into a file and run."""
+
+import runpy
+
+import pytest
+
+from reactor.testing.check.counting import EndlessLoop
+
+
+def assert_red_then_green(code, kind, mended, tmp_path):
+    """The printed test, pasted into a file, fails with the broken handler and passes with the correct one."""
+    path = tmp_path / "pasted.py"
+    path.write_text(code)
+    module = runpy.run_path(str(path))
+    [test] = [value for name, value in module.items() if name.startswith("test_")]
+    with pytest.raises((Exception, EndlessLoop)) as failed:
+        test()
+    assert not isinstance(failed.value, (NameError, ImportError, SyntaxError))
+    test.__globals__[kind.__name__] = mended
+    test()

@@ -1,0 +1,108 @@
+"""`check` tells the wrong handler of each pair in `tests.support.misread` from the right one."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from examples import auth, chat, smtp, upper
+from handlers import Some, StreamHandler, Until
+from handlers.services import Echo
+from reactor.testing import leaves_nothing_behind, takes_exact_ends_only
+from reactor.testing.check.evidence import CheckFailed
+from reactor.testing.check.properties import check
+from tests.support.misread import LINES, PAIRS
+from tests.support.pasted import assert_red_then_green
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        check(pair.wrong, pair.conversation, modes=[], examples=10)
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
+    assert f"_{pair.title}():\n" in code
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+
+
+RIGHT = {pair.right: pair.conversation for pair in PAIRS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+def test_a_right_handler_is_not_accused(kind):
+    check(kind, RIGHT[kind], modes=["select"], examples=10)
+
+
+MAIL = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhi\r\n..x\r\n.\r\nQUIT\r\n"
+POST = SimpleNamespace(context=None, deliver=lambda *_: None)
+
+
+class Secured(smtp.Receiver):
+    """Takes mail, as after STARTTLS."""
+
+    secured = True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "conversation", "server"),
+    [
+        (upper.Conversation, LINES, None),
+        (upper.States, LINES, None),
+        (auth.SecretUpper, b"sesame\nlet me in\n", None),
+        (smtp.Receiver, MAIL, POST),
+        (Secured, MAIL, POST),
+    ],
+    ids=["coroutine", "states", "mix-in", "commands", "mail"],
+)
+def test_the_handlers_of_the_examples_are_not_accused(kind, conversation, server):
+    check(kind, conversation, server=server, modes=[], examples=5)
+
+
+class TakesBareCR(StreamHandler):
+    """Takes CR alone for the end of a line too, as a terminal sends it."""
+
+    async def handle(self):
+        line = b""
+        while len(line) < 80:
+            line += await Some(limit=1)
+            if line.strip() and line[-1:] in (b"\r", b"\n"):
+                self.send(line.strip().upper() + b"\r\n")
+                line = b""
+
+
+def test_what_a_handler_takes_on_purpose_is_declared():
+    with pytest.raises(CheckFailed, match=r"\(if it should: meant=\['takes_exact_ends_only'\]\)"):
+        takes_exact_ends_only(TakesBareCR, LINES)
+    check(TakesBareCR, LINES, modes=[], examples=5, meant=["takes_exact_ends_only"])
+
+
+def test_a_property_that_is_broken_on_purpose_is_named_and_not_tried():
+    with pytest.raises(ValueError, match=r"meant is a list of properties that check tries: 'takes_ends'"):
+        check(Echo, LINES, modes=[], meant=["takes_ends"])
+
+
+class Counts(StreamHandler):
+    """Counts the lines of all clients."""
+
+    lines = 0
+
+    async def handle(self):
+        while True:
+            await Until(b"\n", limit=80)
+            Counts.lines += 1
+            self.send(b"%d\r\n" % Counts.lines)
+
+
+def test_state_that_requests_share_on_purpose_is_declared():
+    with pytest.raises(CheckFailed, match=r"another request has sent \(if it should: meant=\['leaves_nothing_behind'"):
+        check(Counts, LINES, examples=5)
+    check(Counts, LINES, b"1\r\n2\r\n", examples=5, meant=["leaves_nothing_behind"])
+
+
+def test_a_chat_room_passes():
+    conversation = b"ann\nhello\n"
+    with pytest.raises(CheckFailed, match="another request has sent"):
+        leaves_nothing_behind(chat.Chat, conversation, examples=25)
+    check(chat.Chat, conversation, b"Your name? ", examples=10, meant="leaves_nothing_behind")
