@@ -33,5 +33,6 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 
 This room imports the room ``peers``. Only ``strategies``, ``tried`` and the modules that have properties import
 Hypothesis. Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from
-reactor.testing.check import run``, because ``import reactor.testing.check.run as run`` asks the function for a submodule and fails.
+reactor.testing.check import run``, because ``import reactor.testing.check.run as run`` asks the function for a
+submodule and fails.
 """
