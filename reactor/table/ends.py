@@ -60,6 +60,6 @@ def forget_frames(error: BaseException | None) -> None:
         if one is None or id(one) in seen or isinstance(one, (KeyboardInterrupt, SystemExit)):  # leave the loop
             continue
         seen.add(id(one))
-        inner = getattr(one, "error", None) if isinstance(one, Cause) else None
+        inner = BaseException.__getattribute__(one, "__dict__").get("error")  # a user's class may raise when asked
         errors += [one.__cause__, one.__context__, inner if isinstance(inner, BaseException) else None]
         BaseException.__setattr__(one, "__traceback__", None)  # a class may allow no assignment: a frozen dataclass
