@@ -1,4 +1,4 @@
-"""`prepare`: imports what serving may need, so that no import delays a request or fails for lack of descriptors."""
+"""`prepare`: imports what serving may need, so that nothing is imported while requests are served."""
 
 from __future__ import annotations
 
