@@ -35,12 +35,14 @@ class Replies:
         mine = object()
         return self._open.setdefault(key, mine) is mine
 
-    def get(self, key: Hashable) -> bytes | None:
-        """The reply to a call that was made."""
-        return self._made.get(key, (0, None))[1]
+    def get(self, key: Hashable, oldest: float) -> bytes | None:
+        """The reply to a call that was made, if it is not from before this time."""
+        made, reply = self._made.get(key, (oldest, None))
+        return reply if made >= oldest else None
 
     def put(self, key: Hashable, now: float, reply: bytes, most: int) -> None:
         """Keep the reply to a call; the oldest leaves if there are more than ``most``."""
+        self._made.pop(key, None)
         self._made[key] = now, reply
         while len(self._made) > most:
             self._made.popitem(last=False)
@@ -107,10 +109,11 @@ class RPCDatagramHandler(Serving, DatagramHandler):
             return None
         key = id(self.server), self.peer, packet[: HEADER.size], crc32(packet[HEADER.size :])
         if self.max_replies:
-            if not self._replies.begin(key, self.now() - self.reply_age):
+            oldest = self.now() - self.reply_age
+            if not self._replies.begin(key, oldest):
                 return None
             self._key = key
-            reply = self._replies.get(key)
+            reply = self._replies.get(key, oldest)
             if reply is not None:
                 self.send(reply)
                 return None

@@ -10,6 +10,7 @@ import pytest
 from handlers import Connected, Failed, StreamHandler, Until
 from reactor.testing.peers.tls import NAME, TLSPeer, client_context, server_context
 from reactor.tls import TLS, TLSMixIn
+from tests.support.programs import no_fork
 from tests.support.serving import MODES, PATIENCE, STREAMS, connect, reset, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -52,18 +53,24 @@ class Target(StreamHandler):
 
 
 def client(version):
-    return TLSPeer(client_context(version), NAME)
+    with no_fork:
+        return TLSPeer(client_context(version), NAME)
 
 
 def server(version):
-    return TLSPeer(server_context(version), server_side=True)
+    with no_fork:
+        return TLSPeer(server_context(version), server_side=True)
 
 
 def speak(plain, peer, size, stop=1 << 30):
-    """Do the handshake, ``size`` bytes at a time; stop when ``stop`` bytes have been sent. Returns how many were."""
+    """Do the handshake, ``size`` bytes at a time; stop when ``stop`` bytes have been sent. Returns how many were.
+
+    The server in another thread forks no child while OpenSSL works here: the child would have its locks, held for ever.
+    """
     sent = 0
     while True:
-        wire = peer.send(b"")[: stop - sent]
+        with no_fork:
+            wire = peer.send(b"")[: stop - sent]
         for start in range(0, len(wire), size):
             plain.sendall(wire[start : start + size])
         sent += len(wire)
@@ -71,7 +78,8 @@ def speak(plain, peer, size, stop=1 << 30):
             return sent
         data = plain.recv(size)
         assert data, "the other end breaks off"
-        peer.received(data)
+        with no_fork:
+            peer.received(data)
 
 
 def break_off(plain, ending):

@@ -30,10 +30,11 @@ def program(name: str) -> str:
     return needed(shutil.which(name, path=search_path()), name)
 
 
-_starting = threading.Lock()
+no_fork = threading.Lock()
+"""No thread of this process forks while it is held: a child has a copy of whatever is under way in other threads."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release
+        before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release
     )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def start(command, **options):
     ``Popen`` waits until nobody has the writing end of a pipe of its own any more. A child of the server that was
     forked just then has it, and may wait for this very program. So no child is forked meanwhile.
     """
-    with _starting:
+    with no_fork:
         return subprocess.Popen(command, **options)
 
 

@@ -262,6 +262,13 @@ def test_another_peer_or_the_same_later_makes_the_call_again():
     assert len(set(replies)) == 4
 
 
+def test_a_reply_from_before_the_clock_was_set_back_keeps_no_other_reply_longer():
+    datagram(call(41, 9), outside=World(("127.0.0.1", 1), now=lambda: 2e9))
+    request = call(42, 9)
+    replies = [datagram(request, outside=World(("127.0.0.1", 1), now=lambda now=now: now))[0] for now in (1e3, 1061.0)]
+    assert len(set(replies)) == 2
+
+
 def test_a_call_that_comes_again_while_it_is_made_is_dropped():
     request = call(50, 3, words(5))
     made = DatagramMachine(Datagram(), world())
