@@ -234,7 +234,8 @@ class Request(Timed):
 
         ``None`` for a health check that the proxy has just ended or reset: nothing is wrong then.
         """
-        return None if self.overlooks(self.whole_reason) else self.whole_reason
+        reason = self.whole_reason
+        return None if self.overlooks(reason) else reason
 
     @property
     def whole_reason(self) -> BaseException | None:
@@ -296,7 +297,7 @@ class Request(Timed):
 
     def _common(self) -> dict[str, Any]:
         """What `as_dict` and `record` have in common."""
-        now = self.reactor.clock.monotonic()
+        now, header = self.reactor.clock.monotonic(), self.proxy_header
         return {
             "serial": self.serial,
             "peer": address_text(self.peer),
@@ -306,7 +307,7 @@ class Request(Timed):
             "driven_by": str(self.driven_by),
             "principal": self.principal,
             "secured": self.secured,
-            "proxied": None if self.proxy_header is None else self.proxy_header.as_dict(),
+            "proxied": None if header is None else header.as_dict(),
             "total_in": self.total_in,
             "total_out": self.total_out,
             "age": now - self.created,

@@ -91,9 +91,9 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
-        reason = row.reason
-        if isinstance(row.whole_reason, Cause):
-            forget_frames(row.whole_reason)
+        reason, whole_reason = row.reason, row.whole_reason
+        if isinstance(whole_reason, Cause):
+            forget_frames(whole_reason)
         kind = HEALTH_CHECK if row.is_health_check else ""
         if reason is not None:
             kind = type(reason).__name__
