@@ -241,28 +241,35 @@ def test_basic_bounds_the_failures_of_a_peer(mode):
         assert answers == [401, 200, 401, 503]
 
 
+class Slow(dict):
+    """Users whose records come when ``gate`` is open; ``most`` has how many were asked for at once, each time."""
+
+    def __init__(self, users):
+        super().__init__(users)
+        self.gate = threading.Event()
+        self.running = set()
+        self.most = []
+
+    def get(self, name):
+        self.running.add(threading.get_ident())
+        self.most.append(len(self.running))
+        self.gate.wait(PATIENCE)
+        self.running.discard(threading.get_ident())
+        return super().get(name)
+
+
 def test_basic_computes_few_hashes_at_once_and_does_not_hold_up_the_loop():
-    running, most = set(), []
-    gate = threading.Event()
-
-    class Slow(dict):
-        def get(self, name):
-            running.add(threading.get_ident())
-            most.append(len(running))
-            gate.wait(PATIENCE)
-            running.discard(threading.get_ident())
-            return super().get(name)
-
-    members = {"store": Slow(USERS), "attempts": Attempts(failures=100, at_once=3)}
+    store = Slow(USERS)
+    members = {"store": store, "attempts": Attempts(failures=100, at_once=3)}
     for mode in ("select", "thread"):
-        gate.clear()
+        store.gate.clear()
         with serving(page(**members), mode) as server, ThreadPoolExecutor(12) as pool:
             answers = [pool.submit(get, server, basic()) for _ in range(12)]
-            wait_until(lambda: len(running) == 3)
+            wait_until(lambda: len(store.running) == 3)
             assert get(server, None) == [(401, b"")]
-            gate.set()
+            store.gate.set()
             assert [answer.result() for answer in answers] == [[(200, b"ada\n")]] * 12
-    assert max(most) == 3
+    assert max(store.most) == 3
 
 
 def test_who_waits_too_long_for_a_hash_is_told_to_come_later():
@@ -308,31 +315,21 @@ def test_failures_are_counted_over_all_connections_of_a_peer(mode):
 
 def test_a_hash_does_not_hold_up_the_loop_and_few_are_made_at_once():
     """Each takes about 0.1 s: meanwhile another connection is served."""
-    running, most = set(), []
-
-    class Slow(dict):
-        def get(self, name):
-            running.add(threading.get_ident())
-            most.append(len(running))
-            gate.wait(PATIENCE)
-            running.discard(threading.get_ident())
-            return super().get(name)
-
-    gate = threading.Event()
-    handler = behind(Login, Lines, store=Slow(USERS), attempts=Attempts(failures=100, at_once=3))
+    store = Slow(USERS)
+    handler = behind(Login, Lines, store=store, attempts=Attempts(failures=100, at_once=3))
     kind = type("Secured", (handler,), {"secured": "by the test"})
     with serving(kind, "select") as server, clients_of(server, 20) as clients, ThreadPoolExecutor(20) as pool:
         for client in clients:
             client.sendall(plain())
-        wait_until(lambda: len(running) == 3)
+        wait_until(lambda: len(store.running) == 3)
         with connect(server) as other:
             assert receive_lines(other, 1) == [b"* SCRAM-SHA-256 PLAIN\r\n"]
             other.sendall(b"x\r\n")
             assert receive_lines(other, 1) == [b"-ERR\r\n"]
-        gate.set()
+        store.gate.set()
         for lines in pool.map(partial(receive_lines, number=2), clients):
             assert lines[1] == b"+OK\r\n"
-        assert max(most) == 3
+        assert max(store.most) == 3
 
 
 def test_the_log_says_who(caplog):
