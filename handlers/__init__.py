@@ -33,6 +33,7 @@ from .waits import (
     ToEnd,
     TooEarly,
     Until,
+    UntilAny,
     Wait,
 )
 
@@ -80,6 +81,7 @@ __all__ = [
     "ToEnd",
     "TooEarly",
     "Until",
+    "UntilAny",
     "Wait",
     "World",
     "chain",

@@ -1,17 +1,28 @@
-"""Waits, for which a partially finished request can wait, and causes, for which a wait can fail.
+"""Waits: what a partially finished request can wait for.
 
-A wait is a value: a state returns it, the table prints it, a test compares it. Only the machine satisfies it.
-A cause is an exception, because in a coroutine it is raised at the ``await``; a handler made of states gets the same
-object in ``interrupted(cause)``. A wait that fails never has the result ``b""`` or ``None`` instead.
+A wait is a value: a state returns it, the table prints it, a test compares it. Only the machine satisfies it. A wait
+that fails has a cause (see `causes`), and never the result ``b""`` or ``None`` instead.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from .causes import Cancelled as Cancelled
+from .causes import Cause as Cause
+from .causes import EndOfStream as EndOfStream
+from .causes import Failed as Failed
+from .causes import LimitPassed as LimitPassed
+from .causes import Reset as Reset
+from .causes import TimedOut as TimedOut
+from .causes import TooEarly as TooEarly
+from .causes import output_passed as output_passed
 from .handler import NO_MACHINE, NoMachine
 from .saying import safe_repr, safe_str
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Generator, Sequence
     from typing import Any, TypeAlias
 
@@ -157,6 +168,76 @@ class Until(StreamWait):
         if len(held) - start >= self.limit:
             raise LimitPassed(self)
         return -1
+
+
+class UntilAny(StreamWait):
+    """All bytes up to the first of several ``delimiters``, that delimiter included.
+
+    The delimiter that begins first ends the piece; of several that begin at one place, the longest. So with ``b"\\r"``
+    and ``b"\\r\\n"``, a CR at the end of what has come waits for the next byte, or for the end of the stream: a stream
+    that is cut in another place gives the same pieces. ``limit`` is in bytes, the delimiter included.
+
+    >>> from handlers import StreamHandler, StreamMachine, UntilAny
+    >>> class Lines(StreamHandler):
+    ...     async def handle(self):
+    ...         while True:
+    ...             self.send(b"%r " % await UntilAny(b"\\r\\n", b"\\n", limit=512))
+    >>> machine = StreamMachine(Lines())
+    >>> _ = machine.feed(b"one\\r\\ntwo\\nthr")
+    >>> machine.read()
+    b"b'one\\\\r\\\\n' b'two\\\\n' "
+    """
+
+    __slots__ = ("delimiters",)
+    hungry = True
+
+    def __init__(self, *delimiters: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
+        StreamWait.__init__(self, limit, timeout)
+        if not delimiters or not all(isinstance(delimiter, bytes) and delimiter for delimiter in delimiters):
+            raise ValueError(f"UntilAny: a delimiter is at least one byte of type bytes, not {delimiters!r}")
+        if limit < max(map(len, delimiters)):
+            raise ValueError(
+                f"UntilAny: limit counts the delimiter too, and one of {delimiters!r} is longer than {limit}"
+            )
+        self.delimiters = delimiters
+
+    def _said(self) -> tuple[object, ...]:
+        return (*self.delimiters, self.limit)
+
+    def __repr__(self) -> str:
+        said = ", ".join(map(repr, self.delimiters))
+        timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
+        return f"UntilAny({said}, limit={self.limit}{timeout})"
+
+    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
+        pattern, longest = _alternatives(self.delimiters)
+        first, last = max(start, scanned - longest + 1), start + self.limit
+        found = pattern.search(held, first, last)
+        if found is None:
+            if len(held) >= last:
+                raise LimitPassed(self)
+            return -1
+        place, end = found.span()
+        return end if ended or self._is_decided(held, max(first, len(held) - longest + 1), place, end, last) else -1
+
+    def _is_decided(self, held: bytes | bytearray, first: int, place: int, end: int, last: int) -> bool:
+        """Whether no delimiter that has come in part, from ``first`` on, may come before the one at ``place``."""
+        for begin in range(first, place + 1):
+            tail = bytes(held[begin:])
+            for delimiter in self.delimiters:
+                is_better = begin < place or begin + len(delimiter) > end
+                if is_better and len(tail) < len(delimiter) <= last - begin and delimiter.startswith(tail):
+                    return False
+        return True
+
+
+@lru_cache(maxsize=64)
+def _alternatives(delimiters: tuple[bytes, ...]) -> tuple[re.Pattern[bytes], int]:
+    """A pattern that finds the delimiter that begins first, of several the longest; and the length of the longest."""
+    import re  # here because most programs have no use for it
+
+    longest_first = sorted(delimiters, key=len, reverse=True)
+    return re.compile(b"|".join(map(re.escape, longest_first))), len(longest_first[0])
 
 
 class Exactly(StreamWait):
@@ -408,88 +489,3 @@ class Opening(Wait):
 
     def _said(self) -> tuple[object, ...]:
         return (self.what,)
-
-
-class Cause(Exception):
-    """Why a wait was not satisfied, and why a row has ended: the base class of all causes."""
-
-    is_end = False
-    """Whether it says no more than that the peer has ended the connection, in order or not."""
-
-
-class EndOfStream(Cause):
-    """The stream has ended, and the wait needs more input.
-
-    ``partial`` has the bytes that had come for this wait; they are not held any more.
-    """
-
-    is_end = True
-
-    def __init__(self, partial: bytes = b"") -> None:
-        super().__init__(f"end of stream with {len(partial)} bytes of an unfinished piece")
-        self.partial = partial
-
-
-class TimedOut(Cause):
-    """``wait``, or the whole request, has taken too long. The input held stays held for the next wait."""
-
-    def __init__(self, wait: Wait, what: str = "") -> None:
-        super().__init__(what or f"timed out in {safe_repr(wait)}")
-        self.wait = wait
-
-
-class LimitPassed(Cause):
-    """More input has come, or must come, than the wait's limit; or another bound of the row is passed.
-
-    ``partial`` has the bytes of this wait up to its limit, which are not held any more (none for an `Exactly` over its
-    limit). ``wait`` is ``None`` for the other bounds, such as ``max_output``.
-    """
-
-    def __init__(self, wait: Wait | None, partial: bytes = b"", what: str = "") -> None:
-        super().__init__(what or f"limit passed in {safe_repr(wait)}")
-        self.wait = wait
-        self.partial = partial
-
-
-def output_passed(handler: Handler) -> LimitPassed:
-    """The cause for a request with more output than its handler's ``max_output``."""
-    what = f"more output waits than the {handler.max_output} bytes of {type(handler).__name__}.max_output"
-    return LimitPassed(None, what=what)
-
-
-class TooEarly(Cause):
-    """Input is held that came before the filter of ``wait``, and the wait refuses it (`REFUSE`).
-
-    ``partial`` has the bytes that the request held; they are not held any more.
-    """
-
-    def __init__(self, wait: Filtered, partial: bytes, held: int) -> None:
-        super().__init__(f"{held} bytes of input came before {safe_repr(wait)}, and are not for the filter")
-        self.wait = wait
-        self.partial = partial
-
-
-class Reset(Cause):
-    """The connection is lost: ``error`` is the ``OSError`` of the system call. Nothing more can be sent."""
-
-    is_end = True
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(f"connection lost: {safe_str(error)}")
-        self.error = error
-
-
-class Cancelled(Cause):
-    """The server shuts down, or another row closed this one."""
-
-    def __init__(self, why: str = "the server shuts down") -> None:
-        super().__init__(why)
-
-
-class Failed(Cause):
-    """The work for ``wait`` has failed; ``error`` is the exception."""
-
-    def __init__(self, wait: Wait, error: BaseException) -> None:
-        super().__init__(f"{safe_repr(wait)}: {type(error).__name__}: {safe_str(error)}")
-        self.wait = wait
-        self.error = error

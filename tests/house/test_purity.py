@@ -36,6 +36,7 @@ HEAVY = {"asyncio", "multiprocessing", "ssl", "OpenSSL", "unittest", "pytest", "
 
 CONTRACT = {
     "saying",
+    "causes",
     "waits",
     "handler",
     "states",
