@@ -19,6 +19,10 @@ from .causes import TooEarly as TooEarly
 from .causes import output_passed as output_passed
 from .handler import NO_MACHINE, NoMachine
 from .saying import safe_repr, safe_str
+from .wait import LIMIT as LIMIT
+from .wait import StreamWait as StreamWait
+from .wait import Wait as Wait
+from .wait import is_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,105 +33,16 @@ if TYPE_CHECKING:
     from .channel import PacketChannel, StreamChannel
     from .filter import Filter
     from .handler import Handler, StreamHandler
+    from .machine import Machine
     from .packet_filter import PacketFilter
 
     Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
     MakeFilter: TypeAlias = Callable[[StreamChannel], Filter]
     MakePacketFilter: TypeAlias = Callable[[PacketChannel], PacketFilter]
 
-LIMIT = 65_536
-"""The default ``limit`` of a wait for input, in bytes (64 KiB)."""
-
-
-class Wait:
-    """What a request waits for: the base class of all waits.
-
-    ``timeout`` is in seconds, from the beginning of the wait; ``None`` takes the ``timeout`` of the handler,
-    ``math.inf`` waits without one.
-
-    Two waits are equal if they have the same class and equal arguments.
-
-    >>> Until(b";", limit=9) == Until(b";", limit=9)
-    True
-    >>> Exactly(12, timeout=2.5)
-    Exactly(12, timeout=2.5)
-    """
-
-    __slots__ = ("timeout",)
-
-    reads = False
-    """Whether input satisfies the wait, so that the row reads."""
-
-    outside = False
-    """Whether the driver has to do work for the wait: fork, start a thread, connect."""
-
-    def __init__(self, timeout: float | None = None) -> None:
-        if timeout is not None and not _is_seconds(timeout):
-            raise ValueError(f"{type(self).__name__}: timeout is seconds >= 0 or None, not {timeout!r}")
-        self.timeout = timeout
-
-    def __await__(self) -> Generator[Wait, Any, Any]:
-        return (yield self)
-
-    def _said(self) -> tuple[object, ...]:
-        return ()
-
-    def __repr__(self) -> str:
-        said = [safe_repr(value) for value in self._said()]
-        if self.timeout is not None:
-            said.append(f"timeout={self.timeout!r}")
-        return f"{type(self).__name__}({', '.join(said)})"
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._said() == other._said() and self.timeout == other.timeout
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._said(), self.timeout))
-
 
 def _name(function: object) -> str:
     return safe_str(getattr(function, "__qualname__", function))
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, (int, float)) and value >= 0
-
-
-class StreamWait(Wait):
-    """A wait for bytes of a stream; its result is ``bytes``."""
-
-    __slots__ = ("limit",)
-    reads = True
-
-    hungry: bool = False
-    """Whether the wait takes at least one byte: no search is needed where there is none."""
-
-    def __init_subclass__(cls) -> None:
-        if "find" in vars(cls) and "hungry" not in vars(cls):
-            cls.hungry = False  # what is true of the search of its base class need not be true of its own
-
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Wait, bytes, bytes]: ...
-
-    def __init__(self, limit: int = LIMIT, timeout: float | None = None) -> None:
-        if not isinstance(limit, int) or limit < 1:
-            raise ValueError(f"{type(self).__name__}: limit is a number of bytes >= 1, not {limit!r}")
-        Wait.__init__(self, timeout)
-        self.limit = limit
-
-    def _said(self) -> tuple[object, ...]:
-        return (self.limit,)
-
-    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
-        """The index in ``held`` at which the piece that begins at ``start`` ends, or -1 if more input is needed.
-
-        ``scanned`` is the index at which the last search ended: no byte before it is searched again. ``ended`` is true
-        when no more input will come. Raises `LimitPassed` if no further input can satisfy the wait within its limit.
-        """
-        raise NotImplementedError
 
 
 class Until(StreamWait):
@@ -330,6 +245,12 @@ class Flushed(Wait):
     def _said(self) -> tuple[object, ...]:
         return () if self.of is None else (self.of,)
 
+    def leave(self, machine: Machine) -> None:
+        target: Any = getattr(self.of, "_machine", NO_MACHINE)
+        if target is not NO_MACHINE:
+            target.unfollow(machine)
+            machine.drained = None
+
 
 class Delay(Wait):
     """Until ``seconds`` have passed; the result is ``None``. Input that comes meanwhile stays in the kernel."""
@@ -338,7 +259,7 @@ class Delay(Wait):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        if not _is_seconds(seconds):
+        if not is_seconds(seconds):
             raise ValueError(f"Delay: seconds >= 0, not {seconds!r}")
         self.seconds = seconds
 

@@ -37,7 +37,10 @@ HEAVY = {"asyncio", "multiprocessing", "ssl", "OpenSSL", "unittest", "pytest", "
 CONTRACT = {
     "saying",
     "causes",
+    "wait",
     "waits",
+    "events",
+    "first",
     "handler",
     "states",
     "machine",
