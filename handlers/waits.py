@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .channel import PacketChannel, StreamChannel
     from .filter import Filter
-    from .handler import Handler, StreamHandler
+    from .handler import DatagramHandler, Handler, StreamHandler
     from .machine import Machine
     from .packet_filter import PacketFilter
 
@@ -321,9 +321,13 @@ class Threaded(Elsewhere):
 class Connected(Outside):
     """Until a connection that this handler opens is established; the result is ``handler``, which runs it.
 
-    ``address`` is ``(host, port)`` or a Unix path, as in ``socketserver``. ``handler`` is a `StreamHandler`; it has a
-    row of its own, and begins when the connection is established. If ``connect(2)`` fails, the cause is `Failed`, with
-    the ``OSError`` as its ``error``.
+    ``address`` is ``(host, port)`` or a Unix path, as in ``socketserver``. ``handler`` is a `StreamHandler` or a
+    `DatagramHandler`; it has a row of its own, and begins when the connection is established. If ``connect(2)`` fails,
+    the cause is `Failed`, with the ``OSError`` as its ``error``.
+
+    A `DatagramHandler` has a socket of its own, connected to ``address``, so it gets packets of that peer only; it
+    begins without one. That nobody receives at the port (ICMP) is the cause `Reset` of its request, with a
+    ``ConnectionRefusedError``; an answer that does not come is `TimedOut`.
 
     A host name is looked up with ``getaddrinfo``, which blocks; use a numeric address where that matters.
 
@@ -335,15 +339,15 @@ class Connected(Outside):
 
     if TYPE_CHECKING:
 
-        def __await__(self) -> Generator[Wait, StreamHandler, StreamHandler]: ...
+        def __await__(self) -> Generator[Wait, Any, Any]: ...
 
     def __init__(
-        self, address: Address, handler: StreamHandler, timeout: float | None = None, *,
-        filters: Sequence[MakeFilter] = (),
+        self, address: Address, handler: StreamHandler | DatagramHandler, timeout: float | None = None, *,
+        filters: Sequence[MakeFilter | MakePacketFilter] = (),
     ) -> None:  # fmt: skip
         super().__init__(timeout)
         if isinstance(handler, type) or not hasattr(handler, "handle"):
-            raise TypeError(f"Connected: handler is an instance of a StreamHandler, not {handler!r}")
+            raise TypeError(f"Connected: handler is an instance of a handler class, not {handler!r}")
         if not isinstance(getattr(handler, "_machine", NO_MACHINE), NoMachine):
             raise ValueError(f"Connected: this {type(handler).__name__} has a request already; make a new one")
         self.address = address

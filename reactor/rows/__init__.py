@@ -3,6 +3,7 @@
 `driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
 `stream`      the row of a connection
 `packets`     the row of one request of datagrams
+`connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
 `blocking`    the row of a blocking handler
