@@ -75,6 +75,13 @@ class Lines(StreamHandler):
 
 
 @pytest.fixture
+def upstream():
+    """The address of a server that echoes datagrams."""
+    with serving(EchoDatagram, "select", PACKETS["udp"]) as server:
+        yield server.server_address
+
+
+@pytest.fixture
 def silent():
     """A socket that receives and does not answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -86,17 +93,17 @@ def silent():
 @pytest.mark.parametrize("place", ["udp", "udp6", "unix", "abstract"])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_forwarder_answers_what_the_upstream_answers(mode, place):
-    with serving(EchoDatagram, "select", PACKETS[place]) as upstream:
-        with serving(Forwarder, mode, PACKETS["udp"], upstream=upstream.server_address) as server:
+    with serving(EchoDatagram, "select", PACKETS[place]) as far:
+        upstream = far.server_address
+        with serving(Forwarder, mode, PACKETS["udp"], upstream=upstream) as server:
             assert exchange(server, b"one", b"", b"three" * 1_000) == [b"one", b"", b"three" * 1_000]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_stream_handler_may_ask_by_datagrams(mode):
-    with serving(EchoDatagram, "select", PACKETS["udp"]) as upstream:
-        with serving(Lines, mode, upstream=upstream.server_address) as server, connect(server) as client:
-            client.sendall(b"one\n")
-            assert rest(client) == b"one\nmore\n"
+def test_a_stream_handler_may_ask_by_datagrams(mode, upstream):
+    with serving(Lines, mode, upstream=upstream) as server, connect(server) as client:
+        client.sendall(b"one\n")
+        assert rest(client) == b"one\nmore\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -204,7 +211,7 @@ def test_the_socket_is_closed_with_the_row(end, silent):
         assert isinstance(row.reason, Cancelled)
 
 
-def test_a_filter_may_stand_in_front(silent):
+def test_a_filter_may_stand_in_front(upstream):
     class Shout(PacketFilter):
         def received(self, packet):
             self.deliver(packet.upper())
@@ -215,12 +222,11 @@ def test_a_filter_may_stand_in_front(silent):
             await Connected(self.server.upstream, query, filters=[Shout])
             self.send(b"".join(await Happened(query.answers)))
 
-    with serving(EchoDatagram, "select", PACKETS["udp"]) as upstream:
-        with serving(Asking, "select", upstream=upstream.server_address) as server, connect(server) as client:
-            assert rest(client) == b"QUESTION"
+    with serving(Asking, "select", upstream=upstream) as server, connect(server) as client:
+        assert rest(client) == b"QUESTION"
 
 
-def test_two_hundred_at_once():
+def test_two_hundred_at_once(upstream):
     class Many(StreamHandler):
         async def handle(self):
             queries = [Query(b"%d " % number) for number in range(200)]
@@ -229,9 +235,8 @@ def test_two_hundred_at_once():
             for query in queries:
                 self.send((await Happened(query.answers))[0])
 
-    with serving(EchoDatagram, "select", PACKETS["udp"]) as upstream:
-        with serving(Many, "select", upstream=upstream.server_address) as server, connect(server) as client:
-            assert rest(client) == b"".join(b"%d " % number for number in range(200))
+    with serving(Many, "select", upstream=upstream) as server, connect(server) as client:
+        assert rest(client) == b"".join(b"%d " % number for number in range(200))
 
 
 def test_a_packet_that_is_too_long_is_a_reset(silent):
