@@ -2,6 +2,7 @@
 
 `driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
 `stream`      the row of a connection
+`copying`     sends files of a connection's output (``sendfile(2)``)
 `packets`     the row of one request of datagrams
 `connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share

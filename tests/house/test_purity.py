@@ -41,6 +41,8 @@ CONTRACT = {
     "waits",
     "events",
     "first",
+    "files",
+    "world",
     "handler",
     "states",
     "machine",
