@@ -42,6 +42,7 @@ CONTRACT = {
     "events",
     "first",
     "files",
+    "programs",
     "world",
     "handler",
     "states",
