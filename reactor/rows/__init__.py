@@ -7,6 +7,7 @@
 `connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
+`names`       the addresses of a host, looked up without blocking the loop; `dns` asks a name server
 `blocking`    the row of a blocking handler
 `face`        the row of a blocking handler that has filters in front of it
 `hangup`      whether a hang-up means that no input is left
