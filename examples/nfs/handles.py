@@ -52,7 +52,7 @@ def _generation(descriptor: int, name: bytes) -> bytes:
     mount = ctypes.c_int()
     if _libc.name_to_handle_at(descriptor, name, handle, ctypes.byref(mount), flags) == 0:
         size, _ = struct.unpack_from("Ii", handle)
-        return hashlib.blake2b(handle[: 8 + size], digest_size=8).digest()
+        return hashlib.blake2b(handle.raw[: 8 + size], digest_size=8).digest()
     status = ctypes.create_string_buffer(256)
     flags |= 0x100  # AT_SYMLINK_NOFOLLOW
     if _libc.statx(descriptor, name, flags, _STATX_BTIME, status) == 0:
