@@ -58,7 +58,8 @@ class Reading(Procedures):
         def readlink(node: Node) -> x.READLINK3resok:
             if not stat.S_ISLNK(node.before.st_mode):
                 raise NFSError(nfsstat3.NFS3ERR_INVAL)
-            return x.READLINK3resok(after(node), os.readlink(b"", dir_fd=node.descriptor))
+            data = os.readlink(b"", dir_fd=node.descriptor)
+            return x.READLINK3resok(after(node), data)
 
         return self.act(x.READLINK3res, [asked.symlink], readlink, failed(x.READLINK3resfail))
 
