@@ -172,6 +172,7 @@ class Tree:
         if name == b"..":
             return self.parent(directory)
         node = Node(os.open(name, OPEN, dir_fd=directory.descriptor))
+        node.kept = self._kept.get(node.identity)
         if name != b".":
             self.put(node.identity, directory, name)
         return node

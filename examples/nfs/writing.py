@@ -162,6 +162,7 @@ class Writing(Procedures):
             node = Node(os.open(name, NEW, mode, dir_fd=directory.descriptor))
         except FileExistsError:
             return self._existing(directory, name, how)
+        node.kept = node.descriptor
         try:
             if new is None:
                 os.utime(node.descriptor, ns=_moments(how))
