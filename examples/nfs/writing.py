@@ -1,7 +1,8 @@
 """`Writing`: the procedures of NFS that change something (RFC 1813, section 3.3).
 
 What they have changed is on stable storage when they answer (section 3.3, and fsync(2)), but for data that
-WRITE was told to leave UNSTABLE.
+WRITE was told to leave UNSTABLE. All calls wait for that, because it is done in the loop: a disk that takes long for it
+holds up every client.
 """
 
 from __future__ import annotations

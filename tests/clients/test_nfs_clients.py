@@ -45,6 +45,7 @@ def test_nfs_ls_lists_a_directory(server):
     assert run("nfs-ls", url("folder")) == b""
 
 
+@pytest.mark.slow
 def test_nfs_ls_lists_ten_thousand_entries(server):
     directory, url = server
     for number in range(10_000):
