@@ -10,6 +10,7 @@ import stat
 import tempfile
 from contextlib import closing
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -189,17 +190,21 @@ def client(tmp_path_factory):
         yield client
 
 
+numbers = count()
+
+
 def calls(client):
-    """The encoded arguments of a call of each procedure, by its number."""
-    root, file = nfs3.nfs_fh3(client.root), nfs3.nfs_fh3(made(client.create(client.root, b"file")))
-    entry, all_set = where(client.root, b"name"), sattr(0o644, 3, os.getuid(), os.getgid(), (1, 2), (3, 4))
+    """The encoded arguments of a call of each procedure, by its number, in a directory that no other call knows."""
+    directory = made(client.mkdir(client.root, b"%d" % next(numbers)))
+    root, file = nfs3.nfs_fh3(directory), nfs3.nfs_fh3(made(client.create(directory, b"file")))
+    entry, all_set = where(directory, b"name"), sattr(0o644, 3, os.getuid(), os.getgid(), (1, 2), (3, 4))
     device, verifier = nfs3.mknoddata3(nfs3.ftype3.NF3FIFO, all_set), bytes(8)
     data = {
         1: (file,), 2: (file, all_set, nfs3.sattrguard3(True, nfs3.nfstime3(1, 2))), 3: (entry,), 4: (file, 0x3F),
         5: (file,), 6: (file, 0, 4), 7: (file, 0, 4, nfs3.stable_how.UNSTABLE, b"data"),
         8: (entry, nfs3.createhow3(nfs3.createmode3.UNCHECKED, all_set)), 9: (entry, all_set),
         10: (entry, nfs3.symlinkdata3(all_set, b"data")), 11: (entry, device), 12: (entry,), 13: (entry,),
-        14: (entry, where(client.root, b"file")), 15: (file, entry), 16: (root, 0, verifier, 4096),
+        14: (entry, where(directory, b"file")), 15: (file, entry), 16: (root, 0, verifier, 4096),
         17: (root, 0, verifier, 4096, 8192), 18: (root,), 19: (root,), 20: (root,), 21: (file, 0, 4),
     }  # fmt: skip
     kinds = {number: nfs3.NFS_V3.procedures[number].arguments[0] for number in data}
