@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from examples.nfs import nfs3
+from examples.nfs import nfs3, tree
 from examples.nfs.errors import STATUSES, status_of
 from handlers.sunrpc.language import translate
 from tests import ROOT
@@ -88,17 +88,43 @@ def test_a_handle_outlives_a_rename_by_somebody_else(client, directory):
     assert client.find(b"b", b"a", b"other") == handle
 
 
-def test_directories_that_were_moved_into_each_other_are_found(client, directory):
+@pytest.fixture
+def replaced(client, directory):
+    """The handles of a directory, of one that was in it, and of the one that has the place of the first now.
+
+    The first one is in the second now, and that has the path that it has had.
+    """
     (directory / "a" / "b").mkdir(parents=True)
     a, b = client.find(b"a"), client.find(b"a", b"b")
     (directory / "a" / "b").rename(directory / "b")
-    (directory / "a").rename(directory / "b" / "a")
-    assert client.find(b"b") == b
-    assert ok(client.lookup(b, b"a")).object.data == a  # now each is remembered as the parent of the other or of itself
-    (directory / "b" / "a").rename(directory / "a")
+    (directory / "a").rename(directory / "b" / "old")
+    (directory / "a").mkdir()
     (directory / "b").rename(directory / "a" / "b")
-    for handle in (a, b):
-        ok(client.getattr(handle))
+    return a, b, client.find(b"a")
+
+
+def test_directories_that_were_moved_into_each_other_are_found(client, replaced):
+    a, b, _ = replaced
+    assert ok(client.lookup(b, b"old")).object.data == a  # each is remembered to be in the other one now
+    assert [client.getattr(handle).status for handle in replaced] == [OK] * 3
+
+
+def test_the_parent_of_a_directory_is_the_one_that_it_has_now(client, replaced):
+    a, b, new = replaced
+    assert ok(client.lookup(b, b"..")).object.data == new
+    assert ok(client.lookup(a, b"..")).object.data == b
+
+
+def test_what_is_remembered_is_bounded_and_found_again(client, directory, monkeypatch):
+    monkeypatch.setattr(tree, "MAX_PLACES", 10)
+    monkeypatch.setattr(tree, "STEP", 2)
+    (directory / "a" / "b" / "c").mkdir(parents=True)
+    deep = client.find(b"a", b"b", b"c")
+    handles = [made(client.create(client.root, b"%d" % number)) for number in range(30)]
+    assert [client.getattr(handle).status for handle in [*handles, deep]] == [OK] * 31
+    for number in range(30):
+        ok(client.remove(client.root, b"%d" % number))
+    assert {client.getattr(handle).status for handle in handles} == {error("STALE")}
 
 
 def test_the_second_name_of_a_file_is_found_when_the_first_is_removed(client):

@@ -141,6 +141,20 @@ def test_who_makes_a_file_may_write_it_though_its_mode_says_no(tmp_path):
         assert client.write(handle, b"data").status is error("ACCES")  # others were made since
 
 
+def test_a_file_system_that_has_no_handles_of_its_own(tmp_path):
+    script = (
+        'mount -t tmpfs tmpfs "$1" && cd "$1" && mkdir lower upper work'
+        ' && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay "$1"'
+    )
+    with client_of(tmp_path, before=mounted(script, tmp_path)) as client:
+        handle = made(client.create(client.root, b"file"))
+        ok(client.rename(client.root, b"file", client.root, b"other"))
+        assert client.find(b"other") == handle
+        ok(client.remove(client.root, b"other"))
+        assert client.getattr(handle).status is error("STALE")
+        assert made(client.create(client.root, b"file")) != handle
+
+
 # MOUNT
 
 
