@@ -8,6 +8,7 @@ import pytest
 
 from examples.nfs import nfs3, writing
 from examples.nfs.procedures import TRANSFER
+from examples.nfs_server import Handler
 from tests.support.nfs import OK, SAME, connected, error, made, ok, sattr, serving
 
 GUARDED, UNCHECKED = nfs3.createmode3.GUARDED, nfs3.createmode3.UNCHECKED
@@ -184,6 +185,18 @@ def test_read_gives_at_most_rtmax(client, tree, directory):
         found = ok(client.read(tree["file"], offset, TRANSFER + 5))
         assert (found.count, found.eof) == (min(TRANSFER, TRANSFER + 5 - offset), eof)
         assert found.data == data[offset : offset + TRANSFER]
+
+
+def test_what_a_client_does_not_take_is_bounded(client, tree, server, directory):
+    os.truncate(directory / "file", TRANSFER)
+    arguments = nfs3.READ3args(nfs3.nfs_fh3(tree["file"]), 0, TRANSFER)
+    calls = [client.rpc.begin("NFSPROC3_READ", arguments) for _ in range(50)]
+    with connected(server) as other:
+        for _ in range(10):
+            ok(other.getattr(tree["file"]))
+            held = sum(row.held_out for row in server.reactor.table)
+            assert held < (Handler.max_calls + 2) * (TRANSFER + 1000)
+    assert {ok(client.rpc.result(call)).count for call in calls} == {TRANSFER}
 
 
 @pytest.mark.parametrize("name", ["folder", "link", "fifo", "socket"])
