@@ -11,12 +11,10 @@ import os
 import signal
 import sys
 from contextlib import closing
-from functools import partial
 
 if __package__ is None:  # run from a checkout, with nothing installed
     sys.path.insert(0, f"{sys.path[0]}/..")
 
-from examples.nfs.listing import Listings
 from examples.nfs.mounting import NAME, Mounting
 from examples.nfs.procedures import Export
 from examples.nfs.reading import Reading
@@ -41,7 +39,7 @@ class Server(SelectTCPServer):
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], tree: Tree) -> None:
-        self.export = Export(tree, Listings(tree), partial(os.urandom, 8))
+        self.export = Export(tree)
         self.mounts: dict[tuple[bytes, bytes], None] = {}
         super().__init__(address, Handler)
 

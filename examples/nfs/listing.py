@@ -3,6 +3,8 @@
 The cookie of an entry is a keyed hash of its name, and the entries are told in the order of their cookies. So a cookie
 says where to go on whatever was added or removed meanwhile, also to a server that was started again with the same key.
 Two names of one directory have the same cookie once in 2 ** 63 pairs.
+
+For a page the whole directory is read, unless it is as it was for the page before.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,11 @@ from handlers import Delay
 
 from . import nfs3 as x
 from .errors import NFSError, status_of
+from .listing import Listings
 from .tree import Lost, Node
 
 if TYPE_CHECKING:
     from .handles import Identity
-    from .listing import Listings
     from .tree import Tree
 
 TRANSFER = 1 << 20
@@ -25,16 +26,23 @@ TRANSFER = 1 << 20
 class Export:
     """What a server exports: a tree, and what its procedures remember from one call to the next."""
 
-    def __init__(self, tree: Tree, listings: Listings, verifier: Callable[[], bytes]) -> None:
+    def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.listings = listings
-        self._new_verifier = verifier
-        self.verifier = verifier()
+        self.listings = Listings(tree)
+        self.verifier = os.urandom(8)
         """Of what was written and not committed (RFC 1813, section 3.3.7): another one says that it may be lost."""
 
-    def lose(self) -> None:
-        """The system has failed to write something to stable storage. Clients must write it again."""
-        self.verifier = self._new_verifier()
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """If what is done meanwhile fails, the system may have dropped what it could not write (fsync(2)).
+
+        Clients must write again what they have not committed.
+        """
+        try:
+            yield
+        except OSError:
+            self.verifier = os.urandom(8)
+            raise
 
 
 class Procedures(x.NFS_V3):

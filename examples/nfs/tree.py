@@ -1,7 +1,7 @@
 """`Tree`: from a handle, or a directory and a name, to an open object, which is always one in the exported directory.
 
-The system is given no path, only a descriptor and one name, and never follows a symbolic link: so neither a client, nor
-somebody who renames things meanwhile, can lead the server out of the directory.
+The system is given a descriptor and one name, or a descriptor alone (`Node.path`), and never follows a symbolic link:
+so neither a client, nor somebody who renames things meanwhile, can lead the server out of the directory.
 
 Where an object is, the tree remembers from when its name was last seen. A handle whose object is not there (any more),
 such as after a restart, has it search the whole directory.
@@ -13,7 +13,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from .errors import NFSError
 from .handles import Handles, Identity, identity
@@ -66,28 +66,32 @@ class Node:
         """The status that it has now."""
         return os.fstat(self.descriptor)
 
+    def _open(self, *choices: int) -> int:
+        """Open the contents with the first of these flags with which the server may."""
+        for flags in choices:
+            with suppress(PermissionError):
+                return os.open(self.path, flags)
+        if self.kept is None:
+            raise NFSError(nfsstat3.NFS3ERR_ACCES)
+        return os.dup(self.kept)
+
     @contextmanager
-    def opened(self, flags: int) -> Iterator[int]:
-        """Open the contents of a regular file; yields the descriptor."""
+    def opened(self, *choices: int) -> Iterator[int]:
+        """Open the contents of a regular file with the first of these flags that is allowed; yields a descriptor."""
         if not self.is_regular():
             raise NFSError(nfsstat3.NFS3ERR_INVAL)
-        try:
-            descriptor = os.open(self.path, flags)
-        except PermissionError:
-            if self.kept is None:
-                raise
-            descriptor = os.dup(self.kept)
+        descriptor = self._open(*choices)
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
     def sync(self) -> None:
-        """Have the system write a file or a directory to stable storage, if the server may read it."""
+        """Have the system write a file or a directory to stable storage, if the server may open it."""
         if self.is_regular() or self.is_directory():
             try:
-                descriptor = os.open(self.path, os.O_RDONLY)
-            except PermissionError:
+                descriptor = self._open(os.O_RDONLY, *([os.O_WRONLY] if self.is_regular() else []))
+            except NFSError:
                 return
             try:
                 os.fsync(descriptor)
@@ -200,9 +204,14 @@ class Tree:
 
         It stays open until `MAX_KEPT` others were made, so that the server need not be one that may do everything.
         """
+        self._drop(node.identity)
         self._kept[node.identity] = os.dup(node.descriptor)
         if len(self._kept) > MAX_KEPT:
             os.close(self._kept.popitem(last=False)[1])
+
+    def _drop(self, which: Identity) -> None:
+        if which in self._kept:
+            os.close(self._kept.pop(which))
 
     def removed(self, node: Node) -> None:
         """One name of the object was removed."""
@@ -211,8 +220,7 @@ class Tree:
 
     def _forget(self, gone: Identity) -> None:
         self._places.pop(gone, None)
-        if gone in self._kept:
-            os.close(self._kept.pop(gone))
+        self._drop(gone)
         self._gone[gone] = None
         if len(self._gone) > MAX_PLACES:
             self._gone.popitem(last=False)

@@ -25,7 +25,6 @@ T = TypeVar("T")
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 MADE = {x.ftype3.NF3FIFO: stat.S_IFIFO, x.ftype3.NF3SOCK: stat.S_IFSOCK}
 """What MKNOD makes: no devices, by which a client would get at more than the directory."""
-SYNCS = {stable_how.DATA_SYNC: os.fdatasync, stable_how.FILE_SYNC: os.fsync}
 
 
 def failed(kind: Callable[[x.wcc_data], Any]) -> Callable[[Node | None], Any]:
@@ -41,7 +40,7 @@ class Writing(Procedures):
             if asked.guard.check and asked.guard.value != nfs_time(node.before.st_ctime_ns):
                 raise NFSError(nfsstat3.NFS3ERR_NOT_SYNC)
             set_attributes(node, asked.new_attributes)
-            node.sync()
+            self._sync(node)
             return x.SETATTR3resok(changed(node))
 
         return self.act(x.SETATTR3res, [asked.object], setattr3, failed(x.SETATTR3resfail))
@@ -54,7 +53,11 @@ class Writing(Procedures):
                 if asked.offset + asked.count > MAX_SIZE:
                     raise NFSError(nfsstat3.NFS3ERR_FBIG)
                 count = os.pwrite(descriptor, asked.data, asked.offset) if asked.count else 0
-                self._commit(descriptor, asked.stable)
+                with self.export.syncing():
+                    if asked.stable is stable_how.FILE_SYNC:
+                        os.fsync(descriptor)
+                    elif asked.stable is stable_how.DATA_SYNC:
+                        os.fdatasync(descriptor)
             return x.WRITE3resok(changed(node), count, asked.stable, self.export.verifier)
 
         return self.act(x.WRITE3res, [asked.file], write, failed(x.WRITE3resfail))
@@ -63,8 +66,8 @@ class Writing(Procedures):
         """All of the file is committed, whichever part is asked for."""
 
         def commit(node: Node) -> x.COMMIT3resok:
-            with node.opened(os.O_RDONLY) as descriptor:
-                self._commit(descriptor, stable_how.FILE_SYNC)
+            with node.opened(os.O_RDONLY, os.O_WRONLY) as descriptor, self.export.syncing():
+                os.fsync(descriptor)
             return x.COMMIT3resok(changed(node), self.export.verifier)
 
         return self.act(x.COMMIT3res, [asked.file], commit, failed(x.COMMIT3resfail))
@@ -133,7 +136,7 @@ class Writing(Procedures):
                 raise NFSError(nfsstat3.NFS3ERR_INVAL)
             os.link(node.path, name, dst_dir_fd=directory.descriptor, follow_symlinks=True)  # to what the path is of
             self.tree.put(node.identity, directory, name)
-            directory.sync()
+            self._sync(directory)
             return x.LINK3resok(after(node), changed(directory))
 
         def fail(node: Node | None, directory: Node | None) -> x.LINK3resfail:
@@ -141,18 +144,15 @@ class Writing(Procedures):
 
         return self.act(x.LINK3res, [asked.file, asked.link.dir], link, fail)
 
-    def _commit(self, descriptor: int, how: stable_how) -> None:
-        if how in SYNCS:
-            try:
-                SYNCS[how](descriptor)
-            except OSError:
-                self.export.lose()  # the system may have dropped what it could not write (fsync(2))
-                raise
+    def _sync(self, *nodes: Node) -> None:
+        """Have the system write the objects to stable storage."""
+        with self.export.syncing():
+            for node in nodes:
+                node.sync()
 
     def _made(self, kind: Callable[[x.post_op_fh3, x.post_op_attr, x.wcc_data], T], directory: Node, node: Node) -> T:
         """What a procedure answers that has made an object."""
-        node.sync()
-        directory.sync()
+        self._sync(node, directory)
         return kind(x.post_op_fh3(True, self.handle_of(node.identity)), after(node), changed(directory))
 
     def _create(self, directory: Node, name: bytes, how: x.createhow3) -> Node:
@@ -208,8 +208,7 @@ class Writing(Procedures):
                 if replaced is not None:
                     replaced.close()
             self.tree.put(node.identity, target, new)
-        source.sync()
-        target.sync()
+        self._sync(source, target)
 
     def _find(self, directory: Node, name: bytes) -> Node | None:
         try:
@@ -230,7 +229,7 @@ class Writing(Procedures):
             with closing(self.tree.child(directory, name)) as node:
                 remove(name, dir_fd=directory.descriptor)
                 self.tree.removed(node)
-            directory.sync()
+            self._sync(directory)
             return succeeded(changed(directory))
 
         return self.act(result, [which.dir], work, failed(failure))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from examples.nfs import nfs3, writing
+from examples.nfs import nfs3
 from examples.nfs.procedures import TRANSFER
 from examples.nfs_server import Handler
 from tests.support.nfs import OK, SAME, connected, error, made, ok, sattr, serving
@@ -315,7 +315,7 @@ def test_the_write_verifier_changes_when_data_may_be_lost(client, tree, director
     def fail(descriptor):
         raise OSError(5, "as fsync does when the disk fails")
 
-    monkeypatch.setitem(writing.SYNCS, FILE_SYNC, fail)
+    monkeypatch.setattr(os, "fsync", fail)
     watch = Watch(directory / "file")
     fails(client.commit(tree["file"]), "IO", nfs3.COMMIT3resfail(watch))
     monkeypatch.undo()

@@ -121,6 +121,10 @@ def test_the_permissions_are_those_of_the_user_that_runs_the_server(tmp_path):
         assert ok(client.access(folder)).access == 0
         assert ok(client.access(keeping)).access == nfs3.ACCESS3_READ | nfs3.ACCESS3_LOOKUP
         assert ok(client.access(file)).access == nfs3.ACCESS3_READ
+        for mode, status in (0, error("ACCES")), (0o200, OK), (0o400, OK):
+            served.chmod(mode)
+            assert client.commit(secret).status is status
+        served.chmod(0)
         assert client.setattr(secret, sattr(uid=os.getuid() + 1)).status is error("PERM")
         ok(client.setattr(secret, sattr(mode=0o600)))
         assert ok(client.read(secret)).data == b"data"
