@@ -30,7 +30,6 @@ class NFS(Reading, Writing):
 
 class Handler(RPCStreamHandler):
     versions = (NFS, Mounting)
-    max_calls = 8  # each may hold a reply with the data of a READ, if the client does not take it
 
 
 class Server(SelectTCPServer):

@@ -190,7 +190,7 @@ def test_read_gives_at_most_rtmax(client, tree, directory):
 def test_what_a_client_does_not_take_is_bounded(client, tree, server, directory):
     os.truncate(directory / "file", TRANSFER)
     arguments = nfs3.READ3args(nfs3.nfs_fh3(tree["file"]), 0, TRANSFER)
-    calls = [client.rpc.begin("NFSPROC3_READ", arguments) for _ in range(50)]
+    calls = [client.rpc.begin("NFSPROC3_READ", arguments) for _ in range(300)]
     with connected(server) as other:
         for _ in range(10):
             ok(other.getattr(tree["file"]))
