@@ -1,6 +1,7 @@
 """Portmappers in a network namespace, because their port is 111: ours, and rpcbind(8). ``rpcinfo`` asks them."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from reactor import Reactor, SelectTCPServer, SelectUDPServer
 from reactor.rpcbind import registered
 from reactor.servers.rpcbind import PATH
 from tests.support.namespaces import in_namespace
-from tests.support.programs import program
+from tests.support.programs import program, refuse
 from tests.support.rpc import OTHER, PROGRAM, Datagram, Stream
 from tests.support.serving import PATIENCE, wait_until
 
@@ -197,10 +198,15 @@ COMMANDS = [
 ]  # fmt: skip
 
 
+def need_rpcbind():
+    program("rpcbind")
+    if os.geteuid() != 0:
+        refuse("rpcbind(8) becomes another user, which root alone may")
+
+
 def ask_registered(kind):
     """What ``rpcinfo`` says, by command, while the calculator is registered with the portmapper, and afterwards."""
     words = [[program("rpcinfo"), *command.split()] for command in COMMANDS]
-    program("rpcbind")
     outputs = json.loads(in_namespace(SCRIPT, "test_rpcbind", f"register({kind!r}, *{words!r})"))
     return [{command: plain(*said) for command, said in zip(COMMANDS, each, strict=True)} for each in outputs]
 
@@ -214,6 +220,7 @@ def plain(status, text):
 @pytest.fixture(scope="module")
 def expected():
     """What ``rpcinfo`` says of the calculator, which is registered with rpcbind(8) over its Unix socket."""
+    need_rpcbind()
     return ask_registered("rpcbind")
 
 
@@ -234,7 +241,7 @@ def test_other_portmappers_say_the_same(kind, expected):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_registers_until_a_signal(number):
-    program("rpcbind")
+    need_rpcbind()
     arguments = f"{int(number)}, True, 'tests.support.rpc:Stream', {program('rpcinfo')!r}, '-p', '127.0.0.1'"
     status, text, meanwhile, at_the_end = json.loads(in_namespace(SCRIPT, "test_rpcbind", f"command({arguments})"))
     assert (status, text) == (0, "listening on tcp://127.0.0.1:2000 (select)\n")
@@ -246,7 +253,7 @@ def test_the_command_registers_until_a_signal(number):
     [("tests.support.rpc:Stream", False, "no rpcbind answers"), ("handlers.services:Echo", True, "no server of RPC")],
 )
 def test_the_command_says_why_it_cannot_register(handler, has_rpcbind, text):
-    program("rpcbind")
+    need_rpcbind()
     status, said, _ = json.loads(
         in_namespace(SCRIPT, "test_rpcbind", f"command(2, {has_rpcbind}, {handler!r}, 'true')")
     )
