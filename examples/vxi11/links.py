@@ -16,7 +16,7 @@ MAX_LINKS = 200
 """Links that there may be."""
 MAX_MESSAGE = 1 << 20
 """Bytes that a message to the device may have."""
-MAX_PIECE = 1 << 20
+MAX_PIECE = 1 << 18
 """Bytes of an answer that one device_read may return."""
 TICK = 0.01
 """Seconds between two looks at what a call waits for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import sin, tau
 
 MOST_POINTS = 1_000_000
@@ -15,10 +14,13 @@ AVAILABLE, EVENT = 16, 32
 """Bits of the status byte: an answer is available, an event that is enabled has happened (section 11.2)."""
 
 
-@lru_cache(maxsize=4)
+PERIOD = bytes(round(100 * sin(tau * number / 100)) & 0xFF for number in range(100))
+"""One period of the sine, each point a signed byte."""
+
+
 def waveform(points: int) -> bytes:
-    """So many points of ten periods of the sine, each a signed byte."""
-    return bytes(round(100 * sin(tau * 10 * number / points)) & 0xFF for number in range(points))
+    """So many points of the sine."""
+    return (PERIOD * (points // len(PERIOD) + 1))[:points]
 
 
 def block(data: bytes) -> bytes:
@@ -34,7 +36,7 @@ class Scope:
     >>> scope.run(b"*idn?")
     b'Example,Oscilloscope,0,1.0\\n'
     >>> scope.run(b"WAV:POIN 3; POIN?;*OPC?; *TRG"), scope.run(b"wav:points?;:waveform:data?")
-    (b'1\\n', b'3;#13\\x00W\\xa9\\n')
+    (b'1\\n', b'3;#13\\x00\\x06\\r\\n')
     >>> scope.run(b"*ESR?;*ESR?;SYST:ERR?;SYST:ERR?")  # POIN? alone was no command
     b'32;0;-113,"Undefined header";0,"No error"\\n'
     """
