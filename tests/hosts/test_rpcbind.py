@@ -6,32 +6,24 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from handlers.sunrpc.datagram import RPCDatagramHandler
 from handlers.sunrpc.record import RPCStreamHandler
-from handlers.sunrpc.rpcbind import PORT, TCP, UDP, Portmapper, Rpcbind
-from reactor import Reactor, SelectTCPServer, SelectUDPServer
+from handlers.sunrpc.rpcbind import PORT, TCP, UDP, Portmapper
+from reactor import SelectTCPServer, SelectUDPServer
 from reactor.rpcbind import registered
 from reactor.servers.rpcbind import PATH
 from tests.support.namespaces import in_namespace
+from tests.support.portmapper import CALCULATORS, RPCBINDS, SCRIPT, running
 from tests.support.programs import program, refuse
-from tests.support.rpc import OTHER, PROGRAM, Datagram, Stream
+from tests.support.rpc import OTHER, PROGRAM
 from tests.support.serving import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs network namespaces")
-
-SCRIPT = """\
-set -e
-ip link set lo up
-exec unshare --mount sh -c 'mount -t tmpfs tmpfs /run; exec "$@"' sh "$@"
-"""
-"""A script in a namespace: hides the sockets of the host's rpcbind, if it has one, and runs its arguments."""
-
 
 # In the namespace
 
@@ -40,45 +32,12 @@ class Ports(Portmapper):
     """The ports of this host."""
 
 
-class Addresses(Rpcbind):
-    """The same, in versions 2 to 4."""
-
-
 class PortsStream(RPCStreamHandler):
     versions = (Ports,)
 
 
 class PortsDatagram(RPCDatagramHandler):
     versions = (Ports,)
-
-
-class AddressesStream(RPCStreamHandler):
-    versions = Addresses.versions
-
-
-class AddressesDatagram(RPCDatagramHandler):
-    versions = Addresses.versions
-
-
-CALCULATORS = (SelectTCPServer, "0.0.0.0", 2000, Stream), (SelectUDPServer, "127.0.0.1", 2001, Datagram)
-
-
-@contextmanager
-def running(*places):
-    """Servers on one loop, in a thread; each place is the class, the host, the port and the handler of one."""
-    with ExitStack() as stack:
-        loop = Reactor()
-        stack.callback(loop.close)
-        servers = [
-            stack.enter_context(kind((host, port), handler, reactor=loop)) for kind, host, port, handler in places
-        ]
-        thread = Thread(target=loop.run)
-        thread.start()
-        try:
-            yield servers
-        finally:
-            loop.stop()
-            thread.join()
 
 
 @contextmanager
@@ -95,10 +54,7 @@ def process(*command):
 def portmapper(kind):
     """The portmapper of this host: ours, or rpcbind(8), with or without its Unix socket; or none."""
     if kind == "ours":
-        with running(
-            (SelectTCPServer, "127.0.0.1", PORT, AddressesStream),
-            (SelectUDPServer, "127.0.0.1", PORT, AddressesDatagram),
-        ):
+        with running(*RPCBINDS):
             yield
         return
     with process("rpcbind", "-f", "-w", "-i"):
