@@ -1,6 +1,8 @@
 """The portmapper and rpcbind (RFC 1833): which address a program has, for hosts that have no rpcbind(8).
 
-`Portmapper` is version 2 alone, `Rpcbind` versions 2, 3 and 4. What is served is what real clients ask for:
+`Portmapper` is version 2 alone, `Rpcbind` versions 2, 3 and 4. It is served on TCP and UDP port 111; and on the Unix
+socket ``/run/rpcbind.sock``, over which libtirpc registers the C programs of this host. What is served is what real
+clients ask for:
 
 - SET and UNSET are for local callers only: those whose address is a loopback address, or that have connected to a Unix
   socket. Any of these may remove what another has registered. The program itself keeps its own registrations.

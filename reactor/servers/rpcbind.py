@@ -102,7 +102,7 @@ def registrations(server: Any) -> list[Registration]:
     """What the server serves, and at which universal address. Raises `RegistrationError` if it can't be registered."""
     versions = getattr(server.RequestHandlerClass, "versions", ())
     if not versions or server.socket.family not in (socket.AF_INET, socket.AF_INET6):
-        raise RegistrationError(f"{server.RequestHandlerClass.__name__} is no server of RPC over TCP or UDP")
+        raise RegistrationError(f"{server.RequestHandlerClass!r} is no server of RPC over TCP or UDP")
     host, port = server.socket.getsockname()[:2]
     address, owner = join_address(host, port), str(os.geteuid()) if hasattr(os, "geteuid") else ""
     netid = "tcp" if server.socket.type == socket.SOCK_STREAM else "udp"

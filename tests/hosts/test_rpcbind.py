@@ -17,9 +17,11 @@ from handlers.sunrpc.rpcbind import PORT, TCP, UDP, Portmapper
 from reactor import SelectTCPServer, SelectUDPServer
 from reactor.rpcbind import registered
 from reactor.servers.rpcbind import PATH
+from tests import ROOT
+from tests.support import rpcgen
 from tests.support.namespaces import in_namespace
 from tests.support.portmapper import CALCULATORS, RPCBINDS, SCRIPT, running
-from tests.support.programs import program, refuse
+from tests.support.programs import needed, program, refuse
 from tests.support.rpc import OTHER, PROGRAM
 from tests.support.serving import PATIENCE, wait_until
 
@@ -52,14 +54,11 @@ def process(*command):
 
 @contextmanager
 def portmapper(kind):
-    """The portmapper of this host: ours, or rpcbind(8), with or without its Unix socket; or none."""
-    if kind == "ours":
-        with running(*RPCBINDS):
-            yield
-        return
-    with process("rpcbind", "-f", "-w", "-i"):
+    """The portmapper of this host: ours, or rpcbind(8); both perhaps without the Unix socket."""
+    is_ours = kind.startswith("ours")
+    with running(*RPCBINDS) if is_ours else process("rpcbind", "-f", "-w", "-i"):
         wait_until(lambda: answers(socket.AF_UNIX, PATH) and answers(socket.AF_INET, ("127.0.0.1", PORT)))
-        if kind == "no path":
+        if "without" in kind:
             Path(PATH).unlink()
         yield
 
@@ -82,7 +81,8 @@ def serve(*commands):
     for number, version in ((PROGRAM, 1), (PROGRAM, 3), (OTHER, 2)):
         Ports.mappings[number, version, TCP] = 2000
         Ports.mappings[number, version, UDP] = 2001
-    ports = (SelectTCPServer, "127.0.0.1", PORT, PortsStream), (SelectUDPServer, "127.0.0.1", PORT, PortsDatagram)
+    address = "127.0.0.1", PORT
+    ports = (SelectTCPServer, address, PortsStream), (SelectUDPServer, address, PortsDatagram)
     with running(*ports, *CALCULATORS):
         print(json.dumps(list(say(*commands))))
 
@@ -180,6 +180,7 @@ def expected():
     return ask_registered("rpcbind")
 
 
+@pytest.mark.slow
 def test_register_with_rpcbind(expected):
     meanwhile, at_the_end = expected
     assert meanwhile["-p 127.0.0.1"] == (0, [line for line in LISTED.splitlines() if "100000" not in line][:1] + [
@@ -190,11 +191,30 @@ def test_register_with_rpcbind(expected):
     assert len(at_the_end["-p 127.0.0.1"][1]) == len(at_the_end["127.0.0.1"][1]) == 1  # the head
 
 
-@pytest.mark.parametrize("kind", ["no path", "ours"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rpcbind without its socket", "ours", "ours without its socket"])
 def test_other_portmappers_say_the_same(kind, expected):
     assert ask_registered(kind) == expected
 
 
+@pytest.mark.slow
+def test_libtirpc(tmp_path):
+    need_rpcbind()
+    needed(rpcgen.HEADERS.is_dir(), "libtirpc-dev")
+    source, client = ROOT / "tests" / "support" / "rpcb_client.c", str(tmp_path / "client")
+    rpcgen.run(tmp_path, program("gcc"), "-w", f"-I{rpcgen.HEADERS}", "-o", client, str(source), "-ltirpc")
+    words = [client, str(PROGRAM), "1"]
+    calls = [f"register({kind!r}, {words!r})" for kind in ("rpcbind", "ours")]
+    expected, ours = (json.loads(in_namespace(SCRIPT, "test_rpcbind", call)) for call in calls)
+    assert ours == expected
+    [[status, text]], _ = expected
+    assert status == 0
+    assert "failed" not in text
+    assert text.split("\n")[:3] == ["NULL tcp: 0", "NULL udp: 0", "NULL tcp: 9"]
+    assert text.count("none") == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_registers_until_a_signal(number):
     need_rpcbind()
@@ -204,6 +224,7 @@ def test_the_command_registers_until_a_signal(number):
     assert (f" {PROGRAM}    3   tcp   2000" in meanwhile[1], str(PROGRAM) in at_the_end[1]) == (True, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "has_rpcbind", "text"),
     [("tests.support.rpc:Stream", False, "no rpcbind answers"), ("handlers.services:Echo", True, "no server of RPC")],

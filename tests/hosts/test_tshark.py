@@ -80,7 +80,7 @@ def captured(path):
 
 def session(path, rpcinfo):
     """Calls of our clients, of ``rpcinfo``, and in odd pieces; their packets go to the file."""
-    with captured(path), running(*RPCBINDS, *CALCULATORS, (instrument, "127.0.0.1", 2002, Handler)):
+    with captured(path), running(*RPCBINDS, *CALCULATORS, (instrument, ("127.0.0.1", 2002), Handler)):
         register()
         for arguments in RPCINFO:
             subprocess.run([rpcinfo, *arguments.split()], capture_output=True, timeout=30)

@@ -6,7 +6,8 @@ from threading import Thread
 from handlers.sunrpc.datagram import RPCDatagramHandler
 from handlers.sunrpc.record import RPCStreamHandler
 from handlers.sunrpc.rpcbind import PORT, Rpcbind
-from reactor import Reactor, SelectTCPServer, SelectUDPServer
+from reactor import Reactor, SelectTCPServer, SelectUDPServer, SelectUnixStreamServer
+from reactor.servers.rpcbind import PATH
 from tests.support.rpc import Datagram, Stream
 
 SCRIPT = """\
@@ -30,21 +31,20 @@ class AddressesDatagram(RPCDatagramHandler):
 
 
 RPCBINDS = (
-    (SelectTCPServer, "127.0.0.1", PORT, AddressesStream),
-    (SelectUDPServer, "127.0.0.1", PORT, AddressesDatagram),
+    (SelectTCPServer, ("127.0.0.1", PORT), AddressesStream),
+    (SelectUDPServer, ("127.0.0.1", PORT), AddressesDatagram),
+    (SelectUnixStreamServer, PATH, AddressesStream),
 )
-CALCULATORS = (SelectTCPServer, "0.0.0.0", 2000, Stream), (SelectUDPServer, "127.0.0.1", 2001, Datagram)
+CALCULATORS = (SelectTCPServer, ("0.0.0.0", 2000), Stream), (SelectUDPServer, ("127.0.0.1", 2001), Datagram)
 
 
 @contextmanager
 def running(*places):
-    """Servers on one loop, in a thread; each place is the class, the host, the port and the handler of one."""
+    """Servers on one loop, in a thread; each place is the class, the address and the handler of one."""
     with ExitStack() as stack:
         loop = Reactor()
         stack.callback(loop.close)
-        servers = [
-            stack.enter_context(kind((host, port), handler, reactor=loop)) for kind, host, port, handler in places
-        ]
+        servers = [stack.enter_context(kind(address, handler, reactor=loop)) for kind, address, handler in places]
         thread = Thread(target=loop.run)
         thread.start()
         try:
