@@ -3,9 +3,12 @@
 import doctest
 import socket
 from contextlib import ExitStack
+from itertools import cycle
 from threading import Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from examples.instrument import Instrument
 from examples.vxi11 import links, scope, vxi11
@@ -143,6 +146,25 @@ def test_reasons_to_end_a_read(client):
     assert read(13, FLAG_TERMCHRSET, ord(",") - 256) == (REASON_CHR | REASON_REQCNT, b"Oscilloscope,")  # a signed char
     assert read(0) == (REASON_REQCNT, b"")
     assert read(6, FLAG_TERMCHRSET, ord("\n")) == (REASON_CHR | REASON_REQCNT | REASON_END, b"0,1.0\n")
+
+
+@given(st.binary(min_size=1, max_size=50), st.lists(st.integers(1, 60), min_size=1), st.none() | st.integers(0, 255))
+def test_reads_of_any_sizes_give_the_answer(answer, sizes, last):
+    link = links.Link(1, None)
+    link.answer = answer
+    pieces = []
+    for size in cycle(sizes):
+        reason, data = link.take(size, last)
+        pieces.append(data)
+        assert 0 < len(data) <= size
+        assert bool(reason & REASON_REQCNT) == (len(data) == size)
+        assert bool(reason & REASON_CHR) == (data[-1] == last)
+        assert last not in list(data[:-1])
+        assert reason
+        if reason & REASON_END:
+            break
+    assert b"".join(pieces) == answer
+    assert not link.available
 
 
 def test_a_long_waveform(client):

@@ -236,3 +236,64 @@ def test_calls_in_the_name_of_this_host_are_not_made(ask_rpcb):
 def test_a_universal_address_is_what_it_was_made_from(netid, host, port):
     assert split_address(netid, join_address(str(host), port)) == (str(host), port)
     assert split_address(f"{netid}6", join_address(f"::ffff:{host}", port)) == (f"::ffff:{host}", port)
+
+
+# Whatever is sent
+
+NETID = st.sampled_from(["tcp", "udp", "tcp6", "local", "", "none"])
+ADDRESS = st.sampled_from(["127.0.0.1.8.1", "0.0.0.0.0.99", "::1.8.1", "::.0.7", "/run/socket", ""])
+CALLS = st.lists(
+    st.tuples(st.sampled_from(["SET", "UNSET"]), st.integers(1, 2), st.integers(1, 2), NETID, ADDRESS), max_size=30
+)
+
+
+def model_of(calls):
+    """What is registered after the calls, by a plain dictionary."""
+    kinds = {"tcp": "0127", "udp": "0127", "tcp6": ":", "local": "/"}
+    found = {}
+    for what, program, version, netid, address in calls:
+        if what == "UNSET":
+            for key in [key for key in found if key[:2] == (program, version) and netid in ("", key[2])]:
+                del found[key]
+        elif address and address[0] in kinds.get(netid, ""):
+            found.setdefault((program, version, netid), address)
+    return found
+
+
+@given(CALLS, st.sampled_from([3, 4]))
+def test_calls_in_any_order_do_what_a_dictionary_does(calls, version):
+    ports = type("Ports", (Rpcbind,), {})
+    kind = next(each for each in ports.versions if each.version == version)
+    handler = type("Handler", (RPCDatagramHandler,), {"versions": ports.versions, "max_replies": 0})
+    for what, *about in calls:
+        procedure = {each.name: number for number, each in kind.procedures.items()}[f"RPCBPROC_{what}"]
+        machine = DatagramMachine(handler(), World(LOCAL, now=lambda: 0.0))
+        arguments = xdr.pack(RPCB, RPCB(*about, ""))
+        machine.feed(call(1, procedure, arguments, program=PROGRAM, version=version))
+        assert machine.read()[20:24] == words(0)
+    found = {each[:3]: each.address for each in ports.registry if each.program != PROGRAM}
+    assert found == model_of(calls)
+    assert {
+        (*key[:2], "tcp"): ports.mappings[key] for key in ports.mappings if key[0] != PROGRAM and key[2] == TCP
+    } == {key: split_address("tcp", address)[1] for key, address in found.items() if key[2] == "tcp"}
+
+
+@given(st.text(), st.text())
+def test_a_text_is_an_address_or_a_value_error(netid, address):
+    for each in (netid, "tcp", "tcp6", "local"):
+        try:
+            host, port = split_address(each, address)
+        except ValueError:
+            continue
+        assert each == "local" or split_address(each, join_address(host, port)) == (host, port)
+
+
+@given(st.sampled_from([2, 3, 4]), st.integers(0, 13), st.binary(max_size=80), st.booleans())
+def test_any_arguments_are_answered_and_harm_nothing(version, procedure, arguments, is_local):
+    ports = type("Ports", (Rpcbind,), {})
+    handler = type("Handler", (RPCDatagramHandler,), {"versions": ports.versions, "max_replies": 0})
+    machine = DatagramMachine(handler(), World(LOCAL if is_local else REMOTE, now=lambda: 0.0))
+    machine.feed(call(1, procedure, arguments, program=PROGRAM, version=version))
+    assert int.from_bytes(machine.read()[20:24], "big") in (0, 3, 4)  # SUCCESS, PROC_UNAVAIL, GARBAGE_ARGS
+    assert len(ports.registry) <= 6 + is_local
+    assert machine.reason is None
