@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
+from threading import Event, Thread
 
 import pytest
 
@@ -95,10 +96,13 @@ def visa(host):
 def vxi11():
     """What python-vxi11 gets of the instrument, printed."""
     sys.modules["xdrlib"] = xdr  # which Python has lost, and python-vxi11 needs
-    from threading import Timer
-
     import vxi11
 
+    def abort():
+        while not over.wait(0.05):  # again and again, for the read may not have begun
+            device.abort()
+
+    over = Event()
     with instrument("0.0.0.0"):
         device = vxi11.Instrument("192.0.2.7")
         found = {"found": vxi11.list_devices("255.255.255.255"), "identity": device.ask("*IDN?")}
@@ -111,13 +115,14 @@ def vxi11():
         device.local()
         device.clear()
         found["status"] = device.read_stb()
-        timer = Timer(0.1, device.abort)
-        timer.start()
+        thread = Thread(target=abort)
+        thread.start()
         try:
             device.read()
         except vxi11.vxi11.Vxi11Exception as error:
             found["error"] = error.err
-        timer.join()
+        over.set()
+        thread.join()
         device.close()
         device.abort_client.close()
     print(json.dumps(found))
