@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from examples.vxi11.links import Device, Link, Until
+from examples.vxi11.links import Device, Link, wait_until
 from examples.vxi11.vxi11 import (
     DEVICE_ASYNC_VERSION,
     DEVICE_CORE_VERSION,
@@ -58,7 +58,7 @@ class Core(DEVICE_CORE_VERSION):
         if link is None:
             return Error.INVALID_LINK
         wait = lock_timeout if flags & FLAG_WAITLOCK else 0
-        error = await Until(link, lambda: self.device.may_use(link), wait)
+        error = await wait_until(lambda: self.device.may_use(link), link, wait)
         if error is Error.IO_TIMEOUT:
             return Error.LOCKED_BY_ANOTHER
         return error or link
@@ -105,7 +105,7 @@ class Core(DEVICE_CORE_VERSION):
         link = await self.use(parms.lid, parms.flags, parms.lock_timeout)
         if isinstance(link, Error):
             return Device_ReadResp(link, 0, b"")
-        error = await Until(link, lambda: link.available, parms.io_timeout)
+        error = await wait_until(lambda: link.available, link, parms.io_timeout)
         if error:
             return Device_ReadResp(error, 0, b"")
         last = parms.termChar & 0xFF if parms.flags & FLAG_TERMCHRSET else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from examples.vxi11.scope import QUERY_ERROR, Scope
 from examples.vxi11.vxi11 import REASON_CHR, REASON_END, REASON_REQCNT
 from examples.vxi11.vxi11 import Device_ErrorCode as Error
-from handlers import Delay, Wait
+from handlers import Delay
 
 MAX_LINKS = 200
 """Links that there may be."""
@@ -119,27 +119,17 @@ class Device:
         return Error.NO_ERROR
 
 
-class Until:
-    """Waits until the condition of the link is true; awaited, it is the error of the call.
+async def wait_until(condition: Callable[[], bool], link: Link, milliseconds: int) -> Error:
+    """Wait until the condition of the link is true. Returns NO_ERROR then.
 
     IO_TIMEOUT after so many milliseconds, ABORTED at device_abort, and INVALID_LINK when the link has gone.
     """
-
-    def __init__(self, link: Link, condition: Any, milliseconds: int) -> None:
-        self.link = link
-        self.condition = condition
-        self.deadline = monotonic() + min(milliseconds / 1000, LONGEST)
-
-    def __await__(self) -> Generator[Wait, Any, Error]:
-        link, aborts = self.link, self.link.aborts
-        while True:
-            left = self.deadline - monotonic()
-            if not link.is_open:
-                return Error.INVALID_LINK
-            if link.aborts != aborts:
-                return Error.ABORTED
-            if self.condition():
-                return Error.NO_ERROR
-            if left <= 0:
-                return Error.IO_TIMEOUT
-            yield from Delay(min(left, TICK)).__await__()
+    deadline, aborts = monotonic() + min(milliseconds / 1000, LONGEST), link.aborts
+    while link.is_open and link.aborts == aborts:
+        if condition():
+            return Error.NO_ERROR
+        left = deadline - monotonic()
+        if left <= 0:
+            return Error.IO_TIMEOUT
+        await Delay(min(left, TICK))
+    return Error.ABORTED if link.is_open else Error.INVALID_LINK
