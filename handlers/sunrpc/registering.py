@@ -38,7 +38,7 @@ class Registrar:
         """Register the address, in the place of another one, which a server that was killed may have left."""
         if self._change("SET", wanted) or self._has(wanted):
             return
-        self._change("UNSET", wanted)
+        self._remove(wanted)
         if not self._change("SET", wanted):
             raise RegistrationError(
                 f"rpcbind refuses version {wanted.version} of program {wanted.program} for {wanted.netid}: the server "
@@ -46,12 +46,20 @@ class Registrar:
             )
 
     def unregister(self, made: Registration) -> None:
-        """Remove the registration, unless it has another address by now, which is that of another server.
-
-        Version 2 removes that of the other protocol too.
-        """
+        """Remove the registration, unless it has another address by now, which is that of another server."""
         if self._has(made):
-            self._change("UNSET", made)
+            self._remove(made)
+
+    def _remove(self, registration: Registration) -> None:
+        """Call UNSET; in version 2 it removes the other protocol too, which is registered again."""
+        others = []
+        if self.version == 2:
+            gone = as_mapping(registration)
+            same = (each.mapping for each in linked(self._ask("DUMP")) if each.mapping.program == gone.program)
+            others = [each for each in same if each.version == gone.version and each.protocol != gone.protocol]
+        self._change("UNSET", registration)
+        for other in others:
+            self._clients[0].call("PMAPPROC_SET", other)
 
     def _change(self, procedure: str, registration: Registration) -> bool:
         return bool(self._ask(procedure, registration))
