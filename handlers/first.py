@@ -91,6 +91,10 @@ class FirstOf(Wait):
         return self.waits
 
     @property
+    def is_progress(self) -> bool:  # type: ignore[override]
+        return any(part.is_progress for part in self.waits)
+
+    @property
     def outside(self) -> bool:  # type: ignore[override]
         return any(wait.outside for wait in self.waits)
 

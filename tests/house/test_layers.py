@@ -12,7 +12,18 @@ LAYERS = ("handlers", "loop", "table", "rows", "servers", "modes", "monitor", "c
 
 TOP = {"reactor"} | {
     f"reactor.{name}"
-    for name in ("selecting", "access", "mac", "names", "tls", "dtls", "watchdog", "aliasing", "__main__")
+    for name in (
+        "selecting",
+        "access",
+        "mac",
+        "names",
+        "tls",
+        "dtls",
+        "watchdog",
+        "rpcbind",
+        "aliasing",
+        "__main__",
+    )  # fmt: skip
 }
 """The package's head and the thin public names, which may import anything."""
 
