@@ -15,10 +15,11 @@ from typing import Any, Generic, TypeVar, cast
 from ..machines import StreamMachine
 from ..waits import Cause
 from . import xdr
-from .auth import AuthSys
-from .message import read_reply, written, xid_of
+from .auth import AuthError, AuthStatus, AuthSys
+from .message import CALL, HEADER, RPC_VERSION, read_reply, written, xid_of
 from .program import Procedure, Version
 from .record import RecordHandler, mark
+from .tls import ALPN, PROBE, STARTTLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ V = TypeVar("V", bound=Version)
 
 STRAYS = 64
 """Datagrams that are no reply to an open call, after which a client sends its call again."""
+
+PROBING = Procedure(0, "probe", (), None)
+"""The procedure of the probe for TLS."""
 
 
 class Client(Generic[V]):
@@ -144,6 +148,38 @@ class StreamClient(Client[V]):
         self._records = Records()
         self._machine = StreamMachine(self._records)
         self._machine.advance()
+
+    def start_tls(self, context: Any, server_hostname: str | None = None) -> None:
+        """Turn to TLS (RFC 9289): probe, and make the handshake with ``context``, an ``ssl.SSLContext`` for clients.
+
+        Call it first: no call may be open. ``context`` is made to ask for the application protocol "sunrpc".
+        Raises `AuthError` or `RPCError` if the server refuses the probe, and the connection stays as it was;
+        `ConnectionError`, which closes it, if the server has sent more than the answer to the probe before the
+        handshake, or has not agreed on the protocol; and what the handshake raises.
+        """
+        if self._open:
+            raise ValueError(f"{len(self._open)} calls are open: TLS can't begin before their replies are here")
+        xid = self._xid = self._xid + 1 & 0xFFFF_FFFF
+        probe = HEADER.pack(xid, CALL, RPC_VERSION, self.version.program, self.version.version, 0) + PROBE
+        self._open[xid] = PROBING, probe
+        try:
+            self._guard(self._send, probe)
+            self._guard(self._await, xid, probe)
+        finally:
+            del self._open[xid]
+        reply = self._replies.pop(xid)
+        read_reply(reply)
+        if reply[12:28] != STARTTLS:
+            raise AuthError(AuthStatus.REJECTEDVERF)
+        self._guard(self._shake_hands, context, server_hostname)
+
+    def _shake_hands(self, context: Any, server_hostname: str | None) -> None:
+        if self._machine.held_in or self._records.begun:
+            raise ConnectionAbortedError("the server has sent unprotected data behind its STARTTLS")
+        context.set_alpn_protocols([ALPN])
+        self.socket = context.wrap_socket(self.socket, server_hostname=server_hostname)
+        if self.socket.selected_alpn_protocol() != ALPN:
+            raise ConnectionAbortedError(f"the server has not agreed on the application protocol {ALPN!r}")
 
     def _send(self, data: bytes) -> None:
         self.socket.sendall(mark(data))
