@@ -108,7 +108,8 @@ class RPCStreamHandler(Serving, RecordHandler):
             if refused.reply is not None:
                 self._answer(refused.reply)
         else:
-            self.call(version, record, self._answer)
+            protection = version.protection
+            self.call(version, record, self._answer if protection is None else protection.before(self._answer))
 
     def _answer(self, reply: bytes) -> None:
         self.send(mark(reply))
