@@ -21,6 +21,7 @@ from handlers.sunrpc.gss.wire import MAXSEQ, GSSProcedure, InitResult, Service, 
 from handlers.sunrpc.message import HEADER, RPCError
 from handlers.sunrpc.record import mark
 from handlers.sunrpc.tls import StartTLS
+from reactor.testing import check
 from reactor.tls import TLS
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.gss import BAD_TOKEN, PEER, Toy, ToyInitiation, gss_call, gss_reply, opaque
@@ -682,6 +683,12 @@ def test_mutated_calls_are_answered_or_dropped(seed, changes, cut, tail, is_know
     replies = server.ask(data)
     assert len(replies) <= 1
     assert all(reply[:8] == data[:4] + words(1) for reply in replies)
+
+
+@pytest.mark.slow
+def test_check_finds_nothing():
+    malformed = [BAD_CREATION[name][0] for name in ("another procedure", "half a token", "version 2")]
+    check(type("Served", (GSS, Stream), SERVED), b"".join(map(mark, malformed)), examples=2)
 
 
 @given(st.binary(max_size=60))

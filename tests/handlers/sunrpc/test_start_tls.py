@@ -76,6 +76,8 @@ def test_a_connection_turns_to_tls(mode):
             assert protected.selected_alpn_protocol() == "sunrpc"
             assert ask(protected, call(1, 1, words(2, 3))) == words(1, 1, 0, 0, 0, 0, 5)
             assert ask(protected, call(2, 3, words(5))) == words(2, 1, 0, 0, 0, 0, 5)
+            protected.unwrap().close()
+        assert set(reasons(server)) == {""}
 
 
 @every_mode
