@@ -44,14 +44,16 @@ def test_gnutls_begins_tls_after_the_probe(mode):
             program("gnutls-cli"), "--starttls", "--alpn", "sunrpc", "--x509cafile", KEYS / "ca.pem",
             "--sni-hostname", NAME, "--verify-hostname", NAME, "--port", str(server.server_address[1]), "127.0.0.1",
         ]  # fmt: skip
-        with start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as client:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with start(command, **pipes, bufsize=0) as client:
             try:
                 client.stdin.write(mark(call(1, 1, words(2, 3))))
                 read_until(client.stdout, words(1, 1, 1, 1, 5))  # AUTH_TOOWEAK
                 client.stdin.write(mark(PROBE))
                 read_until(client.stdout, b"STARTTLS" + words(0))
                 client.send_signal(signal.SIGALRM)
-                client.stdin.write(mark(call(1, 1, words(2, 3))))  # which it reads after the handshake
+                read_until(client.stderr, b"*** Starting TLS handshake\n")  # before, it would send plain text
+                client.stdin.write(mark(call(1, 1, words(2, 3))))
                 said = read_until(client.stdout, words(1, 1, 0, 0, 0, 0, 5))
                 assert b"- Application protocol: sunrpc\n" in said
             finally:

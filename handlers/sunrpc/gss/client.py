@@ -30,7 +30,12 @@ from .wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import TypeAlias
+
     from ..client import Client
+
+    Steps: TypeAlias = "Generator[tuple[bytes, Creation], InitResult | None, SecurityContext]"
 
 CREATION = Procedure(0, "create a context", (bytes,), InitResult)
 DESTRUCTION = Procedure(0, "destroy a context", (), None)
@@ -45,11 +50,24 @@ def establish(client: Client[Any], initiation: Initiation, service: Service = Se
     Raises `GSSError` if the mechanism or the server refuses it, or the server has not proved who it is; and what
     `Client.call` raises.
     """
+    steps, result = _steps(initiation, service), None
+    try:
+        while True:
+            token, creation = steps.send(result)
+            result = client.result(client.start(CREATION, xdr.pack(bytes, token), creation))
+    except StopIteration as ended:
+        context: SecurityContext = ended.value
+        return context
+
+
+def _steps(initiation: Initiation, service: Service) -> Steps:
+    """The calls that create a context: yields the argument and the flavour of each, and is sent its result."""
     # In creation the service means nothing (RFC 2203, section 5.2.2), but libtirpc's server uses it for all calls.
     token, credential = initiation.step(b""), Credential(GSSProcedure.INIT, 0, service, b"")
     for _ in range(ROUNDS):
         creation = Creation(credential)
-        result = client.result(client.start(CREATION, xdr.pack(bytes, token), creation))
+        result = yield token, creation
+        assert result is not None
         if result.major not in (0, CONTINUE_NEEDED):
             raise GSSError("the server refuses the context", result.major, result.minor)
         if not initiation.complete:
