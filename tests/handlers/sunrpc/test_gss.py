@@ -145,6 +145,13 @@ def test_a_context_is_created_in_several_steps(make):
     assert result(server.ask(gss_call(7, 0, b"I am bob", what=CONTINUE, handle=request))[0]).major == 8 << 16
 
 
+def test_the_creation_of_a_complete_context_does_not_go_on(make):
+    server = make()
+    handle = server.create()
+    assert result(*server.ask(gss_call(5, 0, b"I am eve", what=CONTINUE, handle=handle))).major == 8 << 16
+    assert server.ask(gss_call(6, 7, handle=handle, service=INTEGRITY)) == [gss_reply(6, 1, words(10), INTEGRITY)]
+
+
 def test_a_token_that_is_refused(make):
     server = make(Toy(tokens=2))
     assert result(*server.ask(gss_call(5, 0, b"x", what=INIT))) == InitResult(b"", BAD_TOKEN, 3, 0, b"go away")
@@ -380,6 +387,8 @@ def test_contexts_age(make):
     assert server.ask(gss_call(9, 1, words(2, 3), handle=unused, number=1)) == [words(9, 1, 1, 1, 13)]
     server.now += 89
     assert server.ask(gss_call(10, 1, words(2, 3), handle=used, number=2)) == [gss_reply(10, 2, words(5))]
+    server.now += 99
+    assert server.ask(gss_call(11, 1, words(2, 3), handle=used, number=3)) == [gss_reply(11, 3, words(5))]
     server.now += 101
     server.create()
     assert len(server.acceptor) == 1  # those that are too old are gone
@@ -398,6 +407,18 @@ def test_contexts_are_bounded_and_new_ones_replace_none_in_use(make):
     assert len(server.acceptor) == 3
     with pytest.raises(ValueError, match="Window: size"):
         Acceptor(Toy(), window=0)
+
+
+def test_the_context_that_was_used_least_recently_is_dropped(make):
+    server = make(max_contexts=3)
+    handles = [server.create() for _ in range(4)]
+
+    def is_there(handle, number):
+        return server.ask(gss_call(9, 0, handle=handle, number=number)) != [words(9, 1, 1, 1, 13)]
+
+    for number, at in enumerate((0, 1, 2, 0, 3)):
+        assert is_there(handles[at], number)
+    assert [is_there(handle, 9) for handle in handles] == [True, False, True, True]
 
 
 # The cache of duplicate requests
