@@ -159,7 +159,8 @@ def serve(mode, transport):
     from handlers.sunrpc.gss.library import Library
 
     base, place = (Stream, STREAMS["tcp"]) if transport == "tcp" else (Datagram, PACKETS["udp"])
-    acceptor = Acceptor(Library(SERVICE))
+    mechanism = Library(SERVICE, os.environ["KRB5_KTNAME"]) if transport == "tcp" else Library()
+    acceptor = Acceptor(mechanism)
     handler = type("Protected", (GSS, base), {"versions": (Named, Calculator3), "gss": acceptor})
     with made(server_class(mode, place), place, handler) as server:
         print(server.server_address[1], flush=True)
@@ -176,7 +177,8 @@ def call(transport, port, size):
             sock.settimeout(PATIENCE)
             sock.connect(("127.0.0.1", int(port)))
             client = of_client(x.CALCULATOR_1, sock)
-            client.credential = establish(client, Initiator(SERVICE), service)
+            initiator = Initiator(SERVICE, os.environ["KRB5CCNAME"]) if transport == "tcp" else Initiator(SERVICE)
+            client.credential = establish(client, initiator, service)
             make_calls(client, int(size))
             client.credential.destroy(client)
             print(refused(client.call, "ADD", 2, 3))
