@@ -85,6 +85,7 @@ class Realm:
             "KRB5_KTNAME": f"FILE:{directory}/keytab",
             "KRB5CCNAME": f"FILE:{directory}/ccache",
             "KRB5RCACHENAME": "none:",
+            "LC_ALL": "C",  # the language of messages
         }
         self._run("kdb5_util", "create", "-s", "-r", "TEST", "-P", "master")
         self._run("kadmin.local", "-q", "addprinc -pw sesame alice")
