@@ -24,7 +24,7 @@ from handlers.sunrpc.tls import StartTLS
 from reactor.testing import check
 from reactor.tls import TLS
 from tests.support.certificates import NAME, client_context, server_context
-from tests.support.gss import BAD_TOKEN, PEER, Toy, ToyInitiation, gss_call, gss_reply, opaque
+from tests.support.gss import BAD_TOKEN, PEER, Toy, ToyContext, ToyInitiation, gss_call, gss_reply, opaque
 from tests.support.rpc import (
     PROGRAM,
     Calculator,
@@ -167,6 +167,24 @@ def test_a_context_that_can_make_no_mic_is_not_created(make):
     [reply] = server.ask(gss_call(5, 0, b"I am alice", what=INIT))
     assert reply[12:20] == bytes(8)
     assert result(reply).major == 12 << 16
+    assert len(server.acceptor) == 0
+
+
+def test_a_context_that_has_expired_already_is_not_created(make):
+    class Expired(ToyContext):
+        @property
+        def lifetime(self):
+            raise GSSError("expired", 12 << 16)
+
+    class Late(Toy):
+        def accept(self, token, context):
+            made, answer = super().accept(token, ToyContext())
+            late = Expired()
+            late.complete, late.principal = made.complete, made.principal
+            return late, answer
+
+    server = make(Late())
+    assert result(*server.ask(gss_call(5, 0, b"I am alice", what=INIT))).major == 12 << 16
     assert len(server.acceptor) == 0
 
 
@@ -364,6 +382,21 @@ def test_a_context_that_fails_later(make):
     assert server.ask(gss_call(9, 1, words(2, 3), handle=handle, number=2)) == [words(9, 1, 1, 1, 14)]
     held.context.broken = ("verify_mic",)
     assert server.ask(gss_call(9, 1, words(2, 3), handle=handle, number=3)) == [words(9, 1, 1, 1, 13)]
+
+
+def test_a_context_that_is_dropped_during_its_last_call(make):
+    server = make()
+    handle = server.create()
+    held = server.acceptor.find(handle, server.now)
+    verify_mic = held.context.verify_mic
+
+    def verify_and_drop(data, mic):
+        verify_mic(data, mic)
+        server.acceptor.drop(handle)  # as the thread of another connection may do it
+
+    held.context.verify_mic = verify_and_drop
+    assert server.ask(gss_call(9, 1, words(2, 3), handle=handle, number=1)) == [gss_reply(9, 1, words(5))]
+    assert len(server.acceptor) == 0
 
 
 # Bounds
