@@ -61,6 +61,8 @@ if TYPE_CHECKING:
         works_linearly,
     )
     from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
+    from .check.remaining import remains
+    from .check.repeated import stays_in_bounds_when_repeated
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -97,6 +99,8 @@ _ROOMS = {
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
+    "check.remaining": ("remains",),
+    "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.run": ("play", "work"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),
@@ -144,6 +148,7 @@ __all__ = [
     "play",
     "play_through",
     "proxy",
+    "remains",
     "same_at_its_limits",
     "same_for_any_chunking",
     "same_for_any_chunking_of_faults",
@@ -151,6 +156,7 @@ __all__ = [
     "same_through_filters",
     "schedules",
     "stays_in_bounds",
+    "stays_in_bounds_when_repeated",
     "survives_any_input",
     "takes_causes_for_ends",
     "takes_exact_ends_only",

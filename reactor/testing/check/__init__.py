@@ -16,6 +16,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
 ``transcript``   the calls of a run as the statements of a test
 ``run``          runs a schedule: `play`, `work`
+``remaining``    what requests that have ended leave behind: `remains`
 ``filtered``     runs a schedule through filters, with their peers: `play_through`
 ``drip``         a slow client, in simulated time: `drip`
 ``evidence``     compares runs, shortens schedules, writes the assertion that fails
@@ -26,6 +27,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
 ``limits``       the property of pieces that are as long as may be
+``repeated``     the property of pieces, and of requests, that come many times
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``properties``   the properties, and `check`, which tries them all
