@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .check.filtered import play_through
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
+    from .check.nested import bears_any_nesting
     from .check.properties import (
         answers,
         check,
@@ -99,6 +100,7 @@ _ROOMS = {
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
+    "check.nested": ("bears_any_nesting",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.run": ("play", "work"),
@@ -127,6 +129,7 @@ __all__ = [
     "World",
     "answers",
     "ask",
+    "bears_any_nesting",
     "chaotic",
     "check",
     "chunkings",

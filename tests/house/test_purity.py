@@ -252,7 +252,9 @@ def test_no_module_is_too_long():
 # The tools for tests
 
 
-DRAWING = "strategies", "tried", "causes", "damaged", "limits", "relatives", "repeated", "through", "properties"
+DRAWING = (
+    "strategies", "tried", "causes", "damaged", "limits", "nested", "relatives", "repeated", "through", "properties",
+)  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""
 
 

@@ -28,6 +28,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``damaged``      the property of damaged conversations that are cut
 ``limits``       the property of pieces that are as long as may be
 ``repeated``     the property of pieces, and of requests, that come many times
+``nested``       the property of what is nested deeper than Python can recurse
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``properties``   the properties, and `check`, which tries them all

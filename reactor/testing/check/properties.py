@@ -34,6 +34,7 @@ from .evidence import (
 from .filtered import listed
 from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
+from .nested import bears_any_nesting
 from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
@@ -128,6 +129,7 @@ def check(
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
         partial(same_at_its_limits, kind, pieces, world=world),
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
+        partial(bears_any_nesting, kind, pieces, world=world),
         partial(takes_causes_for_ends, kind, pieces, world=world),
         partial(ends_if_it_drips, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),

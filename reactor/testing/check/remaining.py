@@ -41,12 +41,12 @@ def remains(
     restored afterwards. A request that raises is left as it is.
 
     >>> from handlers import StreamHandler, Until
-    >>> class Remembers(StreamHandler):
-    ...     seen = []
+    >>> class LeavesOpen(StreamHandler):
     ...     async def handle(self):
-    ...         self.seen.append(await Until(b";", limit=9))
-    >>> remains(Remembers, [b"abc;"], 5).items
-    5
+    ...         self.descriptor = os.open(os.devnull, os.O_RDONLY)
+    ...         await Until(b";", limit=9)
+    >>> remains(LeavesOpen, [b"abc;"], 5)
+    Remains(items=0, descriptors=5)
     """
     subject, steps = Subject(kind, world), list(schedule)
     with pristine(subject.kind):
