@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .check.drip import drip
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
+    from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
     from .check.nested import bears_any_nesting
@@ -96,6 +97,7 @@ _ROOMS = {
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
+    "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
@@ -128,6 +130,7 @@ __all__ = [
     "Violation",
     "World",
     "answers",
+    "answers_duplicates_once",
     "ask",
     "bears_any_nesting",
     "chaotic",
@@ -139,6 +142,7 @@ __all__ = [
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",
     "fewest",
+    "forgives_timeouts",
     "held",
     "leaks_nothing",
     "leaves_nothing_behind",

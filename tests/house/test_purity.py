@@ -253,7 +253,8 @@ def test_no_module_is_too_long():
 
 
 DRAWING = (
-    "strategies", "tried", "causes", "damaged", "limits", "nested", "relatives", "repeated", "through", "properties",
+    "strategies", "tried", "causes", "damaged", "lapses", "limits", "nested", "relatives", "repeated",
+    "through", "properties",
 )  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""
 

@@ -26,6 +26,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``apart``        two requests at once, one between the halves of the other
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
+``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``limits``       the property of pieces that are as long as may be
 ``repeated``     the property of pieces, and of requests, that come many times
 ``nested``       the property of what is nested deeper than Python can recurse

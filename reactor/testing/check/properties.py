@@ -32,6 +32,7 @@ from .evidence import (
     unlike,
 )  # fmt: skip
 from .filtered import listed
+from .lapses import answers_duplicates_once, forgives_timeouts
 from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
 from .nested import bears_any_nesting
@@ -130,6 +131,8 @@ def check(
         partial(same_at_its_limits, kind, pieces, world=world),
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
         partial(bears_any_nesting, kind, pieces, world=world),
+        partial(answers_duplicates_once, kind, pieces, world=world),
+        partial(forgives_timeouts, kind, pieces, world=world),
         partial(takes_causes_for_ends, kind, pieces, world=world),
         partial(ends_if_it_drips, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),
