@@ -34,7 +34,7 @@ MAX_RESULT = 64 << 20
 class Job:
     """One call of a function, in a child or a thread, for one row."""
 
-    def __init__(self, row: Request, wait: Elsewhere, pool: Pool) -> None:
+    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
         self.row = row
         self.wait = wait
         self._pool = pool

@@ -74,6 +74,8 @@ class OutsideWork:
         self._pools: dict[str, Pool] = {}
         self.jobs: dict[int, Work] = {}
         """The work of each row that waits for some, by the row's serial."""
+        self.here: Callable[[], None] | None = None
+        """Work that `Reactor.drive` does itself, between two steps of the loop."""
         reactor.descriptors.add(self)
 
     def begin(self, row: Request, wait: Wait) -> None:
