@@ -46,8 +46,9 @@ def test_all_parsers_take_a_well_formed_request_alike(request_and_content):
 
 PARTS = [
     b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b"\x0b", b"\x0c", b"\x1c", b"\x85", b"\xa0", b":", b",", b";", b'"',
-    b"=", b"0", b"5", b"+5", b"0x5", b"5_0", b"hello", b"a", b"chunked", b"identity", b"Content-Length", b"Content-Length: 5",
-    b"Transfer-Encoding: chunked", b"Host: a", b"\r\n\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\n", NEXT,
+    b"=", b"0", b"5", b"+5", b"0x5", b"5_0", b"hello", b"a", b"chunked", b"identity", b"Content-Length",
+    b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: a", b"\r\n\r\n", b"0\r\n\r\n",
+    b"GET / HTTP/1.1\r\n", NEXT,
 ]  # fmt: skip
 
 
