@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import (
-    Delay, EndOfStream, Exactly, Flushed, LimitPassed, Some, StreamRequestHandler, TimedOut, ToEnd, Until,
+    Delay,
+    EndOfStream,
+    Exactly,
+    Flushed,
+    LimitPassed,
+    Some,
+    StreamRequestHandler,
+    TimedOut,
+    ToEnd,
+    Until,
 )  # fmt: skip
 from handlers.blocking.buffered import buffered
 from handlers.refusal import RequestRefused
