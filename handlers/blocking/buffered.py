@@ -41,7 +41,7 @@ def buffered(blocking: Any, packets: bool, work: str = "") -> type[StreamHandler
     kind = blocking
     while hasattr(kind, "func"):  # a functools.partial of a class
         kind = kind.func
-    request = getattr(kind, "request", None)
+    request: Any = getattr(kind, "request", None)
     name = getattr(kind, "__name__", repr(blocking))
     if not is_whole_by(request, packets):
         raise TypeError(_no_request(kind, name, packets))
@@ -126,13 +126,17 @@ class BufferedStream(StreamHandler):
     def _answer_here(self, data: bytes, _: None = None) -> Step:
         face = Whole(self, data)
         self.answer(face)
-        return self.handle() if face.is_kept else None
+        return self.handle() if self.goes_on(face.is_kept) else None
 
     def answered(self, outcome: Outcome) -> Step:
         """The blocking handler has answered elsewhere."""
         if outcome.error is not None:
             raise outcome.error
-        return self.handle() if outcome.goes_on else None
+        return self.handle() if self.goes_on(outcome.goes_on) else None
+
+    def goes_on(self, is_kept: bool) -> bool:
+        """Whether there may be another request: the handler keeps the connection, and its stream has not ended."""
+        return is_kept and not (self._machine.ended and not self._machine.held_in)
 
     def answer(self, face: Whole) -> None:
         """Run the blocking handler. Raises what it raises, and `Whole.error` even if the handler has caught that."""
@@ -180,13 +184,13 @@ class FramedStream(BufferedStream):
             outcome: Any = await Answered(self, data, self.work)
             if outcome.error is not None:
                 raise outcome.error
-            goes_on: bool = outcome.goes_on
+            goes_on = self.goes_on(outcome.goes_on)
         else:
             if self._machine.outbox:
                 await Flushed()
             face = Whole(self, data)
             self.answer(face)
-            goes_on = face.is_kept
+            goes_on = self.goes_on(face.is_kept)
         if goes_on and not taken:
             raise RuntimeError(
                 f"{type(self).__name__}.request has returned without a byte of the stream, and the handler keeps the "

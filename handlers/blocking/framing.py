@@ -14,7 +14,7 @@ connection. A cause is raised at the ``await``, as in every coroutine of waits; 
 from __future__ import annotations
 
 from functools import partial
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 
 from ..waits import Cause, LimitPassed, Outside, Wait
 from .whole import Whole
@@ -37,7 +37,10 @@ def is_framing(request: object) -> bool:
     """Whether ``request`` is a coroutine function, or an object with an asynchronous ``__call__``."""
     while isinstance(request, partial):
         request = request.func
-    code = getattr(request, "__code__", None) or getattr(getattr(type(request), "__call__", None), "__code__", None)
+    if not callable(request) or isinstance(request, type):
+        return False
+    function = request if isinstance(request, FunctionType) else type(request).__call__
+    code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & _COROUTINE_FUNCTION)
 
 
@@ -142,8 +145,8 @@ def for_one_request(kind: Any) -> type:
     """A class derived from the blocking handler class ``kind``, whose objects handle one request.
 
     They tell their connection whether it goes on: if ``close_connection`` is false at the end. A handler of
-    ``http.server`` handles requests in a loop. Here the loop is told, at the second request, that there is no more: what
-    it has not read of the first is never taken for a second.
+    ``http.server`` handles requests in a loop. Here the loop is told, at the second request, that there is no more:
+    what it has not read of the first is never taken for a second.
     """
 
     def finish(self: Any) -> None:
@@ -168,7 +171,8 @@ def for_one_request(kind: Any) -> type:
         members["finish"] = finish
     if hasattr(kind, "handle_one_request"):
         members["handle_one_request"] = handle_one_request
-    return type(kind)(kind.__name__, (kind,), members)
+    made: type = type(kind)(kind.__name__, (kind,), members)
+    return made
 
 
 def _face_of(handler: Any) -> Whole | None:

@@ -59,9 +59,9 @@ class Whole(Face):
             name = type(self._handler).__name__
             self.error = self.error or OSError(
                 errno.ENOBUFS,
-                f"the reply is longer than {most} bytes ({name}.max_output), and the loop holds it whole until handle() "
-                f'has returned: declare work = "thread" or "fork" on {name}, which sends while it writes, or raise '
-                f"max_output",
+                f"the reply is longer than {most} bytes ({name}.max_output), and the loop holds it whole until "
+                f'handle() has returned: declare work = "thread" or "fork" on {name}, which sends while it writes, '
+                f"or raise max_output",
             )
             machine.drop_output()
         if self.error is not None:

@@ -11,7 +11,6 @@ import os
 import threading
 from selectors import EVENT_READ
 
-from ..handlers import Failed
 from ..handlers.blocking.framing import Answered, Outcome
 from ..loop.children import died
 from ..loop.kernel import NONE_LEFT, NoneLeft, is_final
@@ -72,7 +71,8 @@ class Drain:
 @does(Answered)
 def answering(row: Request, wait: Answered) -> Work:
     """What does the work of ``wait``."""
-    return _PLACES[wait.place](row, wait)
+    made: Work = _PLACES[wait.place](row, wait)
+    return made
 
 
 class AnswerHere:
@@ -94,7 +94,10 @@ class AnswerHere:
         """It has no descriptor."""
 
     def _run(self) -> None:
-        self._row.reactor.work.finish(self._row, self, self._wait.run(self._send))
+        row: Any = self._row
+        with row.owner.hand.at(row):
+            outcome = self._wait.run(self._send)
+        row.reactor.work.finish(row, self, outcome)
 
     def _send(self, octets: memoryview, timeout: float | None) -> None:
         row, handler = self._row, self._wait.handler
@@ -162,8 +165,9 @@ class AnswerInThread(Job):
     """The handler runs in a thread."""
 
     def __init__(self, row: Request, wait: Answered) -> None:
-        self._mode: Any = row.owner.mode  # type: ignore[attr-defined]  # the owner is the service of the server
-        super().__init__(row, wait, row.reactor.work.pool(*self._mode.pool("thread")))  # type: ignore[arg-type]
+        service: Any = row.owner
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("thread")))
+        self._service = service
         self._outlet = Outlet(row)
         self._begun = False
 
@@ -171,7 +175,7 @@ class AnswerInThread(Job):
         self._begun = True
         self.row.reactor.make_wakeup()
         try:
-            self._mode.start_thread(self._work)
+            self._service.mode.start_thread(self._work)
         except RuntimeError as error:
             if self._pool.has_begun and not is_final(error):
                 self._begun = False
@@ -185,7 +189,7 @@ class AnswerInThread(Job):
 
     def _work(self) -> None:
         wait: Any = self.wait
-        with self.row.owner.hand.at(self.row):  # type: ignore[attr-defined]
+        with self._service.hand.at(self.row):
             try:
                 outcome = wait.run(self._outlet.send)
             except BaseException as error:  # SystemExit, which ends a thread and nothing else
@@ -197,8 +201,9 @@ class AnswerInChild(Job):
     """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
 
     def __init__(self, row: Request, wait: Answered) -> None:
-        self._mode: Any = row.owner.mode  # type: ignore[attr-defined]
-        super().__init__(row, wait, row.reactor.work.pool(*self._mode.pool("fork")))  # type: ignore[arg-type]
+        service: Any = row.owner
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        self._service = service
         self._pid = 0
         self._pipe = -1
         self._is_cancelled = False
@@ -228,7 +233,7 @@ class AnswerInChild(Job):
             os.close(reader)
             reactor.children.kill(self._pid)
             raise
-        self._mode.child_began(self._pid)
+        self._service.mode.child_began(self._pid)
 
     def cancel(self) -> None:
         self._is_cancelled = True
@@ -262,7 +267,7 @@ class AnswerInChild(Job):
             self._watch.modify(EVENT_READ)
 
     def _exited(self, status: int | None, words: bytes) -> None:
-        self._mode.child_ended(self._pid)
+        self._service.mode.child_ended(self._pid)
         self._pid = 0
         if self._is_cancelled:
             return
@@ -276,7 +281,13 @@ class AnswerInChild(Job):
         moved = row.total_in, row.total_out
         apply_exit_report(row, 0, words[1:])
         row.total_in, row.total_out = moved  # the child has done no input or output
-        self.done(Outcome(words[:1] == KEPT) if row.error is None else Failed(self.wait, row.error))
+        if row.error is None:
+            self.done(Outcome(words[:1] == KEPT))
+            return
+        self._pool.leave(self)  # the child has called handle_error()
+        row.reactor.work.forget(row)
+        row.reactor.settle_soon(row)
+        row.channel.discard(row.error)
 
     def _close(self) -> None:
         if self._watch is not None:
@@ -296,8 +307,8 @@ class AnswerInChild(Job):
                 while octets:
                     octets = octets[os.write(pipe, octets) :]
 
-            with row.owner.hand.at(row):  # type: ignore[attr-defined]
-                outcome = wait.run(send)  # type: ignore[attr-defined]
+            with self._service.hand.at(row):
+                outcome = wait.run(send)
                 if outcome.error is not None:
                     try:
                         raise outcome.error

@@ -39,9 +39,11 @@ class SelectMode(Mode):
         if is_kind(handler, StreamHandler) or is_kind(handler, DatagramHandler):
             return handler
         work = getattr(class_of(handler), "work", None)
-        if work not in (None, "thread", "fork"):
-            raise ValueError(f'{class_of(handler).__name__}.work is None, "thread" or "fork", not {work!r}')
-        return self.framed(handler, work or "")
+        if not isinstance(work, str):
+            work = ""  # none is declared; a method of that name is none either
+        elif work not in ("thread", "fork"):
+            raise ValueError(f'{class_of(handler).__name__}.work is "thread" or "fork", or not declared, not {work!r}')
+        return self.framed(handler, work)
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         self.service.leave_to_loop(row)

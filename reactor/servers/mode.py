@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from socket import SOCK_DGRAM
 
 from ..handlers import Handler, Packet
+from ..handlers.blocking.buffered import buffered, is_whole_by
 from .kinds import class_of
 
 TYPE_CHECKING = False
@@ -61,8 +62,6 @@ class Mode:
 
     def framed(self, handler: Any, work: str) -> Any:
         """What runs the blocking ``handler`` over requests that have come whole."""
-        from ..handlers.blocking.buffered import buffered  # here, because most servers don't need it
-
         server = self.service.server
         adapted: Any = buffered(handler, server.socket_type == SOCK_DGRAM, work)
         server.RequestHandlerClass = adapted.made_by
@@ -125,8 +124,6 @@ def has_framing(handler: Any) -> bool:
     request = getattr(kind, "request", None)
     if request is None or not isinstance(kind, type) or issubclass(kind, Handler) or isinstance(request, Packet):
         return False
-    from ..handlers.blocking.buffered import is_whole_by
-
     return is_whole_by(request, False)
 
 

@@ -24,6 +24,7 @@ from ..table.ends import forget_frames
 from ..table.reactor import Reactor
 from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
+from .answers import finish_answers
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import InHand
@@ -282,7 +283,7 @@ class Service:
 
     def finish(self, request: Any, client_address: Any) -> None:
         """``finish_request()``: serve the request to its end in the thread or child that calls this."""
-        if isinstance(request, Face):
+        if self.hand.is_within_answer or isinstance(request, Face):
             self._finish_blocking(request, client_address)
         elif is_kind(self.handler, Handler):
             self._finish_row(request, client_address)
@@ -456,6 +457,8 @@ class Service:
             return
         if not self.closing:
             self.begin_to_close()
+        if self.mode.loop_drives:
+            finish_answers(self)
         self.mode.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:
