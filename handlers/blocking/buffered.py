@@ -107,6 +107,9 @@ class BufferedStream(StreamHandler):
     handler_class: Any
     """The blocking handler class."""
 
+    ended_input: Callable[[], int] | None = None
+    """Returns a descriptor that is always readable (see `Whole.fileno`). ``None``: there are no descriptors here."""
+
     request: Any
     work: str
     max_request = MAX_REQUEST

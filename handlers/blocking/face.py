@@ -403,7 +403,7 @@ class _File(RawIOBase):
             return None
 
     def fileno(self) -> int:
-        return self._face.fileno()
+        return Face.fileno(self._face)  # refused, even where a connection has a descriptor for selectors
 
     def close(self) -> None:
         if self.closed:

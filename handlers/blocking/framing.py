@@ -151,7 +151,7 @@ def for_one_request(kind: Any) -> type:
 
     def finish(self: Any) -> None:
         face = _face_of(self)
-        if face is not None and not face.begun:
+        if face is not None:
             face.keep(self)
         kind.finish(self)
 
@@ -167,10 +167,10 @@ def for_one_request(kind: Any) -> type:
             face.keep(self)
 
     members: dict[str, Any] = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
-    if hasattr(kind, "finish"):
-        members["finish"] = finish
-    if hasattr(kind, "handle_one_request"):
+    if hasattr(kind, "handle_one_request"):  # if its handle() does not call that, it is for one request, as in wsgiref
         members["handle_one_request"] = handle_one_request
+    elif hasattr(kind, "finish"):
+        members["finish"] = finish
     made: type = type(kind)(kind.__name__, (kind,), members)
     return made
 

@@ -37,6 +37,7 @@ class Whole(Face):
         """Whether the connection goes on with the next request when the handler has returned."""
         self.begun = False
         """Whether ``handle_one_request()`` has been called, which handlers of ``http.server`` have."""
+        self._is_polled = False
         self.error: Exception | None = None
         """Why the request can't be answered rightly, whatever the handler does with the exception."""
 
@@ -91,10 +92,23 @@ class Whole(Face):
     def _buffered_reader(self, raw: Any, size: int) -> BufferedReader:
         return _WholeReader(self, raw, size)
 
+    def fileno(self) -> int:
+        """A descriptor for a selector to wait for input: always readable, because the input has come, and its end.
+
+        So once it is asked for, ``read(n)`` beyond the end of the request returns what there is. It is not the
+        descriptor of the connection: to write to it fails.
+        """
+        ended_input = getattr(self._handler, "ended_input", None)
+        if ended_input is None:
+            return super().fileno()
+        self._is_polled = True
+        number: int = ended_input()
+        return number
+
     def fell_short(self, wanted: int, got: int) -> None:
         """``read(wanted)`` has found only ``got`` bytes. Raises ``EOFError``, unless the stream has ended there."""
         machine = self._handler._machine
-        if machine.ended and not machine.held_in:
+        if self._is_polled or (machine.ended and not machine.held_in):
             return
         name = type(self._handler).__name__
         self.error = EOFError(

@@ -11,6 +11,7 @@ from socket import SOCK_DGRAM
 
 from ..handlers import Handler, Packet
 from ..handlers.blocking.buffered import buffered, is_whole_by
+from ..loop.descriptors import ended_input
 from .kinds import class_of
 
 TYPE_CHECKING = False
@@ -66,6 +67,7 @@ class Mode:
         adapted: Any = buffered(handler, server.socket_type == SOCK_DGRAM, work)
         server.RequestHandlerClass = adapted.made_by
         adapted.blocking = staticmethod(_finish_request)
+        adapted.ended_input = staticmethod(ended_input)
         return adapted
 
     def pool(self, work: str) -> tuple[str, int]:
