@@ -1,4 +1,4 @@
-"""``python -m tests.support.programs_on_reactor PROGRAM MODE``: a program written for ``socketserver``, on this project.
+"""``python -m tests.support.programs_on_reactor PROGRAM MODE``: a program written for ``socketserver``, on `reactor`.
 
 The one change that is made to each program is ``sys.modules["socketserver"] = reactor``. In the mode ``own`` it serves
 as it does by itself, and in ``select`` after the two lines that its function has for that. The process prints its port
@@ -10,11 +10,10 @@ import sys
 import threading
 
 import reactor
-
-sys.modules["socketserver"] = reactor
-
 from handlers import Exactly, Packet
 from handlers.http import http_request
+
+sys.modules["socketserver"] = reactor
 
 
 def _tell(port):
@@ -109,7 +108,7 @@ def django(mode):
 
     settings.configure(
         ROOT_URLCONF=type("urls", (), {"urlpatterns": [re_path("", echo)]}), ALLOWED_HOSTS=["*"], SECRET_KEY="not one",
-        DEBUG=False, USE_TZ=True, DATABASES={},
+        DATABASES={}, MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
     )  # fmt: skip
     django.setup()
     if mode == "select":

@@ -241,3 +241,13 @@ def test_a_connection_without_a_request_is_closed_in_silence_when_its_time_is_ov
 
 def test_the_answer_that_refuses_a_head_request_has_no_content():
     assert answers_to(b"HEAD / HTTP/1.1\r\n\r\n").endswith(b"\r\n\r\n")
+
+
+def test_a_handler_whose_handle_is_for_one_request_answers_one():
+    class Single(Echo):
+        def handle(self):  # as in wsgiref
+            self.raw_requestline = self.rfile.readline(65_537)
+            self.parse_request()
+            self.do_GET()
+
+    assert answers_to(NEXT + NEXT, handler=Single) == ok(b"GET /next ")
