@@ -214,7 +214,7 @@ class AnswerInChild(Job):
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork"), one_by_one=True))
         self._service = service
         self._pid = 0
         self._pipe = -1
