@@ -159,13 +159,13 @@ class FramedStream(BufferedStream):
 
     __slots__ = ("_framed",)
 
-    def setup(self) -> None:
-        self._framed: Framed | None = None
+    _framed: Framed | None
 
     @property
     def held(self) -> int:
         """Bytes of the next request that have come, and that waits have taken."""
-        return 0 if self._framed is None else self._framed.taken
+        framed = getattr(self, "_framed", None)  # not set before the handler has begun
+        return 0 if framed is None else framed.taken
 
     async def handle(self) -> Step:
         goes_on = True

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import threading
+from contextlib import suppress
+from functools import partial
 from selectors import EVENT_READ
 
 from ..handlers.blocking.framing import Answered, Outcome
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 CHUNK = 65_536
 """Bytes that a handler hands to its row at a time."""
 
+LONGEST = 1_000_000
+"""Seconds; what is longer is no bound, because poll(2) counts milliseconds in an ``int``."""
+
 KEPT, CLOSED = b"K", b"C"
 """The first byte of what a child tells at its end: whether the connection goes on. Its exit report follows."""
 
@@ -37,6 +43,12 @@ KEPT, CLOSED = b"K", b"C"
 def most_held(handler: Any) -> int:
     """Bytes of output that a row may hold before its blocking handler waits."""
     return int(min(handler.high_water, handler.max_output // 2))
+
+
+def patience(handler: Any, timeout: float | None) -> float | None:
+    """Seconds that a blocking handler waits for its client: the ``timeout`` of its connection, or of its class."""
+    seconds = handler.timeout if timeout is None else timeout
+    return None if seconds is None or seconds > LONGEST else seconds
 
 
 def _gone() -> OSError:
@@ -101,12 +113,12 @@ class AnswerHere:
 
     def _send(self, octets: memoryview, timeout: float | None) -> None:
         row, handler = self._row, self._wait.handler
-        patience, most = handler.timeout if timeout is None else timeout, most_held(handler)
+        seconds, most = patience(handler, timeout), most_held(handler)
         for start in range(0, len(octets), CHUNK):
             if handler._machine.finished:
                 raise _gone()
             handler.send(octets[start : start + CHUNK])
-            if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), patience):
+            if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
                 raise _gone() if handler._machine.finished else TimeoutError("timed out")
 
 
@@ -124,11 +136,11 @@ class Outlet:
 
     def send(self, octets: memoryview, timeout: float | None) -> None:
         """In the thread of the handler: send all of ``octets``. Raises ``OSError``."""
-        patience = self._handler.timeout if timeout is None else timeout
+        seconds = patience(self._handler, timeout)
         for start in range(0, len(octets), CHUNK):
             piece = bytes(octets[start : start + CHUNK])
             with self._changed:
-                if not self._changed.wait_for(self._may_send, patience):
+                if not self._changed.wait_for(self._may_send, seconds):
                     raise TimeoutError("timed out")
                 if self._is_shut:
                     raise _gone()
@@ -202,7 +214,7 @@ class AnswerInChild(Job):
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork"), one_by_one=True))
         self._service = service
         self._pid = 0
         self._pipe = -1
@@ -302,13 +314,9 @@ class AnswerInChild(Job):
         row, status = self.row, 1
         server, wait = row.server, self.wait
         try:
-
-            def send(octets: memoryview, timeout: float | None) -> None:
-                while octets:
-                    octets = octets[os.write(pipe, octets) :]
-
+            os.set_blocking(pipe, False)
             with self._service.hand.at(row):
-                outcome = wait.run(send)
+                outcome = wait.run(partial(_write, pipe, wait.handler))
                 if outcome.error is not None:
                     try:
                         raise outcome.error
@@ -320,6 +328,18 @@ class AnswerInChild(Job):
             status = 0
         finally:
             os._exit(status)
+
+
+def _write(pipe: int, handler: Any, octets: memoryview, timeout: float | None) -> None:
+    """In the child: write all octets to the parent, which reads no more while the client takes nothing."""
+    seconds = patience(handler, timeout)
+    poller = select.poll()
+    poller.register(pipe, select.POLLOUT)
+    while octets:
+        if not poller.poll(None if seconds is None else seconds * 1000):
+            raise TimeoutError("timed out")
+        with suppress(BlockingIOError):
+            octets = octets[os.write(pipe, octets) :]
 
 
 _PLACES: dict[str, Any] = {"here": AnswerHere, "thread": AnswerInThread, "fork": AnswerInChild}

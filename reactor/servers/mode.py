@@ -45,8 +45,9 @@ class Mode:
         if not self._told:
             self._told = True
             self.service.admission.tell(
-                f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or take a Select server class, "
-                "where a silent client delays no other",
+                f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or declare on the handler class when "
+                "a whole request is here (request = ...), or take a Select server class: then a silent client delays "
+                "no other",
                 getattr(self.service.server, bound),
             )
         return False
