@@ -3,7 +3,7 @@
 Short connections: the processor time of the server for a connection with one GET, in rounds over all servers, beside
 ``socketserver`` of this Python; a ratio is the median over the rounds. Slow clients: what half requests cost the
 server, and a good client beside them. GETs on kept connections: by ``wrk``, beside gunicorn and waitress, if they are
-installed. Takes about a minute.
+installed. Takes about two minutes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from tests import ROOT
-from tests.support.http_peers import CONTENT, SERVERS
+from tests.support.http_peers import SERVERS
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 HALF = b"GET / HTTP/1.1\r\nHost: local"
@@ -31,12 +31,13 @@ SECONDS = 3  # of `wrk`
 
 
 class Server:
-    """One of `SERVERS` in a process of its own."""
+    """One of `SERVERS` in a process of its own; or with ``mode`` a program of `tests.support.programs_on_reactor`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *mode: str) -> None:
+        module = "programs_on_reactor" if mode else "http_peers"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.http_peers", name],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", f"tests.support.{module}", name, *mode], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.port = int(self._line())
 
@@ -67,7 +68,7 @@ def get(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(GET)
         answer = b"".join(iter(lambda: client.recv(65_536), b""))
-    assert answer.endswith(CONTENT), answer
+    assert answer.startswith(b"HTTP/1."), answer
 
 
 def short_connections() -> None:
@@ -94,9 +95,11 @@ def short_connections() -> None:
 def half_requests(port: int, count: int) -> Iterator[None]:
     """Clients that have sent half a request, and send no more."""
     with ExitStack() as stack:
-        for _ in range(count):
+        for number in range(count):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
             client.sendall(HALF)
+            if number % 4 == 0:
+                get(port)  # by then the server has accepted the others: many an accept queue has a length of 5
         yield
 
 
@@ -110,19 +113,28 @@ def slow_clients() -> None:
         ("reactor, select", 200), ("reactor, select", 10_000),
     ]:  # fmt: skip
         with Server(name) as server:
-            for _ in range(20):
-                get(server.port)
-            threads, memory = server.status("Threads"), server.status("VmRSS")
-            with half_requests(server.port, count):
-                times = []
-                for _ in range(GOOD):
-                    begun = time.perf_counter()
-                    get(server.port)
-                    times.append((time.perf_counter() - begun) * 1e3)
-                more = server.status("Threads") - threads
-                each = (server.status("VmRSS") - memory) / count if count else 0
-            p99 = quantiles(times, n=100)[-1]
-            print(f"| {name} | {count:,} | {more} | {each:.1f} | {median(times):.2f} | {p99:.2f} |", flush=True)
+            beside_slow_clients(name, server, count)
+    for program in ("http_server", "wsgiref", "bottle", "flask", "django", "prometheus"):
+        for count in (0, 200, 10_000):
+            with Server(program, "select") as server:
+                beside_slow_clients(f"{program}, select", server, count)
+
+
+def beside_slow_clients(name: str, server: Server, count: int) -> None:
+    """Print what ``count`` half requests cost the server, and a good client."""
+    for _ in range(20):
+        get(server.port)
+    threads, memory = server.status("Threads"), server.status("VmRSS")
+    with half_requests(server.port, count):
+        times = []
+        for _ in range(GOOD):
+            begun = time.perf_counter()
+            get(server.port)
+            times.append((time.perf_counter() - begun) * 1e3)
+        more = server.status("Threads") - threads
+        each = (server.status("VmRSS") - memory) / count if count else 0
+    p99 = quantiles(times, n=100)[-1]
+    print(f"| {name} | {count:,} | {more} | {each:.1f} | {median(times):.2f} | {p99:.2f} |", flush=True)
 
 
 @contextmanager
