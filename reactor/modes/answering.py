@@ -187,7 +187,7 @@ class AnswerInThread(Job):
         self._begun = True
         self.row.reactor.make_wakeup()
         try:
-            self._service.mode.start_thread(self._work)
+            self._service.mode.in_thread(self._work)
         except RuntimeError as error:
             if self._pool.has_begun and not is_final(error):
                 self._begun = False
