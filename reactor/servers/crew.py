@@ -1,4 +1,4 @@
-"""`Crew`: threads that do one piece of work after another, because starting a thread costs more than a short request."""
+"""`Crew`: threads that do one piece of work after another: starting a thread costs more than a short request."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import Exactly, LimitPassed, StreamRequestHandler, TimedOut, Until
+from handlers import Exactly, Filter, LimitPassed, StreamRequestHandler, TimedOut, Until
 from handlers.refusal import RequestRefused
 from tests.support.serving import MODES, PATIENCE, ask, clients_of, connect, receive, rest, serving, wait_until
 
@@ -365,3 +365,21 @@ def test_a_body_that_a_plain_wait_leaves_out_is_an_error(mode, caplog):
         assert all("reads 5 bytes, and 0 bytes are left" in row["reason"] for row in ended(server, 2))
     if mode != "fork":
         assert "HeadOnly.request takes less of the stream than handle() reads" in caplog.text
+
+
+def test_what_a_child_finds_out_of_its_client_is_told_to_the_row_which_keeps_its_own_facts():
+    def handle(self):
+        self.rfile.read()
+        self.connection.principal = "ada" if self.connection.principal is None else "bob"
+        self.wfile.write(self.connection.principal.encode())
+
+    class Named(Filter):
+        name = "named"
+
+    with serving(kind(handle=handle), "fork", filters=[Named]) as server, connect(server) as client:
+        client.sendall(packed(b"", b""))
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"adabob"
+        [row] = ended(server)
+        assert (row["principal"], row["in_front"]) == ("bob", "named")
+        assert (row["total_in"], row["total_out"]) == (4, 6)
