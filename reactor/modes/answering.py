@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
 
+from ..handlers import Flushed, TimedOut
 from ..handlers.blocking.framing import Answered, Outcome
 from ..loop.children import died
 from ..servers.hooks import call_hook
@@ -25,11 +26,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..loop.timers import Timer
     from ..table.request import Request
     from ..table.work import Work
 
 CHUNK = 65_536
-"""Bytes that a handler hands to its row at a time."""
+"""Bytes that a handler hands to its row at a time, at most."""
 
 LONGEST = 1_000_000
 """Seconds; what is longer is no bound, because poll(2) counts milliseconds in an ``int``."""
@@ -38,6 +40,11 @@ LONGEST = 1_000_000
 def most_held(handler: Any) -> int:
     """Bytes of output that a row may hold before its blocking handler waits."""
     return int(min(handler.high_water, handler.max_output // 2))
+
+
+def chunk_of(handler: Any) -> int:
+    """Bytes that a handler hands to its row at a time: with those that the row holds, not more than ``max_output``."""
+    return int(max(1, min(CHUNK, handler.max_output // 2)))
 
 
 def patience(handler: Any, timeout: float | None) -> float | None:
@@ -108,11 +115,11 @@ class AnswerHere:
 
     def _send(self, octets: memoryview, timeout: float | None) -> None:
         row, handler = self._row, self._wait.handler
-        seconds, most = patience(handler, timeout), most_held(handler)
-        for start in range(0, len(octets), CHUNK):
+        seconds, most, size = patience(handler, timeout), most_held(handler), chunk_of(handler)
+        for start in range(0, len(octets), size):
             if handler._machine.finished:
                 raise _gone()
-            handler.send(octets[start : start + CHUNK])
+            handler.send(octets[start : start + size])
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
                 raise _gone() if handler._machine.finished else TimeoutError("timed out")
 
@@ -131,9 +138,9 @@ class Outlet:
 
     def send(self, octets: memoryview, timeout: float | None) -> None:
         """In the thread of the handler: send all of ``octets``. Raises ``OSError``."""
-        seconds = patience(self._handler, timeout)
-        for start in range(0, len(octets), CHUNK):
-            piece = bytes(octets[start : start + CHUNK])
+        seconds, size = patience(self._handler, timeout), chunk_of(self._handler)
+        for start in range(0, len(octets), size):
+            piece = bytes(octets[start : start + size])
             with self._changed:
                 if not self._changed.wait_for(self._may_send, seconds):
                     raise TimeoutError("timed out")
@@ -201,7 +208,9 @@ class AnswerInChild(ChildJob):
         super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
         self.keep = row
         self._service = service
-        self._is_cancelled = False
+        self._is_cancelled = self._is_paused = False
+        self._end: tuple[int | None, bytes] | None = None  # how the child has ended
+        self._timer: Timer | None = None  # until when the client must take what the child has left
         self._drain = Drain(row, self._drained)
 
     def begin(self) -> None:
@@ -210,32 +219,58 @@ class AnswerInChild(ChildJob):
 
     def cancel(self) -> None:
         self._is_cancelled = True
+        self._stop_timer()
         super().cancel()
 
     # In the parent
 
     def _receive(self) -> bool:
+        handler = self.row.channel.handler
         try:
-            piece = os.read(self._pipe, CHUNK)
+            piece = os.read(self._pipe, chunk_of(handler))
         except BlockingIOError:
             return False
         if not piece:
             self._close()
             return False
-        self.row.channel.handler.send(piece)
+        handler.send(piece)
         if self._watch is not None and self._drain.follow():
             self._watch.modify(0)
-        return True
+            self._is_paused = True
+        return not self._is_paused
 
     def _drained(self) -> None:
-        if self._watch is not None:
+        self._is_paused = False
+        self._stop_timer()
+        if self._end is not None:
+            self.row.reactor.call_soon(self._take_rest)
+        elif self._watch is not None:
             self._watch.modify(EVENT_READ)
 
     def _exited(self, status: int | None, words: bytes) -> None:
         self._service.mode.child_ended(self._pid)
-        if self._is_cancelled:
-            return
+        self._pid = 0
+        self._end = status, words
         self._take_rest()
+
+    def _take_rest(self) -> None:
+        """The child has ended: pass on what the pipe still has, as the client takes it, then tell the row."""
+        while self._watch is not None and not self._is_paused and self._receive():
+            pass
+        if not self._is_paused and not self._is_cancelled and self._end is not None:
+            self._close()
+            self._finish(*self._end)
+        elif self._is_paused:
+            seconds = patience(self.wait.handler, None)
+            if seconds is not None:
+                self._timer = self.row.reactor.call_later(seconds, self.row.lose, TimedOut(Flushed()))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finish(self, status: int | None, words: bytes) -> None:
         row = self.row
         if not words:
             self.done(Outcome(False, died(status or 0)))
