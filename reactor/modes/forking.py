@@ -151,6 +151,7 @@ class ForkMode(Mode):
             watch = inner.watch(self._hangup, EVENT_READ, hang_up)
 
     def close(self) -> None:
+        super().close()
         if self._hangup is not None:
             self._hangup.ring()
         server = self.service.server

@@ -103,6 +103,7 @@ class ThreadMode(Mode):
                     service.strike(row)
 
     def close(self) -> None:
+        super().close()
         for thread in list(self.threads):
             thread.join()
 

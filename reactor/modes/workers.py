@@ -64,16 +64,18 @@ class Job:
         self.done(Failed(self.wait, error))
 
 
-@does(Forked)
-class ForkedJob(Job):
-    """The function runs in a child, which sends its result back through a pipe."""
+class ChildJob(Job):
+    """A job that a child does, which sends bytes back through a pipe. Forks take long, so one job begins in a batch."""
 
-    def __init__(self, row: Request, wait: Elsewhere) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children, one_by_one=True))
+    keep: Request | None = None
+    """The row whose descriptors the child keeps its copies of."""
+
+    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
+        super().__init__(row, wait, pool)
+        pool.one_by_one = True
         self._pid = 0
         self._pipe = -1
         self._watch: Watch | None = None
-        self._received = bytearray()
 
     def begin(self) -> None:
         reactor = self.row.reactor
@@ -81,7 +83,7 @@ class ForkedJob(Job):
             raise RuntimeError(NO_FORK)
         reader, writer = os.pipe()
         try:
-            self._pid = reactor.children.fork(self._exited)
+            self._pid = reactor.children.fork(self._exited, keep=self.keep)
         except BaseException as error:
             os.close(reader)
             os.close(writer)
@@ -90,7 +92,7 @@ class ForkedJob(Job):
             raise
         if self._pid == 0:
             os.close(reader)
-            _work(self.wait, writer)
+            self._be_child(writer)
         os.close(writer)
         os.set_blocking(reader, False)
         self._pipe = reader
@@ -111,8 +113,44 @@ class ForkedJob(Job):
         if self._watch is not None:
             os.close(self._pipe)
 
+    def _be_child(self, pipe: int) -> None:
+        """In the child: do the work, write to the pipe, and exit."""
+        raise NotImplementedError
+
     def _receive(self) -> bool:
         """Read from the pipe once. Returns whether more may come."""
+        raise NotImplementedError
+
+    def _exited(self, status: int | None, words: bytes) -> None:
+        """The child has ended: see `Children.fork`."""
+        raise NotImplementedError
+
+    def _take_rest(self) -> None:
+        """The child has ended: its last bytes may still be in the pipe."""
+        self._pid = 0
+        while self._watch is not None and self._receive():
+            pass
+        self._close()
+
+    def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+            os.close(self._pipe)
+
+
+@does(Forked)
+class ForkedJob(ChildJob):
+    """The function runs in a child, which sends its result back through a pipe."""
+
+    def __init__(self, row: Request, wait: Elsewhere) -> None:
+        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children))
+        self._received = bytearray()
+
+    def _be_child(self, pipe: int) -> None:
+        _work(self.wait, pipe)
+
+    def _receive(self) -> bool:
         try:
             piece = os.read(self._pipe, 1 << 20)
         except BlockingIOError:
@@ -124,10 +162,7 @@ class ForkedJob(Job):
         return False
 
     def _exited(self, status: int | None, words: bytes) -> None:
-        self._pid = 0
-        while self._watch is not None and self._receive():
-            pass  # the child's last bytes may still be in the pipe
-        self._close()
+        self._take_rest()
         if len(self._received) > MAX_RESULT:
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
         elif status:
@@ -148,27 +183,20 @@ class ForkedJob(Job):
             else:
                 self.failed(result)
 
-    def _close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-            os.close(self._pipe)
-
 
 @does(Threaded)
 class ThreadedJob(Job):
     """The function runs in a thread. A thread can't be stopped, so a cancelled job counts in its pool until it ends."""
 
-    def __init__(self, row: Request, wait: Elsewhere) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("threaded", row.reactor.max_threads))
+    def __init__(self, row: Request, wait: Any, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool or row.reactor.work.pool("threaded", row.reactor.max_threads))
         self._begun = False
 
     def begin(self) -> None:
         self._begun = True
         self.row.reactor.make_wakeup()
-        self.row.reactor.share()
         try:
-            threading.Thread(target=self._work, daemon=True).start()
+            self._start()
         except RuntimeError as error:
             if self._pool.has_begun and not is_final(error):  # the host has threads, but not one more at the moment
                 self._begun = False
@@ -178,6 +206,10 @@ class ThreadedJob(Job):
     def cancel(self) -> None:
         if not self._begun:
             self._pool.leave(self)
+
+    def _start(self) -> None:
+        self.row.reactor.share()
+        threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         result: Any

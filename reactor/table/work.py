@@ -97,13 +97,10 @@ class OutsideWork:
         if work is not None:
             work.cancel()
 
-    def pool(self, kind: str, limit: int, one_by_one: bool = False) -> Pool:
-        """The pool for one kind of work, after its limit is set to ``limit``.
-
-        ``one_by_one``: one job begins in a batch, because that takes long, as fork(2) does.
-        """
+    def pool(self, kind: str, limit: int) -> Pool:
+        """The pool for one kind of work, after its limit is set to ``limit``."""
         pool = self._pools.setdefault(kind, Pool(self._reactor))
-        pool.limit, pool.one_by_one = limit, one_by_one
+        pool.limit = limit
         return pool
 
     def close_copy(self, keep: object) -> None:
@@ -129,6 +126,7 @@ class Pool:
     def __init__(self, reactor: Reactor) -> None:
         self.limit = 0
         self.one_by_one = False
+        """Whether one job begins in a batch, because that takes long, as fork(2) does."""
         self.has_begun = False
         """Whether any job has begun, ever."""
         self._reactor = reactor

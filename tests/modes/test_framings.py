@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import Exactly, LimitPassed, StreamRequestHandler, TimedOut, Until
+from handlers import Exactly, Filter, LimitPassed, StreamRequestHandler, TimedOut, Until
 from handlers.refusal import RequestRefused
 from tests.support.serving import MODES, PATIENCE, ask, clients_of, connect, receive, rest, serving, wait_until
 
@@ -123,7 +123,8 @@ def test_a_request_that_is_refused_gets_its_answer_and_the_table_has_the_reason(
 def test_the_time_limits_of_the_class_end_a_request_that_does_not_come(mode, limits, text):
     with serving(kind(**limits), mode) as server, connect(server) as client:
         client.sendall(b"1")
-        assert rest(client) == b"!too slow"
+        assert receive(client, 9) == b"!too slow"
+        client.close()
         [row] = ended(server)
         assert text in row["reason"]
 
@@ -158,15 +159,16 @@ class Large(Reply):
             self.wfile.write(b"small")
 
 
+@pytest.mark.parametrize("most", [200_000, 1_000])
 @pytest.mark.parametrize(("mode", "members"), [
     ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
 ])  # fmt: skip
-def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, members):
-    with serving(type("Kind", (Large,), {"max_output": 200_000, **members}), mode) as server, connect(server) as client:
+def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, members, most):
+    with serving(type("Kind", (Large,), {"max_output": most, **members}), mode) as server, connect(server) as client:
         client.sendall(packed(b"large"))
         receive(client, 1)
         wait_until(lambda: any(row.held_out for row in server.reactor.table))
-        assert max(row.held_out for row in server.reactor.table) <= 200_000
+        assert max(row.held_out for row in server.reactor.table) <= most
         if mode != "plain":
             assert ask(server, packed(b"x")) == b"small"
         client.sendall(packed(b"x"))
@@ -365,3 +367,21 @@ def test_a_body_that_a_plain_wait_leaves_out_is_an_error(mode, caplog):
         assert all("reads 5 bytes, and 0 bytes are left" in row["reason"] for row in ended(server, 2))
     if mode != "fork":
         assert "HeadOnly.request takes less of the stream than handle() reads" in caplog.text
+
+
+def test_what_a_child_finds_out_of_its_client_is_told_to_the_row_which_keeps_its_own_facts():
+    def handle(self):
+        self.rfile.read()
+        self.connection.principal = "ada" if self.connection.principal is None else "bob"
+        self.wfile.write(self.connection.principal.encode())
+
+    class Named(Filter):
+        name = "named"
+
+    with serving(kind(handle=handle), "fork", filters=[Named]) as server, connect(server) as client:
+        client.sendall(packed(b"", b""))
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"adabob"
+        [row] = ended(server)
+        assert (row["principal"], row["in_front"]) == ("bob", "named")
+        assert (row["total_in"], row["total_out"]) == (4, 6)
