@@ -5,6 +5,8 @@ import http.server
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -13,9 +15,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import Exactly, Filter, LimitPassed, StreamRequestHandler, TimedOut, Until
+from handlers import DatagramRequestHandler, Exactly, Filter, LimitPassed, StreamRequestHandler, TimedOut, Until
 from handlers.refusal import RequestRefused
-from tests.support.serving import MODES, PATIENCE, ask, clients_of, connect, receive, rest, serving, wait_until
+from tests import ROOT
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    ask,
+    clients_of,
+    connect,
+    journal_error,
+    peer,
+    receive,
+    rest,
+    serving,
+    wait_until,
+)  # fmt: skip
 
 every_mode = pytest.mark.parametrize("mode", MODES)
 elsewhere = pytest.mark.parametrize(("mode", "members"), [
@@ -385,3 +401,63 @@ def test_what_a_child_finds_out_of_its_client_is_told_to_the_row_which_keeps_its
         [row] = ended(server)
         assert (row["principal"], row["in_front"]) == ("bob", "named")
         assert (row["total_in"], row["total_out"]) == (4, 6)
+
+
+@pytest.mark.parametrize("place", ["thread", "fork"])
+def test_a_datagram_handler_may_work_elsewhere_too(place, journal):
+    class Packets(DatagramRequestHandler):
+        work = place
+
+        def handle(self):
+            assert threading.get_ident() != self.server.reactor.thread or os.getpid() != here
+            if self.packet == b"break":
+                raise ZeroDivisionError("broken")
+            self.wfile.write(self.packet[::-1])
+
+    here = os.getpid()
+    with (
+        serving(Packets, "select", PACKETS["udp"], handle_error=journal_error, journal=journal) as server,
+        peer(server) as client,
+    ):
+        client.send(b"abc")
+        assert client.recv(10) == b"cba"
+        client.send(b"break")
+        assert journal.wait_for(1) == ["handle_error ZeroDivisionError broken"]
+
+
+def test_one_thread_answers_request_after_request_and_ends_with_the_server():
+    class Named(Reply):
+        def handle(self):
+            self.rfile.read()
+            threads.add(threading.current_thread())
+
+        def finish(self):
+            self.wfile.write(b".")
+            super().finish()
+
+    threads = set()
+    with serving(Named, "thread") as server:
+        for _ in range(5):
+            with connect(server) as client:
+                client.sendall(b"0:")
+                assert receive(client, 1) == b"."
+                wait_until(lambda: server.reactor.table.as_dicts() and not server.reactor.work.jobs)
+        assert len(threads) <= 2  # a thread may still be on its way back when the next request comes
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_process_ends_soon_although_its_server_is_not_closed():
+    program = """
+import threading, socket, reactor
+from handlers import Until
+class H(reactor.StreamRequestHandler):
+    request = Until(b"\\n")
+    def handle(self):
+        self.wfile.write(b"x")
+server = reactor.ThreadingTCPServer(("127.0.0.1", 0), H)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = socket.create_connection(server.server_address, 10)
+client.sendall(b"\\n")
+assert client.recv(1) == b"x"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE, cwd=ROOT)
