@@ -9,6 +9,7 @@ installed. Takes about two minutes.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import resource
 import shutil
@@ -137,9 +138,16 @@ def beside_slow_clients(name: str, server: Server, count: int) -> None:
     print(f"| {name} | {count:,} | {more} | {each:.1f} | {median(times):.2f} | {p99:.2f} |", flush=True)
 
 
+def spent_by(pid: int) -> float:
+    """The seconds of processor time of the process and of its children that run."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(spent_by, children))
+
+
 @contextmanager
-def of_others(name: str) -> Iterator[int]:
-    """The port of another WSGI server, in a process of its own."""
+def of_others(name: str) -> Iterator[tuple[int, int]]:
+    """The port and the process of another WSGI server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     application = "tests.support.http_peers:application"
@@ -157,7 +165,7 @@ def of_others(name: str) -> Iterator[int]:
                 break
             except OSError:
                 time.sleep(0.05)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -169,27 +177,31 @@ def kept_connections() -> None:
     if wrk is None:
         print("\n`wrk` is not installed.")
         return
-    print("\n| GETs of `wrk`, 50 connections | answers in a second | p99 ms | errors |")
-    print("| --- | ---: | ---: | ---: |")
+    print("\n| GETs of `wrk`, 50 connections | answers in a second | µs of the server | p99 | errors |")
+    print("| --- | ---: | ---: | ---: | ---: |")
 
-    def load(name: str, port: int) -> None:
+    def load(name: str, port: int, pid: int) -> None:
+        before = spent_by(pid)
         output = subprocess.run(
             [wrk, "-t1", "-c50", f"-d{SECONDS}s", "--latency", f"http://127.0.0.1:{port}/"],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
+        spent, count = spent_by(pid) - before, re.search(r"(\d+) requests in", output)
         rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", output), re.search(r"99%\s+([\d.]+\w+)", output)
         errors = re.search(r"Socket errors: (.*)", output)
         assert rate
         assert p99
-        print(f"| {name} | {float(rate[1]):,.0f} | {p99[1]} | {errors[1] if errors else 0} |", flush=True)
+        assert count
+        each = spent / int(count[1]) * 1e6
+        print(f"| {name} | {float(rate[1]):,.0f} | {each:.0f} | {p99[1]} | {errors[1] if errors else 0} |", flush=True)
 
     for name in ("reactor, select", "reactor, threads, framing", "socketserver, threads"):
         with Server(name) as server:
-            load(name, server.port)
+            load(name, server.port, server.process.pid)
     for name in ("gunicorn", "waitress"):
         if importlib.util.find_spec(name):
-            with of_others(name) as port:
-                load(name, port)
+            with of_others(name) as (port, pid):
+                load(name, port, pid)
 
 
 def main() -> None:
