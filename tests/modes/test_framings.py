@@ -16,8 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import DatagramRequestHandler, Exactly, Filter, LimitPassed, StreamRequestHandler, TimedOut, Until
-from handlers.refusal import RequestRefused
+from handlers import (
+    DatagramRequestHandler,
+    Exactly,
+    Filter,
+    LimitPassed,
+    RequestRefused,
+    StreamRequestHandler,
+    TimedOut,
+    Until,
+)
 from tests import ROOT
 from tests.support.serving import (
     MODES,
