@@ -8,6 +8,7 @@ between a machine and its datagrams (`packet_filter`).
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import DatagramMachine, StreamMachine
+from .refusal import RequestRefused
 from .waits import (
     FEED,
     REFUSE,
@@ -69,6 +70,7 @@ __all__ = [
     "Outside",
     "Packet",
     "PacketFilter",
+    "RequestRefused",
     "Reset",
     "Some",
     "StreamHandler",

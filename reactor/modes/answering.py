@@ -19,6 +19,7 @@ from ..handlers.blocking.framing import Answered, Outcome
 from ..loop.children import died
 from ..servers.hooks import call_hook
 from ..servers.words import answer_report, apply_answer_report
+from ..table.ends import forget_frames
 from ..table.work import does
 from .workers import ChildJob, ThreadedJob
 
@@ -57,29 +58,33 @@ def _gone() -> OSError:
     return ConnectionAbortedError(errno.ECONNABORTED, "the connection has ended")
 
 
-class Drain:
-    """Follows the output of a row: calls ``call`` when all of it has been taken, or dropped.
+class Follower:
+    """Follows the output of a row: `_drained` is called when all of it has been taken, or dropped.
 
-    It is a follower of the row's machine (`Machine.follow`), and its own driver.
+    To the row's machine it is a machine that waits (`Machine.follow`), and the driver of that.
     """
 
-    def __init__(self, row: Request, call: Any) -> None:
-        self.driver = self
-        self.drained: Any = None
-        self._machine: Any = row.channel.handler._machine
-        self._call = call
+    drained: Any = None
 
-    def follow(self) -> bool:
-        """Whether more output waits than the row should hold; if so, ``call`` will be called."""
-        machine = self._machine
-        if machine.finished or machine.held_out <= most_held(machine.handler):
+    @property
+    def driver(self) -> Follower:
+        """What the machine tells that its output has drained."""
+        return self
+
+    def touched(self) -> None:
+        """The machine tells it."""
+        self._drained()
+
+    def _drained(self) -> None:
+        raise NotImplementedError
+
+    def _follow(self, handler: Any) -> bool:
+        """Whether more output waits than the row of ``handler`` should hold; if so, `_drained` will be called."""
+        machine = handler._machine
+        if machine.finished or machine.held_out <= most_held(handler):
             return False
         machine.follow(self, machine.wait)
         return True
-
-    def touched(self) -> None:
-        """The machine tells that its output has drained."""
-        self._call()
 
 
 @does(Answered)
@@ -112,6 +117,8 @@ class AnswerHere:
         with row.owner.hand.at(row):
             outcome = self._wait.run(self._send)
         row.reactor.work.finish(row, self, outcome)
+        if row not in row.reactor.table:
+            forget_frames(outcome.error)  # the loop takes no further step
 
     def _send(self, octets: memoryview, timeout: float | None) -> None:
         row, handler = self._row, self._wait.handler
@@ -124,7 +131,7 @@ class AnswerHere:
                 raise _gone() if handler._machine.finished else TimeoutError("timed out")
 
 
-class Outlet:
+class Outlet(Follower):
     """The output of a handler that runs in a thread: passes it to the row, in the thread of the loop."""
 
     def __init__(self, row: Request) -> None:
@@ -134,7 +141,6 @@ class Outlet:
         self._pieces: list[bytes] = []
         self._under_way = 0
         self._is_shut = False
-        self._drain = Drain(row, self._drained)
 
     def send(self, octets: memoryview, timeout: float | None) -> None:
         """In the thread of the handler: send all of ``octets``. Raises ``OSError``."""
@@ -160,7 +166,7 @@ class Outlet:
             pieces, self._pieces = self._pieces, []
         for piece in pieces:
             self._handler.send(piece)
-        if not self._drain.follow():
+        if not self._follow(self._handler):
             self._drained()
 
     def _drained(self) -> None:
@@ -200,7 +206,7 @@ class AnswerInThread(ThreadedJob):
         self.row.reactor.call_soon(self.done, outcome)
 
 
-class AnswerInChild(ChildJob):
+class AnswerInChild(ChildJob, Follower):
     """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
 
     def __init__(self, row: Request, wait: Answered) -> None:
@@ -211,7 +217,6 @@ class AnswerInChild(ChildJob):
         self._is_cancelled = self._is_paused = False
         self._end: tuple[int | None, bytes] | None = None  # how the child has ended
         self._timer: Timer | None = None  # until when the client must take what the child has left
-        self._drain = Drain(row, self._drained)
 
     def begin(self) -> None:
         super().begin()
@@ -234,7 +239,7 @@ class AnswerInChild(ChildJob):
             self._close()
             return False
         handler.send(piece)
-        if self._watch is not None and self._drain.follow():
+        if self._watch is not None and self._follow(handler):
             self._watch.modify(0)
             self._is_paused = True
         return not self._is_paused

@@ -162,7 +162,10 @@ class ForkMode(Mode):
 
 
 class ForkingMixIn(_Base):
-    """A child process drives each request; see ``socketserver.ForkingMixIn``."""
+    """A child process drives each request; see ``socketserver.ForkingMixIn``.
+
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it.
+    """
 
     timeout = 300
     active_children: set[int] | None = None

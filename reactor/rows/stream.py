@@ -11,10 +11,9 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, LimitPassed, Reset, StreamMachine
+from ..handlers import Cause, LimitPassed, RequestRefused, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
 from ..handlers.filter import chain
-from ..handlers.refusal import RequestRefused
 from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER

@@ -19,6 +19,7 @@ from collections import deque
 
 from ..handlers import Cause
 from ..loop.kernel import PAUSE, NoneLeft
+from .ends import forget_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class OutsideWork:
             del self.jobs[row.serial]
             self._reactor.settle_soon(row)
             self._reactor.guard(row, channel.interrupt if isinstance(result, Cause) else channel.resume, result)
+        else:
+            forget_frames(getattr(result, "error", None))  # the row waits no more, and nobody else will
 
 
 class Pool:

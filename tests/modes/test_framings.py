@@ -1,5 +1,6 @@
 """Framings of blocking handlers in every mode, over real sockets: the same answers; no slow client costs a thread."""
 
+import gc
 import http.client
 import http.server
 import os
@@ -15,8 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import DatagramRequestHandler, Exactly, Filter, LimitPassed, StreamRequestHandler, TimedOut, Until
-from handlers.refusal import RequestRefused
+from handlers import (
+    DatagramRequestHandler,
+    Exactly,
+    Filter,
+    LimitPassed,
+    RequestRefused,
+    StreamRequestHandler,
+    TimedOut,
+    Until,
+)
 from tests import ROOT
 from tests.support.serving import (
     MODES,
@@ -461,3 +470,23 @@ client.sendall(b"\\n")
 assert client.recv(1) == b"x"
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE, cwd=ROOT)
+
+
+@every_mode
+def test_what_a_request_held_is_freed_without_the_garbage_collector(mode):
+    class Kind(Large):
+        timeout = 30
+
+    with serving(Kind, mode) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for text in (b"x", b"large", b"x") if mode != "select" else (b"x", b"x"):
+                with connect(server) as client:
+                    client.sendall(packed(b"x", text) + b"9:half")
+                    receive(client, 10)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            wait_until(lambda: not server.reactor.table)
+            wait_until(lambda: not [found for found in gc.get_objects() if type(found).__name__ == "Kind"])
+        finally:
+            gc.enable()
