@@ -9,6 +9,7 @@
 `connecting`  a connection that a handler opens (`Connected`)
 `names`       the addresses of a host, looked up without blocking the loop; `dns` asks a name server
 `blocking`    the row of a blocking handler
+`framed`      the row of a blocking handler that has a framing
 `face`        the row of a blocking handler that has filters in front of it
 `hangup`      whether a hang-up means that no input is left
 `lingering`   closes a connection without losing output
