@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 
 TYPE_CHECKING = False
@@ -23,6 +24,17 @@ NONE_LEFT = SHORT | {errno.EAGAIN}
 
 PAUSE = 0.1
 """Seconds until the next attempt after the host could not make a child or a thread."""
+
+
+_family: Callable[[Any], int] = vars(_socket.socket)["family"].__get__
+
+
+def family(sock: Any) -> Any:
+    """The address family of ``sock`` as a number; ``None`` if it has none.
+
+    ``socket.socket.family`` makes an enumeration of it each time, which takes as long as a system call.
+    """
+    return _family(sock) if isinstance(sock, _socket.socket) else getattr(sock, "family", None)
 
 
 def is_final(error: BaseException) -> bool:

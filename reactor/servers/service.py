@@ -72,6 +72,8 @@ class Service:
         """The time of the loop's clock at which a drain cancels the open requests."""
         self.taken = 0
         """Attempts to take a request so far."""
+        self._expected = 1  # arrivals
+        self._filled = -1  # the batch in which so many have been taken
 
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
@@ -131,9 +133,18 @@ class Service:
     # What arrives
 
     def arrivals(self) -> None:
-        """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        for _ in range(self.mode.batch if takes_at_once(self.server) else 1):
+        """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next.
+
+        To find that there is no other costs about as much as to take one. So as many are taken as the last time, and
+        twice as many if there are more in the very next batch.
+        """
+        batches = self.reactor.batches
+        if batches == self._filled + 1:
+            self._expected = min(2 * self._expected, self.mode.batch)
+        self._filled = batches
+        for taken in range(self._expected if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
+                self._expected, self._filled = taken or 1, -1
                 return
 
     def take(self) -> bool:
@@ -163,7 +174,7 @@ class Service:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
         row: Request | None = None
 
-        def enter() -> None:
+        def enter(request: Any, client_address: Any) -> None:
             nonlocal row
             refusal = self.admission.refusal(client_address)
             if not refusal and not self.server.verify_request(request, client_address):
@@ -175,7 +186,7 @@ class Service:
             row = self._enter(request, client_address, make_row)
             self.queue.enter(row)
 
-        self._attempt(enter, request, client_address, None)
+        self._attempt(None, enter, request, client_address)
         return row
 
     def _enter(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request:
@@ -194,25 +205,22 @@ class Service:
 
     def begin(self, row: Request) -> None:
         """Begin the request of a row that was queued."""
-        request, client_address = row.request, row.peer
-        self._attempt(lambda: self.server.process_request(request, client_address), request, client_address, row)
+        self._attempt(row, self.server.process_request, row.request, row.peer)
 
-    def _attempt(self, call: Callable[[], object], request: Any, client_address: Any, row: Request | None) -> None:
-        """Call ``call()`` for the request. If it raises, ``handle_error()`` is called, and the request ends."""
+    def _attempt(
+        self, row: Request | None, call: Callable[[Any, Any], object], request: Any, client_address: Any
+    ) -> None:
+        """Call ``call(request, client_address)``. If it raises, ``handle_error()`` is called, and the request ends."""
         with self.hand.at(row):
-            self._try(call, request, client_address)
-
-    def _try(self, call: Callable[[], object], request: Any, client_address: Any) -> None:
-        try:
-            call()
-        except NoneLeft as error:
-            self.admission.tell("can't begin requests for now: %s", error)
-            raise
-        except BaseException as error:
-            row = self.hand.find(request)
-            self._break(row, request, client_address, error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            try:
+                call(request, client_address)
+            except NoneLeft as error:
+                self.admission.tell("can't begin requests for now: %s", error)
                 raise
+            except BaseException as error:
+                self._break(self.hand.find(request), request, client_address, error)
+                if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    raise
 
     def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
         """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
