@@ -97,6 +97,14 @@ MUTATIONS = [
         "len(self.reactor.table) < self.server.max_requests", "len(self.reactor.table) <= self.server.max_requests",
     ),
     Mutation(
+        "a server takes its arrivals one by one",
+        "self._expected = min(2 * self._expected, self.mode.batch)", "pass", tests="tests/servers/test_accept.py",
+    ),
+    Mutation(
+        "a new connection loses its number to a stale source",
+        "old.mask = 0  # the number now belongs to the new source", "raise", tests="tests/loop/test_watches.py",
+    ),
+    Mutation(
         "a row that has ended stays in the table",
         "self._rows.pop(row.serial, None) is None", "self._rows.get(row.serial) is None",
     ),
