@@ -136,7 +136,9 @@ class BaseLink:
     @property
     def blocked(self) -> bool:
         """Whether the driver must call `advance`."""
-        return self._stage is NEW or self._due or (self._is_open() and bool(self.inner.blocked))
+        if self._due or self._stage is NEW:
+            return True
+        return (self._stage is SERVING or self._is_open()) and bool(self.inner.blocked)
 
     @property
     def inbox(self) -> Any:
@@ -282,9 +284,14 @@ class BaseLink:
         """Call a method of the filter."""
         try:
             method(*arguments)
-        except Cause as cause:
-            self.fail(cause)
         except BaseException as error:
+            self._raised(error)
+
+    def _raised(self, error: BaseException) -> None:
+        """A method of the filter has raised ``error``."""
+        if isinstance(error, Cause):
+            self.fail(error)
+        else:
             self._break(error)
 
     def _fail(self, cause: Cause) -> None:

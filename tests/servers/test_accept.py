@@ -39,7 +39,7 @@ def test_an_accept_that_fails_loses_no_other_connection():
 
 
 def attempts(server, number):
-    """Connect so many clients at once, and step until all are taken: the attempts that the server makes in each step."""
+    """Connect so many clients at once, step until all are taken: the attempts that the server makes in each step."""
     reactor, before, made = server.reactor, server._srv.taken, []
     clients = [connect(server) for _ in range(number)]
     while len(reactor.table) < number:

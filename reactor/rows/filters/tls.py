@@ -19,6 +19,7 @@ from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ...handlers.channel import StreamChannel
@@ -114,16 +115,19 @@ class TLS(Filter):
         if not self._make[1]:
             self.queue_step()
 
-    def received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> bytes | None:
         """Take the next wire bytes, and deliver the plain bytes of the records that are complete."""
+        if self._open and not self._part and _is_one_message(data) and not self._shut:
+            return self._unseal_one(data)
         if self._shut:
-            return
+            return None
         held = self._part = grown(self._part, data)
         end = _end_of_records(held, 0)
         if end and self._open:
             self._unseal(held, end)
         elif end:
             self.queue_step()
+        return None
 
     @property
     def pending(self) -> int:
@@ -169,16 +173,16 @@ class TLS(Filter):
             return end_point_of(stream.context) if self._make[1] else end_point(stream.getpeercert(True))
         return None
 
-    def flow(self, data: bytes) -> None:
+    def flow(self, data: bytes) -> bytes:
         """Encrypt the output: put it into records."""
-        assert self.object is not None
+        write: Callable[[bytes | memoryview], object] = self.object.write  # type: ignore[union-attr]
         if len(data) <= RECORD:
-            self.object.write(data)
+            write(data)
         else:
             with memoryview(data) as view:
                 for start in range(0, len(view), RECORD):
-                    self.object.write(view[start : start + RECORD])
-        self._emit()
+                    write(view[start : start + RECORD])
+        return self._out.read()
 
     def input_ended(self) -> None:
         """The connection has ended: without a close_notify before, that is `Truncated`."""
@@ -203,6 +207,18 @@ class TLS(Filter):
             pass  # the close_notify is written; ``unwrap()`` also wants that of the peer
         self._emit()
 
+    def _unseal_one(self, data: bytes) -> bytes | None:
+        """The hot path of `_unseal`, for one record that is complete, where ``ssl`` has nothing else to read."""
+        self._in.write(data)
+        try:
+            plain = self.object.read(RECORD)  # type: ignore[union-attr]
+        except ssl.SSLError as error:
+            self._read_up(error.with_traceback(None))
+            return None
+        if not plain or self._out.pending:
+            self._read_up(None if plain else ssl.SSLZeroReturnError())
+        return plain or None
+
     def _unseal(self, data: bytes | bytearray, end: int) -> None:
         """Deliver the plain bytes of the records that ``ssl`` has, and of the complete records in ``data``.
 
@@ -212,7 +228,8 @@ class TLS(Filter):
         stream, source = self.object, self._in
         assert stream is not None
         pieces: list[bytes] = []
-        start, error, turns = 0, None, TURN
+        error: ssl.SSLError | None = None
+        start, turns = 0, TURN
         try:
             while source.pending or end > start:
                 if end > start:
@@ -236,12 +253,16 @@ class TLS(Filter):
         self._part = data[start:] if start < len(data) else b""
         if pieces:
             self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if error is not None and not isinstance(error, ssl.SSLZeroReturnError):
-            self._break_off(error)
-            return
-        if error is not None:
+        self._read_up(error)
+
+    def _read_up(self, error: ssl.SSLError | None) -> None:
+        """The records that ``ssl`` has are read; ``error`` is what the last read has raised."""
+        if isinstance(error, ssl.SSLZeroReturnError):
             self._shut, self._part = True, b""  # what comes behind a close_notify is ignored (RFC 8446, section 6.1)
             self.deliver_end()
+        elif error is not None and not isinstance(error, ssl.SSLWantReadError):  # that: a new key or a session ticket
+            self._break_off(error)
+            return
         if self._out.pending:  # the answer to a new key
             self._emit()
 
@@ -268,6 +289,12 @@ class TLS(Filter):
         assert self.object is not None
         version = self.object.version() or ""
         return NAMES.get(version, version.lower())
+
+
+def _is_one_message(data: bytes) -> bool:
+    """Whether ``data`` is one record, complete, with what looks like data of the application (RFC 8446, section 5.2)."""
+    size = len(data) - HEADER
+    return 0 < size <= LONGEST and data[0] == 23 and data[1] == 3 and (data[3] << 8) + data[4] == size
 
 
 def _end_of_records(data: bytes | bytearray, start: int) -> int:
