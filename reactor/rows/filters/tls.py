@@ -229,7 +229,7 @@ class TLS(Filter):
         assert stream is not None
         pieces: list[bytes] = []
         error: ssl.SSLError | None = None
-        start, turns = 0, TURN
+        start, turns, view = 0, TURN, memoryview(data)
         try:
             while source.pending or end > start:
                 if end > start:
@@ -237,7 +237,7 @@ class TLS(Filter):
                         self.again()
                         break
                     turns -= 1
-                    source.write(data if end - start == len(data) else data[start:end])
+                    source.write(view[start:end])
                     start = end
                     end = start if start == len(data) else _end_of_records(data, start)
                 try:
