@@ -231,7 +231,8 @@ class BaseLink:
         return self._weigh(self._held) + self._pending()
 
     def _pending(self) -> int:
-        return int(self._filter.pending) if self._stage in (OPENING, SERVING) and not self.finished else 0
+        pending = int(self._filter.pending) if self._stage in (OPENING, SERVING) else 0
+        return pending if pending and not self.finished else 0
 
     def _is_opening(self) -> bool:
         return self._stage is OPENING and not self.finished
