@@ -194,7 +194,7 @@ class Link(BaseLink):
         else:
             inner = self.inner
             inner.sent(self._wire.take(count))
-            if inner.outbox or inner.wait is None or inner.output is not OPEN or self._stage is not SERVING:
+            if inner.outbox or inner.wait is None or inner.output is not OPEN or self._stage not in (SERVING, OPENING):
                 self._due = True
 
     def read(self, limit: int | None = None) -> bytes:

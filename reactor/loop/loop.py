@@ -314,7 +314,7 @@ class Loop:
     def wake(self) -> None:
         """Make the selector return, unless this thread is in the middle of a batch and nobody waits."""
         wakeup = self._wakeup
-        if wakeup is not None and not self.working_here:
+        if wakeup is not None and self._working != get_ident():
             wakeup.wake()
 
     def close_copy(self, keep: object) -> None:

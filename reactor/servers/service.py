@@ -26,7 +26,7 @@ from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
 from .heirs import Heirs
 from .hooks import call_hook, end_request
-from .in_hand import InHand
+from .in_hand import CURRENT, InHand
 from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
 from .queue import RequestQueue
@@ -211,16 +211,18 @@ class Service:
         self, row: Request | None, call: Callable[[Any, Any], object], request: Any, client_address: Any
     ) -> None:
         """Call ``call(request, client_address)``. If it raises, ``handle_error()`` is called, and the request ends."""
-        with self.hand.at(row):
-            try:
-                call(request, client_address)
-            except NoneLeft as error:
-                self.admission.tell("can't begin requests for now: %s", error)
+        before = CURRENT.set(self.hand if row is None else row)
+        try:
+            call(request, client_address)
+        except NoneLeft as error:
+            self.admission.tell("can't begin requests for now: %s", error)
+            raise
+        except BaseException as error:
+            self._break(self.hand.find(request), request, client_address, error)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            except BaseException as error:
-                self._break(self.hand.find(request), request, client_address, error)
-                if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                    raise
+        finally:
+            CURRENT.reset(before)
 
     def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
         """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
@@ -416,8 +418,11 @@ class Service:
 
     def released(self, row: Request) -> None:
         if row.driven_by is LOOP:
-            with self.hand.at(row):
+            before = CURRENT.set(row)
+            try:
                 end_request(self.server, row.request)
+            finally:
+                CURRENT.reset(before)
             self.intake.over(row)
             return
         # The thread or child closes the connection later, after those that the request has opened. The peer gets the

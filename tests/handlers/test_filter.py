@@ -66,6 +66,47 @@ class Waiting(Logged):
         return self.handle()
 
 
+# What a filter returns
+
+
+def test_what_is_returned_behind_the_end_of_the_input_is_dropped():
+    class Ending(Identity):
+        def received(self, data):
+            self.deliver(data[:1])
+            self.deliver_end()
+            return data[1:]
+
+    row = Row(Netstrings(), [Ending]).start()
+    row.feed([b"1:a,"])
+    assert isinstance(row.reason, EndOfStream)
+    assert (row.reason.partial, row.channel.held_in) == (b"1", 0)
+
+
+def test_what_is_returned_behind_a_failure_is_not_taken():
+    class Failing(Identity):
+        def received(self, data):
+            self.fail(Cancelled("enough"))
+            return data
+
+        def flow(self, data):
+            raise AssertionError
+
+    row = Row(Netstrings(), [Failing]).start()
+    row.feed([b"1:a,"])
+    assert (row.written, row.channel.held_in, row.raised) == (b"", 0, [])
+    assert isinstance(row.reason, Cancelled)
+
+
+@pytest.mark.parametrize("method", ["received", "flow"])
+def test_a_filter_that_returns_something_else_than_bytes_ends_the_request(method):
+    kind = type("Careless", (Identity,), {method: lambda self, data: 1})
+    row = Row(Netstrings(), [kind]).start()
+    row.feed([b"1:a,"])
+    assert isinstance(row.reason, TypeError)
+    assert [type(error) for error in row.raised] == [TypeError]
+    assert (row.written, row.channel.finished) == (b"", True)
+
+
 # The same behind any filters
 
 

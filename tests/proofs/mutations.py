@@ -248,6 +248,24 @@ MUTATIONS = [
         "what comes in one segment with the end of the handshake is not read",
         "        self._unseal(self._part, _end_of_records(self._part, 0))\n", "", tests=TLS_RECORDS,
     ),
+    Mutation(
+        "a record that comes alone overtakes a part of another",
+        "if self._open and not self._part and", "if self._open and", tests=TLS_RECORDS,
+    ),
+    Mutation(
+        "a record that is wrong and comes alone ends nothing",
+        "            self._read_up(error.with_traceback(None))\n            return None", "            return None",
+        tests=f"{TLS_RECORDS} {TLS_FILTER}",
+    ),
+    Mutation(
+        "an end that comes alone is no end",
+        "if not plain or self._out.pending:", "if self._out.pending:", tests=f"{TLS_RECORDS} {TLS_FILTER}",
+    ),
+    Mutation(
+        "what a filter returns overtakes what it has delivered",
+        "if plain.__class__ is not bytes or self._held or", "if plain.__class__ is not bytes or",
+        tests="tests/handlers/test_filter.py",
+    ),
     Mutation("any number of records is taken in a turn", "if not turns:", "if False:", tests=TLS_RECORDS),
     Mutation(
         "a filter that has more to deliver has several turns in a batch",

@@ -41,6 +41,9 @@ TURN = 8
 
 A record that brings no data may cost much more than its bytes: one with a new key takes about 20 µs."""
 
+LENIENT: int = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+"""The option of a context with which a truncated message would pass for a complete one."""
+
 NAMES = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}
 """What `Handler.secured` is, by what ``ssl`` calls the version."""
 
@@ -89,7 +92,8 @@ class TLS(Filter):
         server_hostname: str | None = None, session: ssl.SSLSession | None = None, timeout: float = 30.0,
     ) -> None:  # fmt: skip
         super().__init__(inner)
-        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        if _options_of(context) & LENIENT:
+            context.options &= ~LENIENT
         self._make = (context, server_side, server_hostname, session)
         self._timeout = timeout
         self._in: ssl.MemoryBIO  # these two are made with the object
@@ -291,8 +295,16 @@ class TLS(Filter):
         return NAMES.get(version, version.lower())
 
 
+_options: Callable[[ssl.SSLContext], int] = vars(ssl.SSLContext.__base__)["options"].__get__
+
+
+def _options_of(context: ssl.SSLContext) -> int:
+    """``context.options``, of which ``ssl`` makes an enumeration: that takes longer than all else for a connection."""
+    return _options(context) if type(context) is ssl.SSLContext else context.options
+
+
 def _is_one_message(data: bytes) -> bool:
-    """Whether ``data`` is one record, complete, with what looks like data of the application (RFC 8446, section 5.2)."""
+    """Whether ``data`` is one record that has come whole and looks like data of the application (RFC 8446, 5.2)."""
     size = len(data) - HEADER
     return 0 < size <= LONGEST and data[0] == 23 and data[1] == 3 and (data[3] << 8) + data[4] == size
 
