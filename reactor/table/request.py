@@ -306,7 +306,7 @@ class Request(Timed):
             "peer": address_text(self.peer),
             "in_front": self.in_front,
             "handler": self.handler,
-            "stage": self.stage.value,
+            "stage": self.stage._value_,  # what `value` calls a function for
             "driven_by": str(self.driven_by),
             "principal": None if rare is None else rare.principal,
             "secured": None if rare is None else rare.secured,
