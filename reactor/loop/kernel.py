@@ -26,7 +26,8 @@ PAUSE = 0.1
 """Seconds until the next attempt after the host could not make a child or a thread."""
 
 
-_accept: Callable[[Any], tuple[int, Any]] | None = getattr(socket.socket, "_accept", None)  # undocumented
+_PLAIN = socket.socket  # now: gevent and eventlet may put another class in its place later
+_accept: Callable[[Any], tuple[int, Any]] | None = vars(_socket.socket).get("_accept")  # undocumented
 _family: Callable[[Any], int] = vars(_socket.socket)["family"].__get__
 _type: Callable[[Any], int] = vars(_socket.socket)["type"].__get__
 
@@ -41,11 +42,11 @@ def family(sock: Any) -> Any:
 
 def accept(sock: Any) -> tuple[Any, Any]:
     """``sock.accept()``, without the enumerations that it makes of the family and the type for each connection."""
-    if type(sock) is not socket.socket or _accept is None:
+    if type(sock) is not _PLAIN or not isinstance(sock, _socket.socket) or _accept is None:
         connection, address = sock.accept()
         return connection, address
     descriptor, address = _accept(sock)
-    connection = socket.socket(_family(sock), _type(sock), sock.proto, descriptor)
+    connection = _PLAIN(_family(sock), _type(sock), sock.proto, descriptor)
     if socket.getdefaulttimeout() is None and sock.gettimeout():
         connection.setblocking(True)
     return connection, address
