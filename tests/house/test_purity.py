@@ -87,7 +87,9 @@ def particular():
 def test_only_the_command_imports_particular_protocols():
     assert "handlers.services" in particular()
     files = [(path, package) for path, package in sources("reactor") if path.name != "__main__.py"]
-    assert all_offences(files, particular()) == {}
+    offending = all_offences(files, particular())
+    assert offending.keys() == {"reactor/servers/rpcbind.py"}  # which is imported only where it is named
+    assert all(f"{name}.".startswith("reactor.handlers.sunrpc.") for name in offending["reactor/servers/rpcbind.py"])
 
 
 def test_only_the_tools_for_tests_import_a_test_library():
@@ -233,7 +235,9 @@ def test_every_module_has_a_docstring():
 
 def test_no_module_is_too_long():
     files = [path for folder in ("handlers", "reactor", "examples") for path, _ in sources(folder)]
-    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in files}
+    compiled = '"""Written from '  # what the compiler of .x files has written
+    lines = {name: len(text.splitlines()) for name, text in texts.items() if not text.startswith(compiled)}
     assert lines["handlers/machine.py"] > 100
     assert {name: count for name, count in lines.items() if count > 500} == {}
 
