@@ -220,7 +220,7 @@ MUTATIONS = [
         "a wait that begins late ends early",
         "self.deadline = now + channel.patience if pace is",
         "now = now if self.deadline == float('inf') else min(now, self.deadline)\n"
-        "        self.deadline = now + channel.patience if pace is", needs_faults=True,
+        "        self.deadline = now + channel.patience if pace is",
     ),
     Mutation(
         "who takes the rest of the output slowly is out of time",
