@@ -312,8 +312,9 @@ class Link(BaseLink):
         outbox = self.inner.outbox
         if not outbox or self._wire.window:
             return
-        size = min(len(outbox), self._filter.window)
-        if size < len(outbox) or outbox.__class__ is not bytes:
+        size = len(outbox)
+        if size > self._filter.window or outbox.__class__ is not bytes:
+            size = min(size, self._filter.window)
             with memoryview(outbox) as view:
                 outbox = bytes(view[:size])
         try:

@@ -305,8 +305,7 @@ def _options_of(context: ssl.SSLContext) -> int:
 
 def _is_one_message(data: bytes) -> bool:
     """Whether ``data`` is one record that has come whole and looks like data of the application (RFC 8446, 5.2)."""
-    size = len(data) - HEADER
-    return 0 < size <= LONGEST and data[0] == 23 and data[1] == 3 and (data[3] << 8) + data[4] == size
+    return data[:3] == b"\x17\x03\x03" and int.from_bytes(data[3:HEADER], "big") == len(data) - HEADER
 
 
 def _end_of_records(data: bytes | bytearray, start: int) -> int:
