@@ -5,9 +5,12 @@ handler runs wherever Python does. Filters stand between a machine and its conne
 between a machine and its datagrams (`packet_filter`).
 """
 
+from .events import Event, Happened, Queue, QueueFull, Taken
+from .first import FirstOf, InputEnded, WhileConnected
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import DatagramMachine, StreamMachine
+from .programs import Finished, Ran
 from .refusal import RequestRefused
 from .waits import (
     FEED,
@@ -34,6 +37,7 @@ from .waits import (
     ToEnd,
     TooEarly,
     Until,
+    UntilAny,
     Wait,
 )
 
@@ -58,18 +62,26 @@ __all__ = [
     "Delay",
     "Elsewhere",
     "EndOfStream",
+    "Event",
     "Exactly",
     "Failed",
     "Filter",
     "Filtered",
+    "Finished",
+    "FirstOf",
     "Flushed",
     "Forked",
     "Handler",
+    "Happened",
+    "InputEnded",
     "LimitPassed",
     "Machine",
     "Outside",
     "Packet",
     "PacketFilter",
+    "Queue",
+    "QueueFull",
+    "Ran",
     "RequestRefused",
     "Reset",
     "Some",
@@ -77,12 +89,15 @@ __all__ = [
     "StreamMachine",
     "StreamRequestHandler",
     "StreamWait",
+    "Taken",
     "Threaded",
     "TimedOut",
     "ToEnd",
     "TooEarly",
     "Until",
+    "UntilAny",
     "Wait",
+    "WhileConnected",
     "World",
     "chain",
 ]

@@ -21,7 +21,7 @@ from ..servers.hooks import call_hook
 from ..servers.words import answer_report, apply_answer_report
 from ..table.ends import forget_frames
 from ..table.work import does
-from .workers import ChildJob, ThreadedJob
+from .workers import PipedJob, ThreadedJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -206,8 +206,10 @@ class AnswerInThread(ThreadedJob):
         self.row.reactor.call_soon(self.done, outcome)
 
 
-class AnswerInChild(ChildJob, Follower):
+class AnswerInChild(PipedJob, Follower):
     """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
+
+    wait: Answered
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..handlers import Elsewhere
+    from ..handlers import Elsewhere, Outside
     from ..loop.watches import Watch
     from ..table.request import Request
 
@@ -32,9 +32,9 @@ MAX_RESULT = 64 << 20
 
 
 class Job:
-    """One call of a function, in a child or a thread, for one row."""
+    """One piece of work, in a child or a thread, for one row."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
+    def __init__(self, row: Request, wait: Outside, pool: Pool) -> None:
         self.row = row
         self.wait = wait
         self._pool = pool
@@ -65,31 +65,68 @@ class Job:
 
 
 class ChildJob(Job):
-    """A job that a child does, which sends bytes back through a pipe. Forks take long, so one job begins in a batch."""
+    """A job that is done in a child, which is killed when the row does not wait for it any more."""
 
     keep: Request | None = None
     """The row whose descriptors the child keeps its copies of."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
-        super().__init__(row, wait, pool)
-        pool.one_by_one = True
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool or row.reactor.work.pool("forked", row.reactor.max_children))
+        self._pool.one_by_one = True  # a fork takes long
         self._pid = 0
+
+    def _fork(self, number: int) -> list[tuple[int, int]]:
+        """Fork, with so many pipes. `_pid` is 0 in the child. Raises `NoneLeft` if the job must wait."""
+        if not hasattr(os, "fork"):
+            raise RuntimeError(NO_FORK)
+        pipes: list[tuple[int, int]] = []
+        try:
+            pipes.extend(os.pipe() for _ in range(number))
+        except BaseException:
+            close_pipes(pipes)
+            raise
+        try:
+            self._pid = self.row.reactor.children.fork(self._exited, keep=self.keep)
+        except BaseException as error:
+            close_pipes(pipes)
+            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
+                raise NoneLeft(*error.args) from error
+            raise
+        return pipes
+
+    def cancel(self) -> None:
+        self._pool.leave(self)
+        self._close()
+        if self._pid:
+            self.row.reactor.children.kill(self._pid)
+
+    def _exited(self, status: int | None, words: bytes) -> None:
+        """The child has ended: see `Children.fork`."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """Close this process's ends of the pipes."""
+        raise NotImplementedError
+
+
+def close_pipes(pipes: list[tuple[int, int]]) -> None:
+    """Close both ends of the pipes."""
+    for reader, writer in pipes:
+        os.close(reader)
+        os.close(writer)
+
+
+class PipedJob(ChildJob):
+    """A job in a child that sends bytes back through a pipe."""
+
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool)
         self._pipe = -1
         self._watch: Watch | None = None
 
     def begin(self) -> None:
         reactor = self.row.reactor
-        if not hasattr(os, "fork"):
-            raise RuntimeError(NO_FORK)
-        reader, writer = os.pipe()
-        try:
-            self._pid = reactor.children.fork(self._exited, keep=self.keep)
-        except BaseException as error:
-            os.close(reader)
-            os.close(writer)
-            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
-                raise NoneLeft(*error.args) from error
-            raise
+        [(reader, writer)] = self._fork(1)
         if self._pid == 0:
             os.close(reader)
             self._be_child(writer)
@@ -103,12 +140,6 @@ class ChildJob(Job):
             reactor.children.kill(self._pid)
             raise
 
-    def cancel(self) -> None:
-        self._pool.leave(self)
-        self._close()
-        if self._pid:
-            self.row.reactor.children.kill(self._pid)
-
     def close_copy(self) -> None:
         if self._watch is not None:
             os.close(self._pipe)
@@ -121,13 +152,8 @@ class ChildJob(Job):
         """Read from the pipe once. Returns whether more may come."""
         raise NotImplementedError
 
-    def _exited(self, status: int | None, words: bytes) -> None:
-        """The child has ended: see `Children.fork`."""
-        raise NotImplementedError
-
     def _take_rest(self) -> None:
         """The child has ended: its last bytes may still be in the pipe."""
-        self._pid = 0
         while self._watch is not None and self._receive():
             pass
         self._close()
@@ -140,11 +166,13 @@ class ChildJob(Job):
 
 
 @does(Forked)
-class ForkedJob(ChildJob):
+class ForkedJob(PipedJob):
     """The function runs in a child, which sends its result back through a pipe."""
 
-    def __init__(self, row: Request, wait: Elsewhere) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children))
+    wait: Forked
+
+    def __init__(self, row: Request, wait: Forked) -> None:
+        super().__init__(row, wait)
         self._received = bytearray()
 
     def _be_child(self, pipe: int) -> None:
@@ -162,6 +190,7 @@ class ForkedJob(ChildJob):
         return False
 
     def _exited(self, status: int | None, words: bytes) -> None:
+        self._pid = 0
         self._take_rest()
         if len(self._received) > MAX_RESULT:
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
@@ -188,7 +217,9 @@ class ForkedJob(ChildJob):
 class ThreadedJob(Job):
     """The function runs in a thread. A thread can't be stopped, so a cancelled job counts in its pool until it ends."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool | None = None) -> None:
+    wait: Any
+
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
         super().__init__(row, wait, pool or row.reactor.work.pool("threaded", row.reactor.max_threads))
         self._begun = False
 

@@ -12,6 +12,7 @@ leads a request from its arrival to its end. Its parts:
     `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`
     `answers`       which requests blocking handlers answer in threads and children, and their end
     `crew`          the threads in which they answer
+    `periodic`      calls that the server makes while it takes requests
     `last`          how listening ends
     `in_hand`       which row belongs to the request that a hook is given
     `hooks`         calls hooks that may raise

@@ -15,7 +15,7 @@ import textwrap
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait
+from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait, events, first
 from .counting import (
     LINES,
     LINES_PER_BYTE,
@@ -49,6 +49,7 @@ ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
 _OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript"))
+_OWN |= {first.__name__, events.__name__}  # a wait of several takes a few lines for each
 """The modules whose lines do not count as lines of the handler."""
 
 
@@ -258,8 +259,9 @@ class Run:
         self._clock = max(self._clock, self._row.deadline)
         self._row.expire(_Expiring(self), self._clock)
 
-    def _work(self, wait: Any) -> None:
+    def _work(self, whole: Any) -> None:
         """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails."""
+        wait: Any = next(part for part in whole.parts if part.outside)
         try:
             if not hasattr(wait, "function"):
                 raise OSError("there is no network")
@@ -271,7 +273,8 @@ class Run:
             self._call(failed, self.machine.interrupt, Failed(wait, error))
         else:
             again = f"{self.name}.wait.function(*{self.name}.wait.arguments)"
-            self._call(f"resume({literal(result) if is_literal(result) else again})", self.machine.resume, result)
+            said = literal(result) if is_literal(result) else again
+            self._call(f"resume({said})", self.machine.resume, whole.answer(wait, result))
 
     def _abandon(self) -> None:
         try:
