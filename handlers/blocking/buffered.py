@@ -163,7 +163,7 @@ class FramedStream(BufferedStream):
 
     @property
     def held(self) -> int:
-        """Bytes of the next request that have come, and that waits have taken."""
+        """Bytes of the request that comes, or that is answered, which waits have taken."""
         framed = getattr(self, "_framed", None)  # not set before the handler has begun
         return 0 if framed is None else framed.taken
 
@@ -181,7 +181,6 @@ class FramedStream(BufferedStream):
 
     async def _serve(self, framed: Framed) -> bool:
         """Have the request answered. Returns whether the connection goes on."""
-        self._framed = None
         data, taken = framed.whole or b"", framed.taken
         if self.work:
             outcome: Any = await Answered(self, data, self.work)

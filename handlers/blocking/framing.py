@@ -149,6 +149,8 @@ def for_one_request(kind: Any) -> type:
     ``http.server`` handles requests in a loop. Here the loop is told, at the second request, that there is no more:
     what it has not read of the first is never taken for a second.
     """
+    if getattr(kind, "is_for_one_request", False):  # the class that another server has
+        return kind  # type: ignore[no-any-return]
 
     def finish(self: Any) -> None:
         face = _face_of(self)
@@ -167,7 +169,8 @@ def for_one_request(kind: Any) -> type:
         if face is not None:
             face.keep(self)
 
-    members: dict[str, Any] = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    members: dict[str, Any] = {"is_for_one_request": True}
+    members.update({name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")})
     if hasattr(kind, "handle_one_request"):  # if its handle() does not call that, it is for one request, as in wsgiref
         members["handle_one_request"] = handle_one_request
     elif hasattr(kind, "finish"):

@@ -209,6 +209,8 @@ class AnswerInThread(ThreadedJob):
 class AnswerInChild(PipedJob, Follower):
     """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
 
+    wait: Answered
+
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
         super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))

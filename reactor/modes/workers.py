@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..handlers import Elsewhere
+    from ..handlers import Elsewhere, Outside
     from ..loop.watches import Watch
     from ..table.request import Request
 
@@ -34,7 +34,7 @@ MAX_RESULT = 64 << 20
 class Job:
     """One piece of work, in a child or a thread, for one row."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
+    def __init__(self, row: Request, wait: Outside, pool: Pool) -> None:
         self.row = row
         self.wait = wait
         self._pool = pool
@@ -65,17 +65,14 @@ class Job:
 
 
 class ChildJob(Job):
-    """A job that is done in a child, which is killed when the row does not wait for it any more.
-
-    Forks take long, so one such job of a pool begins in a batch.
-    """
+    """A job that is done in a child, which is killed when the row does not wait for it any more."""
 
     keep: Request | None = None
     """The row whose descriptors the child keeps its copies of."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
-        super().__init__(row, wait, pool)
-        pool.one_by_one = True
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool or row.reactor.work.pool("forked", row.reactor.max_children))
+        self._pool.one_by_one = True  # a fork takes long
         self._pid = 0
 
     def _fork(self, number: int) -> list[tuple[int, int]]:
@@ -112,11 +109,6 @@ class ChildJob(Job):
         raise NotImplementedError
 
 
-def children_of(row: Request) -> Pool:
-    """The pool of the children that rows of the same reactor wait for."""
-    return row.reactor.work.pool("forked", row.reactor.max_children)
-
-
 def close_pipes(pipes: list[tuple[int, int]]) -> None:
     """Close both ends of the pipes."""
     for reader, writer in pipes:
@@ -125,9 +117,9 @@ def close_pipes(pipes: list[tuple[int, int]]) -> None:
 
 
 class PipedJob(ChildJob):
-    """A job of a child that sends bytes back through one pipe."""
+    """A job in a child that sends bytes back through a pipe."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
         super().__init__(row, wait, pool)
         self._pipe = -1
         self._watch: Watch | None = None
@@ -162,7 +154,6 @@ class PipedJob(ChildJob):
 
     def _take_rest(self) -> None:
         """The child has ended: its last bytes may still be in the pipe."""
-        self._pid = 0
         while self._watch is not None and self._receive():
             pass
         self._close()
@@ -181,7 +172,7 @@ class ForkedJob(PipedJob):
     wait: Forked
 
     def __init__(self, row: Request, wait: Forked) -> None:
-        super().__init__(row, wait, children_of(row))
+        super().__init__(row, wait)
         self._received = bytearray()
 
     def _be_child(self, pipe: int) -> None:
@@ -199,6 +190,7 @@ class ForkedJob(PipedJob):
         return False
 
     def _exited(self, status: int | None, words: bytes) -> None:
+        self._pid = 0
         self._take_rest()
         if len(self._received) > MAX_RESULT:
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
@@ -225,7 +217,9 @@ class ForkedJob(PipedJob):
 class ThreadedJob(Job):
     """The function runs in a thread. A thread can't be stopped, so a cancelled job counts in its pool until it ends."""
 
-    def __init__(self, row: Request, wait: Any, pool: Pool | None = None) -> None:
+    wait: Any
+
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
         super().__init__(row, wait, pool or row.reactor.work.pool("threaded", row.reactor.max_threads))
         self._begun = False
 

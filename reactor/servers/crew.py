@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from functools import partial
+from os import getpid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +32,12 @@ class Crew:
         self._start = start
         self._lock = allocate_lock()
         self._idle: list[Hand] = []
+        self._pid = getpid()
 
     def do(self, work: Callable[[], object]) -> None:
         """Have a thread call ``work()``, which raises nothing. Raises `RuntimeError` if no thread can be started."""
+        if self._pid != getpid():  # a child of fork(2) has none of the threads
+            self._lock, self._idle, self._pid = allocate_lock(), [], getpid()
         with self._lock:
             hand = self._idle.pop() if self._idle else None
         if hand is None:

@@ -426,7 +426,7 @@ class Service:
                 CURRENT.reset(before)
             self.intake.over(row)
             return
-        # The thread or child closes the connection later, after those that the request has opened; the peer must not wait.
+        # The thread or child closes the connection after those that the request has opened; for the peer it ends now.
         shutdown = getattr(row.request, "shutdown", None)
         try:
             if shutdown is not None:

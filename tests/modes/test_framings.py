@@ -490,3 +490,12 @@ def test_what_a_request_held_is_freed_without_the_garbage_collector(mode):
             wait_until(lambda: not [found for found in gc.get_objects() if type(found).__name__ == "Kind"])
         finally:
             gc.enable()
+
+
+def test_the_class_of_a_server_can_be_given_to_another_server():
+    with serving(Page, "thread") as first:
+        assert first.RequestHandlerClass.__name__ == "Page"
+        assert issubclass(first.RequestHandlerClass, Page)
+        with serving(first.RequestHandlerClass, "select") as second:
+            head = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"
+            assert ask(second, head + b"ab" + head + b"cd").count(b"200 OK") == 2
