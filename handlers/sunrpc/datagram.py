@@ -118,10 +118,8 @@ class RPCDatagramHandler(Serving, DatagramHandler):
                 self.send(reply)
                 return None
         self._version, self.timeout = version, version.timeout
-        version._machine = self._machine  # they are one request: the version asks this row
         version.carry = self._answer
-        version.setup()
-        return version.handle()
+        return None if version.make(self._machine) else version.handle()  # they are one request, and have one row
 
     def interrupted(self, cause: Cause) -> Any:
         return None if self._version is None else self._version.interrupted(cause)

@@ -75,7 +75,7 @@ class Generator:
         ]
         ours = [
             f"from {package} import xdr" if re.search(r"\bxdr\.", body) else "",
-            f"from {package}.program import Procedure, Program, Version" if "(Program)" in body else "",
+            f"from {package}.program import Made, Procedure, Program, Version, declared" if "(Program)" in body else "",
         ]
         groups = [["from __future__ import annotations"], imports, ours]
         head = "\n\n".join("\n".join(filter(None, group)) for group in groups if any(group))
@@ -346,7 +346,8 @@ class Generator:
             parameters = ", ".join(["self", *named, "/"] if kinds else ["self"])
             lines += [
                 "",
-                f"    def {method}({parameters}) -> {self._kind(procedure.result, body)}:",
+                "    @declared",
+                f"    def {method}({parameters}) -> Made[{self._kind(procedure.result, body)}]:",
                 f'        """procedure {procedure.name} = {self.scope.unsigned(procedure.number)}"""',
                 "        raise NotImplementedError",
             ]
