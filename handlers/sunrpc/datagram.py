@@ -29,38 +29,37 @@ class Replies:
     def __len__(self) -> int:
         return len(self._made)
 
-    def begin(self, key: Hashable, oldest: float) -> bool:
-        """Whether the call is not being made already; then it must be told of with `end`."""
-        self._drop(oldest)
+    def begin(self, key: Hashable, oldest: float) -> bytes | bool:
+        """Whether the call may be made, and must be told of with `end`; or the reply, if it was made since ``oldest``.
+
+        ``False``: it is being made.
+        """
         mine = object()
-        return self._open.setdefault(key, mine) is mine
+        if self._open.setdefault(key, mine) is not mine:
+            return False
+        made = self._made.get(key)
+        if made is None or made[0] < oldest:
+            return True
+        self.end(key)
+        return made[1]
 
-    def get(self, key: Hashable, oldest: float) -> bytes | None:
-        """The reply to a call that was made, if it is not from before this time."""
-        made, reply = self._made.get(key, (oldest, None))
-        return reply if made >= oldest else None
-
-    def put(self, key: Hashable, now: float, reply: bytes, most: int) -> None:
-        """Keep the reply to a call; the oldest leaves if there are more than ``most``."""
-        self._made.pop(key, None)
-        self._made[key] = now, reply
-        while len(self._made) > most:
-            self._made.popitem(last=False)
+    def put(self, key: Hashable, now: float, reply: bytes, most: int, oldest: float) -> None:
+        """Keep the reply to a call. The oldest leave if there are more than ``most``, or if they are too old."""
+        made = self._made
+        made.pop(key, None)  # so that it becomes the latest
+        made[key] = now, reply
+        try:
+            while len(made) > most or next(iter(made.values()))[0] < oldest:
+                made.popitem(last=False)
+        except (KeyError, RuntimeError, StopIteration):
+            pass  # another thread has changed it meanwhile: the next call looks again
 
     def end(self, key: Hashable) -> None:
         """The call has ended. Its reply, if it has one, was `put` before."""
         self._open.pop(key, None)
 
-    def _drop(self, oldest: float) -> None:
-        """Drop the replies from before this time."""
-        while self._made:
-            try:
-                key = next(iter(self._made))
-            except (RuntimeError, StopIteration):  # another thread has changed it meanwhile: the next call looks again
-                return
-            if self._made.get(key, (oldest, b""))[0] >= oldest:
-                return
-            self._made.pop(key, None)
+
+PACKET = Packet()
 
 
 class RPCDatagramHandler(Serving, DatagramHandler):
@@ -92,13 +91,11 @@ class RPCDatagramHandler(Serving, DatagramHandler):
         """Each datagram is an exchange."""
         return object()
 
-    def setup(self) -> None:
-        super().setup()
-        self._version: Version | None = None
-        self._key: Hashable = None
+    _version: Version | None = None
+    _key: Hashable = None
 
     def handle(self) -> Any:
-        return Packet(), self._take
+        return PACKET, self._take
 
     def _take(self, packet: bytes) -> Any:
         try:
@@ -109,14 +106,12 @@ class RPCDatagramHandler(Serving, DatagramHandler):
             return None
         key = id(self.server), self.peer, packet[: HEADER.size], crc32(packet[HEADER.size :])
         if self.max_replies:
-            oldest = self.now() - self.reply_age
-            if not self._replies.begin(key, oldest):
+            begun = self._replies.begin(key, self.now() - self.reply_age)
+            if begun is not True:
+                if begun:
+                    self.send(begun)
                 return None
             self._key = key
-            reply = self._replies.get(key, oldest)
-            if reply is not None:
-                self.send(reply)
-                return None
         self._version, self.timeout = version, version.timeout
         version.carry = self._answer
         return None if version.make(self._machine) else version.handle()  # they are one request, and have one row
@@ -138,5 +133,6 @@ class RPCDatagramHandler(Serving, DatagramHandler):
         if len(reply) > self.max_reply:
             raise ValueError(f"a reply of {len(reply)} bytes does not fit in a datagram: {self.max_reply} do")
         if self._key is not None:
-            self._replies.put(self._key, self.now(), reply, self.max_replies)
+            now = self.now()
+            self._replies.put(self._key, now, reply, self.max_replies, now - self.reply_age)
         self.send(reply)

@@ -33,6 +33,7 @@ class SelectMode(Mode):
 
     batch = BATCH
     evicts = True
+    is_loop = True
 
     def adapt(self, handler: Any) -> Any:
         if is_kind(handler, StreamHandler) or is_kind(handler, DatagramHandler):

@@ -3,6 +3,7 @@
 `driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
 `stream`      the row of a connection
 `packets`     the row of one request of datagrams
+`brief`       the first turn of such a request, which may end it before it has a row
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
 `blocking`    the row of a blocking handler

@@ -29,6 +29,9 @@ class Mode:
     evicts = False
     """Whether a row that is served can be ended from outside, to make room for another."""
 
+    is_loop = False
+    """Whether the server's loop drives the requests."""
+
     def __init__(self, service: Service) -> None:
         self.service = service
         self._told = False  # whether `waits_for` has logged

@@ -410,6 +410,39 @@ class Request(Timed):
         """In a forked child that does not drive the row: close the copy of its descriptor."""
 
 
+class Passed:
+    """A datagram request that has finished in the batch in which it came, so that it never had a row."""
+
+    __slots__ = ("_peer", "_principal", "handler", "serial", "total_in", "total_out")
+
+    def __init__(self, peer: Any, handler: type, principal: Any, total_in: int, total_out: int) -> None:
+        self.serial = 0
+        self._peer = peer
+        self.handler = handler
+        self._principal = principal
+        self.total_in = total_in
+        self.total_out = total_out
+
+    def record(self) -> dict[str, Any]:
+        """As `Request.record`."""
+        return {
+            "serial": self.serial,
+            "peer": address_text(self._peer),
+            "in_front": "",
+            "handler": self.handler.__name__,
+            "stage": Stage.DRAINING.value,
+            "driven_by": str(LOOP),
+            "principal": self._principal,
+            "secured": None,
+            "proxied": None,
+            "total_in": self.total_in,
+            "total_out": self.total_out,
+            "age": 0.0,
+            "idle": 0.0,
+            "reason": "",
+        }
+
+
 def shared_host(peer: Any) -> Any:
     """The address with its host interned: many rows have the same host."""
     if type(peer) is tuple and peer and type(peer[0]) is str:
