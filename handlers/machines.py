@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
+from .causes import Cause, EndOfStream, LimitPassed
 from .channel import ENDED, ENDING, OPEN
-from .machine import ANYWHERE, NOTHING, Machine
+from .events import NOTHING
+from .first import InputEnded
+from .machine import ANYWHERE, Machine
 from .states import is_of_coroutine, is_same_place, place_of
-from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Until, Wait
+from .waits import Exactly, Filtered, Packet, StreamWait, Until, Wait
 from .wire import grown, without
 
 TYPE_CHECKING = False
@@ -150,7 +153,7 @@ class StreamMachine(Machine):
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:
-        """`feed` without the hot path: each piece goes through `_take` and `_step`, which a subclass may override."""
+        """`feed` without the hot path: each piece goes through `take` and `_step`, which a subclass may override."""
         self._hold(data)
         self._run()
 
@@ -205,8 +208,7 @@ class StreamMachine(Machine):
         def urgent(_: None) -> object:  # errors about the step name this function
             return step
 
-        self.scanned = self.start  # the next wait may search for something else
-        self._stop_following()
+        self.leave_wait()
         coroutine = self._coroutine()
         if coroutine is not None:
             coroutine.close()
@@ -271,22 +273,24 @@ class StreamMachine(Machine):
 
             put_in(self, wait)
 
-    def _take(self, wait: Wait) -> object:
-        if not wait.reads:
-            return super()._take(wait)
+    def take(self, wait: Wait) -> object:
+        if not isinstance(wait, StreamWait):
+            return super().take(wait)
         held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
         start, over = self.start, self.ended and not self.calls
         try:
-            end: int = wait.find(held, start, self.scanned, over)  # type: ignore[attr-defined]
+            end = wait.find(held, start, self.scanned, over)
         except LimitPassed as passed:
             if not isinstance(wait, Exactly):
-                passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
+                passed.partial = self._cut(min(len(held), start + wait.limit))
             raise
         if end >= 0:
             self.start = self.scanned = end
             return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
         self.scanned = len(held)
         if not over:
+            if self.scanned - start >= wait.limit and isinstance(wait, InputEnded):
+                self.blocked = True  # so that the driver reads no more
             return NOTHING
         if start == len(held) and self.is_at_opening():
             self._end(None)  # a clean end, between messages
@@ -298,9 +302,9 @@ class StreamMachine(Machine):
         self.scanned = end
         return bytes(self.inbox[start:end]) if self.inbox else b""
 
-    def _deliver(self, cause: Cause) -> None:
+    def leave_wait(self) -> None:
         self.scanned = self.start  # the next wait may search for something else
-        super()._deliver(cause)
+        super().leave_wait()
 
     def _trim(self) -> None:
         """Drop the input that waits have taken. A longer remainder becomes a bytearray, which grows in place."""
@@ -401,9 +405,9 @@ class DatagramMachine(Machine):
         elif not self.running:
             self.driver.touched()
 
-    def _take(self, wait: Wait) -> object:
-        if not wait.reads:
-            return super()._take(wait)
+    def take(self, wait: Wait) -> object:
+        if not isinstance(wait, Packet):
+            return super().take(wait)
         return self.inbox.popleft() if self.inbox else NOTHING
 
     def begin_over(self, begun: bool, state: Any) -> None:

@@ -36,7 +36,11 @@ HEAVY = {"asyncio", "multiprocessing", "ssl", "OpenSSL", "unittest", "pytest", "
 
 CONTRACT = {
     "saying",
+    "causes",
+    "wait",
     "waits",
+    "events",
+    "first",
     "handler",
     "states",
     "machine",
