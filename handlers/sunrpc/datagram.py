@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from .gss.server import Protection
+
 
 class Replies:
     """The duplicate request cache of one handler class: calls that are being made, and the replies to those made.
@@ -92,6 +94,7 @@ class RPCDatagramHandler(Serving, DatagramHandler):
         return object()
 
     _version: Version | None = None
+    _protection: Protection | None = None
     _key: Hashable = None
 
     def handle(self) -> Any:
@@ -104,12 +107,15 @@ class RPCDatagramHandler(Serving, DatagramHandler):
             if refused.reply is not None:
                 self.send(refused.reply)
             return None
-        key = id(self.server), self.peer, packet[: HEADER.size], crc32(packet[HEADER.size :])
+        protection = self._protection = version.protection
+        handle = b"" if protection is None else protection.handle
+        plain = packet if protection is None else protection.plain  # what is the same when the call comes again
+        key = id(self.server), self.peer, handle, plain[: HEADER.size], crc32(plain[HEADER.size :])
         if self.max_replies:
             begun = self._replies.begin(key, self.now() - self.reply_age)
             if begun is not True:
                 if begun:
-                    self.send(begun)
+                    self.send(self._sealed(begun))
                 return None
             self._key = key
         self._version, self.timeout = version, version.timeout
@@ -130,9 +136,13 @@ class RPCDatagramHandler(Serving, DatagramHandler):
                 self._replies.end(self._key)
 
     def _answer(self, reply: bytes) -> None:
-        if len(reply) > self.max_reply:
-            raise ValueError(f"a reply of {len(reply)} bytes does not fit in a datagram: {self.max_reply} do")
+        sealed = self._sealed(reply)
+        if len(sealed) > self.max_reply:
+            raise ValueError(f"a reply of {len(sealed)} bytes does not fit in a datagram: {self.max_reply} do")
         if self._key is not None:
             now = self.now()
             self._replies.put(self._key, now, reply, self.max_replies, now - self.reply_age)
-        self.send(reply)
+        self.send(sealed)
+
+    def _sealed(self, reply: bytes) -> bytes:
+        return reply if self._protection is None else self._protection.seal(reply)

@@ -34,6 +34,11 @@ from .message import (
     succeeded,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .gss.server import Protection
+    from .gss.wire import Caller
+
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -150,6 +155,8 @@ class Version(DatagramHandler):
     """The procedure that is called."""
     carry: Callable[[bytes], object] | None = None
     """What sends the reply, if that is not `send`."""
+    protection: Protection | None = None
+    """What protects the reply, if the call was made with RPCSEC_GSS (see `gss`)."""
     _data: bytes
     _called: Call | None
     _step: Any = None  # what the call goes on with in a row of its own
@@ -165,9 +172,9 @@ class Version(DatagramHandler):
         return called
 
     @property
-    def credential(self) -> AuthSys | None:
-        """What the caller says of itself; ``None`` for AUTH_NONE."""
-        return self.called.credential
+    def credential(self) -> AuthSys | Caller | None:
+        """What the caller says of itself; ``None`` for AUTH_NONE. A `gss.wire.Caller` has proved it."""
+        return self.called.credential if self.protection is None else self.protection.caller
 
     def authorize(self, procedure: Procedure) -> None:
         """Called before each procedure but 0, which needs no authentication (RFC 5531, section 12.1).
@@ -178,6 +185,8 @@ class Version(DatagramHandler):
     def make(self, machine: Any) -> bool:
         """Make the call as far as it goes without a wait. Returns whether that was all; else `handle` goes on."""
         self._machine = machine
+        if self.protection is not None:
+            self.principal = self.protection.caller.principal
         served = self.served
         steps, procedure = served.steps, served.procedure
         step: Any = None
@@ -360,10 +369,10 @@ class Serving:
         call = read_call(data)
         served = self._served.get(data[12:24])
         if served is None:
-            raise Refused(self._refusal(call))
+            raise Refused(self._unserved(call))
         return served, call
 
-    def _refusal(self, call: Call) -> bytes:
+    def _unserved(self, call: Call) -> bytes:
         versions = self._programs.get(call.program)
         if versions is None:
             return accepted(call.xid, PROG_UNAVAIL)

@@ -58,14 +58,18 @@ class RecordHandler(StreamHandler):
         self._fragments: list[bytes] = []  # those of a record of which more must come
         self._held = 0  # their bytes
 
+    @property
+    def begun(self) -> bool:
+        """Whether the first fragments of a record have come, and more must come."""
+        return bool(self._fragments)
+
     def handle(self) -> Any:
         return fragment(self.max_record), self._only
 
     def _only(self, data: bytes) -> Any:
         """The first fragment of a record, which in most cases is the only one."""
         if data[0] & 0x80:
-            self.record(data[4:])
-            return fragment(self.max_record), self._only
+            return self.record(data[4:]) or (fragment(self.max_record), self._only)
         return self._more(data)
 
     def _more(self, data: bytes) -> Any:
@@ -77,14 +81,16 @@ class RecordHandler(StreamHandler):
             record = b"".join(self._fragments)
             self._fragments.clear()
             self._held = 0
-            self.record(record)
-            return fragment(self.max_record), self._only
+            return self.record(record) or (fragment(self.max_record), self._only)
         if len(self._fragments) >= self.max_fragments:
             raise LimitPassed(None, what=f"a record of more than {self.max_fragments} fragments")
         return Fragment(max(self.max_record - self._held, 1)), self._more
 
-    def record(self, record: bytes) -> None:
-        """Called with each record. Every class of records defines this."""
+    def record(self, record: bytes) -> Any:
+        """Called with each record. Returns a step that goes before the next record, or ``None``.
+
+        Every class of records defines this.
+        """
         raise NotImplementedError
 
 
@@ -104,20 +110,22 @@ class RPCStreamHandler(Serving, RecordHandler):
 
     __slots__ = ()
 
-    def record(self, record: bytes) -> None:
+    def record(self, record: bytes) -> Any:
         try:
             version = self.begin(record)
         except Refused as refused:
             if refused.reply is not None:
                 self._answer(refused.reply)
-            return
-        answer = version.carry = self._answer
+            return None
+        protection = version.protection
+        answer = version.carry = self._answer if protection is None else protection.before(self._answer)
         inside = Inside(self._machine, answer)
         if version.make(inside):
             inside.end()
         else:
             version.leave(inside)
             self.call(version, record, answer)
+        return None
 
     def _answer(self, reply: bytes) -> None:
         self._machine.write(mark(reply))
