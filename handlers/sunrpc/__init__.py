@@ -12,6 +12,7 @@ No other package imports this one.
 `datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
 `tls`           `StartTLS`: RPC-with-TLS (RFC 9289)
 `client`        `StreamClient`, `DatagramClient`: clients that block
+`calling`       `StreamCaller`, `DatagramCaller`: calls that a handler makes inside a reactor
 `rpcbind`       `Portmapper`: the ports of programs (RFC 1833)
 `language`      compiles a ``.x`` file to a Python module that uses `xdr` and `program`
 `command`       ``python3 -m handlers.sunrpc``
