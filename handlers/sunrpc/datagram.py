@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any, ClassVar
 from zlib import crc32
 
+from ..duplicates import NoDuplicates
 from ..handler import DatagramHandler
 from ..waits import Cause, Packet
 from .message import HEADER, Refused
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from .gss.server import Protection
+
+
+RPCSEC_GSS = (6).to_bytes(4, "big")
+"""The flavour whose calls are never the same twice."""
 
 
 class Replies:
@@ -64,15 +69,20 @@ class Replies:
 PACKET = Packet()
 
 
-class RPCDatagramHandler(Serving, DatagramHandler):
+def key_of(server: object, peer: Any, call: bytes, handle: bytes = b"") -> Hashable:
+    """What is the same when the call comes again; ``call`` is without the protection of RPCSEC_GSS."""
+    return id(server), peer, handle, call[: HEADER.size], crc32(call[HEADER.size :])
+
+
+class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     """Serves `versions` over datagrams: each datagram is a call, and a request of its own.
 
     A call that comes again from its peer, with the same bytes, is not made again: it is dropped while it is being made,
     and answered with the same reply later. Among calls with the same xid, the program, version and procedure tell them
     apart, and a checksum of the rest: the credential and the arguments.
 
-    In fork mode each call has a process of its own, so that no call knows of another one: there, a procedure that must
-    not be done twice has to see to that itself.
+    In fork mode the parent keeps the replies, and each child begins with a copy of them; but not those to calls with
+    RPCSEC_GSS. There, a procedure that must not be done twice has to see to that itself.
     """
 
     max_reply = 65_507
@@ -87,11 +97,6 @@ class RPCDatagramHandler(Serving, DatagramHandler):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls._replies = Replies()
-
-    @staticmethod
-    def key(packet: bytes) -> Hashable:
-        """Each datagram is an exchange."""
-        return object()
 
     _version: Version | None = None
     _protection: Protection | None = None
@@ -108,9 +113,10 @@ class RPCDatagramHandler(Serving, DatagramHandler):
                 self.send(refused.reply)
             return None
         protection = self._protection = version.protection
-        handle = b"" if protection is None else protection.handle
-        plain = packet if protection is None else protection.plain  # what is the same when the call comes again
-        key = id(self.server), self.peer, handle, plain[: HEADER.size], crc32(plain[HEADER.size :])
+        if protection is None:
+            key = key_of(self.server, self.peer, packet)
+        else:
+            key = key_of(self.server, self.peer, protection.plain, protection.handle)
         if self.max_replies:
             begun = self._replies.begin(key, self.now() - self.reply_age)
             if begun is not True:
@@ -146,3 +152,8 @@ class RPCDatagramHandler(Serving, DatagramHandler):
 
     def _sealed(self, reply: bytes) -> bytes:
         return reply if self._protection is None else self._protection.seal(reply)
+
+    @classmethod
+    def answered(cls, server: Any, peer: Any, packet: bytes, answer: bytes, now: float) -> None:
+        if cls.max_replies and packet[HEADER.size : HEADER.size + 4] != RPCSEC_GSS:
+            cls._replies.put(key_of(server, peer, packet), now, answer, cls.max_replies, now - cls.reply_age)

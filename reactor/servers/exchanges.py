@@ -15,6 +15,7 @@ from collections import deque
 from functools import cached_property
 
 from ..handlers import Cause, DatagramHandler
+from ..handlers.duplicates import NoDuplicates
 from ..loop.kernel import AGAIN, at_once
 from ..rows.ancillary import (
     DONTWAIT,
@@ -310,6 +311,9 @@ class Exchanges:
             if peer:  # a nameless Unix peer can't be told from another
                 self._remember(exchange)
         row = exchange.row
+        if row is not None and is_duplicate(packet, row) and is_kind(self._service.handler, NoDuplicates):
+            self._service.reactor.table.count_refused("duplicate")
+            return None
         is_free = not exchange.pending and (row is None or is_over(row))
         if not exchange.put(packet, sock):
             self._service.reactor.table.count_refused("backlog")
@@ -458,6 +462,12 @@ class Exchanges:
         if self._has_keys:
             return list(self._of_peer.get(address, ()))
         return [self._open[address]] if address in self._open else []
+
+
+def is_duplicate(packet: bytes, row: PacketRow) -> bool:
+    """Whether the packet has come again before it was answered; once it may be kept, where a child drives the row."""
+    is_open = row.channel is not None and row.sent is None
+    return packet == row.request[0] and (is_open or bool(row.exchange.pending))
 
 
 def is_over(row: PacketRow) -> bool:

@@ -46,6 +46,7 @@ CONTRACT = {
     "machine",
     "machines",
     "channel",
+    "duplicates",
     "filter",
     "base_link",
     "link",
