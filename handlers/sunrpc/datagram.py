@@ -67,11 +67,14 @@ class Replies:
 
 
 PACKET = Packet()
+SHORT = 128
+"""Bytes of a call that is kept whole to be compared; of a longer one, a checksum is compared."""
 
 
 def key_of(server: object, peer: Any, call: bytes, handle: bytes = b"") -> Hashable:
     """What is the same when the call comes again; ``call`` is without the protection of RPCSEC_GSS."""
-    return id(server), peer, handle, call[: HEADER.size], crc32(call[HEADER.size :])
+    same = call if len(call) <= SHORT else (call[: HEADER.size], crc32(call[HEADER.size :]))
+    return id(server), peer, handle, same
 
 
 class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
@@ -101,6 +104,7 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     _version: Version | None = None
     _protection: Protection | None = None
     _key: Hashable = None
+    _begun = 0.0  # when the call has come
 
     def handle(self) -> Any:
         return PACKET, self._take
@@ -112,21 +116,25 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
             if refused.reply is not None:
                 self.send(refused.reply)
             return None
-        protection = self._protection = version.protection
+        driver, protection = self._machine.driver, version.protection
         if protection is None:
-            key = key_of(self.server, self.peer, packet)
+            key = key_of(driver.server, driver.peer, packet)
         else:
-            key = key_of(self.server, self.peer, protection.plain, protection.handle)
+            self._protection = protection
+            key = key_of(driver.server, driver.peer, protection.plain, protection.handle)
         if self.max_replies:
-            begun = self._replies.begin(key, self.now() - self.reply_age)
+            self._begun = driver.now()
+            begun = self._replies.begin(key, self._begun - self.reply_age)
             if begun is not True:
                 if begun:
                     self.send(self._sealed(begun))
                 return None
             self._key = key
-        self._version, self.timeout = version, version.timeout
-        version.carry = self._answer
-        return None if version.make(self._machine) else version.handle()  # they are one request, and have one row
+        self._version, version.carry = version, self._answer
+        if version.make(self._machine):
+            return None
+        self.timeout = version.timeout
+        return version.handle()  # they are one request, and have one row
 
     def interrupted(self, cause: Cause) -> Any:
         return None if self._version is None else self._version.interrupted(cause)
@@ -146,9 +154,8 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
         if len(sealed) > self.max_reply:
             raise ValueError(f"a reply of {len(sealed)} bytes does not fit in a datagram: {self.max_reply} do")
         if self._key is not None:
-            now = self.now()
-            self._replies.put(self._key, now, reply, self.max_replies, now - self.reply_age)
-        self.send(sealed)
+            self._replies.put(self._key, self._begun, reply, self.max_replies, self._begun - self.reply_age)
+        self._machine.write(sealed)
 
     def _sealed(self, reply: bytes) -> bytes:
         return reply if self._protection is None else self._protection.seal(reply)

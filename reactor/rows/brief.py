@@ -31,11 +31,23 @@ class Brief:
     ``enter(brief)`` puts the row of the request into the table and returns it. It is called at most once.
     """
 
-    __slots__ = ("_enter", "_row", "begun", "error", "finishing", "handler", "now", "packet", "packets", "peer",
-                 "principal", "server", "size", "state", "step", "taken")  # fmt: skip
     # What a request without a filter has not, and one that has not ended:
-    secured = peer_certificate = alpn = proxy_header = reason = outbox = None
+    secured: Any = None
+    peer_certificate = alpn = proxy_header = reason = outbox = None
     left = ()
+    # Attributes of the class, which the instances of most requests never get: that is what makes them cheap.
+    principal: Any = None
+    size = sent = 0
+    """Bytes that the handler has sent, and that the kernel has taken."""
+    state: Any = None
+    """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
+    step: Any = None
+    """The step that it has returned."""
+    error: BaseException | None = None
+    """What it has raised instead."""
+    begun = taken = finishing = False
+    """Whether ``setup()`` has succeeded, the packet was taken, and ``finish()`` was called."""
+    _row: PacketRow | None = None
 
     def __init__(
         self, handler: DatagramHandler, packet: bytes, peer: Any, server: Any, now: Callable[[], float],
@@ -46,19 +58,8 @@ class Brief:
         self.peer = peer
         self.server = server
         self.now = now
-        self.principal: Any = None
         self.packets: list[bytes] | None = []
         """What the handler has sent, in order; ``None`` when the request has ended or has a row."""
-        self.size = 0
-        self.state: Any = None
-        """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
-        self.step: Any = None
-        """The step that it has returned."""
-        self.error: BaseException | None = None
-        """What it has raised instead."""
-        self.begun = self.taken = self.finishing = False
-        """Whether ``setup()`` has succeeded, the packet was taken, and ``finish()`` was called."""
-        self._row: PacketRow | None = None
         self._enter = enter
         handler._machine = self  # type: ignore[assignment]
 
@@ -123,6 +124,12 @@ class Brief:
         return self._row
 
     # What the handler asks of its machine and of its driver
+
+    @property
+    def thread(self) -> int:
+        """The thread in which the request runs."""
+        thread: int = self.server.reactor.thread
+        return thread
 
     @property
     def driver(self) -> Any:

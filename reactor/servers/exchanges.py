@@ -32,7 +32,7 @@ from ..rows.ancillary import (
 from ..rows.brief import Brief
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
-from ..table.request import LOOP, Passed
+from ..table.request import LOOP
 from .kinds import class_of, is_kind, is_ours, takes_at_once
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..table.reactor import Reactor
-    from ..table.request import Request
+    from ..table.request import Passed, Request
     from .service import Service
 
 BATCH = 64
@@ -218,28 +218,36 @@ class Exchanges:
                     self._take_one(Datagram((packet, sock)), peer)
                     service.queue.go_on()
                 elif peer[1] != port or not self._is_own(peer):
-                    brief = Brief(self._handler(), packet, peer, server, now, self._enter)
-                    if table.run_rowless(brief):
-                        self._send(brief, sock, passed)
-                    else:
+                    brief = table.rowless = Brief(self._handler(), packet, peer, server, now, self._enter)
+                    has_ended = brief.run()
+                    table.rowless = None
+                    if not has_ended:
                         service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+                    elif self._send(brief, sock):
+                        passed.append((
+                            table.next_serial(), peer, brief.forget(), brief.principal, len(packet), brief.sent
+                        ))  # fmt: skip
         finally:
             if passed:
                 table.count_passed(passed)
 
-    def _send(self, brief: Brief, sock: socket.socket, passed: list[Passed]) -> None:
-        """Send the packets of a request that has ended. If the kernel does not take one now, a row sends it later."""
-        packets, size = brief.end(), 0
-        for number, packet in enumerate(packets):
-            try:
+    def _send(self, brief: Brief, sock: socket.socket) -> bool:
+        """Send the packets of a request that has ended. Returns ``False`` if the kernel does not take one now.
+
+        Then a row sends the others.
+        """
+        packets, number = brief.end(), 0
+        try:
+            for packet in packets:
                 sock.sendto(packet, DONTWAIT, brief.peer)
-            except OSError:
-                brief.packets = packets[number:]
-                brief.row.total_out += size
-                self._service.reactor.guard(brief.row, brief.row.go_on_from, brief)
-                return
-            size += len(packet)
-        passed.append(Passed(brief.peer, brief.forget(), brief.principal, len(brief.packet), size))
+                brief.sent += len(packet)
+                number += 1
+        except OSError:
+            brief.packets = packets[number:]
+            brief.row.total_out += brief.sent
+            self._service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+            return False
+        return True
 
     def _enter(self, brief: Brief) -> PacketRow:
         """Put the row of a request that has begun without one into the table."""

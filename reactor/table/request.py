@@ -20,7 +20,7 @@ from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypeAlias
 
     from .bounds import Pace
     from .posted import Posted
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
         def moved(self, row: Request) -> None:
             """A filter has set another `peer`. Raises `Cancelled` if that peer is not allowed."""
+
+    Passed: TypeAlias = tuple[int, Any, type, Any, int, int]
+    """The arguments of `passed_record`."""
 
 
 class Stage(Enum):
@@ -410,37 +413,26 @@ class Request(Timed):
         """In a forked child that does not drive the row: close the copy of its descriptor."""
 
 
-class Passed:
-    """A datagram request that has finished in the batch in which it came, so that it never had a row."""
-
-    __slots__ = ("_peer", "_principal", "handler", "serial", "total_in", "total_out")
-
-    def __init__(self, peer: Any, handler: type, principal: Any, total_in: int, total_out: int) -> None:
-        self.serial = 0
-        self._peer = peer
-        self.handler = handler
-        self._principal = principal
-        self.total_in = total_in
-        self.total_out = total_out
-
-    def record(self) -> dict[str, Any]:
-        """As `Request.record`."""
-        return {
-            "serial": self.serial,
-            "peer": address_text(self._peer),
-            "in_front": "",
-            "handler": self.handler.__name__,
-            "stage": Stage.DRAINING.value,
-            "driven_by": str(LOOP),
-            "principal": self._principal,
-            "secured": None,
-            "proxied": None,
-            "total_in": self.total_in,
-            "total_out": self.total_out,
-            "age": 0.0,
-            "idle": 0.0,
-            "reason": "",
-        }
+def passed_record(
+    serial: int, peer: Any, handler: type, principal: Any, total_in: int, total_out: int
+) -> dict[str, Any]:
+    """As `Request.record`, for a request that has finished in the batch in which it came: it never had a row."""
+    return {
+        "serial": serial,
+        "peer": address_text(peer),
+        "in_front": "",
+        "handler": handler.__name__,
+        "stage": Stage.DRAINING.value,
+        "driven_by": str(LOOP),
+        "principal": principal,
+        "secured": None,
+        "proxied": None,
+        "total_in": total_in,
+        "total_out": total_out,
+        "age": 0.0,
+        "idle": 0.0,
+        "reason": "",
+    }
 
 
 def shared_host(peer: Any) -> Any:

@@ -13,7 +13,7 @@ from itertools import count
 from ..handlers import Cause
 from ..handlers.saying import safe_str
 from .ends import forget_frames, log_end
-from .request import Passed, Request
+from .request import Request, passed_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..loop.interest import Interest
+    from .request import Passed
 
 
 CLOSED = 100
@@ -46,6 +47,8 @@ class RequestTable:
         self._interest = interest
         self._outer = outer  # the server's table, if this is the table of an inner loop
         self._serials = count(1)
+        self.next_serial = self._serials.__next__
+        """Returns a serial that no row has."""
         self._lock = allocate_lock()  # a thread that drives a row removes it
         self._closed: deque[Any] = deque(maxlen=CLOSED)
         self.ends: dict[str, int] = {}
@@ -57,45 +60,35 @@ class RequestTable:
         self.total_in = self.total_out = 0
         """Bytes of the rows that have ended."""
         self._of_host: dict[str, int] = {}
-        self._rowless: Any = None  # the request that runs now, if it has no row yet
-        self._thread = 0  # and the thread in which it runs
+        self.rowless: Any = None
+        """The request that runs now, if it has no row yet. It gets its ``row`` when its thread looks at the table."""
 
     @property
     def closed(self) -> deque[dict[str, Any]]:
         """The `Request.record` of each row that has ended; the latest is the last."""
         with self._lock:
             for index, record in enumerate(self._closed):
-                if record.__class__ is Passed:
-                    self._closed[index] = record.record()
+                if record.__class__ is tuple:
+                    self._closed[index] = passed_record(*record)
             return self._closed
 
     def __len__(self) -> int:
-        if self._rowless is not None:
+        if self.rowless is not None:
             self._enter_rowless()
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Request]:
-        if self._rowless is not None:
+        if self.rowless is not None:
             self._enter_rowless()
         return iter(list(self._rows.values()))
 
     def __contains__(self, row: object) -> bool:
         return isinstance(row, Request) and self._rows.get(row.serial) is row
 
-    def run_rowless(self, request: Any) -> bool:
-        """Run a request that may end without a row: ``request.run()``. If its handler looks at the table, it is a row.
-
-        ``request.row`` makes the row.
-        """
-        self._rowless, self._thread = request, get_ident()
-        has_ended: bool = request.run()
-        self._rowless = None
-        return has_ended
-
     def _enter_rowless(self) -> None:
-        request = self._rowless
-        if self._thread == get_ident():
-            self._rowless = None
+        request = self.rowless
+        if request.thread == get_ident():
+            self.rowless = None
             assert request.row in self
 
     def add(self, row: Request) -> None:
@@ -139,13 +132,12 @@ class RequestTable:
 
     def count_passed(self, passed: list[Passed]) -> None:
         """Count requests that have finished without a row."""
-        for one in passed:
-            one.serial = next(self._serials)
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)
-            self.total_in += sum(one.total_in for one in passed)
-            self.total_out += sum(one.total_out for one in passed)
+            for *_, total_in, total_out in passed:
+                self.total_in += total_in
+                self.total_out += total_out
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""
@@ -173,13 +165,13 @@ class RequestTable:
 
     def count_of(self, peer: Any) -> int:
         """The number of rows, without calls, whose host is that of the address ``peer``; 0 for a Unix socket."""
-        if self._rowless is not None:
+        if self.rowless is not None:
             self._enter_rowless()
         return self._of_host.get(_host(peer), 0)
 
     def get(self, serial: int) -> Request | None:
         """The row with this serial; ``None`` if there is none in the table."""
-        if self._rowless is not None:
+        if self.rowless is not None:
             self._enter_rowless()
         return self._rows.get(serial)
 
