@@ -349,6 +349,5 @@ ALONE = [request for name, (request, _) in PLAIN.items() if name.split(",")[0] i
 
 @pytest.mark.slow
 def test_check_finds_nothing():
-    check(Stream, b"".join(map(mark, ALONE[:3])), examples=5)
-    check(Stream, b"".join(map(mark, ALL[:9])), modes=[], examples=5)  # check does not make the calls of a handler
+    check(Stream, b"".join(map(mark, ALL[:9])), examples=5)  # those that end at once: check makes no calls of a handler
     check(Datagram, ALONE, examples=5)
