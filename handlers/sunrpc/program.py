@@ -22,6 +22,7 @@ from . import xdr
 from .auth import AuthError, AuthSys
 from .message import (
     GARBAGE_ARGS,
+    HEADER,
     PROC_UNAVAIL,
     PROG_UNAVAIL,
     SYSTEM_ERR,
@@ -158,6 +159,7 @@ class Version(DatagramHandler):
     protection: Protection | None = None
     """What protects the reply, if the call was made with RPCSEC_GSS (see `gss`)."""
     _data: bytes
+    _start: int  # where in the data the arguments begin
     _called: Call | None
     _step: Any = None  # what the call goes on with in a row of its own
     _has_row = False
@@ -220,8 +222,7 @@ class Version(DatagramHandler):
 
     def _unpack(self) -> Sequence[Any] | None:
         """The arguments of the call, which must be all of its data; ``None`` if they are garbage."""
-        codec, data = self.served.arguments, self._data
-        start = NONE_SIZE if self._called is None else self._called.start
+        codec, data, start = self.served.arguments, self._data, self._start
         try:
             arguments, end = ((), start) if codec is None else codec.unpack_from(data, start)
         except xdr.Error:
@@ -354,23 +355,19 @@ class Serving:
     def begin(self, data: bytes) -> Version:
         """The handler of the call that the data is. Raises `Refused` if the data is no call of a procedure served."""
         try:
-            head, which, no_auth = PLAIN.unpack_from(data, 4)
+            head, which, auth = PLAIN.unpack_from(data, 4)
         except StructError:
-            head = which = no_auth = b""
-        served, call = self._served.get(which), None
-        if served is None or head != CALL_2 or no_auth != NO_AUTH:
-            served, call = self._look(data)
+            head = which = auth = b""
+        served, call, start = self._served.get(which), None, NONE_SIZE
+        if served is None or head != CALL_2 or (auth != NO_AUTH and not (start := known(data))):
+            call = read_call(data)
+            if served is None:
+                raise Refused(self._unserved(call))
+            start = call.start
+            know(data, start)
         version = served.kind()
-        version.served, version._data, version._called = served, data, call
+        version.served, version._data, version._start, version._called = served, data, start, call
         return version
-
-    def _look(self, data: bytes) -> tuple[Served, Call]:
-        """The same for a call that has a credential, or is refused."""
-        call = read_call(data)
-        served = self._served.get(data[12:24])
-        if served is None:
-            raise Refused(self._unserved(call))
-        return served, call
 
     def _unserved(self, call: Call) -> bytes:
         versions = self._programs.get(call.program)
@@ -389,3 +386,26 @@ NONE_SIZE = 4 + PLAIN.size
 """Bytes of the header of a call with AUTH_NONE."""
 SUCCEEDED = succeeded(0, b"")[4:]
 """What follows the xid of a reply with a result."""
+
+_accepted: set[bytes] = set()  # credentials and verifiers
+
+
+def known(data: bytes) -> int:
+    """Where the arguments of a call begin, if a call with the same credential and verifier was accepted; 0 if not.
+
+    Whether they are malformed is not looked at again: most clients send the same ones with every call.
+    """
+    start = NONE_SIZE + (int.from_bytes(data[28:32], "big") + 3 & ~3)
+    return start if data[HEADER.size : start] in _accepted else 0
+
+
+def know(data: bytes, start: int) -> None:
+    """The credential and the verifier in front of ``start`` were accepted."""
+    if start == NONE_SIZE + (int.from_bytes(data[28:32], "big") + 3 & ~3):  # the verifier has no body
+        if len(_accepted) >= MOST:
+            _accepted.clear()
+        _accepted.add(data[HEADER.size : start])
+
+
+MOST = 1024
+"""Credentials that are known."""

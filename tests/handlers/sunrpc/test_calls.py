@@ -3,14 +3,16 @@
 # ruff: noqa: N802 - the names of procedures are those of the file
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handlers import DatagramMachine, Delay, Packet, StreamMachine
-from handlers.sunrpc import xdr
+from handlers.sunrpc import program, xdr
 from handlers.sunrpc.program import Procedure, Version
 from handlers.sunrpc.record import mark
 from tests.handlers.sunrpc.test_rpc import datagram, finish_calls, run, streamed, world
 from tests.support.bench import bench
-from tests.support.rpc import PROGRAM, Datagram, Stream, call, records, words, x
+from tests.support.rpc import PROGRAM, Datagram, Stream, auth_sys, call, records, words, x
 
 SUM = words(1, 1, 0, 0, 0, 0, 5)
 SYSTEM_ERR = words(1, 1, 0, 0, 0, 5)
@@ -175,3 +177,27 @@ def test_a_version_that_defines_nothing_serves_nothing_but_procedure_0():
     for number in range(10):
         [reply] = streamed(mark(call(1, number)), serving(x.CALCULATOR_1))[1]
         assert reply == words(1, 1, 0, 0, 0, 3 if number else 0)
+
+
+@given(st.integers(24, 90), st.integers(0, 255), st.binary(max_size=8), st.integers(0, 90))
+def test_a_call_is_judged_the_same_whether_its_credential_was_seen_before(place, byte, tail, cut):
+    plain = call(1, 7, credential=auth_sys(501, range(3)))
+    changed = bytearray(plain[: 100 - cut] + tail)
+    if place < len(changed):
+        changed[place] = byte
+    program._accepted.clear()
+    first = datagram(bytes(changed), Never)
+    assert datagram(plain, Never) == [words(1, 1, 0, 0, 0, 0, 501)]
+    for _ in range(2):
+        assert datagram(bytes(changed), Never) == first
+    assert datagram(plain, Never) == [words(1, 1, 0, 0, 0, 0, 501)]
+
+
+Never = type("Never", (Datagram,), {"max_replies": 0})
+
+
+def test_the_credentials_that_are_known_are_bounded():
+    program._accepted.clear()
+    for uid in range(program.MOST + 10):
+        assert datagram(call(1, 7, credential=auth_sys(uid)), Never) == [words(1, 1, 0, 0, 0, 0, uid)]
+    assert 0 < len(program._accepted) <= program.MOST
