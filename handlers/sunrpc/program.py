@@ -16,7 +16,8 @@ from types import CoroutineType
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from ..handler import NO_MACHINE, DatagramHandler, Handler
-from ..states import expect_nothing
+from ..machines import DatagramMachine
+from ..states import expect_nothing, nonsense
 from ..waits import Cause, Wait
 from . import xdr
 from .auth import AuthError, AuthSys
@@ -201,7 +202,7 @@ class Version(DatagramHandler):
             if arguments is not None:
                 step = self._went(getattr(self, procedure.name)(*arguments))
                 if type(step) is CoroutineType:
-                    step = _begun(step)
+                    step = self._begun(step)
         except AuthError as error:
             step = None
             self._answer(denied(self.called.xid, error.status))
@@ -275,6 +276,17 @@ class Version(DatagramHandler):
             self._answer(b"".join((self._data[:4], SUCCEEDED, *result)))
         return None
 
+    def _begun(self, coroutine: CoroutineType[Wait, Any, None]) -> Any:
+        """Run the coroutine to its first wait: the step that it takes, ``None`` if it has ended."""
+        try:
+            wait = coroutine.send(None)
+        except StopIteration:
+            return None
+        if not isinstance(wait, DatagramMachine.accepts):
+            where = f"{type(self).__name__}.{self.served.procedure.name}"
+            raise TypeError(nonsense(wait, coroutine.send, where, DatagramMachine, DatagramMachine.accepts))
+        return wait, coroutine.send
+
     async def _await(self, coroutine: Coroutine[Wait, Any, Any]) -> None:
         try:
             self._went(await coroutine)
@@ -301,14 +313,6 @@ class Version(DatagramHandler):
             for number, method in methods.items()
             if method is not None and not hasattr(method, "only_declared")
         }
-
-
-def _begun(coroutine: CoroutineType[Wait, Any, None]) -> Any:
-    """Run the coroutine to its first wait: the step that it takes, ``None`` if it has ended."""
-    try:
-        return coroutine.send(None), coroutine.send
-    except StopIteration:
-        return None
 
 
 class Running:

@@ -95,7 +95,7 @@ class RecordHandler(StreamHandler):
 
 
 class RPCStreamHandler(Serving, RecordHandler):
-    """Serves `versions` over a stream. Each call is a row of its own; replies go out when they are there.
+    """Serves `versions` over a stream. A call that waits has a row of its own; replies go out when they are there.
 
     A call that is refused does not end the connection.
 

@@ -2,6 +2,8 @@
 
 # ruff: noqa: N802 - the names of procedures are those of the file
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,17 @@ def test_finish_is_called_once(ask, number):
     kind = serving(Failing, Datagram if ask is datagram else Stream)
     assert ask(call(7, 3, words(number)), kind) == [words(7, 1, 0, 0, 0, 0, number)]
     assert Failing.ended == [7]
+
+
+@pytest.mark.parametrize("ask", [lambda data, kind: streamed(mark(data), kind)[1], datagram])
+def test_a_coroutine_that_awaits_no_wait_is_an_exception(ask):
+    class Sleeping(x.CALCULATOR_1):
+        async def LATER(self, number):
+            await asyncio.sleep(number)
+
+    kind = serving(Sleeping, Datagram if ask is datagram else Stream)
+    with pytest.raises(TypeError, match=r"Sleeping.LATER awaited asyncio.tasks.\w+, which is no wait"):
+        ask(call(1, 3, words(0)), kind)
 
 
 class Named(x.CALCULATOR_1):
