@@ -81,7 +81,7 @@ class Brief:
         if step.__class__ is CoroutineType:
             self.state = step.send
             step = self._go_on(None)
-            if step.__class__ is Packet:
+            if step.__class__ is Packet and self.state is not _returned:
                 self.taken = True
                 step = self._go_on(self.packet)
         elif step.__class__ is tuple and len(step) == 2 and step[0].__class__ is Packet and callable(step[1]):

@@ -217,7 +217,7 @@ class Exchanges:
                 ):
                     self._take_one(Datagram((packet, sock)), peer)
                     service.queue.go_on()
-                elif peer[1] != port or not self._is_own(peer):
+                elif port is None or peer[1] != port or not self._is_own(peer):
                     brief = table.rowless = Brief(self._handler(), packet, peer, server, now, self._enter)
                     has_ended = brief.run()
                     table.rowless = None

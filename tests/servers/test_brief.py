@@ -300,3 +300,27 @@ def test_packets_that_are_too_long_are_counted():
     with Played(EchoDatagram) as played:
         assert played.send(b"x" * 1001, b"x") == [b"x"]
         assert played.reactor.stats()["refused"] == {"truncated": 1}
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this host has no Unix sockets")
+def test_a_unix_peer_with_a_name_of_one_letter(tmp_path, monkeypatch):
+    from reactor import SelectUnixDatagramServer
+
+    monkeypatch.chdir(tmp_path)
+    with (
+        Reactor() as reactor,
+        SelectUnixDatagramServer("server", EchoDatagram, reactor=reactor) as server,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client,
+    ):
+        client.bind("c")
+        client.sendto(b"x", server.server_address)
+        reactor.step(1)
+        client.setblocking(False)
+        assert client.recv(10) == b"x"
+
+
+def test_a_packet_that_claims_to_come_from_the_server_is_dropped():
+    with Played(EchoDatagram) as played:
+        played.server.socket.sendto(b"x", played.server.server_address)
+        assert played.send() == []
+        assert played.reactor.stats()["refused"] == {"own address": 1}
