@@ -23,6 +23,16 @@ RPCSEC_GSS = (6).to_bytes(4, "big")
 """The flavour whose calls are never the same twice."""
 
 
+class Made:
+    """A call that is being made, or was made: the reply, and when it was sent, or when the call has come."""
+
+    __slots__ = ("reply", "time")
+
+    def __init__(self, time: float) -> None:
+        self.time = time
+        self.reply: bytes | None = None
+
+
 class Replies:
     """The duplicate request cache of one handler class: calls that are being made, and the replies to those made.
 
@@ -30,40 +40,51 @@ class Replies:
     """
 
     def __init__(self) -> None:
-        self._open: dict[Hashable, object] = {}
-        self._made: OrderedDict[Hashable, tuple[float, bytes]] = OrderedDict()  # the oldest first
+        self._calls: OrderedDict[Hashable, Made] = OrderedDict()  # the oldest first
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._calls)
 
-    def begin(self, key: Hashable, oldest: float) -> bytes | bool:
-        """Whether the call may be made, and must be told of with `end`; or the reply, if it was made since ``oldest``.
+    def begin(self, key: Hashable, now: float, oldest: float, most: int) -> Made | bytes | None:
+        """The call, if it may be made: `end` it later. The reply, if it was made since ``oldest``.
 
-        ``False``: it is being made.
+        ``None``: it is being made. The oldest calls leave if there are more than ``most``, or if they are too old.
         """
-        mine = object()
-        if self._open.setdefault(key, mine) is not mine:
-            return False
-        made = self._made.get(key)
-        if made is None or made[0] < oldest:
-            return True
-        self.end(key)
-        return made[1]
+        mine = Made(now)
+        found = self._calls.setdefault(key, mine)
+        if found is not mine:
+            if found.reply is None or found.time >= oldest:
+                return found.reply
+            if self._calls.pop(key, None) is not found:
+                return None  # another thread has begun it again meanwhile
+            self._calls[key] = mine
+        self._drop(oldest, most)
+        return mine
 
-    def put(self, key: Hashable, now: float, reply: bytes, most: int, oldest: float) -> None:
-        """Keep the reply to a call. The oldest leave if there are more than ``most``, or if they are too old."""
-        made = self._made
-        made.pop(key, None)  # so that it becomes the latest
-        made[key] = now, reply
+    def keep(self, key: Hashable, now: float, reply: bytes, oldest: float, most: int) -> None:
+        """Keep the reply to a call that another process has made."""
+        made = Made(now)
+        made.reply = reply
+        self._calls.pop(key, None)  # so that it becomes the latest
+        self._calls[key] = made
+        self._drop(oldest, most)
+
+    def end(self, key: Hashable, made: Made) -> None:
+        """The call has ended; if it has no reply, the next one that is the same is made again."""
+        if made.reply is None and self._calls.get(key) is made:
+            self._calls.pop(key, None)
+
+    def _drop(self, oldest: float, most: int) -> None:
+        calls = self._calls
         try:
-            while len(made) > most or next(iter(made.values()))[0] < oldest:
-                made.popitem(last=False)
+            while len(calls) > most or next(iter(calls.values())).time < oldest:
+                key = next(iter(calls))
+                if calls[key].reply is None:  # it is being made: later
+                    calls.move_to_end(key)
+                    return
+                calls.pop(key)
         except (KeyError, RuntimeError, StopIteration):
             pass  # another thread has changed it meanwhile: the next call looks again
-
-    def end(self, key: Hashable) -> None:
-        """The call has ended. Its reply, if it has one, was `put` before."""
-        self._open.pop(key, None)
 
 
 PACKET = Packet()
@@ -104,7 +125,7 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     _version: Version | None = None
     _protection: Protection | None = None
     _key: Hashable = None
-    _begun = 0.0  # when the call has come
+    _made: Made | None = None
 
     def handle(self) -> Any:
         return PACKET, self._take
@@ -123,13 +144,13 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
             self._protection = protection
             key = key_of(driver.server, driver.peer, protection.plain, protection.handle)
         if self.max_replies:
-            self._begun = driver.now()
-            begun = self._replies.begin(key, self._begun - self.reply_age)
-            if begun is not True:
-                if begun:
-                    self.send(self._sealed(begun))
+            now = driver.now()
+            made = self._replies.begin(key, now, now - self.reply_age, self.max_replies)
+            if not isinstance(made, Made):
+                if made is not None:
+                    self.send(self._sealed(made))
                 return None
-            self._key = key
+            self._key, self._made = key, made
         self._version, version.carry = version, self._answer
         if version.make(self._machine):
             return None
@@ -146,15 +167,15 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
                 version.carry = None  # it refers to this handler
                 version.finish()
         finally:
-            if self._key is not None:
-                self._replies.end(self._key)
+            if self._made is not None:
+                self._replies.end(self._key, self._made)
 
     def _answer(self, reply: bytes) -> None:
         sealed = self._sealed(reply)
         if len(sealed) > self.max_reply:
             raise ValueError(f"a reply of {len(sealed)} bytes does not fit in a datagram: {self.max_reply} do")
-        if self._key is not None:
-            self._replies.put(self._key, self._begun, reply, self.max_replies, self._begun - self.reply_age)
+        if self._made is not None:
+            self._made.time, self._made.reply = self._machine.driver.now(), reply
         self._machine.write(sealed)
 
     def _sealed(self, reply: bytes) -> bytes:
@@ -163,4 +184,4 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     @classmethod
     def answered(cls, server: Any, peer: Any, packet: bytes, answer: bytes, now: float) -> None:
         if cls.max_replies and packet[HEADER.size : HEADER.size + 4] != RPCSEC_GSS:
-            cls._replies.put(key_of(server, peer, packet), now, answer, cls.max_replies, now - cls.reply_age)
+            cls._replies.keep(key_of(server, peer, packet), now, answer, now - cls.reply_age, cls.max_replies)

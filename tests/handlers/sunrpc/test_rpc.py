@@ -280,6 +280,17 @@ def test_a_call_that_comes_again_while_it_is_made_is_dropped():
     assert datagram(request) == [words(50, 1, 0, 0, 0, 0, 5)]
 
 
+def test_the_age_of_a_reply_is_counted_from_the_answer():
+    times, request = iter((1000.0, 1100.0, 1130.0, 1170.0)), call(51, 3, words(5))
+    made = DatagramMachine(Datagram(), World(("127.0.0.1", 1), now=lambda: next(times)))
+    made.feed(request)
+    made.expire()
+    for is_kept in (True, False):
+        again = DatagramMachine(Datagram(), World(("127.0.0.1", 1), now=lambda: next(times)))
+        again.feed(request)
+        assert again.finished == is_kept
+
+
 def test_a_call_that_ended_without_a_reply_is_made_again():
     class Quiet(Calculator):
         def setup(self):
