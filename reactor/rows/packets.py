@@ -167,7 +167,9 @@ class PacketRow(ChannelRow):
             self.total_in += len(brief.packet)
         elif not channel.finished:
             self._take(brief.packet, now)
-        if channel.outbox:
+        if self.lost is not None:
+            self.lose(Reset(self.lost))
+        elif channel.outbox:
             self.flush(now)
 
     def open(self) -> bytes:

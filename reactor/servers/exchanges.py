@@ -16,7 +16,7 @@ from functools import cached_property
 
 from ..handlers import Cause, DatagramHandler
 from ..handlers.duplicates import NoDuplicates
-from ..loop.kernel import AGAIN, at_once
+from ..loop.kernel import AGAIN, SHORT, at_once
 from ..rows.ancillary import (
     DONTWAIT,
     SPACE,
@@ -194,13 +194,13 @@ class Exchanges:
 
     def _take_briefly(self) -> None:
         """Take a batch of packets. A request that ends in its first turn needs no row. Raises ``OSError``."""
-        service, server, opened = self._service, self._service.server, self._open
+        server, table, opened = self._service.server, self._service.reactor.table, self._open
         sock, size, port = server.socket, server.max_packet_size, self._local[1] if self._local else None
-        table, now = service.reactor.table, service.reactor.clock.time
+        rows = len(table)
         passed: list[Passed] = []
         try:
             for number in range(BATCH):
-                if len(table) >= server.max_requests:
+                if rows >= server.max_requests:
                     return
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
@@ -209,45 +209,48 @@ class Exchanges:
                         self._look_for_reports(error)
                     raise
                 if len(packet) > size:
-                    service.admission.cut(peer, size)
-                elif (
-                    not peer
-                    or len(table) >= server.max_per_peer
-                    or (opened and self._key(packet, sock, peer) in opened)
-                ):
+                    self._service.admission.cut(peer, size)
+                    continue
+                if peer and peer[1:2] == (port,) and self._is_own(peer):
+                    continue
+                if not peer or rows >= server.max_per_peer or (opened and self._key(packet, sock, peer) in opened):
                     self._take_one(Datagram((packet, sock)), peer)
-                    service.queue.go_on()
-                elif port is None or peer[1] != port or not self._is_own(peer):
-                    brief = table.rowless = Brief(self._handler(), packet, peer, server, now, self._enter)
-                    has_ended = brief.run()
-                    table.rowless = None
-                    if not has_ended:
-                        service.reactor.guard(brief.row, brief.row.go_on_from, brief)
-                    elif self._send(brief, sock):
-                        passed.append((
-                            table.next_serial(), peer, brief.forget(), brief.principal, len(packet), brief.sent
-                        ))  # fmt: skip
+                elif self._pass(packet, sock, peer, passed):
+                    continue
+                self._service.queue.go_on()
+                rows = len(table)
         finally:
             if passed:
                 table.count_passed(passed)
 
-    def _send(self, brief: Brief, sock: socket.socket) -> bool:
-        """Send the packets of a request that has ended. Returns ``False`` if the kernel does not take one now.
-
-        Then a row sends the others.
-        """
-        packets, number = brief.end(), 0
+    def _pass(self, packet: bytes, sock: socket.socket, peer: Any, passed: list[Passed]) -> bool:
+        """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
+        service, table = self._service, self._service.reactor.table
         try:
-            for packet in packets:
-                sock.sendto(packet, DONTWAIT, brief.peer)
-                brief.sent += len(packet)
-                number += 1
-        except OSError:
-            brief.packets = packets[number:]
-            brief.row.total_out += brief.sent
-            self._service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+            handler = service.handler()
+        except Exception:  # the same again, where it is reported
+            self._take_one(Datagram((packet, sock)), peer)
             return False
-        return True
+        brief = table.rowless = Brief(handler, packet, peer, service.server, service.reactor.clock.time, self._enter)
+        has_ended = brief.run()
+        table.rowless = None
+        packets, number = brief.packets or [], 0
+        if has_ended:
+            brief.packets = None
+            try:
+                for answer in packets:
+                    sock.sendto(answer, DONTWAIT, peer)
+                    brief.sent += len(answer)
+                    number += 1
+                passed.append((table.next_serial(), peer, brief.forget(), brief.principal, len(packet), brief.sent))
+                return True
+            except OSError as error:  # a row sends the others, if the error is not about this packet
+                brief.packets = packets[number:]
+                brief.row.total_out += brief.sent
+                if not (isinstance(error, AGAIN) or error.errno in SHORT or self.may_be_report()):
+                    brief.row.lost = error
+        service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+        return False
 
     def _enter(self, brief: Brief) -> PacketRow:
         """Put the row of a request that has begun without one into the table."""

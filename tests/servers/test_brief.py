@@ -323,3 +323,25 @@ def test_a_packet_that_claims_to_come_from_the_server_is_dropped():
         played.server.socket.sendto(b"x", played.server.server_address)
         assert played.send() == []
         assert played.reactor.stats()["refused"] == {"own address": 1}
+
+
+def test_a_handler_that_can_not_be_made_is_reported_and_others_are_served():
+    class Unmade(DatagramHandler):
+        made = 0
+
+        def __init__(self):
+            type(self).made += 1
+            if self.made < 3:
+                raise ArithmeticError("not made")
+
+        async def handle(self):
+            self.send(await Packet())
+
+    class Reporting(Server):
+        def handle_error(self, request, client_address):
+            self.errors.append(str(sys.exc_info()[1]))
+
+    with Played(Unmade, Reporting) as played:
+        assert played.send(b"one", b"two") == [b"two"]
+        assert played.server.errors == ["not made"]
+        assert played.reactor.stats()["ended"] == {"": 1, "ArithmeticError": 1}
