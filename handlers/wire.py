@@ -21,7 +21,7 @@ def without(held: bytes | bytearray, count: int) -> bytes | bytearray | None:
     if count >= len(held):
         return None
     if held.__class__ is bytes:
-        return bytearray(held)[count:]
+        return bytearray(memoryview(held)[count:])  # copies what is left once, and not what was taken
     del held[:count]  # type: ignore[union-attr]
     return held
 

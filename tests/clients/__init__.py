@@ -1,1 +1,1 @@
-"""Tests with clients that this project did not write: socat, netcat, curl, telnet, slowhttptest."""
+"""Tests with clients that this project did not write: socat, netcat, curl, telnet, slowhttptest, libnfs."""

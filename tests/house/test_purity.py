@@ -238,7 +238,9 @@ def test_every_module_has_a_docstring():
 
 def test_no_module_is_too_long():
     files = [path for folder in ("handlers", "reactor", "examples") for path, _ in sources(folder)]
-    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in files}
+    compiled = '"""Written from '  # what the compiler of .x files has written
+    lines = {name: len(text.splitlines()) for name, text in texts.items() if not text.startswith(compiled)}
     assert lines["handlers/machine.py"] > 100
     assert {name: count for name, count in lines.items() if count > 500} == {}
 

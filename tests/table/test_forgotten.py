@@ -193,8 +193,8 @@ def test_a_request_that_waits_for_the_output_of_another_and_gives_up_is_freed(mo
     class Hub(StreamHandler):
         async def handle(self):
             await Until(b"\n")
-            self.server.hub = self
             self.send(bytes(8_000_000))
+            self.server.hub = self  # now, for before that there was nothing to wait for
             await Delay(60)
 
     with no_collector(), serving(Hub, mode, hub=None) as server, connect(server) as slow:

@@ -174,9 +174,13 @@ class StreamSocket(Socket):
         if how != socket.SHUT_WR:
             raise NotImplementedError("a simulated stream can be shut down for writing only (SHUT_WR)")
         self._check_open()
-        if self.state not in (OPEN, LISTENING) and self.family != UNIX:
+        if self.state not in (OPEN, LISTENING, CONNECTING) and self.family != UNIX:
             raise self._failed("shutdown", errno.ENOTCONN)
         self.note("shutdown", None)
+        if self.state == CONNECTING:  # Linux gives the attempt up, and tells of a reset
+            self.state, self.error, self._result_due = NEW, errno.ECONNRESET, False
+            self.changed()
+            return
         if self.state == LISTENING:
             return  # a listener sends nothing
         self.sent_end = True
@@ -320,11 +324,11 @@ class StreamSocket(Socket):
         return b""
 
     def _recv_end(self, flags: int) -> bytes:
-        if self.state in (NEW, LISTENING):
-            raise self._failed("recv", errno.EINVAL if self.family == UNIX else errno.ENOTCONN)
         if self.error and not self._end_arrived:
             number, self.error = self.error, 0
             raise self._failed("recv", number)
+        if self.state in (NEW, LISTENING):
+            raise self._failed("recv", errno.EINVAL if self.family == UNIX else errno.ENOTCONN)
         if not self._input_ended:
             raise self._blocks("recv", flags)
         self._could("recv", flags)
