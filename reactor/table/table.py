@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..loop.interest import Interest
-    from .request import Passed
 
 
 CLOSED = 100
@@ -130,8 +129,8 @@ class RequestTable:
             self._count(row.peer, -1)
         log_end(row, reason, record)
 
-    def count_passed(self, passed: list[Passed]) -> None:
-        """Count requests that have finished without a row."""
+    def count_passed(self, passed: list[Any]) -> None:
+        """Count requests that have finished without a row: the arguments of `passed_record` for each."""
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)

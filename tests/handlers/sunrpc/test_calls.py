@@ -12,9 +12,22 @@ from handlers import DatagramMachine, Delay, Packet, StreamMachine
 from handlers.sunrpc import program, xdr
 from handlers.sunrpc.program import Procedure, Version
 from handlers.sunrpc.record import mark
-from tests.handlers.sunrpc.test_rpc import datagram, finish_calls, run, streamed, world
 from tests.support.bench import bench
-from tests.support.rpc import PROGRAM, Datagram, Stream, auth_sys, call, records, words, x
+from tests.support.rpc import (
+    PROGRAM,
+    Datagram,
+    Stream,
+    auth_sys,
+    call,
+    datagram,
+    finish_calls,
+    records,
+    run,
+    streamed,
+    words,
+    world,
+    x,
+)
 
 SUM = words(1, 1, 0, 0, 0, 0, 5)
 SYSTEM_ERR = words(1, 1, 0, 0, 0, 5)

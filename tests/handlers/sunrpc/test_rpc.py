@@ -16,8 +16,13 @@ from tests.support.rpc import (
     auth,
     auth_sys,
     call,
+    datagram,
+    finish_calls,
     records,
+    run,
+    streamed,
     words,
+    world,
 )
 
 PLAIN = {
@@ -74,52 +79,6 @@ PLAIN = {
     "no bytes": (b"", None),
 }
 cases = pytest.mark.parametrize(("request_", "reply"), PLAIN.values(), ids=PLAIN)
-
-
-def world():
-    return World(now=lambda: 1000.0, peer=("127.0.0.1", 1))
-
-
-def streamed(data, kind=Stream):
-    """What the handler answers to these bytes of a stream: its machine, and the records."""
-    outside = world()
-    machine = StreamMachine(kind(), outside)
-    machine.feed(data)
-    return machine, records(machine.read() + finish_calls(machine, outside))
-
-
-def finish_calls(machine, outside):
-    """Make the calls that were begun, one after the other, as a reactor does it; return the output."""
-    output = b""
-    while outside.calls:
-        handler, packet, answer = outside.calls.pop(0)
-        made = DatagramMachine(handler, world())
-        try:
-            run(made, packet)
-        finally:
-            while made.outbox:
-                answer(made.read())
-            machine.call_ended()
-            machine.advance()
-            output += machine.read()
-    return output
-
-
-def run(machine, packet):
-    """Feed the packet, and let the time of each wait pass at once."""
-    machine.feed(packet)
-    while not machine.finished:
-        machine.expire()
-
-
-def datagram(packet, kind=Datagram, outside=None):
-    """What the handler answers to a datagram."""
-    machine = DatagramMachine(kind(), outside or world())
-    try:
-        run(machine, packet)
-    finally:
-        answered = [machine.read() for _ in range(len(machine.outbox or ()))]
-    return answered
 
 
 @cases
