@@ -1,6 +1,6 @@
 """ONC RPC, also called Sun RPC (RFC 5531): servers, clients, XDR, and a compiler of ``.x`` files.
 
-No other package imports this one.
+Of the reactor, only `reactor.servers.rpcbind` imports this package.
 
 ==============  ======================================================================================
 `xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
@@ -13,7 +13,9 @@ No other package imports this one.
 `tls`           `StartTLS`: RPC-with-TLS (RFC 9289)
 `client`        `StreamClient`, `DatagramClient`: clients that block
 `calling`       `StreamCaller`, `DatagramCaller`: calls that a handler makes inside a reactor
-`rpcbind`       `Portmapper`: the ports of programs (RFC 1833)
+`registry`      `Registry`: the addresses of programs, and universal addresses
+`rpcbind`       `Portmapper` and `Rpcbind`: serve such a registry (RFC 1833)
+`registering`   `Registrar`: registers programs with a running rpcbind(8)
 `language`      compiles a ``.x`` file to a Python module that uses `xdr` and `program`
 `command`       ``python3 -m handlers.sunrpc``
 ==============  ======================================================================================
