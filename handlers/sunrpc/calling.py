@@ -56,8 +56,8 @@ class Reply(Generic[T]):
         self._came = Event()
 
     def __await__(self) -> Generator[Wait, Any, T]:
-        for number, seconds in enumerate(self._caller.waits):
-            if number:
+        for attempt, seconds in enumerate(self._caller.waits):
+            if attempt:
                 self._caller.transmit(self._call.write())
             try:
                 came = yield Happened(self._came, timeout=seconds)

@@ -90,7 +90,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a row that is held back stays in the selector",
-        "        if mask != self.mask:", "        if mask and mask != self.mask:",
+        "  # see resting()\n        if mask != self.mask:", "\n        if mask and mask != self.mask:",
     ),
     Mutation(
         "a server takes one request too many",
@@ -203,8 +203,8 @@ MUTATIONS = [
     ),
     Mutation(
         "after a timeout the search goes on where it stopped for something else",
-        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned = self.start",
-        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned += 0",
+        "    def leave_wait(self) -> None:\n        self.scanned = self.start",
+        "    def leave_wait(self) -> None:\n        self.scanned += 0",
     ),
     Mutation("timers are in the order of their arming", "insert(self._index(moment), moment)", "append(moment)"),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
@@ -220,7 +220,8 @@ MUTATIONS = [
     ),
     Mutation(
         "when a byte last came in is not noted",
-        "                self.progress = now\n                self.total_in", "                self.total_in",
+        "                self.progress = now\n                self.total_in += len(data)\n                patience",
+        "                self.total_in += len(data)\n                patience",
     ),
     Mutation(
         "who waits for another's output is not told that it has drained",
