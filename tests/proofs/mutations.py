@@ -42,6 +42,8 @@ RARE = 500
 CHECKED = "tests/testing/check/test_through.py -k plain_text"
 HOT = "tests/handlers/test_hot_path.py"
 HOT_ROW = "tests/rows/test_hot_path.py"
+RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
+BRIEF = "tests/servers/test_brief.py"
 TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
 
@@ -126,6 +128,27 @@ MUTATIONS = [
     Mutation(
         "the hot path passes over what a state has put back",
         " or self.start != end or self.inbox is not data", "", tests=HOT,
+    ),
+    Mutation(
+        "a packet that the kernel did not take is lost with its request",
+        "brief.packets = packets[number:]", "brief.packets = packets[number + 1 :]", tests=BRIEF,
+    ),
+    Mutation(
+        "a request without a row may send what it likes",
+        "self._row is None and self.size <= self.handler.max_output", "self._row is None", tests=BRIEF,
+    ),
+    Mutation(
+        "a request without a row is finished twice",
+        "self.begun and not self.finishing", "self.begun", tests=BRIEF,
+    ),
+    Mutation(
+        "a packet is given twice to a request that gets a row",
+        "elif not channel.finished:", "if not channel.finished:", tests=BRIEF,
+    ),
+    Mutation(
+        "a credential is known by its length",
+        "return start if data[HEADER.size : start] in _accepted else 0", "return start if _accepted else 0",
+        tests=RPC_CALLS,
     ),
     Mutation("the hot path has no end of a turn", "if not turns or (", "if (", tests=HOT),
     Mutation(
