@@ -10,6 +10,7 @@ from .first import FirstOf, InputEnded, WhileConnected
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import DatagramMachine, StreamMachine
+from .programs import Finished, Ran
 from .waits import (
     FEED,
     REFUSE,
@@ -65,6 +66,7 @@ __all__ = [
     "Failed",
     "Filter",
     "Filtered",
+    "Finished",
     "FirstOf",
     "Flushed",
     "Forked",
@@ -78,6 +80,7 @@ __all__ = [
     "PacketFilter",
     "Queue",
     "QueueFull",
+    "Ran",
     "Reset",
     "Some",
     "StreamHandler",

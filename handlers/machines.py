@@ -15,6 +15,7 @@ from operator import attrgetter
 from .causes import Cause, EndOfStream, LimitPassed
 from .channel import ENDED, ENDING, OPEN
 from .events import NOTHING
+from .files import Files, part_of
 from .first import InputEnded
 from .machine import ANYWHERE, Machine
 from .states import is_of_coroutine, is_same_place, place_of
@@ -23,7 +24,7 @@ from .wire import grown, without
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
@@ -52,7 +53,7 @@ class StreamMachine(Machine):
     driver: StreamDriver
     handler: StreamHandler
     inbox: bytes | bytearray | None
-    outbox: bytes | bytearray | None
+    outbox: Any  # bytes, a bytearray, `Files` or None
 
     def __init__(self, handler: StreamHandler, driver: StreamDriver | None = None) -> None:
         super().__init__(handler, driver)
@@ -71,6 +72,12 @@ class StreamMachine(Machine):
     def held_in(self) -> int:
         """Bytes of input held for the request."""
         return len(self.inbox) - self.start if self.inbox else 0
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output not yet handed out, those of files not counted."""
+        outbox = self.outbox
+        return 0 if not outbox else outbox.in_memory if outbox.__class__ is Files else len(outbox)
 
     def feed(self, data: bytes) -> float | None:
         """Take ``data``, the next bytes of the stream, and let the request go on.
@@ -242,12 +249,29 @@ class StreamMachine(Machine):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state is None or self.output is not OPEN or self.excess is not None:
             return
-        outbox = grown(self.outbox, data)
+        outbox: Any = grown(self.outbox, data)
         self.outbox = outbox or None
         if len(outbox) > self.handler.max_output and self._overflows():
-            self.outbox = outbox[: int(self.handler.max_output)]
+            close_files(outbox)
+            self.outbox = None if outbox.__class__ is Files else outbox[: int(self.handler.max_output)]
         elif not self.running:
             self.driver.touched()
+
+    def write_file(self, file: BinaryIO, offset: int, count: int | None) -> None:
+        """Queue the part of a file; the handler's ``send_file()``."""
+        part = part_of(file, offset, count)
+        if self.state is None or self.output is not OPEN or self.excess is not None or not part.left:
+            file.close()
+            return
+        if self.outbox.__class__ is not Files:
+            self.outbox = Files(self.outbox)
+        self.outbox.add(part)
+        if not self.running:
+            self.driver.touched()
+
+    def drop_output(self) -> None:
+        close_files(self.outbox)
+        super().drop_output()
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
         """Queue output, and descriptors with its first byte; the handler's ``send_descriptors()``."""
@@ -318,6 +342,12 @@ class StreamMachine(Machine):
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0
             self.scanned -= start
+
+
+def close_files(outbox: Any) -> None:
+    """Close the files in the outbox of a `StreamMachine`."""
+    if outbox.__class__ is Files:
+        outbox.close()
 
 
 class Packets(deque[bytes]):

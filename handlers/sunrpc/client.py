@@ -215,7 +215,7 @@ class StreamClient(Client[V]):
         Call it first: no call may be open. ``context`` is made to ask for the application protocol "sunrpc".
         Raises `AuthError` or `RPCError` if the server refuses the probe, and the connection stays as it was;
         `ConnectionError`, which closes it, if the server has sent more than the answer to the probe before the
-        handshake, or has not agreed on the protocol; and what the handshake raises.
+        handshake, or has not agreed on the protocol and on TLS 1.3; and what the handshake raises.
         """
         if self._open:
             raise ValueError(f"{len(self._open)} calls are open: TLS can't begin before their replies are here")
@@ -227,8 +227,9 @@ class StreamClient(Client[V]):
             raise ConnectionAbortedError("the server has sent unprotected data behind its STARTTLS")
         context.set_alpn_protocols([ALPN])
         self.socket = context.wrap_socket(self.socket, server_hostname=server_hostname)
-        if self.socket.selected_alpn_protocol() != ALPN:
-            raise ConnectionAbortedError(f"the server has not agreed on the application protocol {ALPN!r}")
+        agreed = self.socket.version(), self.socket.selected_alpn_protocol()
+        if agreed != ("TLSv1.3", ALPN):
+            raise ConnectionAbortedError(f"the server has agreed on {agreed[0]} and {agreed[1]!r}, not on {ALPN!r}")
 
     def _send(self, data: bytes) -> None:
         self.socket.sendall(mark(data))

@@ -26,6 +26,8 @@ PROBE = AUTH_TLS.to_bytes(4, "big") + bytes(12)
 """The credential of the probe, which has no body, and its verifier, AUTH_NONE (RFC 9289, section 4.1)."""
 STARTTLS = bytes(4) + (8).to_bytes(4, "big") + b"STARTTLS"
 """The verifier of the reply: AUTH_NONE with these eight bytes."""
+VERSION = "tls1.3"
+"""The version, as `Handler.secured` has it: none before may be used (RFC 9289, section 5), and there is none after."""
 ALPN = "sunrpc"
 """The application protocol (RFC 9289, section 8.2)."""
 
@@ -34,10 +36,11 @@ CALL_2 = TWO.pack(CALL, RPC_VERSION)
 
 
 class WrongProtocol(Cause):
-    """The handshake has agreed on no application protocol, or on one that is not allowed (RFC 7301)."""
+    """The handshake has agreed on another version than TLS 1.3, or on an application protocol that is not allowed."""
 
-    def __init__(self, protocol: str | None) -> None:
-        super().__init__(f"the TLS handshake has agreed on the application protocol {protocol!r}, not on {ALPN!r}")
+    def __init__(self, version: str, protocol: str | None) -> None:
+        super().__init__(f"the handshake has agreed on {version} and {protocol!r}, not on {VERSION} and {ALPN!r}")
+        self.version = version
         self.protocol = protocol
 
 
@@ -57,8 +60,9 @@ class StartTLS(RPCStreamHandler):
             def make_tls(self, inner):
                 return reactor.tls.TLS(inner, context=self.server.context)
 
-    The context should have ``set_alpn_protocols(["sunrpc"])``; a connection that has agreed on another protocol ends
-    with `WrongProtocol`.
+    The context should have ``set_alpn_protocols(["sunrpc"])``. A connection that has agreed on another protocol, or on
+    a version before TLS 1.3 (RFC 9289, section 5), ends with `WrongProtocol`. With RPCSEC_GSS this class comes first:
+    ``class Both(StartTLS, GSS)``.
     """
 
     __slots__ = ()
@@ -98,6 +102,6 @@ class StartTLS(RPCStreamHandler):
         return AuthStatus.FAILED if self._machine.calls else None
 
     def _protected(self, _: None) -> Any:
-        if self.alpn not in self.protocols:
-            raise WrongProtocol(self.alpn)
+        if self.secured != VERSION or self.alpn not in self.protocols:
+            raise WrongProtocol(self.secured, self.alpn)
         return self.handle()

@@ -2,11 +2,13 @@
 
 `driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
 `stream`      the row of a connection
+`copying`     sends files of a connection's output (``sendfile(2)``)
 `packets`     the row of one request of datagrams
 `brief`       the first turn of such a request, which may end it before it has a row
 `connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
+`names`       the addresses of a host, looked up without blocking the loop; `dns` asks a name server
 `blocking`    the row of a blocking handler
 `face`        the row of a blocking handler that has filters in front of it
 `hangup`      whether a hang-up means that no input is left

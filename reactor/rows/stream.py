@@ -11,14 +11,17 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, LimitPassed, Reset, StreamMachine
+from ..handlers import Cause, Failed, LimitPassed, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
+from ..handlers.files import Files
 from ..handlers.filter import chain
+from ..handlers.machines import close_files
 from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
 from .ancillary import credentials
-from .driven import DRAINING, LINGERING, SERVING, ChannelRow
+from .copying import send_files
+from .driven import DRAINING, LINGERING, SERVING, SocketRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
 from .urgent import at_mark, hears_urgent
 
@@ -35,32 +38,24 @@ READ_SIZE = StreamMachine.read_size
 """Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
 
 
-class StreamRow(ChannelRow):
+class StreamRow(SocketRow):
     """The row of a connected stream socket."""
 
-    __slots__ = ("descriptor", "mask", "socket")
+    __slots__ = ()
 
     def __init__(
         self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: StreamHandler, owner: Owner,
         filters: Sequence[Callable[[Any], Any]] = (), driven_by: DrivenBy = CALLER,
     ) -> None:  # fmt: skip
-        super().__init__(reactor, server, peer, owner, driven_by)
+        super().__init__(reactor, server, sock, peer, owner, driven_by)
         self.channel = StreamMachine(handler, self)
         if filters:
             self.channel = chain(self.channel, filters)
-        self.socket = sock
-        self.descriptor = sock.fileno()
-        self.mask = 0
-
-    @property
-    def request(self) -> socket.socket:
-        return self.socket
-
-    def is_stale(self) -> bool:
-        return self.socket.fileno() != self.descriptor
 
     def close_copy(self) -> None:
-        self.socket.close()
+        super().close_copy()
+        if self.channel is not None and not isinstance(self.channel.handler, type):
+            close_files(self.channel.handler._machine.outbox)
 
     def forget(self) -> None:
         super().forget()
@@ -91,7 +86,8 @@ class StreamRow(ChannelRow):
                 f"and serve it on a Unix stream socket"
             )
         try:
-            pass_on(self.held_out, descriptors)
+            outbox = self.channel.outbox
+            pass_on(len(outbox) if outbox.__class__ is Files else self.held_out, descriptors)
         except LimitPassed as passed:
             self.reactor.call_soon(self.lose, passed)  # not now: another row's state may be the caller
 
@@ -179,10 +175,7 @@ class StreamRow(ChannelRow):
             self._end_output()
             mask &= ~EVENT_HANGUP  # see resting()
         if mask != self.mask:
-            try:
-                self.reactor.interest.want(self, mask)
-            except (OSError, ValueError) as error:  # the selector is full, or select(2) takes no number so high
-                self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
+            self.watch_for(mask)
 
     def flush(self, now: float) -> bool:
         """Send as much output as the kernel takes. Returns whether it has taken all."""
@@ -190,9 +183,12 @@ class StreamRow(ChannelRow):
         outbox = channel.outbox
         size = len(outbox)
         try:
-            count = self.socket.send(outbox)
+            count = send_files(self.socket, outbox) if outbox.__class__ is Files else self.socket.send(outbox)
         except AGAIN:
             count = 0
+        except Failed as failed:  # a file is too short, or can't be read
+            self.lose(failed)
+            return False
         except OSError as error:
             self.lose(Reset(error))
             return False

@@ -50,6 +50,10 @@ class Posted:
             unchanging = bytes(data)
             self._post(len(unchanging), self._machine.write_descriptors, unchanging, descriptors)
 
+    def write_file(self, *arguments: Any) -> None:
+        self._require_its_thread("send_file()")
+        self._machine.write_file(*arguments)
+
     def write_eof(self) -> None:
         self._in_its_thread(self._machine.write_eof)
 

@@ -532,6 +532,6 @@ def test_each_wait_declares_what_satisfies_it():
     reading = {kind.__name__ for kind in kinds if kind.reads}
     outside = {kind.__name__ for kind in kinds if kind.outside}
     assert reading == {"StreamWait", "Until", "UntilAny", "InputEnded", "Exactly", "Some", "ToEnd", "Packet"}
-    assert outside == {"Outside", "Elsewhere", "Forked", "Threaded", "Connected"}
+    assert outside == {"Outside", "Elsewhere", "Forked", "Threaded", "Connected", "Ran"}
     assert issubclass(Forked, Elsewhere)
     assert issubclass(StreamHandler, Handler)

@@ -23,4 +23,10 @@ Kerberos 5 above all, is in `library`, which needs the package ``gssapi``: ``pip
 `server`      `GSS`, the base class in front of a handler
 `client`      the contexts of a client
 `library`     the mechanisms of the host's library, by the package ``gssapi``
+
+What it costs a server, in CPU time, with Kerberos 5 and AES-256 on one core of an AMD EPYC: 0.1 ms to accept a context;
+for a small call and its reply 28 µs with service none, 41 with integrity, 43 with privacy; for 8 KiB in each direction
+24, 70 and 148 µs, for a MiB 0.4, 4 and 13 ms. The loop does nothing else meanwhile, so a service that takes protected
+calls from many clients keeps `RecordHandler.max_record` small, or runs in thread mode: the library works outside of the
+interpreter's lock.
 """

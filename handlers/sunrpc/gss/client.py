@@ -30,7 +30,12 @@ from .wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import TypeAlias
+
     from ..client import Client
+
+    Steps: TypeAlias = "Generator[tuple[bytes, Creation], InitResult | None, SecurityContext]"
 
 CREATION = Procedure(0, "create a context", (bytes,), InitResult)
 DESTRUCTION = Procedure(0, "destroy a context", (), None)
@@ -45,10 +50,24 @@ def establish(client: Client[Any], initiation: Initiation, service: Service = Se
     Raises `GSSError` if the mechanism or the server refuses it, or the server has not proved who it is; and what
     `Client.call` raises.
     """
-    token, credential = initiation.step(b""), Credential(GSSProcedure.INIT, 0, Service.NONE, b"")
+    steps, result = _steps(initiation, service), None
+    try:
+        while True:
+            token, creation = steps.send(result)
+            result = client.result(client.start(CREATION, xdr.pack(bytes, token), creation))
+    except StopIteration as ended:
+        context: SecurityContext = ended.value
+        return context
+
+
+def _steps(initiation: Initiation, service: Service) -> Steps:
+    """The calls that create a context: yields the argument and the flavour of each, and is sent its result."""
+    # In creation the service means nothing (RFC 2203, section 5.2.2), but libtirpc's server uses it for all calls.
+    token, credential = initiation.step(b""), Credential(GSSProcedure.INIT, 0, service, b"")
     for _ in range(ROUNDS):
         creation = Creation(credential)
-        result = client.result(client.start(CREATION, xdr.pack(bytes, token), creation))
+        result = yield token, creation
+        assert result is not None
         if result.major not in (0, CONTINUE_NEEDED):
             raise GSSError("the server refuses the context", result.major, result.minor)
         if not initiation.complete:
@@ -58,7 +77,7 @@ def establish(client: Client[Any], initiation: Initiation, service: Service = Se
                 raise GSSError("the server takes the context for complete, and it is not")
             initiation.verify_mic(WORD.pack(result.window), creation.verifier)
             return SecurityContext(initiation, service, result.handle, result.window)
-        credential = Credential(GSSProcedure.CONTINUE_INIT, 0, Service.NONE, result.handle)
+        credential = Credential(GSSProcedure.CONTINUE_INIT, 0, service, result.handle)
     raise GSSError(f"the server wants more than {ROUNDS} tokens")
 
 
@@ -93,7 +112,7 @@ class SecurityContext:
     def __init__(self, initiation: Initiation, service: Service, handle: bytes, window: int) -> None:
         self.initiation = initiation
         self.service = service
-        """How calls and replies are protected; it may be changed at any time."""
+        """How calls and replies are protected."""
         self.handle = handle
         self.window = window
         """Calls that may be open at the same time: those that are further behind may be dropped by the server."""
@@ -153,7 +172,10 @@ class Protected:
         number = next((number for number in self._numbers if flavour == RPCSEC_GSS and self._is_of(number, mic)), None)
         if number is None:
             raise AuthError(AuthStatus.INVALIDRESP)
-        return unprotect(self._context.initiation, self._service, number, read_reply(reply), 0)
+        result = read_reply(reply)
+        if self._procedure is GSSProcedure.DESTROY:
+            return b""  # some servers protect this one too, some do not
+        return unprotect(self._context.initiation, self._service, number, result, 0)
 
     def _is_of(self, number: int, mic: bytes) -> bool:
         try:

@@ -1,5 +1,6 @@
 """RPCSEC_GSS (RFC 2203) at the level of bytes, with a mechanism of the tests. `tests.clients` has Kerberos 5."""
 
+import sys
 from collections import OrderedDict
 
 import pytest
@@ -9,13 +10,35 @@ from hypothesis import strategies as st
 from handlers import DatagramMachine, StreamMachine, World
 from handlers.sunrpc import xdr
 from handlers.sunrpc.auth import AuthError, AuthStatus
+from handlers.sunrpc.client import DatagramClient, StreamClient
 from handlers.sunrpc.gss.acceptor import Acceptor
+from handlers.sunrpc.gss.client import establish
+from handlers.sunrpc.gss.library import Initiator, Library
+from handlers.sunrpc.gss.mechanism import GSSError
 from handlers.sunrpc.gss.server import GSS
 from handlers.sunrpc.gss.window import Window
 from handlers.sunrpc.gss.wire import MAXSEQ, GSSProcedure, InitResult, Service, demand, opaque_auth
+from handlers.sunrpc.message import HEADER, RPCError
 from handlers.sunrpc.record import mark
-from tests.support.gss import BAD_TOKEN, PEER, Toy, gss_call, gss_reply, opaque
-from tests.support.rpc import Calculator, Calculator3, Datagram, Stream, auth, auth_sys, call, records, words
+from handlers.sunrpc.tls import StartTLS
+from reactor.testing import check
+from reactor.tls import TLS
+from tests.support.certificates import NAME, client_context, server_context
+from tests.support.gss import BAD_TOKEN, PEER, Toy, ToyContext, ToyInitiation, gss_call, gss_reply, opaque
+from tests.support.rpc import (
+    PROGRAM,
+    Calculator,
+    Calculator3,
+    Datagram,
+    Stream,
+    auth,
+    auth_sys,
+    call,
+    records,
+    words,
+    x,
+)
+from tests.support.serving import MODES, PACKETS, clients_of, connect, peer, serving, wait_until
 
 INIT, CONTINUE, DESTROY = GSSProcedure.INIT, GSSProcedure.CONTINUE_INIT, GSSProcedure.DESTROY
 NONE, INTEGRITY, PRIVACY = Service
@@ -122,6 +145,13 @@ def test_a_context_is_created_in_several_steps(make):
     assert result(server.ask(gss_call(7, 0, b"I am bob", what=CONTINUE, handle=request))[0]).major == 8 << 16
 
 
+def test_the_creation_of_a_complete_context_does_not_go_on(make):
+    server = make()
+    handle = server.create()
+    assert result(*server.ask(gss_call(5, 0, b"I am eve", what=CONTINUE, handle=handle))).major == 8 << 16
+    assert server.ask(gss_call(6, 7, handle=handle, service=INTEGRITY)) == [gss_reply(6, 1, words(10), INTEGRITY)]
+
+
 def test_a_token_that_is_refused(make):
     server = make(Toy(tokens=2))
     assert result(*server.ask(gss_call(5, 0, b"x", what=INIT))) == InitResult(b"", BAD_TOKEN, 3, 0, b"go away")
@@ -137,6 +167,24 @@ def test_a_context_that_can_make_no_mic_is_not_created(make):
     [reply] = server.ask(gss_call(5, 0, b"I am alice", what=INIT))
     assert reply[12:20] == bytes(8)
     assert result(reply).major == 12 << 16
+    assert len(server.acceptor) == 0
+
+
+def test_a_context_that_has_expired_already_is_not_created(make):
+    class Expired(ToyContext):
+        @property
+        def lifetime(self):
+            raise GSSError("expired", 12 << 16)
+
+    class Late(Toy):
+        def accept(self, token, context):
+            made, answer = super().accept(token, ToyContext())
+            late = Expired()
+            late.complete, late.principal = made.complete, made.principal
+            return late, answer
+
+    server = make(Late())
+    assert result(*server.ask(gss_call(5, 0, b"I am alice", what=INIT))).major == 12 << 16
     assert len(server.acceptor) == 0
 
 
@@ -336,6 +384,21 @@ def test_a_context_that_fails_later(make):
     assert server.ask(gss_call(9, 1, words(2, 3), handle=handle, number=3)) == [words(9, 1, 1, 1, 13)]
 
 
+def test_a_context_that_is_dropped_during_its_last_call(make):
+    server = make()
+    handle = server.create()
+    held = server.acceptor.find(handle, server.now)
+    verify_mic = held.context.verify_mic
+
+    def verify_and_drop(data, mic):
+        verify_mic(data, mic)
+        server.acceptor.drop(handle)  # as the thread of another connection may do it
+
+    held.context.verify_mic = verify_and_drop
+    assert server.ask(gss_call(9, 1, words(2, 3), handle=handle, number=1)) == [gss_reply(9, 1, words(5))]
+    assert len(server.acceptor) == 0
+
+
 # Bounds
 
 
@@ -357,6 +420,8 @@ def test_contexts_age(make):
     assert server.ask(gss_call(9, 1, words(2, 3), handle=unused, number=1)) == [words(9, 1, 1, 1, 13)]
     server.now += 89
     assert server.ask(gss_call(10, 1, words(2, 3), handle=used, number=2)) == [gss_reply(10, 2, words(5))]
+    server.now += 99
+    assert server.ask(gss_call(11, 1, words(2, 3), handle=used, number=3)) == [gss_reply(11, 3, words(5))]
     server.now += 101
     server.create()
     assert len(server.acceptor) == 1  # those that are too old are gone
@@ -375,6 +440,18 @@ def test_contexts_are_bounded_and_new_ones_replace_none_in_use(make):
     assert len(server.acceptor) == 3
     with pytest.raises(ValueError, match="Window: size"):
         Acceptor(Toy(), window=0)
+
+
+def test_the_context_that_was_used_least_recently_is_dropped(make):
+    server = make(max_contexts=3)
+    handles = [server.create() for _ in range(4)]
+
+    def is_there(handle, number):
+        return server.ask(gss_call(9, 0, handle=handle, number=number)) != [words(9, 1, 1, 1, 13)]
+
+    for number, at in enumerate((0, 1, 2, 0, 3)):
+        assert is_there(handles[at], number)
+    assert [is_there(handle, 9) for handle in handles] == [True, False, True, True]
 
 
 # The cache of duplicate requests
@@ -403,6 +480,205 @@ def test_a_protected_reply_that_no_datagram_holds_is_an_error():
     handle = server.create()
     with pytest.raises(ValueError, match="does not fit in a datagram"):
         server.ask(gss_call(9, 8, words(65_470), handle=handle, service=PRIVACY))
+
+
+# The client
+
+
+class Scripted:
+    """A client whose server is a `Conversation`; ``change`` changes each reply before the client gets it."""
+
+    version = x.CALCULATOR_1
+
+    def __init__(self, server, change=lambda reply: reply):
+        self.server, self.change = server, change
+        self._made, self._xid = {}, 0
+
+    def start(self, procedure, arguments, credential):
+        self._xid += 1
+        head = HEADER.pack(self._xid, 0, 2, PROGRAM, 1, procedure.number)
+        self._made[self._xid] = procedure, credential.call(head, arguments)
+        return self._xid
+
+    def result(self, xid, sends=1):
+        procedure, call = self._made.pop(xid)
+        for _ in range(sends):
+            replies = self.server.ask(call.write())
+        return xdr.unpack(procedure.result, call.read(self.change(replies[-1])))
+
+    def call(self, name, *arguments, sends=1):
+        procedure = next(each for each in x.CALCULATOR_1.procedures.values() if each.name == name)
+        encoded = b"".join(map(xdr.pack, procedure.arguments, arguments))
+        return self.result(self.start(procedure, encoded, self.credential), sends)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 16])
+@every_service
+def test_our_client(make, service, tokens):
+    client = Scripted(make(Toy(tokens)))
+    client.credential = establish(client, ToyInitiation(), service)
+    assert client.credential.window == 128
+    assert [client.call("ADD", number, 1) for number in range(3)] == [1, 2, 3]
+    client.credential.destroy(client)
+    with pytest.raises(AuthError) as refused:
+        client.call("ADD", 1, 2)
+    assert refused.value.status is AuthStatus.RPCSEC_GSS_CREDPROBLEM
+
+
+@every_service
+def test_our_client_takes_the_reply_to_any_of_its_datagrams(service):
+    server = Conversation(DatagramMachine)
+    replies = []
+
+    def first(reply):
+        replies.append(reply)
+        return replies[0] if server.late else reply
+
+    client = Scripted(server, first)
+    server.late = False
+    client.credential = establish(client, ToyInitiation(), service)
+    made = Guarded.count
+    assert client.call("COUNT", sends=3) == made + 1
+    replies.clear()
+    server.late = True
+    procedure = x.CALCULATOR_1.procedures[9]
+    xid = client.start(procedure, b"", client.credential)
+    _, call = client._made[xid]
+    replies += server.ask(call.write())
+    assert client.result(xid, sends=2) == made + 2
+
+
+def test_our_client_ends_a_creation_that_fails(make):
+    client = Scripted(make(Toy(tokens=17)))
+    with pytest.raises(GSSError, match="more than 16 tokens"):
+        establish(client, ToyInitiation())
+    client = Scripted(make(), lambda reply: changed(reply, 20))  # the MIC of the window
+    with pytest.raises(GSSError, match="a wrong MIC"):
+        establish(client, ToyInitiation())
+    client = Scripted(make(), lambda reply: reply.replace(b"token 0", b"token 1"))
+    with pytest.raises(GSSError, match="takes the context for complete"):
+        establish(client, ToyInitiation())
+    initiation = ToyInitiation()
+    initiation.step = lambda token: b"nonsense"
+    with pytest.raises(GSSError, match="the server refuses the context") as refused:
+        establish(Scripted(make()), initiation)
+    assert (refused.value.major, refused.value.minor) == (BAD_TOKEN, 3)
+
+
+@every_service
+@given(data=st.data())
+def test_our_client_takes_no_changed_reply(service, data):
+    changes = []
+    client = Scripted(Conversation(StreamMachine), lambda reply: changed(reply, *changes) if changes else reply)
+    client.credential = establish(client, ToyInitiation(), service)
+    size = len(gss_reply(1, 1, words(5), service))
+    changes.append(data.draw(st.integers(8, 39 if service is NONE else size - 1)))  # none protects only the verifier
+    with pytest.raises((AuthError, RPCError, GSSError, xdr.Error)):
+        client.call("ADD", 2, 3)
+
+
+@every_service
+def test_a_result_of_another_call_is_refused(service):
+    kept = []
+
+    def change(reply):
+        kept.append(reply)
+        return reply[:4] + kept[1][4:] if len(kept) > 2 else reply
+
+    client = Scripted(Conversation(StreamMachine), change)
+    client.credential = establish(client, ToyInitiation(), service)
+    assert client.call("ADD", 2, 3) == 5
+    with pytest.raises(AuthError, match="INVALIDRESP"):
+        client.call("ADD", 3, 3)
+
+
+def test_the_numbers_of_a_context_end():
+    client = Scripted(Conversation(StreamMachine))
+    client.credential = establish(client, ToyInitiation())
+    client.credential._number = MAXSEQ - 2
+    assert client.call("ADD", 2, 3) == 5
+    with pytest.raises(GSSError, match="all sequence numbers"):
+        client.call("ADD", 2, 3)
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    for kind in (Library, Initiator):
+        with pytest.raises(ImportError, match=r"pip install 'select-reactor\[gss\]'"):
+            kind("calc@localhost")
+
+
+# Servers
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
+SERVED = {"gss": Acceptor(Toy()), "versions": (Guarded, Calculator3)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@every_service
+def test_a_stream_server(mode, service):
+    kind = type("Served", (GSS, Stream), SERVED)
+    with serving(kind, mode) as server, StreamClient(x.CALCULATOR_1, connect(server)) as client:
+        client.credential = establish(client, ToyInitiation("bob"), service)
+        xids = [client.begin("ADD", number, 1) for number in range(100)]
+        assert [client.result(xid) for xid in reversed(xids)] == list(range(100, 0, -1))
+        assert client.remote.LATER(5) == 5
+        assert client.remote.FILL(200_000) == bytes(200_000)
+        if service is not NONE:
+            assert client.remote.UID() == 3
+        client.credential.destroy(client)
+        with pytest.raises(AuthError, match="CREDPROBLEM"):
+            client.remote.ADD(1, 2)
+
+
+@pytest.mark.parametrize("mode", ["select", "plain", "thread"])  # in fork mode each datagram has a process of its own
+def test_a_datagram_server(mode):
+    kind = type("Served", (GSS, Datagram), SERVED)
+    with serving(kind, mode, PACKETS["udp"]) as server, DatagramClient(x.CALCULATOR_1, peer(server)) as client:
+        for service in Service:
+            client.credential = establish(client, ToyInitiation("bob"), service)
+            xids = [client.begin("ADD", number, 1) for number in range(20)]
+            assert [client.result(xid) for xid in reversed(xids)] == list(range(20, 0, -1))
+
+
+def test_a_call_that_waits_has_its_user_in_the_table():
+    kind = type("Served", (GSS, Stream), SERVED)
+    with serving(kind, "select") as server, StreamClient(x.CALCULATOR_1, connect(server)) as client:
+        client.credential = establish(client, ToyInitiation("carol"))
+        xid = client.begin("LATER", 300)
+        wait_until(lambda: "carol" in [row.principal for row in list(server.reactor.table)])
+        assert client.result(xid) == 300
+
+
+def test_a_context_is_used_by_many_connections_at_once():
+    kind = type("Served", (GSS, Stream), SERVED)
+    with serving(kind, "thread") as server, clients_of(server, 20) as sockets:
+        clients = [StreamClient(x.CALCULATOR_1, sock) for sock in sockets]
+        context = establish(clients[0], ToyInitiation())
+        for client in clients:
+            client.credential = context
+        xids = [(client, client.begin("ADD", number, 1)) for number in range(5) for client in clients]
+        assert sum(client.result(xid) for client, xid in xids) == 20 * sum(range(1, 6))
+
+
+def test_rpcsec_gss_inside_tls():
+    class Both(StartTLS, GSS):
+        versions, gss, demand_tls = (Guarded,), SERVED["gss"], True
+
+        def make_tls(self, inner):
+            return TLS(inner, context=self.server.context)
+
+    context = server_context()
+    context.set_alpn_protocols(["sunrpc"])
+    with (
+        serving(Both, "select", context=context) as server,
+        StreamClient(x.CALCULATOR_1, connect(server)) as client,
+    ):
+        with pytest.raises(AuthError, match="TOOWEAK"):
+            establish(client, ToyInitiation())
+        client.start_tls(client_context(), NAME)
+        client.credential = establish(client, ToyInitiation(), INTEGRITY)
+        assert client.remote.UID() == len("alice@TEST")
 
 
 # Anything
@@ -461,6 +737,12 @@ def test_mutated_calls_are_answered_or_dropped(seed, changes, cut, tail, is_know
     replies = server.ask(data)
     assert len(replies) <= 1
     assert all(reply[:8] == data[:4] + words(1) for reply in replies)
+
+
+@pytest.mark.slow
+def test_check_finds_nothing():
+    malformed = [BAD_CREATION[name][0] for name in ("another procedure", "half a token", "version 2")]
+    check(type("Served", (GSS, Stream), SERVED), b"".join(map(mark, malformed)), examples=2)
 
 
 @given(st.binary(max_size=60))

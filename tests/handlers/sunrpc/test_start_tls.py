@@ -76,6 +76,17 @@ def test_a_connection_turns_to_tls(mode):
             assert protected.selected_alpn_protocol() == "sunrpc"
             assert ask(protected, call(1, 1, words(2, 3))) == words(1, 1, 0, 0, 0, 0, 5)
             assert ask(protected, call(2, 3, words(5))) == words(2, 1, 0, 0, 0, 0, 5)
+            protected.unwrap().close()
+        assert set(reasons(server)) == {""}
+
+
+def test_our_client_refuses_an_older_version():
+    old = context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with serving(Secure, "select", context=old) as server, StreamClient(x.CALCULATOR_1, connect(server)) as client:
+        with pytest.raises(ConnectionAbortedError, match=r"TLSv1\.2 and 'sunrpc'"):
+            client.start_tls(client_context(), NAME)
+        assert client.socket.fileno() == -1
 
 
 @every_mode
@@ -176,7 +187,15 @@ def test_another_application_protocol_ends_the_connection(protocols):
         assert ask(client, PROBE) == STARTTLS
         with secured(client, *protocols) as protected:
             assert rest(protected) == b""
-        assert reasons(server) == [f"WrongProtocol: {WrongProtocol(None)}"]
+        assert reasons(server) == [f"WrongProtocol: {WrongProtocol('tls1.3', None)}"]
+
+
+def test_an_older_version_ends_the_connection():
+    with served(Secure) as server, connect(server) as client:
+        assert ask(client, PROBE) == STARTTLS
+        with secured(client, "sunrpc", version=ssl.TLSVersion.TLSv1_2) as protected:
+            assert rest(protected) == b""
+        assert reasons(server) == [f"WrongProtocol: {WrongProtocol('tls1.2', 'sunrpc')}"]
 
 
 def test_clients_without_alpn_can_be_let_in():
@@ -237,7 +256,7 @@ def test_the_client_checks_the_certificate():
 def test_the_client_checks_the_application_protocol():
     with serving(Secure, "select", context=context("h2")) as server:
         client = StreamClient(x.CALCULATOR_1, connect(server))
-        with pytest.raises(ConnectionAbortedError, match="has not agreed"):
+        with pytest.raises(ConnectionAbortedError, match=r"agreed on TLSv1\.3 and None, not on 'sunrpc'"):
             client.start_tls(client_context(), NAME)
         assert client.socket.fileno() == -1
 
