@@ -109,18 +109,16 @@ class Server:
     """A server in a process of its own, and a connection to it. ``command`` says its port."""
 
     def __init__(self, kind: str, *command: str | Path) -> None:
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        port = int(self.process.stdout.readline())
-        if kind == "tcp":
-            self.socket = connected(port)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        else:
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self.socket.connect(("127.0.0.1", port))
-            self.socket.settimeout(10)
         self.is_stream = kind == "tcp"
         self._xid = 0
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        try:
+            assert self.process.stdout is not None
+            self.socket = connected(int(self.process.stdout.readline()), self.is_stream)
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
 
     def close(self) -> None:
         self.socket.close()
@@ -152,13 +150,20 @@ class Server:
         return (self.used() - before) / made / 1000
 
 
-def connected(port: int) -> socket.socket:
-    """A connection to the port; a server may say it before it listens."""
+def connected(port: int, is_stream: bool) -> socket.socket:
+    """A socket that is connected to the port; a server may say it before it listens."""
     for _ in range(100):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if is_stream else socket.SOCK_DGRAM)
+        sock.settimeout(10)
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=10)
-        except ConnectionRefusedError:  # noqa: PERF203
+            sock.connect(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            sock.close()
             time.sleep(0.05)
+        else:
+            if is_stream:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
     raise ConnectionRefusedError(f"nobody listens at port {port}")
 
 
