@@ -4,6 +4,7 @@
 `stream`      the row of a connection
 `copying`     sends files of a connection's output (``sendfile(2)``)
 `packets`     the row of one request of datagrams
+`brief`       the first turn of such a request, which may end it before it has a row
 `connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)

@@ -20,7 +20,7 @@ from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypeAlias
 
     from .bounds import Pace
     from .posted import Posted
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
         def moved(self, row: Request) -> None:
             """A filter has set another `peer`. Raises `Cancelled` if that peer is not allowed."""
+
+    Passed: TypeAlias = tuple[int, Any, type, Any, int, int]
+    """The arguments of `passed_record`."""
 
 
 class Stage(Enum):
@@ -411,6 +414,28 @@ class Request(Timed):
 
     def close_copy(self) -> None:
         """In a forked child that does not drive the row: close the copy of its descriptor."""
+
+
+def passed_record(
+    serial: int, peer: Any, handler: type, principal: Any, total_in: int, total_out: int
+) -> dict[str, Any]:
+    """As `Request.record`, for a request that has finished in the batch in which it came: it never had a row."""
+    return {
+        "serial": serial,
+        "peer": address_text(peer),
+        "in_front": "",
+        "handler": handler.__name__,
+        "stage": Stage.DRAINING.value,
+        "driven_by": str(LOOP),
+        "principal": principal,
+        "secured": None,
+        "proxied": None,
+        "total_in": total_in,
+        "total_out": total_out,
+        "age": 0.0,
+        "idle": 0.0,
+        "reason": "",
+    }
 
 
 def shared_host(peer: Any) -> Any:

@@ -49,6 +49,7 @@ CONTRACT = {
     "machine",
     "machines",
     "channel",
+    "duplicates",
     "filter",
     "base_link",
     "link",

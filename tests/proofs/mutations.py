@@ -42,6 +42,8 @@ RARE = 500
 CHECKED = "tests/testing/check/test_through.py -k plain_text"
 HOT = "tests/handlers/test_hot_path.py"
 HOT_ROW = "tests/rows/test_hot_path.py"
+RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
+BRIEF = "tests/servers/test_brief.py"
 TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
 
@@ -90,7 +92,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a row that is held back stays in the selector",
-        "        if mask != self.mask:", "        if mask and mask != self.mask:",
+        "  # see resting()\n        if mask != self.mask:", "\n        if mask and mask != self.mask:",
     ),
     Mutation(
         "a server takes one request too many",
@@ -134,6 +136,27 @@ MUTATIONS = [
     Mutation(
         "the hot path passes over what a state has put back",
         " or self.start != end or self.inbox is not data", "", tests=HOT,
+    ),
+    Mutation(
+        "a packet that the kernel did not take is lost with its request",
+        "brief.packets = packets[number:]", "brief.packets = packets[number + 1 :]", tests=BRIEF,
+    ),
+    Mutation(
+        "a request without a row may send what it likes",
+        "self._row is None and self.size <= self.handler.max_output", "self._row is None", tests=BRIEF,
+    ),
+    Mutation(
+        "a request without a row is finished twice",
+        "self.begun and not self.finishing", "self.begun", tests=BRIEF,
+    ),
+    Mutation(
+        "a packet is given twice to a request that gets a row",
+        "elif not channel.finished:", "if not channel.finished:", tests=BRIEF,
+    ),
+    Mutation(
+        "a credential is known by its length",
+        "return start if data[HEADER.size : start] in _accepted else 0", "return start if _accepted else 0",
+        tests=RPC_CALLS,
     ),
     Mutation("the hot path has no end of a turn", "if not turns or (", "if (", tests=HOT),
     Mutation(
@@ -211,8 +234,8 @@ MUTATIONS = [
     ),
     Mutation(
         "after a timeout the search goes on where it stopped for something else",
-        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned = self.start",
-        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned += 0",
+        "    def leave_wait(self) -> None:\n        self.scanned = self.start",
+        "    def leave_wait(self) -> None:\n        self.scanned += 0",
     ),
     Mutation("timers are in the order of their arming", "insert(self._index(moment), moment)", "append(moment)"),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
@@ -228,7 +251,8 @@ MUTATIONS = [
     ),
     Mutation(
         "when a byte last came in is not noted",
-        "                self.progress = now\n                self.total_in", "                self.total_in",
+        "                self.progress = now\n                self.total_in += len(data)\n                patience",
+        "                self.total_in += len(data)\n                patience",
     ),
     Mutation(
         "who waits for another's output is not told that it has drained",
