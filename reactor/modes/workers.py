@@ -34,7 +34,7 @@ MAX_RESULT = 64 << 20
 class Job:
     """One call of a function, in a child or a thread, for one row."""
 
-    def __init__(self, row: Request, wait: Elsewhere, pool: Pool) -> None:
+    def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
         self.row = row
         self.wait = wait
         self._pool = pool
@@ -69,7 +69,7 @@ class ForkedJob(Job):
     """The function runs in a child, which sends its result back through a pipe."""
 
     def __init__(self, row: Request, wait: Elsewhere) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children))
+        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children, one_by_one=True))
         self._pid = 0
         self._pipe = -1
         self._watch: Watch | None = None

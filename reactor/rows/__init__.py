@@ -6,6 +6,7 @@
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
 `blocking`    the row of a blocking handler
+`framed`      the row of a blocking handler that has a framing
 `face`        the row of a blocking handler that has filters in front of it
 `hangup`      whether a hang-up means that no input is left
 `lingering`   closes a connection without losing output

@@ -14,6 +14,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from ..handlers import Cause, LimitPassed, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
 from ..handlers.filter import chain
+from ..handlers.refusal import RequestRefused
 from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
@@ -235,7 +236,7 @@ class StreamRow(ChannelRow):
             return 0
         if self.stage is not LINGERING:
             awaited = 0
-            if taken is None and not isinstance(self.channel.reason, LimitPassed):
+            if taken is None and not isinstance(self.channel.reason, (LimitPassed, RequestRefused)):
                 awaited = unacknowledged(self.socket)
                 if not awaited:
                     self.reactor.end(self)

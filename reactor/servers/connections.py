@@ -6,7 +6,9 @@ import os
 import socket
 
 from ..handlers import StreamHandler
+from ..handlers.blocking.buffered import FramedStream
 from ..rows.face import FaceRow
+from ..rows.framed import FramedRow
 from ..rows.stream import stream_row
 from .kinds import is_kind, is_ours
 from .wrapped import require_plain, unwrapped, without_handshake
@@ -101,6 +103,8 @@ class Connections:
         if not is_machine:
             return FaceRow(service.reactor, service.server, request, client_address, service, filters)
         handler = service.handler()
+        if isinstance(handler, FramedStream):
+            return FramedRow(service.reactor, service.server, request, client_address, handler, service, filters)
         return stream_row(service.reactor, service.server, request, client_address, handler, service, filters)
 
     def pause(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 from ..table.request import Request
+from .answers import is_answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class InHand:
         """Whether the running code is a hook of the server, or one of its blocking handlers."""
         at = _at.get()
         return at is self or (isinstance(at, Request) and at.server is self._server)
+
+    @property
+    def is_within_answer(self) -> bool:
+        """Whether the running code is a blocking handler of the server that answers a request that has come whole."""
+        at = _at.get()
+        return isinstance(at, Request) and at.server is self._server and is_answering(at)
 
     @property
     def is_within_blocking(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from socket import SHUT_WR
 
-from ..handlers import Cause, Handler
+from ..handlers import Cause, Handler, StreamHandler
 from ..handlers.blocking.face import Face
 from ..loop.kernel import AGAIN, NoneLeft
 from ..loop.timers import NEVER
@@ -24,6 +24,7 @@ from ..table.ends import forget_frames
 from ..table.reactor import Reactor
 from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
+from .answers import finish_answers
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import InHand
@@ -116,6 +117,11 @@ class Service:
         """What makes the filters of the next connection, or of the next exchange of datagrams."""
         make: Callable[[], Sequence[Callable[[Any], Any]]] | None = getattr(self.server, "connection_filters", None)
         return () if make is None else make()
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
+        return is_kind(self.handler, StreamHandler) and not is_kind(self.server.RequestHandlerClass, Handler)
 
     @property
     def is_copy(self) -> bool:
@@ -250,7 +256,9 @@ class Service:
 
     def do(self, request: Any, client_address: Any) -> None:
         """Call ``finish_request()``; for a blocking handler behind filters, with the face of its connection."""
-        if isinstance(self.hand.find(request), FaceRow):
+        if self.is_framed:
+            self._finish_row(request, client_address)
+        elif isinstance(self.hand.find(request), FaceRow):
             self._finish_row(request, client_address, self.server.finish_request)
         else:
             self.server.finish_request(request, client_address)
@@ -275,10 +283,11 @@ class Service:
 
     def finish(self, request: Any, client_address: Any) -> None:
         """``finish_request()``: serve the request to its end in the thread or child that calls this."""
-        server = self.server
-        if is_kind(server.RequestHandlerClass, Handler):
+        if self.hand.is_within_answer or isinstance(request, Face):
+            self._finish_blocking(request, client_address)
+        elif is_kind(self.handler, Handler):
             self._finish_row(request, client_address)
-        elif self.filters and not isinstance(request, Face):
+        elif self.filters:
             self._finish_row(request, client_address, self._finish_blocking)
         else:
             self._finish_blocking(request, client_address)
@@ -448,6 +457,8 @@ class Service:
             return
         if not self.closing:
             self.begin_to_close()
+        if self.mode.loop_drives:
+            finish_answers(self)
         self.mode.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:

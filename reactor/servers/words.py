@@ -34,7 +34,7 @@ def exit_report(row: Request) -> bytes:
                 report = marshal.dumps((*words, found))
             except ValueError:  # a filter has set a peer, or a header, that can't be marshalled
                 continue
-            if len(report) <= MAX_WORDS:
+            if len(report) < MAX_WORDS:  # a child may tell one byte more
                 return report
     return marshal.dumps((*words, None))
 

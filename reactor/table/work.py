@@ -74,6 +74,8 @@ class OutsideWork:
         self._pools: dict[str, Pool] = {}
         self.jobs: dict[int, Work] = {}
         """The work of each row that waits for some, by the row's serial."""
+        self.here: Callable[[], None] | None = None
+        """Work that `Reactor.drive` does itself, between two steps of the loop."""
         reactor.descriptors.add(self)
 
     def begin(self, row: Request, wait: Wait) -> None:
@@ -95,10 +97,13 @@ class OutsideWork:
         if work is not None:
             work.cancel()
 
-    def pool(self, kind: str, limit: int) -> Pool:
-        """The pool for one kind of work, after its limit is set to ``limit``."""
+    def pool(self, kind: str, limit: int, one_by_one: bool = False) -> Pool:
+        """The pool for one kind of work, after its limit is set to ``limit``.
+
+        ``one_by_one``: one job begins in a batch, because that takes long, as fork(2) does.
+        """
         pool = self._pools.setdefault(kind, Pool(self._reactor))
-        pool.limit = limit
+        pool.limit, pool.one_by_one = limit, one_by_one
         return pool
 
     def close_copy(self, keep: object) -> None:
@@ -123,12 +128,14 @@ class Pool:
 
     def __init__(self, reactor: Reactor) -> None:
         self.limit = 0
+        self.one_by_one = False
         self.has_begun = False
         """Whether any job has begun, ever."""
         self._reactor = reactor
         self._working: set[Job] = set()
         self._waiting: deque[Job] = deque()
         self._beginning = False
+        self._rests = False  # whether one job has begun in this batch, and no other may
         self._retry: Timer | None = None
 
     def enter(self, job: Job) -> None:
@@ -143,6 +150,10 @@ class Pool:
         self._working.discard(job)
         self._go_on()
 
+    def _rested(self) -> None:
+        self._rests = False
+        self._go_on()
+
     def _try_again(self) -> None:
         self._retry = None
         self._go_on()
@@ -152,7 +163,10 @@ class Pool:
             return  # called by a job that could not begin and has left: the outer call goes on
         self._beginning = True
         try:
-            while self._waiting and len(self._working) < self.limit:
+            while self._waiting and len(self._working) < self.limit and not self._rests:
+                if self.one_by_one:
+                    self._rests = True
+                    self._reactor.call_soon(self._rested)
                 job = self._waiting.popleft()
                 self._working.add(job)
                 try:

@@ -1,0 +1,137 @@
+"""`http_request`: the framing of HTTP/1.1 for blocking handlers: those of ``http.server``, and all derived from them.
+
+The handler gets a request that is whole and that it can read by its Content-Length, the only length that the handlers
+of ``http.server``, ``wsgiref`` and ``xmlrpc`` know. So a chunked body is joined, and the head then says its length. The
+framing itself sends 100 (Continue) to a client that waits for it, and takes Expect out of the head; a handler's
+``handle_expect_100()`` is not called.
+
+What is malformed or too long is answered with 400, 408, 413, 414, 431, 501 or 505, and the connection ends. Whether it
+goes on after an answer is the handler's decision, as in ``http.server``: ``protocol_version = "HTTP/1.1"``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..refusal import RequestRefused
+from ..waits import Exactly, LimitPassed, StreamWait, TimedOut, Until
+from .message import ChunkedBody, Malformed, plain_request, read_body, read_fields, read_request_line, refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_END = re.compile(rb"\n\r\n|(?<!\r)\n")
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_TOO_LONG = {
+    414: "the request line is too long",
+    431: "the header section is too long",
+    413: "the request is too long",
+}
+"""Why a request is refused where a wait has passed its limit."""
+
+
+async def http_request(row: Any, *, max_head: int = 65_536, max_fields: int = 100) -> bytes | None:
+    """The framing of an HTTP/1.1 request: ``request = http_request`` on a blocking handler class.
+
+    ``max_head`` is in bytes, of the request line and the header section; and of a trailer section. ``max_fields`` is a
+    number of field lines. ``request = functools.partial(http_request, max_head=8_192)`` declares others than these. The
+    whole request has at most ``max_request`` bytes, which the handler class may declare.
+    """
+    coming = _Coming(row, max_head, max_fields)
+    try:
+        return await coming.whole()
+    except Malformed as malformed:
+        status, why = malformed.status, malformed.why
+    except LimitPassed:
+        status, why = coming.too_long, _TOO_LONG[coming.too_long]
+    except TimedOut:
+        if not coming.has_begun and not row.held_in:
+            raise  # there is no request that an answer could be for
+        status, why = 408, "the request has not come in time"
+    raise RequestRefused(refusal(status, why, row.now(), has_content=not coming.is_head), f"{status}: {why}")
+
+
+class _Coming:
+    """A request that comes, and how far it has come."""
+
+    __slots__ = ("_max_fields", "_max_head", "_row", "has_begun", "is_head", "too_long")
+
+    def __init__(self, row: Any, max_head: int, max_fields: int) -> None:
+        self._row = row
+        self._max_head = max_head
+        self._max_fields = max_fields
+        self.has_begun = False
+        self.is_head = False  # the method is HEAD
+        self.too_long = 414
+        """The status code of the answer if the part that comes now is too long."""
+
+    async def whole(self) -> bytes | None:
+        """The request, as a framing returns it."""
+        row = self._row
+        first = await Until(b"\n", limit=self._max_head)
+        self.has_begun = True
+        # An empty line before the request is ignored (RFC 9112, section 2.2).
+        line = await Until(b"\n", limit=self._max_head) if first == b"\r\n" else first
+        request_line = read_request_line(line)
+        self.is_head = request_line.method == b"HEAD"
+        self.too_long = 431
+        section = await Section(limit=max(self._max_head - len(line), 2))
+        fields = read_fields(section, self._max_fields)
+        body = read_body(request_line, fields)
+        self.too_long = 413
+        room = row.max_request - len(line) - len(section)
+        if (body.length or 0) > room:
+            raise LimitPassed(None)
+        if body.is_awaited:
+            row.send(CONTINUE)
+        content: bytes | bytearray = b""
+        if body.length is None:
+            content = await self._chunked(room)
+        elif body.length:
+            content = await Exactly(body.length, limit=room)
+        return None if body.is_plain and line is first else plain_request(line, fields, content)
+
+    async def _chunked(self, room: int) -> bytearray:
+        """The content of a chunked body. Its trailer section is read and dropped (RFC 9110, section 6.5.1)."""
+        body = ChunkedBody()
+        await Chunks(body, limit=max(room, 1))
+        if body.fault:
+            raise Malformed(400, body.fault)
+        self.too_long = 431
+        read_fields(await Section(limit=self._max_head), self._max_fields)
+        return body.data
+
+
+class Section(StreamWait):
+    """A header or trailer section, up to its empty line. A line that ends in LF alone ends it too, and is refused."""
+
+    __slots__ = ()
+
+    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
+        if held[start : start + 2] == b"\r\n":
+            return start + 2
+        found = _END.search(held, max(start, scanned - 2), start + self.limit)
+        if found is not None:
+            return found.end()
+        if len(held) - start >= self.limit:
+            raise LimitPassed(self)
+        return -1
+
+
+class Chunks(StreamWait):
+    """A chunked body up to its trailer section, which ``body`` reads. What is malformed ends it too."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, body: ChunkedBody, limit: int) -> None:
+        super().__init__(limit)
+        self.body = body
+
+    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
+        end = self.body.find(held, start)
+        if self.body.needed > self.limit:
+            raise LimitPassed(self)
+        return end

@@ -1,0 +1,194 @@
+"""``python3 -m tests.proofs.http_figures``: measure HTTP, and print Markdown tables. Needs Linux.
+
+Short connections: the processor time of the server for a connection with one GET, in rounds over all servers, beside
+``socketserver`` of this Python; a ratio is the median over the rounds. Slow clients: what half requests cost the
+server, and a good client beside them. GETs on kept connections: by ``wrk``, beside gunicorn and waitress, if they are
+installed. Takes about a minute.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+
+from tests import ROOT
+from tests.support.http_peers import CONTENT, SERVERS
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+HALF = b"GET / HTTP/1.1\r\nHost: local"
+ROUNDS, SHORT, GOOD = 15, 50, 300
+SECONDS = 3  # of `wrk`
+
+
+class Server:
+    """One of `SERVERS` in a process of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.http_peers", name],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.port = int(self._line())
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(timeout=60)
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def cpu(self) -> float:
+        """The processor time of the server in seconds."""
+        print(file=self.process.stdin, flush=True)
+        return float(self._line())
+
+    def status(self, name: str) -> int:
+        """A number of ``/proc/PID/status``."""
+        found = re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
+        assert found
+        return int(found[1])
+
+
+def get(port: int) -> None:
+    """A GET on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(GET)
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert answer.endswith(CONTENT), answer
+
+
+def short_connections() -> None:
+    """Print the processor time of a short connection."""
+    spent: dict[str, list[float]] = {name: [] for name in SERVERS}
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(Server(name)) for name in SERVERS}
+        for round_ in range(ROUNDS + 1):  # the first warms up
+            for name, server in servers.items():
+                before = server.cpu()
+                for _ in range(SHORT):
+                    get(server.port)
+                if round_:
+                    spent[name].append((server.cpu() - before) / SHORT)
+    peers = {mode: spent[f"socketserver, {mode}"] for mode in ("threads", "single")}
+    print("\n| short connections | µs of the server | ÷ socketserver's threads | ÷ socketserver, single |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, times in spent.items():
+        ratios = [median(mine / its for mine, its in zip(times, peer, strict=True)) for peer in peers.values()]
+        print(f"| {name} | {median(times) * 1e6:.0f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+
+
+@contextmanager
+def half_requests(port: int, count: int) -> Iterator[None]:
+    """Clients that have sent half a request, and send no more."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            client.sendall(HALF)
+        yield
+
+
+def slow_clients() -> None:
+    """Print what half requests cost the server, and a good client."""
+    print("\n| slow clients | number | threads more | KiB more of each | median ms | p99 ms |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, count in [
+        ("socketserver, threads", 0), ("socketserver, threads", 200), ("reactor, threads, framing", 0),
+        ("reactor, threads, framing", 200), ("reactor, threads, framing", 10_000), ("reactor, select", 0),
+        ("reactor, select", 200), ("reactor, select", 10_000),
+    ]:  # fmt: skip
+        with Server(name) as server:
+            for _ in range(20):
+                get(server.port)
+            threads, memory = server.status("Threads"), server.status("VmRSS")
+            with half_requests(server.port, count):
+                times = []
+                for _ in range(GOOD):
+                    begun = time.perf_counter()
+                    get(server.port)
+                    times.append((time.perf_counter() - begun) * 1e3)
+                more = server.status("Threads") - threads
+                each = (server.status("VmRSS") - memory) / count if count else 0
+            p99 = quantiles(times, n=100)[-1]
+            print(f"| {name} | {count:,} | {more} | {each:.1f} | {median(times):.2f} | {p99:.2f} |", flush=True)
+
+
+@contextmanager
+def of_others(name: str) -> Iterator[int]:
+    """The port of another WSGI server, in a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    application = "tests.support.http_peers:application"
+    command = {
+        "gunicorn": ["-m", "gunicorn", "--log-level", "error", "-b", f"127.0.0.1:{port}", "-w", "1", application],
+        "waitress": ["-m", "waitress", "--host", "127.0.0.1", "--port", str(port), application],
+    }[name]
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    try:
+        for _ in range(200):
+            try:
+                get(port)
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def kept_connections() -> None:
+    """Print how many GETs a second ``wrk`` gets answered on 50 connections."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        print("\n`wrk` is not installed.")
+        return
+    print("\n| GETs of `wrk`, 50 connections | answers in a second | p99 ms | errors |")
+    print("| --- | ---: | ---: | ---: |")
+
+    def load(name: str, port: int) -> None:
+        output = subprocess.run(
+            [wrk, "-t1", "-c50", f"-d{SECONDS}s", "--latency", f"http://127.0.0.1:{port}/"],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", output), re.search(r"99%\s+([\d.]+\w+)", output)
+        errors = re.search(r"Socket errors: (.*)", output)
+        assert rate
+        assert p99
+        print(f"| {name} | {float(rate[1]):,.0f} | {p99[1]} | {errors[1] if errors else 0} |", flush=True)
+
+    for name in ("reactor, select", "reactor, threads, framing", "socketserver, threads"):
+        with Server(name) as server:
+            load(name, server.port)
+    for name in ("gunicorn", "waitress"):
+        if importlib.util.find_spec(name):
+            with of_others(name) as port:
+                load(name, port)
+
+
+def main() -> None:
+    """Print all tables."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the servers inherit the setting
+    print(f"Python {sys.version.split()[0]}")
+    short_connections()
+    slow_clients()
+    kept_connections()
+
+
+if __name__ == "__main__":
+    main()
