@@ -6,10 +6,14 @@ address of the peer) it asks its row, so that a simulation can answer.
 
 from __future__ import annotations
 
+from .world import NO_MACHINE as NO_MACHINE
+from .world import NoMachine as NoMachine
+from .world import World as World
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable, Sequence
-    from typing import Any, Protocol, TypeAlias
+    from typing import Any, BinaryIO, Protocol, TypeAlias
 
     from typing_extensions import Self
 
@@ -74,87 +78,6 @@ if TYPE_CHECKING:
         def descriptors(self) -> list[int]: ...
         def pass_on(self, descriptors: Sequence[int]) -> None:
             """Send ``descriptors`` with the next byte that is written."""
-
-
-class World:
-    """The driver of a machine without a reactor: answers what a handler asks.
-
-    ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
-    ``credentials`` and ``descriptors`` are what a `StreamHandler` finds under these names.
-    """
-
-    turns = -1  # no other request waits
-    socket: Any = None
-    principal: Any = None
-    secured: Any = None
-    peer_certificate: Any = None
-    alpn: Any = None
-    proxy_header: Any = None
-    left: tuple[str, ...] = ()
-
-    def __init__(
-        self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
-        credentials: tuple[int, int, int] | None = None, descriptors: Sequence[int] = (),
-    ) -> None:  # fmt: skip
-        self.peer = peer
-        self.server = server
-        self._now = now
-        self.credentials = credentials
-        self.descriptors = list(descriptors)
-        self.passed: list[int] = []
-        """The descriptors that the handler has sent."""
-        self.calls: list[tuple[DatagramHandler, bytes, Answer]] = []
-        """The calls that the handler has made; the code that drives the machine runs them."""
-        self.channel: Any = None
-        """The channel to drive from now on, if a filter was put in or has left; else ``None``."""
-
-    def now(self) -> float:
-        """Seconds since 1970-01-01 00:00 UTC. Raises `RuntimeError` if no ``now`` was given."""
-        if self._now is None:
-            raise RuntimeError("this machine has no clock: give it World(now=time.time)")
-        return self._now()
-
-    def touched(self) -> None:
-        """Nothing to do: the code that feeds the machine reads its output after that."""
-
-    def rest(self) -> None:
-        """As `touched`. Called only if `turns` is positive."""
-        self.touched()
-
-    def pass_on(self, descriptors: Sequence[int]) -> None:
-        """Keep them in `passed`."""
-        self.passed += descriptors
-
-    def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
-        """Keep it in `calls`."""
-        self.calls.append((handler, packet, answer))
-
-    def queue_step(self, step: Callable[[], object]) -> bool:
-        """``False``: no other request waits, so the step may be done now."""
-        return False
-
-    def channel_binding(self, kind: str) -> bytes | None:
-        """``None``: there is no secure channel."""
-        return None
-
-    def replace(self, channel: Any, by: Any) -> None:
-        """Keep it in `channel`."""
-        self.channel = by
-
-
-class NoMachine:
-    """Stands for the machine of a handler that has no request yet."""
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):  # such as __deepcopy__, which Python asks every object for
-            raise AttributeError(name)
-        raise RuntimeError(
-            "this handler has no request yet: it can send, and ask for its peer or server, from setup() on; a handler "
-            "that is given to Connected, after that wait"
-        )
-
-
-NO_MACHINE = NoMachine()
 
 
 class Handler:
@@ -398,6 +321,18 @@ class StreamHandler(Handler):
         if not data:
             raise ValueError("send_descriptors: descriptors need at least one byte of data to be sent with")
         self._machine.write_descriptors(data, tuple(descriptors))
+
+    def send_file(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> None:
+        """`send` ``count`` bytes of ``file``, from ``offset`` on, without a copy in memory where that is possible.
+
+        ``file`` is a regular file, open for reading in binary mode. From now on it belongs to the row, which closes it
+        when it has been sent or can't be sent. ``count`` of ``None``: up to its end. The bytes leave in order with what
+        is sent before and after, and the handler goes on when no more than `low_water` of them are left, as with any
+        output; they count neither in `max_output` nor as bytes held. If the file turns out to be shorter, the request
+        ends with `Failed`. The kernel copies the bytes (``sendfile(2)``); behind a filter, such as TLS, they are read
+        in pieces. Either may wait for the disk.
+        """
+        self._machine.write_file(file, offset, count)
 
     def send_eof(self) -> None:
         """End the stream to the peer when all output has been sent (``shutdown(SHUT_WR)``); input goes on.

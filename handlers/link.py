@@ -15,9 +15,10 @@ A link keeps three promises for every filter:
 from __future__ import annotations
 
 from .base_link import FAILED, GONE, LEAVING, NEW, OPENING, SERVING, BaseLink, of
+from .causes import Cause, EndOfStream
 from .channel import ENDED, ENDING, OPEN
+from .files import Files
 from .handler import DatagramHandler
-from .waits import EndOfStream
 from .wire import Wire, grown
 
 TYPE_CHECKING = False
@@ -299,7 +300,14 @@ class Link(BaseLink):
         if not outbox or self._wire.window:
             return
         size = min(len(outbox), self._filter.window)
-        if size < len(outbox) or outbox.__class__ is not bytes:
+        if outbox.__class__ is Files:
+            try:
+                outbox = outbox[:size]
+            except Cause as cause:  # the file is too short, or can't be read
+                self.fail(cause)
+                return
+            size = len(outbox)
+        elif size < len(outbox) or outbox.__class__ is not bytes:
             with memoryview(outbox) as view:
                 outbox = bytes(view[:size])
         self._ask(self._filter.flow, outbox)

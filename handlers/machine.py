@@ -8,21 +8,13 @@ from __future__ import annotations
 
 from types import CoroutineType
 
+from .causes import Cancelled, Cause, LimitPassed, TimedOut, output_passed
+from .events import NOTHING, Sourced
+from .first import FirstOf
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
 from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of
-from .waits import (
-    Cancelled,
-    Cause,
-    Delay,
-    Filtered,
-    Flushed,
-    LimitPassed,
-    Outside,
-    TimedOut,
-    Wait,
-    output_passed,
-)  # fmt: skip
+from .waits import Delay, Filtered, Flushed, Outside, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +25,6 @@ if TYPE_CHECKING:
 
     from .handler import Answer, Driver, Handler
 
-NOTHING: Any = object()  # no answer yet; not None, which is the result of Flushed and Delay
 _FAREWELL = 300.0  # seconds that a peer has at most to take the output of a request that has ended
 _BARREN = 1_000  # steps in a row without input, after which a handler counts as stuck
 
@@ -151,6 +142,8 @@ class Machine:
         wait = self.wait
         if isinstance(wait, Delay):
             self.resume(None)
+        elif isinstance(wait, FirstOf) and wait.due is not None:
+            self.resume(wait.answer(wait.due, None))
         elif wait is not None:
             self.interrupt(TimedOut(wait))
 
@@ -318,7 +311,7 @@ class Machine:
                 if not self._unblock(wait):
                     return
             try:
-                result = self._take(wait)
+                result = self.take(wait)
             except Cause as cause:
                 result = getattr(cause, "partial", None)
                 self._deliver(cause)
@@ -326,7 +319,7 @@ class Machine:
                 if result is NOTHING:
                     return
                 self._step(self.state, result)
-            if result:
+            if result or wait.is_progress:
                 barren = 0
                 turns -= 1
                 if turns:
@@ -351,8 +344,12 @@ class Machine:
         self.blocked = self.calls >= self.handler.max_calls
         return not (self.blocked and wait.reads)
 
-    def _take(self, wait: Wait) -> object:
-        """The wait's result, or ``NOTHING`` if it is not satisfied yet. Raises the cause if it never will be."""
+    def take(self, wait: Wait) -> object:
+        """The wait's result, or `NOTHING` if it is not satisfied yet. Raises the cause if it never will be."""
+        if isinstance(wait, Sourced):
+            return wait.source.take(self)
+        if isinstance(wait, FirstOf):
+            return wait.take(self)
         if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine
             if self.drained is wait:  # first: another request may have written to the target since it drained
@@ -371,6 +368,11 @@ class Machine:
     def _put_in(self, wait: Filtered) -> None:
         """Put in the filter that the request waits for, if all output from before has left."""
         raise NotImplementedError
+
+    def notice(self) -> None:
+        """There is something for this machine to take: have the driver call `advance`. From any thread."""
+        self.blocked = True
+        self.driver.touched()
 
     def follow(self, machine: Machine, wait: Wait) -> None:
         """Have ``wait`` of ``machine`` satisfied, and its driver told, when the output here has drained."""
@@ -396,14 +398,10 @@ class Machine:
                 machine.drained = followers.pop(machine, None)
             machine.driver.touched()
 
-    def _stop_following(self) -> None:
-        """The wait has ended: if it was for another machine's output, this machine follows that machine no longer."""
-        wait = self.wait
-        if isinstance(wait, Flushed) and wait.of is not None:
-            machine: Any = getattr(wait.of, "_machine", NO_MACHINE)
-            if machine is not NO_MACHINE:
-                machine.unfollow(self)
-            self.drained = None
+    def leave_wait(self) -> None:
+        """The wait has ended, and this machine has not taken a result."""
+        if self.wait is not None:
+            self.wait.leave(self)
 
     def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
         """Run a state and take the step that it returns; if that is ``None``, the request ends for ``reason``."""
@@ -448,10 +446,11 @@ class Machine:
         return stop.value
 
     def _answer(self, result: object) -> None:
+        self.leave_wait()
         self._step(self.state, result)
 
     def _deliver(self, cause: Cause) -> None:
-        self._stop_following()
+        self.leave_wait()
         coroutine = self._coroutine()
         self._step(_raise if coroutine is None else coroutine.throw, cause)
 
@@ -463,7 +462,7 @@ class Machine:
         """End the request: record the reason and call ``finish()``. Does nothing for a request that has ended."""
         if self.state is None:
             return
-        self._stop_following()
+        self.leave_wait()
         coroutine, started = self._coroutine(), self.first_place is not None
         self.reason, self.wait = self.excess if reason is None else reason, None
         try:
@@ -497,4 +496,4 @@ def _raise(cause: Cause) -> None:
 
 
 _BEFORE = Flushed()  # what a request that has not started waits for
-ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Outside)
+ANYWHERE: tuple[type[Wait], ...] = (Flushed, Delay, Outside, Sourced, FirstOf)

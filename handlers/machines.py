@@ -12,15 +12,19 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
+from .causes import Cause, EndOfStream, LimitPassed
 from .channel import ENDED, ENDING, OPEN
-from .machine import ANYWHERE, NOTHING, Machine
+from .events import NOTHING
+from .files import Files, part_of
+from .first import InputEnded
+from .machine import ANYWHERE, Machine
 from .states import is_of_coroutine, is_same_place, place_of
-from .waits import Cause, EndOfStream, Exactly, Filtered, LimitPassed, Packet, StreamWait, Until, Wait
+from .waits import Exactly, Filtered, Packet, StreamWait, Until, Wait
 from .wire import grown, without
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
@@ -49,7 +53,7 @@ class StreamMachine(Machine):
     driver: StreamDriver
     handler: StreamHandler
     inbox: bytes | bytearray | None
-    outbox: bytes | bytearray | None
+    outbox: Any  # bytes, a bytearray, `Files` or None
 
     def __init__(self, handler: StreamHandler, driver: StreamDriver | None = None) -> None:
         super().__init__(handler, driver)
@@ -68,6 +72,12 @@ class StreamMachine(Machine):
     def held_in(self) -> int:
         """Bytes of input held for the request."""
         return len(self.inbox) - self.start if self.inbox else 0
+
+    @property
+    def held_out(self) -> int:
+        """Bytes of output not yet handed out, those of files not counted."""
+        outbox = self.outbox
+        return 0 if not outbox else outbox.in_memory if outbox.__class__ is Files else len(outbox)
 
     def feed(self, data: bytes) -> float | None:
         """Take ``data``, the next bytes of the stream, and let the request go on.
@@ -150,7 +160,7 @@ class StreamMachine(Machine):
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:
-        """`feed` without the hot path: each piece goes through `_take` and `_step`, which a subclass may override."""
+        """`feed` without the hot path: each piece goes through `take` and `_step`, which a subclass may override."""
         self._hold(data)
         self._run()
 
@@ -205,8 +215,7 @@ class StreamMachine(Machine):
         def urgent(_: None) -> object:  # errors about the step name this function
             return step
 
-        self.scanned = self.start  # the next wait may search for something else
-        self._stop_following()
+        self.leave_wait()
         coroutine = self._coroutine()
         if coroutine is not None:
             coroutine.close()
@@ -240,12 +249,29 @@ class StreamMachine(Machine):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state is None or self.output is not OPEN or self.excess is not None:
             return
-        outbox = grown(self.outbox, data)
+        outbox: Any = grown(self.outbox, data)
         self.outbox = outbox or None
         if len(outbox) > self.handler.max_output and self._overflows():
-            self.outbox = outbox[: int(self.handler.max_output)]
+            close_files(outbox)
+            self.outbox = None if outbox.__class__ is Files else outbox[: int(self.handler.max_output)]
         elif not self.running:
             self.driver.touched()
+
+    def write_file(self, file: BinaryIO, offset: int, count: int | None) -> None:
+        """Queue the part of a file; the handler's ``send_file()``."""
+        part = part_of(file, offset, count)
+        if self.state is None or self.output is not OPEN or self.excess is not None or not part.left:
+            file.close()
+            return
+        if self.outbox.__class__ is not Files:
+            self.outbox = Files(self.outbox)
+        self.outbox.add(part)
+        if not self.running:
+            self.driver.touched()
+
+    def drop_output(self) -> None:
+        close_files(self.outbox)
+        super().drop_output()
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
         """Queue output, and descriptors with its first byte; the handler's ``send_descriptors()``."""
@@ -271,22 +297,24 @@ class StreamMachine(Machine):
 
             put_in(self, wait)
 
-    def _take(self, wait: Wait) -> object:
-        if not wait.reads:
-            return super()._take(wait)
+    def take(self, wait: Wait) -> object:
+        if not isinstance(wait, StreamWait):
+            return super().take(wait)
         held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
         start, over = self.start, self.ended and not self.calls
         try:
-            end: int = wait.find(held, start, self.scanned, over)  # type: ignore[attr-defined]
+            end = wait.find(held, start, self.scanned, over)
         except LimitPassed as passed:
             if not isinstance(wait, Exactly):
-                passed.partial = self._cut(min(len(held), start + wait.limit))  # type: ignore[attr-defined]
+                passed.partial = self._cut(min(len(held), start + wait.limit))
             raise
         if end >= 0:
             self.start = self.scanned = end
             return held[start:end] if held.__class__ is bytes else bytes(held[start:end])
         self.scanned = len(held)
         if not over:
+            if self.scanned - start >= wait.limit and isinstance(wait, InputEnded):
+                self.blocked = True  # so that the driver reads no more
             return NOTHING
         if start == len(held) and self.is_at_opening():
             self._end(None)  # a clean end, between messages
@@ -298,9 +326,9 @@ class StreamMachine(Machine):
         self.scanned = end
         return bytes(self.inbox[start:end]) if self.inbox else b""
 
-    def _deliver(self, cause: Cause) -> None:
+    def leave_wait(self) -> None:
         self.scanned = self.start  # the next wait may search for something else
-        super()._deliver(cause)
+        super().leave_wait()
 
     def _trim(self) -> None:
         """Drop the input that waits have taken. A longer remainder becomes a bytearray, which grows in place."""
@@ -314,6 +342,12 @@ class StreamMachine(Machine):
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0
             self.scanned -= start
+
+
+def close_files(outbox: Any) -> None:
+    """Close the files in the outbox of a `StreamMachine`."""
+    if outbox.__class__ is Files:
+        outbox.close()
 
 
 class Packets(deque[bytes]):
@@ -401,7 +435,7 @@ class DatagramMachine(Machine):
         elif not self.running:
             self.driver.touched()
 
-    def _take(self, wait: Wait) -> object:
-        if not wait.reads:
-            return super()._take(wait)
+    def take(self, wait: Wait) -> object:
+        if not isinstance(wait, Packet):
+            return super().take(wait)
         return self.inbox.popleft() if self.inbox else NOTHING

@@ -1,122 +1,48 @@
-"""Waits, for which a partially finished request can wait, and causes, for which a wait can fail.
+"""Waits: what a partially finished request can wait for.
 
-A wait is a value: a state returns it, the table prints it, a test compares it. Only the machine satisfies it.
-A cause is an exception, because in a coroutine it is raised at the ``await``; a handler made of states gets the same
-object in ``interrupted(cause)``. A wait that fails never has the result ``b""`` or ``None`` instead.
+A wait is a value: a state returns it, the table prints it, a test compares it. Only the machine satisfies it. A wait
+that fails has a cause (see `causes`), and never the result ``b""`` or ``None`` instead.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from .causes import Cancelled as Cancelled
+from .causes import Cause as Cause
+from .causes import EndOfStream as EndOfStream
+from .causes import Failed as Failed
+from .causes import LimitPassed as LimitPassed
+from .causes import Reset as Reset
+from .causes import TimedOut as TimedOut
+from .causes import TooEarly as TooEarly
+from .causes import output_passed as output_passed
 from .handler import NO_MACHINE, NoMachine
 from .saying import safe_repr, safe_str
+from .wait import LIMIT as LIMIT
+from .wait import StreamWait as StreamWait
+from .wait import Wait as Wait
+from .wait import is_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Generator, Sequence
     from typing import Any, TypeAlias
 
     from .channel import PacketChannel, StreamChannel
     from .filter import Filter
-    from .handler import Handler, StreamHandler
+    from .handler import DatagramHandler, Handler, StreamHandler
+    from .machine import Machine
     from .packet_filter import PacketFilter
 
     Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
     MakeFilter: TypeAlias = Callable[[StreamChannel], Filter]
     MakePacketFilter: TypeAlias = Callable[[PacketChannel], PacketFilter]
 
-LIMIT = 65_536
-"""The default ``limit`` of a wait for input, in bytes (64 KiB)."""
-
-
-class Wait:
-    """What a request waits for: the base class of all waits.
-
-    ``timeout`` is in seconds, from the beginning of the wait; ``None`` takes the ``timeout`` of the handler,
-    ``math.inf`` waits without one.
-
-    Two waits are equal if they have the same class and equal arguments.
-
-    >>> Until(b";", limit=9) == Until(b";", limit=9)
-    True
-    >>> Exactly(12, timeout=2.5)
-    Exactly(12, timeout=2.5)
-    """
-
-    __slots__ = ("timeout",)
-
-    reads = False
-    """Whether input satisfies the wait, so that the row reads."""
-
-    outside = False
-    """Whether the driver has to do work for the wait: fork, start a thread, connect."""
-
-    def __init__(self, timeout: float | None = None) -> None:
-        if timeout is not None and not _is_seconds(timeout):
-            raise ValueError(f"{type(self).__name__}: timeout is seconds >= 0 or None, not {timeout!r}")
-        self.timeout = timeout
-
-    def __await__(self) -> Generator[Wait, Any, Any]:
-        return (yield self)
-
-    def _said(self) -> tuple[object, ...]:
-        return ()
-
-    def __repr__(self) -> str:
-        said = [safe_repr(value) for value in self._said()]
-        if self.timeout is not None:
-            said.append(f"timeout={self.timeout!r}")
-        return f"{type(self).__name__}({', '.join(said)})"
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._said() == other._said() and self.timeout == other.timeout
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._said(), self.timeout))
-
 
 def _name(function: object) -> str:
     return safe_str(getattr(function, "__qualname__", function))
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, (int, float)) and value >= 0
-
-
-class StreamWait(Wait):
-    """A wait for bytes of a stream; its result is ``bytes``."""
-
-    __slots__ = ("limit",)
-    reads = True
-
-    hungry: bool = False
-    """Whether the wait takes at least one byte: no search is needed where there is none."""
-
-    def __init_subclass__(cls) -> None:
-        if "find" in vars(cls) and "hungry" not in vars(cls):
-            cls.hungry = False  # what is true of the search of its base class need not be true of its own
-
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Wait, bytes, bytes]: ...
-
-    def __init__(self, limit: int = LIMIT, timeout: float | None = None) -> None:
-        if not isinstance(limit, int) or limit < 1:
-            raise ValueError(f"{type(self).__name__}: limit is a number of bytes >= 1, not {limit!r}")
-        Wait.__init__(self, timeout)
-        self.limit = limit
-
-    def _said(self) -> tuple[object, ...]:
-        return (self.limit,)
-
-    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
-        """The index in ``held`` at which the piece that begins at ``start`` ends, or -1 if more input is needed.
-
-        ``scanned`` is the index at which the last search ended: no byte before it is searched again. ``ended`` is true
-        when no more input will come. Raises `LimitPassed` if no further input can satisfy the wait within its limit.
-        """
-        raise NotImplementedError
 
 
 class Until(StreamWait):
@@ -157,6 +83,76 @@ class Until(StreamWait):
         if len(held) - start >= self.limit:
             raise LimitPassed(self)
         return -1
+
+
+class UntilAny(StreamWait):
+    """All bytes up to the first of several ``delimiters``, that delimiter included.
+
+    The delimiter that begins first ends the piece; of several that begin at one place, the longest. So with ``b"\\r"``
+    and ``b"\\r\\n"``, a CR at the end of what has come waits for the next byte, or for the end of the stream: a stream
+    that is cut in another place gives the same pieces. ``limit`` is in bytes, the delimiter included.
+
+    >>> from handlers import StreamHandler, StreamMachine, UntilAny
+    >>> class Lines(StreamHandler):
+    ...     async def handle(self):
+    ...         while True:
+    ...             self.send(b"%r " % await UntilAny(b"\\r\\n", b"\\n", limit=512))
+    >>> machine = StreamMachine(Lines())
+    >>> _ = machine.feed(b"one\\r\\ntwo\\nthr")
+    >>> machine.read()
+    b"b'one\\\\r\\\\n' b'two\\\\n' "
+    """
+
+    __slots__ = ("delimiters",)
+    hungry = True
+
+    def __init__(self, *delimiters: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
+        StreamWait.__init__(self, limit, timeout)
+        if not delimiters or not all(isinstance(delimiter, bytes) and delimiter for delimiter in delimiters):
+            raise ValueError(f"UntilAny: a delimiter is at least one byte of type bytes, not {delimiters!r}")
+        if limit < max(map(len, delimiters)):
+            raise ValueError(
+                f"UntilAny: limit counts the delimiter too, and one of {delimiters!r} is longer than {limit}"
+            )
+        self.delimiters = delimiters
+
+    def _said(self) -> tuple[object, ...]:
+        return (*self.delimiters, self.limit)
+
+    def __repr__(self) -> str:
+        said = ", ".join(map(repr, self.delimiters))
+        timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
+        return f"UntilAny({said}, limit={self.limit}{timeout})"
+
+    def find(self, held: bytes | bytearray, start: int, scanned: int, ended: bool) -> int:
+        pattern, longest = _alternatives(self.delimiters)
+        first, last = max(start, scanned - longest + 1), start + self.limit
+        found = pattern.search(held, first, last)
+        if found is None:
+            if len(held) >= last:
+                raise LimitPassed(self)
+            return -1
+        place, end = found.span()
+        return end if ended or self._is_decided(held, max(first, len(held) - longest + 1), place, end, last) else -1
+
+    def _is_decided(self, held: bytes | bytearray, first: int, place: int, end: int, last: int) -> bool:
+        """Whether no delimiter that has come in part, from ``first`` on, may come before the one at ``place``."""
+        for begin in range(first, place + 1):
+            tail = bytes(held[begin:])
+            for delimiter in self.delimiters:
+                is_better = begin < place or begin + len(delimiter) > end
+                if is_better and len(tail) < len(delimiter) <= last - begin and delimiter.startswith(tail):
+                    return False
+        return True
+
+
+@lru_cache(maxsize=64)
+def _alternatives(delimiters: tuple[bytes, ...]) -> tuple[re.Pattern[bytes], int]:
+    """A pattern that finds the delimiter that begins first, of several the longest; and the length of the longest."""
+    import re  # here because most programs have no use for it
+
+    longest_first = sorted(delimiters, key=len, reverse=True)
+    return re.compile(b"|".join(map(re.escape, longest_first))), len(longest_first[0])
 
 
 class Exactly(StreamWait):
@@ -249,6 +245,12 @@ class Flushed(Wait):
     def _said(self) -> tuple[object, ...]:
         return () if self.of is None else (self.of,)
 
+    def leave(self, machine: Machine) -> None:
+        target: Any = getattr(self.of, "_machine", NO_MACHINE)
+        if target is not NO_MACHINE:
+            target.unfollow(machine)
+            machine.drained = None
+
 
 class Delay(Wait):
     """Until ``seconds`` have passed; the result is ``None``. Input that comes meanwhile stays in the kernel."""
@@ -257,7 +259,7 @@ class Delay(Wait):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        if not _is_seconds(seconds):
+        if not is_seconds(seconds):
             raise ValueError(f"Delay: seconds >= 0, not {seconds!r}")
         self.seconds = seconds
 
@@ -319,11 +321,16 @@ class Threaded(Elsewhere):
 class Connected(Outside):
     """Until a connection that this handler opens is established; the result is ``handler``, which runs it.
 
-    ``address`` is ``(host, port)`` or a Unix path, as in ``socketserver``. ``handler`` is a `StreamHandler`; it has a
-    row of its own, and begins when the connection is established. If ``connect(2)`` fails, the cause is `Failed`, with
-    the ``OSError`` as its ``error``.
+    ``address`` is ``(host, port)`` or a Unix path, as in ``socketserver``. ``handler`` is a `StreamHandler` or a
+    `DatagramHandler`; it has a row of its own, and begins when the connection is established. If ``connect(2)`` fails,
+    the cause is `Failed`, with the ``OSError`` as its ``error``.
 
-    A host name is looked up with ``getaddrinfo``, which blocks; use a numeric address where that matters.
+    A `DatagramHandler` has a socket of its own, connected to ``address``, so it gets packets of that peer only; it
+    begins without one. That nobody receives at the port (ICMP) is the cause `Reset` of its request, with a
+    ``ConnectionRefusedError``; an answer that does not come is `TimedOut`.
+
+    A host name is looked up with ``getaddrinfo``, which blocks; where that matters, use a numeric address, or those that
+    `reactor.names.resolve` finds.
 
     ``filters`` are callables that make the filters of the connection (see `handlers.filter`); the first is next to the
     socket.
@@ -333,15 +340,15 @@ class Connected(Outside):
 
     if TYPE_CHECKING:
 
-        def __await__(self) -> Generator[Wait, StreamHandler, StreamHandler]: ...
+        def __await__(self) -> Generator[Wait, Any, Any]: ...
 
     def __init__(
-        self, address: Address, handler: StreamHandler, timeout: float | None = None, *,
-        filters: Sequence[MakeFilter] = (),
+        self, address: Address, handler: StreamHandler | DatagramHandler, timeout: float | None = None, *,
+        filters: Sequence[MakeFilter | MakePacketFilter] = (),
     ) -> None:  # fmt: skip
         super().__init__(timeout)
         if isinstance(handler, type) or not hasattr(handler, "handle"):
-            raise TypeError(f"Connected: handler is an instance of a StreamHandler, not {handler!r}")
+            raise TypeError(f"Connected: handler is an instance of a handler class, not {handler!r}")
         if not isinstance(getattr(handler, "_machine", NO_MACHINE), NoMachine):
             raise ValueError(f"Connected: this {type(handler).__name__} has a request already; make a new one")
         self.address = address
@@ -408,88 +415,3 @@ class Opening(Wait):
 
     def _said(self) -> tuple[object, ...]:
         return (self.what,)
-
-
-class Cause(Exception):
-    """Why a wait was not satisfied, and why a row has ended: the base class of all causes."""
-
-    is_end = False
-    """Whether it says no more than that the peer has ended the connection, in order or not."""
-
-
-class EndOfStream(Cause):
-    """The stream has ended, and the wait needs more input.
-
-    ``partial`` has the bytes that had come for this wait; they are not held any more.
-    """
-
-    is_end = True
-
-    def __init__(self, partial: bytes = b"") -> None:
-        super().__init__(f"end of stream with {len(partial)} bytes of an unfinished piece")
-        self.partial = partial
-
-
-class TimedOut(Cause):
-    """``wait``, or the whole request, has taken too long. The input held stays held for the next wait."""
-
-    def __init__(self, wait: Wait, what: str = "") -> None:
-        super().__init__(what or f"timed out in {safe_repr(wait)}")
-        self.wait = wait
-
-
-class LimitPassed(Cause):
-    """More input has come, or must come, than the wait's limit; or another bound of the row is passed.
-
-    ``partial`` has the bytes of this wait up to its limit, which are not held any more (none for an `Exactly` over its
-    limit). ``wait`` is ``None`` for the other bounds, such as ``max_output``.
-    """
-
-    def __init__(self, wait: Wait | None, partial: bytes = b"", what: str = "") -> None:
-        super().__init__(what or f"limit passed in {safe_repr(wait)}")
-        self.wait = wait
-        self.partial = partial
-
-
-def output_passed(handler: Handler) -> LimitPassed:
-    """The cause for a request with more output than its handler's ``max_output``."""
-    what = f"more output waits than the {handler.max_output} bytes of {type(handler).__name__}.max_output"
-    return LimitPassed(None, what=what)
-
-
-class TooEarly(Cause):
-    """Input is held that came before the filter of ``wait``, and the wait refuses it (`REFUSE`).
-
-    ``partial`` has the bytes that the request held; they are not held any more.
-    """
-
-    def __init__(self, wait: Filtered, partial: bytes, held: int) -> None:
-        super().__init__(f"{held} bytes of input came before {safe_repr(wait)}, and are not for the filter")
-        self.wait = wait
-        self.partial = partial
-
-
-class Reset(Cause):
-    """The connection is lost: ``error`` is the ``OSError`` of the system call. Nothing more can be sent."""
-
-    is_end = True
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(f"connection lost: {safe_str(error)}")
-        self.error = error
-
-
-class Cancelled(Cause):
-    """The server shuts down, or another row closed this one."""
-
-    def __init__(self, why: str = "the server shuts down") -> None:
-        super().__init__(why)
-
-
-class Failed(Cause):
-    """The work for ``wait`` has failed; ``error`` is the exception."""
-
-    def __init__(self, wait: Wait, error: BaseException) -> None:
-        super().__init__(f"{safe_repr(wait)}: {type(error).__name__}: {safe_str(error)}")
-        self.wait = wait
-        self.error = error

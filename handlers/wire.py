@@ -10,7 +10,7 @@ def grown(held: bytes | bytearray | None, data: bytes | bytearray | memoryview) 
     """``held`` followed by ``data``. The first ``data`` is returned as it is, without a copy."""
     if not held and data.__class__ is bytes:
         return data
-    if held.__class__ is not bytearray:
+    if held is None or held.__class__ is bytes:
         held = bytearray(held or b"")
     held += data
     return held
@@ -18,12 +18,11 @@ def grown(held: bytes | bytearray | None, data: bytes | bytearray | memoryview) 
 
 def without(held: bytes | bytearray, count: int) -> bytes | bytearray | None:
     """``held`` without its first ``count`` bytes; ``None`` if nothing is left."""
-    if count >= len(held):
-        return None
     if held.__class__ is bytes:
-        return bytearray(memoryview(held)[count:])  # copies what is left once, and not what was taken
+        # Copies what is left once, and not what was taken.
+        return bytearray(memoryview(held)[count:]) if count < len(held) else None
     del held[:count]  # type: ignore[union-attr]
-    return held
+    return held or None
 
 
 class Wire:

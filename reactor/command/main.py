@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import reactor as package
 
 from .. import BaseServer, Reactor, TCPServer, handlers
+from ..servers.kinds import class_of
 from .stopping import (
     GRACE,
     Ending,
@@ -261,7 +262,11 @@ def load_module(name: str) -> ModuleType:
 
 
 def is_handler(kind: Any) -> bool:
-    """Whether a server can serve the class: a state machine, or a blocking handler, also one of ``socketserver``."""
+    """Whether a server can serve it: a state machine, or a blocking handler, also one of ``socketserver``.
+
+    It may be the class, a `functools.partial` of it, or a function that is declared to make one.
+    """
+    kind = class_of(kind)
     if isinstance(kind, type) and issubclass(kind, handlers.Handler):
         return issubclass(kind, (handlers.StreamHandler, handlers.DatagramHandler))
     return isinstance(kind, type) and callable(getattr(kind, "handle", None))
@@ -312,6 +317,7 @@ def run(ending: Ending) -> None:
 
 def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
     """Raise `Wrong` for a handler that can't be served on this kind of socket, or not in this mode."""
+    kind = class_of(kind)
     if place.packets and issubclass(kind, (handlers.StreamHandler, handlers.StreamRequestHandler)):
         raise Wrong(f"{name} is for streams, {place.url} is not; name a datagram handler, or --bind {STREAMS}")
     if not place.packets and issubclass(kind, (handlers.DatagramHandler, handlers.DatagramRequestHandler)):

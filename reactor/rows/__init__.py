@@ -2,9 +2,12 @@
 
 `driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
 `stream`      the row of a connection
+`copying`     sends files of a connection's output (``sendfile(2)``)
 `packets`     the row of one request of datagrams
+`connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
+`names`       the addresses of a host, looked up without blocking the loop; `dns` asks a name server
 `blocking`    the row of a blocking handler
 `framed`      the row of a blocking handler that has a framing
 `face`        the row of a blocking handler that has filters in front of it

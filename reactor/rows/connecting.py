@@ -7,12 +7,13 @@ import os
 import socket
 from selectors import EVENT_WRITE
 
-from ..handlers import Connected, Failed
+from ..handlers import Connected, DatagramHandler, Failed
 from ..handlers.handler import NO_MACHINE, NoMachine
 from ..loop.kernel import AGAIN, close
 from ..table.work import does
 from .ancillary import passing
-from .stream import StreamRow, stream_row, tune
+from .connected import ConnectedRow
+from .stream import stream_row, tune
 from .urgent import hears_urgent
 
 TYPE_CHECKING = False
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from ..loop.timers import Timer
     from ..loop.watches import Watch
     from ..table.request import Owner, Request
+    from .driven import ChannelRow
 
 RETRY = 0.05
 """Seconds until a connection to a Unix path whose accept queue is full is tried again."""
 
 
-def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
+def _resolve(network: Any, address: Address, kind: int) -> list[tuple[int, Any]]:
     """The families and socket addresses to try for ``address``, in order. Raises ``OSError``."""
     if not isinstance(address, tuple):
         if not hasattr(socket, "AF_UNIX"):
@@ -38,7 +40,7 @@ def _resolve(network: Any, address: Address) -> list[tuple[int, Any]]:
     host, port = address[:2]
     # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
     encoded = host.encode("ascii") if host.isascii() else host.encode("idna")
-    found = network.getaddrinfo(encoded, port, type=socket.SOCK_STREAM)
+    found = network.getaddrinfo(encoded, port, type=kind)
     return [(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
@@ -80,14 +82,15 @@ class Connecting:
         self._socket: socket.socket | None = None
         self._watch: Watch | None = None
         self._retry: Timer | None = None
-        self._opened: StreamRow | None = None
+        self._kind = socket.SOCK_DGRAM if isinstance(wait.handler, DatagramHandler) else socket.SOCK_STREAM
+        self._opened: ChannelRow | None = None
         self._addresses: list[tuple[int, Any]] = []
         self._claim: NoMachine | None = None  # what the handler has for a machine as long as it has none
 
     def start(self) -> None:
         self._claim_handler()
         try:
-            self._addresses = _resolve(self._network, self._wait.address)
+            self._addresses = _resolve(self._network, self._wait.address, self._kind)
         except Exception as error:  # a name that is none can fail in more ways than OSError
             self._failed(error)
         else:
@@ -119,9 +122,9 @@ class Connecting:
         while self._addresses:
             family, address = self._addresses.pop(0)
             try:
-                sock = self._socket = self._network.socket(family, socket.SOCK_STREAM)
+                sock = self._socket = self._network.socket(family, self._kind)
                 sock.setblocking(False)
-                hears_urgent(type(self._wait.handler), sock)
+                self._prepare(sock)
                 try:
                     sock.connect(address)
                 except AGAIN as again:
@@ -133,6 +136,14 @@ class Connecting:
                 self._drop()
                 error = refused
         self._failed(error)
+
+    def _prepare(self, sock: socket.socket) -> None:
+        """Do what must be done before the socket is connected."""
+        handler = self._wait.handler
+        if not isinstance(handler, DatagramHandler):
+            hears_urgent(type(handler), sock)
+        elif sock.family == getattr(socket, "AF_UNIX", None):
+            sock.bind("")  # to an abstract address that the kernel chooses, for answers need one (unix(7), autobind)
 
     def _wait_for(self, sock: socket.socket, place: tuple[int, Any], error: OSError) -> None:
         if error.errno == errno.EAGAIN:  # the queue at a Unix path is full: nothing is under way, and nothing will tell
@@ -161,17 +172,22 @@ class Connecting:
             self._watch = None
         row, handler = self._row, self._wait.handler
         self._socket = None  # the new row's from here on
-        tune(sock)
-        sock = passing(sock, handler)
         owner = Outgoing(row, self)
-        self._opened = stream_row(
-            row.reactor, row.server, sock, self._peer(sock), handler, owner, self._wait.filters, row.driven_by
-        )
+        self._opened = self._make_row(sock, owner)
         row.reactor.adopt(self._opened)
         if self._opened.channel.begun:
             owner.opened(self._opened)  # else when its filters have opened
         elif not self._wait.filters:
             row.reactor.work.finish(row, self, handler)  # its setup() has failed, after all that was waited for
+
+    def _make_row(self, sock: socket.socket, owner: Owner) -> ChannelRow:
+        row, handler, filters = self._row, self._wait.handler, self._wait.filters
+        if isinstance(handler, DatagramHandler):
+            return ConnectedRow(row.reactor, row.server, sock, self._peer(sock), handler, owner, filters, row.driven_by)
+        tune(sock)
+        sock = passing(sock, handler)
+        peer: Any = self._peer(sock)
+        return stream_row(row.reactor, row.server, sock, peer, handler, owner, filters, row.driven_by)
 
     def opened(self, opened: Request) -> None:
         """The handler of the connection has begun, or never will."""

@@ -11,14 +11,17 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, LimitPassed, Reset, StreamMachine
+from ..handlers import Cause, Failed, LimitPassed, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
+from ..handlers.files import Files
 from ..handlers.filter import chain
+from ..handlers.machines import close_files
 from ..handlers.refusal import RequestRefused
 from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
 from .ancillary import credentials
+from .copying import send_files
 from .driven import DRAINING, LINGERING, SERVING, ChannelRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
 from .urgent import at_mark, hears_urgent
@@ -62,6 +65,8 @@ class StreamRow(ChannelRow):
 
     def close_copy(self) -> None:
         self.socket.close()
+        if self.channel is not None and not isinstance(self.channel.handler, type):
+            close_files(self.channel.handler._machine.outbox)
 
     def forget(self) -> None:
         super().forget()
@@ -92,7 +97,8 @@ class StreamRow(ChannelRow):
                 f"and serve it on a Unix stream socket"
             )
         try:
-            pass_on(self.held_out, descriptors)
+            outbox = self.channel.outbox
+            pass_on(len(outbox) if outbox.__class__ is Files else self.held_out, descriptors)
         except LimitPassed as passed:
             self.reactor.call_soon(self.lose, passed)  # not now: another row's state may be the caller
 
@@ -191,9 +197,12 @@ class StreamRow(ChannelRow):
         outbox = channel.outbox
         size = len(outbox)
         try:
-            count = self.socket.send(outbox)
+            count = send_files(self.socket, outbox) if outbox.__class__ is Files else self.socket.send(outbox)
         except AGAIN:
             count = 0
+        except Failed as failed:  # a file is too short, or can't be read
+            self.lose(failed)
+            return False
         except OSError as error:
             self.lose(Reset(error))
             return False

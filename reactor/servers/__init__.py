@@ -11,6 +11,7 @@ leads a request from its arrival to its end. Its parts:
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others
     `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`
     `answers`       which requests blocking handlers answer in threads and children, and their end
+    `periodic`      calls that the server makes while it takes requests
     `last`          how listening ends
     `in_hand`       which row belongs to the request that a hook is given
     `hooks`         calls hooks that may raise

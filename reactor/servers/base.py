@@ -14,12 +14,14 @@ from .service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from typing_extensions import Self
 
     from ..table.reactor import Reactor
     from ..table.request import Request
+    from .periodic import Periodic
 
 
 class BaseServer:
@@ -101,6 +103,17 @@ class BaseServer:
 
     def service_actions(self) -> None:
         """Called by `serve_forever` after every batch of events. May be overridden."""
+
+    def call_every(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Periodic:
+        """Call ``call(*arguments)`` every ``seconds`` while the server takes requests, until it is closed.
+
+        It runs in the loop (in the thread of `serve_forever`; in no child; in the plain mode not while a request is
+        served), so it must not block. What it raises goes
+        to `handle_error`, with ``None`` for the request, and the calls go on. A call that could not be made in time is
+        left out. Returns an object with ``cancel()``. Raises ``ValueError`` for ``seconds`` that are not positive, and
+        on a server that is closed. Call it before the server serves, or in its thread.
+        """
+        return self._srv.serving.call_every(seconds, call, arguments)
 
     def handle_timeout(self) -> None:
         """Called when `handle_request` has taken no request in time. May be overridden."""

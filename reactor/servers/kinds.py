@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_kind(handler: Any, kind: type) -> bool:
-    """Whether ``handler`` is a class derived from ``kind``, or a `functools.partial` of one.
+    """Whether ``handler`` is a class derived from ``kind``, a `functools.partial` of one, or declared to make one.
 
     Any other callable, which ``socketserver`` takes too, is of no kind.
     """
@@ -24,10 +24,26 @@ def is_kind(handler: Any, kind: type) -> bool:
 
 
 def class_of(handler: Any) -> Any:
-    """``handler``, or the class of which it is a `functools.partial`."""
+    """The class of what ``handler`` makes; ``handler`` itself if that is not known.
+
+    ``handler`` is a class, a `functools.partial` of one, or any callable that is declared to return one: a function
+    or a method with an annotation (``-> Echo``), or an object whose ``__call__`` has one.
+    """
     while isinstance(handler, partial):
         handler = handler.func
-    return handler
+    return handler if isinstance(handler, type) else _declared(handler) or handler
+
+
+def _declared(maker: Any) -> type | None:
+    """The class that ``maker`` is declared to return; ``None`` if it declares none, or none that can be found."""
+    function = maker if hasattr(maker, "__annotations__") else type(maker).__call__
+    declared = getattr(function, "__annotations__", {}).get("return")
+    if isinstance(declared, str):  # a name, dotted or not, in the function's module (PEP 563)
+        first, *inner = declared.strip("'\"").split(".")
+        declared = getattr(function, "__globals__", {}).get(first)
+        for name in inner:
+            declared = getattr(declared, name, None)
+    return declared if isinstance(declared, type) else None
 
 
 def require_class(handler: Any) -> None:
@@ -46,7 +62,8 @@ def refuse_made(made: object, maker: Any) -> None:
         kind = type(made).__name__
         raise TypeError(
             f"{safe_repr(maker)} has made {kind}, a state machine, which the server can't drive because it looks at "
-            f"the handler class before the first request: give the class {kind}, or functools.partial({kind}, ...)"
+            f"the handler class before the first request: give the class {kind}, or functools.partial({kind}, ...), "
+            f"or declare what the function returns (-> {kind})"
         )
 
 

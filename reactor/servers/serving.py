@@ -9,10 +9,12 @@ from selectors import EVENT_READ
 from ..loop.timers import NEVER
 from .kinds import takes_at_once
 from .last import no_new_handshakes
+from .periodic import Periodic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from .service import Service
 
@@ -25,6 +27,8 @@ class Serving:
         self._shutdown_asked = False
         self._serving = RLock()  # reentrant, so that shutdown() in the thread that serves can't wait for itself
         self._serving_thread = 0
+        self.periodic: list[Periodic] = []
+        """The calls that are made while the server takes requests."""
 
     @property
     def is_elsewhere(self) -> bool:
@@ -40,10 +44,27 @@ class Serving:
         source = self._service.source
         if source is None or not source.open:
             self._listen(self._service.arrivals)
+        for call in self.periodic:
+            call.start()
 
     def stop(self) -> None:
         """Take no more requests."""
         self._service.intake.unlisten()
+        for call in self.periodic:
+            call.pause()
+
+    def call_every(self, seconds: float, call: Callable[..., object], arguments: tuple[Any, ...]) -> Periodic:
+        """Make the call every so many seconds while the server takes requests."""
+        if not seconds > 0:
+            raise ValueError(f"call_every: seconds > 0, not {seconds!r}")
+        if self._service.closing:
+            raise ValueError("call_every: the server is closed")
+        periodic = Periodic(self._service, seconds, call, arguments)
+        self.periodic.append(periodic)
+        source = self._service.source
+        if source is not None and source.open:
+            periodic.start()
+        return periodic
 
     def _listen(self, arrivals: Callable[[], object]) -> None:
         self._service.mode.listen()

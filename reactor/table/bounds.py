@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
-from ..handlers import Flushed, LimitPassed, TimedOut
+from ..handlers import FirstOf, Flushed, InputEnded, LimitPassed, TimedOut
 from ..loop.timers import NEVER
 
 TYPE_CHECKING = False
@@ -112,7 +112,9 @@ class Pace:
 
 
 def _is_for_peer(wait: Wait | None) -> bool:
-    return wait is not None and (wait.reads or (isinstance(wait, Flushed) and wait.of is None))
+    if wait is None or not wait.reads:
+        return isinstance(wait, Flushed) and wait.of is None
+    return not isinstance(wait, FirstOf) or any(part.reads and type(part) is not InputEnded for part in wait.parts)
 
 
 class Budget:

@@ -50,6 +50,12 @@ class Posted:
             unchanging = bytes(data)
             self._post(len(unchanging), self._machine.write_descriptors, unchanging, descriptors)
 
+    def write_file(self, *arguments: Any) -> None:
+        if get_ident() == self._row.reactor.thread:
+            self._machine.write_file(*arguments)
+        else:
+            self._post(0, self._machine.write_file, *arguments)
+
     def write_eof(self) -> None:
         self._in_its_thread(self._machine.write_eof)
 

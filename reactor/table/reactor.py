@@ -7,10 +7,11 @@ batch, so all output that the batch has caused in a row is sent in one call.
 from __future__ import annotations
 
 import socket
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from collections import deque
 
 from ..handlers import Cancelled
+from ..handlers.events import Guard
 from ..loop import selecting
 from ..loop.loop import Loop
 from .bounds import Budget
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
         def look_again(self) -> None:
             """There may be room for requests again."""
+
+
+Guard.lock = allocate_lock()  # rows in several threads may wait for one event
 
 
 class Reactor(Loop):
@@ -314,5 +318,6 @@ class Reactor(Loop):
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of what the request ``keep`` does not need."""
         super().close_copy(keep)
-        self.budget = Budget(self)  # a thread of the parent may have held the old one's lock
+        Guard.lock = allocate_lock()  # a thread of the parent may have held the old one
+        self.budget = Budget(self)  # and that of the old budget
         self.table.close_copy(keep)

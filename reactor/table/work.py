@@ -66,26 +66,33 @@ def does(kind: type[Wait]) -> Callable[[Maker], Maker]:
     return register
 
 
+def make_work(row: Request, wait: Wait) -> Work:
+    """An object of the class that is registered for the wait. Raises `RuntimeError` if there is none."""
+    for kind in type(wait).__mro__:
+        if kind in _makers:
+            return _makers[kind](row, wait)
+    raise RuntimeError(f"nothing does the work of {wait!r}: register a class with reactor.table.work.does")
+
+
 class OutsideWork:
     """The work that the rows of one reactor wait for."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor: Reactor = proxy(reactor)  # the reactor refers to this object: no cycle
         self._pools: dict[str, Pool] = {}
-        self.jobs: dict[int, Work] = {}
-        """The work of each row that waits for some, by the row's serial."""
+        self.jobs: dict[int, list[tuple[Work, Wait]]] = {}
+        """The work of each row that waits for some, with its wait, by the row's serial."""
         self.here: Callable[[], None] | None = None
         """Work that `Reactor.drive` does itself, between two steps of the loop."""
         reactor.descriptors.add(self)
 
     def begin(self, row: Request, wait: Wait) -> None:
         """Begin the work that ``row`` waits for. Raises `RuntimeError` if no class is registered for the wait."""
-        for kind in type(wait).__mro__:
-            if kind in _makers:
-                work = self.jobs[row.serial] = _makers[kind](row, wait)
+        for part in wait.parts:
+            if part.outside:
+                work = make_work(row, part)
+                self.jobs.setdefault(row.serial, []).append((work, part))
                 work.start()
-                return
-        raise RuntimeError(f"nothing does the work of {wait!r}: register a class with reactor.table.work.does")
 
     def finish(self, row: Request, work: Work, result: object) -> None:
         """Hand the result of the work, or the `Cause` of its failure, to its row. May be called from any thread."""
@@ -93,8 +100,7 @@ class OutsideWork:
 
     def forget(self, row: Request) -> None:
         """The row no longer waits for its work, if it had any."""
-        work = self.jobs.pop(row.serial, None)
-        if work is not None:
+        for work, _ in self.jobs.pop(row.serial, ()):
             work.cancel()
 
     def pool(self, kind: str, limit: int, one_by_one: bool = False) -> Pool:
@@ -108,16 +114,24 @@ class OutsideWork:
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: none of the work is its own."""
-        for work in self.jobs.values():
-            work.close_copy()
+        for jobs in self.jobs.values():
+            for work, _ in jobs:
+                work.close_copy()
         self.jobs.clear()
 
     def _finish(self, row: Request, work: Work, result: object) -> None:
-        channel = row.channel
-        if self.jobs.get(row.serial) is work and channel is not None:
-            del self.jobs[row.serial]
-            self._reactor.settle_soon(row)
-            self._reactor.guard(row, channel.interrupt if isinstance(result, Cause) else channel.resume, result)
+        channel, jobs = row.channel, self.jobs.get(row.serial, [])
+        for place, (job, part) in enumerate(jobs):
+            if job is work and channel is not None:
+                del jobs[place]
+                if not jobs:
+                    del self.jobs[row.serial]
+                self._reactor.settle_soon(row)
+                if isinstance(result, Cause):
+                    self._reactor.guard(row, channel.interrupt, result)
+                else:
+                    self._reactor.guard(row, channel.resume, channel.wait.answer(part, result))
+                return
 
 
 class Pool:

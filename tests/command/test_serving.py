@@ -89,6 +89,39 @@ def test_it_serves_a_blocking_handler_with_a_framing_in_select_mode(
     assert to_end(client) == b"ONE\nfinish"
 
 
+MADE = """
+from functools import partial
+
+from handlers import StreamHandler, Until
+
+
+class Greets(StreamHandler):
+    def __init__(self, word):
+        self.word = word
+
+    async def handle(self):
+        self.send(self.word + await Until(b"\\n"))
+
+
+by_partial = partial(Greets, b"hello ")
+
+
+def by_function() -> Greets:
+    return Greets(b"hello ")
+"""
+
+
+@pytest.mark.parametrize("name", ["by_partial", "by_function"])
+def test_it_serves_a_handler_that_is_made_with_arguments(
+    start: Start, connect: Connect, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "made.py").write_text(MADE)
+    command = start("serve", f"made:{name}", "--bind", LOCAL, cwd=tmp_path)
+    client = connect(*command.urls(1, "select"))
+    client.sendall(b"you\n")
+    assert to_end(client) == b"hello you\n"
+
+
 @pytest.mark.parametrize("mode", BLOCKING)
 def test_it_serves_a_blocking_handler_of_datagrams(start: Start, connect: Connect, specimens: Path, mode: str) -> None:
     command = start("serve", "specimens:Packets", "--mode", mode, "--bind=udp://127.0.0.1:0", cwd=specimens)

@@ -14,6 +14,7 @@ from handlers import (
     Elsewhere,
     EndOfStream,
     Exactly,
+    FirstOf,
     Flushed,
     Forked,
     Handler,
@@ -27,7 +28,9 @@ from handlers import (
     TimedOut,
     ToEnd,
     Until,
+    UntilAny,
     Wait,
+    WhileConnected,
 )
 from tests.support.strategies import (
     Driver,
@@ -136,6 +139,13 @@ def test_a_wait_is_hashable():
         (lambda: Until(b"\n", limit=-1), "Until: limit"),
         (lambda: Until(b"\r\n", limit=1), "Until: limit"),
         (lambda: Until(b"\n", timeout=-1), "Until: timeout"),
+        (lambda: UntilAny(), "UntilAny: a delimiter"),
+        (lambda: UntilAny(b"\n", b""), "UntilAny: a delimiter"),
+        (lambda: UntilAny(b"\n", 512), "UntilAny: a delimiter"),
+        (lambda: UntilAny((b"\n", b"\r")), "UntilAny: a delimiter"),
+        (lambda: UntilAny(b"\n", b"\r\n", limit=1), "UntilAny: limit"),
+        (lambda: UntilAny(b"\n", limit=None), "UntilAny: limit"),
+        (lambda: UntilAny(b"\n", timeout=-1), "UntilAny: timeout"),
         (lambda: Exactly(-1), "Exactly: n"),
         (lambda: Exactly(1.0), "Exactly: n"),
         (lambda: Exactly(b"12"), "Exactly: n"),
@@ -170,6 +180,13 @@ def test_a_wrong_argument_is_refused_by_the_constructor(make, named):
 streams = st.one_of(st.text("abc", max_size=16), st.text("abc", min_size=100, max_size=300)).map(str.encode)
 
 
+def outcome_of(rest, found, limit):
+    """What a wait takes of ``rest`` and its result or cause, if a delimiter ends at ``found``; 0: there is none."""
+    if 0 < found <= limit:
+        return rest[:found], rest[:found]
+    return rest[:limit], (LimitPassed if len(rest) >= limit else EndOfStream, rest[:limit])
+
+
 def model(script, data):
     """The results of the waits of ``script`` for the whole stream ``data``."""
     place = 0
@@ -177,11 +194,16 @@ def model(script, data):
         rest = data[place:]
         if isinstance(wait, Until):
             found = rest.find(wait.delimiter) + len(wait.delimiter)
-            if wait.delimiter in rest and found <= wait.limit:
-                taken = outcome = rest[:found]
-            else:
-                taken = rest[: wait.limit]
-                outcome = (LimitPassed if len(rest) >= wait.limit else EndOfStream, taken)
+            found = found if wait.delimiter in rest else 0
+            taken, outcome = outcome_of(rest, found, wait.limit)
+        elif isinstance(wait, UntilAny):
+            ends = [
+                (at, -len(delimiter))
+                for delimiter in wait.delimiters
+                if (at := rest[: wait.limit].find(delimiter)) >= 0
+            ]
+            first, size = min(ends, default=(0, 0))
+            taken, outcome = outcome_of(rest, first - size, wait.limit)
         elif isinstance(wait, Exactly):
             if wait.n > wait.limit:
                 taken, outcome = b"", (LimitPassed, b"")
@@ -204,6 +226,8 @@ def model(script, data):
 @example(script=[Until(b"ab", 2)], fed=[b"a", b"b"])
 @example(script=[Until(b"ab", 2)], fed=[b"c", b"ab"])
 @example(script=[Until(b"aa", 2), ToEnd(3)], fed=[b"aaaaa"])
+@example(script=[UntilAny(b"b", b"aba"), UntilAny(b"b", b"aba")], fed=singly(b"abab"))
+@example(script=[UntilAny(b"a", b"ab", limit=2), ToEnd(9)], fed=singly(b"cab"))
 def test_each_wait_takes_what_the_model_finds_in_the_whole_stream(spelling, script, fed):
     assert take(spelling(*script), fed) == list(model(script, b"".join(fed)))
 
@@ -265,6 +289,34 @@ def test_until_may_pass_its_limit_any_number_of_times_in_one_feed():
     expected = [(LimitPassed, b"xxxxx")] * 2_000 + [b"\n"]
     assert take(States(*script), [*singly(junk), b"\n"]) == expected
     assert take(States(*script), [junk + b"\n"]) == expected
+
+
+# UntilAny
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (b"one\r\ntwo\nthree\r\n", [b"one\r\n", b"two\n", b"three\r\n"]),
+        (b"one\rtwo\r\nthree\r", [b"one\r", b"two\r\n", b"three\r"]),
+        (b"one\r", [b"one\r"]),
+        (b"\r\r\n\n", [b"\r", b"\r\n", b"\n"]),
+        (b"one", [(EndOfStream, b"one")]),
+        (b"12345678901", [(LimitPassed, b"1234567890"), (EndOfStream, b"1")]),
+        (b"123456789\r\n", [b"123456789\r", b"\n"]),
+    ],
+)
+@pytest.mark.parametrize("cut", [singly, lambda data: [data]], ids=["singly", "whole"])
+def test_until_any_takes_the_longest_of_the_delimiters_that_begin_first(data, seen, cut):
+    wait = UntilAny(b"\n", b"\r", b"\r\n", limit=10)
+    assert take(States(*[wait] * len(seen)), cut(data)) == seen
+
+
+def test_until_any_waits_for_no_byte_that_can_not_change_its_result():
+    assert take(States(UntilAny(b"\r\n", b"\n")), [b"one\n"], end=False) == [b"one\n"]
+    assert take(States(UntilAny(b"\r\n", b"\n")), [b"one\r\n"], end=False) == [b"one\r\n"]
+    assert take(States(UntilAny(b"\r", b"\r\n")), [b"one\r"], end=False) == []
+    assert take(States(UntilAny(b"\r", b"\r\n", limit=4)), [b"one\r"], end=False) == [b"one\r"]
 
 
 # Exactly, Some, ToEnd
@@ -476,9 +528,10 @@ def test_a_stream_wait_must_define_take():
 def test_each_wait_declares_what_satisfies_it():
     """Drivers rely on it: some waits are satisfied by input, some by outside work."""
     kinds = {kind for kind in vars(handlers).values() if isinstance(kind, type) and issubclass(kind, Wait)}
+    kinds -= {FirstOf, WhileConnected}  # these have what the waits have that they are made of
     reading = {kind.__name__ for kind in kinds if kind.reads}
     outside = {kind.__name__ for kind in kinds if kind.outside}
-    assert reading == {"StreamWait", "Until", "Exactly", "Some", "ToEnd", "Packet"}
-    assert outside == {"Outside", "Elsewhere", "Forked", "Threaded", "Connected"}
+    assert reading == {"StreamWait", "Until", "UntilAny", "InputEnded", "Exactly", "Some", "ToEnd", "Packet"}
+    assert outside == {"Outside", "Elsewhere", "Forked", "Threaded", "Connected", "Ran"}
     assert issubclass(Forked, Elsewhere)
     assert issubclass(StreamHandler, Handler)

@@ -36,7 +36,14 @@ HEAVY = {"asyncio", "multiprocessing", "ssl", "OpenSSL", "unittest", "pytest", "
 
 CONTRACT = {
     "saying",
+    "causes",
+    "wait",
     "waits",
+    "events",
+    "first",
+    "files",
+    "programs",
+    "world",
     "handler",
     "states",
     "machine",

@@ -1,4 +1,4 @@
-"""What is given in the place of a handler class: a partial of one serves, anything else is refused by name."""
+"""What is given in the place of a handler class: a partial of one, or what is declared to make one, serves."""
 
 import sys
 import threading
@@ -53,6 +53,53 @@ def test_a_partial_of_a_state_machine_serves(mode):
     assert ask(mode, partial(Greets, b"good ")) == (b"good line\n", [])
 
 
+def makes() -> Greets:
+    return Greets(b"made ")
+
+
+def makes_a_named_class() -> "Greets":
+    return makes()
+
+
+class Maker:
+    def __call__(self) -> Greets:
+        return makes()
+
+    def method(self) -> "Greets":
+        return makes()
+
+
+def with_a_word(word) -> Greets:
+    return Greets(word)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "maker", [makes, makes_a_named_class, Maker(), Maker().method, partial(with_a_word, b"made ")], ids=repr
+)
+def test_any_callable_that_is_declared_to_return_a_state_machine_serves(mode, maker):
+    assert ask(mode, maker) == (b"made line\n", [])
+
+
+def test_a_declared_kind_of_other_sockets_is_refused_when_the_server_is_made():
+    with pytest.raises(TypeError, match=r"^Greets is a StreamHandler, but UDPServer has datagram sockets"):
+        reactor.UDPServer(("127.0.0.1", 0), makes)
+
+
+def undeclared():
+    return Greets()
+
+
+def wrongly_declared() -> "NoSuchClass":  # noqa: F821
+    return Greets()
+
+
+@pytest.mark.parametrize("maker", [undeclared, wrongly_declared])
+def test_a_callable_that_does_not_declare_it_is_refused_in_select_mode(maker):
+    with pytest.raises(TypeError, match=r"is a function, and in select mode"):
+        ask("SelectTCPServer", maker)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_instance_is_refused_when_the_server_is_made(mode):
     with pytest.raises(TypeError, match=r"the handler is an instance of Greets, .* give the class Greets"):
@@ -71,3 +118,4 @@ def test_a_function_may_make_blocking_handlers_but_no_state_machine(mode):
     assert answer == b""
     assert "has made Greets, a state machine" in error
     assert "give the class Greets, or functools.partial(Greets, ...)" in error
+    assert "or declare what the function returns (-> Greets)" in error

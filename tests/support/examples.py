@@ -48,15 +48,10 @@ class Example:
 
 
 @contextmanager
-def running(name: str, *arguments: str, listeners: int = 1) -> Iterator[Example]:
-    """Run an example on a free port, and `Example.end` it."""
-    command = [
-        sys.executable,
-        "-S",
-        str(ROOT / "examples" / f"{name}.py"),
-        "0",
-        *arguments,
-    ]  # -S: without installed packages
+def running(name: str, *arguments: str, listeners: int = 1, installed: bool = False) -> Iterator[Example]:
+    """Run an example on a free port, and `Example.end` it. ``installed``: whether it needs installed packages."""
+    path = str(ROOT / "examples" / f"{name}.py")
+    command = [sys.executable, *([] if installed else ["-S"]), path, "0", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     process = subprocess.Popen(
         command, cwd="/", env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -17,6 +17,7 @@ from handlers import (
     StreamMachine,
     ToEnd,
     Until,
+    UntilAny,
     World,
 )
 
@@ -57,11 +58,20 @@ delimiters = st.binary(min_size=1, max_size=4)
 untils = st.builds(Until, st.text("ab", min_size=1, max_size=3).map(str.encode), limits.map(lambda limit: limit + 2))
 exactlys = st.builds(Exactly, st.one_of(st.integers(0, 7), st.integers(60, 150)), limits)
 
-bounded = st.one_of(untils, exactlys, st.builds(ToEnd, limits))
+alternatives = st.lists(st.text("ab", min_size=1, max_size=3).map(str.encode), min_size=1, max_size=3)
+untils_any = st.builds(lambda several, limit: UntilAny(*several, limit=limit + 2), alternatives, limits)
+
+bounded = st.one_of(untils, untils_any, exactlys, st.builds(ToEnd, limits))
 """The waits whose results do not depend on how the stream is cut."""
 
 values = st.one_of(
     st.builds(Until, delimiters, limits.map(lambda limit: limit + 3), timeouts),
+    st.builds(
+        lambda several, limit, timeout: UntilAny(*several, limit=limit + 3, timeout=timeout),
+        st.lists(delimiters, min_size=1, max_size=3),
+        limits,
+        timeouts,
+    ),
     st.builds(Exactly, st.integers(0, 9), st.one_of(limits, st.just(1 << 20)), timeouts),
     st.builds(Some, limits, timeouts),
     st.builds(ToEnd, limits, timeouts),

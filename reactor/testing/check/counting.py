@@ -225,15 +225,15 @@ class _CountingStream(StreamMachine):
     __slots__ = ()
     feed = StreamMachine._feed_slowly
 
-    def _take(self, wait: Any) -> object:
-        return _counted(super()._take(wait))
+    def take(self, wait: Any) -> object:
+        return _counted(super().take(wait))
 
 
 class _CountingPackets(DatagramMachine):
     __slots__ = ()
 
-    def _take(self, wait: Any) -> object:
-        return _counted(super()._take(wait))
+    def take(self, wait: Any) -> object:
+        return _counted(super().take(wait))
 
 
 def counting_machine(machine: type[Machine]) -> type[Machine]:

@@ -258,8 +258,9 @@ class Run:
         self._clock = max(self._clock, self._row.deadline)
         self._row.expire(_Expiring(self), self._clock)
 
-    def _work(self, wait: Any) -> None:
+    def _work(self, whole: Any) -> None:
         """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails."""
+        wait: Any = next(part for part in whole.parts if part.outside)
         try:
             if not hasattr(wait, "function"):
                 raise OSError("there is no network")
@@ -271,7 +272,8 @@ class Run:
             self._call(failed, self.machine.interrupt, Failed(wait, error))
         else:
             again = f"{self.name}.wait.function(*{self.name}.wait.arguments)"
-            self._call(f"resume({literal(result) if is_literal(result) else again})", self.machine.resume, result)
+            said = literal(result) if is_literal(result) else again
+            self._call(f"resume({said})", self.machine.resume, whole.answer(wait, result))
 
     def _abandon(self) -> None:
         try:

@@ -59,7 +59,8 @@ class Subject:
         self.given: Any = kind
         """What a server is given: the class, or a `functools.partial` of it."""
         arguments, named = (kind.args, kind.keywords) if isinstance(kind, partial) else ((), {})
-        kind = class_of(kind)
+        while isinstance(kind, partial):
+            kind = kind.func
         if not isinstance(kind, type):
             raise TypeError(
                 f"expected a handler class, not {kind!r}: each request needs a new handler (a class that takes "

@@ -15,6 +15,7 @@ from ...handlers import (
     Cause,
     DatagramMachine,
     Flushed,
+    InputEnded,
     LimitPassed,
     Reset,
     StreamMachine,
@@ -413,6 +414,8 @@ def _held_back(machine: Machine) -> bool:
     """Whether something holds the machine back: its own output, or the output of a machine that it waits for."""
     wait = machine.wait
     if isinstance(wait, Flushed) and wait.of is not None and wait.of._machine.outbox:
+        return True
+    if wait is not None and any(isinstance(part, InputEnded) and machine.held_in >= part.limit for part in wait.parts):
         return True
     return machine.held_out > (0 if isinstance(wait, Flushed) and wait.of is None else machine.handler.low_water)
 

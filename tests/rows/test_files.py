@@ -1,0 +1,292 @@
+"""`send_file`: a file in the output of a connection, in order, bounded, copied by the kernel or read in pieces."""
+
+import io
+import os
+import random
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers import Failed, Flushed, LimitPassed, Reset, StreamHandler, StreamMachine, TimedOut, Until
+from handlers.filter import Filter, chain
+from tests.support.bench import PATTERN, SMALL, bench
+from tests.support.serving import MODES, STREAMS, connect, receive, reset, rest, serving
+
+pytestmark = [
+    pytest.mark.usefixtures("nothing_left"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+class Xor(Filter):
+    """Changes every byte, and has a window of its own."""
+
+    window = 10_000
+
+    def flow(self, data):
+        self.put(bytes(byte ^ 1 for byte in data))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "pattern"
+    path.write_bytes(PATTERN)
+    return path
+
+
+class Sending(StreamHandler):
+    """Sends a head, the file of the server, and a tail."""
+
+    async def handle(self):
+        await Until(b"\n")
+        self.send(b"head ")
+        self.send_file(open(self.server.path, "rb"))  # noqa: SIM115
+        self.send(b" tail")
+        await Flushed()
+        self.send(b" end")
+
+
+@pytest.mark.parametrize("place", ["tcp", "unix"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_file_comes_in_order_with_other_output(mode, place, path):
+    with serving(Sending, mode, STREAMS[place], path=path) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        assert rest(client) == b"head " + PATTERN + b" tail end"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_behind_a_filter_it_is_read_in_pieces(mode, tmp_path):
+    data = PATTERN[:300_000]
+    (tmp_path / "file").write_bytes(data)
+    with serving(Sending, mode, path=tmp_path / "file", filters=[Xor]) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        assert rest(client) == bytes(byte ^ 1 for byte in b"head " + data + b" tail end")
+
+
+@pytest.mark.parametrize("how", ["no sendfile", "refused", "no descriptor", "passing"])
+def test_where_the_kernel_can_not_copy_it_is_read(how, path, monkeypatch):
+    class InMemory(Sending):
+        max_descriptors = 1 if how == "passing" else 0
+
+        async def handle(self):
+            await Until(b"\n")
+            self.send_file(io.BytesIO(PATTERN) if how == "no descriptor" else open(path, "rb"))  # noqa: SIM115
+
+    def refuse(*arguments):
+        raise OSError(22, "Invalid argument")
+
+    if how == "no sendfile":
+        monkeypatch.delattr(os, "sendfile")
+    elif how == "refused":
+        monkeypatch.setattr(os, "sendfile", refuse)
+    with serving(InMemory, "select", STREAMS["unix"]) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        assert rest(client) == PATTERN
+
+
+def test_a_part_of_a_file(path):
+    class Parts(StreamHandler):
+        async def handle(self):
+            for offset, count in ((100, 50), (0, 0), (len(PATTERN) - 10, None), (7, 1)):
+                self.send_file(open(path, "rb"), offset, count)  # noqa: SIM115
+
+    with serving(Parts, "select") as server, connect(server) as client:
+        assert rest(client) == PATTERN[100:150] + PATTERN[-10:] + PATTERN[7:8]
+
+
+# Bounds
+
+
+class Slow(Sending):
+    max_output = 100_000
+
+    async def handle(self):
+        self.send_file(open(self.server.path, "rb"))  # noqa: SIM115
+        await Until(b"\n")
+        self.send(b"answer")
+
+
+def test_a_file_counts_for_the_water_marks_and_not_as_bytes_held(path):
+    with bench(Slow, sndbuf=SMALL) as here:
+        here.server.path = path
+        client = here.connect(rcvbuf=SMALL)
+        client.sendall(b"go\n")
+        here.rest()
+        row = here.row
+        assert row.held_out == 0
+        assert not here.interest(row) & 1  # it does not read before the file has drained
+        assert here.last_words(client) == PATTERN + b"answer"
+        assert not here.errors
+
+
+def test_other_rows_write_behind_the_file_up_to_max_output(path):
+    with bench(Slow, sndbuf=SMALL) as here:
+        here.server.path = path
+        client = here.connect(rcvbuf=SMALL)
+        row = here.row
+        handler = row.channel.handler
+        handler.send(b"x" * 60_000)
+        assert row.held_out == 60_000
+        taken = here.take(client, len(PATTERN))
+        assert taken == PATTERN
+        assert here.take(client, 60_000) == b"x" * 60_000
+
+        handler.send_file(open(path, "rb"))  # noqa: SIM115
+        handler.send(b"x" * 100_001)
+        here.rest()
+        assert isinstance(row.reason, LimitPassed)
+        assert row not in here.table
+
+
+def test_a_client_that_is_too_slow_for_the_rate_is_ended(path):
+    class Demanding(StreamHandler):
+        timeout = 0.05
+        min_rate = 1 << 30
+
+        async def handle(self):
+            self.send_file(open(path, "rb"))  # noqa: SIM115
+
+    with bench(Demanding, sndbuf=SMALL) as here:
+        here.connect(rcvbuf=SMALL)
+        row = here.row
+        here.until(lambda: not len(here.table))
+        assert isinstance(row.reason, TimedOut)
+        assert "min_rate" in str(row.reason)
+
+
+def test_the_deadline_of_a_wait_applies_while_a_file_holds_it_back(path):
+    class Waiting(Slow):
+        timeout = 0.05
+
+    with bench(Waiting, sndbuf=SMALL) as here:
+        here.server.path = path
+        here.connect(rcvbuf=SMALL)
+        row = here.row
+        here.until(lambda: not len(here.table))
+        assert isinstance(row.reason, TimedOut)
+
+
+def test_a_request_that_has_ended_gets_time_for_the_rest_of_a_file(path):
+    class Brief(StreamHandler):
+        timeout = 0.2
+
+        async def handle(self):
+            self.send_file(open(path, "rb"))  # noqa: SIM115
+
+    with serving(Brief, "select") as server, connect(server) as client:
+        assert rest(client) == PATTERN
+
+
+# Failures
+
+
+@pytest.mark.parametrize("filters", [[], [Xor]], ids=["copied", "read"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_that_is_shorter_than_told_is_an_error(mode, filters, tmp_path, journal):
+    (tmp_path / "file").write_bytes(bytes(100_000))
+
+    class Short(StreamHandler):
+        async def handle(self):
+            self.send_file(open(tmp_path / "file", "rb"), 0, 100_001)  # noqa: SIM115
+            await Flushed()
+
+        def finish(self):
+            self.server.journal.write(type(self.reason).__name__, self.reason)
+
+    with serving(Short, mode, filters=filters, journal=journal) as server, connect(server) as client:
+        assert len(rest(client)) <= 100_000
+        [line] = journal.wait_for(1)
+    assert line.endswith("EOFError: the file ends 1 bytes too early, at 100000")
+    assert line.startswith(Failed.__name__)
+
+
+def test_the_file_is_closed_when_the_client_resets(path):
+    files = []
+
+    class Keeping(StreamHandler):
+        async def handle(self):
+            files.append(open(path, "rb"))  # noqa: SIM115
+            self.send_file(files[0])
+            await Flushed()
+
+    with bench(Keeping, sndbuf=SMALL) as here:
+        client = here.connect(rcvbuf=SMALL)
+        row = here.row
+        here.rest()
+        assert not files[0].closed
+        reset(client)
+        here.until(lambda: not len(here.table))
+        assert isinstance(row.reason, Reset)
+        assert files[0].closed
+
+
+@pytest.mark.parametrize("when", ["ended", "eof"])
+def test_a_file_that_can_not_be_sent_is_closed_at_once(when, path):
+    machine = StreamMachine(handler := StreamHandler())
+    if when == "ended":
+        machine.discard(TimedOut(Flushed()))
+    else:
+        handler.send_eof()
+    file = open(path, "rb")  # noqa: SIM115
+    handler.send_file(file)
+    assert file.closed
+    assert machine.held_out == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [((io.StringIO("text"),), "binary"), (("name",), "binary"), ((io.BytesIO(b"abc"), -1), "offset and count"),
+     ((io.BytesIO(b"abc"), 4), "offset and count"), ((io.BytesIO(b"abc"), 0, -1), "offset and count")],
+)  # fmt: skip
+def test_a_wrong_argument_is_refused(arguments, named):
+    StreamMachine(handler := StreamHandler())
+    with pytest.raises((TypeError, ValueError), match=named):
+        handler.send_file(*arguments)
+
+
+# In a machine without a row
+
+
+@given(st.lists(st.one_of(st.binary(max_size=9), st.binary(max_size=9).map(io.BytesIO)), max_size=9), st.data())
+@settings(max_examples=50)
+def test_bytes_and_files_come_out_in_order_whatever_the_sizes_read(parts, data):
+    class Scripted(StreamHandler):
+        def handle(self):
+            for part in parts:
+                if isinstance(part, bytes):
+                    self.send(part)
+                else:
+                    self.send_file(part)
+            return Flushed(), lambda _: None
+
+    expected = b"".join(part if isinstance(part, bytes) else part.getvalue() for part in parts)
+    machine = chain(StreamMachine(Scripted()), data.draw(st.sampled_from([[], [Filter]])))
+    machine.advance()
+    sizes = st.one_of(st.none(), st.integers(1, 12))
+    out = []
+    while piece := machine.read(data.draw(sizes)):
+        out.append(piece)
+    assert b"".join(out) == expected
+    assert all(isinstance(part, bytes) or part.closed for part in parts)
+    machine.advance()
+    assert machine.finished
+    assert machine.held_out == 0
+
+
+def test_two_hundred_at_once(path):
+    class Piece(StreamHandler):
+        async def handle(self):
+            number = int(await Until(b"\n"))
+            self.send_file(open(path, "rb"), number * 1_000, 10_000)  # noqa: SIM115
+
+    with serving(Piece, "select", request_queue_size=256) as server:
+        clients = [(number, connect(server)) for number in random.sample(range(200), 200)]
+        for number, client in clients:
+            client.sendall(b"%d\n" % number)
+        for number, client in clients:
+            assert receive(client, 20_000) == PATTERN[number * 1_000 :][:10_000]
+            client.shutdown(socket.SHUT_RDWR)
+            client.close()
