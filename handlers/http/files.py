@@ -69,7 +69,7 @@ class Files(HTTPHandler):
                 self._send(path, request, response)
         except NotServed as refused:
             self._refuse(refused, response)
-        except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle, before Python 3.13
+        except OSError as error:
             if response.has_begun:
                 raise
             self._refuse(NotServed(403 if isinstance(error, PermissionError) else 404), response)
@@ -94,7 +94,10 @@ class Files(HTTPHandler):
     def _inside(self, *names: str | Path) -> Path:
         """The path below the directory, without symbolic links. Raises `NotServed` if they lead out of it, OSError."""
         root = _resolved(self.directory)
-        path = root.joinpath(*names).resolve(strict=True)
+        try:
+            path = root.joinpath(*names).resolve(strict=True)
+        except RuntimeError:  # symbolic links in a circle; an OSError from Python 3.13 on
+            raise NotServed(404) from None
         if path != root and root not in path.parents:
             raise NotServed(404)
         return path
