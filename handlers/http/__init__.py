@@ -7,6 +7,7 @@
 `handler`    `HTTPHandler`, a server of HTTP as a state machine
 `conditions` conditional requests and byte ranges
 `files`      `Files`, which serves a directory
+`wsgi`       `handler_of`: the handler class that serves a WSGI application
 ===========  =========================================================================================
 
 A handler class of ``http.server``, or one derived from such a class, runs in select mode with two lines:

@@ -138,7 +138,7 @@ class Response:
     def reply(self, status: int, content: bytes = b"", fields: FieldLines = ()) -> None:
         """The whole response."""
         self.begin(status, fields, len(content))
-        self._put(content)
+        self.put(content)
 
     def begin(self, status: int, fields: FieldLines = (), length: int | None = None) -> None:
         """Send the head of the response, with ``fields`` and those that belong to the connection.
@@ -149,8 +149,10 @@ class Response:
         """
         if self.has_begun:
             raise RuntimeError("the response has begun already")
-        lines = [_HEADS.get(status) or f"HTTP/1.1 {status} ", f"Date: {formatdate(self._handler.now(), usegmt=True)}"]
+        lines = [_HEADS.get(status) or f"HTTP/1.1 {status:03} "]
         lines += [_field_line(name, value) for name, value in fields]
+        if not any(line[:5].lower() == "date:" for line in lines):
+            lines.append(f"Date: {formatdate(self._handler.now(), usegmt=True)}")
         request = self._request
         is_empty = status in (204, 304)
         if length is None and not is_empty:
@@ -165,7 +167,7 @@ class Response:
             lines.append("Connection: close")
         elif not request.is_1_1:
             lines.append("Connection: keep-alive")
-        self._left = 0 if is_empty else length
+        self._left = None if is_empty else length
         self.has_content = self.has_content and not is_empty
         self._send_head(lines)
 
@@ -181,7 +183,7 @@ class Response:
 
         Raises `ValueError` for more bytes than `begin` has been told.
         """
-        self._put(data)
+        self.put(data)
         await Exactly(0)  # goes on when the output is below the high-water mark
 
     def send_file(self, file: BinaryIO, offset: int, count: int) -> None:
@@ -198,20 +200,18 @@ class Response:
         """End the content. Raises `RuntimeError` if it is shorter than `begin` has been told."""
         if not self.has_begun:
             raise RuntimeError("the request has got no response")
-        if self._left:
-            self.is_kept = False
-            if self.has_content:
-                raise RuntimeError(f"the content is {self._left} bytes shorter than its Content-Length")
-        elif self.is_chunked and self.has_content:
+        if self.has_content and self._left:
+            raise RuntimeError(f"the content is {self._left} bytes shorter than its Content-Length")
+        if self.has_content and self.is_chunked:
             self._handler.send(b"0\r\n\r\n")
-        self._left = 0
 
     def _send_head(self, lines: list[str]) -> None:
         self.has_begun = True
         self._request.is_awaited = False
         self._handler.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Send a piece of the content, without a wait. Raises `ValueError`, as `write` does."""
         self._take(len(data))
         if data and self.has_content:
             self._handler.send(b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked else data)
