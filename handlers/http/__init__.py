@@ -8,6 +8,7 @@
 `conditions` conditional requests and byte ranges
 `files`      `Files`, which serves a directory
 `wsgi`       `handler_of`: the handler class that serves a WSGI application
+`websocket`  `WebSocketHandler`, on wsproto
 ===========  =========================================================================================
 
 A handler class of ``http.server``, or one derived from such a class, runs in select mode with two lines:
