@@ -18,7 +18,9 @@ class HTTPHandler(StreamHandler):
     """A connection of HTTP/1.1 (RFC 9112). Derive a class and define `respond`.
 
     The connection goes on with the next request, in order; a client may send several at once. What is malformed, too
-    long or too slow is answered with 400, 408, 413, 414, 431, 501 or 505, and ends the connection.
+    long or too slow is answered with 400, 408, 413, 414, 431, 501 or 505, and ends the connection. ``timeout`` is for
+    the head of a request, for each piece of content, and for the time between requests; a class that is to bound the
+    time of slow content declares ``min_rate`` too.
 
     >>> from handlers import StreamMachine, World
     >>> from handlers.http import HTTPHandler
@@ -35,6 +37,8 @@ class HTTPHandler(StreamHandler):
     >>> content
     b'3\\r\\nABC\\r\\n0\\r\\n\\r\\n'
     """
+
+    timeout = 30.0
 
     max_head = 65_536
     """Bytes of the request line and the header section; and of a trailer section."""
