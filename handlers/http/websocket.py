@@ -19,7 +19,9 @@ try:
     from wsproto.connection import Connection, ConnectionState, ConnectionType
     from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 except ImportError as error:
-    raise ImportError(f"WebSocket needs wsproto: pip install 'select-reactor[http]' ({error})") from error
+    _missing: ImportError | None = error
+else:
+    _missing = None
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,6 +167,11 @@ class WebSocketHandler(HTTPHandler):
 
     protocols: Sequence[str] = ()
     """The subprotocols that are spoken here, the best first."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if _missing is not None:
+            raise ImportError(f"{cls.__name__} needs wsproto: pip install 'select-reactor[http]'") from _missing
 
     async def converse(self, socket: WebSocket, request: Request) -> None:
         """The conversation. When it returns, the WebSocket is closed with 1000."""

@@ -1,5 +1,8 @@
 """Handlers derived from `HTTPHandler`, and their answers over bytes in memory."""
 
+from http.client import HTTPResponse
+from io import BytesIO
+
 from handlers import StreamMachine, World
 from handlers.http import HTTPHandler
 from tests.support.http import pieces_of, undated
@@ -33,3 +36,36 @@ def machine_of(handler):
 def answers_to(stream, cuts=(), handler=Whole):
     """All that the handler answers to the stream, cut at these offsets."""
     return undated(converse(machine_of(handler), pieces_of(stream, cuts)))
+
+
+def responses_in(answers, methods=("GET",) * 9):
+    """Each response of the stream as ``http.client`` reads it: the status, the content, and whether it says close."""
+    reader, found = BytesIO(answers), []
+
+    class Connected:
+        def makefile(self, mode):
+            return Unclosed(reader)
+
+    for method in methods:
+        if reader.tell() == len(answers):
+            break
+        response = HTTPResponse(Connected(), method=method)
+        response.begin()
+        found.append((response.status, response.read(), response.getheader("Connection")))
+    return found
+
+
+class Unclosed:
+    """The reader, which a response that has been read does not close."""
+
+    def __init__(self, reader):
+        self.read, self.readline, self.readinto, self.flush = (
+            reader.read, reader.readline, reader.readinto, lambda: None
+        )  # fmt: skip
+
+    def close(self):
+        pass
+
+
+def statuses(answers):
+    return [status for status, _, _ in responses_in(answers)]

@@ -9,8 +9,7 @@ from handlers import StreamMachine, World
 from handlers.http import Files
 from handlers.http.files import SMALL, content_type
 from reactor.testing import check
-from tests.handlers.http.test_handler import responses_in, statuses
-from tests.support.http_handlers import answers_to
+from tests.support.http_handlers import answers_to, responses_in, statuses
 
 BIG = bytes(range(256)) * 500  # more than SMALL
 

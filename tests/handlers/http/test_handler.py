@@ -1,8 +1,5 @@
 """`HTTPHandler` over bytes in memory: content in pieces, the next request, and what is refused."""
 
-from http.client import HTTPResponse
-from io import BytesIO
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,44 +10,11 @@ from handlers.refusal import RequestRefused
 from reactor.testing import check
 from tests.support import http as framed
 from tests.support.http import NEXT, REQUESTS
-from tests.support.http_handlers import Pieces, Whole, answers_to, machine_of
+from tests.support.http_handlers import Pieces, Whole, answers_to, machine_of, responses_in, statuses
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-def responses_in(answers, methods=("GET",) * 9):
-    """Each response of the stream as ``http.client`` reads it: the status, the content, and whether it says close."""
-    reader, found = BytesIO(answers), []
-
-    class Connected:
-        def makefile(self, mode):
-            return Unclosed(reader)
-
-    for method in methods:
-        if reader.tell() == len(answers):
-            break
-        response = HTTPResponse(Connected(), method=method)
-        response.begin()
-        found.append((response.status, response.read(), response.getheader("Connection")))
-    return found
-
-
-class Unclosed:
-    """The reader, which a response that has been read does not close."""
-
-    def __init__(self, reader):
-        self.read, self.readline, self.readinto, self.flush = (
-            reader.read, reader.readline, reader.readinto, lambda: None
-        )  # fmt: skip
-
-    def close(self):
-        pass
-
-
-def statuses(answers):
-    return [status for status, _, _ in responses_in(answers)]
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -1,5 +1,7 @@
 """`WebSocketHandler`: with wsproto as the client, in memory; with the client of `websockets`, over sockets."""
 
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -12,8 +14,8 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Mess
 
 from handlers import EndOfStream
 from handlers.http.websocket import Closed, WebSocketHandler
-from tests.handlers.http.test_handler import statuses
-from tests.support.http_handlers import answers_to, machine_of
+from tests import ROOT
+from tests.support.http_handlers import answers_to, machine_of, statuses
 from tests.support.serving import PATIENCE, serving
 from tests.support.strategies import cuts
 
@@ -182,3 +184,13 @@ def test_a_page_of_another_origin_may_be_refused():
         with connect(url, origin="https://good.example") as client:
             client.send("a")
             assert client.recv(PATIENCE) == "a"
+
+
+def test_without_wsproto_the_error_names_what_to_install():
+    script = (
+        "import sys; sys.modules['wsproto'] = None\n"
+        "from handlers.http.websocket import WebSocketHandler\n"
+        "class Echo(WebSocketHandler): pass\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert result.stderr.endswith("ImportError: Echo needs wsproto: pip install 'select-reactor[http]'\n")
