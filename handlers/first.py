@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 
+PARTS = StreamWait, Packet, Delay, Sourced, Outside
+"""The waits that may be one of several."""
+
+
 class FirstOf(Wait):
     """Until one of several ``waits`` is satisfied; the result is a pair: that wait, and its result.
 
@@ -54,28 +58,41 @@ class FirstOf(Wait):
         def __await__(self) -> Generator[Wait, Any, Any]: ...
 
     def __init__(self, *waits: Wait, timeout: float | None = None) -> None:
-        name = type(self).__name__
+        self.timeout = None
+        if timeout is not None:
+            super().__init__(timeout)
+        reads, due = False, None
         for wait in waits:
-            if not isinstance(wait, (StreamWait, Packet, Delay, Sourced, Outside)):
-                raise TypeError(f"{name}: {wait!r} can't be one of several waits")
-            if wait.timeout is not None:
-                raise ValueError(f"{name}: the timeout is of the {name}, not of {wait!r}")
-        if not waits or sum(wait.reads for wait in waits) > 1:
-            raise ValueError(f"{name}: one or more waits, one for input at most, not {waits!r}")
-        super().__init__(timeout)
+            if not isinstance(wait, PARTS) or wait.timeout is not None or (reads and wait.reads):
+                raise self._refusal(wait)
+            reads = reads or wait.reads
+            if wait.__class__ is Delay and (due is None or wait.seconds < due.seconds):
+                due = wait
+        if not waits:
+            raise ValueError(f"{type(self).__name__}: one wait or more")
         self.waits = waits
-        self.reads = any(wait.reads for wait in waits)
+        self.reads = reads
         self.due: Delay | None = None
         """The `Delay` that is satisfied when the time of the wait is over."""
-        delays = [wait for wait in waits if isinstance(wait, Delay)]
-        if delays:
-            first = min(delays, key=lambda delay: delay.seconds)
-            if timeout is None or first.seconds <= timeout:
-                self.due, self.timeout = first, first.seconds
+        if due is not None and (timeout is None or due.seconds <= timeout):
+            self.due, self.timeout = due, due.seconds
+
+    def _refusal(self, wait: Wait) -> Exception:
+        """What is wrong with ``wait`` as one of several."""
+        name = type(self).__name__
+        if not isinstance(wait, PARTS):
+            return TypeError(f"{name}: {wait!r} can't be one of several waits")
+        if wait.timeout is not None:
+            return ValueError(f"{name}: the timeout is of the {name}, not of {wait!r}")
+        return ValueError(f"{name}: one of the waits may be for input, and {wait!r} is the second")
 
     @property
     def parts(self) -> tuple[Wait, ...]:
         return self.waits
+
+    @property
+    def is_progress(self) -> bool:  # type: ignore[override]
+        return any(part.is_progress for part in self.waits)
 
     @property
     def outside(self) -> bool:  # type: ignore[override]
@@ -109,7 +126,8 @@ class FirstOf(Wait):
 
     def leave(self, machine: Machine) -> None:
         for part in self.waits:
-            part.leave(machine)
+            if isinstance(part, Sourced):
+                part.source.leave(machine)
 
     def answer(self, part: Wait, result: object) -> object:
         return part, result

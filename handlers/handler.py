@@ -330,7 +330,7 @@ class StreamHandler(Handler):
         is sent before and after, and the handler goes on when no more than `low_water` of them are left, as with any
         output; they count neither in `max_output` nor as bytes held. If the file turns out to be shorter, the request
         ends with `Failed`. The kernel copies the bytes (``sendfile(2)``); behind a filter, such as TLS, they are read
-        in pieces. Either may wait for the disk.
+        in pieces. Either may wait for the disk. Call it in a state of this request, or of another row of the same loop.
         """
         self._machine.write_file(file, offset, count)
 

@@ -329,8 +329,8 @@ class Connected(Outside):
     begins without one. That nobody receives at the port (ICMP) is the cause `Reset` of its request, with a
     ``ConnectionRefusedError``; an answer that does not come is `TimedOut`.
 
-    A host name is looked up with ``getaddrinfo``, which blocks; where that matters, use a numeric address, or those that
-    `reactor.names.resolve` finds.
+    A host name is looked up with ``getaddrinfo``, which blocks; where that matters, use a numeric address, or those
+    that `reactor.names.resolve` finds.
 
     ``filters`` are callables that make the filters of the connection (see `handlers.filter`); the first is next to the
     socket.

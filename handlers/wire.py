@@ -19,8 +19,9 @@ def grown(held: bytes | bytearray | None, data: bytes | bytearray | memoryview) 
 def without(held: bytes | bytearray, count: int) -> bytes | bytearray | None:
     """``held`` without its first ``count`` bytes; ``None`` if nothing is left."""
     if held.__class__ is bytes:
-        # Copies what is left once, and not what was taken.
-        return bytearray(memoryview(held)[count:]) if count < len(held) else None
+        if count >= len(held):
+            return None
+        return bytearray(memoryview(held)[count:])  # copies what is left once, and not what was taken
     del held[:count]  # type: ignore[union-attr]
     return held or None
 

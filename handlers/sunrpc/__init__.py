@@ -1,6 +1,6 @@
 """ONC RPC, also called Sun RPC (RFC 5531): servers, clients, XDR, and a compiler of ``.x`` files.
 
-No other package imports this one.
+Of the reactor, only `reactor.servers.rpcbind` imports this package.
 
 ==============  ======================================================================================
 `xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
@@ -10,7 +10,9 @@ No other package imports this one.
 `record`        `RPCStreamHandler`: record marking, and the calls of one connection
 `datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
 `client`        `StreamClient`, `DatagramClient`: clients that block
-`rpcbind`       `Portmapper`: the ports of programs (RFC 1833)
+`registry`      `Registry`: the addresses of programs, and universal addresses
+`rpcbind`       `Portmapper` and `Rpcbind`: serve such a registry (RFC 1833)
+`registering`   `Registrar`: registers programs with a running rpcbind(8)
 `language`      compiles a ``.x`` file to a Python module that uses `xdr` and `program`
 `command`       ``python3 -m handlers.sunrpc``
 ==============  ======================================================================================

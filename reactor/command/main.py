@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import reactor as package
@@ -92,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         places = options.bind or [parse_url(DEFAULT_URL)]
         certificates = find_certificates(options, places)
-        cut = serve(load(options.handler), options.handler, options.mode, places, options.grace, certificates)
+        kind, is_registered = load(options.handler), options.rpcbind
+        cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered)
     except Wrong as wrong:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
@@ -158,6 +160,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="CA",
         help="the CAs of which clients need a certificate (default: they need none)",
     )
+    command.add_argument(
+        "--rpcbind", action="store_true",
+        help="register the programs of an RPC handler with the rpcbind(8) of this host until the signal",
+    )  # fmt: skip
     return top
 
 
@@ -294,8 +300,9 @@ def is_handler(kind: Any) -> bool:
 
 
 def serve(
-    kind: Any, name: str, mode: str, places: Sequence[Place], grace: float, certificates: Certificates | None
-) -> int:
+    kind: Any, name: str, mode: str, places: Sequence[Place], grace: float, certificates: Certificates | None,
+    is_registered: bool,
+) -> int:  # fmt: skip
     """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
 
     After the signal, open requests have ``grace`` seconds to finish. Returns how many were cut. Raises `Wrong`.
@@ -310,12 +317,25 @@ def serve(
             servers.append(make_server(kind, mode, place, ending, certificates))
         if certificates is not None:
             renew_at_sighup(certificates, servers, reactor)
-        for place, server in zip(places, servers, strict=True):
-            say(f"listening on {actual_url(place, server)} ({mode})\n")
-        run(ending)
+        with ExitStack() as until_signal:
+            if is_registered:
+                register(servers, until_signal)
+            for place, server in zip(places, servers, strict=True):
+                say(f"listening on {actual_url(place, server)} ({mode})\n")
+            run(ending)
     finally:
         wind_down(servers, ending)
     return ending.cut
+
+
+def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
+    """Register the programs of the servers with rpcbind; the stack removes them. Raises `Wrong`."""
+    from ..servers.rpcbind import RegistrationError, registered
+
+    try:
+        stack.enter_context(registered(*servers))
+    except RegistrationError as error:
+        raise Wrong(f"--rpcbind: {error}") from None
 
 
 def run(ending: Ending) -> None:

@@ -8,10 +8,9 @@ import signal
 from selectors import EVENT_READ, EVENT_WRITE
 
 from ..handlers.programs import Finished, Ran
-from ..loop.children import NO_FORK
-from ..loop.kernel import AGAIN, NONE_LEFT, NoneLeft
+from ..loop.kernel import AGAIN
 from ..table.work import does
-from .workers import Job
+from .workers import ChildJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,32 +24,19 @@ PIECE = 65_536
 
 
 @does(Ran)
-class RunningProgram(Job):
+class RunningProgram(ChildJob):
     """A child that has become the program; its output is collected until it has ended."""
 
-    wait: Ran  # type: ignore[assignment]
+    wait: Ran
 
     def __init__(self, row: Request, wait: Ran) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children))  # type: ignore[arg-type]
-        self._pid = 0
+        super().__init__(row, wait)
         self._left = memoryview(wait.input)
         self._written: dict[int, bytearray] = {}  # by descriptor: what has come of the output and of the errors
         self._watches: dict[int, Watch] = {}  # by descriptor, of this process's ends of the pipes
 
     def begin(self) -> None:
-        reactor = self.row.reactor
-        if not hasattr(os, "fork"):
-            raise RuntimeError(NO_FORK)
-        pipes: list[tuple[int, int]] = []
-        try:
-            pipes += [os.pipe() for _ in range(3)]
-            self._pid = reactor.children.fork(self._exited)
-        except BaseException as error:
-            for end in (end for pipe in pipes for end in pipe):
-                os.close(end)
-            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
-                raise NoneLeft(*error.args) from error
-            raise
+        pipes = self._fork(3)
         (its_input, input_), (output, its_output), (errors, its_errors) = pipes
         if self._pid == 0:
             self._become((its_input, its_output, its_errors))
@@ -136,12 +122,6 @@ class RunningProgram(Job):
 
     def _size(self) -> int:
         return sum(map(len, self._written.values()))
-
-    def cancel(self) -> None:
-        self._pool.leave(self)
-        self._close()
-        if self._pid:
-            self.row.reactor.children.kill(self._pid)
 
     def close_copy(self) -> None:
         for end in self._watches:

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..handlers import Elsewhere
+    from ..handlers import Elsewhere, Outside
     from ..loop.watches import Watch
     from ..table.request import Request
 
@@ -32,7 +32,7 @@ MAX_RESULT = 64 << 20
 
 
 class Job:
-    """One call of a function, in a child or a thread, for one row."""
+    """One piece of work, in a child or a thread, for one row."""
 
     def __init__(self, row: Request, wait: Any, pool: Pool) -> None:
         self.row = row
@@ -64,30 +64,69 @@ class Job:
         self.done(Failed(self.wait, error))
 
 
-@does(Forked)
-class ForkedJob(Job):
-    """The function runs in a child, which sends its result back through a pipe."""
+class ChildJob(Job):
+    """A job that is done in a child, which is killed when the row does not wait for it any more."""
 
-    def __init__(self, row: Request, wait: Elsewhere) -> None:
+    def __init__(self, row: Request, wait: Outside) -> None:
         super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children, one_by_one=True))
         self._pid = 0
+
+    def _fork(self, number: int) -> list[tuple[int, int]]:
+        """Fork, with so many pipes. `_pid` is 0 in the child. Raises `NoneLeft` if the job must wait."""
+        if not hasattr(os, "fork"):
+            raise RuntimeError(NO_FORK)
+        pipes: list[tuple[int, int]] = []
+        try:
+            pipes.extend(os.pipe() for _ in range(number))
+        except BaseException:
+            close_pipes(pipes)
+            raise
+        try:
+            self._pid = self.row.reactor.children.fork(self._exited)
+        except BaseException as error:
+            close_pipes(pipes)
+            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
+                raise NoneLeft(*error.args) from error
+            raise
+        return pipes
+
+    def cancel(self) -> None:
+        self._pool.leave(self)
+        self._close()
+        if self._pid:
+            self.row.reactor.children.kill(self._pid)
+
+    def _exited(self, status: int | None, words: bytes) -> None:
+        """The child has ended: see `Children.fork`."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """Close this process's ends of the pipes."""
+        raise NotImplementedError
+
+
+def close_pipes(pipes: list[tuple[int, int]]) -> None:
+    """Close both ends of the pipes."""
+    for reader, writer in pipes:
+        os.close(reader)
+        os.close(writer)
+
+
+@does(Forked)
+class ForkedJob(ChildJob):
+    """The function runs in a child, which sends its result back through a pipe."""
+
+    wait: Forked
+
+    def __init__(self, row: Request, wait: Forked) -> None:
+        super().__init__(row, wait)
         self._pipe = -1
         self._watch: Watch | None = None
         self._received = bytearray()
 
     def begin(self) -> None:
         reactor = self.row.reactor
-        if not hasattr(os, "fork"):
-            raise RuntimeError(NO_FORK)
-        reader, writer = os.pipe()
-        try:
-            self._pid = reactor.children.fork(self._exited)
-        except BaseException as error:
-            os.close(reader)
-            os.close(writer)
-            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
-                raise NoneLeft(*error.args) from error
-            raise
+        [(reader, writer)] = self._fork(1)
         if self._pid == 0:
             os.close(reader)
             _work(self.wait, writer)
@@ -100,12 +139,6 @@ class ForkedJob(Job):
             os.close(reader)
             reactor.children.kill(self._pid)
             raise
-
-    def cancel(self) -> None:
-        self._pool.leave(self)
-        self._close()
-        if self._pid:
-            self.row.reactor.children.kill(self._pid)
 
     def close_copy(self) -> None:
         if self._watch is not None:
@@ -159,7 +192,9 @@ class ForkedJob(Job):
 class ThreadedJob(Job):
     """The function runs in a thread. A thread can't be stopped, so a cancelled job counts in its pool until it ends."""
 
-    def __init__(self, row: Request, wait: Elsewhere) -> None:
+    wait: Threaded
+
+    def __init__(self, row: Request, wait: Threaded) -> None:
         super().__init__(row, wait, row.reactor.work.pool("threaded", row.reactor.max_threads))
         self._begun = False
 

@@ -11,7 +11,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from ..handlers import DatagramMachine, Reset
 from ..handlers.filter import chain
 from ..loop.kernel import AGAIN, SHORT
-from .driven import ChannelRow
+from .driven import SocketRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,33 +31,20 @@ RETRY = 0.01
 """Seconds until a packet is sent again for which the host had no memory."""
 
 
-class ConnectedRow(ChannelRow):
+class ConnectedRow(SocketRow):
     """The row of a connected datagram socket; its handler begins without a packet."""
 
-    __slots__ = ("descriptor", "mask", "socket")
+    __slots__ = ()
     channel: PacketChannel
 
     def __init__(
         self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: DatagramHandler, owner: Owner,
         filters: Sequence[Callable[[Any], Any]], driven_by: DrivenBy,
     ) -> None:  # fmt: skip
-        super().__init__(reactor, server, peer, owner, driven_by)
+        super().__init__(reactor, server, sock, peer, owner, driven_by)
         self.channel = DatagramMachine(handler, self)
         if filters:
             self.channel = chain(self.channel, filters)
-        self.socket = sock
-        self.descriptor = sock.fileno()
-        self.mask = 0
-
-    @property
-    def request(self) -> socket.socket:
-        return self.socket
-
-    def is_stale(self) -> bool:
-        return self.socket.fileno() != self.descriptor
-
-    def close_copy(self) -> None:
-        self.socket.close()
 
     def start(self) -> None:
         self.channel.advance()
@@ -86,10 +73,7 @@ class ConnectedRow(ChannelRow):
             self.reactor.end(self)
             return
         if mask != self.mask:
-            try:
-                self.reactor.interest.want(self, mask)
-            except (OSError, ValueError) as error:  # the selector is full, or select(2) takes no number so high
-                self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
+            self.watch_for(mask)
 
     def flush(self, now: float) -> None:
         """Send packets until the kernel takes no more."""

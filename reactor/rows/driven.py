@@ -1,5 +1,7 @@
 """`ChannelRow`: what the rows of streams, packets and calls have in common, and `CallRow`, the row of a call.
 
+`SocketRow` is what the rows with a socket of their own have in common.
+
 The channel of a row runs its handler. Input comes by `ready`, or from the object that made the row. A turn ends with
 `settle`: it sends the output and sets the selector and the timers to what the channel now wants. Nothing is closed in
 this module: `Reactor.end` marks the row, and the reactor releases it after the batch.
@@ -9,19 +11,20 @@ from __future__ import annotations
 
 from _thread import get_ident
 
-from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, TimedOut, World
+from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, Reset, TimedOut, World
 from ..handlers.waits import output_passed
 from ..table.bounds import Pace, cut
 from ..table.request import Request, Stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Any
 
     from ..handlers import Cause, DatagramHandler
     from ..table.reactor import Reactor
-    from ..table.request import Owner, Rare
+    from ..table.request import DrivenBy, Owner, Rare
 
 OPENING, SERVING, DRAINING, LINGERING = Stage.OPENING, Stage.SERVING, Stage.DRAINING, Stage.LINGERING
 
@@ -237,6 +240,38 @@ class ChannelRow(Request):
         if rare is not None and rare.calls is not None:
             calls, rare.calls = rare.calls, None
             calls.cancel()
+
+
+class SocketRow(ChannelRow):
+    """A row with a connected socket of its own, which the selector watches."""
+
+    __slots__ = ("descriptor", "mask", "socket")
+
+    def __init__(
+        self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, owner: Owner, driven_by: DrivenBy
+    ) -> None:
+        super().__init__(reactor, server, peer, owner, driven_by)
+        self.socket = sock
+        self.descriptor = sock.fileno()
+        self.mask = 0
+
+    @property
+    def request(self) -> socket.socket:
+        return self.socket
+
+    def is_stale(self) -> bool:
+        """Whether the socket was closed by others, so that its number may be that of another descriptor."""
+        return self.socket.fileno() != self.descriptor
+
+    def close_copy(self) -> None:
+        self.socket.close()
+
+    def watch_for(self, events: int) -> None:
+        """Have the selector watch for ``events`` of the socket. If it can't, the row ends."""
+        try:
+            self.reactor.interest.want(self, events)
+        except (OSError, ValueError) as error:  # the selector is full, or select(2) takes no number so high
+            self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
 
 
 class Calls:

@@ -22,7 +22,7 @@ from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
 from .ancillary import credentials
 from .copying import send_files
-from .driven import DRAINING, LINGERING, SERVING, ChannelRow
+from .driven import DRAINING, LINGERING, SERVING, SocketRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
 from .urgent import at_mark, hears_urgent
 
@@ -39,32 +39,22 @@ READ_SIZE = StreamMachine.read_size
 """Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
 
 
-class StreamRow(ChannelRow):
+class StreamRow(SocketRow):
     """The row of a connected stream socket."""
 
-    __slots__ = ("descriptor", "mask", "socket")
+    __slots__ = ()
 
     def __init__(
         self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, handler: StreamHandler, owner: Owner,
         filters: Sequence[Callable[[Any], Any]] = (), driven_by: DrivenBy = CALLER,
     ) -> None:  # fmt: skip
-        super().__init__(reactor, server, peer, owner, driven_by)
+        super().__init__(reactor, server, sock, peer, owner, driven_by)
         self.channel = StreamMachine(handler, self)
         if filters:
             self.channel = chain(self.channel, filters)
-        self.socket = sock
-        self.descriptor = sock.fileno()
-        self.mask = 0
-
-    @property
-    def request(self) -> socket.socket:
-        return self.socket
-
-    def is_stale(self) -> bool:
-        return self.socket.fileno() != self.descriptor
 
     def close_copy(self) -> None:
-        self.socket.close()
+        super().close_copy()
         if self.channel is not None and not isinstance(self.channel.handler, type):
             close_files(self.channel.handler._machine.outbox)
 
@@ -186,10 +176,7 @@ class StreamRow(ChannelRow):
             self._end_output()
             mask &= ~EVENT_HANGUP  # see resting()
         if mask != self.mask:
-            try:
-                self.reactor.interest.want(self, mask)
-            except (OSError, ValueError) as error:  # the selector is full, or select(2) takes no number so high
-                self.lose(Reset(OSError(f"the selector can't watch it: {error}")))
+            self.watch_for(mask)
 
     def flush(self, now: float) -> bool:
         """Send as much output as the kernel takes. Returns whether it has taken all."""

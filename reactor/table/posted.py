@@ -51,10 +51,8 @@ class Posted:
             self._post(len(unchanging), self._machine.write_descriptors, unchanging, descriptors)
 
     def write_file(self, *arguments: Any) -> None:
-        if get_ident() == self._row.reactor.thread:
-            self._machine.write_file(*arguments)
-        else:
-            self._post(0, self._machine.write_file, *arguments)
+        self._require_its_thread("send_file()")
+        self._machine.write_file(*arguments)
 
     def write_eof(self) -> None:
         self._in_its_thread(self._machine.write_eof)

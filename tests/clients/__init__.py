@@ -1,1 +1,1 @@
-"""Tests with clients that this project did not write: socat, netcat, curl, telnet, slowhttptest, libnfs."""
+"""Tests with clients that this project did not write, such as socat, curl, slowhttptest, libnfs, redis-cli and dig."""

@@ -1,1 +1,1 @@
-"""Tests of `examples/`, each run as a process; the NFS server runs in a thread of the tests too."""
+"""Tests of `examples/`, each run as a process; servers of protocols run in a thread of the tests too."""

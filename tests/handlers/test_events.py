@@ -16,6 +16,7 @@ from handlers import (
     StreamMachine,
     Taken,
     TimedOut,
+    WhileConnected,
 )
 from handlers.filter import Filter, chain
 from tests.support.strategies import Driver, States, spellings
@@ -154,7 +155,7 @@ def test_false_items_are_no_sign_of_a_handler_that_goes_round():
     queue = Queue(limit=3_000)
     for _ in range(3_000):
         queue.put(0)
-    _, handler, _ = waiting(States, *[Taken(queue)] * 3_000)
+    _, handler, _ = waiting(States, *[Taken(queue)] * 1_500, *[WhileConnected(Taken(queue))] * 1_500)
     assert handler.seen == [0] * 3_000
 
 

@@ -258,9 +258,9 @@ def test_past_its_limit_no_more_is_read_until_the_wait_is_over():
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: FirstOf(), "FirstOf: one or more"),
-        (lambda: FirstOf(LINE, Some()), "FirstOf: one or more"),
-        (lambda: FirstOf(LINE, Packet()), "FirstOf: one or more"),
+        (lambda: FirstOf(), "FirstOf: one wait or more"),
+        (lambda: FirstOf(LINE, Some()), "FirstOf: one of the waits"),
+        (lambda: FirstOf(LINE, Packet()), "FirstOf: one of the waits"),
         (lambda: FirstOf(FirstOf(LINE)), "FirstOf: FirstOf"),
         (lambda: FirstOf(Flushed(), LINE), "FirstOf: Flushed"),
         (lambda: FirstOf(LINE, 5), "FirstOf: 5"),

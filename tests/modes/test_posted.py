@@ -1,6 +1,7 @@
 """What other threads write to a row: it arrives whole and in order, and is bounded and counted as it is written."""
 
 import threading
+from io import BytesIO
 
 import pytest
 
@@ -64,14 +65,17 @@ def refusal(call):
 def test_what_belongs_in_a_state_is_refused_in_threaded_with_the_remedy(mode):
     class Misled(Working):
         def work(self):
-            calls = lambda: self.call(DatagramHandler(), b"", self.send), self.take_held, lambda: self.put_back(b"x")
+            calls = [
+                lambda: self.call(DatagramHandler(), b"", self.send), self.take_held, lambda: self.put_back(b"x"),
+                lambda: self.send_file(BytesIO(b"x")),
+            ]  # fmt: skip
             return b"".join(map(refusal, calls))
 
     with serving(Misled, mode) as server, connect(server) as client:
         client.sendall(b"go\n")
         told = rest(client).decode().splitlines()
     remedy = " belongs in a state of the request: let the thread return what the state needs"
-    assert told == [what + remedy for what in ("call()", "take_held()", "put_back()")]
+    assert told == [what + remedy for what in ("call()", "take_held()", "put_back()", "send_file()")]
 
 
 class Busy(StreamHandler):

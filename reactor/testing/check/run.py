@@ -15,7 +15,7 @@ import textwrap
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait
+from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait, events, first
 from .counting import (
     LINES,
     LINES_PER_BYTE,
@@ -49,6 +49,7 @@ ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
 _OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript"))
+_OWN |= {first.__name__, events.__name__}  # a wait of several takes a few lines for each
 """The modules whose lines do not count as lines of the handler."""
 
 
