@@ -1,13 +1,16 @@
 """WSGI applications in every mode, behind the validator of ``wsgiref``, with ``http.client``."""
 
 import os
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection, IncompleteRead
+from types import SimpleNamespace
 from wsgiref.validate import validator
 
 import pytest
 
 from handlers.http.wsgi import handler_of
+from reactor.testing import check
+from tests.support.http import REQUESTS
 from tests.support.serving import MODES, PATIENCE, serving
 
 
@@ -135,6 +138,25 @@ def test_an_application_that_breaks_the_rules_is_answered_with_500(name):
         response = client.getresponse()
         assert (response.status, response.getheader("Set-Cookie")) == (500, None)
         assert response.read() == b"the application has failed\n"
+
+
+@pytest.mark.slow
+def test_an_application_passes_check():
+    def echo(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode(), environ["wsgi.input"].read()]
+
+    server = SimpleNamespace(server_address=("127.0.0.1", 80))
+    check(handler_of(echo), REQUESTS["length"] + REQUESTS["chunked"], server=server, modes=["select"], examples=2)
+
+
+@pytest.mark.parametrize("many", ["select", "fork", "thread"])
+def test_200_connections_at_once(many):
+    with serving(handler_of(application), many, request_queue_size=256) as server, ExitStack() as stack:
+        clients = [stack.enter_context(client_of(server)) for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.request("POST", "/echo", str(number))
+        assert [client.getresponse().read() for client in clients] == [b"%d" % number for number in range(200)]
 
 
 def test_a_head_may_be_replaced_before_the_content_begins():
