@@ -371,7 +371,7 @@ class Face:
 
     def _remedy(self) -> str:
         if self._pump is None:
-            return "in select mode the loop has the socket (the Forking, Threading and plain server classes give it)"
+            return "the loop has the socket (without request, the Forking, Threading and plain server classes give it)"
         return "the bytes of the socket are those in front of the filters (a server without filters gives the socket)"
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from types import CoroutineType, FunctionType
 
 from ..waits import Cause, LimitPassed, Outside, Wait
+from ..wire import grown
 from .whole import Whole
 
 TYPE_CHECKING = False
@@ -47,14 +48,14 @@ def is_framing(request: object) -> bool:
 class Framed:
     """One request that comes: runs the framing, and keeps what its waits have taken of the stream."""
 
-    __slots__ = ("_coroutine", "_most", "_name", "_pieces", "taken", "whole")
+    __slots__ = ("_coroutine", "_held", "_most", "_name", "taken", "whole")
 
     def __init__(self, framing: Callable[[Any], Any], handler: StreamHandler, most: int) -> None:
         self._coroutine = framing(handler)
         self._name = f"{type(handler).__name__}.request"
         if type(self._coroutine) is not CoroutineType:
             raise TypeError(f"{self._name} is a coroutine function of waits, and returned {self._coroutine!r}")
-        self._pieces: list[bytes] = []
+        self._held: bytes | bytearray | None = None
         self._most = most
         self.taken = 0
         """Bytes of the stream that its waits have taken."""
@@ -79,7 +80,7 @@ class Framed:
         self.taken += len(piece)
         if self.taken > self._most:
             raise LimitPassed(wait, what=f"the request is longer than {self._name.rpartition('.')[0]}.max_request")
-        self._pieces.append(piece)
+        self._held = grown(self._held, piece)
 
     def _go_on(self, call: Callable[[Any], Any], argument: object) -> Wait | None:
         try:
@@ -93,12 +94,12 @@ class Framed:
 
     def _finish(self, returned: object) -> None:
         if returned is None:
-            self.whole = b"".join(self._pieces)
+            self.whole = bytes(self._held or b"")
         elif isinstance(returned, (bytes, bytearray, memoryview)):
             self.whole = bytes(returned)
         else:
             raise TypeError(f"{self._name} returns None or the bytes of the request, not {returned!r}")
-        self._pieces.clear()
+        self._held = None
 
 
 class Answered(Outside):

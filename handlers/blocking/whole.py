@@ -32,7 +32,7 @@ class Whole(Face):
 
     def __init__(self, handler: StreamHandler, request: bytes, send: Send | None = None) -> None:
         super().__init__(handler, request)
-        self._send = self._hold if send is None else send
+        self._send = send
         self.goes_on = False
         """Whether the connection goes on with the next request when the handler has returned."""
         self.begun = False
@@ -54,7 +54,10 @@ class Whole(Face):
         """Send all of ``data``; see `Face.sendall`."""
         self._require_output(flags)
         with memoryview(data) as view, view.cast("B") as octets:
-            self._send(octets, self._timeout)
+            if self._send is None:
+                self._hold(octets)
+            else:
+                self._send(octets, self._timeout)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """`sendall`. Return the number of bytes."""
@@ -62,7 +65,7 @@ class Whole(Face):
         with memoryview(data) as view:
             return view.nbytes
 
-    def _hold(self, octets: memoryview, timeout: float | None) -> None:
+    def _hold(self, octets: memoryview) -> None:
         """Have the row hold the output. Raises ``OSError`` beyond ``max_output``; all output is dropped then."""
         machine, most = self._handler._machine, self._handler.max_output
         if machine.held_out + len(octets) > most:

@@ -30,7 +30,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _TOO_LONG = {
     414: "the request line is too long",
-    431: "the header section is too long",
+    431: "the header or trailer section is too long",
     413: "the request is too long",
 }
 """Why a request is refused where a wait has passed its limit."""

@@ -5,10 +5,12 @@ Of the reactor, only `reactor.servers.rpcbind` imports this package.
 ==============  ======================================================================================
 `xdr`           External Data Representation (RFC 4506), usable alone: types, codecs, `Packer`
 `auth`          authentication flavours: AUTH_NONE and AUTH_SYS
+`gss`           RPCSEC_GSS (RFC 2203): Kerberos 5, for servers and clients
 `message`       RPC messages: reads a call, writes a reply
 `program`       base classes of programs and versions, and of the handlers that serve them
 `record`        `RPCStreamHandler`: record marking, and the calls of one connection
 `datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
+`tls`           `StartTLS`: RPC-with-TLS (RFC 9289)
 `client`        `StreamClient`, `DatagramClient`: clients that block
 `registry`      `Registry`: the addresses of programs, and universal addresses
 `rpcbind`       `Portmapper` and `Rpcbind`: serve such a registry (RFC 1833)

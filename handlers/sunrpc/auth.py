@@ -16,7 +16,7 @@ MAX_BODY = 400
 
 
 class AuthStatus(IntEnum):
-    """Why a call is refused: ``auth_stat`` (RFC 5531, section 9)."""
+    """Why a call is refused: ``auth_stat`` (RFC 5531, section 9; RFC 2203, section 4)."""
 
     BADCRED = 1
     REJECTEDCRED = 2
@@ -25,6 +25,8 @@ class AuthStatus(IntEnum):
     TOOWEAK = 5
     INVALIDRESP = 6
     FAILED = 7
+    RPCSEC_GSS_CREDPROBLEM = 13
+    RPCSEC_GSS_CTXPROBLEM = 14
 
 
 class AuthError(Exception):

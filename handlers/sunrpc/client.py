@@ -10,15 +10,16 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from random import getrandbits
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..machines import StreamMachine
 from ..waits import Cause
 from . import xdr
-from .auth import AuthSys
-from .message import read_reply, written, xid_of
+from .auth import AuthError, AuthStatus, AuthSys
+from .message import CALL, HEADER, RPC_VERSION, read_reply, written, xid_of
 from .program import Procedure, Version
 from .record import RecordHandler, mark
+from .tls import ALPN, PROBE, STARTTLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,20 +30,71 @@ V = TypeVar("V", bound=Version)
 STRAYS = 64
 """Datagrams that are no reply to an open call, after which a client sends its call again."""
 
+PROBING = Procedure(0, "probe", (), None)
+"""The procedure of the probe for TLS."""
+
+
+class Open(Protocol):
+    """A call whose reply is awaited."""
+
+    def write(self) -> bytes:
+        """The call, each time it is sent."""
+
+    def read(self, reply: bytes) -> bytes:
+        """The encoded result that the reply has. Raises what `read_reply` raises."""
+
+
+class Flavour(Protocol):
+    """What makes calls: a credential that is more than bytes in front of the arguments."""
+
+    def call(self, head: bytes, arguments: bytes) -> Open:
+        """A call: ``head`` is what comes before its credential."""
+
+
+class Plain:
+    """A call whose credential proves nothing: AUTH_NONE, or AUTH_SYS."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def write(self) -> bytes:
+        return self._data
+
+    def read(self, reply: bytes) -> bytes:
+        return read_reply(reply)
+
+
+class Probe(Plain):
+    """The probe for TLS; it is also its flavour."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    def call(self, head: bytes, arguments: bytes) -> Open:
+        self._data = head + PROBE
+        return self
+
+    def read(self, reply: bytes) -> bytes:
+        result = super().read(reply)
+        if reply[12:28] != STARTTLS:
+            raise AuthError(AuthStatus.REJECTEDVERF)
+        return result
+
 
 class Client(Generic[V]):
     """What the clients of streams and of datagrams have in common. Not for several threads at once.
 
-    ``credential`` is that of all calls, AUTH_NONE by default. Any `OSError`, and a `Cause` for a reply past a bound,
-    closes the socket; a refused call (`RPCError`, `AuthError`) and a result that is no encoding (`xdr.Error`) do not.
+    ``credential`` is that of all calls, AUTH_NONE by default; `gss.client.establish` makes one of RPCSEC_GSS. Any
+    `OSError`, and a `Cause` for a reply past a bound, closes the socket; a refused call (`RPCError`, `AuthError`) and a
+    result that is no encoding (`xdr.Error`) do not.
     """
 
-    def __init__(self, version: type[V], sock: Any, credential: AuthSys | None = None) -> None:
+    def __init__(self, version: type[V], sock: Any, credential: AuthSys | Flavour | None = None) -> None:
         self.version = version
         self.socket = sock
         self.credential = credential
         self._xid = getrandbits(32)
-        self._open: dict[int, tuple[Procedure, bytes]] = {}
+        self._open: dict[int, tuple[Procedure, Open]] = {}
         self._replies: dict[int, bytes] = {}
         self._by_name = {procedure.name: procedure for procedure in version.procedures.values()}
 
@@ -71,22 +123,29 @@ class Client(Generic[V]):
         if len(arguments) != len(procedure.arguments):
             raise TypeError(f"{name} takes {len(procedure.arguments)} arguments, not {len(arguments)}")
         encoded = b"".join(map(xdr.pack, procedure.arguments, arguments))
+        return self.start(procedure, encoded, self.credential)
+
+    def start(self, procedure: Procedure, arguments: bytes, credential: AuthSys | Flavour | None) -> int:
+        """Send a call of any procedure, its arguments encoded, with this credential; returns its xid."""
         xid = self._xid = self._xid + 1 & 0xFFFF_FFFF
-        data = written(
-            xid, self.version.program, self.version.version, procedure.number, self.credential, encoded
-        )  # fmt: skip
-        self._guard(self._send, data)
-        self._open[xid] = procedure, data
+        program, version = self.version.program, self.version.version
+        if credential is None or isinstance(credential, AuthSys):
+            call: Open = Plain(written(xid, program, version, procedure.number, credential, arguments))
+        else:
+            head = HEADER.pack(xid, CALL, RPC_VERSION, program, version, procedure.number)
+            call = credential.call(head, arguments)
+        self._guard(self._send, call.write())
+        self._open[xid] = procedure, call
         return xid
 
     def result(self, xid: int) -> Any:
         """Wait for the reply to an open call and return the result."""
-        procedure, data = self._open[xid]
+        procedure, call = self._open[xid]
         try:
-            self._guard(self._await, xid, data)
+            self._guard(self._await, xid, call)
         finally:
             del self._open[xid]
-        result = read_reply(self._replies.pop(xid))
+        result = call.read(self._replies.pop(xid))
         return xdr.unpack(procedure.result, result)
 
     def _keep(self, reply: bytes) -> bool:
@@ -107,7 +166,7 @@ class Client(Generic[V]):
     def _send(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def _await(self, xid: int, data: bytes) -> None:
+    def _await(self, xid: int, call: Open) -> None:
         raise NotImplementedError
 
 
@@ -139,16 +198,38 @@ class Records(RecordHandler):
 class StreamClient(Client[V]):
     """Calls over a connected stream socket. Its own timeout is the time that each piece of a reply may take."""
 
-    def __init__(self, version: type[V], sock: Any, credential: AuthSys | None = None) -> None:
+    def __init__(self, version: type[V], sock: Any, credential: AuthSys | Flavour | None = None) -> None:
         super().__init__(version, sock, credential)
         self._records = Records()
         self._machine = StreamMachine(self._records)
         self._machine.advance()
 
+    def start_tls(self, context: Any, server_hostname: str | None = None) -> None:
+        """Turn to TLS (RFC 9289): probe, and make the handshake with ``context``, an ``ssl.SSLContext`` for clients.
+
+        Call it first: no call may be open. ``context`` is made to ask for the application protocol "sunrpc".
+        Raises `AuthError` or `RPCError` if the server refuses the probe, and the connection stays as it was;
+        `ConnectionError`, which closes it, if the server has sent more than the answer to the probe before the
+        handshake, or has not agreed on the protocol and on TLS 1.3; and what the handshake raises.
+        """
+        if self._open:
+            raise ValueError(f"{len(self._open)} calls are open: TLS can't begin before their replies are here")
+        self.result(self.start(PROBING, b"", Probe()))
+        self._guard(self._shake_hands, context, server_hostname)
+
+    def _shake_hands(self, context: Any, server_hostname: str | None) -> None:
+        if self._machine.held_in or self._records.begun:
+            raise ConnectionAbortedError("the server has sent unprotected data behind its STARTTLS")
+        context.set_alpn_protocols([ALPN])
+        self.socket = context.wrap_socket(self.socket, server_hostname=server_hostname)
+        agreed = self.socket.version(), self.socket.selected_alpn_protocol()
+        if agreed != ("TLSv1.3", ALPN):
+            raise ConnectionAbortedError(f"the server has agreed on {agreed[0]} and {agreed[1]!r}, not on {ALPN!r}")
+
     def _send(self, data: bytes) -> None:
         self.socket.sendall(mark(data))
 
-    def _await(self, xid: int, data: bytes) -> None:
+    def _await(self, xid: int, call: Open) -> None:
         while xid not in self._replies:
             received = self.socket.recv(65_536)
             if not received:
@@ -167,7 +248,11 @@ class DatagramClient(Client[V]):
     """
 
     def __init__(
-        self, version: type[V], sock: Any, credential: AuthSys | None = None, waits: tuple[float, ...] = (1, 2, 4, 8)
+        self,
+        version: type[V],
+        sock: Any,
+        credential: AuthSys | Flavour | None = None,
+        waits: tuple[float, ...] = (1, 2, 4, 8),
     ) -> None:
         super().__init__(version, sock, credential)
         self.waits = waits
@@ -175,10 +260,10 @@ class DatagramClient(Client[V]):
     def _send(self, data: bytes) -> None:
         self.socket.send(data)
 
-    def _await(self, xid: int, data: bytes) -> None:
+    def _await(self, xid: int, call: Open) -> None:
         for number, seconds in enumerate(self.waits):
             if number and xid not in self._replies:
-                self._send(data)
+                self._send(call.write())
             self.socket.settimeout(seconds)
             strays = 0
             with suppress(TimeoutError):

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from .gss.server import Protection
+
 
 class Replies:
     """The duplicate request cache of one handler class: calls that are being made, and the replies to those made.
@@ -95,6 +97,7 @@ class RPCDatagramHandler(Serving, DatagramHandler):
     def setup(self) -> None:
         super().setup()
         self._version: Version | None = None
+        self._protection: Protection | None = None
         self._key: Hashable = None
 
     def handle(self) -> Any:
@@ -107,7 +110,10 @@ class RPCDatagramHandler(Serving, DatagramHandler):
             if refused.reply is not None:
                 self.send(refused.reply)
             return None
-        key = id(self.server), self.peer, packet[: HEADER.size], crc32(packet[HEADER.size :])
+        protection = self._protection = version.protection
+        handle = b"" if protection is None else protection.handle
+        plain = packet if protection is None else protection.plain  # what is the same when the call comes again
+        key = id(self.server), self.peer, handle, plain[: HEADER.size], crc32(plain[HEADER.size :])
         if self.max_replies:
             oldest = self.now() - self.reply_age
             if not self._replies.begin(key, oldest):
@@ -115,7 +121,7 @@ class RPCDatagramHandler(Serving, DatagramHandler):
             self._key = key
             reply = self._replies.get(key, oldest)
             if reply is not None:
-                self.send(reply)
+                self.send(self._sealed(reply))
                 return None
         self._version, self.timeout = version, version.timeout
         version._machine = self._machine  # they are one request: the version asks this row
@@ -137,8 +143,12 @@ class RPCDatagramHandler(Serving, DatagramHandler):
                 self._replies.end(self._key)
 
     def _answer(self, reply: bytes) -> None:
-        if len(reply) > self.max_reply:
-            raise ValueError(f"a reply of {len(reply)} bytes does not fit in a datagram: {self.max_reply} do")
+        sealed = self._sealed(reply)
+        if len(sealed) > self.max_reply:
+            raise ValueError(f"a reply of {len(sealed)} bytes does not fit in a datagram: {self.max_reply} do")
         if self._key is not None:
             self._replies.put(self._key, self.now(), reply, self.max_replies)
-        self.send(reply)
+        self.send(sealed)
+
+    def _sealed(self, reply: bytes) -> bytes:
+        return reply if self._protection is None else self._protection.seal(reply)

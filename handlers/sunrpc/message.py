@@ -88,16 +88,19 @@ def read_call(data: bytes) -> Call:
     if rpc_version != RPC_VERSION:
         raise Refused(mismatched(xid))
     try:
-        flavour, body, end = _read_auth(xid, data, HEADER.size, AuthStatus.BADCRED)
-        verifier_flavour, _, start = _read_auth(xid, data, end, AuthStatus.BADVERF)
+        flavour, body, end = read_auth(xid, data, HEADER.size, AuthStatus.BADCRED)
+        verifier_flavour, _, start = read_auth(xid, data, end, AuthStatus.BADVERF)
         credential = read_credential(flavour, body, verifier_flavour)
     except AuthError as error:
         raise Refused(denied(xid, error.status)) from None
     return Call(xid, program, version, procedure, credential, data, start)
 
 
-def _read_auth(xid: int, data: bytes, start: int, status: AuthStatus) -> tuple[int, bytes, int]:
-    """The flavour and the body of the ``opaque_auth`` at ``start``, and where what follows begins."""
+def read_auth(xid: int, data: bytes, start: int, status: AuthStatus) -> tuple[int, bytes, int]:
+    """The flavour and the body of the ``opaque_auth`` at ``start``, and where what follows begins.
+
+    Raises `AuthError` with ``status`` if it is malformed, `Refused` with GARBAGE_ARGS if it is cut off.
+    """
     if len(data) < start + 8:
         raise Refused(accepted(xid, GARBAGE_ARGS))
     flavour, length = _TWO.unpack_from(data, start)

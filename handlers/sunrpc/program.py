@@ -29,6 +29,11 @@ from .message import (
     succeeded,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .gss.server import Protection
+    from .gss.wire import Caller
+
 NO_REPLY: Any = object()
 """What a procedure returns whose caller waits for no reply (RFC 5531, section 7.4.1)."""
 
@@ -65,11 +70,13 @@ class Version(DatagramHandler):
     """The call, whose handler this is."""
     carry: Callable[[bytes], object] | None = None
     """What sends the reply, if that is not `send`."""
+    protection: Protection | None = None
+    """What protects the reply, if the call was made with RPCSEC_GSS (see `gss`)."""
 
     @property
-    def credential(self) -> AuthSys | None:
-        """What the caller says of itself; ``None`` for AUTH_NONE."""
-        return self.called.credential
+    def credential(self) -> AuthSys | Caller | None:
+        """What the caller says of itself; ``None`` for AUTH_NONE. A `gss.wire.Caller` has proved it."""
+        return self.called.credential if self.protection is None else self.protection.caller
 
     def authorize(self, procedure: Procedure) -> None:
         """Called before each procedure but 0, which needs no authentication (RFC 5531, section 12.1).
@@ -80,6 +87,8 @@ class Version(DatagramHandler):
     def handle(self) -> Any:
         """Make the call."""
         call = self.called
+        if self.protection is not None:
+            self.principal = self.protection.caller.principal
         procedure = self._served().get(call.procedure)
         if procedure is None:
             self._answer(succeeded(call.xid, b"") if call.procedure == 0 else accepted(call.xid, PROC_UNAVAIL))

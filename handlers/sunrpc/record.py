@@ -49,14 +49,18 @@ class RecordHandler(StreamHandler):
         self._fragments: list[bytes] = []  # those of a record of which more must come
         self._held = 0  # their bytes
 
+    @property
+    def begun(self) -> bool:
+        """Whether the first fragments of a record have come, and more must come."""
+        return bool(self._fragments)
+
     def handle(self) -> Any:
         return Fragment(self.max_record), self._only
 
     def _only(self, fragment: bytes) -> Any:
         """The first fragment of a record, which in most cases is the only one."""
         if fragment[0] & 0x80:
-            self.record(fragment[4:])
-            return self.handle()
+            return self.record(fragment[4:]) or self.handle()
         return self._more(fragment)
 
     def _more(self, fragment: bytes) -> Any:
@@ -68,14 +72,16 @@ class RecordHandler(StreamHandler):
             record = b"".join(self._fragments)
             self._fragments.clear()
             self._held = 0
-            self.record(record)
-            return self.handle()
+            return self.record(record) or self.handle()
         if len(self._fragments) >= self.max_fragments:
             raise LimitPassed(None, what=f"a record of more than {self.max_fragments} fragments")
         return Fragment(max(self.max_record - self._held, 1)), self._more
 
-    def record(self, record: bytes) -> None:
-        """Called with each record. Every class of records defines this."""
+    def record(self, record: bytes) -> Any:
+        """Called with each record. Returns a step that goes before the next record, or ``None``.
+
+        Every class of records defines this.
+        """
         raise NotImplementedError
 
 
@@ -95,14 +101,15 @@ class RPCStreamHandler(Serving, RecordHandler):
 
     __slots__ = ()
 
-    def record(self, record: bytes) -> None:
+    def record(self, record: bytes) -> Any:
         try:
             version = self.begin(record)
         except Refused as refused:
             if refused.reply is not None:
                 self._answer(refused.reply)
         else:
-            self.call(version, record, self._answer)
+            protection = version.protection
+            self.call(version, record, self._answer if protection is None else protection.before(self._answer))
 
     def _answer(self, reply: bytes) -> None:
         self.send(mark(reply))

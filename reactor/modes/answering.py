@@ -14,35 +14,38 @@ from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
 
+from ..handlers import Flushed, TimedOut
 from ..handlers.blocking.framing import Answered, Outcome
 from ..loop.children import died
-from ..loop.kernel import NONE_LEFT, NoneLeft, is_final
 from ..servers.hooks import call_hook
-from ..servers.words import apply_exit_report, exit_report
+from ..servers.words import answer_report, apply_answer_report
+from ..table.ends import forget_frames
 from ..table.work import does
-from .workers import Job
+from .workers import PipedJob, ThreadedJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..loop.watches import Watch
+    from ..loop.timers import Timer
     from ..table.request import Request
     from ..table.work import Work
 
 CHUNK = 65_536
-"""Bytes that a handler hands to its row at a time."""
+"""Bytes that a handler hands to its row at a time, at most."""
 
 LONGEST = 1_000_000
 """Seconds; what is longer is no bound, because poll(2) counts milliseconds in an ``int``."""
-
-KEPT, CLOSED = b"K", b"C"
-"""The first byte of what a child tells at its end: whether the connection goes on. Its exit report follows."""
 
 
 def most_held(handler: Any) -> int:
     """Bytes of output that a row may hold before its blocking handler waits."""
     return int(min(handler.high_water, handler.max_output // 2))
+
+
+def chunk_of(handler: Any) -> int:
+    """Bytes that a handler hands to its row at a time: with those that the row holds, not more than ``max_output``."""
+    return int(max(1, min(CHUNK, handler.max_output // 2)))
 
 
 def patience(handler: Any, timeout: float | None) -> float | None:
@@ -55,29 +58,33 @@ def _gone() -> OSError:
     return ConnectionAbortedError(errno.ECONNABORTED, "the connection has ended")
 
 
-class Drain:
-    """Follows the output of a row: calls ``call`` when all of it has been taken, or dropped.
+class Follower:
+    """Follows the output of a row: `_drained` is called when all of it has been taken, or dropped.
 
-    It is a follower of the row's machine (`Machine.follow`), and its own driver.
+    To the row's machine it is a machine that waits (`Machine.follow`), and the driver of that.
     """
 
-    def __init__(self, row: Request, call: Any) -> None:
-        self.driver = self
-        self.drained: Any = None
-        self._machine: Any = row.channel.handler._machine
-        self._call = call
+    drained: Any = None
 
-    def follow(self) -> bool:
-        """Whether more output waits than the row should hold; if so, ``call`` will be called."""
-        machine = self._machine
-        if machine.finished or machine.held_out <= most_held(machine.handler):
+    @property
+    def driver(self) -> Follower:
+        """What the machine tells that its output has drained."""
+        return self
+
+    def touched(self) -> None:
+        """The machine tells it."""
+        self._drained()
+
+    def _drained(self) -> None:
+        raise NotImplementedError
+
+    def _follow(self, handler: Any) -> bool:
+        """Whether more output waits than the row of ``handler`` should hold; if so, `_drained` will be called."""
+        machine = handler._machine
+        if machine.finished or machine.held_out <= most_held(handler):
             return False
         machine.follow(self, machine.wait)
         return True
-
-    def touched(self) -> None:
-        """The machine tells that its output has drained."""
-        self._call()
 
 
 @does(Answered)
@@ -110,19 +117,21 @@ class AnswerHere:
         with row.owner.hand.at(row):
             outcome = self._wait.run(self._send)
         row.reactor.work.finish(row, self, outcome)
+        if row not in row.reactor.table:
+            forget_frames(outcome.error)  # the loop takes no further step
 
     def _send(self, octets: memoryview, timeout: float | None) -> None:
         row, handler = self._row, self._wait.handler
-        seconds, most = patience(handler, timeout), most_held(handler)
-        for start in range(0, len(octets), CHUNK):
+        seconds, most, size = patience(handler, timeout), most_held(handler), chunk_of(handler)
+        for start in range(0, len(octets), size):
             if handler._machine.finished:
                 raise _gone()
-            handler.send(octets[start : start + CHUNK])
+            handler.send(octets[start : start + size])
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
                 raise _gone() if handler._machine.finished else TimeoutError("timed out")
 
 
-class Outlet:
+class Outlet(Follower):
     """The output of a handler that runs in a thread: passes it to the row, in the thread of the loop."""
 
     def __init__(self, row: Request) -> None:
@@ -132,13 +141,12 @@ class Outlet:
         self._pieces: list[bytes] = []
         self._under_way = 0
         self._is_shut = False
-        self._drain = Drain(row, self._drained)
 
     def send(self, octets: memoryview, timeout: float | None) -> None:
         """In the thread of the handler: send all of ``octets``. Raises ``OSError``."""
-        seconds = patience(self._handler, timeout)
-        for start in range(0, len(octets), CHUNK):
-            piece = bytes(octets[start : start + CHUNK])
+        seconds, size = patience(self._handler, timeout), chunk_of(self._handler)
+        for start in range(0, len(octets), size):
+            piece = bytes(octets[start : start + size])
             with self._changed:
                 if not self._changed.wait_for(self._may_send, seconds):
                     raise TimeoutError("timed out")
@@ -158,7 +166,7 @@ class Outlet:
             pieces, self._pieces = self._pieces, []
         for piece in pieces:
             self._handler.send(piece)
-        if not self._drain.follow():
+        if not self._follow(self._handler):
             self._drained()
 
     def _drained(self) -> None:
@@ -173,7 +181,7 @@ class Outlet:
             self._changed.notify()
 
 
-class AnswerInThread(Job):
+class AnswerInThread(ThreadedJob):
     """The handler runs in a thread."""
 
     def __init__(self, row: Request, wait: Answered) -> None:
@@ -181,131 +189,105 @@ class AnswerInThread(Job):
         super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("thread")))
         self._service = service
         self._outlet = Outlet(row)
-        self._begun = False
-
-    def begin(self) -> None:
-        self._begun = True
-        self.row.reactor.make_wakeup()
-        try:
-            self._service.mode.start_thread(self._work)
-        except RuntimeError as error:
-            if self._pool.has_begun and not is_final(error):
-                self._begun = False
-                raise NoneLeft(errno.EAGAIN, str(error)) from error
-            raise
 
     def cancel(self) -> None:
         self._outlet.shut()
-        if not self._begun:
-            self._pool.leave(self)
+        super().cancel()
+
+    def _start(self) -> None:
+        self._service.mode.in_thread(self._work)
 
     def _work(self) -> None:
-        wait: Any = self.wait
         with self._service.hand.at(self.row):
             try:
-                outcome = wait.run(self._outlet.send)
+                outcome = self.wait.run(self._outlet.send)
             except BaseException as error:  # SystemExit, which ends a thread and nothing else
                 outcome = Outcome(False, error if isinstance(error, Exception) else None)
         self.row.reactor.call_soon(self.done, outcome)
 
 
-class AnswerInChild(Job):
+class AnswerInChild(PipedJob, Follower):
     """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork"), one_by_one=True))
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        self.keep = row
         self._service = service
-        self._pid = 0
-        self._pipe = -1
-        self._is_cancelled = False
-        self._watch: Watch | None = None
-        self._drain = Drain(row, self._drained)
+        self._is_cancelled = self._is_paused = False
+        self._end: tuple[int | None, bytes] | None = None  # how the child has ended
+        self._timer: Timer | None = None  # until when the client must take what the child has left
 
     def begin(self) -> None:
-        reactor = self.row.reactor
-        reader, writer = os.pipe()
-        try:
-            self._pid = reactor.children.fork(self._exited, keep=self.row)
-        except BaseException as error:
-            os.close(reader)
-            os.close(writer)
-            if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
-                raise NoneLeft(*error.args) from error
-            raise
-        if self._pid == 0:
-            os.close(reader)
-            self._be_child(writer)
-        os.close(writer)
-        os.set_blocking(reader, False)
-        self._pipe = reader
-        try:
-            self._watch = reactor.watch(reader, EVENT_READ, lambda events: self._receive())
-        except BaseException:  # the selector takes no more descriptors, or none with so high a number
-            os.close(reader)
-            reactor.children.kill(self._pid)
-            raise
+        super().begin()
         self._service.mode.child_began(self._pid)
 
     def cancel(self) -> None:
         self._is_cancelled = True
-        self._pool.leave(self)
-        self._close()
-        if self._pid:
-            self.row.reactor.children.kill(self._pid)
-
-    def close_copy(self) -> None:
-        if self._watch is not None:
-            os.close(self._pipe)
+        self._stop_timer()
+        super().cancel()
 
     # In the parent
 
     def _receive(self) -> bool:
-        """Pass on what the pipe has, once. Returns whether more may come."""
+        handler = self.row.channel.handler
         try:
-            piece = os.read(self._pipe, CHUNK)
+            piece = os.read(self._pipe, chunk_of(handler))
         except BlockingIOError:
             return False
         if not piece:
             self._close()
             return False
-        self.row.channel.handler.send(piece)
-        if self._watch is not None and self._drain.follow():
+        handler.send(piece)
+        if self._watch is not None and self._follow(handler):
             self._watch.modify(0)
-        return True
+            self._is_paused = True
+        return not self._is_paused
 
     def _drained(self) -> None:
-        if self._watch is not None:
+        self._is_paused = False
+        self._stop_timer()
+        if self._end is not None:
+            self.row.reactor.call_soon(self._take_rest)
+        elif self._watch is not None:
             self._watch.modify(EVENT_READ)
 
     def _exited(self, status: int | None, words: bytes) -> None:
         self._service.mode.child_ended(self._pid)
         self._pid = 0
-        if self._is_cancelled:
-            return
-        while self._watch is not None and self._receive():
-            pass  # the last bytes may still be in the pipe, which holds 64 KiB at most
-        self._close()
+        self._end = status, words
+        self._take_rest()
+
+    def _take_rest(self) -> None:
+        """The child has ended: pass on what the pipe still has, as the client takes it, then tell the row."""
+        while self._watch is not None and not self._is_paused and self._receive():
+            pass
+        if not self._is_paused and not self._is_cancelled and self._end is not None:
+            self._close()
+            self._finish(*self._end)
+        elif self._is_paused:
+            seconds = patience(self.wait.handler, None)
+            if seconds is not None:
+                self._timer = self.row.reactor.call_later(seconds, self.row.lose, TimedOut(Flushed()))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finish(self, status: int | None, words: bytes) -> None:
         row = self.row
         if not words:
             self.done(Outcome(False, died(status or 0)))
             return
-        moved = row.total_in, row.total_out
-        apply_exit_report(row, 0, words[1:])
-        row.total_in, row.total_out = moved  # the child has done no input or output
+        goes_on = apply_answer_report(row, words)
         if row.error is None:
-            self.done(Outcome(words[:1] == KEPT))
+            self.done(Outcome(goes_on))
             return
         self._pool.leave(self)  # the child has called handle_error()
         row.reactor.work.forget(row)
         row.reactor.settle_soon(row)
-        row.channel.discard(row.error)
-
-    def _close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-            os.close(self._pipe)
+        row.reactor.guard(row, row.channel.discard, row.error)
 
     # In the child
 
@@ -324,7 +306,7 @@ class AnswerInChild(Job):
                         row.error = error
                         call_hook(server, "handle_error", row.request, row.peer)
             os.close(pipe)
-            row.reactor.children.tell((KEPT if outcome.goes_on else CLOSED) + exit_report(row))
+            row.reactor.children.tell(answer_report(row, outcome.goes_on))
             status = 0
         finally:
             os._exit(status)

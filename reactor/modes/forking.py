@@ -151,6 +151,7 @@ class ForkMode(Mode):
             watch = inner.watch(self._hangup, EVENT_READ, hang_up)
 
     def close(self) -> None:
+        super().close()
         if self._hangup is not None:
             self._hangup.ring()
         server = self.service.server
@@ -161,7 +162,10 @@ class ForkMode(Mode):
 
 
 class ForkingMixIn(_Base):
-    """A child process drives each request; see ``socketserver.ForkingMixIn``."""
+    """A child process drives each request; see ``socketserver.ForkingMixIn``.
+
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it.
+    """
 
     timeout = 300
     active_children: set[int] | None = None

@@ -10,7 +10,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from ..handlers.programs import Finished, Ran
 from ..loop.kernel import AGAIN
 from ..table.work import does
-from .workers import ChildJob
+from .workers import ChildJob, children_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class RunningProgram(ChildJob):
     wait: Ran
 
     def __init__(self, row: Request, wait: Ran) -> None:
-        super().__init__(row, wait)
+        super().__init__(row, wait, children_of(row))
         self._left = memoryview(wait.input)
         self._written: dict[int, bytearray] = {}  # by descriptor: what has come of the output and of the errors
         self._watches: dict[int, Watch] = {}  # by descriptor, of this process's ends of the pipes

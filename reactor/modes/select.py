@@ -52,8 +52,9 @@ class SelectMode(Mode):
 class SelectMixIn(_Base):
     """The loop drives every request, in one thread and no child; a slow client delays no other.
 
-    A blocking handler runs here only if its class declares ``request = <wait>``; any other is
-    refused with `TypeError` when the server is made.
+    A blocking handler runs here only if its class declares ``request``, a wait or a framing; any other is refused with
+    `TypeError` when the server is made. With ``work = "thread"`` or ``"fork"`` on the class, it answers a whole request
+    in a thread or a child.
     """
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -103,12 +103,16 @@ class ThreadMode(Mode):
                     service.strike(row)
 
     def close(self) -> None:
+        super().close()
         for thread in list(self.threads):
             thread.join()
 
 
 class ThreadingMixIn(_Base):
-    """A thread drives each request; see ``socketserver.ThreadingMixIn``."""
+    """A thread drives each request; see ``socketserver.ThreadingMixIn``.
+
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a thread answers it.
+    """
 
     daemon_threads = False
     """Whether the process may end while threads run."""
@@ -117,7 +121,9 @@ class ThreadingMixIn(_Base):
     """Whether `server_close` waits for the threads that are not daemons."""
 
     max_threads = 256
-    """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
+    """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``).
+
+    That requests wait is logged as a warning, which says what to do."""
 
     @property
     def _threads(self) -> list[Thread]:  # the name in socketserver; CPython's tests use it

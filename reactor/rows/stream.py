@@ -11,12 +11,11 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, Failed, LimitPassed, Reset, StreamMachine
+from ..handlers import Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
 from ..handlers.files import Files
 from ..handlers.filter import chain
 from ..handlers.machines import close_files
-from ..handlers.refusal import RequestRefused
 from ..loop.kernel import AGAIN
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER

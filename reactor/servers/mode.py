@@ -12,6 +12,7 @@ from socket import SOCK_DGRAM
 from ..handlers import Handler, Packet
 from ..handlers.blocking.buffered import buffered, is_whole_by
 from ..loop.descriptors import ended_input
+from .crew import Crew
 from .kinds import class_of
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ class Mode:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._told = False  # whether `waits_for` has logged
+        self._crew: Crew | None = None
 
     def waits_for(self, bound: str, what: str) -> bool:
         """Requests wait because the server's attribute ``bound`` is reached: log that once. Returns false."""
@@ -76,8 +78,14 @@ class Mode:
         reactor = self.service.reactor
         return ("threaded", reactor.max_threads) if work == "thread" else ("forked", reactor.max_children)
 
+    def in_thread(self, work: Callable[[], object]) -> None:
+        """Have a thread call ``work()``, in which a handler answers a whole request. Raises `RuntimeError`."""
+        if self._crew is None:
+            self._crew = Crew(self.start_thread)
+        self._crew.do(work)
+
     def start_thread(self, work: Callable[[], object]) -> None:
-        """Start a thread in which a handler answers a whole request. Raises `RuntimeError`."""
+        """Start a thread that calls ``work()``."""
         from threading import Thread
 
         Thread(target=work, daemon=True).start()
@@ -119,6 +127,8 @@ class Mode:
 
     def close(self) -> None:
         """The server closes."""
+        if self._crew is not None:
+            self._crew.dismiss()
 
 
 def has_framing(handler: Any) -> bool:

@@ -283,11 +283,11 @@ class Service:
 
     def finish(self, request: Any, client_address: Any) -> None:
         """``finish_request()``: serve the request to its end in the thread or child that calls this."""
-        if self.hand.is_within_answer or isinstance(request, Face):
-            self._finish_blocking(request, client_address)
+        if self.hand.is_within_answer:
+            self.reactor.blocking(self._make_blocking, request, client_address)
         elif is_kind(self.handler, Handler):
             self._finish_row(request, client_address)
-        elif self.filters:
+        elif self.filters and not isinstance(request, Face):
             self._finish_row(request, client_address, self._finish_blocking)
         else:
             self._finish_blocking(request, client_address)

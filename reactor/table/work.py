@@ -19,6 +19,7 @@ from collections import deque
 
 from ..handlers import Cause
 from ..loop.kernel import PAUSE, NoneLeft
+from .ends import forget_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,13 +104,10 @@ class OutsideWork:
         for work, _ in self.jobs.pop(row.serial, ()):
             work.cancel()
 
-    def pool(self, kind: str, limit: int, one_by_one: bool = False) -> Pool:
-        """The pool for one kind of work, after its limit is set to ``limit``.
-
-        ``one_by_one``: one job begins in a batch, because that takes long, as fork(2) does.
-        """
+    def pool(self, kind: str, limit: int) -> Pool:
+        """The pool for one kind of work, after its limit is set to ``limit``."""
         pool = self._pools.setdefault(kind, Pool(self._reactor))
-        pool.limit, pool.one_by_one = limit, one_by_one
+        pool.limit = limit
         return pool
 
     def close_copy(self, keep: object) -> None:
@@ -132,6 +130,7 @@ class OutsideWork:
                 else:
                     self._reactor.guard(row, channel.resume, channel.wait.answer(part, result))
                 return
+        forget_frames(getattr(result, "error", None))  # the row waits no more, and nobody else will
 
 
 class Pool:
@@ -143,6 +142,7 @@ class Pool:
     def __init__(self, reactor: Reactor) -> None:
         self.limit = 0
         self.one_by_one = False
+        """Whether one job begins in a batch, because that takes long, as fork(2) does."""
         self.has_begun = False
         """Whether any job has begun, ever."""
         self._reactor = reactor

@@ -14,6 +14,7 @@ from handlers import (
     Exactly,
     Flushed,
     LimitPassed,
+    RequestRefused,
     Some,
     StreamRequestHandler,
     TimedOut,
@@ -21,7 +22,6 @@ from handlers import (
     Until,
 )  # fmt: skip
 from handlers.blocking.buffered import buffered
-from handlers.refusal import RequestRefused
 from tests.support.blocking import ask_held, machine_for
 from tests.support.strategies import converse
 

@@ -1,10 +1,13 @@
 """Framings of blocking handlers in every mode, over real sockets: the same answers; no slow client costs a thread."""
 
+import gc
 import http.client
 import http.server
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -13,9 +16,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import Exactly, LimitPassed, StreamRequestHandler, TimedOut, Until
-from handlers.refusal import RequestRefused
-from tests.support.serving import MODES, PATIENCE, ask, clients_of, connect, receive, rest, serving, wait_until
+from handlers import (
+    DatagramRequestHandler,
+    Exactly,
+    Filter,
+    LimitPassed,
+    RequestRefused,
+    StreamRequestHandler,
+    TimedOut,
+    Until,
+)
+from tests import ROOT
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    ask,
+    clients_of,
+    connect,
+    journal_error,
+    peer,
+    receive,
+    rest,
+    serving,
+    wait_until,
+)  # fmt: skip
 
 every_mode = pytest.mark.parametrize("mode", MODES)
 elsewhere = pytest.mark.parametrize(("mode", "members"), [
@@ -123,7 +148,8 @@ def test_a_request_that_is_refused_gets_its_answer_and_the_table_has_the_reason(
 def test_the_time_limits_of_the_class_end_a_request_that_does_not_come(mode, limits, text):
     with serving(kind(**limits), mode) as server, connect(server) as client:
         client.sendall(b"1")
-        assert rest(client) == b"!too slow"
+        assert receive(client, 9) == b"!too slow"
+        client.close()
         [row] = ended(server)
         assert text in row["reason"]
 
@@ -158,15 +184,16 @@ class Large(Reply):
             self.wfile.write(b"small")
 
 
+@pytest.mark.parametrize("most", [200_000, 1_000])
 @pytest.mark.parametrize(("mode", "members"), [
     ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
 ])  # fmt: skip
-def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, members):
-    with serving(type("Kind", (Large,), {"max_output": 200_000, **members}), mode) as server, connect(server) as client:
+def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, members, most):
+    with serving(type("Kind", (Large,), {"max_output": most, **members}), mode) as server, connect(server) as client:
         client.sendall(packed(b"large"))
         receive(client, 1)
         wait_until(lambda: any(row.held_out for row in server.reactor.table))
-        assert max(row.held_out for row in server.reactor.table) <= 200_000
+        assert max(row.held_out for row in server.reactor.table) <= most
         if mode != "plain":
             assert ask(server, packed(b"x")) == b"small"
         client.sendall(packed(b"x"))
@@ -365,3 +392,101 @@ def test_a_body_that_a_plain_wait_leaves_out_is_an_error(mode, caplog):
         assert all("reads 5 bytes, and 0 bytes are left" in row["reason"] for row in ended(server, 2))
     if mode != "fork":
         assert "HeadOnly.request takes less of the stream than handle() reads" in caplog.text
+
+
+def test_what_a_child_finds_out_of_its_client_is_told_to_the_row_which_keeps_its_own_facts():
+    def handle(self):
+        self.rfile.read()
+        self.connection.principal = "ada" if self.connection.principal is None else "bob"
+        self.wfile.write(self.connection.principal.encode())
+
+    class Named(Filter):
+        name = "named"
+
+    with serving(kind(handle=handle), "fork", filters=[Named]) as server, connect(server) as client:
+        client.sendall(packed(b"", b""))
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"adabob"
+        [row] = ended(server)
+        assert (row["principal"], row["in_front"]) == ("bob", "named")
+        assert (row["total_in"], row["total_out"]) == (4, 6)
+
+
+@pytest.mark.parametrize("place", ["thread", "fork"])
+def test_a_datagram_handler_may_work_elsewhere_too(place, journal):
+    class Packets(DatagramRequestHandler):
+        work = place
+
+        def handle(self):
+            assert threading.get_ident() != self.server.reactor.thread or os.getpid() != here
+            if self.packet == b"break":
+                raise ZeroDivisionError("broken")
+            self.wfile.write(self.packet[::-1])
+
+    here = os.getpid()
+    with (
+        serving(Packets, "select", PACKETS["udp"], handle_error=journal_error, journal=journal) as server,
+        peer(server) as client,
+    ):
+        client.send(b"abc")
+        assert client.recv(10) == b"cba"
+        client.send(b"break")
+        assert journal.wait_for(1) == ["handle_error ZeroDivisionError broken"]
+
+
+def test_one_thread_answers_request_after_request_and_ends_with_the_server():
+    class Named(Reply):
+        def handle(self):
+            self.rfile.read()
+            threads.add(threading.current_thread())
+
+        def finish(self):
+            self.wfile.write(b".")
+            super().finish()
+
+    threads = set()
+    with serving(Named, "thread") as server:
+        for _ in range(5):
+            with connect(server) as client:
+                client.sendall(b"0:")
+                assert receive(client, 1) == b"."
+                wait_until(lambda: server.reactor.table.as_dicts() and not server.reactor.work.jobs)
+        assert len(threads) <= 2  # a thread may still be on its way back when the next request comes
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_process_ends_soon_although_its_server_is_not_closed():
+    program = """
+import threading, socket, reactor
+from handlers import Until
+class H(reactor.StreamRequestHandler):
+    request = Until(b"\\n")
+    def handle(self):
+        self.wfile.write(b"x")
+server = reactor.ThreadingTCPServer(("127.0.0.1", 0), H)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = socket.create_connection(server.server_address, 10)
+client.sendall(b"\\n")
+assert client.recv(1) == b"x"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE, cwd=ROOT)
+
+
+@every_mode
+def test_what_a_request_held_is_freed_without_the_garbage_collector(mode):
+    class Kind(Large):
+        timeout = 30
+
+    with serving(Kind, mode) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for text in (b"x", b"large", b"x") if mode != "select" else (b"x", b"x"):
+                with connect(server) as client:
+                    client.sendall(packed(b"x", text) + b"9:half")
+                    receive(client, 10)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            wait_until(lambda: not server.reactor.table)
+            wait_until(lambda: not [found for found in gc.get_objects() if type(found).__name__ == "Kind"])
+        finally:
+            gc.enable()

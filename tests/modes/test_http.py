@@ -11,7 +11,7 @@ import pytest
 
 from handlers.http import http_request
 from tests.support.http import NEXT, REQUESTS, Echo, undated
-from tests.support.serving import STREAMS, ask, clients_of, rest, serving
+from tests.support.serving import STREAMS, ask, clients_of, connect, rest, serving
 
 TCP = STREAMS["tcp"]
 AT_ONCE = 150  # connections
@@ -137,3 +137,25 @@ class Polling(Echo):
 def test_a_handler_may_poll_for_the_rest_of_its_request(mode):
     with serving(Polling, mode) as server:
         assert undated(ask(server, REQUESTS["pipelined"])).count(b"200 OK") == 3
+
+
+class Impatient(Echo):
+    timeout = 0.1
+
+
+def test_a_request_that_does_not_come_in_time_is_answered_and_a_silent_connection_is_closed(mode):
+    with serving(Impatient, mode) as server:
+        for said, status in (b"GET / HTTP/1.1\r\n", b"HTTP/1.1 408 "), (b"", b""), (NEXT, b"HTTP/1.1 200 "):
+            with connect(server) as client:
+                client.sendall(said)
+                assert rest(client)[:13] == status
+
+
+def test_a_client_that_sends_on_gets_the_answer_that_refuses_its_request(mode):
+    with serving(Echo, mode) as server, connect(server) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+        assert client.recv(13) == b"HTTP/1.1 413 "
+        for _ in range(100):
+            client.sendall(b"x" * 9_999)
+        client.shutdown(socket.SHUT_WR)
+        assert b"\r\nConnection: close\r\n" in rest(client)

@@ -1,9 +1,15 @@
-/* A client of calculator.x on libtirpc: its arguments are tcp or udp, and a port of 127.0.0.1. Says each result. */
+/* A client of calculator.x on libtirpc: its arguments are tcp or udp, and a port of 127.0.0.1. Says each result.
+   Compiled with GSS, a third argument is the service of RPCSEC_GSS. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <rpc/rpc.h>
+#ifdef GSS
+#include <gssapi/gssapi_krb5.h>
+#include <rpc/auth_gss.h>
+static int service;
+#endif
 #include "calculator.h"
 
 static CLIENT *client;
@@ -22,6 +28,10 @@ static void failed(const char *what)
 
 static CLIENT *connected(const char *transport, struct sockaddr_in *to, unsigned program, unsigned version)
 {
+#ifdef GSS
+    if (client)
+        auth_destroy(client->cl_auth); /* which destroys the context */
+#endif
     if (client)
         clnt_destroy(client); /* a server in plain mode has one connection at a time */
     struct timeval wait = {2, 0};
@@ -32,6 +42,14 @@ static CLIENT *connected(const char *transport, struct sockaddr_in *to, unsigned
         clnt_pcreateerror("create");
         exit(1);
     }
+#ifdef GSS
+    struct rpc_gss_sec how = {(gss_OID)gss_mech_krb5, GSS_C_QOP_DEFAULT, service, GSS_C_NO_CREDENTIAL, GSS_C_MUTUAL_FLAG};
+    made->cl_auth = authgss_create_default(made, "calc@localhost", &how);
+    if (!made->cl_auth) {
+        printf("no context for program %x version %u\n", program, version);
+        made->cl_auth = authnone_create();
+    }
+#endif
     return made;
 }
 
@@ -39,6 +57,9 @@ int main(int count, char **arguments)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(arguments[2]))};
     inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+#ifdef GSS
+    service = atoi(arguments[3]);
+#endif
     client = connected(arguments[1], &to, CALCULATOR, CALCULATOR_1);
     if (nothing_1(client))
         printf("NOTHING\n");
@@ -50,11 +71,14 @@ int main(int count, char **arguments)
     printf("LATER %d\n", later ? *later : 0);
     filling *filled = fill_1(strcmp(arguments[1], "tcp") ? 7000 : 1000000, client);
     printf("FILL %u\n", filled ? filled->filling_len : 0);
-    if (!uid_1(client))
+    u_int *uid = uid_1(client);
+    if (uid)
+        printf("UID %u\n", *uid);
+    else
         failed("UID");
     AUTH *none = client->cl_auth;
     client->cl_auth = authunix_create("host", 501, 20, 0, NULL);
-    u_int *uid = uid_1(client);
+    uid = uid_1(client);
     printf("UID %u\n", uid ? *uid : 0);
     client->cl_auth = none;
     if (!fail_1(0, client))

@@ -1,10 +1,15 @@
-/* A server of calculator.x on libtirpc, version 1 only: its argument is tcp or udp. Says its port on 127.0.0.1. */
+/* A server of calculator.x on libtirpc, version 1 only: its argument is tcp or udp. Says its port on 127.0.0.1.
+   Compiled with GSS it also takes calls with RPCSEC_GSS. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <rpc/rpc.h>
+#ifdef GSS
+#include <rpc/rpcsec_gss.h>
+#include <rpc/svc_auth_gss.h>
+#endif
 #include "calculator.h"
 
 void calculator_1(struct svc_req *, SVCXPRT *);
@@ -54,6 +59,14 @@ void *forget_1_svc(int number, struct svc_req *request) { return NULL; }
 u_int *uid_1_svc(struct svc_req *request)
 {
     static u_int uid;
+#ifdef GSS
+    if (request->rq_cred.oa_flavor == RPCSEC_GSS) {
+        rpc_gss_rawcred_t *raw;
+        rpc_gss_getcred(request, &raw, NULL, NULL);
+        uid = 100 * raw->service + raw->client_principal->len;
+        return &uid;
+    }
+#endif
     if (request->rq_cred.oa_flavor != AUTH_SYS) {
         svcerr_auth(request->rq_xprt, AUTH_TOOWEAK);
         return NULL;
@@ -90,6 +103,13 @@ int main(int count, char **arguments)
     SVCXPRT *transport = is_tcp ? svctcp_create(sock, 0, 0) : svcudp_create(sock);
     if (!transport || !svc_register(transport, CALCULATOR, CALCULATOR_1, calculator_1, 0))
         return 1;
+#ifdef GSS
+    OM_uint32 status;
+    gss_name_t name;
+    gss_buffer_desc text = {strlen("calc@localhost"), "calc@localhost"};
+    if (gss_import_name(&status, &text, GSS_C_NT_HOSTBASED_SERVICE, &name) || !svcauth_gss_set_svc_name(name))
+        return 1;
+#endif
     printf("%d\n", ntohs(own.sin_port));
     fflush(stdout);
     svc_run();

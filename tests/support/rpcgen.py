@@ -99,8 +99,11 @@ def build(path: Path, folder: Path) -> list[str]:
     return [kind for kind, _ in filters if not kind.endswith("_argument")]  # of a procedure that has several
 
 
-def build_peer(path: Path, source: Path, stubs: str, folder: Path) -> Path:
-    """Compile a client (``stubs`` is ``-l``) or a server (``-m``) of the .x file with its C source; return its path."""
+def build_peer(path: Path, source: Path, stubs: str, folder: Path, *options: str) -> Path:
+    """Compile a client (``stubs`` is ``-l``) or a server (``-m``) of the .x file with its C source; return its path.
+
+    ``options`` are for gcc, after the files.
+    """
     needed(HEADERS.is_dir(), "libtirpc-dev")
     for file in (path, source):
         shutil.copy(file, folder)
@@ -108,7 +111,7 @@ def build_peer(path: Path, source: Path, stubs: str, folder: Path) -> Path:
         run(folder, program("rpcgen"), "-N", option, path.name, "-o", output)
     unused = ["-ffunction-sections", "-Wl,--gc-sections"]  # the dispatchers of versions that the source does not serve
     files = [source.name, "xdr.c", "stubs.c"]
-    run(folder, program("gcc"), "-w", *unused, f"-I{HEADERS}", "-I.", "-o", source.stem, *files, "-ltirpc")
+    run(folder, program("gcc"), "-w", *unused, f"-I{HEADERS}", "-I.", "-o", source.stem, *files, "-ltirpc", *options)
     return folder / source.stem
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from handlers import TimedOut
 from handlers.http import http_request
 from handlers.refusal import RequestRefused
+from reactor.testing import check
 from tests.support.http import NEXT, REQUESTS, Echo, answers_to, machine_of, taken_from
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
@@ -181,6 +182,13 @@ def test_a_malformed_request_is_refused_with_its_status_and_nothing_behind_it_is
     assert answer.count(b"\r\n\r\n") == 1
 
 
+@pytest.mark.parametrize("name", [name for name, (stream, _) in MALFORMED.items() if len(stream) < 999])
+def test_a_malformed_request_is_refused_alike_however_it_is_cut(name):
+    stream, whole = MALFORMED[name][0], answers_to(MALFORMED[name][0])
+    assert [offset for offset in range(len(stream)) if answers_to(stream, [offset]) != whole] == []
+    assert answers_to(stream, range(len(stream))) == whole
+
+
 @pytest.mark.parametrize("line", [
     b"OPTIONS * HTTP/1.1", b"GET http://a.example/b HTTP/1.1", b"GET / HTTP/1.2", b"M-SEARCH //x HTTP/1.1"
 ])  # fmt: skip
@@ -251,3 +259,15 @@ def test_a_handler_whose_handle_is_for_one_request_answers_one():
             self.do_GET()
 
     assert answers_to(NEXT + NEXT, handler=Single) == ok(b"GET /next ")
+
+
+class Dateless(Echo):
+    """Answers the same at any time."""
+
+    def date_time_string(self, timestamp=None):
+        return "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@pytest.mark.slow
+def test_every_property_of_a_handler_holds():
+    check(Dateless, REQUESTS["length"] + REQUESTS["chunked"] + REQUESTS["expect"], modes=["select"], examples=10)

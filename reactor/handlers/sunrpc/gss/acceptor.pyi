@@ -1,0 +1,1 @@
+from handlers.sunrpc.gss.acceptor import *
