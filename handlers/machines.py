@@ -187,7 +187,7 @@ class StreamMachine(Machine):
         if first is None or wait is None:
             return wait is not None  # the first wait after `end_opening`
         is_there = is_same_place(place_of(self.state), self.first_place)
-        return is_there and type(wait) is type(first) and wait._said() == first._said()
+        return is_there and (wait is first or (type(wait) is type(first) and wait._said() == first._said()))
 
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..table.request import Request
     from .service import Service
 
+_ANYWHERE = nullcontext()
+
 _modes: dict[type, type[Mode]] = {}
 
 
@@ -102,7 +104,7 @@ class Mode:
 
     def room(self) -> AbstractContextManager[object]:
         """A context in which a request is taken from the socket. Raises ``OSError`` if the request could not begin."""
-        return nullcontext()
+        return _ANYWHERE
 
     def listen(self) -> None:
         """The server begins to take requests."""

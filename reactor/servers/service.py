@@ -27,9 +27,10 @@ from .admission import PUT_OFF, Admission
 from .answers import finish_answers
 from .heirs import Heirs
 from .hooks import call_hook, end_request
-from .in_hand import InHand
+from .in_hand import CURRENT, InHand
 from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
+from .pace import Pace
 from .queue import RequestQueue
 from .serving import Serving
 from .wrapped import shake_hands
@@ -73,7 +74,7 @@ class Service:
         """The time of the loop's clock at which a drain cancels the open requests."""
         self.taken = 0
         """Attempts to take a request so far."""
-
+        self._pace = Pace()
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -138,8 +139,10 @@ class Service:
 
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        for _ in range(self.mode.batch if takes_at_once(self.server) else 1):
+        most = self._pace.expect(self.reactor.batches, self.mode.batch)
+        for taken in range(most if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
+                self._pace.exhausted(taken)
                 return
 
     def take(self) -> bool:
@@ -169,7 +172,7 @@ class Service:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
         row: Request | None = None
 
-        def enter() -> None:
+        def enter(request: Any, client_address: Any) -> None:
             nonlocal row
             refusal = self.admission.refusal(client_address)
             if not refusal and not self.server.verify_request(request, client_address):
@@ -181,7 +184,7 @@ class Service:
             row = self._enter(request, client_address, make_row)
             self.queue.enter(row)
 
-        self._attempt(enter, request, client_address, None)
+        self._attempt(None, enter, request, client_address)
         return row
 
     def _enter(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request:
@@ -200,25 +203,24 @@ class Service:
 
     def begin(self, row: Request) -> None:
         """Begin the request of a row that was queued."""
-        request, client_address = row.request, row.peer
-        self._attempt(lambda: self.server.process_request(request, client_address), request, client_address, row)
+        self._attempt(row, self.server.process_request, row.request, row.peer)
 
-    def _attempt(self, call: Callable[[], object], request: Any, client_address: Any, row: Request | None) -> None:
-        """Call ``call()`` for the request. If it raises, ``handle_error()`` is called, and the request ends."""
-        with self.hand.at(row):
-            self._try(call, request, client_address)
-
-    def _try(self, call: Callable[[], object], request: Any, client_address: Any) -> None:
+    def _attempt(
+        self, row: Request | None, call: Callable[[Any, Any], object], request: Any, client_address: Any
+    ) -> None:
+        """Call ``call(request, client_address)``. If it raises, ``handle_error()`` is called, and the request ends."""
+        before = CURRENT.set(self.hand if row is None else row)
         try:
-            call()
+            call(request, client_address)
         except NoneLeft as error:
             self.admission.tell("can't begin requests for now: %s", error)
             raise
         except BaseException as error:
-            row = self.hand.find(request)
-            self._break(row, request, client_address, error)
+            self._break(self.hand.find(request), request, client_address, error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
+        finally:
+            CURRENT.reset(before)
 
     def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
         """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
@@ -417,12 +419,14 @@ class Service:
 
     def released(self, row: Request) -> None:
         if row.driven_by is LOOP:
-            with self.hand.at(row):
+            before = CURRENT.set(row)
+            try:
                 end_request(self.server, row.request)
+            finally:
+                CURRENT.reset(before)
             self.intake.over(row)
             return
-        # The thread or child closes the connection later, after those that the request has opened. The peer gets the
-        # end of the stream now.
+        # The thread or child closes the connection later, after those that the request has opened; the peer must not wait.
         shutdown = getattr(row.request, "shutdown", None)
         try:
             if shutdown is not None:

@@ -91,7 +91,8 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
-        reason, whole_reason = row.reason, row.whole_reason
+        whole_reason = row.whole_reason
+        reason = None if whole_reason is None else row.reason
         if isinstance(whole_reason, Cause):
             forget_frames(whole_reason)
         kind = HEALTH_CHECK if row.is_health_check else ""

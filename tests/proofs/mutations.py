@@ -97,6 +97,14 @@ MUTATIONS = [
         "len(self.reactor.table) < self.server.max_requests", "len(self.reactor.table) <= self.server.max_requests",
     ),
     Mutation(
+        "a server takes its arrivals one by one",
+        "self._expected = min(2 * self._expected, self.mode.batch)", "pass", tests="tests/servers/test_accept.py",
+    ),
+    Mutation(
+        "a new connection loses its number to a stale source",
+        "old.mask = 0  # the number now belongs to the new source", "raise", tests="tests/loop/test_watches.py",
+    ),
+    Mutation(
         "a row that has ended stays in the table",
         "self._rows.pop(row.serial, None) is None", "self._rows.get(row.serial) is None",
     ),
@@ -212,7 +220,7 @@ MUTATIONS = [
         "a wait that begins late ends early",
         "self.deadline = now + channel.patience if pace is",
         "now = now if self.deadline == float('inf') else min(now, self.deadline)\n"
-        "        self.deadline = now + channel.patience if pace is", needs_faults=True,
+        "        self.deadline = now + channel.patience if pace is",
     ),
     Mutation(
         "who takes the rest of the output slowly is out of time",
@@ -239,6 +247,24 @@ MUTATIONS = [
     Mutation(
         "what comes in one segment with the end of the handshake is not read",
         "        self._unseal(self._part, _end_of_records(self._part, 0))\n", "", tests=TLS_RECORDS,
+    ),
+    Mutation(
+        "a record that comes alone overtakes a part of another",
+        "if self._open and not self._part and", "if self._open and", tests=TLS_RECORDS,
+    ),
+    Mutation(
+        "a record that is wrong and comes alone ends nothing",
+        "            self._read_up(error.with_traceback(None))\n            return None", "            return None",
+        tests=f"{TLS_RECORDS} {TLS_FILTER}",
+    ),
+    Mutation(
+        "an end that comes alone is no end",
+        "if not plain or self._out.pending:", "if self._out.pending:", tests=f"{TLS_RECORDS} {TLS_FILTER}",
+    ),
+    Mutation(
+        "what a filter returns overtakes what it has delivered",
+        "if plain.__class__ is not bytes or self._held or", "if plain.__class__ is not bytes or",
+        tests="tests/handlers/test_filter.py",
     ),
     Mutation("any number of records is taken in a turn", "if not turns:", "if False:", tests=TLS_RECORDS),
     Mutation(
