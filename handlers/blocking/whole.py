@@ -41,6 +41,15 @@ class Whole(Face):
         self.error: Exception | None = None
         """Why the request can't be answered rightly, whatever the handler does with the exception."""
 
+    @property
+    def place(self) -> str:
+        """Where `handle` runs: ``"thread"``, ``"fork"``, ``"here"``; ``""`` in the loop. See `Answered`."""
+        return getattr(self._handler, "work", "")
+
+    def now(self) -> float:
+        """The time of day in seconds since 1970-01-01 00:00 UTC."""
+        return self._handler.now()
+
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of ``data``; see `Face.sendall`."""
         self._require_output(flags)

@@ -21,6 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..waits import Cause
+    from .message import Body, Fields, RequestLine
+
 _END = re.compile(rb"\n\r\n|(?<!\r)\n")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -40,49 +43,62 @@ async def http_request(row: Any, *, max_head: int = 65_536, max_fields: int = 10
     number of field lines. ``request = functools.partial(http_request, max_head=8_192)`` declares others than these. The
     whole request has at most ``max_request`` bytes, which the handler class may declare.
     """
-    coming = _Coming(row, max_head, max_fields)
+    coming = Coming(row, max_head, max_fields)
     try:
         return await coming.whole()
-    except Malformed as malformed:
-        status, why = malformed.status, malformed.why
-    except LimitPassed:
-        status, why = coming.too_long, _TOO_LONG[coming.too_long]
-    except TimedOut:
-        if not coming.has_begun and not row.held_in:
-            raise  # there is no request that an answer could be for
-        status, why = 408, "the request has not come in time"
-    raise RequestRefused(refusal(status, why, row.now(), has_content=not coming.is_head), f"{status}: {why}")
+    except (Malformed, LimitPassed, TimedOut) as fault:
+        raise coming.refused(fault) from None
 
 
-class _Coming:
+class Coming:
     """A request that comes, and how far it has come."""
 
-    __slots__ = ("_max_fields", "_max_head", "_row", "has_begun", "is_head", "too_long")
+    __slots__ = ("_max_fields", "_max_head", "_row", "fields", "has_begun", "line", "request_line", "too_long")
 
     def __init__(self, row: Any, max_head: int, max_fields: int) -> None:
         self._row = row
         self._max_head = max_head
         self._max_fields = max_fields
         self.has_begun = False
-        self.is_head = False  # the method is HEAD
+        self.line = b""
+        self.request_line: RequestLine | None = None
+        self.fields: Fields = []
         self.too_long = 414
         """The status code of the answer if the part that comes now is too long."""
+
+    def refused(self, fault: Malformed | LimitPassed | TimedOut) -> Cause:
+        """The cause to raise for a request that can't be taken: with an answer, unless none has begun."""
+        if isinstance(fault, Malformed):
+            status, why = fault.status, fault.why
+        elif isinstance(fault, LimitPassed):
+            status, why = self.too_long, _TOO_LONG[self.too_long]
+        elif self.has_begun or self._row.held_in:
+            status, why = 408, "the request has not come in time"
+        else:
+            return fault  # there is no request that an answer could be for
+        is_head = self.request_line is not None and self.request_line.method == b"HEAD"
+        return RequestRefused(refusal(status, why, self._row.now(), has_content=not is_head), f"{status}: {why}")
+
+    async def head(self) -> tuple[Body, int]:
+        """Take the request line and the header section. Returns how the body comes, and the bytes taken."""
+        first = await Until(b"\n", limit=self._max_head)
+        self.has_begun = True
+        # An empty line before the request is ignored (RFC 9112, section 2.2).
+        self.line = line = await Until(b"\n", limit=self._max_head) if first == b"\r\n" else first
+        self.request_line = request_line = read_request_line(line)
+        self.too_long = 431
+        section = await Section(limit=max(self._max_head - len(line), 2))
+        self.fields = read_fields(section, self._max_fields)
+        body = read_body(request_line, self.fields)
+        body.is_plain = body.is_plain and line is first
+        self.too_long = 413
+        return body, len(line) + len(section)
 
     async def whole(self) -> bytes | None:
         """The request, as a framing returns it."""
         row = self._row
-        first = await Until(b"\n", limit=self._max_head)
-        self.has_begun = True
-        # An empty line before the request is ignored (RFC 9112, section 2.2).
-        line = await Until(b"\n", limit=self._max_head) if first == b"\r\n" else first
-        request_line = read_request_line(line)
-        self.is_head = request_line.method == b"HEAD"
-        self.too_long = 431
-        section = await Section(limit=max(self._max_head - len(line), 2))
-        fields = read_fields(section, self._max_fields)
-        body = read_body(request_line, fields)
-        self.too_long = 413
-        room = row.max_request - len(line) - len(section)
+        body, taken = await self.head()
+        room = row.max_request - taken
         if (body.length or 0) > room:
             raise LimitPassed(None)
         if body.is_awaited:
@@ -92,17 +108,21 @@ class _Coming:
             content = await self._chunked(room)
         elif body.length:
             content = await Exactly(body.length, limit=room)
-        return None if body.is_plain and line is first else plain_request(line, fields, content)
+        return None if body.is_plain else plain_request(self.line, self.fields, content)
 
     async def _chunked(self, room: int) -> bytearray:
-        """The content of a chunked body. Its trailer section is read and dropped (RFC 9110, section 6.5.1)."""
+        """The content of a chunked body."""
         body = ChunkedBody()
         await Chunks(body, limit=max(room, 1))
         if body.fault:
             raise Malformed(400, body.fault)
+        await self.trailers()
+        return body.data
+
+    async def trailers(self) -> None:
+        """Take the trailer section of a chunked body, which is read and dropped (RFC 9110, section 6.5.1)."""
         self.too_long = 431
         read_fields(await Section(limit=self._max_head), self._max_fields)
-        return body.data
 
 
 class Section(StreamWait):

@@ -35,6 +35,9 @@ _CHUNK = re.compile(
 MAX_CHUNK_LINE = 256
 """Bytes of the line with the size of a chunk, its extensions included."""
 
+LONG_CHUNK_LINE = f"the line with the size of a chunk is longer than {MAX_CHUNK_LINE} bytes"
+LONG_CHUNK = "the data of a chunk is longer than its size"
+
 _MOST_DIGITS = 18  # of a length: more than any body has, and cheap to convert
 
 
@@ -193,6 +196,18 @@ def _content_length(lengths: list[bytes]) -> int:
     return int(value)
 
 
+def chunk_size(line: bytes | bytearray) -> int:
+    """The size of a chunk; ``line`` is what stands before its data. Raises `Malformed`: 400.
+
+    >>> chunk_size(b"1f;name=value\\r\\n")
+    31
+    """
+    found = _CHUNK.fullmatch(line)
+    if found is None:
+        raise Malformed(400, "the size of a chunk is not a hexadecimal number, or its extension is malformed")
+    return int(found[1], 16)
+
+
 class ChunkedBody:
     """Reads a chunked body (RFC 9112, section 7.1) up to its trailer section, as far as it has come.
 
@@ -239,15 +254,14 @@ class ChunkedBody:
     def _read_line(self, held: bytes | bytearray, at: int) -> int:
         end = held.find(b"\n", at, at + MAX_CHUNK_LINE) + 1
         if end:
-            found = _CHUNK.fullmatch(held, at, end)
-            if found is None:
-                self.fault = "the size of a chunk is not a hexadecimal number, or its extension is malformed"
-            else:
-                self._size = int(found[1], 16)
+            try:
+                self._size = chunk_size(held[at:end])
+            except Malformed as malformed:
+                self.fault = malformed.why
             return end
         if len(held) - at < MAX_CHUNK_LINE:
             return -1
-        self.fault = f"the line with the size of a chunk is longer than {MAX_CHUNK_LINE} bytes"
+        self.fault = LONG_CHUNK_LINE
         return at + MAX_CHUNK_LINE
 
     def _read_data(self, held: bytes | bytearray, at: int) -> int:
@@ -255,7 +269,7 @@ class ChunkedBody:
         if len(held) < end + 2:
             return -1
         if held[end : end + 2] != b"\r\n":
-            self.fault = "the data of a chunk is longer than its size"
+            self.fault = LONG_CHUNK
         self.data += memoryview(held)[at:end]
         self._size = -1
         return end + 2
