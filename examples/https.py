@@ -1,7 +1,7 @@
 """The files of a directory by HTTPS: `http.server`'s blocking handler, unchanged, over TLS in select mode.
 
-One thread serves all clients, and a slow one delays nobody: the handler runs when the head of its request has come.
-A file of more than 16 MiB (`max_output`) is not sent: it would wait in memory for its client.
+The loop waits for all clients, and a slow one delays nobody: the handler runs when the head of its request has come.
+It runs in a thread (`work`), which waits while its client takes a long file; else the loop would hold the file.
 
 python3 examples/https.py [PORT [CERTIFICATE [DIRECTORY]]]      the file certificate.pem has the key, too
 curl --cacert ca.pem https://localhost:7015/                    is a client
@@ -23,6 +23,7 @@ from reactor.tls import TLSMixIn
 
 class Files(SimpleHTTPRequestHandler):
     request = Until(b"\r\n\r\n", limit=65_536)  # of GET and HEAD, which have no body
+    work = "thread"
     timeout = 30
 
     def log_message(self, text: str, *arguments: object) -> None:

@@ -11,6 +11,7 @@ from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import DatagramMachine, StreamMachine
 from .programs import Finished, Ran
+from .refusal import RequestRefused
 from .waits import (
     FEED,
     REFUSE,
@@ -81,6 +82,7 @@ __all__ = [
     "Queue",
     "QueueFull",
     "Ran",
+    "RequestRefused",
     "Reset",
     "Some",
     "StreamHandler",

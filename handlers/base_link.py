@@ -136,7 +136,9 @@ class BaseLink:
     @property
     def blocked(self) -> bool:
         """Whether the driver must call `advance`."""
-        return self._stage is NEW or self._due or (self._is_open() and bool(self.inner.blocked))
+        if self._due or self._stage is NEW:
+            return True
+        return (self._stage is SERVING or self._is_open()) and bool(self.inner.blocked)
 
     @property
     def inbox(self) -> Any:
@@ -229,7 +231,8 @@ class BaseLink:
         return self._weigh(self._held) + self._pending()
 
     def _pending(self) -> int:
-        return int(self._filter.pending) if self._stage in (OPENING, SERVING) and not self.finished else 0
+        pending = int(self._filter.pending) if self._stage in (OPENING, SERVING) else 0
+        return pending if pending and not self.finished else 0
 
     def _is_opening(self) -> bool:
         return self._stage is OPENING and not self.finished
@@ -282,9 +285,14 @@ class BaseLink:
         """Call a method of the filter."""
         try:
             method(*arguments)
-        except Cause as cause:
-            self.fail(cause)
         except BaseException as error:
+            self._raised(error)
+
+    def _raised(self, error: BaseException) -> None:
+        """A method of the filter has raised ``error``."""
+        if isinstance(error, Cause):
+            self.fail(error)
+        else:
             self._break(error)
 
     def _fail(self, cause: Cause) -> None:

@@ -167,16 +167,22 @@ class Filter(BaseFilter):
 
     # Methods to define
 
-    def received(self, data: bytes) -> None:
-        """Take the next wire bytes, cut anywhere; after `again`, none. The default delivers them as they are."""
-        self.deliver(data)
+    def received(self, data: bytes) -> bytes | None:
+        """Take the next wire bytes, cut anywhere; after `again`, none. The default delivers them as they are.
 
-    def flow(self, data: bytes) -> None:
+        Bytes that are returned are delivered last: that is the same as `deliver`, and costs less.
+        """
+        self.deliver(data)
+        return None
+
+    def flow(self, data: bytes) -> bytes | None:
         """Take the next output of the inner channel, at most `window` bytes, and `put` what it is on the wire.
 
-        All of ``data`` counts as sent when all that has been put has been taken; then comes the next call.
+        Bytes that are returned are put last. All of ``data`` counts as sent when all that has been put has been taken;
+        then comes the next call.
         """
         self.put(data)
+        return None
 
     def input_ended(self) -> None:
         """No more wire bytes come. The default ends the input of the inner channel.

@@ -125,7 +125,7 @@ class Link(BaseLink):
             self._let(self.inner.advance)
         if self._again and self._can_deliver():
             self._again = False
-            self._ask(self._filter.received, b"")
+            self._ask(self._take_wire, b"")
         self._settle()
 
     def feed(self, data: bytes) -> float | None:
@@ -134,25 +134,34 @@ class Link(BaseLink):
             self._begin()
             self._receive(data)
         else:
-            self._ask(self._filter.received, data)
-            patience = self._feed_fast()
+            patience = self._feed_fast(data)
             if patience is not None:
                 return patience
         self._settle()
         return None
 
-    def _feed_fast(self) -> float | None:
-        """The hot path: feed the inner channel what the filter has delivered, and give the filter the output.
+    def _feed_fast(self, data: bytes) -> float | None:
+        """The hot path: what the filter makes of ``data`` is fed to the inner channel, and the output to the filter.
 
         The caller has made sure that nothing was held before. Returns the result of `feed`; after ``None``, the caller
         must call `_settle`.
         """
-        inner, held = self.inner, self._held
-        if not held or self._stage is not SERVING or self._again or self._end_due or not inner.wants_input:
+        inner = self.inner
+        try:
+            plain = self._filter.received(data)
+            if plain.__class__ is not bytes or self._held or self._end_due or inner.ended:
+                if plain is not None:
+                    self.deliver(plain)
+                plain = bytes(self._held)
+        except BaseException as error:
+            self._raised(error)
+            return None
+        if not plain or self._stage is not SERVING or self._again or self._end_due or not inner.wants_input:
+            self._held = plain
             return None
         self._held = b""
         try:
-            patience = inner.feed(bytes(held))
+            patience = inner.feed(plain)
         except BaseException as error:
             self._keep(error)
             return None
@@ -186,7 +195,11 @@ class Link(BaseLink):
         else:
             inner = self.inner
             inner.sent(self._wire.take(count))
-            if inner.outbox or inner.wait is None or inner.output is not OPEN or self._stage is not SERVING:
+            owed = (
+                self._again or self._held or self._end_due
+            )  # input that waits until the inner channel has less output
+            moves = owed or inner.outbox or inner.wait is None or inner.output is not OPEN
+            if moves or self._stage not in (SERVING, OPENING):
                 self._due = True
 
     def read(self, limit: int | None = None) -> bytes:
@@ -253,7 +266,12 @@ class Link(BaseLink):
         elif self._stage is LEAVING:
             self._held = grown(self._held, data)
         else:
-            self._ask(self._filter.received, data)
+            self._ask(self._take_wire, data)
+
+    def _take_wire(self, data: bytes) -> None:
+        plain = self._filter.received(data)
+        if plain is not None:
+            self.deliver(plain)
 
     def _receive_end(self) -> None:
         if self._stage is GONE:
@@ -299,18 +317,24 @@ class Link(BaseLink):
         outbox = self.inner.outbox
         if not outbox or self._wire.window:
             return
-        size = min(len(outbox), self._filter.window)
+        size = len(outbox)
         if outbox.__class__ is Files:
             try:
-                outbox = outbox[:size]
+                outbox = outbox[: self._filter.window]
             except Cause as cause:  # the file is too short, or can't be read
                 self.fail(cause)
                 return
             size = len(outbox)
-        elif size < len(outbox) or outbox.__class__ is not bytes:
+        elif size > self._filter.window or outbox.__class__ is not bytes:
+            size = min(size, self._filter.window)
             with memoryview(outbox) as view:
                 outbox = bytes(view[:size])
-        self._ask(self._filter.flow, outbox)
+        try:
+            data = self._filter.flow(outbox)
+            if data is not None and self._output is not ENDED:
+                self._wire.put(data)
+        except BaseException as error:
+            self._raised(error)
         if self._stage is not FAILED:
             self._wire.close_window(size)
             if self._wire.bytes is None:  # the filter has put nothing; other rows come before the next window

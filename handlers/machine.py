@@ -452,7 +452,10 @@ class Machine:
     def _deliver(self, cause: Cause) -> None:
         self.leave_wait()
         coroutine = self._coroutine()
-        self._step(_raise if coroutine is None else coroutine.throw, cause)
+        if coroutine is None:
+            self._step(self.handler.interrupted, cause, cause)
+        else:
+            self._step(coroutine.throw, cause)
 
     def _give_up(self, cause: Cause) -> None:
         self._deliver(cause)
@@ -489,10 +492,6 @@ class Machine:
 
     def _nonsense(self, step: object, call: object) -> str:
         return nonsense(step, call, self._where(call), type(self), self.accepts)
-
-
-def _raise(cause: Cause) -> None:
-    raise cause
 
 
 _BEFORE = Flushed()  # what a request that has not started waits for

@@ -187,7 +187,7 @@ class StreamMachine(Machine):
         if first is None or wait is None:
             return wait is not None  # the first wait after `end_opening`
         is_there = is_same_place(place_of(self.state), self.first_place)
-        return is_there and type(wait) is type(first) and wait._said() == first._said()
+        return is_there and (wait is first or (type(wait) is type(first) and wait._said() == first._said()))
 
     def _count_calls(self, change: int) -> None:
         super()._count_calls(change)
@@ -439,3 +439,28 @@ class DatagramMachine(Machine):
         if not isinstance(wait, Packet):
             return super().take(wait)
         return self.inbox.popleft() if self.inbox else NOTHING
+
+    def begin_over(self, begun: bool, state: Any) -> None:
+        """Go on in the middle of the first turn of the request, of which ``state`` runs; it began without a machine.
+
+        ``begun``: whether ``setup()`` has succeeded and ``finish()`` is still to be called.
+        """
+        self.first_place, self.first_wait = NOTHING if begun else None, self.wait
+        self.state, self.running = state or self.state, True
+
+    def take_over(self, state: Any, step: Any, error: BaseException | None, finishing: bool) -> None:
+        """The first turn is over: take the step that the state has returned, or the exception that it has raised.
+
+        ``finishing``: whether it was ``finish()`` that has raised it.
+        """
+        self.state, self.running = state or self.state, False
+        if error is None:
+            self._run(lambda _: self._took(state, step))
+        elif finishing:
+            self._run(_raise, error)
+        else:
+            self._run(lambda _: self._step(_raise, error))
+
+
+def _raise(error: BaseException) -> None:
+    raise error

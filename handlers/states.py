@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import islice
-from types import CodeType, CoroutineType, GeneratorType
+from types import CodeType, CoroutineType, GeneratorType, MethodType
 
 from .saying import safe_repr
 from .waits import Wait
@@ -42,6 +42,9 @@ def name_of(state: Any) -> str:
 
 def place_of(state: Any) -> object:
     """Where in the handler a request waits: the state, or where its coroutines are suspended."""
+    if state.__class__ is MethodType:
+        function = state.__func__
+        return getattr(function, "__code__", function)
     if not is_of_coroutine(state):
         state = bare(state)
         state = getattr(state, "__func__", state)

@@ -45,12 +45,14 @@ class Wire:
 
     def put(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``."""
-        if data:
+        if self.bytes is None and data.__class__ is bytes:
+            self.bytes = data or None
+        elif data:
             self.bytes = grown(self.bytes, data)
 
     def close_window(self, size: int) -> None:
         """The next ``size`` bytes of the inner channel's output are the window: their wire bytes have been put."""
-        self.window, self._end = size, len(self)
+        self.window, self._end = size, 0 if self.bytes is None else len(self.bytes)
 
     def take(self, count: int) -> int:
         """The driver has taken the first ``count`` bytes. Returns the size of the window if it is taken now, else 0."""

@@ -99,7 +99,7 @@ if hasattr(_socket, "AF_UNIX"):
 
 def _prepare() -> None:
     """Import the rooms whose modules register themselves: modes, and what does work that rows wait for."""
-    from .modes import programs, workers  # noqa: F401
+    from .modes import answering, programs, workers  # noqa: F401
     from .rows import connecting  # noqa: F401
 
 

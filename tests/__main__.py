@@ -17,7 +17,7 @@ from tests import ROOT
 def main(arguments: list[str]) -> int:
     """Run the linters and the tests in ``.venv``; return the exit status of the first that fails."""
     everything = not arguments and os.environ.get("REACTOR_REAL_CLIENTS") == "1"
-    extras = "test,hosts,gss" if everything else "test"
+    extras = "test,hosts,gss,programs" if everything else "test"
     python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info), extras)
     commands = [["-m", "pytest", *arguments]]
     if not arguments:

@@ -7,7 +7,9 @@ from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 from handlers.sunrpc import xdr
-from handlers.sunrpc.program import Procedure, Program, Version
+from handlers.sunrpc.calling import Calls, Reply
+from handlers.sunrpc.client import VersionClient
+from handlers.sunrpc.program import Made, Procedure, Program, Version, declared
 
 MNTPATHLEN = 1024
 MNTNAMLEN = 255
@@ -109,29 +111,98 @@ class MOUNT_V3(Version):
         5: Procedure(5, "MOUNTPROC3_EXPORT", (), exports),
     }
 
-    def MOUNTPROC3_NULL(self) -> None:
+    @declared
+    def MOUNTPROC3_NULL(self) -> Made[None]:
         """procedure MOUNTPROC3_NULL = 0"""
         raise NotImplementedError
 
-    def MOUNTPROC3_MNT(self, argument: dirpath, /) -> mountres3:
+    @declared
+    def MOUNTPROC3_MNT(self, argument: dirpath, /) -> Made[mountres3]:
         """procedure MOUNTPROC3_MNT = 1"""
         raise NotImplementedError
 
-    def MOUNTPROC3_DUMP(self) -> mountlist:
+    @declared
+    def MOUNTPROC3_DUMP(self) -> Made[mountlist]:
         """procedure MOUNTPROC3_DUMP = 2"""
         raise NotImplementedError
 
-    def MOUNTPROC3_UMNT(self, argument: dirpath, /) -> None:
+    @declared
+    def MOUNTPROC3_UMNT(self, argument: dirpath, /) -> Made[None]:
         """procedure MOUNTPROC3_UMNT = 3"""
         raise NotImplementedError
 
-    def MOUNTPROC3_UMNTALL(self) -> None:
+    @declared
+    def MOUNTPROC3_UMNTALL(self) -> Made[None]:
         """procedure MOUNTPROC3_UMNTALL = 4"""
         raise NotImplementedError
 
-    def MOUNTPROC3_EXPORT(self) -> exports:
+    @declared
+    def MOUNTPROC3_EXPORT(self) -> Made[exports]:
         """procedure MOUNTPROC3_EXPORT = 5"""
         raise NotImplementedError
+
+
+class MOUNT_V3_client(VersionClient):
+    """Calls version MOUNT_V3 = 3 of program MOUNT_PROGRAM."""
+
+    version = MOUNT_V3
+
+    def MOUNTPROC3_NULL(self) -> None:
+        """procedure MOUNTPROC3_NULL = 0"""
+        self._call(0)
+
+    def MOUNTPROC3_MNT(self, argument: dirpath, /) -> mountres3:
+        """procedure MOUNTPROC3_MNT = 1"""
+        result: mountres3 = self._call(1, argument)
+        return result
+
+    def MOUNTPROC3_DUMP(self) -> mountlist:
+        """procedure MOUNTPROC3_DUMP = 2"""
+        result: mountlist = self._call(2)
+        return result
+
+    def MOUNTPROC3_UMNT(self, argument: dirpath, /) -> None:
+        """procedure MOUNTPROC3_UMNT = 3"""
+        self._call(3, argument)
+
+    def MOUNTPROC3_UMNTALL(self) -> None:
+        """procedure MOUNTPROC3_UMNTALL = 4"""
+        self._call(4)
+
+    def MOUNTPROC3_EXPORT(self) -> exports:
+        """procedure MOUNTPROC3_EXPORT = 5"""
+        result: exports = self._call(5)
+        return result
+
+
+class MOUNT_V3_calls(Calls):
+    """Calls version MOUNT_V3 = 3 of program MOUNT_PROGRAM, inside a reactor."""
+
+    version = MOUNT_V3
+
+    def MOUNTPROC3_NULL(self) -> Reply[None]:
+        """procedure MOUNTPROC3_NULL = 0"""
+        return self._begin(0)
+
+    def MOUNTPROC3_MNT(self, argument: dirpath, /) -> Reply[mountres3]:
+        """procedure MOUNTPROC3_MNT = 1"""
+        return self._begin(1, argument)
+
+    def MOUNTPROC3_DUMP(self) -> Reply[mountlist]:
+        """procedure MOUNTPROC3_DUMP = 2"""
+        return self._begin(2)
+
+    def MOUNTPROC3_UMNT(self, argument: dirpath, /) -> Reply[None]:
+        """procedure MOUNTPROC3_UMNT = 3"""
+        return self._begin(3, argument)
+
+    def MOUNTPROC3_UMNTALL(self) -> Reply[None]:
+        """procedure MOUNTPROC3_UMNTALL = 4"""
+        return self._begin(4)
+
+    def MOUNTPROC3_EXPORT(self) -> Reply[exports]:
+        """procedure MOUNTPROC3_EXPORT = 5"""
+        return self._begin(5)
 
 
 class MOUNT_PROGRAM(Program):

@@ -7,7 +7,9 @@ from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 from handlers.sunrpc import xdr
-from handlers.sunrpc.program import Procedure, Program, Version
+from handlers.sunrpc.calling import Calls, Reply
+from handlers.sunrpc.client import VersionClient
+from handlers.sunrpc.program import Made, Procedure, Program, Version, declared
 
 NFS3_FHSIZE = 64
 NFS3_COOKIEVERFSIZE = 8
@@ -1448,93 +1450,324 @@ class NFS_V3(Version):
         21: Procedure(21, "NFSPROC3_COMMIT", (COMMIT3args,), COMMIT3res),
     }
 
-    def NFSPROC3_NULL(self) -> None:
+    @declared
+    def NFSPROC3_NULL(self) -> Made[None]:
         """procedure NFSPROC3_NULL = 0"""
         raise NotImplementedError
 
-    def NFSPROC3_GETATTR(self, argument: GETATTR3args, /) -> GETATTR3res:
+    @declared
+    def NFSPROC3_GETATTR(self, argument: GETATTR3args, /) -> Made[GETATTR3res]:
         """procedure NFSPROC3_GETATTR = 1"""
         raise NotImplementedError
 
-    def NFSPROC3_SETATTR(self, argument: SETATTR3args, /) -> SETATTR3res:
+    @declared
+    def NFSPROC3_SETATTR(self, argument: SETATTR3args, /) -> Made[SETATTR3res]:
         """procedure NFSPROC3_SETATTR = 2"""
         raise NotImplementedError
 
-    def NFSPROC3_LOOKUP(self, argument: LOOKUP3args, /) -> LOOKUP3res:
+    @declared
+    def NFSPROC3_LOOKUP(self, argument: LOOKUP3args, /) -> Made[LOOKUP3res]:
         """procedure NFSPROC3_LOOKUP = 3"""
         raise NotImplementedError
 
-    def NFSPROC3_ACCESS(self, argument: ACCESS3args, /) -> ACCESS3res:
+    @declared
+    def NFSPROC3_ACCESS(self, argument: ACCESS3args, /) -> Made[ACCESS3res]:
         """procedure NFSPROC3_ACCESS = 4"""
         raise NotImplementedError
 
-    def NFSPROC3_READLINK(self, argument: READLINK3args, /) -> READLINK3res:
+    @declared
+    def NFSPROC3_READLINK(self, argument: READLINK3args, /) -> Made[READLINK3res]:
         """procedure NFSPROC3_READLINK = 5"""
         raise NotImplementedError
 
-    def NFSPROC3_READ(self, argument: READ3args, /) -> READ3res:
+    @declared
+    def NFSPROC3_READ(self, argument: READ3args, /) -> Made[READ3res]:
         """procedure NFSPROC3_READ = 6"""
         raise NotImplementedError
 
-    def NFSPROC3_WRITE(self, argument: WRITE3args, /) -> WRITE3res:
+    @declared
+    def NFSPROC3_WRITE(self, argument: WRITE3args, /) -> Made[WRITE3res]:
         """procedure NFSPROC3_WRITE = 7"""
         raise NotImplementedError
 
-    def NFSPROC3_CREATE(self, argument: CREATE3args, /) -> CREATE3res:
+    @declared
+    def NFSPROC3_CREATE(self, argument: CREATE3args, /) -> Made[CREATE3res]:
         """procedure NFSPROC3_CREATE = 8"""
         raise NotImplementedError
 
-    def NFSPROC3_MKDIR(self, argument: MKDIR3args, /) -> MKDIR3res:
+    @declared
+    def NFSPROC3_MKDIR(self, argument: MKDIR3args, /) -> Made[MKDIR3res]:
         """procedure NFSPROC3_MKDIR = 9"""
         raise NotImplementedError
 
-    def NFSPROC3_SYMLINK(self, argument: SYMLINK3args, /) -> SYMLINK3res:
+    @declared
+    def NFSPROC3_SYMLINK(self, argument: SYMLINK3args, /) -> Made[SYMLINK3res]:
         """procedure NFSPROC3_SYMLINK = 10"""
         raise NotImplementedError
 
-    def NFSPROC3_MKNOD(self, argument: MKNOD3args, /) -> MKNOD3res:
+    @declared
+    def NFSPROC3_MKNOD(self, argument: MKNOD3args, /) -> Made[MKNOD3res]:
         """procedure NFSPROC3_MKNOD = 11"""
         raise NotImplementedError
 
-    def NFSPROC3_REMOVE(self, argument: REMOVE3args, /) -> REMOVE3res:
+    @declared
+    def NFSPROC3_REMOVE(self, argument: REMOVE3args, /) -> Made[REMOVE3res]:
         """procedure NFSPROC3_REMOVE = 12"""
         raise NotImplementedError
 
-    def NFSPROC3_RMDIR(self, argument: RMDIR3args, /) -> RMDIR3res:
+    @declared
+    def NFSPROC3_RMDIR(self, argument: RMDIR3args, /) -> Made[RMDIR3res]:
         """procedure NFSPROC3_RMDIR = 13"""
         raise NotImplementedError
 
-    def NFSPROC3_RENAME(self, argument: RENAME3args, /) -> RENAME3res:
+    @declared
+    def NFSPROC3_RENAME(self, argument: RENAME3args, /) -> Made[RENAME3res]:
         """procedure NFSPROC3_RENAME = 14"""
         raise NotImplementedError
 
-    def NFSPROC3_LINK(self, argument: LINK3args, /) -> LINK3res:
+    @declared
+    def NFSPROC3_LINK(self, argument: LINK3args, /) -> Made[LINK3res]:
         """procedure NFSPROC3_LINK = 15"""
         raise NotImplementedError
 
-    def NFSPROC3_READDIR(self, argument: READDIR3args, /) -> READDIR3res:
+    @declared
+    def NFSPROC3_READDIR(self, argument: READDIR3args, /) -> Made[READDIR3res]:
         """procedure NFSPROC3_READDIR = 16"""
         raise NotImplementedError
 
-    def NFSPROC3_READDIRPLUS(self, argument: READDIRPLUS3args, /) -> READDIRPLUS3res:
+    @declared
+    def NFSPROC3_READDIRPLUS(self, argument: READDIRPLUS3args, /) -> Made[READDIRPLUS3res]:
         """procedure NFSPROC3_READDIRPLUS = 17"""
         raise NotImplementedError
 
-    def NFSPROC3_FSSTAT(self, argument: FSSTAT3args, /) -> FSSTAT3res:
+    @declared
+    def NFSPROC3_FSSTAT(self, argument: FSSTAT3args, /) -> Made[FSSTAT3res]:
         """procedure NFSPROC3_FSSTAT = 18"""
         raise NotImplementedError
 
-    def NFSPROC3_FSINFO(self, argument: FSINFO3args, /) -> FSINFO3res:
+    @declared
+    def NFSPROC3_FSINFO(self, argument: FSINFO3args, /) -> Made[FSINFO3res]:
         """procedure NFSPROC3_FSINFO = 19"""
         raise NotImplementedError
 
-    def NFSPROC3_PATHCONF(self, argument: PATHCONF3args, /) -> PATHCONF3res:
+    @declared
+    def NFSPROC3_PATHCONF(self, argument: PATHCONF3args, /) -> Made[PATHCONF3res]:
         """procedure NFSPROC3_PATHCONF = 20"""
         raise NotImplementedError
 
-    def NFSPROC3_COMMIT(self, argument: COMMIT3args, /) -> COMMIT3res:
+    @declared
+    def NFSPROC3_COMMIT(self, argument: COMMIT3args, /) -> Made[COMMIT3res]:
         """procedure NFSPROC3_COMMIT = 21"""
         raise NotImplementedError
+
+
+class NFS_V3_client(VersionClient):
+    """Calls version NFS_V3 = 3 of program NFS_PROGRAM."""
+
+    version = NFS_V3
+
+    def NFSPROC3_NULL(self) -> None:
+        """procedure NFSPROC3_NULL = 0"""
+        self._call(0)
+
+    def NFSPROC3_GETATTR(self, argument: GETATTR3args, /) -> GETATTR3res:
+        """procedure NFSPROC3_GETATTR = 1"""
+        result: GETATTR3res = self._call(1, argument)
+        return result
+
+    def NFSPROC3_SETATTR(self, argument: SETATTR3args, /) -> SETATTR3res:
+        """procedure NFSPROC3_SETATTR = 2"""
+        result: SETATTR3res = self._call(2, argument)
+        return result
+
+    def NFSPROC3_LOOKUP(self, argument: LOOKUP3args, /) -> LOOKUP3res:
+        """procedure NFSPROC3_LOOKUP = 3"""
+        result: LOOKUP3res = self._call(3, argument)
+        return result
+
+    def NFSPROC3_ACCESS(self, argument: ACCESS3args, /) -> ACCESS3res:
+        """procedure NFSPROC3_ACCESS = 4"""
+        result: ACCESS3res = self._call(4, argument)
+        return result
+
+    def NFSPROC3_READLINK(self, argument: READLINK3args, /) -> READLINK3res:
+        """procedure NFSPROC3_READLINK = 5"""
+        result: READLINK3res = self._call(5, argument)
+        return result
+
+    def NFSPROC3_READ(self, argument: READ3args, /) -> READ3res:
+        """procedure NFSPROC3_READ = 6"""
+        result: READ3res = self._call(6, argument)
+        return result
+
+    def NFSPROC3_WRITE(self, argument: WRITE3args, /) -> WRITE3res:
+        """procedure NFSPROC3_WRITE = 7"""
+        result: WRITE3res = self._call(7, argument)
+        return result
+
+    def NFSPROC3_CREATE(self, argument: CREATE3args, /) -> CREATE3res:
+        """procedure NFSPROC3_CREATE = 8"""
+        result: CREATE3res = self._call(8, argument)
+        return result
+
+    def NFSPROC3_MKDIR(self, argument: MKDIR3args, /) -> MKDIR3res:
+        """procedure NFSPROC3_MKDIR = 9"""
+        result: MKDIR3res = self._call(9, argument)
+        return result
+
+    def NFSPROC3_SYMLINK(self, argument: SYMLINK3args, /) -> SYMLINK3res:
+        """procedure NFSPROC3_SYMLINK = 10"""
+        result: SYMLINK3res = self._call(10, argument)
+        return result
+
+    def NFSPROC3_MKNOD(self, argument: MKNOD3args, /) -> MKNOD3res:
+        """procedure NFSPROC3_MKNOD = 11"""
+        result: MKNOD3res = self._call(11, argument)
+        return result
+
+    def NFSPROC3_REMOVE(self, argument: REMOVE3args, /) -> REMOVE3res:
+        """procedure NFSPROC3_REMOVE = 12"""
+        result: REMOVE3res = self._call(12, argument)
+        return result
+
+    def NFSPROC3_RMDIR(self, argument: RMDIR3args, /) -> RMDIR3res:
+        """procedure NFSPROC3_RMDIR = 13"""
+        result: RMDIR3res = self._call(13, argument)
+        return result
+
+    def NFSPROC3_RENAME(self, argument: RENAME3args, /) -> RENAME3res:
+        """procedure NFSPROC3_RENAME = 14"""
+        result: RENAME3res = self._call(14, argument)
+        return result
+
+    def NFSPROC3_LINK(self, argument: LINK3args, /) -> LINK3res:
+        """procedure NFSPROC3_LINK = 15"""
+        result: LINK3res = self._call(15, argument)
+        return result
+
+    def NFSPROC3_READDIR(self, argument: READDIR3args, /) -> READDIR3res:
+        """procedure NFSPROC3_READDIR = 16"""
+        result: READDIR3res = self._call(16, argument)
+        return result
+
+    def NFSPROC3_READDIRPLUS(self, argument: READDIRPLUS3args, /) -> READDIRPLUS3res:
+        """procedure NFSPROC3_READDIRPLUS = 17"""
+        result: READDIRPLUS3res = self._call(17, argument)
+        return result
+
+    def NFSPROC3_FSSTAT(self, argument: FSSTAT3args, /) -> FSSTAT3res:
+        """procedure NFSPROC3_FSSTAT = 18"""
+        result: FSSTAT3res = self._call(18, argument)
+        return result
+
+    def NFSPROC3_FSINFO(self, argument: FSINFO3args, /) -> FSINFO3res:
+        """procedure NFSPROC3_FSINFO = 19"""
+        result: FSINFO3res = self._call(19, argument)
+        return result
+
+    def NFSPROC3_PATHCONF(self, argument: PATHCONF3args, /) -> PATHCONF3res:
+        """procedure NFSPROC3_PATHCONF = 20"""
+        result: PATHCONF3res = self._call(20, argument)
+        return result
+
+    def NFSPROC3_COMMIT(self, argument: COMMIT3args, /) -> COMMIT3res:
+        """procedure NFSPROC3_COMMIT = 21"""
+        result: COMMIT3res = self._call(21, argument)
+        return result
+
+
+class NFS_V3_calls(Calls):
+    """Calls version NFS_V3 = 3 of program NFS_PROGRAM, inside a reactor."""
+
+    version = NFS_V3
+
+    def NFSPROC3_NULL(self) -> Reply[None]:
+        """procedure NFSPROC3_NULL = 0"""
+        return self._begin(0)
+
+    def NFSPROC3_GETATTR(self, argument: GETATTR3args, /) -> Reply[GETATTR3res]:
+        """procedure NFSPROC3_GETATTR = 1"""
+        return self._begin(1, argument)
+
+    def NFSPROC3_SETATTR(self, argument: SETATTR3args, /) -> Reply[SETATTR3res]:
+        """procedure NFSPROC3_SETATTR = 2"""
+        return self._begin(2, argument)
+
+    def NFSPROC3_LOOKUP(self, argument: LOOKUP3args, /) -> Reply[LOOKUP3res]:
+        """procedure NFSPROC3_LOOKUP = 3"""
+        return self._begin(3, argument)
+
+    def NFSPROC3_ACCESS(self, argument: ACCESS3args, /) -> Reply[ACCESS3res]:
+        """procedure NFSPROC3_ACCESS = 4"""
+        return self._begin(4, argument)
+
+    def NFSPROC3_READLINK(self, argument: READLINK3args, /) -> Reply[READLINK3res]:
+        """procedure NFSPROC3_READLINK = 5"""
+        return self._begin(5, argument)
+
+    def NFSPROC3_READ(self, argument: READ3args, /) -> Reply[READ3res]:
+        """procedure NFSPROC3_READ = 6"""
+        return self._begin(6, argument)
+
+    def NFSPROC3_WRITE(self, argument: WRITE3args, /) -> Reply[WRITE3res]:
+        """procedure NFSPROC3_WRITE = 7"""
+        return self._begin(7, argument)
+
+    def NFSPROC3_CREATE(self, argument: CREATE3args, /) -> Reply[CREATE3res]:
+        """procedure NFSPROC3_CREATE = 8"""
+        return self._begin(8, argument)
+
+    def NFSPROC3_MKDIR(self, argument: MKDIR3args, /) -> Reply[MKDIR3res]:
+        """procedure NFSPROC3_MKDIR = 9"""
+        return self._begin(9, argument)
+
+    def NFSPROC3_SYMLINK(self, argument: SYMLINK3args, /) -> Reply[SYMLINK3res]:
+        """procedure NFSPROC3_SYMLINK = 10"""
+        return self._begin(10, argument)
+
+    def NFSPROC3_MKNOD(self, argument: MKNOD3args, /) -> Reply[MKNOD3res]:
+        """procedure NFSPROC3_MKNOD = 11"""
+        return self._begin(11, argument)
+
+    def NFSPROC3_REMOVE(self, argument: REMOVE3args, /) -> Reply[REMOVE3res]:
+        """procedure NFSPROC3_REMOVE = 12"""
+        return self._begin(12, argument)
+
+    def NFSPROC3_RMDIR(self, argument: RMDIR3args, /) -> Reply[RMDIR3res]:
+        """procedure NFSPROC3_RMDIR = 13"""
+        return self._begin(13, argument)
+
+    def NFSPROC3_RENAME(self, argument: RENAME3args, /) -> Reply[RENAME3res]:
+        """procedure NFSPROC3_RENAME = 14"""
+        return self._begin(14, argument)
+
+    def NFSPROC3_LINK(self, argument: LINK3args, /) -> Reply[LINK3res]:
+        """procedure NFSPROC3_LINK = 15"""
+        return self._begin(15, argument)
+
+    def NFSPROC3_READDIR(self, argument: READDIR3args, /) -> Reply[READDIR3res]:
+        """procedure NFSPROC3_READDIR = 16"""
+        return self._begin(16, argument)
+
+    def NFSPROC3_READDIRPLUS(self, argument: READDIRPLUS3args, /) -> Reply[READDIRPLUS3res]:
+        """procedure NFSPROC3_READDIRPLUS = 17"""
+        return self._begin(17, argument)
+
+    def NFSPROC3_FSSTAT(self, argument: FSSTAT3args, /) -> Reply[FSSTAT3res]:
+        """procedure NFSPROC3_FSSTAT = 18"""
+        return self._begin(18, argument)
+
+    def NFSPROC3_FSINFO(self, argument: FSINFO3args, /) -> Reply[FSINFO3res]:
+        """procedure NFSPROC3_FSINFO = 19"""
+        return self._begin(19, argument)
+
+    def NFSPROC3_PATHCONF(self, argument: PATHCONF3args, /) -> Reply[PATHCONF3res]:
+        """procedure NFSPROC3_PATHCONF = 20"""
+        return self._begin(20, argument)
+
+    def NFSPROC3_COMMIT(self, argument: COMMIT3args, /) -> Reply[COMMIT3res]:
+        """procedure NFSPROC3_COMMIT = 21"""
+        return self._begin(21, argument)
 
 
 class NFS_PROGRAM(Program):

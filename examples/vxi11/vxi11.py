@@ -7,7 +7,9 @@ from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 from handlers.sunrpc import xdr
-from handlers.sunrpc.program import Procedure, Program, Version
+from handlers.sunrpc.calling import Calls, Reply
+from handlers.sunrpc.client import VersionClient
+from handlers.sunrpc.program import Made, Procedure, Program, Version, declared
 
 Device_Link: TypeAlias = xdr.Int
 Device_Flags: TypeAlias = xdr.Int
@@ -191,9 +193,31 @@ class DEVICE_ASYNC_VERSION(Version):
         1: Procedure(1, "device_abort", (Device_Link,), Device_Error),
     }
 
-    def device_abort(self, argument: Device_Link, /) -> Device_Error:
+    @declared
+    def device_abort(self, argument: Device_Link, /) -> Made[Device_Error]:
         """procedure device_abort = 1"""
         raise NotImplementedError
+
+
+class DEVICE_ASYNC_VERSION_client(VersionClient):
+    """Calls version DEVICE_ASYNC_VERSION = 1 of program DEVICE_ASYNC."""
+
+    version = DEVICE_ASYNC_VERSION
+
+    def device_abort(self, argument: Device_Link, /) -> Device_Error:
+        """procedure device_abort = 1"""
+        result: Device_Error = self._call(1, argument)
+        return result
+
+
+class DEVICE_ASYNC_VERSION_calls(Calls):
+    """Calls version DEVICE_ASYNC_VERSION = 1 of program DEVICE_ASYNC, inside a reactor."""
+
+    version = DEVICE_ASYNC_VERSION
+
+    def device_abort(self, argument: Device_Link, /) -> Reply[Device_Error]:
+        """procedure device_abort = 1"""
+        return self._begin(1, argument)
 
 
 class DEVICE_ASYNC(Program):
@@ -228,65 +252,227 @@ class DEVICE_CORE_VERSION(Version):
         26: Procedure(26, "destroy_intr_chan", (), Device_Error),
     }
 
-    def create_link(self, argument: Create_LinkParms, /) -> Create_LinkResp:
+    @declared
+    def create_link(self, argument: Create_LinkParms, /) -> Made[Create_LinkResp]:
         """procedure create_link = 10"""
         raise NotImplementedError
 
-    def device_write(self, argument: Device_WriteParms, /) -> Device_WriteResp:
+    @declared
+    def device_write(self, argument: Device_WriteParms, /) -> Made[Device_WriteResp]:
         """procedure device_write = 11"""
         raise NotImplementedError
 
-    def device_read(self, argument: Device_ReadParms, /) -> Device_ReadResp:
+    @declared
+    def device_read(self, argument: Device_ReadParms, /) -> Made[Device_ReadResp]:
         """procedure device_read = 12"""
         raise NotImplementedError
 
-    def device_readstb(self, argument: Device_GenericParms, /) -> Device_ReadStbResp:
+    @declared
+    def device_readstb(self, argument: Device_GenericParms, /) -> Made[Device_ReadStbResp]:
         """procedure device_readstb = 13"""
         raise NotImplementedError
 
-    def device_trigger(self, argument: Device_GenericParms, /) -> Device_Error:
+    @declared
+    def device_trigger(self, argument: Device_GenericParms, /) -> Made[Device_Error]:
         """procedure device_trigger = 14"""
         raise NotImplementedError
 
-    def device_clear(self, argument: Device_GenericParms, /) -> Device_Error:
+    @declared
+    def device_clear(self, argument: Device_GenericParms, /) -> Made[Device_Error]:
         """procedure device_clear = 15"""
         raise NotImplementedError
 
-    def device_remote(self, argument: Device_GenericParms, /) -> Device_Error:
+    @declared
+    def device_remote(self, argument: Device_GenericParms, /) -> Made[Device_Error]:
         """procedure device_remote = 16"""
         raise NotImplementedError
 
-    def device_local(self, argument: Device_GenericParms, /) -> Device_Error:
+    @declared
+    def device_local(self, argument: Device_GenericParms, /) -> Made[Device_Error]:
         """procedure device_local = 17"""
         raise NotImplementedError
 
-    def device_lock(self, argument: Device_LockParms, /) -> Device_Error:
+    @declared
+    def device_lock(self, argument: Device_LockParms, /) -> Made[Device_Error]:
         """procedure device_lock = 18"""
         raise NotImplementedError
 
-    def device_unlock(self, argument: Device_Link, /) -> Device_Error:
+    @declared
+    def device_unlock(self, argument: Device_Link, /) -> Made[Device_Error]:
         """procedure device_unlock = 19"""
         raise NotImplementedError
 
-    def device_enable_srq(self, argument: Device_EnableSrqParms, /) -> Device_Error:
+    @declared
+    def device_enable_srq(self, argument: Device_EnableSrqParms, /) -> Made[Device_Error]:
         """procedure device_enable_srq = 20"""
         raise NotImplementedError
 
-    def device_docmd(self, argument: Device_DocmdParms, /) -> Device_DocmdResp:
+    @declared
+    def device_docmd(self, argument: Device_DocmdParms, /) -> Made[Device_DocmdResp]:
         """procedure device_docmd = 22"""
         raise NotImplementedError
 
-    def destroy_link(self, argument: Device_Link, /) -> Device_Error:
+    @declared
+    def destroy_link(self, argument: Device_Link, /) -> Made[Device_Error]:
         """procedure destroy_link = 23"""
         raise NotImplementedError
 
-    def create_intr_chan(self, argument: Device_RemoteFunc, /) -> Device_Error:
+    @declared
+    def create_intr_chan(self, argument: Device_RemoteFunc, /) -> Made[Device_Error]:
         """procedure create_intr_chan = 25"""
         raise NotImplementedError
 
-    def destroy_intr_chan(self) -> Device_Error:
+    @declared
+    def destroy_intr_chan(self) -> Made[Device_Error]:
         """procedure destroy_intr_chan = 26"""
         raise NotImplementedError
+
+
+class DEVICE_CORE_VERSION_client(VersionClient):
+    """Calls version DEVICE_CORE_VERSION = 1 of program DEVICE_CORE."""
+
+    version = DEVICE_CORE_VERSION
+
+    def create_link(self, argument: Create_LinkParms, /) -> Create_LinkResp:
+        """procedure create_link = 10"""
+        result: Create_LinkResp = self._call(10, argument)
+        return result
+
+    def device_write(self, argument: Device_WriteParms, /) -> Device_WriteResp:
+        """procedure device_write = 11"""
+        result: Device_WriteResp = self._call(11, argument)
+        return result
+
+    def device_read(self, argument: Device_ReadParms, /) -> Device_ReadResp:
+        """procedure device_read = 12"""
+        result: Device_ReadResp = self._call(12, argument)
+        return result
+
+    def device_readstb(self, argument: Device_GenericParms, /) -> Device_ReadStbResp:
+        """procedure device_readstb = 13"""
+        result: Device_ReadStbResp = self._call(13, argument)
+        return result
+
+    def device_trigger(self, argument: Device_GenericParms, /) -> Device_Error:
+        """procedure device_trigger = 14"""
+        result: Device_Error = self._call(14, argument)
+        return result
+
+    def device_clear(self, argument: Device_GenericParms, /) -> Device_Error:
+        """procedure device_clear = 15"""
+        result: Device_Error = self._call(15, argument)
+        return result
+
+    def device_remote(self, argument: Device_GenericParms, /) -> Device_Error:
+        """procedure device_remote = 16"""
+        result: Device_Error = self._call(16, argument)
+        return result
+
+    def device_local(self, argument: Device_GenericParms, /) -> Device_Error:
+        """procedure device_local = 17"""
+        result: Device_Error = self._call(17, argument)
+        return result
+
+    def device_lock(self, argument: Device_LockParms, /) -> Device_Error:
+        """procedure device_lock = 18"""
+        result: Device_Error = self._call(18, argument)
+        return result
+
+    def device_unlock(self, argument: Device_Link, /) -> Device_Error:
+        """procedure device_unlock = 19"""
+        result: Device_Error = self._call(19, argument)
+        return result
+
+    def device_enable_srq(self, argument: Device_EnableSrqParms, /) -> Device_Error:
+        """procedure device_enable_srq = 20"""
+        result: Device_Error = self._call(20, argument)
+        return result
+
+    def device_docmd(self, argument: Device_DocmdParms, /) -> Device_DocmdResp:
+        """procedure device_docmd = 22"""
+        result: Device_DocmdResp = self._call(22, argument)
+        return result
+
+    def destroy_link(self, argument: Device_Link, /) -> Device_Error:
+        """procedure destroy_link = 23"""
+        result: Device_Error = self._call(23, argument)
+        return result
+
+    def create_intr_chan(self, argument: Device_RemoteFunc, /) -> Device_Error:
+        """procedure create_intr_chan = 25"""
+        result: Device_Error = self._call(25, argument)
+        return result
+
+    def destroy_intr_chan(self) -> Device_Error:
+        """procedure destroy_intr_chan = 26"""
+        result: Device_Error = self._call(26)
+        return result
+
+
+class DEVICE_CORE_VERSION_calls(Calls):
+    """Calls version DEVICE_CORE_VERSION = 1 of program DEVICE_CORE, inside a reactor."""
+
+    version = DEVICE_CORE_VERSION
+
+    def create_link(self, argument: Create_LinkParms, /) -> Reply[Create_LinkResp]:
+        """procedure create_link = 10"""
+        return self._begin(10, argument)
+
+    def device_write(self, argument: Device_WriteParms, /) -> Reply[Device_WriteResp]:
+        """procedure device_write = 11"""
+        return self._begin(11, argument)
+
+    def device_read(self, argument: Device_ReadParms, /) -> Reply[Device_ReadResp]:
+        """procedure device_read = 12"""
+        return self._begin(12, argument)
+
+    def device_readstb(self, argument: Device_GenericParms, /) -> Reply[Device_ReadStbResp]:
+        """procedure device_readstb = 13"""
+        return self._begin(13, argument)
+
+    def device_trigger(self, argument: Device_GenericParms, /) -> Reply[Device_Error]:
+        """procedure device_trigger = 14"""
+        return self._begin(14, argument)
+
+    def device_clear(self, argument: Device_GenericParms, /) -> Reply[Device_Error]:
+        """procedure device_clear = 15"""
+        return self._begin(15, argument)
+
+    def device_remote(self, argument: Device_GenericParms, /) -> Reply[Device_Error]:
+        """procedure device_remote = 16"""
+        return self._begin(16, argument)
+
+    def device_local(self, argument: Device_GenericParms, /) -> Reply[Device_Error]:
+        """procedure device_local = 17"""
+        return self._begin(17, argument)
+
+    def device_lock(self, argument: Device_LockParms, /) -> Reply[Device_Error]:
+        """procedure device_lock = 18"""
+        return self._begin(18, argument)
+
+    def device_unlock(self, argument: Device_Link, /) -> Reply[Device_Error]:
+        """procedure device_unlock = 19"""
+        return self._begin(19, argument)
+
+    def device_enable_srq(self, argument: Device_EnableSrqParms, /) -> Reply[Device_Error]:
+        """procedure device_enable_srq = 20"""
+        return self._begin(20, argument)
+
+    def device_docmd(self, argument: Device_DocmdParms, /) -> Reply[Device_DocmdResp]:
+        """procedure device_docmd = 22"""
+        return self._begin(22, argument)
+
+    def destroy_link(self, argument: Device_Link, /) -> Reply[Device_Error]:
+        """procedure destroy_link = 23"""
+        return self._begin(23, argument)
+
+    def create_intr_chan(self, argument: Device_RemoteFunc, /) -> Reply[Device_Error]:
+        """procedure create_intr_chan = 25"""
+        return self._begin(25, argument)
+
+    def destroy_intr_chan(self) -> Reply[Device_Error]:
+        """procedure destroy_intr_chan = 26"""
+        return self._begin(26)
 
 
 class DEVICE_CORE(Program):

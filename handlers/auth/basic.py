@@ -50,7 +50,7 @@ class Basic(_Base):
     dummy = DUMMY
     """The hash that is verified for an unknown name. It must have the same cost as the hashes of the store."""
 
-    threaded = True
+    work = "thread"
     principal: str | None = None
     """The name of the client."""
 

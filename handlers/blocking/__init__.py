@@ -1,8 +1,14 @@
 """The blocking request handlers of ``socketserver``, with ``rfile`` and ``wfile``.
 
-They run unchanged in the modes in which a request may block: plain, fork and thread. In select mode the loop can't wait
-inside ``handle()``, so the class declares ``request = <wait>``, the wait that a whole request satisfies. When it is
-satisfied, `buffered` runs the handler over the bytes held, and the loop sends the reply.
+They run unchanged in the modes in which a request may block: plain, fork and thread. A class that declares ``request``,
+a wait or a framing that says when a whole request has come, runs in select mode too. It gets each request whole, in
+every mode: the loop waits for it, so that a slow client holds no thread and no child. If ``close_connection`` is false
+afterwards, the connection goes on with the next request, for which a new object is made.
+
+`face`      the calls of a socket, for handlers that do not get the socket
+`whole`     the same, over a request that has come whole
+`framing`   when a request is whole
+`buffered`  the state machine that runs a blocking handler over whole requests
 """
 
 from __future__ import annotations
@@ -29,10 +35,14 @@ class BaseRequestHandler:
     """
 
     request: Any = None
-    """On the class: the wait that a whole request satisfies, for select mode."""
+    """On the class: when a whole request is here, a wait or a framing (see `framing`)."""
 
-    threaded = False
-    """On the class: whether select mode runs the handler in a thread (`Threaded`), for what it computes takes long."""
+    work: str | None = None
+    """On the class, with ``request``: where select mode runs `handle`. ``None``: in the loop, which holds the reply (at
+    most ``max_output`` bytes). ``"thread"`` or ``"fork"``: in a thread or a child, which sends while it writes."""
+
+    close_connection: bool
+    """With ``request``: if it is false when `handle` has returned, the connection goes on with the next request."""
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request
@@ -48,7 +58,7 @@ class BaseRequestHandler:
         """Called before `handle`."""
 
     def handle(self) -> Any:
-        """Handle the request; the connection ends when this returns."""
+        """Handle the request; the connection ends when this returns (see `close_connection`)."""
 
     def finish(self) -> None:
         """Called after `handle`, if `setup` had succeeded."""
@@ -64,7 +74,7 @@ class StreamRequestHandler(BaseRequestHandler):
     """Size of the buffer of ``wfile`` in bytes; 0: each write is sent at once."""
 
     timeout: float | None = None
-    """Seconds that a blocking call may take; ``None``: no bound (in select mode: `Handler.timeout`)."""
+    """Seconds that a blocking call may take; ``None``: no bound (with ``request``: `Handler.timeout`)."""
 
     disable_nagle_algorithm = False
     """Whether to set ``TCP_NODELAY``; worth it only with a ``wbufsize``."""

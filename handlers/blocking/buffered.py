@@ -1,120 +1,248 @@
-"""`buffered`: runs a blocking handler in select mode, over a request that has come whole; the loop sends the reply.
+"""`buffered`: the state machine that runs a blocking handler over requests that have come whole.
 
-The loop can't wait inside ``handle()``. So a small state machine waits for the wait ``request`` of the class, then runs
-the blocking handler with a `Face` in place of the socket. Imported when such a server is made.
+Nobody waits inside ``handle()`` for a request to come. A state machine waits for it: for the wait ``request`` of the
+class, or for all that its framing waits for (`framing`). Then the blocking handler runs with a `Whole` in place of the
+socket, in the loop or wherever the mode has it run. Imported when such a server is made.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from io import UnsupportedOperation
 from types import FunctionType
 
 from ..handler import DatagramHandler, StreamHandler
-from ..waits import Packet, StreamWait, Threaded, Wait
-from .face import Face
+from ..refusal import RequestRefused
+from ..waits import Cause, Failed, Flushed, Forked, Packet, StreamWait, Threaded, Wait
+from .framing import MAX_REQUEST, Answered, Framed, for_one_request, is_framing
+from .whole import Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..handler import Step
+    from .framing import Outcome
+
+LIMITS = (
+    "request_timeout", "idle_timeout", "min_rate", "high_water", "low_water", "max_output", "max_request",
+)  # fmt: skip
+"""What a blocking handler class may declare, with the meaning that it has for a state machine."""
 
 
-def buffered(blocking: Any, packets: bool) -> type[StreamHandler] | type[DatagramHandler]:
-    """The state machine that runs the blocking handler class over a request that has come whole.
+def buffered(blocking: Any, packets: bool, work: str = "") -> type[StreamHandler] | type[DatagramHandler]:
+    """The state machine that runs the blocking handler class over requests that have come whole.
 
-    ``packets``: whether the server has a datagram socket. Raises `TypeError` for a class that does not declare
-    ``request = <wait>``, the wait that a whole request satisfies.
+    ``packets``: whether the server has a datagram socket. ``work`` says where ``handle()`` runs: ``""`` in the loop, or
+    a place of `Answered`. Raises `TypeError` for a class that does not declare ``request``: the wait that a whole
+    request satisfies, or for a stream a framing.
     """
-    kind_of_handler = blocking
-    while hasattr(kind_of_handler, "func"):  # a functools.partial of a class
-        kind_of_handler = kind_of_handler.func
-    wait = getattr(kind_of_handler, "request", None)
-    name = getattr(kind_of_handler, "__name__", repr(blocking))
-    if not isinstance(wait, Packet if packets else StreamWait):
-        if isinstance(kind_of_handler, FunctionType):
-            raise TypeError(
-                f"{kind_of_handler.__qualname__} is a function, and in select mode the server looks at the handler "
-                f"class before the first request: give it the class, or functools.partial(Class, ...) where the "
-                f"class takes more arguments; the Forking, the Threading and the plain server class take a function "
-                f"that makes a blocking handler"
-            )
-        example = "Packet()" if packets else r'Until(b"\r\n", limit=512)'
-        kind = "DatagramHandler" if packets else "StreamHandler"
-        raise TypeError(
-            f"{name} is a blocking handler, and in select mode nothing may block. Three ways out: "
-            f"(1) declare on the class when a whole request is here, such as request = {example}; "
-            f"(2) take a mode that may block: the Forking, the Threading or the plain server class; "
-            f"(3) derive it from {kind} and write it as a state machine"
-        )
+    kind = blocking
+    while hasattr(kind, "func"):  # a functools.partial of a class
+        kind = kind.func
+    request: Any = getattr(kind, "request", None)
+    name = getattr(kind, "__name__", repr(blocking))
+    if not is_whole_by(request, packets):
+        raise TypeError(_no_request(kind, name, packets))
     members = {
-        "blocking": staticmethod(blocking),
-        "request": wait,
-        "threaded": bool(getattr(kind_of_handler, "threaded", False)),
-        "__doc__": kind_of_handler.__doc__,
-        "__module__": kind_of_handler.__module__,
+        "made_by": _made_by(blocking, kind, packets),
+        "request": staticmethod(request) if is_framing(request) else request,
+        "work": work,
+        "handler_class": kind,
+        "__doc__": kind.__doc__,
+        "__module__": kind.__module__,
+        "__slots__": (),
+        **{limit: getattr(kind, limit) for limit in LIMITS if hasattr(kind, limit)},
     }
-    if getattr(kind_of_handler, "timeout", None) is not None:
-        members["timeout"] = kind_of_handler.timeout
-    return type(name, (BufferedPacket if packets else BufferedStream,), members)
+    members["blocking"] = staticmethod(members["made_by"])
+    if getattr(kind, "timeout", None) is not None:
+        members["timeout"] = kind.timeout
+    if packets:
+        base: Any = BufferedPacket
+    else:
+        base = FramedStream if is_framing(request) else BufferedStream
+    return type(name, (base,), members)
+
+
+def is_whole_by(request: object, packets: bool) -> bool:
+    """Whether ``request``, as a class declares it, says when a whole request is here."""
+    return isinstance(request, Packet) if packets else isinstance(request, StreamWait) or is_framing(request)
+
+
+def _made_by(blocking: Any, kind: Any, packets: bool) -> Any:
+    """What makes the blocking handler of one request: the class derived for it, where a class is known."""
+    if packets or not isinstance(kind, type):
+        return blocking
+    made = for_one_request(kind)
+    return partial(made, *blocking.args, **blocking.keywords) if isinstance(blocking, partial) else made
+
+
+def _no_request(kind: Any, name: str, packets: bool) -> str:
+    if isinstance(kind, FunctionType):
+        return (
+            f"{kind.__qualname__} is a function, and in select mode the server looks at the handler "
+            f"class before the first request: give it the class, or functools.partial(Class, ...) where the "
+            f"class takes more arguments; the Forking, the Threading and the plain server class take a function "
+            f"that makes a blocking handler"
+        )
+    example = "Packet()" if packets else r'Until(b"\r\n", limit=512)'
+    machine = "DatagramHandler" if packets else "StreamHandler"
+    return (
+        f"{name} is a blocking handler, and in select mode nothing may block. Three ways out: "
+        f"(1) declare on the class when a whole request is here, such as request = {example}; "
+        f"(2) take a mode that may block: the Forking, the Threading or the plain server class; "
+        f"(3) derive it from {machine} and write it as a state machine"
+    )
 
 
 class BufferedStream(StreamHandler):
-    """Runs a blocking handler over a request of a stream."""
+    """Runs a blocking handler over each request of a stream that satisfies a wait."""
 
-    blocking: Any
-    request: Wait
-    threaded: bool
+    __slots__ = ()
+    blocking: Callable[[Any, Any, Any], object]
+    made_by: Any
+    """What makes the blocking handler: its class, derived for one request, or a `functools.partial` of that."""
 
-    def handle(self) -> Step:
+    handler_class: Any
+    """The blocking handler class."""
+
+    ended_input: Callable[[], int] | None = None
+    """Returns a descriptor that is always readable (see `Whole.fileno`). ``None``: there are no descriptors here."""
+
+    request: Any
+    work: str
+    max_request = MAX_REQUEST
+    """Bytes of one request; past that, the framing gets `LimitPassed`."""
+
+    def handle(self) -> Any:
         return self.request, self.whole
 
     def whole(self, data: bytes) -> Step:
-        return _run(self, Face(self, data))
+        """The request has come."""
+        if self.work:
+            return Answered(self, data, self.work), self.answered
+        if self._machine.outbox:  # replies leave one by one, so that `max_output` is for one of them
+            return Flushed(), partial(self._answer_here, data)
+        return self._answer_here(data)
+
+    def _answer_here(self, data: bytes, _: None = None) -> Step:
+        face = Whole(self, data)
+        self.answer(face)
+        return self.handle() if self.goes_on(face.is_kept) else None
+
+    def answered(self, outcome: Outcome) -> Step:
+        """The blocking handler has answered elsewhere."""
+        if outcome.error is not None:
+            raise outcome.error
+        return self.handle() if self.goes_on(outcome.goes_on) else None
+
+    def goes_on(self, is_kept: bool) -> bool:
+        """Whether there may be another request: the handler keeps the connection, and its stream has not ended."""
+        return is_kept and not (self._machine.ended and not self._machine.held_in)
+
+    def answer(self, face: Whole) -> None:
+        """Run the blocking handler. Raises what it raises, and `Whole.error` even if the handler has caught that."""
+        self.blocking(face, self.peer, self.server)
+        if face.error is not None:
+            raise face.error
+
+    def interrupted(self, cause: Cause) -> Step:
+        """Send the answer with which a framing has refused the request."""
+        if isinstance(cause, RequestRefused):
+            self.send(cause.answer)
+        return None
+
+
+class FramedStream(BufferedStream):
+    """Runs a blocking handler over each request of a stream that its framing takes."""
+
+    __slots__ = ("_framed",)
+
+    _framed: Framed | None
+
+    @property
+    def held(self) -> int:
+        """Bytes of the request that comes, or that is answered, which waits have taken."""
+        framed = getattr(self, "_framed", None)  # not set before the handler has begun
+        return 0 if framed is None else framed.taken
+
+    async def handle(self) -> Step:
+        goes_on = True
+        while goes_on:
+            framed = self._framed = Framed(self.request, self, self.max_request)
+            wait = framed.begin()
+            if wait is not None:
+                wait = await framed.take(wait)  # between messages: here the end of the stream is no cause
+            while wait is not None:
+                wait = await framed.take(wait)
+            goes_on = await self._serve(framed)
+        return None
+
+    async def _serve(self, framed: Framed) -> bool:
+        """Have the request answered. Returns whether the connection goes on."""
+        data, taken = framed.whole or b"", framed.taken
+        if self.work:
+            outcome: Any = await Answered(self, data, self.work)
+            if outcome.error is not None:
+                raise outcome.error
+            goes_on = self.goes_on(outcome.goes_on)
+        else:
+            if self._machine.outbox:
+                await Flushed()
+            face = Whole(self, data)
+            self.answer(face)
+            goes_on = self.goes_on(face.is_kept)
+        if goes_on and not taken:
+            raise RuntimeError(
+                f"{type(self).__name__}.request has returned without a byte of the stream, and the handler keeps the "
+                f"connection: it would be called again and again"
+            )
+        return goes_on
 
 
 class BufferedPacket(DatagramHandler):
     """Runs a blocking handler over a packet."""
 
-    blocking: Any
+    __slots__ = ()
+    blocking: Callable[[Any, Any, Any], object]
+    made_by: Any
+    handler_class: Any
     request: Wait
-    threaded: bool
+    work: str
 
     def handle(self) -> Step:
         return self.request, self.whole
 
     def whole(self, packet: bytes) -> Step:
-        return _run(self, (packet, _PacketSocket(self)))
+        if not self.work:
+            self.blocking((packet, _PacketSocket(self, self.send)), self.peer, self.server)
+            return None
+        elsewhere = Forked if self.work == "fork" else Threaded
+        return elsewhere(self._replies, packet, timeout=float("inf")), self._send
 
+    def _replies(self, packet: bytes) -> list[bytes]:
+        replies: list[bytes] = []
+        self.blocking((packet, _PacketSocket(self, replies.append)), self.peer, self.server)
+        return replies
 
-def _run(handler: BufferedStream | BufferedPacket, request: Any) -> Step:
-    """Run the blocking handler; in a thread, if it wants that."""
-    if not handler.threaded:
-        handler.blocking(request, handler.peer, handler.server)
+    def _send(self, replies: list[bytes]) -> None:
+        for reply in replies:
+            self.send(reply)
+
+    def interrupted(self, cause: Cause) -> Step:
+        """Raise what the blocking handler has raised elsewhere."""
+        if isinstance(cause, Failed):
+            raise cause.error
         return None
-    return Threaded(_error_of, handler.blocking, request, handler.peer, handler.server), _end_for
-
-
-def _error_of(call: Any, *arguments: Any) -> Exception | None:
-    try:
-        call(*arguments)
-    except Exception as error:
-        return error
-    return None
-
-
-def _end_for(error: Exception | None) -> Step:
-    """The thread has ended: raise what the blocking handler has raised."""
-    if error is not None:
-        raise error
-    return None
 
 
 class _PacketSocket:
     """Stands for the server's socket, in select mode, for a blocking datagram handler."""
 
-    def __init__(self, handler: DatagramHandler) -> None:
+    def __init__(self, handler: DatagramHandler, send: Callable[[bytes], object]) -> None:
         self._handler = handler
+        self._send = send
 
     def sendto(self, data: Any, *flags_and_address: Any) -> int:
         """Send ``data``, one packet, to the peer: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
@@ -127,7 +255,7 @@ class _PacketSocket:
             raise UnsupportedOperation(
                 f"in select mode a reply goes to the peer of the request, {self._handler.peer!r}, not to {address!r}"
             )
-        self._handler.send(data)
+        self._send(bytes(data))
         return memoryview(data).nbytes
 
     def getsockname(self) -> Any:

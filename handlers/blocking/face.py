@@ -1,8 +1,8 @@
 """`Face`: an object with the calls of a socket, for blocking handlers that do not get the socket.
 
-In select mode it stands for a request that has come whole: there is no more input, and no call waits. In the other
-modes it stands for a connection with filters: ``recv()`` and ``sendall()`` wait while a *pump* drives the row. Each
-call does what a socket's call does, or raises an error that names the remedy; none is accepted and ignored.
+It stands for a request that has come whole (`whole.Whole`), or for a connection with filters, whose bytes the handler
+reads and writes as they come: ``recv()`` and ``sendall()`` wait while a *pump* drives the row. Each call does what a
+socket's call does, or raises an error that names the remedy; none is accepted and ignored.
 """
 
 from __future__ import annotations
@@ -111,15 +111,12 @@ class Face:
     # Output
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send all of ``data``. It has left when this returns, except in select mode.
+        """Send all of ``data``. It has left when this returns, except for a request that has come whole (`Whole`).
 
         After a timeout it is not known how much has left, as with a socket.
         """
         self._require_output(flags)
         with memoryview(data) as view, view.cast("B") as octets:
-            if self._pump is None:
-                self._handler.send(octets)
-                return
             size, place = len(octets), 0
 
             def has_left() -> bool:
@@ -280,7 +277,7 @@ class Face:
         if reads and writes:
             buffer = BufferedRWPair(raw, raw, size)
         elif reads:
-            buffer = BufferedReader(raw, size)
+            buffer = self._buffered_reader(raw, size)
         else:
             buffer = BufferedWriter(raw, size)
         if "b" in mode:
@@ -288,6 +285,9 @@ class Face:
         text = TextIOWrapper(buffer, encoding, errors, newline)
         text.mode = mode  # type: ignore[misc]
         return text
+
+    def _buffered_reader(self, raw: RawIOBase, size: int) -> BufferedReader:
+        return BufferedReader(raw, size)
 
     # The socket itself
 
@@ -371,7 +371,7 @@ class Face:
 
     def _remedy(self) -> str:
         if self._pump is None:
-            return "in select mode the loop has the socket (the Forking, Threading and plain server classes give it)"
+            return "the loop has the socket (without request, the Forking, Threading and plain server classes give it)"
         return "the bytes of the socket are those in front of the filters (a server without filters gives the socket)"
 
 
@@ -403,7 +403,7 @@ class _File(RawIOBase):
             return None
 
     def fileno(self) -> int:
-        return self._face.fileno()
+        return Face.fileno(self._face)  # refused, even where a connection has a descriptor for selectors
 
     def close(self) -> None:
         if self.closed:

@@ -12,6 +12,7 @@ Of the reactor, only `reactor.servers.rpcbind` imports this package.
 `datagram`      `RPCDatagramHandler`: a call in each datagram, and the cache of duplicate requests
 `tls`           `StartTLS`: RPC-with-TLS (RFC 9289)
 `client`        `StreamClient`, `DatagramClient`: clients that block
+`calling`       `StreamCaller`, `DatagramCaller`: calls that a handler makes inside a reactor
 `registry`      `Registry`: the addresses of programs, and universal addresses
 `rpcbind`       `Portmapper` and `Rpcbind`: serve such a registry (RFC 1833)
 `registering`   `Registrar`: registers programs with a running rpcbind(8)

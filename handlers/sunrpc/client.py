@@ -1,7 +1,7 @@
 """Clients that block, for the classes that `language` writes. The caller connects the socket: this package has none.
 
-with StreamClient(CALCULATOR_1, socket.create_connection((host, port))) as client:
-    client.remote.ADD(2, 3)
+with CALCULATOR_1_client.over_stream(socket.create_connection((host, port))) as calculator:
+    calculator.ADD(2, 3)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from random import getrandbits
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from ..machines import StreamMachine
 from ..waits import Cause
@@ -81,6 +81,16 @@ class Probe(Plain):
         return result
 
 
+def opened(
+    version: type[Version], procedure: Procedure, arguments: bytes, credential: AuthSys | Flavour | None, xid: int
+) -> Open:
+    """A call of the procedure, its arguments encoded."""
+    if credential is None or isinstance(credential, AuthSys):
+        return Plain(written(xid, version.program, version.version, procedure.number, credential, arguments))
+    head = HEADER.pack(xid, CALL, RPC_VERSION, version.program, version.version, procedure.number)
+    return credential.call(head, arguments)
+
+
 class Client(Generic[V]):
     """What the clients of streams and of datagrams have in common. Not for several threads at once.
 
@@ -128,12 +138,7 @@ class Client(Generic[V]):
     def start(self, procedure: Procedure, arguments: bytes, credential: AuthSys | Flavour | None) -> int:
         """Send a call of any procedure, its arguments encoded, with this credential; returns its xid."""
         xid = self._xid = self._xid + 1 & 0xFFFF_FFFF
-        program, version = self.version.program, self.version.version
-        if credential is None or isinstance(credential, AuthSys):
-            call: Open = Plain(written(xid, program, version, procedure.number, credential, arguments))
-        else:
-            head = HEADER.pack(xid, CALL, RPC_VERSION, program, version, procedure.number)
-            call = credential.call(head, arguments)
+        call = opened(self.version, procedure, arguments, credential, xid)
         self._guard(self._send, call.write())
         self._open[xid] = procedure, call
         return xid
@@ -271,3 +276,36 @@ class DatagramClient(Client[V]):
                     strays += not self._keep(self.socket.recv(65_536))
         if xid not in self._replies:
             raise TimeoutError(f"no reply to {len(self.waits)} datagrams in {sum(self.waits)} seconds")
+
+
+class VersionClient:
+    """The base of the clients that `language` writes, one for each version: a method for each procedure.
+
+    It makes its calls with a `StreamClient` or a `DatagramClient`, which says what a call may raise.
+    """
+
+    version: ClassVar[type[Version]]
+
+    def __init__(self, client: Client[Any]) -> None:
+        self.client = client
+
+    @classmethod
+    def over_stream(cls, sock: Any, credential: AuthSys | Flavour | None = None) -> Self:
+        """A client over a connected stream socket: see `StreamClient`."""
+        return cls(StreamClient(cls.version, sock, credential))
+
+    @classmethod
+    def over_datagrams(
+        cls, sock: Any, credential: AuthSys | Flavour | None = None, waits: tuple[float, ...] = (1, 2, 4, 8)
+    ) -> Self:
+        """A client over a connected datagram socket: see `DatagramClient`."""
+        return cls(DatagramClient(cls.version, sock, credential, waits))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def _call(self, number: int, *arguments: Any) -> Any:
+        return self.client.call(self.version.procedures[number].name, *arguments)

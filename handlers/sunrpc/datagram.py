@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any, ClassVar
 from zlib import crc32
 
+from ..duplicates import NoDuplicates
 from ..handler import DatagramHandler
 from ..waits import Cause, Packet
 from .message import HEADER, Refused
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from .gss.server import Protection
 
 
+RPCSEC_GSS = (6).to_bytes(4, "big")
+"""The flavour whose calls are never the same twice."""
+
+
+class Made:
+    """A call that is being made, or was made: the reply, and when it was sent, or when the call has come."""
+
+    __slots__ = ("reply", "time")
+
+    def __init__(self, time: float) -> None:
+        self.time = time
+        self.reply: bytes | None = None
+
+
 class Replies:
     """The duplicate request cache of one handler class: calls that are being made, and the replies to those made.
 
@@ -25,55 +40,73 @@ class Replies:
     """
 
     def __init__(self) -> None:
-        self._open: dict[Hashable, object] = {}
-        self._made: OrderedDict[Hashable, tuple[float, bytes]] = OrderedDict()  # the oldest first
+        self._calls: OrderedDict[Hashable, Made] = OrderedDict()  # the oldest first
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._calls)
 
-    def begin(self, key: Hashable, oldest: float) -> bool:
-        """Whether the call is not being made already; then it must be told of with `end`."""
-        self._drop(oldest)
-        mine = object()
-        return self._open.setdefault(key, mine) is mine
+    def begin(self, key: Hashable, now: float, oldest: float, most: int) -> Made | bytes | None:
+        """The call, if it may be made: `end` it later. The reply, if it was made since ``oldest``.
 
-    def get(self, key: Hashable, oldest: float) -> bytes | None:
-        """The reply to a call that was made, if it is not from before this time."""
-        made, reply = self._made.get(key, (oldest, None))
-        return reply if made >= oldest else None
+        ``None``: it is being made. The oldest calls leave if there are more than ``most``, or if they are too old.
+        """
+        mine = Made(now)
+        found = self._calls.setdefault(key, mine)
+        if found is not mine:
+            if found.reply is None or found.time >= oldest:
+                return found.reply
+            if self._calls.pop(key, None) is not found:
+                return None  # another thread has begun it again meanwhile
+            self._calls[key] = mine
+        self._drop(oldest, most)
+        return mine
 
-    def put(self, key: Hashable, now: float, reply: bytes, most: int) -> None:
-        """Keep the reply to a call; the oldest leaves if there are more than ``most``."""
-        self._made.pop(key, None)
-        self._made[key] = now, reply
-        while len(self._made) > most:
-            self._made.popitem(last=False)
+    def keep(self, key: Hashable, now: float, reply: bytes, oldest: float, most: int) -> None:
+        """Keep the reply to a call that another process has made."""
+        made = Made(now)
+        made.reply = reply
+        self._calls.pop(key, None)  # so that it becomes the latest
+        self._calls[key] = made
+        self._drop(oldest, most)
 
-    def end(self, key: Hashable) -> None:
-        """The call has ended. Its reply, if it has one, was `put` before."""
-        self._open.pop(key, None)
+    def end(self, key: Hashable, made: Made) -> None:
+        """The call has ended; if it has no reply, the next one that is the same is made again."""
+        if made.reply is None and self._calls.get(key) is made:
+            self._calls.pop(key, None)
 
-    def _drop(self, oldest: float) -> None:
-        """Drop the replies from before this time."""
-        while self._made:
-            try:
-                key = next(iter(self._made))
-            except (RuntimeError, StopIteration):  # another thread has changed it meanwhile: the next call looks again
-                return
-            if self._made.get(key, (oldest, b""))[0] >= oldest:
-                return
-            self._made.pop(key, None)
+    def _drop(self, oldest: float, most: int) -> None:
+        calls = self._calls
+        try:
+            while len(calls) > most or next(iter(calls.values())).time < oldest:
+                key = next(iter(calls))
+                if calls[key].reply is None:  # it is being made: later
+                    calls.move_to_end(key)
+                    return
+                calls.pop(key)
+        except (KeyError, RuntimeError, StopIteration):
+            pass  # another thread has changed it meanwhile: the next call looks again
 
 
-class RPCDatagramHandler(Serving, DatagramHandler):
+PACKET = Packet()
+SHORT = 128
+"""Bytes of a call that is kept whole to be compared; of a longer one, a checksum is compared."""
+
+
+def key_of(server: object, peer: Any, call: bytes, handle: bytes = b"") -> Hashable:
+    """What is the same when the call comes again; ``call`` is without the protection of RPCSEC_GSS."""
+    same = call if len(call) <= SHORT else (call[: HEADER.size], crc32(call[HEADER.size :]))
+    return id(server), peer, handle, same
+
+
+class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     """Serves `versions` over datagrams: each datagram is a call, and a request of its own.
 
     A call that comes again from its peer, with the same bytes, is not made again: it is dropped while it is being made,
     and answered with the same reply later. Among calls with the same xid, the program, version and procedure tell them
     apart, and a checksum of the rest: the credential and the arguments.
 
-    In fork mode each call has a process of its own, so that no call knows of another one: there, a procedure that must
-    not be done twice has to see to that itself.
+    In fork mode the parent keeps the replies, and each child begins with a copy of them; but not those to calls with
+    RPCSEC_GSS. There, a procedure that must not be done twice has to see to that itself.
     """
 
     max_reply = 65_507
@@ -89,19 +122,13 @@ class RPCDatagramHandler(Serving, DatagramHandler):
         super().__init_subclass__()
         cls._replies = Replies()
 
-    @staticmethod
-    def key(packet: bytes) -> Hashable:
-        """Each datagram is an exchange."""
-        return object()
-
-    def setup(self) -> None:
-        super().setup()
-        self._version: Version | None = None
-        self._protection: Protection | None = None
-        self._key: Hashable = None
+    _version: Version | None = None
+    _protection: Protection | None = None
+    _key: Hashable = None
+    _made: Made | None = None
 
     def handle(self) -> Any:
-        return Packet(), self._take
+        return PACKET, self._take
 
     def _take(self, packet: bytes) -> Any:
         try:
@@ -110,24 +137,25 @@ class RPCDatagramHandler(Serving, DatagramHandler):
             if refused.reply is not None:
                 self.send(refused.reply)
             return None
-        protection = self._protection = version.protection
-        handle = b"" if protection is None else protection.handle
-        plain = packet if protection is None else protection.plain  # what is the same when the call comes again
-        key = id(self.server), self.peer, handle, plain[: HEADER.size], crc32(plain[HEADER.size :])
+        driver, protection = self._machine.driver, version.protection
+        if protection is None:
+            key = key_of(driver.server, driver.peer, packet)
+        else:
+            self._protection = protection
+            key = key_of(driver.server, driver.peer, protection.plain, protection.handle)
         if self.max_replies:
-            oldest = self.now() - self.reply_age
-            if not self._replies.begin(key, oldest):
+            now = driver.now()
+            made = self._replies.begin(key, now, now - self.reply_age, self.max_replies)
+            if not isinstance(made, Made):
+                if made is not None:
+                    self.send(self._sealed(made))
                 return None
-            self._key = key
-            reply = self._replies.get(key, oldest)
-            if reply is not None:
-                self.send(self._sealed(reply))
-                return None
-        self._version, self.timeout = version, version.timeout
-        version._machine = self._machine  # they are one request: the version asks this row
-        version.carry = self._answer
-        version.setup()
-        return version.handle()
+            self._key, self._made = key, made
+        self._version, version.carry = version, self._answer
+        if version.make(self._machine):
+            return None
+        self.timeout = version.timeout
+        return version.handle()  # they are one request, and have one row
 
     def interrupted(self, cause: Cause) -> Any:
         return None if self._version is None else self._version.interrupted(cause)
@@ -139,16 +167,21 @@ class RPCDatagramHandler(Serving, DatagramHandler):
                 version.carry = None  # it refers to this handler
                 version.finish()
         finally:
-            if self._key is not None:
-                self._replies.end(self._key)
+            if self._made is not None:
+                self._replies.end(self._key, self._made)
 
     def _answer(self, reply: bytes) -> None:
         sealed = self._sealed(reply)
         if len(sealed) > self.max_reply:
             raise ValueError(f"a reply of {len(sealed)} bytes does not fit in a datagram: {self.max_reply} do")
-        if self._key is not None:
-            self._replies.put(self._key, self.now(), reply, self.max_replies)
-        self.send(sealed)
+        if self._made is not None:
+            self._made.time, self._made.reply = self._machine.driver.now(), reply
+        self._machine.write(sealed)
 
     def _sealed(self, reply: bytes) -> bytes:
         return reply if self._protection is None else self._protection.seal(reply)
+
+    @classmethod
+    def answered(cls, server: Any, peer: Any, packet: bytes, answer: bytes, now: float) -> None:
+        if cls.max_replies and packet[HEADER.size : HEADER.size + 4] != RPCSEC_GSS:
+            cls._replies.keep(key_of(server, peer, packet), now, answer, now - cls.reply_age, cls.max_replies)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 from ..handler import StreamHandler
 from ..waits import LimitPassed, StreamWait
 from .message import Refused
-from .program import Serving
+from .program import Inside, Serving
 
 LAST = 0x8000_0000
 """The bit of a mark that says that its fragment is the last one of the record."""
@@ -15,7 +17,10 @@ LAST = 0x8000_0000
 
 def mark(record: bytes) -> bytes:
     """The record as one fragment, its mark in front."""
-    return (LAST | len(record)).to_bytes(4, "big") + record
+    return _MARK(LAST | len(record)) + record
+
+
+_MARK = Struct(">I").pack
 
 
 class Fragment(StreamWait):
@@ -32,6 +37,10 @@ class Fragment(StreamWait):
         if length > self.limit:
             raise LimitPassed(self, what=f"a fragment of {length} bytes in a record of at most {self.limit} more")
         return body + length if body + length <= len(held) else -1
+
+
+fragment = lru_cache(maxsize=256)(Fragment)
+"""`Fragment`, made once for each limit."""
 
 
 class RecordHandler(StreamHandler):
@@ -55,24 +64,24 @@ class RecordHandler(StreamHandler):
         return bool(self._fragments)
 
     def handle(self) -> Any:
-        return Fragment(self.max_record), self._only
+        return fragment(self.max_record), self._only
 
-    def _only(self, fragment: bytes) -> Any:
+    def _only(self, data: bytes) -> Any:
         """The first fragment of a record, which in most cases is the only one."""
-        if fragment[0] & 0x80:
-            return self.record(fragment[4:]) or self.handle()
-        return self._more(fragment)
+        if data[0] & 0x80:
+            return self.record(data[4:]) or (fragment(self.max_record), self._only)
+        return self._more(data)
 
-    def _more(self, fragment: bytes) -> Any:
-        self._fragments.append(fragment[4:])
-        self._held += len(fragment) - 4
+    def _more(self, data: bytes) -> Any:
+        self._fragments.append(data[4:])
+        self._held += len(data) - 4
         if self._held > self.max_record:
             raise LimitPassed(None, what=f"a record of more than {self.max_record} bytes")
-        if fragment[0] & 0x80:
+        if data[0] & 0x80:
             record = b"".join(self._fragments)
             self._fragments.clear()
             self._held = 0
-            return self.record(record) or self.handle()
+            return self.record(record) or (fragment(self.max_record), self._only)
         if len(self._fragments) >= self.max_fragments:
             raise LimitPassed(None, what=f"a record of more than {self.max_fragments} fragments")
         return Fragment(max(self.max_record - self._held, 1)), self._more
@@ -86,7 +95,7 @@ class RecordHandler(StreamHandler):
 
 
 class RPCStreamHandler(Serving, RecordHandler):
-    """Serves `versions` over a stream. Each call is a row of its own; replies go out when they are there.
+    """Serves `versions` over a stream. A call that waits has a row of its own; replies go out when they are there.
 
     A call that is refused does not end the connection.
 
@@ -107,9 +116,16 @@ class RPCStreamHandler(Serving, RecordHandler):
         except Refused as refused:
             if refused.reply is not None:
                 self._answer(refused.reply)
+            return None
+        protection = version.protection
+        answer = version.carry = self._answer if protection is None else protection.before(self._answer)
+        inside = Inside(self._machine, answer)
+        if version.make(inside):
+            inside.end()
         else:
-            protection = version.protection
-            self.call(version, record, self._answer if protection is None else protection.before(self._answer))
+            version.leave(inside)
+            self.call(version, record, answer)
+        return None
 
     def _answer(self, reply: bytes) -> None:
-        self.send(mark(reply))
+        self._machine.write(mark(reply))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import reactor as package
 
 from .. import BaseServer, Reactor, TCPServer, handlers
+from ..handlers.blocking.framing import is_framing
 from ..servers.kinds import class_of
 from .stopping import (
     GRACE,
@@ -75,6 +76,8 @@ exit status:
 examples:
   python3 -m reactor serve
   python3 -m reactor serve my_module:MyHandler --mode fork --bind tcp://0.0.0.0:7007
+  python3 -m reactor serve reactor.handlers.http:Files --bind tcp://127.0.0.1:8080
+  python3 -m reactor serve wsgi:my_site:application --mode thread --bind tcp://127.0.0.1:8080
   python3 -m reactor serve reactor.handlers.services:DaytimeDatagram --bind udp://127.0.0.1:0 --bind udp6://[::1]:0
 """
 
@@ -131,7 +134,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument(
         "handler", metavar="MODULE:CLASS", nargs="?", default=DEFAULT_CLASS,
-        help="the handler class; the module is looked up in the current directory first (default: %(default)s)",
+        help="the handler class; the module is looked up in the current directory first (default: %(default)s). "
+        "wsgi:MODULE:APP serves a WSGI application over HTTP",
     )  # fmt: skip
     command.add_argument(
         "--mode", choices=MODES, default="select",
@@ -232,7 +236,9 @@ def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
 
 
 def load(name: str) -> Any:
-    """The handler class that ``name`` (``MODULE:CLASS``) means. Raises `Wrong`."""
+    """The handler class that ``name`` (``MODULE:CLASS`` or ``wsgi:MODULE:APP``) means. Raises `Wrong`."""
+    if name.startswith("wsgi:") and name.count(":") == 2:
+        return load_application(name)
     module_name, _, class_name = name.partition(":")
     if not class_name or not all(part.isidentifier() for part in module_name.split(".")):
         raise Wrong(f"{name}: write MODULE:CLASS with the module's name for import, such as {DEFAULT_CLASS}")
@@ -246,6 +252,18 @@ def load(name: str) -> Any:
     )
     remedy = f"its handlers are {', '.join(known)}" if known else "derive a class from reactor.handlers.StreamHandler"
     raise Wrong(f"{problem}; {remedy}")
+
+
+def load_application(name: str) -> Any:
+    """The handler class for the WSGI application that ``name`` (``wsgi:MODULE:APP``) means. Raises `Wrong`."""
+    _, module_name, app_name = name.split(":")
+    if not app_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise Wrong(f"{name}: write wsgi:MODULE:APP with the module's name for import, such as wsgi:site:application")
+    application = getattr(load_module(module_name), app_name, None)
+    if not callable(application):
+        problem = f"has no {app_name}" if application is None else f"has a {app_name} that can't be called"
+        raise Wrong(f"{module_name} {problem}; name the WSGI application (PEP 3333)")
+    return load_module("reactor.handlers.http.wsgi").handler_of(application)
 
 
 def load_module(name: str) -> ModuleType:
@@ -348,7 +366,8 @@ def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
 
 def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
     """Raise `Wrong` for a blocking handler that does not declare when a request has come whole."""
-    if not isinstance(getattr(kind, "request", None), wait):
+    request = getattr(kind, "request", None)
+    if not isinstance(request, wait) and (wait is handlers.Packet or not is_framing(request)):
         example = "Packet()" if wait is handlers.Packet else 'Until(b"\\r\\n")'
         raise Wrong(
             f"{name} is a blocking handler, and in mode select nothing may block; take --mode sync, fork or thread, "

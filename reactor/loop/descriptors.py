@@ -6,6 +6,9 @@ An object that opens descriptors registers here, once. A child that the loop for
 
 from __future__ import annotations
 
+import os
+from functools import cache
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
@@ -35,3 +38,14 @@ class Descriptors:
         """In a forked child: close what the request ``keep`` does not need."""
         for holder in list(self._holders):
             holder.close_copy(keep)
+
+
+@cache
+def ended_input() -> int:
+    """A descriptor that is always readable and has no byte: the reading end of a pipe that nobody writes to.
+
+    The process has one, made when it is asked for first, for all who tell a selector that input has ended.
+    """
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader

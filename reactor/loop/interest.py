@@ -68,13 +68,17 @@ class Interest:
 
     def _register(self, source: Source, mask: int) -> None:
         number = source.descriptor
-        old = self._selector.get_map().get(number)
-        if old is not None and old.data.is_stale():  # the number now belongs to the new source
-            old.data.mask = 0
-            self._unregister(number)
         if self._is_select:  # refuses a number beyond FD_SETSIZE only when it is called, and then for all
             select.select([number], [], [], 0)
-        self._selector.register(number, mask, source)
+        try:
+            self._selector.register(number, mask, source)
+        except KeyError:
+            old = self._selector.get_map()[number].data
+            if not old.is_stale():
+                raise
+            old.mask = 0  # the number now belongs to the new source
+            self._unregister(number)
+            self._selector.register(number, mask, source)
         source.mask = mask
 
     def _modify(self, source: Source, mask: int) -> None:

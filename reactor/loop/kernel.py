@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
+import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from typing import Any, TypeVar
 
@@ -23,6 +24,32 @@ NONE_LEFT = SHORT | {errno.EAGAIN}
 
 PAUSE = 0.1
 """Seconds until the next attempt after the host could not make a child or a thread."""
+
+
+_PLAIN = socket.socket  # now: gevent and eventlet may put another class in its place later
+_accept: Callable[[Any], tuple[int, Any]] | None = vars(_socket.socket).get("_accept")  # undocumented
+_family: Callable[[Any], int] = vars(_socket.socket)["family"].__get__
+_type: Callable[[Any], int] = vars(_socket.socket)["type"].__get__
+
+
+def family(sock: Any) -> Any:
+    """The address family of ``sock`` as a number; ``None`` if it has none.
+
+    ``socket.socket.family`` makes an enumeration of it each time, which takes as long as a system call.
+    """
+    return _family(sock) if isinstance(sock, _socket.socket) else getattr(sock, "family", None)
+
+
+def accept(sock: Any) -> tuple[Any, Any]:
+    """``sock.accept()``, without the enumerations that it makes of the family and the type for each connection."""
+    if type(sock) is not _PLAIN or not isinstance(sock, _socket.socket) or _accept is None:
+        connection, address = sock.accept()
+        return connection, address
+    descriptor, address = _accept(sock)
+    connection = _PLAIN(_family(sock), _type(sock), sock.proto, descriptor)
+    if socket.getdefaulttimeout() is None and sock.gettimeout():
+        connection.setblocking(True)
+    return connection, address
 
 
 def is_final(error: BaseException) -> bool:
@@ -45,16 +72,16 @@ def close(sock: socket.socket) -> None:
         pass
 
 
-def at_once(sock: Any, call: Callable[[], Result]) -> Result:
+def at_once(sock: Any, call: Callable[..., Result], *arguments: Any) -> Result:
     """Make a call on the socket that does not wait, although the user may have set a timeout on it.
 
     With a timeout, Python itself waits for the socket, whatever the flags of the call.
     """
     timeout = sock.gettimeout()
     if not timeout:
-        return call()
+        return call(*arguments)
     sock.settimeout(0)
     try:
-        return call()
+        return call(*arguments)
     finally:
         sock.settimeout(timeout)

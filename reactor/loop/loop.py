@@ -72,6 +72,8 @@ class Loop:
         self.policy = policy
         self.time = self.clock.monotonic()
         """When the current batch of events began, by the loop's clock."""
+        self.batches = 0
+        """Batches of events so far."""
         self._outer = outer
         self.interest = Interest(self._selector)
         self.timers = Timers()
@@ -171,6 +173,7 @@ class Loop:
         self._working = self.thread = get_ident()
         try:
             self.time = now = self.clock.monotonic()
+            self.batches += 1
             self._dispatch(events, now)
             due = self.timers.next()
             if due <= now:
@@ -311,7 +314,7 @@ class Loop:
     def wake(self) -> None:
         """Make the selector return, unless this thread is in the middle of a batch and nobody waits."""
         wakeup = self._wakeup
-        if wakeup is not None and not self.working_here:
+        if wakeup is not None and self._working != get_ident():
             wakeup.wake()
 
     def close_copy(self, keep: object) -> None:

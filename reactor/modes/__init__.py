@@ -3,5 +3,6 @@
 In `select` the loop drives every request, in `forking` a child process each, in `threading` a thread each. Each of
 these modules has the mix-in that users derive from, and the mode that is registered for it. `mixin` is the base class
 of the mix-ins. `mailbox` has the pipe that tells children to end, and the sockets that carry packets to a child.
-`workers` does the work of the waits `Forked` and `Threaded`, and `programs` that of `Ran`.
+`workers` does the work of the waits `Forked` and `Threaded`, `programs` that of `Ran`, `answering` that of `Answered`:
+it runs blocking handlers over requests that have come whole.
 """

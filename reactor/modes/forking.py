@@ -36,15 +36,30 @@ class ForkMode(Mode):
     """A child process drives each request; the parent keeps a row for it."""
 
     batch = BATCH
+    work = "fork"
     _hangup: Hangup | None = None
     _mailbox: Mailbox | None = None  # in a child
 
     def adapt(self, handler: Any) -> Any:
         if not hasattr(os, "fork"):
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_FORK}")
-        return handler
+        return super().adapt(handler)
+
+    def pool(self, work: str) -> tuple[str, int]:
+        return f"children of server {id(self.service)}", int(self.service.server.max_children)
+
+    def child_began(self, pid: int) -> None:
+        server = self.service.server
+        if server.active_children is None:
+            server.active_children = set()
+        server.active_children.add(pid)
+
+    def child_ended(self, pid: int) -> None:
+        self.service.server.active_children.discard(pid)
 
     def may_begin(self) -> bool:
+        if self.loop_drives:
+            return True  # a child is for a whole request
         server = self.service.server
         busy = len(server.active_children or ())
         return busy < int(server.max_children) or self.waits_for("max_children", "children")
@@ -55,6 +70,9 @@ class ForkMode(Mode):
 
         Otherwise queued requests could hold all descriptors, and none of them could begin.
         """
+        if self.loop_drives:
+            yield
+            return
         if self._hangup is None:
             self._hangup = Hangup(self.service.server, self.service.reactor)
         spare = list(os.pipe())
@@ -68,11 +86,14 @@ class ForkMode(Mode):
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         service = self.service
+        if self.loop_drives:
+            service.leave_to_loop(row)
+            return
         server = service.server
         mailbox: Mailbox | None = None
 
         def on_exit(status: int | None, words: bytes) -> None:
-            server.active_children.discard(pid)
+            self.child_ended(pid)
             if mailbox is not None:
                 mailbox.close()
             apply_exit_report(row, status, words)
@@ -90,9 +111,7 @@ class ForkMode(Mode):
             raise
         if pid == 0:
             self._be_child(row, request, client_address, mailbox)
-        if server.active_children is None:
-            server.active_children = set()
-        server.active_children.add(pid)
+        self.child_began(pid)
         service.leave_to_child(row, pid)
         if mailbox is not None:
             mailbox.open()
@@ -132,6 +151,7 @@ class ForkMode(Mode):
             watch = inner.watch(self._hangup, EVENT_READ, hang_up)
 
     def close(self) -> None:
+        super().close()
         if self._hangup is not None:
             self._hangup.ring()
         server = self.service.server
@@ -142,7 +162,10 @@ class ForkMode(Mode):
 
 
 class ForkingMixIn(_Base):
-    """A child process drives each request; see ``socketserver.ForkingMixIn``."""
+    """A child process drives each request; see ``socketserver.ForkingMixIn``.
+
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it.
+    """
 
     timeout = 300
     active_children: set[int] | None = None

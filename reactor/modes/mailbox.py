@@ -7,8 +7,10 @@ import os
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
+from ..handlers.duplicates import NoDuplicates
 from ..loop.kernel import AGAIN, SHORT
 from ..rows.packets import Exchange
+from ..servers.kinds import class_of, is_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 RETRY = 0.05
 """Seconds until a packet is sent to the child again after the host had no memory for it."""
 
-WANT, UNUSED = b"W", b"U"
-"""What a child sends: `WANT` for each packet that its request waits for; `UNUSED` and a packet that it gives back."""
+WANT, UNUSED, ANSWERED = b"W", b"U", b"A"
+"""What a child sends: `WANT` for each packet that its request waits for, `UNUSED` and a packet that it gives back, and
+for `NoDuplicates`, `ANSWERED` and the packet that it has sent."""
 
 
 class Hangup:
@@ -108,12 +111,23 @@ class Mailbox:
         self._watch = self._reactor.watch(self._parent, EVENT_READ, self._ready)
 
     def _ready(self, events: int) -> None:
+        for packet in self._unused():
+            self._exchange.put_back(packet, self._row.socket)
+        self._post()
+
+    def _unused(self) -> list[bytes]:
+        """Take note of what the child has sent; the packets that it gives back."""
+        unused = []
         for message in self._messages(self._parent):
             if message == WANT:
                 self._wanted += 1
+            elif message[:1] == ANSWERED:
+                row = self._row
+                kind = class_of(row.server.RequestHandlerClass)
+                kind.answered(row.server, row.peer, row.request[0], message[1:], row.now())
             else:
-                self._exchange.put_back(message[1:], self._row.socket)
-        self._post()
+                unused.append(message[1:])
+        return unused
 
     def _post(self) -> None:
         exchange = self._exchange
@@ -150,8 +164,7 @@ class Mailbox:
     def close(self) -> None:
         """The child has ended: take back the packets that it has not used."""
         unused = [message[1:] for message in self._messages(self.child) if not message[0]]
-        unused += [message[1:] for message in self._messages(self._parent) if message != WANT]
-        for packet in reversed(unused):
+        for packet in reversed(unused + self._unused()):
             self._exchange.put_back(packet, self._row.socket)
         self.give_up()
 
@@ -197,10 +210,12 @@ class Mailbox:
 
     def give_back(self) -> None:
         """The child ends: give packets that this request has not taken back to the parent, for the next request."""
-        exchange = self._exchange
-        if not self._row.opened:
+        exchange, row = self._exchange, self._row
+        if not row.opened:
             exchange.take()
         try:
+            if row.sent is not None and row.reason is None and is_kind(row.server.RequestHandlerClass, NoDuplicates):
+                self.child.send(ANSWERED + row.sent)
             while exchange.pending:
                 self.child.send(UNUSED + exchange.take())
         except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from ..handlers import DatagramHandler, StreamHandler
-from ..servers.kinds import is_kind
+from ..servers.kinds import class_of, is_kind
 from ..servers.mode import Mode, register_mode
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
@@ -32,32 +32,29 @@ class SelectMode(Mode):
     """The loop drives every request."""
 
     batch = BATCH
-    evicts = True
+    loop_drives = True
+    work = ""
 
     def adapt(self, handler: Any) -> Any:
         if is_kind(handler, StreamHandler) or is_kind(handler, DatagramHandler):
             return handler
-        from ..handlers.blocking.buffered import buffered  # here, because most servers don't need it
-
-        server = self.service.server
-        adapted: Any = buffered(handler, packets=server.socket_type == socket.SOCK_DGRAM)
-        adapted.blocking = staticmethod(_finish_request)
-        return adapted
+        work = getattr(class_of(handler), "work", None)
+        if not isinstance(work, str):
+            work = ""  # none is declared; a method of that name is none either
+        elif work not in ("thread", "fork"):
+            raise ValueError(f'{class_of(handler).__name__}.work is "thread" or "fork", or not declared, not {work!r}')
+        return self.framed(handler, work)
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         self.service.leave_to_loop(row)
-
-    def is_through(self, newest: int) -> bool:
-        # The connections that a request has opened are rows of the same server, so they count too.
-        server = self.service.server
-        return not any(row.server is server and row.serial > newest for row in self.service.reactor.table)
 
 
 class SelectMixIn(_Base):
     """The loop drives every request, in one thread and no child; a slow client delays no other.
 
-    A blocking handler runs here only if its class declares ``request = <wait>``; any other is
-    refused with `TypeError` when the server is made.
+    A blocking handler runs here only if its class declares ``request``, a wait or a framing; any other is refused with
+    `TypeError` when the server is made. With ``work = "thread"`` or ``"fork"`` on the class, it answers a whole request
+    in a thread or a child.
     """
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -67,11 +64,6 @@ class SelectMixIn(_Base):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run a blocking handler over a request that has come whole: it waits for nothing. May be overridden."""
         self.RequestHandlerClass(request, client_address, self)
-
-
-def _finish_request(request: Any, client_address: Any, server: TCPServer) -> None:
-    """Make the blocking handler by `finish_request`, which may be overridden to give it more arguments."""
-    server.finish_request(request, client_address)
 
 
 register_mode(SelectMixIn, SelectMode)

@@ -19,6 +19,7 @@ from .select import BATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..servers.service import Service
@@ -35,6 +36,7 @@ class ThreadMode(Mode):
     """A thread drives each request, in a loop of its own."""
 
     batch = BATCH
+    work = "thread"
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -47,15 +49,20 @@ class ThreadMode(Mode):
             start_new_thread(nothing, ())  # to find out now whether the host has threads
         except RuntimeError as error:
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_THREADS}") from error
-        return handler
+        return super().adapt(handler)
 
     def may_begin(self) -> bool:
+        if self.loop_drives:
+            return True  # a thread is for a whole request: see `start_thread`
         return len(self._busy) < int(self.service.server.max_threads) or self.waits_for("max_threads", "threads")
 
     def listen(self) -> None:
         self.service.reactor.make_wakeup()  # the end of a thread must wake the loop, so that a queued request begins
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
+        if self.loop_drives:
+            self.service.leave_to_loop(row)
+            return
         server = self.service.server
         thread = Thread(target=self._run, args=(row, request, client_address), daemon=server.daemon_threads)
         row.driven_by = DrivenBy.in_thread(thread.name)
@@ -68,9 +75,21 @@ class ThreadMode(Mode):
             if is_final(error):
                 raise
             raise NoneLeft(errno.EAGAIN, str(error)) from error  # EAGAIN: the error of pthread_create(3)
-        if server.block_on_close and not thread.daemon:
+        self._keep(thread)
+
+    def _keep(self, thread: Thread) -> None:
+        """Note the thread if ``server_close()`` waits for it."""
+        if self.service.server.block_on_close and not thread.daemon:
             self.threads[:] = [old for old in self.threads if old.is_alive()]
             self.threads.append(thread)
+
+    def pool(self, work: str) -> tuple[str, int]:
+        return f"threads of server {id(self.service)}", int(self.service.server.max_threads)
+
+    def start_thread(self, work: Callable[[], object]) -> None:
+        thread = Thread(target=work, daemon=self.service.server.daemon_threads)
+        thread.start()
+        self._keep(thread)
 
     def _run(self, row: Request, request: Any, client_address: Any) -> None:
         service = self.service
@@ -84,12 +103,16 @@ class ThreadMode(Mode):
                     service.strike(row)
 
     def close(self) -> None:
+        super().close()
         for thread in list(self.threads):
             thread.join()
 
 
 class ThreadingMixIn(_Base):
-    """A thread drives each request; see ``socketserver.ThreadingMixIn``."""
+    """A thread drives each request; see ``socketserver.ThreadingMixIn``.
+
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a thread answers it.
+    """
 
     daemon_threads = False
     """Whether the process may end while threads run."""
@@ -98,7 +121,9 @@ class ThreadingMixIn(_Base):
     """Whether `server_close` waits for the threads that are not daemons."""
 
     max_threads = 256
-    """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``)."""
+    """Threads that may run at once; more requests wait in the table, each with its descriptor (``max_requests``).
+
+    That requests wait is logged as a warning, which says what to do."""
 
     @property
     def _threads(self) -> list[Thread]:  # the name in socketserver; CPython's tests use it

@@ -67,8 +67,12 @@ class Job:
 class ChildJob(Job):
     """A job that is done in a child, which is killed when the row does not wait for it any more."""
 
-    def __init__(self, row: Request, wait: Outside) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("forked", row.reactor.max_children))
+    keep: Request | None = None
+    """The row whose descriptors the child keeps its copies of."""
+
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool or row.reactor.work.pool("forked", row.reactor.max_children))
+        self._pool.one_by_one = True  # a fork takes long
         self._pid = 0
 
     def _fork(self, number: int) -> list[tuple[int, int]]:
@@ -82,7 +86,7 @@ class ChildJob(Job):
             close_pipes(pipes)
             raise
         try:
-            self._pid = self.row.reactor.children.fork(self._exited)
+            self._pid = self.row.reactor.children.fork(self._exited, keep=self.keep)
         except BaseException as error:
             close_pipes(pipes)
             if isinstance(error, OSError) and error.errno in NONE_LEFT - {errno.EMFILE, errno.ENFILE}:
@@ -112,24 +116,20 @@ def close_pipes(pipes: list[tuple[int, int]]) -> None:
         os.close(writer)
 
 
-@does(Forked)
-class ForkedJob(ChildJob):
-    """The function runs in a child, which sends its result back through a pipe."""
+class PipedJob(ChildJob):
+    """A job in a child that sends bytes back through a pipe."""
 
-    wait: Forked
-
-    def __init__(self, row: Request, wait: Forked) -> None:
-        super().__init__(row, wait)
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool)
         self._pipe = -1
         self._watch: Watch | None = None
-        self._received = bytearray()
 
     def begin(self) -> None:
         reactor = self.row.reactor
         [(reader, writer)] = self._fork(1)
         if self._pid == 0:
             os.close(reader)
-            _work(self.wait, writer)
+            self._be_child(writer)
         os.close(writer)
         os.set_blocking(reader, False)
         self._pipe = reader
@@ -144,8 +144,41 @@ class ForkedJob(ChildJob):
         if self._watch is not None:
             os.close(self._pipe)
 
+    def _be_child(self, pipe: int) -> None:
+        """In the child: do the work, write to the pipe, and exit."""
+        raise NotImplementedError
+
     def _receive(self) -> bool:
         """Read from the pipe once. Returns whether more may come."""
+        raise NotImplementedError
+
+    def _take_rest(self) -> None:
+        """The child has ended: its last bytes may still be in the pipe."""
+        while self._watch is not None and self._receive():
+            pass
+        self._close()
+
+    def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+            os.close(self._pipe)
+
+
+@does(Forked)
+class ForkedJob(PipedJob):
+    """The function runs in a child, which sends its result back through a pipe."""
+
+    wait: Forked
+
+    def __init__(self, row: Request, wait: Forked) -> None:
+        super().__init__(row, wait)
+        self._received = bytearray()
+
+    def _be_child(self, pipe: int) -> None:
+        _work(self.wait, pipe)
+
+    def _receive(self) -> bool:
         try:
             piece = os.read(self._pipe, 1 << 20)
         except BlockingIOError:
@@ -158,9 +191,7 @@ class ForkedJob(ChildJob):
 
     def _exited(self, status: int | None, words: bytes) -> None:
         self._pid = 0
-        while self._watch is not None and self._receive():
-            pass  # the child's last bytes may still be in the pipe
-        self._close()
+        self._take_rest()
         if len(self._received) > MAX_RESULT:
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
         elif status:
@@ -181,29 +212,22 @@ class ForkedJob(ChildJob):
             else:
                 self.failed(result)
 
-    def _close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-            os.close(self._pipe)
-
 
 @does(Threaded)
 class ThreadedJob(Job):
     """The function runs in a thread. A thread can't be stopped, so a cancelled job counts in its pool until it ends."""
 
-    wait: Threaded
+    wait: Any
 
-    def __init__(self, row: Request, wait: Threaded) -> None:
-        super().__init__(row, wait, row.reactor.work.pool("threaded", row.reactor.max_threads))
+    def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
+        super().__init__(row, wait, pool or row.reactor.work.pool("threaded", row.reactor.max_threads))
         self._begun = False
 
     def begin(self) -> None:
         self._begun = True
         self.row.reactor.make_wakeup()
-        self.row.reactor.share()
         try:
-            threading.Thread(target=self._work, daemon=True).start()
+            self._start()
         except RuntimeError as error:
             if self._pool.has_begun and not is_final(error):  # the host has threads, but not one more at the moment
                 self._begun = False
@@ -213,6 +237,10 @@ class ThreadedJob(Job):
     def cancel(self) -> None:
         if not self._begun:
             self._pool.leave(self)
+
+    def _start(self) -> None:
+        self.row.reactor.share()
+        threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         result: Any

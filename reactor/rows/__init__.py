@@ -4,11 +4,13 @@
 `stream`      the row of a connection
 `copying`     sends files of a connection's output (``sendfile(2)``)
 `packets`     the row of one request of datagrams
+`brief`       the first turn of such a request, which may end it before it has a row
 `connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)
 `names`       the addresses of a host, looked up without blocking the loop; `dns` asks a name server
 `blocking`    the row of a blocking handler
+`framed`      the row of a blocking handler that has a framing
 `face`        the row of a blocking handler that has filters in front of it
 `hangup`      whether a hang-up means that no input is left
 `lingering`   closes a connection without losing output

@@ -15,6 +15,7 @@ import sys
 from collections import deque
 
 from ..handlers import LimitPassed
+from ..loop.kernel import family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _QUOTE = 1_280  # bytes that an ICMP error quotes at most (RFC 1812, section 4.3
 
 WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
 _CREDENTIALS = struct.Struct("iII")
+_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None) if LINUX else None  # elsewhere it has another structure
 _INT = struct.calcsize("i")
 _LINGER = struct.Struct("ii")
 _MAX_PASSED = 253  # descriptors in one message (SCM_MAX_FD)
@@ -187,11 +189,10 @@ def _set(sock: Any, level: int, option: int, value: bool = True) -> bool:
 
 def credentials(sock: Any) -> tuple[int, int, int] | None:
     """``(pid, uid, gid)`` of the peer when it connected; ``None`` for another kind of socket, or host than Linux."""
-    option = getattr(socket, "SO_PEERCRED", None) if LINUX else None  # other hosts have another structure
-    if option is None or getattr(sock, "family", None) != UNIX:
+    if family(sock) != UNIX or _PEERCRED is None:
         return None
     try:
-        told = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+        told = sock.getsockopt(socket.SOL_SOCKET, _PEERCRED, _CREDENTIALS.size)
     except OSError:
         return None  # the socket is closed, or the host knows the name of the option, but not the option
     pid, uid, gid = _CREDENTIALS.unpack(told)

@@ -228,8 +228,9 @@ class ChannelRow(Request):
         if self.channel is None or isinstance(self.channel.handler, type):
             return
         world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
-        if self.channel.labels:
-            self.left = (self.in_front,)
+        in_front = self.in_front
+        if in_front:
+            self.left = (in_front,)
         if self.rare is not None:
             hand_on(self.rare, world)
             self.rare.posted = None

@@ -9,6 +9,8 @@ import socket
 import sys
 from time import monotonic
 
+from ..loop.kernel import family
+
 try:
     from fcntl import ioctl
     from termios import TIOCOUTQ
@@ -25,6 +27,7 @@ LOOK = 0.05
 PROGRESS = 1_000
 """Bytes that the peer must acknowledge in `LINGER` seconds to be waited for longer."""
 
+_INET = socket.AF_INET, getattr(socket, "AF_INET6", None)
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -35,7 +38,7 @@ def unacknowledged(sock: object) -> int:
     """
     if ioctl is None or not isinstance(sock, socket.socket):
         return 0
-    if sock.family not in (socket.AF_INET, getattr(socket, "AF_INET6", None)) or sock.type != socket.SOCK_STREAM:
+    if family(sock) not in _INET or sock.type != socket.SOCK_STREAM:
         return 0
     try:
         return int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)

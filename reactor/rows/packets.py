@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..handlers.channel import PacketChannel
     from ..table.reactor import Reactor
     from ..table.request import Owner
+    from .brief import Brief
 
 RETRIES = 8
 """Times that a packet is sent again after an error that may be a report on another packet."""
@@ -155,6 +156,20 @@ class PacketRow(ChannelRow):
             return
         self._take(packet, now)
         if channel.outbox:  # at once: the next request of the exchange may begin in this batch
+            self.flush(now)
+
+    def go_on_from(self, brief: Brief) -> None:
+        """Go on with a request whose first turn has been run by ``brief``."""
+        channel: Any = self.channel
+        channel.take_over(brief.state, brief.step, brief.error, brief.finishing)
+        now = self.reactor.time
+        if brief.taken:
+            self.total_in += len(brief.packet)
+        elif not channel.finished:
+            self._take(brief.packet, now)
+        if self.lost is not None:
+            self.lose(Reset(self.lost))
+        elif channel.outbox:
             self.flush(now)
 
     def open(self) -> bytes:

@@ -11,7 +11,7 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, Failed, LimitPassed, Reset, StreamMachine
+from ..handlers import Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
 from ..handlers.files import Files
 from ..handlers.filter import chain
@@ -231,7 +231,7 @@ class StreamRow(SocketRow):
             return 0
         if self.stage is not LINGERING:
             awaited = 0
-            if taken is None and not isinstance(self.channel.reason, LimitPassed):
+            if taken is None and not isinstance(self.channel.reason, (LimitPassed, RequestRefused)):
                 awaited = unacknowledged(self.socket)
                 if not awaited:
                     self.reactor.end(self)

@@ -6,11 +6,14 @@ leads a request from its arrival to its end. Its parts:
     `intake`        the contract of the two parts that take arrivals from the socket:
                     `connections` for listeners, `exchanges` for datagram sockets
     `associations`  takes DTLS packets: lets in the peers that have proved their address
+    `pace`          how many arrivals a batch takes
     `admission`     which requests are let in, and what becomes of the others
     `queue`         the requests that wait for a child or a thread
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others
     `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`
     `periodic`      calls that the server makes while it takes requests
+    `answers`       which requests blocking handlers answer in threads and children, and their end
+    `crew`          the threads in which they answer
     `last`          how listening ends
     `in_hand`       which row belongs to the request that a hook is given
     `hooks`         calls hooks that may raise

@@ -53,7 +53,7 @@ class Admission:
         """Whether arrivals must wait in the kernel. If so, the listener pauses until there is room."""
         service = self._service
         at_limit = service.server.at_limit
-        if service.has_room() or at_limit == "refuse" or (at_limit == "evict" and service.mode.evicts):
+        if service.has_room() or at_limit == "refuse" or (at_limit == "evict" and service.mode.loop_drives):
             return False
         self.wait_for_room()
         return True

@@ -42,8 +42,9 @@ class BaseServer:
 
     at_limit = "pause"
     """What becomes of new requests at ``max_requests``. ``"pause"``: they wait in the kernel. ``"refuse"``: they are
-    closed unread. ``"evict"``: in select mode the row that has been idle longest ends with `Cancelled` and makes room;
-    in the other modes, where a row can't be ended from outside, new requests wait."""
+    closed unread. ``"evict"``: where the loop drives the rows (in select mode, and for blocking handlers that declare
+    ``request`` in fork and thread mode) the row that has been idle longest ends with `Cancelled` and makes room;
+    elsewhere a row can't be ended from outside, and new requests wait."""
 
     _srv: Service
 

@@ -6,7 +6,9 @@ import os
 import socket
 
 from ..handlers import StreamHandler
+from ..handlers.blocking.buffered import FramedStream
 from ..rows.face import FaceRow
+from ..rows.framed import FramedRow
 from ..rows.stream import stream_row
 from .kinds import is_kind, is_ours
 from .wrapped import require_plain, unwrapped, without_handshake
@@ -29,7 +31,8 @@ class Connections:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        if service.filters and not is_kind(service.handler, StreamHandler):
+        self._is_machine = is_kind(service.handler, StreamHandler)
+        if service.filters and not self._is_machine:
             self._require_hooks()
         self._simulated: float | None = None  # the timeout of a simulated socket, before it was made non-blocking
 
@@ -83,10 +86,14 @@ class Connections:
 
     def take(self) -> bool:
         server, service = self._service.server, self._service
-        request, client_address = without_handshake(server.get_request)
         front: Sequence[MakeFilter] = ()
-        if is_kind(service.handler, StreamHandler) or service.filters:  # else the handler takes the SSLSocket itself
-            request, front = unwrapped(request)
+        listener = getattr(server, "socket", None)
+        if type(listener) is socket.socket and is_ours(server.get_request):  # so the connection is not wrapped
+            request, client_address = server.get_request()
+        else:
+            request, client_address = without_handshake(server.get_request)
+            if self._is_machine or service.filters:  # else the handler takes the SSLSocket itself
+                request, front = unwrapped(request)
         service.admit(request, client_address, lambda: self.make_row(request, client_address, front))
         return True
 
@@ -94,13 +101,14 @@ class Connections:
         """The row of a connection. ``front`` makes filters that stand in front of the server's own filters."""
         service = self._service
         filters = (*front, *service.filters)
-        is_machine = is_kind(service.handler, StreamHandler)
-        if not is_machine and not filters:
+        if not self._is_machine and not filters:
             return service.blocking_row(request, client_address)
         require_plain(service.handler, request)
-        if not is_machine:
+        if not self._is_machine:
             return FaceRow(service.reactor, service.server, request, client_address, service, filters)
         handler = service.handler()
+        if isinstance(handler, FramedStream):
+            return FramedRow(service.reactor, service.server, request, client_address, handler, service, filters)
         return stream_row(service.reactor, service.server, request, client_address, handler, service, filters)
 
     def pause(self) -> None:

@@ -12,9 +12,11 @@ import errno
 import os
 import socket
 from collections import deque
+from functools import cached_property
 
 from ..handlers import Cause, DatagramHandler
-from ..loop.kernel import AGAIN, at_once
+from ..handlers.duplicates import NoDuplicates
+from ..loop.kernel import AGAIN, SHORT, at_once
 from ..rows.ancillary import (
     DONTWAIT,
     SPACE,
@@ -27,10 +29,11 @@ from ..rows.ancillary import (
     tell_calls,
     tell_errors,
 )
+from ..rows.brief import Brief
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
 from ..table.request import LOOP
-from .kinds import class_of, is_kind, is_ours
+from .kinds import class_of, is_kind, is_ours, takes_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +41,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..table.reactor import Reactor
-    from ..table.request import Request
+    from ..table.request import Passed, Request
     from .service import Service
 
 BATCH = 64
 """Packets that are sorted before other rows have their turn."""
+
+HOOKS = {"get_request", "verify_request", "process_request", "finish_request", "shutdown_request", "close_request"}
+"""The hooks of a server that are called for each request."""
+
+_ROOT = __package__.rpartition(".")[0]
+DEFAULTS = {
+    f"{_ROOT}.{name}" for name in ("servers.base", "servers.tcp", "servers.udp", "servers.unix", "modes.select")
+}
+"""The modules with the hooks that do no more than what is done here without them."""
 
 LOOK_AGAIN = 0.05
 """Seconds until the next request of an exchange is tried again after the table had no room for it."""
@@ -142,18 +154,118 @@ class Exchanges:
         if self._ready:
             self._begin(self._ready.popleft())
             return True
+        if self._may_be_brief():
+            self._take_briefly()
+            return False  # the selector reports what is left
         request, client_address = self._receive()
-        if self._is_own(client_address):
-            return True
-        if type(request) is tuple:
-            request = Datagram(request)
+        if not self._is_own(client_address):
+            self._take_one(Datagram(request) if type(request) is tuple else request, client_address)
+        return True
+
+    def _take_one(self, request: Any, client_address: Any) -> None:
         if not self._sorts:
             self._service.admit(request, client_address, lambda: self.make_row(request, client_address))
         else:
             exchange = self._sort(request, client_address)
             if exchange is not None:
                 self._begin(exchange, request)
-        return True
+
+    @cached_property
+    def _has_brief_requests(self) -> bool:
+        """Whether the loop drives the requests, and no hook of the user's is to be called for each."""
+        server = self._service.server
+        defaults = all(getattr(server, name).__module__ in DEFAULTS for name in HOOKS)
+        return defaults and type(self) is Exchanges and self._service.mode.loop_drives and self._sorts
+
+    def _may_be_brief(self) -> bool:
+        """Whether requests may begin now and end in the same turn, so that they need no row."""
+        service = self._service
+        return (
+            self._has_brief_requests
+            and self._arrivals is not None
+            and not (self._tells_calls or service.reactor.threaded or service.queue or service.filters)
+            and service.has_room()
+            and service.may_begin()
+            and not service.hand.is_within
+            and HOOKS.isdisjoint(vars(service.server))
+            and takes_at_once(service.server)
+            and not self.timeout()
+        )
+
+    def _take_briefly(self) -> None:
+        """Take a batch of packets. A request that ends in its first turn needs no row. Raises ``OSError``."""
+        server, table, opened = self._service.server, self._service.reactor.table, self._open
+        sock, size, port = server.socket, server.max_packet_size, self._local[1] if self._local else None
+        rows = len(table)
+        passed: list[Passed] = []
+        try:
+            for number in range(BATCH):
+                if rows >= server.max_requests:
+                    return
+                try:
+                    packet, peer = sock.recvfrom(size + 1, DONTWAIT)
+                except OSError as error:
+                    if not (number and isinstance(error, AGAIN)):
+                        self._look_for_reports(error)
+                    raise
+                if len(packet) > size:
+                    self._service.admission.cut(peer, size)
+                    continue
+                if peer and peer[1:2] == (port,) and self._is_own(peer):
+                    continue
+                if not peer or rows >= server.max_per_peer or (opened and self._key(packet, sock, peer) in opened):
+                    self._take_one(Datagram((packet, sock)), peer)
+                elif self._pass(packet, sock, peer, passed):
+                    continue
+                self._service.queue.go_on()
+                rows = len(table)
+        finally:
+            if passed:
+                table.count_passed(passed)
+
+    def _pass(self, packet: bytes, sock: socket.socket, peer: Any, passed: list[Passed]) -> bool:
+        """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
+        service, table = self._service, self._service.reactor.table
+        try:
+            handler = service.handler()
+        except Exception:  # the same again, where it is reported
+            self._take_one(Datagram((packet, sock)), peer)
+            return False
+        brief = table.rowless = Brief(handler, packet, peer, service.server, service.reactor.clock.time, self._enter)
+        has_ended = brief.run()
+        table.rowless = None
+        packets, number = brief.packets or [], 0
+        if has_ended:
+            brief.packets = None
+            try:
+                for answer in packets:
+                    sock.sendto(answer, DONTWAIT, peer)
+                    brief.sent += len(answer)
+                    number += 1
+                passed.append((table.next_serial(), peer, brief.forget(), brief.principal, len(packet), brief.sent))
+                return True
+            except OSError as error:  # a row sends the others, if the error is not about this packet
+                brief.packets = packets[number:]
+                brief.row.total_out += brief.sent
+                if not (isinstance(error, AGAIN) or error.errno in SHORT or self.may_be_report()):
+                    brief.row.lost = error
+        service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+        return False
+
+    def _enter(self, brief: Brief) -> PacketRow:
+        """Put the row of a request that has begun without one into the table."""
+        service, reactor = self._service, self._service.reactor
+        request: Any = Datagram((brief.packet, service.server.socket))
+        exchange = self._new(self._key(brief.packet, request[1], brief.peer), brief.peer)
+        self._remember(exchange)
+        row = exchange.row = PacketRow(reactor, service.server, request, brief.peer, brief.handler, service, exchange)
+        if brief.principal is not None:
+            row.principal = brief.principal
+        row.opened, row.wake, row.driven_by = True, row.touched, LOOP
+        row.begin(reactor)
+        reactor.table.add(row)
+        reactor.settle_soon(row)
+        return row
 
     def receive(self) -> tuple[Any, Any]:
         """``get_request()``: take a packet. Raises ``OSError`` if there is none, or it is too long."""
@@ -176,12 +288,16 @@ class Exchanges:
         try:
             request, client_address = service.server.get_request()
         except OSError as error:
-            # Two attempts in a row found no packet: the socket is ready because it has an error to report.
-            if not isinstance(error, AGAIN) or service.taken == self._in_vain + 1:
-                self._read_reports()
-            self._in_vain = service.taken
+            self._look_for_reports(error)
             raise
         return request, client_address
+
+    def _look_for_reports(self, error: OSError) -> None:
+        """An attempt to take a packet has failed. After two in a row the socket is ready because it has an error."""
+        taken = self._service.taken
+        if not isinstance(error, AGAIN) or taken == self._in_vain + 1:
+            self._read_reports()
+        self._in_vain = taken
 
     def _is_own(self, peer: Any) -> bool:
         """Whether ``peer`` is the address of this socket. Such a packet is counted, and the caller drops it.
@@ -206,6 +322,9 @@ class Exchanges:
             if peer:  # a nameless Unix peer can't be told from another
                 self._remember(exchange)
         row = exchange.row
+        if row is not None and is_duplicate(packet, row) and is_kind(self._service.handler, NoDuplicates):
+            self._service.reactor.table.count_refused("duplicate")
+            return None
         is_free = not exchange.pending and (row is None or is_over(row))
         if not exchange.put(packet, sock):
             self._service.reactor.table.count_refused("backlog")
@@ -354,6 +473,12 @@ class Exchanges:
         if self._has_keys:
             return list(self._of_peer.get(address, ()))
         return [self._open[address]] if address in self._open else []
+
+
+def is_duplicate(packet: bytes, row: PacketRow) -> bool:
+    """Whether the packet has come again before it was answered; once it may be kept, where a child drives the row."""
+    is_open = row.channel is not None and row.sent is None
+    return packet == row.request[0] and (is_open or bool(row.exchange.pending))
 
 
 def is_over(row: PacketRow) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 from ..table.request import Request
+from .answers import is_answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class InHand:
         except TypeError:  # a hook has made a request object that is not hashable
             row = None
         if row is None:
-            at = _at.get()
+            at = CURRENT.get()
             if isinstance(at, Request) and at.server is self._server:
                 row = at
         return row
@@ -58,18 +59,24 @@ class InHand:
     @property
     def is_within(self) -> bool:
         """Whether the running code is a hook of the server, or one of its blocking handlers."""
-        at = _at.get()
+        at = CURRENT.get()
         return at is self or (isinstance(at, Request) and at.server is self._server)
+
+    @property
+    def is_within_answer(self) -> bool:
+        """Whether the running code is a blocking handler of the server that answers a request that has come whole."""
+        at = CURRENT.get()
+        return isinstance(at, Request) and at.server is self._server and is_answering(at)
 
     @property
     def is_within_blocking(self) -> bool:
         """Whether the running code is a blocking handler of the server, or a hook that is called for its request."""
-        at = _at.get()
+        at = CURRENT.get()
         return isinstance(at, Request) and at.server is self._server and at.channel is None
 
 
 class _Current:
-    """A context with a current row. Not a ``contextmanager``: each request enters three of them."""
+    """A context with a current row."""
 
     __slots__ = ("_row", "_token")
 
@@ -77,11 +84,13 @@ class _Current:
         self._row = row
 
     def __enter__(self) -> None:
-        self._token = _at.set(self._row)
+        self._token = CURRENT.set(self._row)
 
     def __exit__(self, *error: object) -> None:
-        _at.reset(self._token)
+        CURRENT.reset(self._token)
 
 
-_at: ContextVar[Request | InHand | None] = ContextVar("reactor request", default=None)
-"""The current row; an `InHand` stands for a request of its server that has no row yet."""
+CURRENT: ContextVar[Request | InHand | None] = ContextVar("reactor request", default=None)
+"""The current row; an `InHand` stands for a request of its server that has no row yet.
+
+What every connection goes through sets it without `InHand.at`, whose calls would cost more."""

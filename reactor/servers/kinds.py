@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 import socket
-from functools import partial
+from functools import lru_cache, partial
 
 from ..handlers import Handler
 from ..handlers.saying import safe_repr
@@ -79,5 +79,9 @@ def takes_at_once(server: Any) -> bool:
 
 def is_ours(method: Any) -> bool:
     """Whether a server's method is this package's own, and no subclass has overridden it."""
-    module: str = getattr(method, "__module__", "")
+    return _is_of_package(getattr(method, "__module__", ""))
+
+
+@lru_cache(maxsize=64)
+def _is_of_package(module: str) -> bool:
     return module.partition(".")[0] == __package__.partition(".")[0]

@@ -7,15 +7,25 @@ mix-in.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from socket import SOCK_DGRAM
+
+from ..handlers import Handler, Packet
+from ..handlers.blocking.buffered import buffered, is_whole_by
+from ..loop.descriptors import ended_input
+from .crew import Crew
+from .kinds import class_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Any
 
     from ..table.reactor import Reactor
     from ..table.request import Request
     from .service import Service
+
+_ANYWHERE = nullcontext()
 
 _modes: dict[type, type[Mode]] = {}
 
@@ -26,27 +36,67 @@ class Mode:
     batch = 1
     """Arrivals that are taken before other rows have their turn. Here 1, because each is driven to its end first."""
 
-    evicts = False
-    """Whether a row that is served can be ended from outside, to make room for another."""
+    loop_drives = False
+    """Whether the loop drives the rows. Then one that is served can be ended from outside, to make room for another."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self._told = False  # whether `waits_for` has logged
+        self._crew: Crew | None = None
 
     def waits_for(self, bound: str, what: str) -> bool:
         """Requests wait because the server's attribute ``bound`` is reached: log that once. Returns false."""
         if not self._told:
             self._told = True
             self.service.admission.tell(
-                f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or take a Select server class, "
-                "where a silent client delays no other",
+                f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or declare on the handler class when "
+                "a whole request is here (request = ...), or take a Select server class: then a silent client delays "
+                "no other",
                 getattr(self.service.server, bound),
             )
         return False
 
+    work = "here"
+    """Where a blocking handler with a framing answers its whole request: see `handlers.blocking.framing.Answered`."""
+
     def adapt(self, handler: Any) -> Any:
         """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""
-        return handler
+        if not has_framing(handler) or getattr(self.service.server, "socket_type", None) == SOCK_DGRAM:
+            return handler
+        self.loop_drives = self.work != "here"
+        return self.framed(handler, self.work)
+
+    def framed(self, handler: Any, work: str) -> Any:
+        """What runs the blocking ``handler`` over requests that have come whole."""
+        server = self.service.server
+        adapted: Any = buffered(handler, server.socket_type == SOCK_DGRAM, work)
+        server.RequestHandlerClass = adapted.made_by
+        adapted.blocking = staticmethod(_finish_request)
+        adapted.ended_input = staticmethod(ended_input)
+        return adapted
+
+    def pool(self, work: str) -> tuple[str, int]:
+        """The name of the pool of threads or children in which handlers answer whole requests, and its bound."""
+        reactor = self.service.reactor
+        return ("threaded", reactor.max_threads) if work == "thread" else ("forked", reactor.max_children)
+
+    def in_thread(self, work: Callable[[], object]) -> None:
+        """Have a thread call ``work()``, in which a handler answers a whole request. Raises `RuntimeError`."""
+        if self._crew is None:
+            self._crew = Crew(self.start_thread)
+        self._crew.do(work)
+
+    def start_thread(self, work: Callable[[], object]) -> None:
+        """Start a thread that calls ``work()``."""
+        from threading import Thread
+
+        Thread(target=work, daemon=True).start()
+
+    def child_began(self, pid: int) -> None:
+        """A child answers a whole request."""
+
+    def child_ended(self, pid: int) -> None:
+        """That child has been reaped."""
 
     def may_begin(self) -> bool:
         """Whether one more request may begin."""
@@ -54,7 +104,7 @@ class Mode:
 
     def room(self) -> AbstractContextManager[object]:
         """A context in which a request is taken from the socket. Raises ``OSError`` if the request could not begin."""
-        return nullcontext()
+        return _ANYWHERE
 
     def listen(self) -> None:
         """The server begins to take requests."""
@@ -69,12 +119,32 @@ class Mode:
     def is_through(self, newest: int) -> bool:
         """Whether ``handle_request()`` may return: the requests that it has taken have serials over ``newest``.
 
-        Here it may when they have begun.
+        It may when they have begun; where the loop drives them, when they have ended.
         """
-        return not self.service.queue
+        if not self.loop_drives:
+            return not self.service.queue
+        # The connections that a request has opened are rows of the same server, so they count too.
+        server = self.service.server
+        return not any(row.server is server and row.serial > newest for row in self.service.reactor.table)
 
     def close(self) -> None:
         """The server closes."""
+        if self._crew is not None:
+            self._crew.dismiss()
+
+
+def has_framing(handler: Any) -> bool:
+    """Whether ``handler`` is a blocking handler of streams whose class says when a whole request is here."""
+    kind = class_of(handler)
+    request = getattr(kind, "request", None)
+    if request is None or not isinstance(kind, type) or issubclass(kind, Handler) or isinstance(request, Packet):
+        return False
+    return is_whole_by(request, False)
+
+
+def _finish_request(request: Any, client_address: Any, server: Any) -> None:
+    """Make the blocking handler by `finish_request`, which may be overridden to give it more arguments."""
+    server.finish_request(request, client_address)
 
 
 def register_mode(mixin: type, mode: type[Mode]) -> None:

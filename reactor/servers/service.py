@@ -11,7 +11,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 from socket import SHUT_WR
 
-from ..handlers import Cause, Handler
+from ..handlers import Cause, Handler, StreamHandler
 from ..handlers.blocking.face import Face
 from ..loop.kernel import AGAIN, NoneLeft
 from ..loop.timers import NEVER
@@ -24,11 +24,13 @@ from ..table.ends import forget_frames
 from ..table.reactor import Reactor
 from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
+from .answers import finish_answers
 from .heirs import Heirs
 from .hooks import call_hook, end_request
-from .in_hand import InHand
+from .in_hand import CURRENT, InHand
 from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
+from .pace import Pace
 from .queue import RequestQueue
 from .serving import Serving
 from .wrapped import shake_hands
@@ -72,7 +74,7 @@ class Service:
         """The time of the loop's clock at which a drain cancels the open requests."""
         self.taken = 0
         """Attempts to take a request so far."""
-
+        self._pace = Pace()
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -118,6 +120,11 @@ class Service:
         return () if make is None else make()
 
     @property
+    def is_framed(self) -> bool:
+        """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
+        return is_kind(self.handler, StreamHandler) and not is_kind(self.server.RequestHandlerClass, Handler)
+
+    @property
     def is_copy(self) -> bool:
         """Whether this is the copy of a server in a child that the user has forked: it only closes descriptors."""
         reactor = self._reactor
@@ -132,8 +139,10 @@ class Service:
 
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        for _ in range(self.mode.batch if takes_at_once(self.server) else 1):
+        most = self._pace.expect(self.reactor.batches, self.mode.batch)
+        for taken in range(most if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
+                self._pace.exhausted(taken)
                 return
 
     def take(self) -> bool:
@@ -163,7 +172,7 @@ class Service:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
         row: Request | None = None
 
-        def enter() -> None:
+        def enter(request: Any, client_address: Any) -> None:
             nonlocal row
             refusal = self.admission.refusal(client_address)
             if not refusal and not self.server.verify_request(request, client_address):
@@ -175,7 +184,7 @@ class Service:
             row = self._enter(request, client_address, make_row)
             self.queue.enter(row)
 
-        self._attempt(enter, request, client_address, None)
+        self._attempt(None, enter, request, client_address)
         return row
 
     def _enter(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request:
@@ -194,25 +203,24 @@ class Service:
 
     def begin(self, row: Request) -> None:
         """Begin the request of a row that was queued."""
-        request, client_address = row.request, row.peer
-        self._attempt(lambda: self.server.process_request(request, client_address), request, client_address, row)
+        self._attempt(row, self.server.process_request, row.request, row.peer)
 
-    def _attempt(self, call: Callable[[], object], request: Any, client_address: Any, row: Request | None) -> None:
-        """Call ``call()`` for the request. If it raises, ``handle_error()`` is called, and the request ends."""
-        with self.hand.at(row):
-            self._try(call, request, client_address)
-
-    def _try(self, call: Callable[[], object], request: Any, client_address: Any) -> None:
+    def _attempt(
+        self, row: Request | None, call: Callable[[Any, Any], object], request: Any, client_address: Any
+    ) -> None:
+        """Call ``call(request, client_address)``. If it raises, ``handle_error()`` is called, and the request ends."""
+        before = CURRENT.set(self.hand if row is None else row)
         try:
-            call()
+            call(request, client_address)
         except NoneLeft as error:
             self.admission.tell("can't begin requests for now: %s", error)
             raise
         except BaseException as error:
-            row = self.hand.find(request)
-            self._break(row, request, client_address, error)
+            self._break(self.hand.find(request), request, client_address, error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
+        finally:
+            CURRENT.reset(before)
 
     def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
         """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
@@ -250,7 +258,9 @@ class Service:
 
     def do(self, request: Any, client_address: Any) -> None:
         """Call ``finish_request()``; for a blocking handler behind filters, with the face of its connection."""
-        if isinstance(self.hand.find(request), FaceRow):
+        if self.is_framed:
+            self._finish_row(request, client_address)
+        elif isinstance(self.hand.find(request), FaceRow):
             self._finish_row(request, client_address, self.server.finish_request)
         else:
             self.server.finish_request(request, client_address)
@@ -275,8 +285,9 @@ class Service:
 
     def finish(self, request: Any, client_address: Any) -> None:
         """``finish_request()``: serve the request to its end in the thread or child that calls this."""
-        server = self.server
-        if is_kind(server.RequestHandlerClass, Handler):
+        if self.hand.is_within_answer:
+            self.reactor.blocking(self._make_blocking, request, client_address)
+        elif is_kind(self.handler, Handler):
             self._finish_row(request, client_address)
         elif self.filters and not isinstance(request, Face):
             self._finish_row(request, client_address, self._finish_blocking)
@@ -408,12 +419,14 @@ class Service:
 
     def released(self, row: Request) -> None:
         if row.driven_by is LOOP:
-            with self.hand.at(row):
+            before = CURRENT.set(row)
+            try:
                 end_request(self.server, row.request)
+            finally:
+                CURRENT.reset(before)
             self.intake.over(row)
             return
-        # The thread or child closes the connection later, after those that the request has opened. The peer gets the
-        # end of the stream now.
+        # The thread or child closes the connection after those that the request has opened; for the peer it ends now.
         shutdown = getattr(row.request, "shutdown", None)
         try:
             if shutdown is not None:
@@ -448,6 +461,8 @@ class Service:
             return
         if not self.closing:
             self.begin_to_close()
+        if self.mode.loop_drives:
+            finish_answers(self)
         self.mode.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:

@@ -7,7 +7,7 @@ import socket
 from ..handlers import DatagramHandler, Handler, StreamHandler
 from ..handlers.filter import Filter
 from ..handlers.packet_filter import PacketFilter
-from ..loop.kernel import at_once, close
+from ..loop.kernel import accept, at_once, close
 from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
 from .base import BaseServer
@@ -102,7 +102,7 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
-        connection, client_address = at_once(self.socket, self.socket.accept)
+        connection, client_address = at_once(self.socket, accept, self.socket)
         inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
         if inherits and socket.getdefaulttimeout() is None:
             connection.setblocking(True)  # the BSDs' accept() copies O_NONBLOCK from the listener

@@ -46,6 +46,32 @@ def _texts(size: int, *values: object) -> list[str | None]:
     ]
 
 
+def answer_report(row: Request, goes_on: bool) -> bytes:
+    """In a child that has answered one request of a connection: the report. The parent has the other facts itself.
+
+    ``goes_on``: whether the connection goes on. The report also has the error and the principal.
+    """
+    error = row.error
+    kind = "" if error is None else type(error).__name__
+    return marshal.dumps((goes_on, *_texts(MIN_TEXT, kind), *_texts(MAX_TEXT, error, row.principal)))
+
+
+def apply_answer_report(row: Request, words: bytes) -> bool:
+    """In the parent: set ``row`` to what the child has reported. Returns whether the connection goes on."""
+    goes_on: bool
+    goes_on, kind, text, principal = marshal.loads(words)
+    if principal is not None:
+        row.principal = principal
+    if kind:
+        row.error = _error(kind, text)
+    return goes_on
+
+
+def _error(kind: str, text: str) -> ChildProcessError:
+    error: ChildProcessError = type(kind, (ChildProcessError,), {})(text)
+    return error
+
+
 def apply_exit_report(row: Request, status: int | None, words: bytes) -> None:
     """In the parent: set the parent's ``row`` to what the child has reported, or to its exit status without a report.
 
@@ -56,7 +82,7 @@ def apply_exit_report(row: Request, status: int | None, words: bytes) -> None:
         found: Any
         row.total_in, row.total_out, kind, text, found = marshal.loads(words)
         if kind:
-            row.error = type(kind, (ChildProcessError,), {})(text)
+            row.error = _error(kind, text)
         if found is not None:
             _apply_facts(row, *found)
     if status and row.error is None:

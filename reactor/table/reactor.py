@@ -210,7 +210,11 @@ class Reactor(Loop):
         """Drive one row, and the connections and calls it opens, until all have ended; `stop` cancels them."""
         with self.signals():
             self.adopt(row)
-            self.drive_while(lambda: True)
+            self.drive_while(lambda: self.work.here is None)
+            while self.work.here is not None and not self._stopping:
+                work, self.work.here = self.work.here, None
+                work()
+                self.drive_while(lambda: self.work.here is None)
             self.cancel(self.table)
 
     def drive_while(self, going_on: Callable[[], bool]) -> None:

@@ -20,7 +20,7 @@ from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypeAlias
 
     from .bounds import Pace
     from .posted import Posted
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
         def moved(self, row: Request) -> None:
             """A filter has set another `peer`. Raises `Cancelled` if that peer is not allowed."""
 
+    Passed: TypeAlias = tuple[int, Any, type, Any, int, int]
+    """The arguments of `passed_record`."""
+
 
 class Stage(Enum):
     """Where a row is in its life."""
@@ -68,17 +71,18 @@ class Stage(Enum):
 class DrivenBy:
     """What drives a row: the loop, the caller of ``serve_forever()``, a child (`pid`) or a thread (`thread`)."""
 
-    __slots__ = ("mode", "pid", "thread")
+    __slots__ = ("_text", "mode", "pid", "thread")
 
     def __init__(self, mode: str, pid: int = 0, thread: str = "") -> None:
         self.mode = mode
+        self._text = " ".join(filter(None, (mode, str(pid or thread))))
         self.pid = pid
         """The pid of the child; 0 if no child drives the row."""
         self.thread = thread
         """The name of the thread; ``""`` if no thread drives the row."""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.mode, str(self.pid or self.thread))))
+        return self._text
 
     @classmethod
     def child(cls, pid: int) -> DrivenBy:
@@ -196,8 +200,8 @@ class Request(Timed):
 
         Filters that have left the chain, such as `Proxy`, are named too: ``"proxy tls1.3 h2"``.
         """
-        labels = () if self.channel is None else self.channel.labels
-        return " ".join((*self.left, *labels))
+        labels = self.left if self.channel is None else self.left + self.channel.labels
+        return " ".join(labels) if labels else ""
 
     @property
     def wait(self) -> str:
@@ -235,7 +239,7 @@ class Request(Timed):
         ``None`` for a health check that the proxy has just ended or reset: nothing is wrong then.
         """
         reason = self.whole_reason
-        return None if self.overlooks(reason) else reason
+        return None if reason is None or self.overlooks(reason) else reason
 
     @property
     def whole_reason(self) -> BaseException | None:
@@ -292,21 +296,23 @@ class Request(Timed):
 
     def record(self) -> dict[str, Any]:
         """The row as plain data when it has ended; ``reason`` is ``""`` for a request that has finished."""
-        reason = self.reason
-        return {**self._common(), "reason": "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"}
+        reason, record = self.reason, self._common()
+        record["reason"] = "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"
+        return record
 
     def _common(self) -> dict[str, Any]:
         """What `as_dict` and `record` have in common."""
-        now, header = self.reactor.clock.monotonic(), self.proxy_header
+        now, rare = self.reactor.clock.monotonic(), self.rare
+        header = None if rare is None else rare.proxy_header
         return {
             "serial": self.serial,
             "peer": address_text(self.peer),
             "in_front": self.in_front,
             "handler": self.handler,
-            "stage": self.stage.value,
+            "stage": self.stage._value_,  # what `value` calls a function for
             "driven_by": str(self.driven_by),
-            "principal": self.principal,
-            "secured": self.secured,
+            "principal": None if rare is None else rare.principal,
+            "secured": None if rare is None else rare.secured,
             "proxied": None if header is None else header.as_dict(),
             "total_in": self.total_in,
             "total_out": self.total_out,
@@ -408,6 +414,28 @@ class Request(Timed):
 
     def close_copy(self) -> None:
         """In a forked child that does not drive the row: close the copy of its descriptor."""
+
+
+def passed_record(
+    serial: int, peer: Any, handler: type, principal: Any, total_in: int, total_out: int
+) -> dict[str, Any]:
+    """As `Request.record`, for a request that has finished in the batch in which it came: it never had a row."""
+    return {
+        "serial": serial,
+        "peer": address_text(peer),
+        "in_front": "",
+        "handler": handler.__name__,
+        "stage": Stage.DRAINING.value,
+        "driven_by": str(LOOP),
+        "principal": principal,
+        "secured": None,
+        "proxied": None,
+        "total_in": total_in,
+        "total_out": total_out,
+        "age": 0.0,
+        "idle": 0.0,
+        "reason": "",
+    }
 
 
 def shared_host(peer: Any) -> Any:

@@ -6,14 +6,14 @@ thread, a child or a caller has a table of its own, whose rows are in the server
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from collections import deque
 from itertools import count
 
 from ..handlers import Cause
 from ..handlers.saying import safe_str
 from .ends import forget_frames, log_end
-from .request import Request
+from .request import Request, passed_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ class RequestTable:
         self._interest = interest
         self._outer = outer  # the server's table, if this is the table of an inner loop
         self._serials = count(1)
+        self.next_serial = self._serials.__next__
+        """Returns a serial that no row has."""
         self._lock = allocate_lock()  # a thread that drives a row removes it
-        self.closed: deque[dict[str, Any]] = deque(maxlen=CLOSED)
-        """The `Request.record` of each row that has ended; the latest is the last."""
+        self._closed: deque[Any] = deque(maxlen=CLOSED)
         self.ends: dict[str, int] = {}
         """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
 
@@ -58,15 +59,36 @@ class RequestTable:
         self.total_in = self.total_out = 0
         """Bytes of the rows that have ended."""
         self._of_host: dict[str, int] = {}
+        self.rowless: Any = None
+        """The request that runs now, if it has no row yet. It gets its ``row`` when its thread looks at the table."""
+
+    @property
+    def closed(self) -> deque[dict[str, Any]]:
+        """The `Request.record` of each row that has ended; the latest is the last."""
+        with self._lock:
+            for index, record in enumerate(self._closed):
+                if record.__class__ is tuple:
+                    self._closed[index] = passed_record(*record)
+            return self._closed
 
     def __len__(self) -> int:
+        if self.rowless is not None:
+            self._enter_rowless()
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Request]:
+        if self.rowless is not None:
+            self._enter_rowless()
         return iter(list(self._rows.values()))
 
     def __contains__(self, row: object) -> bool:
         return isinstance(row, Request) and self._rows.get(row.serial) is row
+
+    def _enter_rowless(self) -> None:
+        request = self.rowless
+        if request.thread == get_ident():
+            self.rowless = None
+            assert request.row in self
 
     def add(self, row: Request) -> None:
         """Add a row, and give it a serial if it has none."""
@@ -91,7 +113,8 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
-        reason, whole_reason = row.reason, row.whole_reason
+        whole_reason = row.whole_reason
+        reason = None if whole_reason is None else row.reason
         if isinstance(whole_reason, Cause):
             forget_frames(whole_reason)
         kind = HEALTH_CHECK if row.is_health_check else ""
@@ -99,13 +122,22 @@ class RequestTable:
             kind = type(reason).__name__
         record = row.record()
         with self._lock:
-            self.closed.append(record)
+            self._closed.append(record)
             self.ends[kind] = self.ends.get(kind, 0) + 1
             self.total_in += row.total_in
             self.total_out += row.total_out
         if row.is_arrival:
             self._count(row.peer, -1)
         log_end(row, reason, record)
+
+    def count_passed(self, passed: list[Any]) -> None:
+        """Count requests that have finished without a row: the arguments of `passed_record` for each."""
+        with self._lock:
+            self._closed += passed
+            self.ends[""] = self.ends.get("", 0) + len(passed)
+            for *_, total_in, total_out in passed:
+                self.total_in += total_in
+                self.total_out += total_out
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""
@@ -133,10 +165,14 @@ class RequestTable:
 
     def count_of(self, peer: Any) -> int:
         """The number of rows, without calls, whose host is that of the address ``peer``; 0 for a Unix socket."""
+        if self.rowless is not None:
+            self._enter_rowless()
         return self._of_host.get(_host(peer), 0)
 
     def get(self, serial: int) -> Request | None:
         """The row with this serial; ``None`` if there is none in the table."""
+        if self.rowless is not None:
+            self._enter_rowless()
         return self._rows.get(serial)
 
     def count_refused(self, what: str) -> None:

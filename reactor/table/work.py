@@ -19,6 +19,7 @@ from collections import deque
 
 from ..handlers import Cause
 from ..loop.kernel import PAUSE, NoneLeft
+from .ends import forget_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class OutsideWork:
         self._pools: dict[str, Pool] = {}
         self.jobs: dict[int, list[tuple[Work, Wait]]] = {}
         """The work of each row that waits for some, with its wait, by the row's serial."""
+        self.here: Callable[[], None] | None = None
+        """Work that `Reactor.drive` does itself, between two steps of the loop."""
         reactor.descriptors.add(self)
 
     def begin(self, row: Request, wait: Wait) -> None:
@@ -127,6 +130,7 @@ class OutsideWork:
                 else:
                     self._reactor.guard(row, channel.resume, channel.wait.answer(part, result))
                 return
+        forget_frames(getattr(result, "error", None))  # the row waits no more, and nobody else will
 
 
 class Pool:
@@ -137,12 +141,15 @@ class Pool:
 
     def __init__(self, reactor: Reactor) -> None:
         self.limit = 0
+        self.one_by_one = False
+        """Whether one job begins in a batch, because that takes long, as fork(2) does."""
         self.has_begun = False
         """Whether any job has begun, ever."""
         self._reactor = reactor
         self._working: set[Job] = set()
         self._waiting: deque[Job] = deque()
         self._beginning = False
+        self._rests = False  # whether one job has begun in this batch, and no other may
         self._retry: Timer | None = None
 
     def enter(self, job: Job) -> None:
@@ -157,6 +164,10 @@ class Pool:
         self._working.discard(job)
         self._go_on()
 
+    def _rested(self) -> None:
+        self._rests = False
+        self._go_on()
+
     def _try_again(self) -> None:
         self._retry = None
         self._go_on()
@@ -166,7 +177,10 @@ class Pool:
             return  # called by a job that could not begin and has left: the outer call goes on
         self._beginning = True
         try:
-            while self._waiting and len(self._working) < self.limit:
+            while self._waiting and len(self._working) < self.limit and not self._rests:
+                if self.one_by_one:
+                    self._rests = True
+                    self._reactor.call_soon(self._rested)
                 job = self._waiting.popleft()
                 self._working.add(job)
                 try:

@@ -1,16 +1,19 @@
-"""Our blocking clients and a server that this project did not write: ``rpcgen`` makes it from the same .x file."""
+"""Our clients and a server that this project did not write: ``rpcgen`` makes it from the same .x file."""
 
 import socket
 import subprocess
 
 import pytest
 
+from handlers import Connected, StreamHandler
 from handlers.sunrpc.auth import AuthError, AuthStatus, AuthSys
+from handlers.sunrpc.calling import DatagramCaller, StreamCaller
 from handlers.sunrpc.client import DatagramClient, StreamClient
 from handlers.sunrpc.message import RPCError
 from tests import ROOT
 from tests.support import rpcgen
 from tests.support.rpc import FILE, x
+from tests.support.serving import STREAMS, ask, serving
 
 PATIENCE = 10.0
 
@@ -68,3 +71,24 @@ def test_a_server_made_by_rpcgen(client):
 def test_many_calls_in_flight(client):
     xids = [client.begin("ADD", number, 1) for number in range(50)]
     assert [client.result(xid) for xid in reversed(xids)] == list(range(50, 0, -1))
+
+
+def test_calls_inside_a_reactor(client):
+    transport = StreamCaller if isinstance(client, StreamClient) else DatagramCaller
+
+    class Caller(StreamHandler):
+        async def handle(self):
+            caller = await Connected(client.socket.getpeername(), transport())
+            calls = x.CALCULATOR_1_calls(caller, AuthSys(1, "host", 501, 20, []))
+            replies = [calls.ADD(number, 1) for number in range(50)]
+            sums = [await reply for reply in reversed(replies)]
+            assert sums == list(range(50, 0, -1))
+            assert await calls.REPEAT(x.text("ab", 3)) == x.text("ababab", 3)
+            assert await calls.UID() == 501
+            with pytest.raises(RPCError, match="SYSTEM_ERR"):
+                await calls.FAIL(0)
+            caller.close()
+            self.send(b"done")
+
+    with serving(Caller, "select", STREAMS["tcp"]) as server:
+        assert ask(server) == b"done"

@@ -288,7 +288,7 @@ def test_the_descriptor_is_not_given_away(ask, name):
         with pytest.raises(io.UnsupportedOperation, match=rf"^{name}\(\) is not supported here: .*; {remedy}"):
             getattr(self.request, name)()
 
-    remedy = "in select mode the loop has" if ask is in_select_mode else "the bytes of the socket are those in front"
+    remedy = "the loop has the socket" if ask is in_select_mode else "the bytes of the socket are those in front"
     ask(handler(body), b"")
 
 

@@ -66,6 +66,47 @@ class Waiting(Logged):
         return self.handle()
 
 
+# What a filter returns
+
+
+def test_what_is_returned_behind_the_end_of_the_input_is_dropped():
+    class Ending(Identity):
+        def received(self, data):
+            self.deliver(data[:1])
+            self.deliver_end()
+            return data[1:]
+
+    row = Row(Netstrings(), [Ending]).start()
+    row.feed([b"1:a,"])
+    assert isinstance(row.reason, EndOfStream)
+    assert (row.reason.partial, row.channel.held_in) == (b"1", 0)
+
+
+def test_what_is_returned_behind_a_failure_is_not_taken():
+    class Failing(Identity):
+        def received(self, data):
+            self.fail(Cancelled("enough"))
+            return data
+
+        def flow(self, data):
+            raise AssertionError
+
+    row = Row(Netstrings(), [Failing]).start()
+    row.feed([b"1:a,"])
+    assert (row.written, row.channel.held_in, row.raised) == (b"", 0, [])
+    assert isinstance(row.reason, Cancelled)
+
+
+@pytest.mark.parametrize("method", ["received", "flow"])
+def test_a_filter_that_returns_something_else_than_bytes_ends_the_request(method):
+    kind = type("Careless", (Identity,), {method: lambda self, data: 1})
+    row = Row(Netstrings(), [kind]).start()
+    row.feed([b"1:a,"])
+    assert isinstance(row.reason, TypeError)
+    assert [type(error) for error in row.raised] == [TypeError]
+    assert (row.written, row.channel.finished) == (b"", True)
+
+
 # The same behind any filters
 
 
@@ -80,6 +121,18 @@ def test_a_handler_sees_and_says_the_same_behind_any_filters(kind, stack, texts,
     assert row.handler.log == ["setup", "finish"]
     assert (row.raised, row.reason, row.channel.finished) == ([], None, True)
     assert row.channel.held_in == row.channel.held_out == 0
+
+
+@pytest.mark.parametrize("texts", [[], [b"ada", b""]])
+def test_a_filter_goes_on_when_the_output_behind_it_has_left(texts):
+    class Marked(Marks, Netstrings):
+        pass
+
+    stack = [Splitting, Framed, Greeting]  # the frame of the greeting is longer than the high-water mark
+    row = Row(Marked(), stack).start()
+    row.feed([encoded(stack, written(texts))])
+    assert decoded(stack, bytes(row.written)) == written(text[::-1] for text in texts)
+    assert row.channel.finished
 
 
 @given(stacks, texts, st.data())

@@ -49,6 +49,7 @@ CONTRACT = {
     "machine",
     "machines",
     "channel",
+    "duplicates",
     "filter",
     "base_link",
     "link",
@@ -56,6 +57,7 @@ CONTRACT = {
     "packet_link",
     "wire",
     "blocking",
+    "refusal",
 }
 """The modules of ``handlers`` that are the contract; the others are protocols."""
 

@@ -9,6 +9,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 import pytest
 
 from reactor import Reactor
+from reactor.loop import selecting
 
 
 def test_a_watch_is_called_with_the_events_that_it_asked_for(reactor, pipe):
@@ -67,6 +68,29 @@ def test_a_descriptor_that_can_not_be_watched_is_refused_without_a_trace(reactor
         reactor.watch(-1, EVENT_READ, print)
     assert len(reactor.watches) == 1
     assert list(reactor.recorded.get_map()) == [pipe[0]]
+
+
+@pytest.mark.parametrize("selector", [selecting.DefaultSelector, selectors.DefaultSelector, selectors.SelectSelector])
+def test_a_number_that_was_closed_unnoticed_is_watched_for_its_new_owner(selector):
+    told = []
+    with closing(Reactor(selector())) as reactor:
+        first, second = socket.socketpair()
+        number = first.fileno()
+        old = reactor.watch(first, EVENT_READ, lambda events: told.append("old"))
+        with pytest.raises(KeyError):
+            reactor.watch(number, EVENT_READ, lambda events: told.append("another"))  # it is watched, and not closed
+        first.close()
+        second.close()
+        first, second = socket.socketpair()
+        assert number in (first.fileno(), second.fileno())  # the lowest free number is used again
+        with first, second:
+            here, there = (first, second) if first.fileno() == number else (second, first)
+            reactor.watch(here, EVENT_READ, lambda events: told.append("new"))
+            there.send(b"x")
+            reactor.step(0)
+            old.cancel()
+            reactor.step(0)
+        assert told == ["new", "new"]
 
 
 def test_a_watch_cancelled_by_another_in_the_same_batch_is_not_called(reactor):

@@ -227,7 +227,7 @@ def test_basic_hashes_once_for_a_connection_and_forgets_who_it_was(mode, journal
             journal.write(name)
             return super().get(name)
 
-    with serving(page(store=Told(USERS)), mode) as server:
+    with serving(page(store=Told(USERS), request=None), mode) as server:  # one object for the connection
         other = basic("bob", "open")
         answers = get(server, basic(), basic(), other, basic(), basic("bob"))
         assert answers == [(200, b"ada\n"), (200, b"ada\n"), (200, b"bob\n"), (200, b"ada\n"), (401, b"")]
@@ -279,7 +279,7 @@ def test_who_waits_too_long_for_a_hash_is_told_to_come_later():
 
 def test_an_error_of_a_handler_that_runs_in_a_thread_is_its_own(journal):
     class Broken(Page):
-        threaded = True
+        work = "thread"
 
         def do_GET(self):
             raise ZeroDivisionError("boom")

@@ -133,7 +133,7 @@ def test_a_child_does_not_wait_for_a_lock_that_a_thread_held_at_the_fork():
     ):
         table = threads.reactor.table
         wait_until(lambda: len(table) == 1)
-        table.closed = Ends()
+        table._closed = Ends()
         threads.reactor.call_soon(forks.start_serving)
         with connect(forks) as other:
             other.sendall(b"5:hello,")

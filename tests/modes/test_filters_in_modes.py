@@ -31,6 +31,7 @@ from tests.support.serving import (
     STREAMS,
     Reverse,
     Shout,
+    Unframed,
     ask,
     bounded,
     connect,
@@ -299,8 +300,10 @@ def test_a_filter_that_does_not_open_in_time_ends_the_request(mode, handler, jou
     assert journal.lines() == []
 
 
-@pytest.mark.parametrize("mode", ["select", "plain", "thread"])
-@pytest.mark.parametrize("handler", [Reverse, Shout])
+@pytest.mark.parametrize(("mode", "handler"), [
+    *((mode, handler) for mode in ("select", "plain", "thread") for handler in (Reverse, Shout)),
+    ("plain", Unframed), ("thread", Unframed),
+])  # fmt: skip
 def test_the_table_shows_the_filter_that_opens(mode, handler):
     with serving(handler, mode, filters=[Greeting]) as server, connect(server) as client:
         client.sendall(b"hel")
@@ -313,7 +316,7 @@ def test_the_table_shows_the_filter_that_opens(mode, handler):
         assert receive(client, 8) == b"welcome\n"
         wait_until(lambda: [row for row in server.reactor.table if row.stage.value == "serving"])
         [row] = server.reactor.table.as_dicts()
-        assert row["state"] == ("length" if handler is Reverse else "whole" if mode == "select" else "handle")
+        assert row["state"] == {Reverse: "length", Shout: "whole", Unframed: "handle"}[handler]
 
 
 @every_mode
@@ -468,7 +471,7 @@ def test_hooks_that_would_go_round_the_filters_are_refused():
             self.RequestHandlerClass(request, client_address, self)
 
     with pytest.raises(TypeError, match=r"overrides finish_request\(\) and how it is called"):
-        Server(("127.0.0.1", 0), ToTheEnd)
+        Server(("127.0.0.1", 0), type("Unframed", (ToTheEnd,), {"request": None}))
 
 
 def test_a_pool_of_the_users_has_filters_too():

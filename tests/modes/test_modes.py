@@ -27,6 +27,7 @@ from tests.support.serving import (
     Conversation,
     Reverse,
     Shout,
+    Unframed,
     ask,
     bounded,
     connect,
@@ -187,12 +188,14 @@ ENDS = {
 }  # fmt: skip
 
 
-@every_mode
-@pytest.mark.parametrize("handler", [Reverse, Conversation, Shout])
+@pytest.mark.parametrize(("mode", "handler"), [
+    *((mode, handler) for mode in MODES for handler in (Reverse, Conversation, Shout)),
+    *((mode, Unframed) for mode in MODES if mode != "select"),
+])  # fmt: skip
 def test_a_connection_is_shut_down_and_closed_once(mode, handler, journal):
     with hooked(handler, mode, journal) as server:
         ask(server, b"5:hello,\n")
-    assert sorted(journal.lines()) == sorted(ENDS[mode])
+    assert sorted(journal.lines()) == sorted(ENDS["select" if handler is Shout else mode])
 
 
 @every_mode
@@ -238,10 +241,9 @@ class Faulty(StreamHandler):
         self._reach("finish")
 
 
-class FaultyBlocking(StreamRequestHandler):
-    """The same as a blocking handler."""
+class FaultyUnframed(StreamRequestHandler):
+    """The same as a blocking handler, which has its connection for itself."""
 
-    request = Until(b"\n")
     where = ""
     _reach = Faulty._reach
 
@@ -258,27 +260,35 @@ class FaultyBlocking(StreamRequestHandler):
         self._reach("finish")
 
 
+class FaultyBlocking(FaultyUnframed):
+    """The same as a blocking handler, which gets whole requests."""
+
+    request = Until(b"\n")
+
+
 FAULTS = {
     "setup": b"", "handle": b"", "state": b"line\n", "coroutine": b"line\nmore", "interrupted": b"much too long",
     "finish": b"line\nmore",
 }  # fmt: skip
 
 
-@every_mode
-@pytest.mark.parametrize(("handler", "where"), [
-    *((Faulty, where) for where in FAULTS), *((FaultyBlocking, where) for where in ("setup", "handle", "finish"))
+@pytest.mark.parametrize(("mode", "handler", "where"), [
+    *((mode, Faulty, where) for mode in MODES for where in FAULTS),
+    *((mode, FaultyBlocking, where) for mode in MODES for where in ("setup", "handle", "finish")),
+    *((mode, FaultyUnframed, where) for mode in MODES if mode != "select" for where in ("setup", "handle", "finish")),
 ])  # fmt: skip
 def test_an_exception_is_handled_once_and_the_next_client_is_served(mode, handler, where, journal):
     kind = type("Kind", (handler,), {"where": where})
+    ends = ENDS["select" if handler is FaultyBlocking else mode]  # the loop has the connection of a whole request
     with hooked(kind, mode, journal) as server:
         # Input that a blocking handler's setup() leaves unread would reset the connection.
-        unread = handler is FaultyBlocking and where == "setup" and mode != "select"
+        unread = handler is FaultyUnframed and where == "setup"
         assert ask(server, FAULTS[where] if handler is Faulty or unread else b"line\n") == b""
-        expected = sorted([f"handle_error ArithmeticError {where}", *ENDS[mode]])
+        expected = sorted([f"handle_error ArithmeticError {where}", *ends])
         assert sorted(journal.wait_for(len(expected))) == expected
         kind.where = ""
         assert ask(server, b"line\n") == b""
-    assert sorted(journal.lines()) == sorted([*expected, *ENDS[mode]])
+    assert sorted(journal.lines()) == sorted([*expected, *ends])
 
 
 @at_once

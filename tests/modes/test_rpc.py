@@ -1,10 +1,13 @@
 """RPC in all four modes: replies in any order, duplicates, exceptions, bounds; and many clients at once."""
 
+import os
+
 import pytest
 
+from handlers import Delay
 from handlers.sunrpc.record import mark
 from tests.support.resources import resources
-from tests.support.rpc import Datagram, Stream, auth_sys, call, records, words
+from tests.support.rpc import Datagram, Stream, auth_sys, call, records, words, x
 from tests.support.serving import (
     MODES,
     PACKETS,
@@ -111,6 +114,46 @@ def test_a_datagram_that_comes_again_is_the_same_call(mode):
         while (reply := client.recv(100))[:4] == words(1):
             replies.add(reply)
     assert len(replies) == 1
+
+
+class Once(x.CALCULATOR_1):
+    """Each call says which process has made it, and notes it."""
+
+    async def LATER(self, milliseconds):  # noqa: N802
+        self.server.journal.write("called")
+        await Delay(milliseconds / 1000)
+        return os.getpid()
+
+    def COUNT(self):  # noqa: N802
+        self.server.journal.write("called")
+        return os.getpid()
+
+
+Onces = type("Onces", (Datagram,), {"versions": (Once,)})
+
+
+@every_mode
+def test_a_call_that_comes_again_is_made_once_in_every_mode(mode):
+    handler = type("Onces", (Onces,), {})  # with replies of its own
+    with Journal() as journal, serving(handler, mode, UDP, journal=journal) as server, peer(server) as client:
+        first = call(1, 9)
+        client.send(first)
+        reply = client.recv(100)
+        wait_until(lambda: not server.reactor.table)
+        for _ in range(3):
+            client.send(first)
+            assert client.recv(100) == reply
+        slow = call(2, 3, words(100))
+        for _ in range(4):
+            client.send(slow)
+        reply = client.recv(100)
+        wait_until(lambda: not server.reactor.table)
+        client.send(slow)
+        assert client.recv(100) == reply
+        assert journal.lines() == ["called"] * 2
+        dropped = server.reactor.stats()["refused"].get("duplicate", 0)
+        # A parent keeps one, for it does not know what the child has sent; in plain mode they wait in the kernel.
+        assert dropped == {"fork": 2, "plain": 0}.get(mode, 3)
 
 
 @every_mode

@@ -42,6 +42,8 @@ RARE = 500
 CHECKED = "tests/testing/check/test_through.py -k plain_text"
 HOT = "tests/handlers/test_hot_path.py"
 HOT_ROW = "tests/rows/test_hot_path.py"
+RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
+BRIEF = "tests/servers/test_brief.py"
 TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
 
@@ -90,11 +92,19 @@ MUTATIONS = [
     ),
     Mutation(
         "a row that is held back stays in the selector",
-        "        if mask != self.mask:", "        if mask and mask != self.mask:",
+        "  # see resting()\n        if mask != self.mask:", "\n        if mask and mask != self.mask:",
     ),
     Mutation(
         "a server takes one request too many",
         "len(self.reactor.table) < self.server.max_requests", "len(self.reactor.table) <= self.server.max_requests",
+    ),
+    Mutation(
+        "a server takes its arrivals one by one",
+        "self._expected = min(2 * self._expected, self.mode.batch)", "pass", tests="tests/servers/test_accept.py",
+    ),
+    Mutation(
+        "a new connection loses its number to a stale source",
+        "old.mask = 0  # the number now belongs to the new source", "raise", tests="tests/loop/test_watches.py",
     ),
     Mutation(
         "a row that has ended stays in the table",
@@ -126,6 +136,27 @@ MUTATIONS = [
     Mutation(
         "the hot path passes over what a state has put back",
         " or self.start != end or self.inbox is not data", "", tests=HOT,
+    ),
+    Mutation(
+        "a packet that the kernel did not take is lost with its request",
+        "brief.packets = packets[number:]", "brief.packets = packets[number + 1 :]", tests=BRIEF,
+    ),
+    Mutation(
+        "a request without a row may send what it likes",
+        "self._row is None and self.size <= self.handler.max_output", "self._row is None", tests=BRIEF,
+    ),
+    Mutation(
+        "a request without a row is finished twice",
+        "self.begun and not self.finishing", "self.begun", tests=BRIEF,
+    ),
+    Mutation(
+        "a packet is given twice to a request that gets a row",
+        "elif not channel.finished:", "if not channel.finished:", tests=BRIEF,
+    ),
+    Mutation(
+        "a credential is known by its length",
+        "return start if data[HEADER.size : start] in _accepted else 0", "return start if _accepted else 0",
+        tests=RPC_CALLS,
     ),
     Mutation("the hot path has no end of a turn", "if not turns or (", "if (", tests=HOT),
     Mutation(
@@ -203,8 +234,8 @@ MUTATIONS = [
     ),
     Mutation(
         "after a timeout the search goes on where it stopped for something else",
-        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned = self.start",
-        "    def _deliver(self, cause: Cause) -> None:\n        self.scanned += 0",
+        "    def leave_wait(self) -> None:\n        self.scanned = self.start",
+        "    def leave_wait(self) -> None:\n        self.scanned += 0",
     ),
     Mutation("timers are in the order of their arming", "insert(self._index(moment), moment)", "append(moment)"),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
@@ -212,7 +243,7 @@ MUTATIONS = [
         "a wait that begins late ends early",
         "self.deadline = now + channel.patience if pace is",
         "now = now if self.deadline == float('inf') else min(now, self.deadline)\n"
-        "        self.deadline = now + channel.patience if pace is", needs_faults=True,
+        "        self.deadline = now + channel.patience if pace is",
     ),
     Mutation(
         "who takes the rest of the output slowly is out of time",
@@ -220,7 +251,8 @@ MUTATIONS = [
     ),
     Mutation(
         "when a byte last came in is not noted",
-        "                self.progress = now\n                self.total_in", "                self.total_in",
+        "                self.progress = now\n                self.total_in += len(data)\n                patience",
+        "                self.total_in += len(data)\n                patience",
     ),
     Mutation(
         "who waits for another's output is not told that it has drained",
@@ -239,6 +271,24 @@ MUTATIONS = [
     Mutation(
         "what comes in one segment with the end of the handshake is not read",
         "        self._unseal(self._part, _end_of_records(self._part, 0))\n", "", tests=TLS_RECORDS,
+    ),
+    Mutation(
+        "a record that comes alone overtakes a part of another",
+        "if self._open and not self._part and", "if self._open and", tests=TLS_RECORDS,
+    ),
+    Mutation(
+        "a record that is wrong and comes alone ends nothing",
+        "            self._read_up(error.with_traceback(None))\n            return None", "            return None",
+        tests=f"{TLS_RECORDS} {TLS_FILTER}",
+    ),
+    Mutation(
+        "an end that comes alone is no end",
+        "if not plain or self._out.pending:", "if self._out.pending:", tests=f"{TLS_RECORDS} {TLS_FILTER}",
+    ),
+    Mutation(
+        "what a filter returns overtakes what it has delivered",
+        "if plain.__class__ is not bytes or self._held or", "if plain.__class__ is not bytes or",
+        tests="tests/handlers/test_filter.py",
     ),
     Mutation("any number of records is taken in a turn", "if not turns:", "if False:", tests=TLS_RECORDS),
     Mutation(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from handlers import Delay, Some, StreamHandler, StreamMachine, ToEnd, World
 from handlers.filter import chain
-from reactor.rows.filters.tls import TOGETHER, TURN
+from reactor.rows.filters.tls import LENIENT, TOGETHER, TURN, TLSFailed
 from reactor.testing.check.filtered import SteppingDriver
 from reactor.testing.peers.tls import TLSPeer
 from reactor.tls import TLS
@@ -125,6 +125,38 @@ def test_many_small_records_are_taken_in_turns(version):
     client.take()
     assert client.read() == b"a" * 2_000
     assert turns >= 2_000 // (TURN * TOGETHER) - 1
+
+
+@every_version
+def test_a_close_notify_that_comes_alone_ends_the_input(version):
+    client = Client(version, [1_000_000])
+    client.exchange()
+    attempt(client.tls.unwrap)
+    client.exchange()
+    assert (client.channel.finished, client.channel.reason) == (True, None)
+
+
+@every_version
+def test_a_record_that_comes_alone_is_no_record_behind_a_part_of_another(version):
+    client = Client(version, [1_000_000])
+    client.exchange()
+    part = b"\x17\x03\x03\x01\x00" + bytes(20)
+    client.channel.feed(part)
+    client.tls.write(b"word")
+    client.exchange()
+    assert client.read() == b""
+    assert client.channel.held_in > len(part)
+    client.channel.feed(bytes(256))
+    assert type(client.channel.reason) is TLSFailed
+
+
+@pytest.mark.parametrize("kind", [ssl.SSLContext, type("Context", (ssl.SSLContext,), {})])
+def test_a_context_that_takes_any_end_for_one_in_order_is_made_strict(kind):
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
+    for _ in range(2):
+        context.options |= LENIENT
+        TLS(StreamMachine(Echo()), context)
+        assert not context.options & LENIENT
 
 
 @every_version

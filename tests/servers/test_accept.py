@@ -12,10 +12,10 @@ import pytest
 
 from handlers import StreamRequestHandler
 from handlers.services import Echo
-from reactor import Reactor, TCPServer, ThreadingTCPServer
+from reactor import Reactor, SelectTCPServer, TCPServer, ThreadingTCPServer
 from tests import ROOT
 from tests.support.bench import bench
-from tests.support.loops import Clock
+from tests.support.loops import Clock, until
 from tests.support.serving import PATIENCE, connect
 
 
@@ -36,6 +36,37 @@ def test_an_accept_that_fails_loses_no_other_connection():
             client.sendall(b"word")
             assert here.take(client, 4) == b"word"
             client.close()
+
+
+def attempts(server, number):
+    """Connect so many clients at once, step until all are taken: the attempts that the server makes in each step."""
+    reactor, before, made = server.reactor, server._srv.taken, []
+    clients = [connect(server) for _ in range(number)]
+    while len(reactor.table) < number:
+        assert len(made) < number
+        reactor.step(0)
+        made.append(server._srv.taken - before - sum(made))
+    reactor.step(0)
+    assert server._srv.taken == before + sum(made)  # nothing is left, so nothing is ready
+    for client in clients:
+        client.close()
+    until(reactor, lambda: not reactor.table)
+    return made
+
+
+def test_connections_that_come_one_by_one_are_taken_without_an_attempt_in_vain():
+    with Reactor() as reactor, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server:
+        assert [attempts(server, 1) for _ in range(4)] == [[1]] * 4
+
+
+def test_many_connections_at_once_are_taken_in_few_batches_of_which_none_is_larger_than_the_mode_allows():
+    with Reactor() as reactor, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server:
+        assert attempts(server, 100) == [1, 2, 4, 8, 16, 32, 38]  # the last one is in vain
+        assert attempts(server, 37) == [37]  # as many as the last time
+        assert attempts(server, 1) == [2]
+        assert [attempts(server, number) for number in (1, 8, 1)] == [[1], [1, 2, 4, 2], [1]]
+        assert [attempts(server, 127), attempts(server, 1)] == [[1, 2, 4, 8, 16, 32, 64], [2]]
+        assert attempts(server, 128)[-2:] == [64, 2]  # 64: the batch of select mode
 
 
 def test_a_host_short_of_descriptors_accepts_again_when_it_has_some():

@@ -19,7 +19,7 @@ from tests.support.serving import (
     Conversation,
     Polite,
     Reverse,
-    Shout,
+    Unframed,
     bounded,
     clients_of,
     connect,
@@ -42,7 +42,7 @@ TCP, UDP = STREAMS["tcp"], PACKETS["udp"]
 
 @every_mode
 @pytest.mark.parametrize(("handler", "question", "answer"), [
-    (Reverse, b"5:hello,", b"5:olleh,"), (Conversation, b"5:hello,", b"5:olleh,"), (Shout, b"hello\n", b"HELLO\n")
+    (Reverse, b"5:hello,", b"5:olleh,"), (Conversation, b"5:hello,", b"5:olleh,"), (Unframed, b"hello\n", b"HELLO\n")
 ])  # fmt: skip
 def test_requests_over_the_bound_wait_in_the_table_and_begin_in_order(mode, handler, question, answer):
     driver = {"fork": "child", "thread": "thread"}[mode]
@@ -119,7 +119,7 @@ def test_handle_request_returns_when_the_request_has_begun(mode):
 
 
 def test_a_child_that_a_handler_forks_counts_too():
-    class Explicit(Shout):
+    class Explicit(Unframed):
         def handle(self):
             if self.server.fork_request(self.request) == 0:
                 super().handle()
@@ -135,7 +135,7 @@ def test_a_child_that_a_handler_forks_counts_too():
 
 
 def test_no_queued_request_begins_after_stop():
-    class Explicit(Shout):
+    class Explicit(Unframed):
         def handle(self):
             if self.rfile.readline() == b"stop\n":
                 self.server.reactor.stop()
@@ -335,7 +335,7 @@ def test_a_thread_whose_request_has_ended_before_it_makes_room_at_its_end():
         def handle_error(self, request, client_address):
             pass
 
-    class Holds(Shout):
+    class Holds(Unframed):
         def handle(self):
             if let_go.is_set():
                 super().handle()
@@ -350,7 +350,7 @@ def test_a_thread_whose_request_has_ended_before_it_makes_room_at_its_end():
 
 
 def test_queued_requests_begin_in_a_loop_of_steps():
-    with Reactor() as reactor, made(server_class("thread", TCP, max_threads=1), TCP, Shout, reactor) as server:
+    with Reactor() as reactor, made(server_class("thread", TCP, max_threads=1), TCP, Unframed, reactor) as server:
         thread = threading.Thread(target=lambda: [reactor.step() for _ in iter(lambda: reactor.stopping, True)])
         thread.start()
         try:

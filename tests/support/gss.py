@@ -66,7 +66,7 @@ class Toy:
 
     def accept(self, token, context):
         context = context or ToyContext(self.tokens)
-        if not token.startswith(b"I am "):
+        if not (token.startswith(b"I am ") and token.isascii()):
             raise GSSError("not a token", BAD_TOKEN, 3, b"go away")
         context.tokens -= 1
         context.complete = not context.tokens

@@ -5,7 +5,7 @@
 from struct import pack
 from typing import Any
 
-from handlers import Delay, LimitPassed
+from handlers import DatagramMachine, Delay, LimitPassed, StreamMachine, World
 from handlers.sunrpc.auth import AuthError, AuthStatus
 from handlers.sunrpc.datagram import RPCDatagramHandler
 from handlers.sunrpc.language import load
@@ -116,3 +116,49 @@ def records(data):
         found.append(data[4 : 4 + length])
         data = data[4 + length :]
     return found
+
+
+def world():
+    return World(now=lambda: 1000.0, peer=("127.0.0.1", 1))
+
+
+def streamed(data, kind=Stream):
+    """What the handler answers to these bytes of a stream: its machine, and the records."""
+    outside = world()
+    machine = StreamMachine(kind(), outside)
+    machine.feed(data)
+    return machine, records(machine.read() + finish_calls(machine, outside))
+
+
+def finish_calls(machine, outside):
+    """Make the calls that were begun, one after the other, as a reactor does it; return the output."""
+    output = b""
+    while outside.calls:
+        handler, packet, answer = outside.calls.pop(0)
+        made = DatagramMachine(handler, world())
+        try:
+            run(made, packet)
+        finally:
+            while made.outbox:
+                answer(made.read())
+            machine.call_ended()
+            machine.advance()
+            output += machine.read()
+    return output
+
+
+def run(machine, packet):
+    """Feed the packet, and let the time of each wait pass at once."""
+    machine.feed(packet)
+    while not machine.finished:
+        machine.expire()
+
+
+def datagram(packet, kind=Datagram, outside=None):
+    """What the handler answers to a datagram."""
+    machine = DatagramMachine(kind(), outside or world())
+    try:
+        run(machine, packet)
+    finally:
+        answered = [machine.read() for _ in range(len(machine.outbox or ()))]
+    return answered

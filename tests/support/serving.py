@@ -361,6 +361,12 @@ class Shout(StreamRequestHandler):
         self.wfile.write(self.rfile.readline().upper())
 
 
+class Unframed(Shout):
+    """The same without a framing: where the mode lets it block, it has its connection for itself."""
+
+    request = None
+
+
 class Polite(StreamHandler):
     """Echoes two lines; sends the name of a cause."""
 

@@ -13,6 +13,7 @@ from tests.support.serving import (
     Conversation,
     Reverse,
     Shout,
+    Unframed,
     connect,
     receive,
     rest,
@@ -62,13 +63,14 @@ def assert_tells(table, row):
     assert all(value is None or isinstance(value, (int, float, str)) for value in told.values())
 
 
-@every_mode
-def test_a_blocking_handler_is_a_row_too(mode):
-    with serving(Shout, mode) as server, connect(server) as client:
-        [row] = wait_until(
-            lambda: [row for row in server.reactor.table if re.fullmatch(DRIVERS[mode], str(row.driven_by))]
-        )
-        assert (row.serial, row.handler, row.peer) == (1, "Shout", client.getsockname())
+@pytest.mark.parametrize(("mode", "handler", "driver"), [
+    *((mode, Shout, "caller" if mode == "plain" else "loop") for mode in DRIVERS),
+    *((mode, Unframed, driver) for mode, driver in DRIVERS.items() if mode != "select"),
+])  # fmt: skip
+def test_a_blocking_handler_is_a_row_too(mode, handler, driver):
+    with serving(handler, mode) as server, connect(server) as client:
+        [row] = wait_until(lambda: [row for row in server.reactor.table if re.fullmatch(driver, str(row.driven_by))])
+        assert (row.serial, row.handler, row.peer) == (1, handler.__name__, client.getsockname())
         client.sendall(b"hello\n")
         assert rest(client) == b"HELLO\n"
         wait_until(lambda: not server.reactor.table)

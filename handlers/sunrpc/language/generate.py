@@ -31,6 +31,13 @@ from .words import Word
 _HEAD = '''"""Written from {file} by ``python3 -m handlers.sunrpc compile``. Change that file, and not this one."""'''
 
 
+PROGRAMS = (
+    "calling import Calls, Reply", "client import VersionClient",
+    "program import Made, Procedure, Program, Version, declared",
+)  # fmt: skip
+"""What a module with programs imports."""
+
+
 @dataclass
 class Body:
     """The namespace of a class, and the names of its own in it."""
@@ -75,7 +82,7 @@ class Generator:
         ]
         ours = [
             f"from {package} import xdr" if re.search(r"\bxdr\.", body) else "",
-            f"from {package}.program import Procedure, Program, Version" if "(Program)" in body else "",
+            *(f"from {package}.{names}" for names in PROGRAMS if "(Program)" in body),
         ]
         groups = [["from __future__ import annotations"], imports, ours]
         head = "\n\n".join("\n".join(filter(None, group)) for group in groups if any(group))
@@ -340,17 +347,35 @@ class Generator:
                 f'        {own}: Procedure({own}, "{method}", {arguments}, {self._kind(procedure.result, plain)}),'
             )
         lines.append("    }")
-        for method, procedure in zip(numbers.values(), version.procedures, strict=True):
-            kinds = self._arguments(procedure, body)
-            named = [f"argument{index + 1 if len(kinds) > 1 else ''}: {kind}" for index, kind in enumerate(kinds)]
-            parameters = ", ".join(["self", *named, "/"] if kinds else ["self"])
-            lines += [
-                "",
-                f"    def {method}({parameters}) -> {self._kind(procedure.result, body)}:",
-                f'        """procedure {procedure.name} = {self.scope.unsigned(procedure.number)}"""',
-                "        raise NotImplementedError",
-            ]
-        return _class(lines)
+        client = self.names.new(f"{name}_client")
+        calls = self.names.new(f"{name}_calls")
+        text = f"version {version.name} = {value} of program {program.name}"
+        classes = [
+            lines,
+            [f"class {client}(VersionClient):", f'    """Calls {text}."""', "", f"    version = {name}"],
+            [f"class {calls}(Calls):", f'    """Calls {text}, inside a reactor."""', "", f"    version = {name}"],
+        ]
+        for (own, method), procedure in zip(numbers.items(), version.procedures, strict=True):
+            for lines, added in zip(classes, self._methods(own, method, procedure, body), strict=True):
+                lines += ["", *(f"    {line}" for line in added)]
+        return "".join(map(_class, classes))
+
+    def _methods(self, number: int, method: str, procedure: Procedure, body: Body) -> list[list[str]]:
+        """The lines of the method in the class of the version, in that of the client, and in that of the calls."""
+        kinds = self._arguments(procedure, body)
+        names = [f"argument{index + 1 if len(kinds) > 1 else ''}" for index in range(len(kinds))]
+        parameters = ", ".join(["self", *map("{}: {}".format, names, kinds), "/"] if kinds else ["self"])
+        given = ", ".join([str(number), *names])
+        result = self._kind(procedure.result, body)
+        said = f'    """procedure {procedure.name} = {number}"""'
+        call = [f"    self._call({given})"]
+        if result != "None":
+            call = [f"    result: {result} = self._call({given})", "    return result"]
+        return [
+            ["@declared", f"def {method}({parameters}) -> Made[{result}]:", said, "    raise NotImplementedError"],
+            [f"def {method}({parameters}) -> {result}:", said, *call],
+            [f"def {method}({parameters}) -> Reply[{result}]:", said, f"    return self._begin({given})"],
+        ]
 
     def _arguments(self, procedure: Procedure, body: Body) -> list[str]:
         kinds = [self._kind(argument, body) for argument in procedure.arguments]

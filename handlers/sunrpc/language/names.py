@@ -6,11 +6,14 @@ import keyword
 from collections.abc import Iterable
 from enum import IntEnum
 
+from ..calling import Calls
+from ..client import VersionClient
 from ..program import Version
 
 MODULE = {
-    "Annotated", "IntEnum", "None", "Procedure", "Program", "TypeAlias", "Version", "annotations", "bool", "bytes",
-    "dataclass", "list", "procedures", "program", "str", "version", "versions", "xdr", "NotImplementedError", "self",
+    "Annotated", "Calls", "IntEnum", "Made", "None", "NotImplementedError", "Procedure", "Program", "Reply",
+    "TypeAlias", "Version", "VersionClient", "annotations", "bool", "bytes", "dataclass", "declared", "list",
+    "procedures", "program", "result", "self", "str", "version", "versions", "xdr",
 }  # fmt: skip
 """Names that the written module uses."""
 
@@ -20,8 +23,11 @@ FIELD = {"Annotated", "bool", "bytes", "list", "str", "xdr"}
 MEMBER = {*dir(IntEnum), *dir(int), "mro", "name", "value"}
 """Attributes that every ``IntEnum`` has."""
 
-METHOD = {*FIELD, *dir(Version), *Version.__annotations__, "NotImplementedError"}
-"""What the class of a version has already, and uses."""
+METHOD = {
+    *FIELD, *dir(Version), *Version.__annotations__, *dir(VersionClient), *dir(Calls), "Made", "NotImplementedError",
+    "Reply", "caller", "client", "credential", "declared", "result",
+}  # fmt: skip
+"""What the class of a version, and those of its clients, have already, and use."""
 
 
 class Names:

@@ -59,7 +59,7 @@ The modules are `errors`, `types` (the annotations, and what they describe), `qu
 `unpacking` (which write the Python of a codec), `codecs` and `packer`.
 """
 
-from .codecs import Codec, codec, pack, unpack
+from .codecs import Codec, codec, codec_of, pack, unpack
 from .errors import ConversionError, Error
 from .packer import Packer, Unpacker
 from .types import (
@@ -100,6 +100,7 @@ __all__ = [
     "UShort",
     "Unpacker",
     "codec",
+    "codec_of",
     "pack",
     "unpack",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from enum import IntEnum
@@ -132,6 +133,19 @@ def codec(kind: object) -> Codec[Any]:
     except TypeError:  # an annotation has metadata of another library that can't be hashed
         return _made.__wrapped__(kind)
     return _made(kind)
+
+
+def codec_of(kinds: tuple[object, ...]) -> Codec[tuple[Any, ...]]:
+    """The codec of values one after the other, such as the arguments of a procedure.
+
+    >>> codec_of((bool, str)).unpack(codec_of((bool, str)).pack((True, "")))
+    Values(_0=True, _1='')
+    """
+    names = [f"_{index}" for index in range(len(kinds))]
+    record = Record(namedtuple("Values", names, rename=True))
+    fields = zip(names, map(describe, kinds), strict=True)
+    vars(record)["fields"] = tuple((name, False, node) for name, node in fields)
+    return Codec(", ".join(getattr(kind, "__name__", repr(kind)) for kind in kinds), record)
 
 
 @lru_cache(256)

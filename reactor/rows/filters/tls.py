@@ -19,6 +19,7 @@ from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ...handlers.channel import StreamChannel
@@ -39,6 +40,9 @@ TURN = 8
 """How often ``ssl`` is given records before the other rows have their turn: at least 64 KiB, or 64 small records.
 
 A record that brings no data may cost much more than its bytes: one with a new key takes about 20 µs."""
+
+LENIENT: int = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+"""The option of a context with which a truncated message would pass for a complete one."""
 
 NAMES = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}
 """What `Handler.secured` is, by what ``ssl`` calls the version."""
@@ -88,7 +92,8 @@ class TLS(Filter):
         server_hostname: str | None = None, session: ssl.SSLSession | None = None, timeout: float = 30.0,
     ) -> None:  # fmt: skip
         super().__init__(inner)
-        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        if _options_of(context) & LENIENT:
+            context.options &= ~LENIENT
         self._make = (context, server_side, server_hostname, session)
         self._timeout = timeout
         self._in: ssl.MemoryBIO  # these two are made with the object
@@ -114,16 +119,19 @@ class TLS(Filter):
         if not self._make[1]:
             self.queue_step()
 
-    def received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> bytes | None:
         """Take the next wire bytes, and deliver the plain bytes of the records that are complete."""
+        if self._open and not self._part and _is_one_message(data) and not self._shut:
+            return self._unseal_one(data)
         if self._shut:
-            return
+            return None
         held = self._part = grown(self._part, data)
         end = _end_of_records(held, 0)
         if end and self._open:
             self._unseal(held, end)
         elif end:
             self.queue_step()
+        return None
 
     @property
     def pending(self) -> int:
@@ -169,16 +177,16 @@ class TLS(Filter):
             return end_point_of(stream.context) if self._make[1] else end_point(stream.getpeercert(True))
         return None
 
-    def flow(self, data: bytes) -> None:
+    def flow(self, data: bytes) -> bytes:
         """Encrypt the output: put it into records."""
-        assert self.object is not None
+        write: Callable[[bytes | memoryview], object] = self.object.write  # type: ignore[union-attr]
         if len(data) <= RECORD:
-            self.object.write(data)
+            write(data)
         else:
             with memoryview(data) as view:
                 for start in range(0, len(view), RECORD):
-                    self.object.write(view[start : start + RECORD])
-        self._emit()
+                    write(view[start : start + RECORD])
+        return self._out.read()
 
     def input_ended(self) -> None:
         """The connection has ended: without a close_notify before, that is `Truncated`."""
@@ -203,6 +211,18 @@ class TLS(Filter):
             pass  # the close_notify is written; ``unwrap()`` also wants that of the peer
         self._emit()
 
+    def _unseal_one(self, data: bytes) -> bytes | None:
+        """The hot path of `_unseal`, for one record that is complete, where ``ssl`` has nothing else to read."""
+        self._in.write(data)
+        try:
+            plain = self.object.read(RECORD)  # type: ignore[union-attr]
+        except ssl.SSLError as error:
+            self._read_up(error.with_traceback(None))
+            return None
+        if not plain or self._out.pending:
+            self._read_up(None if plain else ssl.SSLZeroReturnError())
+        return plain or None
+
     def _unseal(self, data: bytes | bytearray, end: int) -> None:
         """Deliver the plain bytes of the records that ``ssl`` has, and of the complete records in ``data``.
 
@@ -212,7 +232,8 @@ class TLS(Filter):
         stream, source = self.object, self._in
         assert stream is not None
         pieces: list[bytes] = []
-        start, error, turns = 0, None, TURN
+        error: ssl.SSLError | None = None
+        start, turns, view = 0, TURN, memoryview(data)
         try:
             while source.pending or end > start:
                 if end > start:
@@ -220,7 +241,7 @@ class TLS(Filter):
                         self.again()
                         break
                     turns -= 1
-                    source.write(data if end - start == len(data) else data[start:end])
+                    source.write(view[start:end])
                     start = end
                     end = start if start == len(data) else _end_of_records(data, start)
                 try:
@@ -236,12 +257,16 @@ class TLS(Filter):
         self._part = data[start:] if start < len(data) else b""
         if pieces:
             self.deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if error is not None and not isinstance(error, ssl.SSLZeroReturnError):
-            self._break_off(error)
-            return
-        if error is not None:
+        self._read_up(error)
+
+    def _read_up(self, error: ssl.SSLError | None) -> None:
+        """The records that ``ssl`` has are read; ``error`` is what the last read has raised."""
+        if isinstance(error, ssl.SSLZeroReturnError):
             self._shut, self._part = True, b""  # what comes behind a close_notify is ignored (RFC 8446, section 6.1)
             self.deliver_end()
+        elif error is not None and not isinstance(error, ssl.SSLWantReadError):  # that: a new key or a session ticket
+            self._break_off(error)
+            return
         if self._out.pending:  # the answer to a new key
             self._emit()
 
@@ -268,6 +293,19 @@ class TLS(Filter):
         assert self.object is not None
         version = self.object.version() or ""
         return NAMES.get(version, version.lower())
+
+
+_options: Callable[[ssl.SSLContext], int] = vars(ssl.SSLContext.__base__)["options"].__get__
+
+
+def _options_of(context: ssl.SSLContext) -> int:
+    """``context.options``, of which ``ssl`` makes an enumeration: that takes longer than all else for a connection."""
+    return _options(context) if type(context) is ssl.SSLContext else context.options
+
+
+def _is_one_message(data: bytes) -> bool:
+    """Whether ``data`` is one record that has come whole and looks like data of the application (RFC 8446, 5.2)."""
+    return data[:3] == b"\x17\x03\x03" and int.from_bytes(data[3:HEADER], "big") == len(data) - HEADER
 
 
 def _end_of_records(data: bytes | bytearray, start: int) -> int:

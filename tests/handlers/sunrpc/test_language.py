@@ -479,10 +479,42 @@ def test_what_is_written_passes_the_strict_type_checker(tmp_path, write):
         "by_enum(color.RED, [])  # wrong\n"
         "node('text', None)  # wrong\n"
     )
-    files = [tmp_path / f"{name}.py" for name in ("every", "clashes", "use")]
+    (tmp_path / "calculator.py").write_text(translate(EVERY.with_name("calculator.x")))
+    (tmp_path / "serve.py").write_text(
+        "from typing import Any\n"
+        "from calculator import CALCULATOR_1, CALCULATOR_1_calls, CALCULATOR_1_client, text\n"
+        "from handlers import Connected, Delay, StreamHandler\n"
+        "from handlers.sunrpc.calling import StreamCaller\n"
+        "from handlers.sunrpc.program import Made\n"
+        "class Calculator(CALCULATOR_1):\n"
+        "    def ADD(self, first: int, second: int, /) -> int:\n"
+        "        return first + second\n"
+        "    async def LATER(self, milliseconds: int, /) -> int:\n"
+        "        await Delay(milliseconds / 1000)\n"
+        "        return milliseconds\n"
+        "    def REPEAT(self, given: text, /) -> Made[text]:\n"
+        "        return Delay(1), lambda _: given\n"
+        "    def COUNT(self) -> str:  # wrong\n"
+        "        return ''\n"
+        "    async def UID(self) -> text:  # wrong\n"
+        "        return text('', 1)\n"
+        "class Front(StreamHandler):\n"
+        "    async def handle(self) -> None:\n"
+        "        calls = CALCULATOR_1_calls(await Connected(('127.0.0.1', 9), StreamCaller()))\n"
+        "        number: int = await calls.ADD(2, 3)\n"
+        "        calls.ADD('two', number)  # wrong\n"
+        "        wrong: str = await calls.ADD(2, 3)  # wrong\n"
+        "def use(sock: Any) -> text:\n"
+        "    with CALCULATOR_1_client.over_stream(sock) as client:\n"
+        "        number: int = client.ADD(2, 3)\n"
+        "        client.ADD(number)  # wrong\n"
+        "        return client.REPEAT(text('a', 3))\n"
+    )
+    files = [tmp_path / f"{name}.py" for name in ("every", "clashes", "use", "calculator", "serve")]
     done = command("--strict", "--config-file=", f"--cache-dir={tmp_path}/cache", *files, program="-m mypy")
     wrong = [line.partition(": ")[0].rpartition("/")[2] for line in done.stdout.splitlines() if ": error:" in line]
-    assert wrong == ["use.py:5", "use.py:6"], done.stdout
+    expected = ["use.py:5", "use.py:6", *(f"serve.py:{line}" for line in (14, 16, 22, 23, 27))]
+    assert sorted(wrong) == sorted(expected), done.stdout
 
 
 LINKED = """

@@ -1,0 +1,329 @@
+"""The work of `Answered`: a blocking handler answers one whole request in a thread, in a child, or in the caller.
+
+The row stays in the loop, which does all input and output. What the handler writes goes to the row; past its
+``high_water`` the handler waits until the client has taken it. When the handler has returned, the row goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import threading
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
+
+from ..handlers import Flushed, TimedOut
+from ..handlers.blocking.framing import Answered, Outcome
+from ..loop.children import died
+from ..servers.hooks import call_hook
+from ..servers.words import answer_report, apply_answer_report
+from ..table.ends import forget_frames
+from ..table.work import does
+from .workers import PipedJob, ThreadedJob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..loop.timers import Timer
+    from ..table.request import Request
+    from ..table.work import Work
+
+CHUNK = 65_536
+"""Bytes that a handler hands to its row at a time, at most."""
+
+LONGEST = 1_000_000
+"""Seconds; what is longer is no bound, because poll(2) counts milliseconds in an ``int``."""
+
+
+def most_held(handler: Any) -> int:
+    """Bytes of output that a row may hold before its blocking handler waits."""
+    return int(min(handler.high_water, handler.max_output // 2))
+
+
+def chunk_of(handler: Any) -> int:
+    """Bytes that a handler hands to its row at a time: with those that the row holds, not more than ``max_output``."""
+    return int(max(1, min(CHUNK, handler.max_output // 2)))
+
+
+def patience(handler: Any, timeout: float | None) -> float | None:
+    """Seconds that a blocking handler waits for its client: the ``timeout`` of its connection, or of its class."""
+    seconds = handler.timeout if timeout is None else timeout
+    return None if seconds is None or seconds > LONGEST else seconds
+
+
+def _gone() -> OSError:
+    return ConnectionAbortedError(errno.ECONNABORTED, "the connection has ended")
+
+
+class Follower:
+    """Follows the output of a row: `_drained` is called when all of it has been taken, or dropped.
+
+    To the row's machine it is a machine that waits (`Machine.follow`), and the driver of that.
+    """
+
+    drained: Any = None
+
+    @property
+    def driver(self) -> Follower:
+        """What the machine tells that its output has drained."""
+        return self
+
+    def touched(self) -> None:
+        """The machine tells it."""
+        self._drained()
+
+    def _drained(self) -> None:
+        raise NotImplementedError
+
+    def _follow(self, handler: Any) -> bool:
+        """Whether more output waits than the row of ``handler`` should hold; if so, `_drained` will be called."""
+        machine = handler._machine
+        if machine.finished or machine.held_out <= most_held(handler):
+            return False
+        machine.follow(self, machine.wait)
+        return True
+
+
+@does(Answered)
+def answering(row: Request, wait: Answered) -> Work:
+    """What does the work of ``wait``."""
+    made: Work = _PLACES[wait.place](row, wait)
+    return made
+
+
+class AnswerHere:
+    """The handler runs in the thread that drives the loop of this one row, between two steps of it."""
+
+    def __init__(self, row: Request, wait: Answered) -> None:
+        self._row = row
+        self._wait = wait
+
+    def start(self) -> None:
+        """Have `Reactor.drive` run the handler."""
+        self._row.reactor.work.here = self._run
+
+    def cancel(self) -> None:
+        """The row waits no more. A handler that runs finds out with its next call."""
+        self._row.reactor.work.here = None
+
+    def close_copy(self) -> None:
+        """It has no descriptor."""
+
+    def _run(self) -> None:
+        row: Any = self._row
+        with row.owner.hand.at(row):
+            outcome = self._wait.run(self._send)
+        row.reactor.work.finish(row, self, outcome)
+        if row not in row.reactor.table:
+            forget_frames(outcome.error)  # the loop takes no further step
+
+    def _send(self, octets: memoryview, timeout: float | None) -> None:
+        row, handler = self._row, self._wait.handler
+        seconds, most, size = patience(handler, timeout), most_held(handler), chunk_of(handler)
+        for start in range(0, len(octets), size):
+            if handler._machine.finished:
+                raise _gone()
+            handler.send(octets[start : start + size])
+            if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
+                raise _gone() if handler._machine.finished else TimeoutError("timed out")
+
+
+class Outlet(Follower):
+    """The output of a handler that runs in a thread: passes it to the row, in the thread of the loop."""
+
+    def __init__(self, row: Request) -> None:
+        self._row = row
+        self._handler: Any = row.channel.handler
+        self._changed = threading.Condition()
+        self._pieces: list[bytes] = []
+        self._under_way = 0
+        self._is_shut = False
+
+    def send(self, octets: memoryview, timeout: float | None) -> None:
+        """In the thread of the handler: send all of ``octets``. Raises ``OSError``."""
+        seconds, size = patience(self._handler, timeout), chunk_of(self._handler)
+        for start in range(0, len(octets), size):
+            piece = bytes(octets[start : start + size])
+            with self._changed:
+                if not self._changed.wait_for(self._may_send, seconds):
+                    raise TimeoutError("timed out")
+                if self._is_shut:
+                    raise _gone()
+                self._under_way += len(piece)
+                self._pieces.append(piece)
+                is_first = len(self._pieces) == 1
+            if is_first:
+                self._row.reactor.call_soon(self._pass_on)
+
+    def _may_send(self) -> bool:
+        return self._is_shut or self._under_way <= most_held(self._handler)
+
+    def _pass_on(self) -> None:
+        with self._changed:
+            pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            self._handler.send(piece)
+        if not self._follow(self._handler):
+            self._drained()
+
+    def _drained(self) -> None:
+        with self._changed:
+            self._under_way = sum(map(len, self._pieces))
+            self._changed.notify()
+
+    def shut(self) -> None:
+        """The row waits no more: what the handler sends from now on raises ``OSError``."""
+        with self._changed:
+            self._is_shut = True
+            self._changed.notify()
+
+
+class AnswerInThread(ThreadedJob):
+    """The handler runs in a thread."""
+
+    def __init__(self, row: Request, wait: Answered) -> None:
+        service: Any = row.owner
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("thread")))
+        self._service = service
+        self._outlet = Outlet(row)
+
+    def cancel(self) -> None:
+        self._outlet.shut()
+        super().cancel()
+
+    def _start(self) -> None:
+        self._service.mode.in_thread(self._work)
+
+    def _work(self) -> None:
+        with self._service.hand.at(self.row):
+            try:
+                outcome = self.wait.run(self._outlet.send)
+            except BaseException as error:  # SystemExit, which ends a thread and nothing else
+                outcome = Outcome(False, error if isinstance(error, Exception) else None)
+        self.row.reactor.call_soon(self.done, outcome)
+
+
+class AnswerInChild(PipedJob, Follower):
+    """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
+
+    wait: Answered
+
+    def __init__(self, row: Request, wait: Answered) -> None:
+        service: Any = row.owner
+        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        self.keep = row
+        self._service = service
+        self._is_cancelled = self._is_paused = False
+        self._end: tuple[int | None, bytes] | None = None  # how the child has ended
+        self._timer: Timer | None = None  # until when the client must take what the child has left
+
+    def begin(self) -> None:
+        super().begin()
+        self._service.mode.child_began(self._pid)
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+        self._stop_timer()
+        super().cancel()
+
+    # In the parent
+
+    def _receive(self) -> bool:
+        handler = self.row.channel.handler
+        try:
+            piece = os.read(self._pipe, chunk_of(handler))
+        except BlockingIOError:
+            return False
+        if not piece:
+            self._close()
+            return False
+        handler.send(piece)
+        if self._watch is not None and self._follow(handler):
+            self._watch.modify(0)
+            self._is_paused = True
+        return not self._is_paused
+
+    def _drained(self) -> None:
+        self._is_paused = False
+        self._stop_timer()
+        if self._end is not None:
+            self.row.reactor.call_soon(self._take_rest)
+        elif self._watch is not None:
+            self._watch.modify(EVENT_READ)
+
+    def _exited(self, status: int | None, words: bytes) -> None:
+        self._service.mode.child_ended(self._pid)
+        self._pid = 0
+        self._end = status, words
+        self._take_rest()
+
+    def _take_rest(self) -> None:
+        """The child has ended: pass on what the pipe still has, as the client takes it, then tell the row."""
+        while self._watch is not None and not self._is_paused and self._receive():
+            pass
+        if not self._is_paused and not self._is_cancelled and self._end is not None:
+            self._close()
+            self._finish(*self._end)
+        elif self._is_paused:
+            seconds = patience(self.wait.handler, None)
+            if seconds is not None:
+                self._timer = self.row.reactor.call_later(seconds, self.row.lose, TimedOut(Flushed()))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finish(self, status: int | None, words: bytes) -> None:
+        row = self.row
+        if not words:
+            self.done(Outcome(False, died(status or 0)))
+            return
+        goes_on = apply_answer_report(row, words)
+        if row.error is None:
+            self.done(Outcome(goes_on))
+            return
+        self._pool.leave(self)  # the child has called handle_error()
+        row.reactor.work.forget(row)
+        row.reactor.settle_soon(row)
+        row.reactor.guard(row, row.channel.discard, row.error)
+
+    # In the child
+
+    def _be_child(self, pipe: int) -> None:
+        """Answer the request, and exit."""
+        row, status = self.row, 1
+        server, wait = row.server, self.wait
+        try:
+            os.set_blocking(pipe, False)
+            with self._service.hand.at(row):
+                outcome = wait.run(partial(_write, pipe, wait.handler))
+                if outcome.error is not None:
+                    try:
+                        raise outcome.error
+                    except Exception as error:
+                        row.error = error
+                        call_hook(server, "handle_error", row.request, row.peer)
+            os.close(pipe)
+            row.reactor.children.tell(answer_report(row, outcome.goes_on))
+            status = 0
+        finally:
+            os._exit(status)
+
+
+def _write(pipe: int, handler: Any, octets: memoryview, timeout: float | None) -> None:
+    """In the child: write all octets to the parent, which reads no more while the client takes nothing."""
+    seconds = patience(handler, timeout)
+    poller = select.poll()
+    poller.register(pipe, select.POLLOUT)
+    while octets:
+        if not poller.poll(None if seconds is None else seconds * 1000):
+            raise TimeoutError("timed out")
+        with suppress(BlockingIOError):
+            octets = octets[os.write(pipe, octets) :]
+
+
+_PLACES: dict[str, Any] = {"here": AnswerHere, "thread": AnswerInThread, "fork": AnswerInChild}

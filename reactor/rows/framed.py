@@ -1,0 +1,32 @@
+"""`FramedRow`: the row of a connection whose blocking handler has a framing."""
+
+from __future__ import annotations
+
+from .stream import StreamRow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class FramedRow(StreamRow):
+    """A row that also holds what the framing has taken of a request that is not whole yet."""
+
+    __slots__ = ()
+
+    @property
+    def held_in(self) -> int:
+        """Bytes of input held, with those of the request that have come."""
+        if self.channel is None:
+            return 0
+        handler: Any = self.channel.handler  # the class when the request has ended
+        held: int = self.channel.held_in
+        return held if isinstance(handler, type) else held + handler.held
+
+    def go_on(self, now: float) -> None:
+        super().go_on(now)
+        self.weigh()
+
+    def _settle_fast(self, patience: float, now: float) -> bool:
+        handler: Any = self.channel.handler
+        return not handler.held and super()._settle_fast(patience, now)

@@ -1,0 +1,501 @@
+"""Framings of blocking handlers in every mode, over real sockets: the same answers; no slow client costs a thread."""
+
+import gc
+import http.client
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handlers import (
+    DatagramRequestHandler,
+    Exactly,
+    Filter,
+    LimitPassed,
+    RequestRefused,
+    StreamRequestHandler,
+    TimedOut,
+    Until,
+)
+from tests import ROOT
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    ask,
+    clients_of,
+    connect,
+    journal_error,
+    peer,
+    receive,
+    rest,
+    serving,
+    wait_until,
+)  # fmt: skip
+
+every_mode = pytest.mark.parametrize("mode", MODES)
+elsewhere = pytest.mark.parametrize(("mode", "members"), [
+    ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
+])  # fmt: skip
+
+
+async def netstring(row):
+    """``LENGTH:`` and as many bytes; refuses what is none."""
+    try:
+        size = await Until(b":", limit=9)
+        if not size[:-1].isdigit():
+            raise RequestRefused(b"!no number", "no number")
+        await Exactly(int(size[:-1]), limit=row.max_request)
+    except LimitPassed as passed:
+        raise RequestRefused(b"!too long", str(passed)) from None
+    except TimedOut as late:
+        raise RequestRefused(b"!too slow", str(late)) from None
+
+
+class Reply(StreamRequestHandler):
+    """Answers each netstring with itself, reversed; ``quit`` is the last."""
+
+    request = netstring
+    close_connection = False
+
+    def handle(self):
+        size, _, text = self.rfile.read().partition(b":")
+        assert len(text) == int(size)
+        self.wfile.write(b"%d:" % len(text))
+        self.wfile.write(text[::-1])
+        self.close_connection = text == b"quit"
+
+
+def kind(**members):
+    return type("Kind", (Reply,), members)
+
+
+def packed(*texts):
+    return b"".join(b"%d:%b" % (len(text), text) for text in texts)
+
+
+def ended(server, number=1):
+    wait_until(lambda: len(server.reactor.table.closed) >= number)
+    return list(server.reactor.table.closed)
+
+
+@every_mode
+def test_requests_are_answered_in_order_and_the_connection_ends_when_the_handler_says_so(mode):
+    with serving(Reply, mode) as server:
+        assert ask(server, packed(b"ab", b"", b"cde")) == packed(b"ba", b"", b"edc")
+        with connect(server) as client:
+            for byte in packed(b"ab"):
+                client.sendall(bytes([byte]))
+            assert receive(client, 4) == b"2:ba"
+            client.sendall(packed(b"quit", b"never answered"))
+            assert rest(client) == b"4:tiuq"
+        assert [row["reason"] for row in ended(server, 2)] == ["", ""]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_any_cut_gives_the_same_answers(mode):
+    with serving(Reply, mode) as server:
+
+        @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(st.lists(st.binary(max_size=300), min_size=1, max_size=3), st.data())
+        def check(texts, data):
+            stream = packed(*texts)
+            cuts = sorted(data.draw(st.lists(st.integers(1, len(stream)), max_size=3)))
+            with connect(server) as client:
+                for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+                    client.sendall(stream[start:end])
+                    time.sleep(0.001)
+                client.shutdown(socket.SHUT_WR)
+                assert rest(client) == packed(*(text[::-1] for text in texts if text != b"quit"))
+
+        check()
+
+
+@every_mode
+@pytest.mark.parametrize(("data", "answer", "reason"), [
+    (b"x:", b"!no number", "RequestRefused: request refused: no number"),
+    (b"1234567890", b"!too long", "RequestRefused: request refused: limit passed in Until"),
+    (b"999:", b"!too long", "RequestRefused: request refused: limit passed in Exactly(999"),
+    (b"60:" + b"x" * 60, b"!too long", "RequestRefused: request refused: the request is longer than Kind.max_request"),
+    (b"9:half", b"", "EndOfStream: end of stream with 4 bytes"),
+])  # fmt: skip
+def test_a_request_that_is_refused_gets_its_answer_and_the_table_has_the_reason(mode, data, answer, reason, caplog):
+    caplog.set_level("INFO", logger="reactor")
+    with serving(kind(max_request=62), mode) as server:
+        assert ask(server, packed(b"a") + data) == packed(b"a") + answer
+        [row] = ended(server)
+        assert row["reason"].startswith(reason)
+        [told] = [record for record in caplog.records if record.name == "reactor"]
+        assert told.row["serial"] == row["serial"]
+
+
+@every_mode
+@pytest.mark.parametrize(("limits", "text"), [
+    ({"timeout": 0.05}, "timed out in Until"),
+    ({"request_timeout": 0.05}, "not finished after 0.05 s (Kind.request_timeout)"),
+    ({"idle_timeout": 0.05}, "no byte came or went for 0.05 s (Kind.idle_timeout)"),
+    ({"min_rate": 1000, "timeout": 0.1}, "timed out in Until"),
+])  # fmt: skip
+def test_the_time_limits_of_the_class_end_a_request_that_does_not_come(mode, limits, text):
+    with serving(kind(**limits), mode) as server, connect(server) as client:
+        client.sendall(b"1")
+        assert receive(client, 9) == b"!too slow"
+        client.close()
+        [row] = ended(server)
+        assert text in row["reason"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "select"])
+def test_half_requests_hold_no_thread_and_no_child(mode):
+    with serving(Reply, mode, request_queue_size=128, max_threads=2, max_children=2) as server:
+        before = threading.active_count()
+        with clients_of(server, 100) as clients:
+            for client in clients:
+                client.sendall(b"3:ab")
+            wait_until(lambda: sum(row.held_in for row in server.reactor.table) == 400)
+            assert server.reactor.stats()["held"] == 400
+            assert threading.active_count() <= before + 2
+            assert not server.reactor.children.pids()
+            assert ask(server, packed(b"good")) == packed(b"doog")
+            for client in clients:
+                client.sendall(b"c")
+            for client in clients:
+                assert receive(client, 5) == b"3:cba"
+            wait_until(lambda: not any(row.held_in for row in server.reactor.table))
+
+
+class Large(Reply):
+    """Answers with 4 MiB, or with what has come."""
+
+    def handle(self):
+        if self.rfile.read() == b"5:large":
+            for _ in range(64):
+                self.wfile.write(b"x" * 65_536)
+        else:
+            self.wfile.write(b"small")
+
+
+@pytest.mark.parametrize("most", [200_000, 1_000])
+@pytest.mark.parametrize(("mode", "members"), [
+    ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
+])  # fmt: skip
+def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, members, most):
+    with serving(type("Kind", (Large,), {"max_output": most, **members}), mode) as server, connect(server) as client:
+        client.sendall(packed(b"large"))
+        receive(client, 1)
+        wait_until(lambda: any(row.held_out for row in server.reactor.table))
+        assert max(row.held_out for row in server.reactor.table) <= most
+        if mode != "plain":
+            assert ask(server, packed(b"x")) == b"small"
+        client.sendall(packed(b"x"))
+        assert len(receive(client, (4 << 20) - 1)) == (4 << 20) - 1
+        assert receive(client, 5) == b"small"
+
+
+@elsewhere
+def test_a_client_that_takes_no_reply_ends_in_time(mode, members, journal):
+    def handle_error(self, request, client_address):
+        self.journal.write("error")
+
+    with (
+        serving(type("Kind", (Large,), {"timeout": 0.2, **members}), mode, handle_error=handle_error, journal=journal)
+        as server, connect(server) as client,
+    ):  # fmt: skip
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.sendall(packed(b"large"))
+        [row] = ended(server)
+        assert row["reason"]
+
+
+def test_in_the_loop_a_reply_over_max_output_is_an_error_that_is_logged(caplog):
+    with serving(type("Kind", (Large,), {"max_output": 200_000}), "select") as server:
+        assert ask(server, packed(b"x")) == b"small"
+        assert ask(server, packed(b"large")) == b""
+        assert "OSError" in ended(server, 2)[1]["reason"]
+    assert 'declare work = "thread" or "fork" on Kind' in caplog.text
+
+
+class Faulty(Reply):
+    """Breaks in the middle of its answer."""
+
+    def handle(self):
+        text = self.rfile.read()
+        self.wfile.write(b"<")
+        if text == b"3:die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if text == b"4:exit":
+            raise SystemExit
+        if text == b"5:break":
+            raise ZeroDivisionError("broken")
+        self.wfile.write(b">")
+
+
+@every_mode
+def test_an_exception_ends_its_connection_after_what_was_written_and_no_other(mode, journal):
+    def handle_error(self, request, client_address):
+        self.journal.write("error", *client_address)
+
+    with serving(Faulty, mode, handle_error=handle_error, journal=journal) as server, connect(server) as other:
+        if mode != "plain":
+            other.sendall(b"1:")
+            wait_until(lambda: len(server.reactor.table) == 1)
+        else:
+            other.close()
+        with connect(server) as client:
+            client.sendall(packed(b"a", b"break", b"b"))
+            assert rest(client) == b"<><"
+        wait_until(lambda: any("ZeroDivisionError: broken" in row["reason"] for row in server.reactor.table.closed))
+        assert len(journal.wait_for(1)) == 1
+        if mode != "plain":
+            other.sendall(b"x")
+            assert receive(other, 2) == b"<>"
+
+
+@pytest.mark.parametrize(("mode", "members"), [("fork", {}), ("select", {"work": "fork"})])
+@pytest.mark.parametrize(("text", "why"), [(b"die", "killed by SIGKILL"), (b"exit", "exited with status 1")])
+def test_a_child_that_dies_ends_its_connection_with_an_error(mode, members, text, why, caplog):
+    with serving(type("Kind", (Faulty,), members), mode) as server:
+        assert ask(server, packed(b"a", text)) == b"<><"
+        assert why in ended(server)[0]["reason"]
+        assert ask(server, packed(b"a")) == b"<>"
+    assert why in caplog.text
+
+
+@pytest.mark.parametrize(("mode", "members"), [("thread", {}), ("select", {"work": "thread"})])
+def test_a_slow_handler_holds_up_no_other_and_its_lost_client_is_told_to_it(mode, members):
+    class Slow(Reply):
+        def handle(self):
+            if self.rfile.read() == b"4:slow":
+                begun.set()
+                gate.wait(PATIENCE)
+                with suppress(ConnectionError):
+                    for _ in range(100):
+                        self.wfile.write(b"x" * 65_536)
+                    told.append("all sent")
+                told.append("over")
+            else:
+                self.wfile.write(b"quick")
+
+    begun, gate, told = threading.Event(), threading.Event(), []
+    answers = type("Kind", (Slow,), members)
+    with serving(answers, mode) as server, connect(server) as client:
+        client.sendall(packed(b"slow"))
+        assert begun.wait(PATIENCE)
+        with connect(server) as other:
+            other.sendall(b"0:")
+            assert receive(other, 5) == b"quick"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        wait_until(lambda: any("Reset" in row["reason"] for row in server.reactor.table.closed))
+        gate.set()
+        wait_until(lambda: told)
+        assert told == ["over"]
+
+
+@elsewhere
+def test_a_server_that_closes_lets_handlers_answer(mode, members, journal):
+    class Late(Reply):
+        def handle(self):
+            self.server.journal.write("begun")
+            time.sleep(0.2)
+            self.wfile.write(b"x" * 300_000)
+
+    with ExitStack() as later:
+        with serving(type("Kind", (Late,), members), mode, journal=journal, block_on_close=True) as server:
+            client = later.enter_context(connect(server))
+            client.sendall(packed(b"a"))
+            journal.wait_for(1)
+            reader = threading.Thread(target=lambda: got.append(len(rest(client))))
+            got = []
+            reader.start()
+        reader.join(PATIENCE)
+    assert got == [300_000]
+
+
+def test_work_is_a_place():
+    with pytest.raises(ValueError, match=r"Kind.work is .* or not declared, not 'process'"), ExitStack() as stack:
+        stack.enter_context(serving(kind(work="process"), "select"))
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_more_requests_than_threads_or_children_wait_their_turn(mode):
+    with (
+        serving(Reply, mode, request_queue_size=64, max_threads=2, max_children=2) as server,
+        clients_of(server, 40) as clients,
+    ):
+        for number, client in enumerate(clients):
+            client.sendall(packed(b"%d" % number))
+        for number, client in enumerate(clients):
+            answer = packed((b"%d" % number)[::-1])
+            assert receive(client, len(answer)) == answer
+
+
+# http.server, unchanged
+
+
+async def http_request(row):
+    """A request with a body of ``Content-Length`` bytes."""
+    head = await Until(b"\r\n\r\n", limit=65_536)
+    await Exactly(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0] or b"0"))
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    request = http_request
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[::-1])
+
+    def log_message(self, *_):
+        """Be silent."""
+
+
+@every_mode
+def test_keep_alive_of_http_server(mode):
+    with serving(Page, mode) as server:
+        connection = http.client.HTTPConnection(*server.server_address, timeout=PATIENCE)
+        connection.connect()
+        sock = connection.sock
+        for number in range(5):
+            connection.request("POST", "/", b"body %d" % number)
+            assert connection.getresponse().read() == b"%d ydob" % number
+            assert connection.sock is sock
+        connection.request("POST", "/", b"last", headers={"Connection": "close"})
+        assert connection.getresponse().read() == b"tsal"
+        assert rest(sock) == b"" if connection.sock else True
+        connection.close()
+        [row] = ended(server)
+        assert row["reason"] == ""
+
+
+@every_mode
+def test_a_body_that_a_plain_wait_leaves_out_is_an_error(mode, caplog):
+    head = b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n"
+    with serving(type("HeadOnly", (Page,), {"request": Until(b"\r\n\r\n")}), mode) as server:
+        assert ask(server, head + b"hello") == b""
+        with connect(server) as client:
+            client.sendall(head)
+            assert rest(client) == b""
+        assert all("reads 5 bytes, and 0 bytes are left" in row["reason"] for row in ended(server, 2))
+    if mode != "fork":
+        assert "HeadOnly.request takes less of the stream than handle() reads" in caplog.text
+
+
+def test_what_a_child_finds_out_of_its_client_is_told_to_the_row_which_keeps_its_own_facts():
+    def handle(self):
+        self.rfile.read()
+        self.connection.principal = "ada" if self.connection.principal is None else "bob"
+        self.wfile.write(self.connection.principal.encode())
+
+    class Named(Filter):
+        name = "named"
+
+    with serving(kind(handle=handle), "fork", filters=[Named]) as server, connect(server) as client:
+        client.sendall(packed(b"", b""))
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"adabob"
+        [row] = ended(server)
+        assert (row["principal"], row["in_front"]) == ("bob", "named")
+        assert (row["total_in"], row["total_out"]) == (4, 6)
+
+
+@pytest.mark.parametrize("place", ["thread", "fork"])
+def test_a_datagram_handler_may_work_elsewhere_too(place, journal):
+    class Packets(DatagramRequestHandler):
+        work = place
+
+        def handle(self):
+            assert threading.get_ident() != self.server.reactor.thread or os.getpid() != here
+            if self.packet == b"break":
+                raise ZeroDivisionError("broken")
+            self.wfile.write(self.packet[::-1])
+
+    here = os.getpid()
+    with (
+        serving(Packets, "select", PACKETS["udp"], handle_error=journal_error, journal=journal) as server,
+        peer(server) as client,
+    ):
+        client.send(b"abc")
+        assert client.recv(10) == b"cba"
+        client.send(b"break")
+        assert journal.wait_for(1) == ["handle_error ZeroDivisionError broken"]
+
+
+def test_one_thread_answers_request_after_request_and_ends_with_the_server():
+    class Named(Reply):
+        def handle(self):
+            self.rfile.read()
+            threads.add(threading.current_thread())
+
+        def finish(self):
+            self.wfile.write(b".")
+            super().finish()
+
+    threads = set()
+    with serving(Named, "thread") as server:
+        for _ in range(5):
+            with connect(server) as client:
+                client.sendall(b"0:")
+                assert receive(client, 1) == b"."
+                wait_until(lambda: server.reactor.table.as_dicts() and not server.reactor.work.jobs)
+        assert len(threads) <= 2  # a thread may still be on its way back when the next request comes
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_process_ends_soon_although_its_server_is_not_closed():
+    program = """
+import threading, socket, reactor
+from handlers import Until
+class H(reactor.StreamRequestHandler):
+    request = Until(b"\\n")
+    def handle(self):
+        self.wfile.write(b"x")
+server = reactor.ThreadingTCPServer(("127.0.0.1", 0), H)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = socket.create_connection(server.server_address, 10)
+client.sendall(b"\\n")
+assert client.recv(1) == b"x"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE, cwd=ROOT)
+
+
+@every_mode
+def test_what_a_request_held_is_freed_without_the_garbage_collector(mode):
+    class Kind(Large):
+        timeout = 30
+
+    with serving(Kind, mode) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for text in (b"x", b"large", b"x") if mode != "select" else (b"x", b"x"):
+                with connect(server) as client:
+                    client.sendall(packed(b"x", text) + b"9:half")
+                    receive(client, 10)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            wait_until(lambda: not server.reactor.table)
+            wait_until(lambda: not [found for found in gc.get_objects() if type(found).__name__ == "Kind"])
+        finally:
+            gc.enable()
+
+
+def test_the_class_of_a_server_can_be_given_to_another_server():
+    with serving(Page, "thread") as first:
+        assert first.RequestHandlerClass.__name__ == "Page"
+        assert issubclass(first.RequestHandlerClass, Page)
+        with serving(first.RequestHandlerClass, "select") as second:
+            head = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"
+            assert ask(second, head + b"ab" + head + b"cd").count(b"200 OK") == 2

@@ -1,0 +1,161 @@
+"""Handler classes of the standard library's HTTP servers, unmodified but for their framing, in every mode."""
+
+import http.server
+import selectors
+import socket
+import wsgiref.simple_server
+import xmlrpc.server
+from functools import partial
+
+import pytest
+
+from handlers.http import http_request
+from tests.support.http import NEXT, REQUESTS, Echo, undated
+from tests.support.serving import STREAMS, ask, clients_of, connect, rest, serving
+
+TCP = STREAMS["tcp"]
+AT_ONCE = 150  # connections
+
+
+class Quiet:
+    """A handler that writes nothing to the standard error."""
+
+    request = http_request
+
+    def log_message(self, *arguments):
+        pass
+
+
+class Files(Quiet, http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+
+class Application(Quiet, wsgiref.simple_server.WSGIRequestHandler):
+    pass
+
+
+class Procedures(Quiet, xmlrpc.server.SimpleXMLRPCRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+
+def echo(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["REQUEST_METHOD"].encode(), environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
+
+
+class Applications:
+    """What `Application` needs of its server."""
+
+    base_environ = {"SERVER_NAME": "test", "SERVER_PORT": "80", "SCRIPT_NAME": ""}
+
+    def get_app(self):
+        return echo
+
+
+class Functions(xmlrpc.server.SimpleXMLRPCDispatcher):
+    """What `Procedures` needs of its server."""
+
+    logRequests = _send_traceback_header = False  # noqa: N815
+
+    def __init__(self, *arguments, **keywords):
+        xmlrpc.server.SimpleXMLRPCDispatcher.__init__(self)
+        self.register_function(pow)
+        super(xmlrpc.server.SimpleXMLRPCDispatcher, self).__init__(*arguments, **keywords)
+
+
+CALL = xmlrpc.client.dumps((2, 5), "pow").encode()
+PROGRAMS = {
+    "echo": (Echo, (), [REQUESTS[name] for name in REQUESTS if name != "closing"], b"HTTP/1.1 "),  # resets who sends on
+    "files": (Files, (), [b"GET /page HTTP/1.1\r\nHost: a\r\n\r\nHEAD /page HTTP/1.0\r\n\r\n"], b"some text"),
+    "wsgi": (Application, (Applications,), [REQUESTS["length"], REQUESTS["expect"]], b"POST"),
+    "xmlrpc": (
+        Procedures, (Functions,), [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(CALL), CALL)],
+        b"<int>32</int>",
+    ),
+}  # fmt: skip
+
+
+STEPS = {"select": 1, "thread": 1, "fork": 5, "plain": 3}
+"""In which mode every how manyth offset is tried; a fork takes long, and `tests.handlers.http` tries all of them."""
+
+
+@pytest.fixture(params=["select", "thread", pytest.param("fork", marks=pytest.mark.slow), "plain"])
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def handler_of(tmp_path):
+    """``handler_of(class)`` makes the class serve a directory, if it serves one."""
+    (tmp_path / "page").write_bytes(b"some text")
+    return lambda kind: partial(kind, directory=tmp_path) if issubclass(kind, Files) else kind
+
+
+def answers_of(server, stream, offsets):
+    """The answers to the stream in two pieces, cut at each offset: the second follows when the server has the first."""
+    with clients_of(server, len(offsets)) as clients:
+        for client, offset in zip(clients, offsets, strict=True):
+            client.sendall(stream[:offset])
+        assert b"HTTP/1." in ask(server, NEXT)  # which came after the first pieces
+        for client, offset in zip(clients, offsets, strict=True):
+            client.sendall(stream[offset:])
+            client.shutdown(socket.SHUT_WR)
+        return [undated(rest(client)) for client in clients]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_request_in_two_pieces_is_answered_like_one_in_one_piece(program, mode, handler_of):
+    kind, mixins, streams, part = PROGRAMS[program]
+    with serving(handler_of(kind), mode, TCP, *mixins, request_queue_size=AT_ONCE + 1) as server:
+        for stream in streams:
+            whole = undated(ask(server, stream))
+            assert part in whole
+            offsets = range(1, len(stream), STEPS[mode])
+            if mode == "plain":  # one connection is served at a time
+                answers = [undated(ask(server, stream[:offset], stream[offset:])) for offset in offsets]
+            else:
+                batches = [offsets[start : start + AT_ONCE] for start in range(0, len(offsets), AT_ONCE)]
+                answers = [answer for batch in batches for answer in answers_of(server, stream, batch)]
+            assert [offset for offset, answer in zip(offsets, answers, strict=True) if answer != whole] == []
+
+
+class Polling(Echo):
+    """Waits with a selector for more input before it reads the rest of the request, as Werkzeug does."""
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        super().do_GET()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.connection, selectors.EVENT_READ)
+            assert selector.select(timeout=None)
+            assert self.rfile.read(10_000_000) == b""
+        with pytest.raises(OSError, match="fileno"):
+            self.rfile.fileno()
+
+    do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
+
+def test_a_handler_may_poll_for_the_rest_of_its_request(mode):
+    with serving(Polling, mode) as server:
+        assert undated(ask(server, REQUESTS["pipelined"])).count(b"200 OK") == 3
+
+
+class Impatient(Echo):
+    timeout = 0.1
+
+
+def test_a_request_that_does_not_come_in_time_is_answered_and_a_silent_connection_is_closed(mode):
+    with serving(Impatient, mode) as server:
+        for said, status in (b"GET / HTTP/1.1\r\n", b"HTTP/1.1 408 "), (b"", b""), (NEXT, b"HTTP/1.1 200 "):
+            with connect(server) as client:
+                client.sendall(said)
+                assert rest(client)[:13] == status
+
+
+def test_a_client_that_sends_on_gets_the_answer_that_refuses_its_request(mode):
+    with serving(Echo, mode) as server, connect(server) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+        assert client.recv(13) == b"HTTP/1.1 413 "
+        for _ in range(100):
+            client.sendall(b"x" * 9_999)
+        client.shutdown(socket.SHUT_WR)
+        assert b"\r\nConnection: close\r\n" in rest(client)

@@ -1,0 +1,192 @@
+"""WSGI applications in every mode, behind the validator of ``wsgiref``, with ``http.client``."""
+
+import os
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, IncompleteRead
+from types import SimpleNamespace
+from wsgiref.validate import validator
+
+import pytest
+
+from handlers.http.wsgi import handler_of
+from reactor.testing import check
+from tests.support.http import REQUESTS
+from tests.support.serving import MODES, PATIENCE, serving
+
+
+def application(environ, start_response):
+    """Answers as the path says."""
+    path = environ["PATH_INFO"]
+    content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    length = []
+    if path == "/echo":
+        answer = [content]
+    elif path == "/pieces":
+        answer = iter([b"one", b"", b"two", content])
+    elif path == "/big":
+        answer = (bytes(100_000) for _ in range(50))
+    elif path == "/short":
+        answer, length = [b"abc"], [("Content-Length", "5")]
+    elif path == "/empty":
+        answer = []
+    elif path == "/raises":
+        raise KeyError(path)
+    else:
+        keys = sorted(key for key in environ if key.startswith("HTTP_") or key in KEPT)
+        answer = ["".join(f"{key}={environ[key]}\n" for key in keys).encode()]
+    write = start_response("200 Fine", [("Content-Type", "text/plain"), ("X-Pid", str(os.getpid())), *length])
+    if path == "/pieces":
+        write(b"zero")
+    return answer
+
+
+KEPT = (
+    "CONTENT_LENGTH", "CONTENT_TYPE", "PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "SCRIPT_NAME", "SERVER_PROTOCOL",
+    "REMOTE_ADDR", "wsgi.multiprocess", "wsgi.multithread", "wsgi.url_scheme",
+)  # fmt: skip
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def server(mode):
+    with serving(handler_of(validator(application)), mode, handle_error=lambda *_: None) as server:
+        yield server
+
+
+def client_of(server):
+    host, port = server.server_address
+    return closing(HTTPConnection(host, port, timeout=PATIENCE))
+
+
+def ask(client, method, path, content=None, fields=()):
+    client.request(method, path, content, dict(fields), encode_chunked=not isinstance(content, (bytes, type(None))))
+    response = client.getresponse()
+    return response.status, response.read()
+
+
+def test_one_connection_has_many_requests(server, mode):
+    with client_of(server) as client:
+        client.connect()
+        sock = client.sock
+        assert ask(client, "POST", "/echo", b"x" * 70_000) == (200, b"x" * 70_000)
+        assert ask(client, "POST", "/pieces", b"three") == (200, b"zeroonetwothree")
+        assert ask(client, "POST", "/echo", iter([b"in ", b"chunks"]), [("Transfer-Encoding", "chunked")]) == (
+            200, b"in chunks"
+        )  # fmt: skip
+        assert ask(client, "HEAD", "/pieces") == (200, b"")
+        assert ask(client, "GET", "/empty") == (200, b"")
+        status, content = ask(client, "GET", "/big")
+        assert (status, len(content)) == (200, 5_000_000)
+        client.request("GET", "/echo")
+        response = client.getresponse()
+        assert (int(response.getheader("X-Pid")) != os.getpid()) is (mode == "fork")
+        assert (response.read(), response.getheader("Content-Length")) == (b"", "0")
+        assert client.sock is sock
+
+
+def test_the_environment_is_that_of_the_request(server, mode):
+    fields = {
+        "Content-Type": "a/b", "Cookie": "a=b", "X-Two": "one", "Proxy": "evil", "X_Two": "evil", "Host": "a.example",
+    }  # fmt: skip
+    with client_of(server) as client:
+        status, content = ask(client, "PUT", "/caf%C3%A9%2F?a=%20", b"12", fields.items())
+    assert status == 200
+    assert dict(line.split("=", 1) for line in content.decode().splitlines()) == {
+        "REQUEST_METHOD": "PUT", "PATH_INFO": "/caf\xc3\xa9/", "QUERY_STRING": "a=%20", "CONTENT_LENGTH": "2",
+        "CONTENT_TYPE": "a/b", "HTTP_COOKIE": "a=b", "HTTP_HOST": "a.example", "HTTP_X_TWO": "one", "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_ACCEPT_ENCODING": "identity",
+        "wsgi.multiprocess": str(mode == "fork"), "wsgi.multithread": str(mode == "thread"), "wsgi.url_scheme": "http",
+    }  # fmt: skip
+
+
+def test_an_application_that_fails_is_answered_with_500_and_the_server_goes_on(server):
+    with client_of(server) as client:
+        assert ask(client, "GET", "/raises") == (500, b"the application has failed\n")
+    with client_of(server) as client:
+        client.request("GET", "/short")
+        response = client.getresponse()
+        with pytest.raises(IncompleteRead):
+            response.read()
+    with client_of(server) as client:
+        assert ask(client, "POST", "/echo", b"on") == (200, b"on")
+
+
+def broken(name):
+    """An application that breaks the rules of PEP 3333 in this way."""
+
+    def call(environ, start_response):
+        if name == "no head":
+            return [b"x"]
+        if name == "two heads":
+            start_response("200 OK", [])
+        fields = {"hop": [("Connection", "close")], "split": [("X", "a\r\nSet-Cookie: b")]}.get(name, [])
+        start_response({"status": "OK"}.get(name, "200 OK"), fields)
+        return [b"x"]
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["no head", "two heads", "hop", "split", "status"])
+def test_an_application_that_breaks_the_rules_is_answered_with_500(name):
+    handler = handler_of(broken(name))
+    with serving(handler, "select", handle_error=lambda *_: None) as server, client_of(server) as client:
+        client.request("GET", "/")
+        response = client.getresponse()
+        assert (response.status, response.getheader("Set-Cookie")) == (500, None)
+        assert response.read() == b"the application has failed\n"
+
+
+@pytest.mark.slow
+def test_an_application_passes_check():
+    def echo(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode(), environ["wsgi.input"].read()]
+
+    server = SimpleNamespace(server_address=("127.0.0.1", 80))
+    check(handler_of(echo), REQUESTS["length"] + REQUESTS["chunked"], server=server, modes=["select"], examples=2)
+
+
+@pytest.mark.parametrize("many", ["select", "fork", "thread"])
+def test_200_connections_at_once(many):
+    with serving(handler_of(application), many, request_queue_size=256) as server, ExitStack() as stack:
+        clients = [stack.enter_context(client_of(server)) for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.request("POST", "/echo", str(number))
+        assert [client.getresponse().read() for client in clients] == [b"%d" % number for number in range(200)]
+
+
+def test_a_head_may_be_replaced_before_the_content_begins():
+    def late(environ, start_response):
+        start_response("200 OK", [])
+        yield b""
+        try:
+            raise KeyError
+        except KeyError as error:
+            start_response("503 Later", [("Retry-After", "5")], (KeyError, error, error.__traceback__))
+        yield b"later"
+
+    with serving(handler_of(late), "select") as server, client_of(server) as client:
+        assert ask(client, "GET", "/") == (503, b"later")
+
+
+def test_what_the_application_returns_is_closed_once():
+    closed = []
+
+    class Chunks:
+        def __iter__(self):
+            return iter([b"a", b"b"])
+
+        def close(self):
+            closed.append(True)
+
+    def call(environ, start_response):
+        start_response("200 OK", [])
+        return Chunks()
+
+    with serving(handler_of(call), "select") as server, client_of(server) as client:
+        assert ask(client, "GET", "/") == (200, b"ab")
+    assert closed == [True]

@@ -1,0 +1,352 @@
+"""Requests of one datagram: those that end at once need no row, and nobody can tell."""
+
+import errno
+import socket
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPassed, Packet, World
+from handlers.services import EchoDatagram
+from reactor import Reactor, SelectUDPServer
+
+
+class Server(SelectUDPServer):
+    max_packet_size = 1000
+
+    def __init__(self, handler, reactor):
+        self.errors = []
+        super().__init__(("127.0.0.1", 0), handler, reactor=reactor)
+
+    def handle_error(self, request, client_address):
+        row = self.row_of(request)
+        self.errors.append((sys.exc_info()[1], request[0], client_address, row.record()["reason"].partition(":")[0]))
+
+
+class Played:
+    """A server of ``handler`` that the test steps, and a client."""
+
+    def __init__(self, handler, server=Server):
+        self.reactor = Reactor()
+        self.server = server(handler, self.reactor)
+        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.client.connect(self.server.server_address)
+        self.client.setblocking(False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.server.server_close()
+        self.reactor.close()
+
+    def send(self, *packets):
+        """Send the packets, make one step, and return the answers."""
+        for packet in packets:
+            self.client.send(packet)
+        self.reactor.step(1)
+        return self.answers()
+
+    def answers(self):
+        found = []
+        try:
+            while True:
+                found.append(self.client.recv(70_000))
+        except BlockingIOError:
+            return found
+
+
+class Every(DatagramHandler):
+    """Does what its packet says; ``noted`` is what has happened."""
+
+    noted: list
+
+    def setup(self):
+        self.noted.append("setup")
+
+    async def handle(self):
+        packet = await Packet()
+        for letter in packet.decode():
+            await self.do(letter)
+
+    async def do(self, letter):
+        if letter == "s":
+            self.send(b"sent")
+        elif letter == "p":
+            self.send(b"<" + await Packet() + b">")
+        elif letter == "d":
+            await Delay(0)
+        elif letter == "f":
+            await Flushed()
+        elif letter == "e":
+            raise ArithmeticError("on purpose")
+        elif letter == "l":
+            raise LimitPassed(None, what="on purpose")
+        elif letter == "t":
+            assert len(self.server.reactor.table) == 1
+
+    def interrupted(self, cause):
+        self.noted.append(type(cause).__name__)
+
+    def finish(self):
+        self.noted.append(f"finish {type(self.reason).__name__}")
+        self.send(b"finish")
+
+
+def without_network(packets):
+    """What the machine alone makes of the packets: the answers, and what is noted."""
+    Every.noted = []
+    machine, answers = None, []
+    for packet in packets:
+        if machine is None or machine.finished:
+            world = World()
+            world.server = type("Server", (), {"reactor": type("Reactor", (), {"table": [1]})})
+            machine = DatagramMachine(Every(), world)
+            machine.advance()
+        try:
+            machine.feed(packet)
+            while not machine.finished and not isinstance(machine.wait, Packet):
+                take(machine, answers)
+                machine.expire() if isinstance(machine.wait, Delay) else machine.advance()
+        except ArithmeticError:
+            pass
+        take(machine, answers)
+    return answers, Every.noted
+
+
+def take(machine, answers):
+    """Add the output of the machine to the answers."""
+    while machine.outbox:
+        answers.append(machine.outbox[0])  # first: the handler goes on when this is read, and may raise
+        machine.read()
+
+
+@given(st.lists(st.text("spdfelt", max_size=5), min_size=1, max_size=3))
+def test_a_server_does_what_the_machine_does(texts):
+    packets = [text.encode() for text in texts]
+    expected = without_network(packets)
+    Every.noted = []
+    with Played(Every) as played:
+        answers = []
+        for packet in packets:
+            answers += played.send(packet)
+            while any(row.wait and "Packet" not in row.wait for row in played.reactor.table):
+                played.reactor.step(0)
+            played.reactor.step(0)
+            answers += played.answers()
+        assert (answers, Every.noted) == expected
+
+
+def test_many_datagrams_are_answered_in_one_step_and_counted():
+    with Played(EchoDatagram) as played:
+        packets = [b"%d" % number for number in range(40)]
+        assert played.send(*packets) == packets
+        stats = played.reactor.stats()
+        assert stats["ended"] == {"": 40}
+        assert (stats["open"], stats["total_in"], stats["total_out"]) == (0, 70, 70)
+        records = played.reactor.table.closed
+        assert [record["serial"] for record in records] == list(range(1, 41))
+        host, port = played.client.getsockname()
+        last = records[-1]
+        told = last["peer"], last["handler"], last["driven_by"], last["total_in"], last["reason"]
+        assert told == (f"{host}:{port}", "EchoDatagram", "loop", 2, "")
+
+
+class Slower(DatagramHandler):
+    async def handle(self):
+        self.send(await Packet())
+        await Delay(0)
+
+
+def test_the_record_of_a_request_has_the_same_keys_with_and_without_a_row():
+    records = []
+    for handler in (EchoDatagram, Slower):
+        with Played(handler) as played:
+            played.send(b"x")
+            while played.reactor.table:
+                played.reactor.step(0)
+            records.append(played.reactor.table.closed[-1])
+    assert records[0] | {"handler": "", "age": 0, "idle": 0} == records[1] | {"handler": "", "age": 0, "idle": 0} | {
+        "peer": records[0]["peer"]
+    }
+
+
+@pytest.mark.parametrize("place", ["setup", "handle", "state", "finish"])
+def test_an_exception_is_reported_with_its_request(place):
+    class Failing(DatagramHandler):
+        ended = 0
+
+        def setup(self):
+            self.at("setup")
+
+        def handle(self):
+            self.at("handle")
+            return Packet(), self.state
+
+        def state(self, packet):
+            self.send(b"before")
+            self.at("state")
+
+        def finish(self):
+            type(self).ended += 1
+            self.at("finish")
+
+        def at(self, name):
+            if name == place:
+                raise ArithmeticError(name)
+
+    with Played(Failing) as played:
+        answers = played.send(b"x")
+        [(error, packet, peer, reason)] = played.server.errors
+        assert (str(error), packet, peer) == (place, b"x", played.client.getsockname())
+        assert reason == "ArithmeticError"
+        assert answers == ([b"before"] if place in ("state", "finish") else [])
+        assert Failing.ended == (place != "setup")
+        assert played.reactor.stats()["ended"] == {"ArithmeticError": 1}
+        assert not played.reactor.table
+
+
+def test_a_call_inside_the_first_turn_belongs_to_the_request():
+    class Inner(DatagramHandler):
+        async def handle(self):
+            packet = await Packet()
+            await Delay(0)
+            self.send(packet.upper())
+
+    class Outer(DatagramHandler):
+        async def handle(self):
+            self.send(b"first")
+            self.call(Inner(), await Packet(), self.send)
+            self.send(b"second")
+            await Delay(0.01)
+
+    with Played(Outer) as played:
+        answers = played.send(b"x")
+        while played.reactor.table:
+            played.reactor.step(1)
+        assert answers + played.answers() == [b"first", b"second", b"X"]
+
+
+@pytest.mark.parametrize("number", [10, 11])
+def test_output_past_its_limit_ends_the_request(number):
+    class Many(DatagramHandler):
+        max_output = 10
+
+        async def handle(self):
+            await Packet()
+            for _ in range(number):
+                self.send(b"")
+
+    with Played(Many) as played:
+        answers = played.send(b"x")
+        assert played.reactor.stats()["ended"] == ({"": 1} if number == 10 else {"LimitPassed": 1})
+        assert answers == 10 * [b""]
+
+
+def test_a_handler_that_is_kept_still_tells_and_sends_nothing():
+    kept = []
+
+    class Keeping(DatagramHandler):
+        async def handle(self):
+            self.send(await Packet())
+            self.principal = "p"
+            kept.append(self)
+            with pytest.raises(RuntimeError, match="by returning None"):
+                self.close()
+
+    with Played(Keeping) as played:
+        assert played.send(b"x") == [b"x"]
+        [handler] = kept
+        handler.send(b"y")
+        handler.close()
+        told = handler.peer, handler.server, handler.principal, handler.secured, handler.reason, handler.alpn
+        assert told == (played.client.getsockname(), played.server, "p", None, None, None)
+        assert handler.channel_binding("tls-unique") is None
+        assert played.answers() == []
+        assert played.reactor.table.closed[-1]["principal"] == "p"
+
+
+def test_packets_that_the_kernel_does_not_take_are_sent_later():
+    class Full(socket.socket):
+        refused = 3
+
+        def sendto(self, *arguments):
+            if self.refused:
+                self.refused -= 1
+                raise BlockingIOError(errno.EAGAIN, "full")
+            return super().sendto(*arguments)
+
+    class Filled(Server):
+        def server_bind(self):
+            sock = self.socket
+            self.socket = Full(sock.family, sock.type, sock.proto, sock.detach())
+            super().server_bind()
+
+    class Two(DatagramHandler):
+        async def handle(self):
+            self.send(await Packet())
+            self.send(b"two")
+
+    with Played(Two, Filled) as played:
+        played.client.send(b"x")
+        answers = []
+        for _ in range(20):
+            played.reactor.step(0.01)
+            answers += played.answers()
+        assert answers == [b"x", b"two"]
+        played.reactor.step(0)
+        assert played.reactor.stats()["ended"] == {"": 1}
+
+
+def test_packets_that_are_too_long_are_counted():
+    with Played(EchoDatagram) as played:
+        assert played.send(b"x" * 1001, b"x") == [b"x"]
+        assert played.reactor.stats()["refused"] == {"truncated": 1}
+
+
+def test_a_unix_peer_with_a_name_of_one_letter(tmp_path, monkeypatch):
+    from reactor import SelectUnixDatagramServer
+
+    monkeypatch.chdir(tmp_path)
+    with (
+        Reactor() as reactor,
+        SelectUnixDatagramServer("server", EchoDatagram, reactor=reactor) as server,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client,
+    ):
+        client.bind("c")
+        client.sendto(b"x", server.server_address)
+        reactor.step(1)
+        client.setblocking(False)
+        assert client.recv(10) == b"x"
+
+
+def test_a_packet_that_claims_to_come_from_the_server_is_dropped():
+    with Played(EchoDatagram) as played:
+        played.server.socket.sendto(b"x", played.server.server_address)
+        assert played.send() == []
+        assert played.reactor.stats()["refused"] == {"own address": 1}
+
+
+def test_a_handler_that_can_not_be_made_is_reported_and_others_are_served():
+    class Unmade(DatagramHandler):
+        made = 0
+
+        def __init__(self):
+            type(self).made += 1
+            if self.made < 3:
+                raise ArithmeticError("not made")
+
+        async def handle(self):
+            self.send(await Packet())
+
+    class Reporting(Server):
+        def handle_error(self, request, client_address):
+            self.errors.append(str(sys.exc_info()[1]))
+
+    with Played(Unmade, Reporting) as played:
+        assert played.send(b"one", b"two") == [b"two"]
+        assert played.server.errors == ["not made"]
+        assert played.reactor.stats()["ended"] == {"": 1, "ArithmeticError": 1}
