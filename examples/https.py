@@ -1,7 +1,7 @@
 """The files of a directory by HTTPS: `http.server`'s blocking handler, unchanged, over TLS in select mode.
 
-The loop waits for all clients, and a slow one delays nobody: the handler runs when its request has come whole. It runs in
-a thread (`work`), which waits while its client takes a long file; else the loop would hold the file.
+The loop waits for all clients, and a slow one delays nobody: the handler runs when its request has come whole. It runs
+in a thread (`work`), which waits while its client takes a long file; else the loop would hold the file.
 
 python3 examples/https.py [PORT [CERTIFICATE [DIRECTORY]]]      the file certificate.pem has the key, too
 curl --cacert ca.pem https://localhost:7015/                    is a client
