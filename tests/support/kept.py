@@ -2,7 +2,7 @@
 
 import os
 
-from handlers import StreamHandler, Until
+from handlers import Some, StreamHandler, Until
 
 from .misread import Pair
 
@@ -10,6 +10,7 @@ GREETED = b"HELO ann\r\nHELO bob\r\n"
 HEADERS = b"GET /\r\nHost: a\r\nAccept: b\r\n\r\n"
 ARRAY = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
 REPEATED = "bounds_when_repeated"
+STEEP = "works_linearly", "four times as many bytes cost far more than four times the work"
 HOLDS = "it holds "
 LEAVES = "each request that has ended leaves {} behind"
 
@@ -115,10 +116,52 @@ class ClosesAlways(StreamHandler):
             os.close(descriptor)
 
 
+class JoinsEachTime(StreamHandler):
+    """Joins all pieces of the line with each piece, to look for its end."""
+
+    async def handle(self):
+        chunks, size = [], 0
+        while size < 4096:
+            data = await Some()
+            chunks.append(data)
+            size += len(data)
+            if b"".join(chunks).endswith(b"\n"):
+                self.send(b"%d\r\n" % size)
+                chunks, size = [], 0
+
+
+class JoinsAtTheEnd(StreamHandler):
+    async def handle(self):
+        self.chunks, size = [], 0
+        while size < 4096:
+            data = await Some()
+            self.chunks.append(data)
+            size += len(data)
+            if data.endswith(b"\n"):
+                self.send(b"%d\r\n" % len(b"".join(self.chunks)))
+                self.chunks, size = [], 0
+
+
+class JoinsAttributes(JoinsAtTheEnd):
+    """The same as `JoinsEachTime`, with the pieces in an attribute."""
+
+    async def handle(self):
+        self.chunks = []
+        while len(self.chunks) < 4096:
+            self.chunks.append(await Some())
+            if b"".join(self.chunks).endswith(b"\n"):
+                self.send(b"%d\r\n" % len(self.chunks))
+                self.chunks = []
+
+
 PAIRS = [
     Pair(CollectsHeaders, CollectsFew, HEADERS, REPEATED, HOLDS),
     Pair(CollectsElements, CollectsFewElements, ARRAY, REPEATED, HOLDS),
     Pair(KeepsSessions, EndsSessions, GREETED, REPEATED, LEAVES.format("items")),
     Pair(RemembersNames, RemembersSomeNames, GREETED, REPEATED, LEAVES.format("items")),
     Pair(LeavesOpen, ClosesAlways, GREETED, REPEATED, LEAVES.format("descriptors")),
+]
+JOINS = [
+    Pair(JoinsEachTime, JoinsAtTheEnd, b"a\n", *STEEP),
+    Pair(JoinsAttributes, JoinsAtTheEnd, b"a\n", *STEEP),
 ]
