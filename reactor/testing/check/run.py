@@ -230,12 +230,15 @@ class Run:
             if self.finished:
                 self.drain()
                 self._construct()
+                rounds += 1
+                self._gave_up = rounds > ROUNDS  # each exchange ends before it takes the packet
             elif machine.wait.outside and not machine.blocked:
                 self._work(machine.wait)
                 rounds += 1
                 self._gave_up = rounds > ROUNDS
             elif self._arrivals and (machine.wants_input or self.subject.packets):
                 self._deliver(self._arrivals.popleft())
+                rounds = 0
             else:
                 return
 
