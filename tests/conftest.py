@@ -1,5 +1,6 @@
 """Fixtures of several rooms. What else the rooms share is in `tests.support`."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -31,8 +32,14 @@ def journal():
         yield journal
 
 
+@pytest.fixture(scope="module")
+def no_garbage():
+    """What other modules have left to the garbage collector holds no descriptor that would be closed meanwhile."""
+    gc.collect()
+
+
 @pytest.fixture
-def nothing_left():
+def nothing_left(no_garbage):
     """No test leaves a descriptor, a child or a zombie behind."""
     before = descriptors()
     yield

@@ -9,6 +9,7 @@ import importlib
 import os
 import pkgutil
 from collections import deque
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,7 @@ from handlers import (
     Handler,
     LimitPassed,
     Packet,
+    RequestRefused,
     Reset,
     Some,
     StreamHandler,
@@ -41,6 +43,7 @@ from handlers import (
     World,
 )
 from handlers.blocking.buffered import buffered
+from handlers.http import Files, HTTPHandler
 from handlers.telnet import AYT, DM, DO, EC, EL, IAC, IP, NOP, SB, SE, WILL
 from reactor.testing.check.counting import held
 from reactor.testing.check.strategies import mutations
@@ -48,6 +51,8 @@ from tests.support.frames import Awaitable, Frames, Generated, OneState
 from tests.support.package import handlers_here
 from tests.support.strategies import cuts
 from tests.support.telnet import Job
+
+KEYS = Path(__file__).parents[1] / "support" / "keys"
 
 KEPT = 8_192
 """Bytes that a handler may keep itself: twice the limit of a Telnet line."""
@@ -60,6 +65,7 @@ SPEECH = {
     "frames": b"\x03one\x00\x05three\x01a",
     "orders": b"a9;b;cxyz;d3;e;f",
     "lines": b"one\r\ntwo\r\n",
+    "http": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /ca.pem HTTP/1.1\r\nHost: a\r\n\r\n",
 }  # fmt: skip
 """The input of a client that follows the protocol."""
 
@@ -191,14 +197,28 @@ class PairConversing(Pair):
                 return
 
 
+class Uppers(HTTPHandler):
+    async def respond(self, request, response):
+        piece = await request.read()
+        response.begin(200)
+        while piece:
+            await response.write(piece.upper())
+            piece = await request.read()
+
+
+class Pages(Files):
+    def __init__(self):
+        super().__init__(KEYS)
+
+
 SUBJECTS = {
     **dict.fromkeys(handlers_here(), "lines"),
     **{kind: "telnet" for kind in handlers_here() if "telnet" in kind.__module__},
     **dict.fromkeys((Frames, Generated, Awaitable, OneState), "frames"),
     **dict.fromkeys((States, Conversing, Mixed), "orders"),
     **dict.fromkeys((Quote, Raw, QuotePacket, Pair, PairConversing), "lines"),
-    Job: "telnet",
-}
+    Job: "telnet", Uppers: "http", Pages: "http",
+}  # fmt: skip
 """The handlers, and the name of the input of each in `SPEECH`."""
 
 
@@ -243,7 +263,7 @@ class Row(World):
         self.packets = isinstance(handler, DatagramHandler)
         self.machine = (DatagramMachine if self.packets else StreamMachine)(handler, self)
         self.waiting, self.ended = deque(), False
-        self.told = {LimitPassed}  # the causes that are declared
+        self.told = {LimitPassed, RequestRefused}  # the causes that are declared
         self.largest = self.limit = 0
         self.machine.advance()
         self.settle()

@@ -13,8 +13,6 @@ import reactor
 from handlers import Exactly, Packet
 from handlers.http import http_request
 
-sys.modules["socketserver"] = reactor
-
 
 def _tell(port):
     print(port, flush=True)
@@ -215,5 +213,6 @@ def _end_with_input():
 
 
 if __name__ == "__main__":
+    sys.modules["socketserver"] = reactor
     threading.Thread(target=_end_with_input, daemon=True).start()
     globals()[sys.argv[1]](sys.argv[2])
