@@ -98,6 +98,21 @@ def key_of(server: object, peer: Any, call: bytes, handle: bytes = b"") -> Hasha
     return id(server), peer, handle, same
 
 
+class MachineOf:
+    """The machine of a version, which is that of the handler of the datagram: they are one request.
+
+    The handler has another machine when the request has got a row, so it is asked each time.
+    """
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: DatagramHandler) -> None:
+        self._handler = handler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler._machine, name)
+
+
 class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     """Serves `versions` over datagrams: each datagram is a call, and a request of its own.
 
@@ -152,7 +167,7 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
                 return None
             self._key, self._made = key, made
         self._version, version.carry = version, self._answer
-        if version.make(self._machine):
+        if version.make(MachineOf(self)):
             return None
         self.timeout = version.timeout
         return version.handle()  # they are one request, and have one row

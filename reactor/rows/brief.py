@@ -70,7 +70,12 @@ class Brief:
         except BaseException as error:
             self.error = error
             return False
-        return self.step is None and self._row is None and self.size <= self.handler.max_output
+        return self.step is None and not self._needs_row
+
+    @property
+    def _needs_row(self) -> bool:
+        """Whether the request has a row already, or has sent more than it may, which its machine deals with."""
+        return self._row is not None or self.size > self.handler.max_output
 
     def _take_turn(self, handler: DatagramHandler, kind: Any) -> None:
         if kind.setup is not Handler.setup:
@@ -88,7 +93,7 @@ class Brief:
             self.state, self.taken = step[1], True
             step = self.state(self.packet)
         self.step = step
-        if step is None and self._row is None and kind.finish is not Handler.finish:
+        if step is None and kind.finish is not Handler.finish and not self._needs_row:
             self.finishing = True
             expect_nothing(handler.finish, kind)
 

@@ -3,16 +3,20 @@
 # ruff: noqa: N802 - the names of procedures are those of the file
 
 import asyncio
+import socket
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DatagramMachine, Delay, Packet, StreamMachine
+from handlers import DatagramHandler, DatagramMachine, Delay, Packet, StreamMachine
 from handlers.sunrpc import program, xdr
 from handlers.sunrpc.program import Procedure, Version
 from handlers.sunrpc.record import mark
+from reactor import Reactor, SelectUDPServer
 from tests.support.bench import bench
+from tests.support.loops import until
 from tests.support.rpc import (
     PROGRAM,
     Datagram,
@@ -52,6 +56,49 @@ def test_calls_in_one_segment_are_answered_with_one_send():
         client.sendall(b"".join(mark(call(xid, 1, words(xid, 1))) for xid in range(100)))
         here.reactor.step(0)
         assert len(client.recv(100_000)) == 100 * 32
+
+
+class Upper(DatagramHandler):
+    async def handle(self):
+        self.send((await Packet()).upper())
+
+
+class Asking(x.CALCULATOR_1):
+    """What a call asks of its row after a wait."""
+
+    def setup(self):
+        self.seen = []
+
+    async def LATER(self, _):
+        await Delay(0)
+        self.principal = "ada"
+        self.call(Upper(), b"inside", self.seen.append)
+        await Delay(0.01)
+        self.seen += [row.principal for row in self.server.reactor.table if row.peer == self.peer]
+        if self.seen[-1] == "ada":
+            raise ArithmeticError("on purpose")
+        return 0
+
+    def finish(self):
+        self.seen.append(type(self.reason))
+        self.server.seen = self.seen
+
+
+def test_a_datagram_call_that_has_waited_asks_its_row():
+    class Server(SelectUDPServer):
+        seen = None
+
+        def handle_error(self, request, client_address):
+            """The reason of the request has the error."""
+
+    with (
+        closing(Reactor()) as loop,
+        Server(("127.0.0.1", 0), serving(Asking, Datagram), reactor=loop) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        client.sendto(call(1, 3, words(5)), server.server_address)
+        until(loop, lambda: server.seen)
+        assert server.seen == [b"INSIDE", "ada", ArithmeticError]
 
 
 class Failing(x.CALCULATOR_1):
