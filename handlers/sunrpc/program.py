@@ -315,6 +315,17 @@ class Version(DatagramHandler):
         }
 
 
+class Unmade(Version):
+    """In the place of a version whose class has raised ``error`` when it was called: the answer is SYSTEM_ERR."""
+
+    def __init__(self, error: Exception) -> None:
+        self._step = error
+
+    def make(self, machine: Any) -> bool:
+        self._machine = machine
+        return False
+
+
 class Running:
     """A state of a procedure, ``func``, as a state of the request of its call. The table shows the name of ``func``."""
 
@@ -369,7 +380,10 @@ class Serving:
                 raise Refused(self._unserved(call))
             start = call.start
             know(data, start)
-        version = served.kind()
+        try:
+            version = served.kind()
+        except Exception as error:
+            version = Unmade(error)
         version.served, version._data, version._start, version._called = served, data, start, call
         return version
 

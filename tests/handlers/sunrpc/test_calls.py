@@ -58,6 +58,31 @@ def test_calls_in_one_segment_are_answered_with_one_send():
         assert len(client.recv(100_000)) == 100 * 32
 
 
+class Unmade(x.CALCULATOR_1):
+    def __init__(self):
+        raise ArithmeticError("on purpose")
+
+    def ADD(self, first, second):
+        return first + second
+
+
+def test_a_version_that_can_not_be_made_is_answered_and_reported():
+    outside = world()
+    machine = StreamMachine(serving(Unmade)(), outside)
+    machine.feed(mark(call(1, 1, words(2, 3))) + mark(call(2, 99)))
+    assert records(machine.read()) == [words(2, 1, 0, 0, 0, 3)]
+    [(handler, packet, answer)] = outside.calls
+    made = DatagramMachine(handler, world())
+    with pytest.raises(ArithmeticError):
+        made.feed(packet)
+    answer(made.read())
+    assert records(machine.read()) == [SYSTEM_ERR]
+    machine = DatagramMachine(serving(Unmade, Datagram)(), world())
+    with pytest.raises(ArithmeticError):
+        machine.feed(call(1, 1, words(2, 3)))
+    assert machine.read() == SYSTEM_ERR
+
+
 class Upper(DatagramHandler):
     async def handle(self):
         self.send((await Packet()).upper())
