@@ -31,20 +31,20 @@ class Brief:
     ``enter(brief)`` puts the row of the request into the table and returns it. It is called at most once.
     """
 
-    # What a request without a filter has not, and one that has not ended:
+    # A request that has no filter and has not ended has none of these:
     secured: Any = None
     peer_certificate = alpn = proxy_header = reason = outbox = None
     left = ()
-    # Attributes of the class, which the instances of most requests never get: that is what makes them cheap.
+    # Attributes of the class: most instances set none of them, so that they are made faster.
     principal: Any = None
     size = sent = 0
     """Bytes that the handler has sent, and that the kernel has taken."""
     state: Any = None
     """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
     step: Any = None
-    """The step that it has returned."""
+    """The step that `state` has returned."""
     error: BaseException | None = None
-    """What it has raised instead."""
+    """The exception that the handler has raised instead."""
     begun = taken = finishing = False
     """Whether ``setup()`` has succeeded, the packet was taken, and ``finish()`` was called."""
     _row: PacketRow | None = None

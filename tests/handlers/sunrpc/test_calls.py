@@ -296,6 +296,6 @@ Never = type("Never", (Datagram,), {"max_replies": 0})
 
 def test_the_credentials_that_are_known_are_bounded():
     program._accepted.clear()
-    for uid in range(program.MOST + 10):
+    for uid in range(program.MAX_ACCEPTED + 10):
         assert datagram(call(1, 7, credential=auth_sys(uid)), Never) == [words(1, 1, 0, 0, 0, 0, uid)]
-    assert 0 < len(program._accepted) <= program.MOST
+    assert 0 < len(program._accepted) <= program.MAX_ACCEPTED
