@@ -117,6 +117,8 @@ class Calling:
         reason = self.reason  # type: ignore[attr-defined]
         lost = reason.error if isinstance(reason, Reset) else None
         self._over = lost or ConnectionResetError("the connection has ended before the reply")
+        if lost is None:
+            self._over.__cause__ = reason
         for reply in list(self._open.values()):
             reply.came(self._over)
         super().finish()  # type: ignore[misc]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DatagramHandler, DatagramMachine, Delay, Packet, StreamMachine
+from handlers import DatagramHandler, DatagramMachine, Delay, LimitPassed, Packet, StreamMachine
 from handlers.sunrpc import program, xdr
+from handlers.sunrpc.calling import StreamCaller
 from handlers.sunrpc.program import Procedure, Version
 from handlers.sunrpc.record import mark
 from reactor import Reactor, SelectUDPServer
@@ -81,6 +82,19 @@ def test_a_version_that_can_not_be_made_is_answered_and_reported():
     with pytest.raises(ArithmeticError):
         machine.feed(call(1, 1, words(2, 3)))
     assert machine.read() == SYSTEM_ERR
+
+
+def test_the_error_of_a_call_inside_a_reactor_says_why_its_connection_has_ended():
+    class Short(StreamCaller):
+        max_record = 100
+
+    caller = Short()
+    machine = StreamMachine(caller, world())
+    machine.advance()
+    machine.feed(mark(bytes(101)))
+    with pytest.raises(ConnectionResetError) as error:
+        x.CALCULATOR_1_calls(caller).FILL(1)
+    assert isinstance(error.value.__cause__, LimitPassed)
 
 
 class Upper(DatagramHandler):
