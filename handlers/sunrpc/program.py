@@ -140,8 +140,8 @@ class Version(DatagramHandler):
 
     A method gets the arguments and returns the result, or `NO_REPLY`. It may be a coroutine and await waits; or a
     state, which returns ``(wait, state)`` until a state returns the result. A procedure that is not defined is
-    PROC_UNAVAIL, but for procedure 0, which does nothing. A call is answered with SYSTEM_ERR if `setup` or the
-    procedure raises an exception, a wait fails, or the result has no encoding.
+    PROC_UNAVAIL, but for procedure 0, which does nothing. A call is answered with SYSTEM_ERR if the constructor,
+    `setup` or the procedure raises an exception, a wait fails, or the result has no encoding.
 
     A class that overrides `interrupted` calls that of this class.
     """
