@@ -24,7 +24,7 @@ from ..events import Event, Happened
 from ..handler import DatagramHandler
 from ..waits import Packet, Reset, TimedOut
 from . import xdr
-from .client import Flavour, Open, opened
+from .client import Flavour, OpenCall, open_call
 from .message import xid_of
 from .program import Procedure, Version
 from .record import RecordHandler, mark
@@ -49,7 +49,7 @@ class Reply(Generic[T]):
 
     __slots__ = ("__weakref__", "_call", "_caller", "_came", "_procedure")
 
-    def __init__(self, caller: Calling, procedure: Procedure, call: Open) -> None:
+    def __init__(self, caller: Calling, procedure: Procedure, call: OpenCall) -> None:
         self._caller = caller
         self._procedure = procedure
         self._call = call
@@ -96,7 +96,7 @@ class Calling:
         if self._over is not None:
             raise self._over
         self._xid = self._xid + 1 & 0xFFFF_FFFF
-        call = opened(version, procedure, encoded, credential, self._xid)
+        call = open_call(version, procedure, encoded, credential, self._xid)
         reply = self._open[self._xid] = Reply(self, procedure, call)
         self.transmit(call.write())
         return reply
@@ -117,6 +117,8 @@ class Calling:
         reason = self.reason  # type: ignore[attr-defined]
         lost = reason.error if isinstance(reason, Reset) else None
         self._over = lost or ConnectionResetError("the connection has ended before the reply")
+        if lost is None:
+            self._over.__cause__ = reason
         for reply in list(self._open.values()):
             reply.came(self._over)
         super().finish()  # type: ignore[misc]

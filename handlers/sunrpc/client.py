@@ -34,7 +34,7 @@ PROBING = Procedure(0, "probe", (), None)
 """The procedure of the probe for TLS."""
 
 
-class Open(Protocol):
+class OpenCall(Protocol):
     """A call whose reply is awaited."""
 
     def write(self) -> bytes:
@@ -47,7 +47,7 @@ class Open(Protocol):
 class Flavour(Protocol):
     """What makes calls: a credential that is more than bytes in front of the arguments."""
 
-    def call(self, head: bytes, arguments: bytes) -> Open:
+    def call(self, head: bytes, arguments: bytes) -> OpenCall:
         """A call: ``head`` is what comes before its credential."""
 
 
@@ -70,7 +70,7 @@ class Probe(Plain):
     def __init__(self) -> None:
         super().__init__(b"")
 
-    def call(self, head: bytes, arguments: bytes) -> Open:
+    def call(self, head: bytes, arguments: bytes) -> OpenCall:
         self._data = head + PROBE
         return self
 
@@ -81,9 +81,9 @@ class Probe(Plain):
         return result
 
 
-def opened(
+def open_call(
     version: type[Version], procedure: Procedure, arguments: bytes, credential: AuthSys | Flavour | None, xid: int
-) -> Open:
+) -> OpenCall:
     """A call of the procedure, its arguments encoded."""
     if credential is None or isinstance(credential, AuthSys):
         return Plain(written(xid, version.program, version.version, procedure.number, credential, arguments))
@@ -104,7 +104,7 @@ class Client(Generic[V]):
         self.socket = sock
         self.credential = credential
         self._xid = getrandbits(32)
-        self._open: dict[int, tuple[Procedure, Open]] = {}
+        self._open: dict[int, tuple[Procedure, OpenCall]] = {}
         self._replies: dict[int, bytes] = {}
         self._by_name = {procedure.name: procedure for procedure in version.procedures.values()}
 
@@ -138,7 +138,7 @@ class Client(Generic[V]):
     def start(self, procedure: Procedure, arguments: bytes, credential: AuthSys | Flavour | None) -> int:
         """Send a call of any procedure, its arguments encoded, with this credential; returns its xid."""
         xid = self._xid = self._xid + 1 & 0xFFFF_FFFF
-        call = opened(self.version, procedure, arguments, credential, xid)
+        call = open_call(self.version, procedure, arguments, credential, xid)
         self._guard(self._send, call.write())
         self._open[xid] = procedure, call
         return xid
@@ -171,7 +171,7 @@ class Client(Generic[V]):
     def _send(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def _await(self, xid: int, call: Open) -> None:
+    def _await(self, xid: int, call: OpenCall) -> None:
         raise NotImplementedError
 
 
@@ -234,7 +234,7 @@ class StreamClient(Client[V]):
     def _send(self, data: bytes) -> None:
         self.socket.sendall(mark(data))
 
-    def _await(self, xid: int, call: Open) -> None:
+    def _await(self, xid: int, call: OpenCall) -> None:
         while xid not in self._replies:
             received = self.socket.recv(65_536)
             if not received:
@@ -265,7 +265,7 @@ class DatagramClient(Client[V]):
     def _send(self, data: bytes) -> None:
         self.socket.send(data)
 
-    def _await(self, xid: int, call: Open) -> None:
+    def _await(self, xid: int, call: OpenCall) -> None:
         for number, seconds in enumerate(self.waits):
             if number and xid not in self._replies:
                 self._send(call.write())

@@ -23,7 +23,7 @@ RPCSEC_GSS = (6).to_bytes(4, "big")
 """The flavour whose calls are never the same twice."""
 
 
-class Made:
+class Cached:
     """A call that is being made, or was made: the reply, and when it was sent, or when the call has come."""
 
     __slots__ = ("reply", "time")
@@ -40,17 +40,17 @@ class Replies:
     """
 
     def __init__(self) -> None:
-        self._calls: OrderedDict[Hashable, Made] = OrderedDict()  # the oldest first
+        self._calls: OrderedDict[Hashable, Cached] = OrderedDict()  # the oldest first
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def begin(self, key: Hashable, now: float, oldest: float, most: int) -> Made | bytes | None:
-        """The call, if it may be made: `end` it later. The reply, if it was made since ``oldest``.
+    def begin(self, key: Hashable, now: float, oldest: float, most: int) -> Cached | bytes | None:
+        """A new call, which is made now and then given to `end`; or the reply, if it was sent since ``oldest``.
 
-        ``None``: it is being made. The oldest calls leave if there are more than ``most``, or if they are too old.
+        ``None``: the call is being made. The oldest calls leave if there are more than ``most``, or they are too old.
         """
-        mine = Made(now)
+        mine = Cached(now)
         found = self._calls.setdefault(key, mine)
         if found is not mine:
             if found.reply is None or found.time >= oldest:
@@ -63,13 +63,13 @@ class Replies:
 
     def keep(self, key: Hashable, now: float, reply: bytes, oldest: float, most: int) -> None:
         """Keep the reply to a call that another process has made."""
-        made = Made(now)
+        made = Cached(now)
         made.reply = reply
         self._calls.pop(key, None)  # so that it becomes the latest
         self._calls[key] = made
         self._drop(oldest, most)
 
-    def end(self, key: Hashable, made: Made) -> None:
+    def end(self, key: Hashable, made: Cached) -> None:
         """The call has ended; if it has no reply, the next one that is the same is made again."""
         if made.reply is None and self._calls.get(key) is made:
             self._calls.pop(key, None)
@@ -96,6 +96,21 @@ def key_of(server: object, peer: Any, call: bytes, handle: bytes = b"") -> Hasha
     """What is the same when the call comes again; ``call`` is without the protection of RPCSEC_GSS."""
     same = call if len(call) <= SHORT else (call[: HEADER.size], crc32(call[HEADER.size :]))
     return id(server), peer, handle, same
+
+
+class MachineOf:
+    """The machine of a version, which is that of the handler of the datagram: they are one request.
+
+    The handler has another machine when the request has got a row, so it is asked each time.
+    """
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: DatagramHandler) -> None:
+        self._handler = handler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler._machine, name)
 
 
 class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
@@ -125,7 +140,7 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
     _version: Version | None = None
     _protection: Protection | None = None
     _key: Hashable = None
-    _made: Made | None = None
+    _made: Cached | None = None
 
     def handle(self) -> Any:
         return PACKET, self._take
@@ -146,13 +161,13 @@ class RPCDatagramHandler(Serving, NoDuplicates, DatagramHandler):
         if self.max_replies:
             now = driver.now()
             made = self._replies.begin(key, now, now - self.reply_age, self.max_replies)
-            if not isinstance(made, Made):
+            if not isinstance(made, Cached):
                 if made is not None:
                     self.send(self._sealed(made))
                 return None
             self._key, self._made = key, made
         self._version, version.carry = version, self._answer
-        if version.make(self._machine):
+        if version.make(MachineOf(self)):
             return None
         self.timeout = version.timeout
         return version.handle()  # they are one request, and have one row

@@ -69,18 +69,18 @@ def declared(method: Method) -> Method:
 class Served:
     """A procedure that a class serves, and what is the same for each call of it."""
 
-    __slots__ = ("arguments", "kind", "procedure", "result", "steps")
+    __slots__ = ("arguments", "hooks", "kind", "procedure", "result")
 
     def __init__(self, kind: type[Version], procedure: Procedure) -> None:
         self.kind = kind
         self.procedure = procedure
         self.arguments = xdr.codec_of(procedure.arguments) if procedure.arguments else None
         self.result = None if procedure.result is None else xdr.codec(procedure.result)
-        self.steps = Steps(kind, procedure)
+        self.hooks = Hooks(kind, procedure)
 
 
-class Steps:
-    """What a class has to be asked for a call of a procedure, besides the method of the procedure."""
+class Hooks:
+    """Which hooks are called for a call of one procedure: those that the class overrides."""
 
     __slots__ = ("authorize", "finish", "setup")
 
@@ -91,7 +91,7 @@ class Steps:
 
 
 class Inside:
-    """The machine, and the driver, of a call that has no row: all that it is asked for is its connection's."""
+    """Stands for the machine and the driver of a call that has no row. What it has not itself, the connection has."""
 
     __slots__ = ("_outer", "principal", "write")
     reason = None
@@ -140,8 +140,8 @@ class Version(DatagramHandler):
 
     A method gets the arguments and returns the result, or `NO_REPLY`. It may be a coroutine and await waits; or a
     state, which returns ``(wait, state)`` until a state returns the result. A procedure that is not defined is
-    PROC_UNAVAIL, but for procedure 0, which does nothing. A call is answered with SYSTEM_ERR if `setup` or the
-    procedure raises an exception, a wait fails, or the result has no encoding.
+    PROC_UNAVAIL, but for procedure 0, which does nothing. A call is answered with SYSTEM_ERR if the constructor,
+    `setup` or the procedure raises an exception, a wait fails, or the result has no encoding.
 
     A class that overrides `interrupted` calls that of this class.
     """
@@ -191,24 +191,24 @@ class Version(DatagramHandler):
         if self.protection is not None:
             self.principal = self.protection.caller.principal
         served = self.served
-        steps, procedure = served.steps, served.procedure
+        hooks, procedure = served.hooks, served.procedure
         step: Any = None
         try:
-            if steps.setup:
+            if hooks.setup:
                 self._set_up()
-            if steps.authorize:
+            if hooks.authorize:
                 self.authorize(procedure)
             arguments = self._unpack()
             if arguments is not None:
-                step = self._went(getattr(self, procedure.name)(*arguments))
+                step = self._took(getattr(self, procedure.name)(*arguments))
                 if type(step) is CoroutineType:
-                    step = self._begun(step)
+                    step = self._begin(step)
         except AuthError as error:
             step = None
             self._answer(denied(self.called.xid, error.status))
         except Exception as error:
             step = error
-        if step is None and not steps.finish:
+        if step is None and not hooks.finish:
             return True
         self._step = step
         vars(self)["setup"] = nothing
@@ -234,7 +234,7 @@ class Version(DatagramHandler):
         return None
 
     def leave(self, inside: Inside) -> None:
-        """`make` has returned false, and the call is to get a row of its own."""
+        """`make` has returned false: prepare for the machine that the call gets with a row of its own."""
         self.carry, self._machine = None, NO_MACHINE  # type: ignore[assignment]
         self._principal = inside.principal
 
@@ -259,13 +259,13 @@ class Version(DatagramHandler):
     def run(self, state: Callable[[Any], Any], result: object) -> Any:
         """Run a state of the procedure: the step that it returns, or ``None`` after its result was sent."""
         try:
-            return self._went(state(result))
+            return self._took(state(result))
         except Exception as error:
             self._failed(error)
         return None
 
-    def _went(self, returned: Any) -> Any:
-        """The step for what a state has returned."""
+    def _took(self, returned: Any) -> Any:
+        """Take what a procedure or a state has returned: send a result. Returns the step to go on with, or ``None``."""
         if type(returned) is tuple and len(returned) == 2 and isinstance(returned[0], Wait):
             return returned[0], Running(self, returned[1])
         if type(returned) is CoroutineType:
@@ -276,7 +276,7 @@ class Version(DatagramHandler):
             self._answer(b"".join((self._data[:4], SUCCEEDED, *result)))
         return None
 
-    def _begun(self, coroutine: CoroutineType[Wait, Any, None]) -> Any:
+    def _begin(self, coroutine: CoroutineType[Wait, Any, None]) -> Any:
         """Run the coroutine to its first wait: the step that it takes, ``None`` if it has ended."""
         try:
             wait = coroutine.send(None)
@@ -289,7 +289,7 @@ class Version(DatagramHandler):
 
     async def _await(self, coroutine: Coroutine[Wait, Any, Any]) -> None:
         try:
-            self._went(await coroutine)
+            self._took(await coroutine)
         except Exception as error:
             if not self._has_row:
                 raise
@@ -313,6 +313,17 @@ class Version(DatagramHandler):
             for number, method in methods.items()
             if method is not None and not hasattr(method, "only_declared")
         }
+
+
+class Unmade(Version):
+    """In the place of a version whose class has raised ``error`` when it was called: the answer is SYSTEM_ERR."""
+
+    def __init__(self, error: Exception) -> None:
+        self._step = error
+
+    def make(self, machine: Any) -> bool:
+        self._machine = machine
+        return False
 
 
 class Running:
@@ -368,8 +379,11 @@ class Serving:
             if served is None:
                 raise Refused(self._unserved(call))
             start = call.start
-            know(data, start)
-        version = served.kind()
+            remember(data, start)
+        try:
+            version = served.kind()
+        except Exception as error:
+            version = Unmade(error)
         version.served, version._data, version._start, version._called = served, data, start, call
         return version
 
@@ -391,7 +405,9 @@ NONE_SIZE = 4 + PLAIN.size
 SUCCEEDED = succeeded(0, b"")[4:]
 """What follows the xid of a reply with a result."""
 
-_accepted: set[bytes] = set()  # credentials and verifiers
+_accepted: set[bytes] = set()  # credentials, each with its verifier
+MAX_ACCEPTED = 1024
+"""Accepted credentials that are remembered; then all are forgotten."""
 
 
 def known(data: bytes) -> int:
@@ -403,13 +419,9 @@ def known(data: bytes) -> int:
     return start if data[HEADER.size : start] in _accepted else 0
 
 
-def know(data: bytes, start: int) -> None:
-    """The credential and the verifier in front of ``start`` were accepted."""
+def remember(data: bytes, start: int) -> None:
+    """Remember for `known` that the credential and the verifier in front of ``start`` were accepted."""
     if start == NONE_SIZE + (int.from_bytes(data[28:32], "big") + 3 & ~3):  # the verifier has no body
-        if len(_accepted) >= MOST:
+        if len(_accepted) >= MAX_ACCEPTED:
             _accepted.clear()
         _accepted.add(data[HEADER.size : start])
-
-
-MOST = 1024
-"""Credentials that are known."""

@@ -55,7 +55,7 @@ class RecordHandler(StreamHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._fragments: list[bytes] = []  # those of a record of which more must come
+        self._fragments: list[bytes] = []  # of a record whose last fragment has not come
         self._held = 0  # their bytes
 
     @property

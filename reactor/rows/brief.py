@@ -31,20 +31,20 @@ class Brief:
     ``enter(brief)`` puts the row of the request into the table and returns it. It is called at most once.
     """
 
-    # What a request without a filter has not, and one that has not ended:
+    # A request that has no filter and has not ended has none of these:
     secured: Any = None
     peer_certificate = alpn = proxy_header = reason = outbox = None
     left = ()
-    # Attributes of the class, which the instances of most requests never get: that is what makes them cheap.
+    # Attributes of the class: most instances set none of them, so that they are made faster.
     principal: Any = None
     size = sent = 0
     """Bytes that the handler has sent, and that the kernel has taken."""
     state: Any = None
     """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
     step: Any = None
-    """The step that it has returned."""
+    """The step that `state` has returned."""
     error: BaseException | None = None
-    """What it has raised instead."""
+    """The exception that the handler has raised instead."""
     begun = taken = finishing = False
     """Whether ``setup()`` has succeeded, the packet was taken, and ``finish()`` was called."""
     _row: PacketRow | None = None
@@ -70,7 +70,12 @@ class Brief:
         except BaseException as error:
             self.error = error
             return False
-        return self.step is None and self._row is None and self.size <= self.handler.max_output
+        return self.step is None and not self._needs_row
+
+    @property
+    def _needs_row(self) -> bool:
+        """Whether the request has a row already, or has sent more than it may, which its machine deals with."""
+        return self._row is not None or self.size > self.handler.max_output
 
     def _take_turn(self, handler: DatagramHandler, kind: Any) -> None:
         if kind.setup is not Handler.setup:
@@ -88,7 +93,7 @@ class Brief:
             self.state, self.taken = step[1], True
             step = self.state(self.packet)
         self.step = step
-        if step is None and self._row is None and kind.finish is not Handler.finish:
+        if step is None and kind.finish is not Handler.finish and not self._needs_row:
             self.finishing = True
             expect_nothing(handler.finish, kind)
 

@@ -228,7 +228,7 @@ class Exchanges:
         service, table = self._service, self._service.reactor.table
         try:
             handler = service.handler()
-        except Exception:  # the same again, where it is reported
+        except Exception:  # it is made again with a row, which has the exception reported
             self._take_one(Datagram((packet, sock)), peer)
             return False
         brief = table.rowless = Brief(handler, packet, peer, service.server, service.reactor.clock.time, self._enter)

@@ -143,7 +143,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a request without a row may send what it likes",
-        "self._row is None and self.size <= self.handler.max_output", "self._row is None", tests=BRIEF,
+        "self._row is not None or self.size > self.handler.max_output", "self._row is not None", tests=BRIEF,
     ),
     Mutation(
         "a request without a row is finished twice",

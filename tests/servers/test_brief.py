@@ -246,6 +246,26 @@ def test_output_past_its_limit_ends_the_request(number):
         assert answers == 10 * [b""]
 
 
+def test_finish_is_told_that_the_output_has_passed_its_limit():
+    reasons = []
+
+    class Many(DatagramHandler):
+        max_output = 10
+
+        async def handle(self):
+            self.send(await Packet())
+
+        def finish(self):
+            reasons.append(type(self.reason))
+            self.send(b"bye")
+
+    with Played(Many) as played:
+        assert played.send(b"twelve bytes") == []
+        assert played.send(b"ten bytes") == [b"ten bytes"]  # finish() has sent too much
+        assert reasons == [LimitPassed, type(None)]
+        assert played.reactor.stats()["ended"] == {"LimitPassed": 2}
+
+
 def test_a_handler_that_is_kept_still_tells_and_sends_nothing():
     kept = []
 

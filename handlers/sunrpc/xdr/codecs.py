@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
-from typing import Any, Generic, TypeVar, overload
+from typing import Annotated, Any, Generic, TypeVar, get_origin, overload
 
 from .errors import Error
 from .packing import Packing
@@ -80,6 +80,15 @@ class Codec(Generic[T]):
             raise Error(f"{self.name}: the data ends before the value, after {len(data) - offset} bytes") from None
 
 
+class TupleCodec(Codec[tuple[Any, ...]]):
+    """Packs any tuple; ``node`` is the record of a named tuple, which is what it unpacks."""
+
+    @cached_property
+    def _pack(self) -> Callable[[tuple[Any, ...], Callable[[Any], None]], None]:
+        pack, kind = compiled(Packing, self._node), self._node.kind  # type: ignore[attr-defined]
+        return lambda value, put: pack(kind(*value), put)
+
+
 def _place(node: Node, value: Any, depth: int = 8) -> str:
     """The path to the part of ``value`` that cannot be packed, in Python's notation: ``.entries[3].name``."""
     if isinstance(node, Option):
@@ -136,7 +145,7 @@ def codec(kind: object) -> Codec[Any]:
 
 
 def codec_of(kinds: tuple[object, ...]) -> Codec[tuple[Any, ...]]:
-    """The codec of values one after the other, such as the arguments of a procedure.
+    """The codec of tuples: values one after the other, such as the arguments of a procedure.
 
     >>> codec_of((bool, str)).unpack(codec_of((bool, str)).pack((True, "")))
     Values(_0=True, _1='')
@@ -145,12 +154,22 @@ def codec_of(kinds: tuple[object, ...]) -> Codec[tuple[Any, ...]]:
     record = Record(namedtuple("Values", names, rename=True))
     fields = zip(names, map(describe, kinds), strict=True)
     vars(record)["fields"] = tuple((name, False, node) for name, node in fields)
-    return Codec(", ".join(getattr(kind, "__name__", repr(kind)) for kind in kinds), record)
+    return TupleCodec(", ".join(map(name_of, kinds)), record)
 
 
 @lru_cache(256)
 def _made(kind: object) -> Codec[Any]:
-    return Codec(getattr(kind, "__name__", repr(kind)), describe(kind))
+    return Codec(name_of(kind), describe(kind))
+
+
+def name_of(kind: Any) -> str:
+    """The name of a type in messages; for an annotated type that of the type itself.
+
+    >>> name_of(Annotated[int, "annotation"])
+    'int'
+    """
+    bare = kind.__origin__ if get_origin(kind) is Annotated else kind
+    return getattr(bare, "__name__", repr(bare))
 
 
 @overload

@@ -3,16 +3,21 @@
 # ruff: noqa: N802 - the names of procedures are those of the file
 
 import asyncio
+import socket
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DatagramMachine, Delay, Packet, StreamMachine
+from handlers import DatagramHandler, DatagramMachine, Delay, LimitPassed, Packet, StreamMachine
 from handlers.sunrpc import program, xdr
+from handlers.sunrpc.calling import StreamCaller
 from handlers.sunrpc.program import Procedure, Version
 from handlers.sunrpc.record import mark
+from reactor import Reactor, SelectUDPServer
 from tests.support.bench import bench
+from tests.support.loops import until
 from tests.support.rpc import (
     PROGRAM,
     Datagram,
@@ -52,6 +57,87 @@ def test_calls_in_one_segment_are_answered_with_one_send():
         client.sendall(b"".join(mark(call(xid, 1, words(xid, 1))) for xid in range(100)))
         here.reactor.step(0)
         assert len(client.recv(100_000)) == 100 * 32
+
+
+class Unmade(x.CALCULATOR_1):
+    def __init__(self):
+        raise ArithmeticError("on purpose")
+
+    def ADD(self, first, second):
+        return first + second
+
+
+def test_a_version_that_can_not_be_made_is_answered_and_reported():
+    outside = world()
+    machine = StreamMachine(serving(Unmade)(), outside)
+    machine.feed(mark(call(1, 1, words(2, 3))) + mark(call(2, 99)))
+    assert records(machine.read()) == [words(2, 1, 0, 0, 0, 3)]
+    [(handler, packet, answer)] = outside.calls
+    made = DatagramMachine(handler, world())
+    with pytest.raises(ArithmeticError):
+        made.feed(packet)
+    answer(made.read())
+    assert records(machine.read()) == [SYSTEM_ERR]
+    machine = DatagramMachine(serving(Unmade, Datagram)(), world())
+    with pytest.raises(ArithmeticError):
+        machine.feed(call(1, 1, words(2, 3)))
+    assert machine.read() == SYSTEM_ERR
+
+
+def test_the_error_of_a_call_inside_a_reactor_says_why_its_connection_has_ended():
+    class Short(StreamCaller):
+        max_record = 100
+
+    caller = Short()
+    machine = StreamMachine(caller, world())
+    machine.advance()
+    machine.feed(mark(bytes(101)))
+    with pytest.raises(ConnectionResetError) as error:
+        x.CALCULATOR_1_calls(caller).FILL(1)
+    assert isinstance(error.value.__cause__, LimitPassed)
+
+
+class Upper(DatagramHandler):
+    async def handle(self):
+        self.send((await Packet()).upper())
+
+
+class Asking(x.CALCULATOR_1):
+    """What a call asks of its row after a wait."""
+
+    def setup(self):
+        self.seen = []
+
+    async def LATER(self, _):
+        await Delay(0)
+        self.principal = "ada"
+        self.call(Upper(), b"inside", self.seen.append)
+        await Delay(0.01)
+        self.seen += [row.principal for row in self.server.reactor.table if row.peer == self.peer]
+        if self.seen[-1] == "ada":
+            raise ArithmeticError("on purpose")
+        return 0
+
+    def finish(self):
+        self.seen.append(type(self.reason))
+        self.server.seen = self.seen
+
+
+def test_a_datagram_call_that_has_waited_asks_its_row():
+    class Server(SelectUDPServer):
+        seen = None
+
+        def handle_error(self, request, client_address):
+            """The reason of the request has the error."""
+
+    with (
+        closing(Reactor()) as loop,
+        Server(("127.0.0.1", 0), serving(Asking, Datagram), reactor=loop) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        client.sendto(call(1, 3, words(5)), server.server_address)
+        until(loop, lambda: server.seen)
+        assert server.seen == [b"INSIDE", "ada", ArithmeticError]
 
 
 class Failing(x.CALCULATOR_1):
@@ -224,6 +310,6 @@ Never = type("Never", (Datagram,), {"max_replies": 0})
 
 def test_the_credentials_that_are_known_are_bounded():
     program._accepted.clear()
-    for uid in range(program.MOST + 10):
+    for uid in range(program.MAX_ACCEPTED + 10):
         assert datagram(call(1, 7, credential=auth_sys(uid)), Never) == [words(1, 1, 0, 0, 0, 0, uid)]
-    assert 0 < len(program._accepted) <= program.MOST
+    assert 0 < len(program._accepted) <= program.MAX_ACCEPTED

@@ -504,3 +504,17 @@ def test_each_quadruple_that_is_a_number_is_kept_exactly(encoded):
 @given(st.floats(allow_nan=False))
 def test_a_double_is_a_quadruple_of_the_same_value(number):
     assert float(xdr.unpack(xdr.Quadruple, xdr.pack(xdr.Quadruple, Decimal(number)))) == number
+
+
+def test_a_message_names_the_type_and_not_its_annotation():
+    with pytest.raises(xdr.Error, match=r"^int: "):
+        xdr.pack(xdr.UInt, -1)
+    with pytest.raises(xdr.Error, match=r"^list: "):
+        xdr.unpack(Annotated[list[xdr.UInt], xdr.AtMost(1)], bytes(3))
+
+
+@pytest.mark.parametrize("values", [(), (True,), (True, "", 1), (True, 1)])
+def test_a_tuple_of_other_values_is_refused(values):
+    with pytest.raises(xdr.Error, match=r"^bool, str: "):
+        xdr.codec_of((bool, str)).pack(values)
+    assert xdr.codec_of((bool, str)).pack((True, "")) == bytes.fromhex("00000001 00000000")
