@@ -83,18 +83,36 @@ class Files:
         self._total += part.left
 
     def __getitem__(self, place: slice) -> bytes:
-        """The bytes up to ``place.stop``, but no more than those of the first part; from then on they are in memory."""
-        part = self.parts[0]
-        size = len(part) if place.stop is None else min(place.stop, len(part))
+        """The first ``place.stop`` bytes, which are in memory from then on.
+
+        If a file is too short, or can't be read: the bytes before it. Raises `Failed` if there are none.
+        """
+        size = self._total if place.stop is None else min(place.stop, self._total)
+        if not self.parts or isinstance(self.parts[0], FilePart):
+            self.parts.appendleft(bytearray())
+        head: Any = self.parts[0]
+        try:
+            while len(head) < size:
+                self._load(head, size - len(head))
+        except Failed:
+            if not head:
+                self.parts.popleft()  # no part is empty
+                raise
+        return bytes(head[:size])
+
+    def _load(self, head: bytearray, size: int) -> None:
+        """Move bytes of the second part, at most ``size``, to the end of ``head``, the first one."""
+        part = self.parts[1]
         if isinstance(part, FilePart):
-            data = part.read(size)
+            data: bytes | bytearray = part.read(size)
             part.taken(len(data))
-            if not part.left:
-                self.parts.popleft()
-            self.parts.appendleft(bytearray(data))
             self.in_memory += len(data)
-            return data
-        return bytes(part[:size])
+        else:
+            data = part[:size]
+            del part[:size]
+        head += data
+        if not part:
+            del self.parts[1]
 
     def __delitem__(self, place: slice) -> None:
         """Drop the first ``place.stop`` bytes."""

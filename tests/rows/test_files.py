@@ -1,5 +1,6 @@
 """`send_file`: a file in the output of a connection, in order, bounded, copied by the kernel or read in pieces."""
 
+import gc
 import io
 import os
 import random
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from handlers import Failed, Flushed, LimitPassed, Reset, StreamHandler, StreamMachine, TimedOut, Until
 from handlers.filter import Filter, chain
+from reactor.testing import check
 from tests.support.bench import PATTERN, SMALL, bench
 from tests.support.serving import MODES, STREAMS, connect, receive, reset, rest, serving
 
@@ -274,6 +276,49 @@ def test_bytes_and_files_come_out_in_order_whatever_the_sizes_read(parts, data):
     machine.advance()
     assert machine.finished
     assert machine.held_out == 0
+
+
+class Framing(StreamHandler):
+    """Sends a file between a head and a tail."""
+
+    def __init__(self, file, count=None):
+        self.file, self.count = file, count
+
+    def handle(self):
+        self.send(b"head ")
+        self.send_file(self.file, 0, self.count)
+        self.send(b" tail")
+
+
+def test_read_gives_the_bytes_of_files_too(path):
+    machine = StreamMachine(Framing(open(path, "rb")))  # noqa: SIM115
+    machine.advance()
+    assert machine.read(9) == b"head " + PATTERN[:4]
+    assert machine.held_out == len(b" tail")
+    assert machine.read() == PATTERN[4:] + b" tail"
+    assert machine.read() == b""
+    assert machine.handler.file.closed
+
+
+def test_read_ends_a_request_whose_file_is_too_short_after_the_bytes_that_there_are():
+    machine = StreamMachine(Framing(io.BytesIO(b"file"), 5))
+    machine.advance()
+    assert [machine.read(), machine.read(), machine.read()] == [b"head file", b"", b""]
+    assert machine.handler.file.closed
+    assert isinstance(machine.reason, Failed)
+
+
+def test_check_sees_the_bytes_of_files_and_closes_all_of_them(path):
+    class Answers(StreamHandler):
+        timeout = 5
+
+        async def handle(self):
+            while True:
+                await Until(b"\n", limit=9)
+                self.send_file(open(path, "rb"), 0, 9)  # noqa: SIM115
+
+    check(Answers, b"go\ngo\n", PATTERN[:9] * 2, examples=10)
+    gc.collect()  # a file that is left open is a ResourceWarning, which fails the test
 
 
 def test_two_hundred_at_once(path):
