@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+SMALL = 16_384
+"""Bytes of a part that is read when it is queued. It leaves in one system call with the bytes around it, and many of
+them, queued for a client that takes nothing, hold no descriptors."""
+
+
 class FilePart:
     """The ``left`` bytes of ``file`` that begin at ``offset``. The file is closed when they have been taken."""
 
@@ -38,6 +43,19 @@ class FilePart:
             raise Failed(Flushed(), error) from error
         if not data:
             raise self.too_short()
+        return data
+
+    def whole(self) -> bytes | None:
+        """All bytes of a small part, whose file is closed; ``None`` for another, and for one that can't be read."""
+        if self.left > SMALL:
+            return None
+        try:
+            data = self.read(self.left)
+        except Failed:
+            return None  # it fails again when it is its turn to be sent
+        if len(data) < self.left:
+            return None
+        self.file.close()
         return data
 
     def taken(self, count: int) -> None:

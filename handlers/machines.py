@@ -270,6 +270,10 @@ class StreamMachine(Machine):
         if self.state is None or self.output is not OPEN or self.excess is not None or not part.left:
             file.close()
             return
+        data = part.whole()
+        if data is not None:
+            self.write(data)
+            return
         if self.outbox.__class__ is not Files:
             self.outbox = Files(self.outbox)
         self.outbox.add(part)
