@@ -196,6 +196,24 @@ def test_the_accept_queue_is_long_where_the_loop_accepts_many_at_once(mode, hand
         assert lengths == [length]
 
 
+@pytest.mark.parametrize("filters", [[], [Filter]])
+@pytest.mark.parametrize(("mode", "members"), [
+    ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
+])  # fmt: skip
+def test_what_a_handler_writes_leaves_while_it_still_works(mode, members, filters, tmp_path):
+    class Working(Reply):
+        def handle(self):
+            self.wfile.write(b"begun")
+            wait_until((tmp_path / "seen").exists)
+            self.wfile.write(b"done")
+
+    with serving(type("Kind", (Working,), members), mode, filters=filters) as server, connect(server) as client:
+        client.sendall(packed(b""))
+        assert receive(client, 5) == b"begun"
+        (tmp_path / "seen").touch()
+        assert receive(client, 4) == b"done"
+
+
 class Large(Reply):
     """Answers with 4 MiB, or with what has come."""
 
