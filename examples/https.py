@@ -1,7 +1,7 @@
 """The files of a directory by HTTPS: `http.server`'s blocking handler, unchanged, over TLS in select mode.
 
-The loop waits for all clients, and a slow one delays nobody: the handler runs when the head of its request has come.
-It runs in a thread (`work`), which waits while its client takes a long file; else the loop would hold the file.
+The loop waits for all clients, and a slow one delays nobody: the handler runs when its request has come whole. It runs
+in a thread (`work`), which waits while its client takes a long file; else the loop would hold the file.
 
 python3 examples/https.py [PORT [CERTIFICATE [DIRECTORY]]]      the file certificate.pem has the key, too
 curl --cacert ca.pem https://localhost:7015/                    is a client
@@ -16,14 +16,15 @@ from http.server import SimpleHTTPRequestHandler
 if __package__ is None:  # run from a checkout, with nothing installed
     sys.path.insert(0, f"{sys.path[0]}/..")
 
-from handlers import Until
+from handlers.http import http_request
 from reactor import SelectTCPServer
 from reactor.tls import TLSMixIn
 
 
 class Files(SimpleHTTPRequestHandler):
-    request = Until(b"\r\n\r\n", limit=65_536)  # of GET and HEAD, which have no body
+    request = http_request
     work = "thread"
+    protocol_version = "HTTP/1.1"  # the connection is kept for the next request
     timeout = 30
 
     def log_message(self, text: str, *arguments: object) -> None:

@@ -35,6 +35,7 @@ COMMAND = Until(b"\r\n", limit=512)  # RFC 5321, section 4.5.3.1.4
 TEXT_LINE = Until(b"\r\n", limit=1000)  # and 4.5.3.1.6
 RESPONSE = Until(b"\r\n", limit=12_288)  # RFC 4954, section 4
 MAX_SIZE = 10 << 20
+MAX_RECIPIENTS = 100  # RFC 5321, section 4.5.3.1.8
 
 
 class Receiver(SASL):
@@ -119,6 +120,8 @@ class Receiver(SASL):
             self.reply(250, "OK")
         elif self.sender is None or (verb == "DATA" and not self.recipients):
             self.reply(503, "MAIL, RCPT and DATA come in this order")
+        elif verb == "RCPT" and len(self.recipients) == MAX_RECIPIENTS:
+            self.reply(452, "too many recipients")
         elif verb == "RCPT":
             self.recipients.append(argument)
             self.reply(250, "OK")

@@ -16,7 +16,10 @@ A handler class of ``http.server``, or one derived from such a class, runs in se
     class Page(http.server.SimpleHTTPRequestHandler):
         request = http_request
 
-    class Server(reactor.SelectMixIn, http.server.HTTPServer): ...
+    server = reactor.SelectTCPServer(address, Page)
+
+With ``sys.modules["socketserver"] = reactor`` before ``http.server`` is imported, ``class Server(reactor.SelectMixIn,
+http.server.HTTPServer)`` is such a server, too.
 
 One parser reads the requests of all of them, `message`. It is stricter than that of h11, which takes a line that ends
 in LF alone; h11 is what the tests compare it with.

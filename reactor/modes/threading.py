@@ -13,7 +13,7 @@ from ..servers.mode import Mode, register_mode
 from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
-from ..table.request import CALLER, DrivenBy
+from ..table.request import CALLER, DrivenBy, Stage
 from .mixin import ModeMixIn
 from .select import BATCH
 
@@ -98,8 +98,9 @@ class ThreadMode(Mode):
                 service.server.process_request_thread(request, client_address)
             finally:
                 self._busy.discard(row)
+                early = row.stage is Stage.ENDED  # by a hook, which could not make room for another thread
                 service.ended(row)
-                if not row.driven_by.pid:  # else a child of fork_request() goes on with the request
+                if not row.driven_by.pid and (early or row.stage is not Stage.ENDED):  # else fork_request() has it
                     service.strike(row)
 
     def close(self) -> None:

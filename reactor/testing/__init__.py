@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from .check.drip import drip
     from .check.evidence import CheckFailed
     from .check.filtered import play_through
+    from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
+    from .check.nested import bears_any_nesting
     from .check.properties import (
         answers,
         check,
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
         works_linearly,
     )
     from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
+    from .check.remaining import remains
+    from .check.repeated import stays_in_bounds_when_repeated
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -93,10 +97,14 @@ _ROOMS = {
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
+    "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
+    "check.nested": ("bears_any_nesting",),
+    "check.remaining": ("remains",),
+    "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.run": ("play", "work"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),
@@ -122,7 +130,9 @@ __all__ = [
     "Violation",
     "World",
     "answers",
+    "answers_duplicates_once",
     "ask",
+    "bears_any_nesting",
     "chaotic",
     "check",
     "chunkings",
@@ -132,6 +142,7 @@ __all__ = [
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",
     "fewest",
+    "forgives_timeouts",
     "held",
     "leaks_nothing",
     "leaves_nothing_behind",
@@ -144,6 +155,7 @@ __all__ = [
     "play",
     "play_through",
     "proxy",
+    "remains",
     "same_at_its_limits",
     "same_for_any_chunking",
     "same_for_any_chunking_of_faults",
@@ -151,6 +163,7 @@ __all__ = [
     "same_through_filters",
     "schedules",
     "stays_in_bounds",
+    "stays_in_bounds_when_repeated",
     "survives_any_input",
     "takes_causes_for_ends",
     "takes_exact_ends_only",

@@ -254,7 +254,10 @@ def test_no_module_is_too_long():
 # The tools for tests
 
 
-DRAWING = "strategies", "tried", "causes", "damaged", "limits", "relatives", "through", "properties"
+DRAWING = (
+    "strategies", "tried", "causes", "damaged", "lapses", "limits", "nested", "relatives", "repeated",
+    "through", "properties",
+)  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""
 
 

@@ -230,12 +230,12 @@ class CountsChunks(StreamHandler):
 
 
 class ReadsOn(StreamRequestHandler):
-    """Declares that a request is one line, and reads two."""
+    """Declares that a request is one line, and reads five bytes more."""
 
     request = Until(b"\n", limit=80)
 
     def handle(self):
-        self.wfile.write((self.rfile.readline() + self.rfile.readline()).upper())
+        self.wfile.write((self.rfile.readline() + self.rfile.read(5)).upper())
 
 
 class ExpectsOrder(DatagramHandler):

@@ -7,6 +7,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ===============  =======================================================================================
 ``snippets``     values and statements as source text
 ``counting``     counts the lines of Python, the bytes touched and the bytes held
+``joins``        counts the bytes that ``join`` goes over
 ``watching``     ends a check because the handler blocks, or does not await a coroutine
 ``dropped``      the statements that make a step and drop it, from the source
 ``errors``       an exception of a handler in words
@@ -16,6 +17,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
 ``transcript``   the calls of a run as the statements of a test
 ``run``          runs a schedule: `play`, `work`
+``remaining``    what requests that have ended leave behind: `remains`
 ``filtered``     runs a schedule through filters, with their peers: `play_through`
 ``drip``         a slow client, in simulated time: `drip`
 ``evidence``     compares runs, shortens schedules, writes the assertion that fails
@@ -25,7 +27,10 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``apart``        two requests at once, one between the halves of the other
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
+``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``limits``       the property of pieces that are as long as may be
+``repeated``     the property of pieces, and of requests, that come many times
+``nested``       the property of what is nested deeper than Python can recurse
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``properties``   the properties, and `check`, which tries them all

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-LINES = 100_000
+LINES = 200_000
 """Lines of Python that a handler may run for one call of its machine, apart from `LINES_PER_BYTE`."""
 
 LINES_PER_BYTE = 100

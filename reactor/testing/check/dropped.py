@@ -88,14 +88,26 @@ class _Reader:
             return f"the step that {text} returns is dropped: return it"
         return ""
 
-    def _returns_step(self, function: Any) -> bool:
-        """Whether it is a method whose returned values are all steps."""
-        if not inspect.isfunction(function):
+    def _returns_step(self, function: Any, calling: frozenset[Any] = frozenset()) -> bool:
+        """Whether it is a method whose returned values are all steps; ``calling`` are the methods that return it."""
+        if not inspect.isfunction(function) or function in calling:
             return False
-        reader = _Reader(self._kind, self._owner, function)
+        reader = _Reader(self._kind, self._owner_of(function), function)
         values = [node.value for node in _within(reader.tree) if isinstance(node, ast.Return)] if reader.tree else []
         said = [value for value in values if value is not None]
-        return bool(said) and all(isinstance(value, ast.Tuple) and reader.is_step(value) for value in said)
+        return bool(said) and all(reader.makes_step(value, calling | {function}) for value in said)
+
+    def _owner_of(self, function: FunctionType) -> type:
+        """The class that has the method: ``super()`` in it goes on from there."""
+        return next((owner for owner in self._kind.__mro__ if function in vars(owner).values()), self._owner)
+
+    def makes_step(self, value: ast.expr, calling: frozenset[Any]) -> bool:
+        """Whether an expression is a step: a tuple that begins with a wait, or what another method returns as such."""
+        if isinstance(value, ast.IfExp):
+            return self.makes_step(value.body, calling) and self.makes_step(value.orelse, calling)
+        if isinstance(value, ast.Call):
+            return self._returns_step(self._value(value.func), calling)
+        return isinstance(value, ast.Tuple) and self.is_step(value)
 
     def is_step(self, value: ast.Tuple) -> bool:
         """Whether a tuple begins with a wait."""

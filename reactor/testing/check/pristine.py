@@ -32,6 +32,11 @@ def pristine(kind: type) -> Iterator[None]:
             restore()
 
 
+def shared_items(kind: type) -> int:
+    """The items in the containers that requests of the handler class ``kind`` share."""
+    return _Snapshot(kind).items
+
+
 _is_shared_on_purpose = False
 
 
@@ -67,6 +72,8 @@ class _Snapshot:
 
     def __init__(self, kind: type) -> None:
         self.undo: list[Callable[[], object]] = []
+        self.items = 0
+        """The items of the lists, dictionaries and sets among it."""
         self._seen: set[int] = set()
         classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in _FOREIGN]
         self._homes = {base.__module__ for base in classes}
@@ -125,6 +132,7 @@ class _Snapshot:
             inner = (vars(value),)
         else:
             return
+        self.items += len(value) if isinstance(value, (*_SEQUENCES, dict, set)) else 0
         for item in inner:
             self.contents(item)
 

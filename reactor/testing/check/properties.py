@@ -32,10 +32,13 @@ from .evidence import (
     unlike,
 )  # fmt: skip
 from .filtered import listed
+from .lapses import answers_duplicates_once, forgives_timeouts
 from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
+from .nested import bears_any_nesting
 from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_plain_numbers_only
+from .repeated import KEPT, stays_in_bounds_when_repeated
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -54,9 +57,6 @@ if TYPE_CHECKING:
     from .schedule import Schedule
 
     Conversation: TypeAlias = "bytes | Iterable[bytes]"
-
-KEPT = 65_536
-"""Bytes that a handler may keep in its own buffers by default (64 KiB)."""
 
 LINEAR = 6
 """The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
@@ -129,6 +129,10 @@ def check(
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
         partial(same_at_its_limits, kind, pieces, world=world),
+        partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
+        partial(bears_any_nesting, kind, pieces, world=world),
+        partial(answers_duplicates_once, kind, pieces, world=world),
+        partial(forgives_timeouts, kind, pieces, world=world),
         partial(takes_causes_for_ends, kind, pieces, world=world),
         partial(ends_if_it_drips, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),

@@ -27,6 +27,7 @@ from .counting import (
     line_limit,
 )
 from .driver import PacedRow, RecordingDriver
+from .joins import counted_joins
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
@@ -231,12 +232,15 @@ class Run:
             if self.finished:
                 self.drain()
                 self._construct()
+                rounds += 1
+                self._gave_up = rounds > ROUNDS  # each exchange ends before it takes the packet
             elif machine.wait.outside and not machine.blocked:
                 self._work(machine.wait)
                 rounds += 1
                 self._gave_up = rounds > ROUNDS
             elif self._arrivals and (machine.wants_input or self.subject.packets):
                 self._deliver(self._arrivals.popleft())
+                rounds = 0
             else:
                 return
 
@@ -429,8 +433,9 @@ def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int
     The count is the same on every run. It is the number of lines of Python that run, plus the number of bytes that
     searches, slices and concatenations go over. It sees the bytes that the handler is given, the text that they are
     decoded to, what the handler keeps in attributes, and each ``bytearray`` that the module of its class constructs.
-    It does not see the bytes that regular expressions and ``bytes.join`` go over. Compare two counts rather than
-    rely on one. Raises the exception that the handler raises.
+    A ``join`` counts if its parts are a list that the call names. The count does not see the bytes that regular
+    expressions go over. Compare two counts rather than rely on one. Raises the exception that the handler
+    raises.
 
     >>> from handlers.services import Discard
     >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
@@ -446,7 +451,7 @@ def worked(subject: Subject, schedule: Iterable[Step]) -> tuple[Run, int]:
     """The run of a schedule, and the work that it costs."""
     METER.touched = 0
     counting = counting_machine(subject.machine)
-    with counted_arrays(subject.kind):
+    with counted_arrays(subject.kind), counted_joins():
         run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
     return run, run.limit.lines + METER.touched
 

@@ -134,6 +134,7 @@ class Subject:
                 "line_limit",
                 "play",
                 "play_through",
+                "remains",
                 "work",
             ],
         }

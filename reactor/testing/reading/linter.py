@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 _WAYS_OUT = ast.Return, ast.Raise, ast.Break
 _TAKING = "open", "acquire", "connect", "mkdtemp", "Popen"
+_BLOCKING = frozenset({
+    "time.sleep", "builtins.input", "socket.create_connection", "socket.getaddrinfo", "_socket.gethostbyname",
+    "_socket.gethostbyaddr", "select.select", "subprocess.run", "subprocess.call", "subprocess.check_call",
+    "subprocess.check_output", "posix.system", "nt.system", "os.popen", "urllib.request.urlopen",
+})  # fmt: skip
+"""Functions that wait for something outside, by the module that defines them."""
 _ENTERING = "append", "add", "insert", "appendleft"
 
 
@@ -60,6 +66,9 @@ def lint(kind: Any) -> list[Finding]:
     *Resources*: a handler that opens, connects or acquires something and keeps it, or adds itself to a container of
     other code, and that has neither `finish` nor `interrupted`, nor ``with`` or ``finally`` around it.
 
+    *Blocking*: a state that calls a function which waits for something outside, such as ``time.sleep``: the loop, and
+    with it every other request, stands still until it returns.
+
     *Steps*: a statement that makes a wait, or a step, and neither returns nor awaits it, or calls a coroutine and does
     not await it.
 
@@ -77,7 +86,7 @@ def lint(kind: Any) -> list[Finding]:
     source = Source(subject.handler)
     found: list[Finding] = []
     for method in source.methods:
-        for rule in (_waits, _swallows, _leaves_behind):
+        for rule in (_waits, _swallows, _leaves_behind, _blocks):
             found.extend(rule(method))
     found.extend(_interrupted(source))
     found.extend(Finding(fault.method, fault.line, fault.message) for fault in dropped(subject.kind))
@@ -206,6 +215,20 @@ def _interrupted(source: Source) -> Iterator[Finding]:
         returned = (node.value for node in within(method.tree) if isinstance(node, ast.Return))
         step = next(node for node in returned if not isinstance(node, (ast.Constant, type(None))))
         yield _finding(method, step, "returns a step whatever the cause is, even if no more input can come")
+
+
+# Blocking
+
+
+def _blocks(method: Method) -> Iterator[Finding]:
+    returned = [node.value for node in within(method.tree) if isinstance(node, ast.Return)]
+    is_state = isinstance(method.tree, ast.AsyncFunctionDef) or any(isinstance(value, ast.Tuple) for value in returned)
+    for node in within(method.tree) if is_state else ():  # another method may run outside the loop, by Threaded
+        if isinstance(node, ast.Call):
+            called: Any = method.value(node.func)
+            if f"{getattr(called, '__module__', '')}.{getattr(called, '__qualname__', '')}" in _BLOCKING:
+                remedy = "wait for Delay" if called.__module__ == "time" else "wait for Threaded with this function"
+                yield _finding(method, node, f"{ast.unparse(node)} blocks every other request: {remedy}")
 
 
 # Resources

@@ -127,3 +127,11 @@ def test_a_handler_gets_the_credentials_and_descriptors_of_its_world():
     run = play(Knows, [], world)
     assert (run.error, run.output, world.passed) == (None, b"2!", [0])
     assert run.code().startswith("machine = StreamMachine(Knows(), World(credentials=(1, 2, 3)))\n")
+
+
+def test_an_exchange_that_ends_before_it_takes_its_packet_ends_the_run():
+    class Deaf(DatagramHandler):
+        def handle(self):
+            return None
+
+    assert play(Deaf, [b"one"]).fed == 0

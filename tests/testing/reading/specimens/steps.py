@@ -1,6 +1,10 @@
 """Steps that are made and dropped, and steps that are not."""
 
-from handlers import StreamHandler, StreamRequestHandler, Until
+import subprocess
+import time
+from time import sleep
+
+from handlers import Delay, StreamHandler, StreamRequestHandler, Threaded, Until
 from tests.testing.reading.specimens.marks import LINE, right, wrong
 
 
@@ -65,6 +69,56 @@ class ForgottenAwaitOfTheBase(Helps):
 
     async def helper(self):
         super().helper()  # here
+
+
+@wrong("the step that self.handle() returns is dropped: return it")
+class ForgottenReturnOfAStepElsewhere(StreamHandler):
+    def handle(self):
+        return self.greeted() if self.secured else self.begin()
+
+    def greeted(self):
+        return self.begin()
+
+    def begin(self):
+        return LINE, self.line
+
+    def line(self, data):
+        self.send(data)
+        self.handle()  # here
+
+
+@wrong(
+    "time.sleep(1) blocks every other request: wait for Delay",
+    "subprocess.run(['true'], check=False) blocks every other request: wait for Threaded with this function",
+)
+class Blocks(StreamHandler):
+    def handle(self):
+        return LINE, self.line
+
+    def line(self, data):
+        time.sleep(1)  # here
+        subprocess.run(["true"], check=False)  # here
+        return LINE, self.line
+
+
+@wrong("sleep(0.1) blocks every other request: wait for Delay")
+class BlocksInACoroutine(StreamHandler):
+    async def handle(self):
+        sleep(0.1)  # here
+        await LINE
+
+
+@right
+class WorksElsewhere(StreamHandler):
+    """What a thread does may block, and so may a function that is only defined."""
+
+    async def handle(self):
+        await Threaded(self.work, timeout=5)
+        await Threaded(lambda: time.sleep(1), timeout=5)
+        await Delay(1)
+
+    def work(self):
+        time.sleep(1)
 
 
 @right

@@ -1,0 +1,157 @@
+"""The properties of a network that doubles datagrams, and of a client that is quiet now and then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .evidence import fail, in_time
+from .run import Run
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ...handlers import World
+
+FEW = 6
+"""The most pieces of a conversation after which the client is quiet, and the most packets that come twice."""
+
+PATIENT = 8
+"""Timeouts in a row after which a handler counts as one that does not count them."""
+
+
+@in_time
+def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """A packet that the network doubles does not make the handler send the next packet of an exchange twice.
+
+    If each side answers a duplicate, everything that follows is sent twice: the sorcerer's apprentice syndrome
+    (RFC 1123, section 4.2.3.1). The property doubles each packet of an open exchange in turn. The second one may not
+    draw the answer to the first one again, nor the answer to the next packet, if that is longer than the packet. A
+    short answer may be an acknowledgement. A packet that has the same answer in any order is a question, and may be
+    asked twice.
+
+    >>> from handlers.services import EchoDatagram
+    >>> answers_duplicates_once(EchoDatagram, [b"one", b"two"])
+    """
+    tried = Tried(kind, conversation, world)
+    if not tried.packets:
+        return
+    for place in range(1, min(FEW, len(tried.pieces) - 1)):
+        before, packet, after = tried.pieces[:place], tried.pieces[place], tried.pieces[place + 1]
+        alone, right, twice, late = (
+            _answers(tried, packets)
+            for packets in (
+                [packet],
+                [*before, packet, after],
+                [*before, packet, packet],
+                [*before, packet, after, packet],
+            )
+        )
+        if right is None or twice is None:  # one packet of them begins another exchange
+            continue
+        first, following, second = right[place], right[place + 1], twice[place + 1]
+        is_question = any(answers is not None and answers[-1] == first for answers in (alone, late))
+        if second and second in (first, following) and len(b"".join(second)) > len(packet) and not is_question:
+            run = Run(tried)
+            with run.limit:
+                for piece in [*before, packet]:
+                    run.step(piece)
+                run.drain()
+                begun = run.calls
+                run.step(packet)
+            fault = (
+                "it answers a packet that comes twice with the next packet twice (sorcerer's apprentice syndrome, "
+                "RFC 1123, section 4.2.3.1): ignore the duplicate (if it should: meant=['answers_duplicates_once'])"
+            )
+            code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert list(iter(machine.read, None)) == []"
+            fail(tried, fault, "answers_duplicates_once", code)
+
+
+def _answers(tried: Tried, packets: Sequence[bytes]) -> list[list[bytes]] | None:
+    """The answers to each packet of one exchange; ``None`` if it ends before the last."""
+    run, answers, told = Run(tried), list[list[bytes]](), 0
+    with run.limit:
+        for packet in packets:
+            if run.finished or run.over:
+                run.close()
+                return None
+            run.step(packet)
+            run.drain()
+            answers.append(run.output[told:])
+            told = len(run.output)
+        run.close()
+    return answers
+
+
+class _Quiet(NamedTuple):
+    """A run in which the client is quiet after some of its pieces."""
+
+    run: Run
+    is_open: bool
+    """Whether the request is still open, and waits for input."""
+
+
+@in_time
+def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """A client that is quiet now and then, and goes on each time, is not given up.
+
+    A handler that sends again after a timeout, or asks whether the client is alive, counts how often, and sets the
+    count to 0 when something comes. Otherwise a long exchange over a network that loses a packet now and then fails.
+    The property finds how many timeouts in a row the handler bears after each line, or packet; it must bear as many
+    after each of them in one request. A handler that declares ``request_timeout`` is not tried.
+
+    >>> from handlers.services import Echo
+    >>> forgives_timeouts(Echo, b"one\\r\\ntwo\\r\\n")
+    """
+    tried = Tried(kind, conversation, world)
+    if tried.handler.request_timeout is not None:
+        return
+    pieces = tried.pieces if tried.packets else tried.pieces[0].splitlines(keepends=True)
+    pieces = pieces[:FEW]
+    while pieces and not _quiet(tried, pieces, [0] * len(pieces)).is_open:
+        pieces = pieces[:-1]
+    if len(pieces) < 2:
+        return
+    borne = min(_borne(tried, pieces, place) for place in range(len(pieces)))
+    if not 0 < borne < PATIENT:
+        return
+    given_up = _quiet(tried, pieces, [borne] * len(pieces))
+    if not given_up.is_open and given_up.run.error is None:
+        fault = (
+            f"it bears {borne} timeouts in a row, but not as many again after something has come: set the count of "
+            "timeouts to 0 when something comes (if it should: meant=['forgives_timeouts'])"
+        )
+        fail(tried, fault, "forgives_timeouts", f"{given_up.run.code()}\nassert not machine.finished")
+
+
+def _borne(tried: Tried, pieces: list[bytes], place: int) -> int:
+    """How many timeouts in a row the handler bears after the piece at ``place``."""
+    for count in range(1, PATIENT + 1):
+        counts = [0] * len(pieces)
+        counts[place] = count
+        if not _quiet(tried, pieces, counts).is_open:
+            return count - 1
+    return PATIENT
+
+
+def _quiet(tried: Tried, pieces: list[bytes], counts: list[int]) -> _Quiet:
+    run = Run(tried)
+    with run.limit:
+        for piece, count in zip(pieces, counts, strict=True):
+            run.step(piece)
+            for _ in range(count):
+                if not _reads(run):
+                    break
+                run.drain()
+                run.step(run.patience)
+            if not _reads(run):
+                break
+        is_open = _reads(run)
+        run.close()
+    return _Quiet(run, is_open)
+
+
+def _reads(run: Run) -> bool:
+    """Whether the request is open, and waits for input, with a timeout."""
+    is_open = not (run.finished or run.over) and run.wait is not None
+    return is_open and bool(run.wait and run.wait.reads) and run.patience < float("inf")

@@ -1,0 +1,95 @@
+"""What requests leave behind when they have ended: items in the state that they share, and descriptors."""
+
+from __future__ import annotations
+
+import os
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...handlers import Cancelled
+from .driver import RecordingDriver
+from .pristine import pristine, shared_items
+from .schedule import END
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...handlers import World
+    from .schedule import Step
+
+_LISTINGS = "/proc/self/fd", "/dev/fd"
+
+
+class Remains(NamedTuple):
+    """What requests have left behind."""
+
+    items: int
+    """Items more in the containers that requests of the class share: in the class, its module, default arguments."""
+    descriptors: int
+    """Open descriptors more; 0 on a host that does not list them."""
+
+
+def remains(
+    kind: Any, schedule: Iterable[Step], times: int, number: tuple[int, int] | None = None, world: World | None = None
+) -> Remains:
+    """What ``times`` requests of the handler class ``kind`` leave behind, one after another, after a first one.
+
+    Each request comes from another port, takes the bytes of the ``schedule``, and ends: with the stream if the
+    schedule has an `END`, and in any case by `Cancelled`, as when the server closes. ``number`` is the start and the
+    end of the part of the first bytes that is replaced by the number of the request. The state that requests share is
+    restored afterwards. A request that raises is left as it is.
+
+    >>> from handlers import StreamHandler, Until
+    >>> class LeavesOpen(StreamHandler):
+    ...     async def handle(self):
+    ...         self.descriptor = os.open(os.devnull, os.O_RDONLY)
+    ...         await Until(b";", limit=9)
+    >>> remains(LeavesOpen, [b"abc;"], 5)
+    Remains(items=0, descriptors=5)
+    """
+    subject, steps = Subject(kind, world), list(schedule)
+    with pristine(subject.kind):
+        subject.restore()
+        ended = [_ended(subject, _numbered(steps, number, 0), 0)]  # what the first one sets up is not counted
+        items, opened = shared_items(subject.kind), _descriptors()
+        ended += [_ended(subject, _numbered(steps, number, count), count) for count in range(1, times + 1)]
+        found = Remains(shared_items(subject.kind) - items, _descriptors() - opened)
+    subject.restore()
+    del ended  # what a collection of garbage would close is still open: so is the machine of a row until it is reaped
+    return found
+
+
+def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> list[Step]:
+    if number is None or not steps or not isinstance(steps[0], bytes):
+        return steps
+    start, end = number
+    return [steps[0][:start] + b"%d" % count + steps[0][end:], *steps[1:]]
+
+
+def _ended(subject: Subject, steps: list[Step], count: int) -> Any:
+    """The machine of a request that has ended."""
+    world = copy(subject.world)
+    if isinstance(world.peer, tuple) and len(world.peer) > 1:
+        peer: Any = world.peer
+        world.peer = (peer[0], (peer[1] + count) % 65_536, *peer[2:])
+    machine: Any = subject.machine(subject.make(), RecordingDriver(world))
+    try:
+        machine.advance()
+        for step in steps:
+            if not machine.finished:
+                machine.end() if step is END else machine.feed(step)
+            machine.drop_output()
+        if not machine.finished:
+            machine.abandon(Cancelled())
+    except Exception:
+        pass  # other properties tell of it
+    return machine
+
+
+def _descriptors() -> int:
+    """The number of open descriptors."""
+    for listing in _LISTINGS:
+        if os.path.isdir(listing):
+            return len(os.listdir(listing))
+    return 0

@@ -1,0 +1,61 @@
+"""`check` tells the handler that keeps ever more from the one that does not, in each pair of `tests.support.kept`."""
+
+import pytest
+
+from handlers import StreamHandler, Until
+from reactor.testing import END, remains, work, works_linearly
+from reactor.testing.check.evidence import CheckFailed
+from reactor.testing.check.properties import check
+from tests.support.kept import GREETED, JOINS, PAIRS, EndsSessions, KeepsSessions, LeavesOpen
+from tests.support.pasted import assert_red_then_green
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        check(pair.wrong, pair.conversation, modes=[], examples=5, meant=["leaves_nothing_behind"])
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
+    assert f"_{pair.title}():\n" in code
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.right.__name__)
+def test_a_right_handler_is_not_accused(pair):
+    check(pair.right, pair.conversation, modes=[], examples=5, meant=["leaves_nothing_behind"])
+
+
+def test_what_requests_leave_behind_is_counted_and_restored():
+    assert remains(KeepsSessions, [GREETED, END], 3).items == 3
+    assert remains(EndsSessions, [GREETED, END], 3) == (0, 0)
+    assert remains(LeavesOpen, [GREETED], 3).descriptors == 3
+    assert KeepsSessions.sessions == {}
+
+
+@pytest.mark.parametrize("pair", JOINS, ids=lambda pair: pair.wrong.__name__)
+def test_a_join_of_all_that_is_held_costs_more_and_more(pair, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        works_linearly(pair.wrong, pair.conversation, examples=10)
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message == f"{pair.wrong.__name__}: {pair.told}"
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+    works_linearly(pair.right, pair.conversation, examples=10)
+
+
+def test_a_join_counts_only_the_lists_that_its_call_names():
+    class Joins(StreamHandler):
+        async def handle(self):
+            held, few = [b"a" * 10_000], [b"a"]
+            self.send(b"".join(few))
+            await Until(b";", limit=9)
+            if self.all:
+                self.send(b"".join(held))
+
+        all = False
+
+    class JoinsAll(Joins):
+        all = True
+
+    assert 10_000 <= work(JoinsAll, [b";"]) - work(Joins, [b";"]) < 10_100

@@ -1,0 +1,56 @@
+"""`check` tells the handler that trips over duplicates or timeouts from the one that does not, in each pair."""
+
+import pytest
+
+from handlers import DatagramHandler, Packet
+from reactor.testing import answers_duplicates_once, forgives_timeouts
+from reactor.testing.check.evidence import CheckFailed
+from reactor.testing.check.properties import check
+from tests.support.lapses import PAIRS
+from tests.support.pasted import assert_red_then_green
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
+    tries = answers_duplicates_once if pair.title == "answers_duplicates_once" else forgives_timeouts
+    with pytest.raises(CheckFailed) as caught:
+        tries(pair.wrong, pair.conversation)
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
+    assert f"_{pair.title}():\n" in code
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_check_tries_it(pair):
+    with pytest.raises(CheckFailed, match=pair.told.partition(" in a row")[0]):
+        check(pair.wrong, pair.conversation, modes=[], examples=5)
+    check(pair.right, pair.conversation, modes=[], examples=5)
+
+
+class Session(DatagramHandler):
+    """Answers questions of a client that has said hello, as often as they come."""
+
+    async def handle(self):
+        if await Packet() != b"hello":
+            return
+        while True:
+            self.send(b"the answer to " + await Packet())
+
+
+class Receives(DatagramHandler):
+    """Acknowledges each block, also one that comes again: its acknowledgement may have been lost."""
+
+    async def handle(self):
+        while (block := await Packet()) != b"last":
+            self.send(b"ack" + block[:1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "packets"),
+    [(Session, [b"hello", b"a", b"b", b"c"]), (Receives, [b"1 one", b"2 two", b"3 three", b"last"])],
+)
+def test_questions_and_blocks_may_come_twice(kind, packets):
+    answers_duplicates_once(kind, packets)
+    forgives_timeouts(kind, packets)

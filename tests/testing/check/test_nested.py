@@ -1,0 +1,32 @@
+"""`check` tells the handler that recurses with each level of a message from the one that does not."""
+
+import pytest
+
+from handlers.services import Echo
+from reactor.testing import bears_any_nesting
+from reactor.testing.check.evidence import CheckFailed
+from reactor.testing.check.properties import check
+from tests.support.nested import PAIRS
+from tests.support.pasted import assert_red_then_green
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_a_handler_that_recurses_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        bears_any_nesting(pair.wrong, pair.conversation)
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
+    assert f"_{pair.title}():\n" in code
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_check_tries_it(pair):
+    with pytest.raises(CheckFailed, match=pair.told):
+        check(pair.wrong, pair.conversation, modes=[], examples=5)
+    check(pair.right, pair.conversation, modes=[], examples=5)
+
+
+def test_a_handler_that_parses_nothing_passes():
+    bears_any_nesting(Echo, b'*1\r\n[{"a": (1)}]<a>le</a>')
