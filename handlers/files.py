@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+SMALL = 16_384
+"""Bytes of a part that is read when it is queued. It leaves in one system call with the bytes around it, and many of
+them, queued for a client that takes nothing, hold no descriptors."""
+
+
 class FilePart:
     """The ``left`` bytes of ``file`` that begin at ``offset``. The file is closed when they have been taken."""
 
@@ -38,6 +43,19 @@ class FilePart:
             raise Failed(Flushed(), error) from error
         if not data:
             raise self.too_short()
+        return data
+
+    def whole(self) -> bytes | None:
+        """All bytes of a small part, whose file is closed; ``None`` for another, and for one that can't be read."""
+        if self.left > SMALL:
+            return None
+        try:
+            data = self.read(self.left)
+        except Failed:
+            return None  # it fails again when it is its turn to be sent
+        if len(data) < self.left:
+            return None
+        self.file.close()
         return data
 
     def taken(self, count: int) -> None:
@@ -83,18 +101,36 @@ class Files:
         self._total += part.left
 
     def __getitem__(self, place: slice) -> bytes:
-        """The bytes up to ``place.stop``, but no more than those of the first part; from then on they are in memory."""
-        part = self.parts[0]
-        size = len(part) if place.stop is None else min(place.stop, len(part))
+        """The first ``place.stop`` bytes, which are in memory from then on.
+
+        If a file is too short, or can't be read: the bytes before it. Raises `Failed` if there are none.
+        """
+        size = self._total if place.stop is None else min(place.stop, self._total)
+        if not self.parts or isinstance(self.parts[0], FilePart):
+            self.parts.appendleft(bytearray())
+        head: Any = self.parts[0]
+        try:
+            while len(head) < size:
+                self._load(head, size - len(head))
+        except Failed:
+            if not head:
+                self.parts.popleft()  # no part is empty
+                raise
+        return bytes(head[:size])
+
+    def _load(self, head: bytearray, size: int) -> None:
+        """Move bytes of the second part, at most ``size``, to the end of ``head``, the first one."""
+        part = self.parts[1]
         if isinstance(part, FilePart):
-            data = part.read(size)
+            data: bytes | bytearray = part.read(size)
             part.taken(len(data))
-            if not part.left:
-                self.parts.popleft()
-            self.parts.appendleft(bytearray(data))
             self.in_memory += len(data)
-            return data
-        return bytes(part[:size])
+        else:
+            data = part[:size]
+            del part[:size]
+        head += data
+        if not part:
+            del self.parts[1]
 
     def __delitem__(self, place: slice) -> None:
         """Drop the first ``place.stop`` bytes."""

@@ -328,9 +328,10 @@ class StreamHandler(Handler):
         ``file`` is a regular file, open for reading in binary mode. From now on it belongs to the row, which closes it
         when it has been sent or can't be sent. ``count`` of ``None``: up to its end. The bytes leave in order with what
         is sent before and after, and the handler goes on when no more than `low_water` of them are left, as with any
-        output; they count neither in `max_output` nor as bytes held. If the file turns out to be shorter, the request
-        ends with `Failed`. The kernel copies the bytes (``sendfile(2)``); behind a filter, such as TLS, they are read
-        in pieces. Either may wait for the disk. Call it in a state of this request, or of another row of the same loop.
+        output; they count neither in `max_output` nor as bytes held, but those of a small part do, which is read at
+        once (`files.SMALL`). If the file turns out to be shorter, the request ends with `Failed`. The kernel copies the
+        bytes (``sendfile(2)``); behind a filter, such as TLS, they are read in pieces. Either may wait for the disk.
+        Call it in a state of this request, or of another row of the same loop.
         """
         self._machine.write_file(file, offset, count)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
-from .causes import Cause, EndOfStream, LimitPassed
+from .causes import Cause, EndOfStream, Failed, LimitPassed
 from .channel import ENDED, ENDING, OPEN
 from .events import NOTHING
 from .files import Files, part_of
@@ -232,8 +232,15 @@ class StreamMachine(Machine):
             self.start = self.scanned = 0
 
     def read(self, limit: int | None = None) -> bytes:
-        """Return the output, at most ``limit`` bytes, and drop it, as if the kernel had taken it; go on."""
-        data = bytes(self.outbox[:limit]) if self.outbox else b""
+        """Return the output, at most ``limit`` bytes, and drop it, as if the kernel had taken it; go on.
+
+        A file that is too short, or can't be read, ends the request: see `lose`.
+        """
+        try:
+            data = bytes(self.outbox[:limit]) if self.outbox else b""
+        except Failed as failed:
+            self.lose(failed)
+            return b""
         self.sent(len(data))
         if self.blocked:
             self.advance()
@@ -262,6 +269,10 @@ class StreamMachine(Machine):
         part = part_of(file, offset, count)
         if self.state is None or self.output is not OPEN or self.excess is not None or not part.left:
             file.close()
+            return
+        data = part.whole()
+        if data is not None:
+            self.write(data)
             return
         if self.outbox.__class__ is not Files:
             self.outbox = Files(self.outbox)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from ..servers.kinds import is_kind
 from ..table.table import log_unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType
     from typing import Any
 
@@ -155,19 +156,35 @@ class Interruptible(BaseServer):
     _row: Request | None = None
     _told = False
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._srv.is_framed or self._srv.mode.loop_drives:
+            super().process_request(request, client_address)
+            return
+        with self._interruptible(request):  # between the requests of the connection too, each of which is finished
+            super().process_request(request, client_address)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
-        self._row = self._srv.hand.find(request)
-        if self.reactor.children.is_child:
+        if self._row is not None:
+            super().finish_request(request, client_address)
+        elif self.reactor.children.is_child:
+            self._row = self._srv.hand.find(request)
             signal.signal(signal.SIGTERM, self._end)
             if LOOK:
                 signal.signal(LOOK, self._end_if_quiet)
             super().finish_request(request, client_address)
-            return
+        else:
+            with self._interruptible(request):
+                super().finish_request(request, client_address)
+
+    @contextmanager
+    def _interruptible(self, request: Any) -> Iterator[None]:
+        """A context in which signals are for ``request``."""
+        self._row = self._srv.hand.find(request)
         handle_signals(self._signalled)
         if self.ending.deadline is not None:
             self._wait_on(0, None)
         try:
-            super().finish_request(request, client_address)
+            yield
         finally:
             if hasattr(signal, "setitimer"):
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -202,8 +219,14 @@ class Interruptible(BaseServer):
         self._told = True
         self.reactor.stop()
         self._set_timer(self._interrupt, GRACE)
-        if not is_kind(self.RequestHandlerClass, handlers.Handler):
+        if not self._is_driven_by_loop():
             self._interrupt(number, frame)
+
+    def _is_driven_by_loop(self) -> bool:
+        """Whether a loop drives the request at the moment, and no blocking handler runs."""
+        if self._srv.is_framed:
+            return not self._srv.hand.is_within_answer
+        return is_kind(self.RequestHandlerClass, handlers.Handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         handle_signals(do_nothing)

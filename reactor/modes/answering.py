@@ -65,6 +65,7 @@ class Follower:
     """
 
     drained: Any = None
+    """Set by the machine that is followed, as for a machine that waits; not used here."""
 
     @property
     def driver(self) -> Follower:
@@ -95,7 +96,10 @@ def answering(row: Request, wait: Answered) -> Work:
 
 
 class AnswerHere:
-    """The handler runs in the thread that drives the loop of this one row, between two steps of it."""
+    """The handler runs in the thread that drives the loop of this one row, between two steps of it.
+
+    While it runs no step is taken, so it takes steps itself to send its output.
+    """
 
     def __init__(self, row: Request, wait: Answered) -> None:
         self._row = row
@@ -127,6 +131,7 @@ class AnswerHere:
             if handler._machine.finished:
                 raise _gone()
             handler.send(octets[start : start + size])
+            row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # what the kernel takes leaves
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
                 raise _gone() if handler._machine.finished else TimeoutError("timed out")
 

@@ -7,7 +7,7 @@ import socket
 from ..handlers import DatagramHandler, StreamHandler
 from ..servers.kinds import class_of, is_kind
 from ..servers.mode import Mode, register_mode
-from ..servers.tcp import TCPServer
+from ..servers.tcp import QUEUE, TCPServer
 from ..servers.udp import UDPServer
 from .mixin import ModeMixIn
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     _Base = TCPServer
 else:
     _Base = ModeMixIn
-
-QUEUE = 128
-"""Length of the accept queue of a server whose loop accepts many connections at once."""
 
 BATCH = 64
 """Arrivals that one server takes before the other rows have their turn."""

@@ -109,10 +109,10 @@ class BaseServer:
         """Call ``call(*arguments)`` every ``seconds`` while the server takes requests, until it is closed.
 
         It runs in the loop (in the thread of `serve_forever`; in no child; in the plain mode not while a request is
-        served), so it must not block. What it raises goes
-        to `handle_error`, with ``None`` for the request, and the calls go on. A call that could not be made in time is
-        left out. Returns an object with ``cancel()``. Raises ``ValueError`` for ``seconds`` that are not positive, and
-        on a server that is closed. Call it before the server serves, or in its thread.
+        served), so it must not block. What it raises goes to `handle_error`, with ``None`` for the request, and the
+        calls go on. A call that could not be made in time is left out. Returns an object with ``cancel()``. Raises
+        ``ValueError`` for ``seconds`` that are not positive, and on a server that is closed. Call it before the server
+        serves, or in its thread.
         """
         return self._srv.serving.call_every(seconds, call, arguments)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..table.reactor import Reactor
 
 
+QUEUE = 128
+"""Length of the accept queue where the loop drives the connections: it accepts many of them at once."""
+
 INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
 """The address families that have ports."""
 
@@ -32,7 +35,9 @@ class TCPServer(BaseServer):
     address_family: int = socket.AF_INET
     socket_type: int = socket.SOCK_STREAM
     request_queue_size = 5
-    """Length of the accept queue: connections that the kernel keeps until they are accepted (``listen(2)``)."""
+    """Length of the accept queue: connections that the kernel keeps until they are accepted (``listen(2)``).
+
+    Where the loop drives the connections, it is `QUEUE` unless a derived class or the server says a length."""
 
     allow_reuse_address = False
     allow_reuse_port = False
@@ -83,7 +88,9 @@ class TCPServer(BaseServer):
             tune(self.socket, self.keepalive, self.user_timeout)
         if is_kind(handler, StreamHandler):
             hears_urgent(handler, self.socket)
-        self.socket.listen(self.request_queue_size)
+        said_by = next(kind for kind in type(self).__mro__ if "request_queue_size" in vars(kind))
+        is_default = said_by is TCPServer and "request_queue_size" not in vars(self)
+        self.socket.listen(QUEUE if is_default and self._srv.mode.loop_drives else self.request_queue_size)
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:
         if self._srv.is_copy:  # the open requests are the parent's

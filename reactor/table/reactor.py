@@ -234,8 +234,9 @@ class Reactor(Loop):
             if row not in self.table:
                 return False
             left = self._poll if end is None else max(0.0, end - now())
+            settles = self.unfinished  # then the selector learns only in this step what a row waits for
             self.step(left)
-            if left == 0 and not self.unfinished:
+            if left == 0 and not settles and not self.unfinished:
                 return condition()
         return True
 

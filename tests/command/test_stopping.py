@@ -278,6 +278,26 @@ def test_a_state_that_blocks_is_interrupted(start: Start, connect: Connect, spec
     assert_cut(command)
 
 
+@pytest.mark.parametrize(("mode", "said", "answer", "is_idle"), [
+    *((mode, b"one\n", b"ONE\n", True) for mode in MODES),
+    *((mode, b"one\nha", b"ONE\n", False) for mode in MODES),
+    *((mode, b"sleep\n", b"SLEEP\n", False) for mode in BLOCKING),  # in select mode the loop would sleep
+])  # fmt: skip
+def test_a_connection_that_a_blocking_handler_keeps_does_not_delay_the_end(
+    start: Start, connect: Connect, specimens: Path, mode: str, said: bytes, answer: bytes, is_idle: bool
+) -> None:
+    command = start("serve", "specimens:Kept", "--mode", mode, "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
+    client = connect(*command.urls(1, mode))
+    client.sendall(said)
+    assert receive(client, len(answer)) == answer
+    command.asleep()
+    if is_idle:
+        assert command.stop(signal.SIGTERM) == 0
+        assert command.rest() == ""
+    else:
+        assert_cut(command)
+
+
 @pytest.mark.parametrize("mode", BLOCKING)
 def test_a_reply_that_the_client_does_not_read_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str

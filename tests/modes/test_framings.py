@@ -26,6 +26,7 @@ from handlers import (
     TimedOut,
     Until,
 )
+from reactor import ForkingMixIn, SelectMixIn, TCPServer, ThreadingMixIn
 from tests import ROOT
 from tests.support.serving import (
     MODES,
@@ -73,6 +74,10 @@ class Reply(StreamRequestHandler):
         self.wfile.write(b"%d:" % len(text))
         self.wfile.write(text[::-1])
         self.close_connection = text == b"quit"
+
+
+class Blocking(StreamRequestHandler):
+    """A handler without a framing."""
 
 
 def kind(**members):
@@ -171,6 +176,42 @@ def test_half_requests_hold_no_thread_and_no_child(mode):
             for client in clients:
                 assert receive(client, 5) == b"3:cba"
             wait_until(lambda: not any(row.held_in for row in server.reactor.table))
+
+
+@pytest.mark.parametrize(("mode", "handler", "said", "length"), [
+    ("select", Reply, {}, 128), ("thread", Reply, {}, 128), ("fork", Reply, {}, 128),
+    ("plain", Reply, {}, 5), ("thread", Blocking, {}, 5),
+    ("select", Reply, {"request_queue_size": 5}, 5), ("thread", Reply, {"request_queue_size": 300}, 300),
+])  # fmt: skip
+def test_the_accept_queue_is_long_where_the_loop_accepts_many_at_once(mode, handler, said, length, monkeypatch):
+    def listen(self, backlog):
+        lengths.append(backlog)
+        before(self, backlog)
+
+    lengths, before = [], socket.socket.listen
+    monkeypatch.setattr(socket.socket, "listen", listen)
+    mixin = {"select": [SelectMixIn], "thread": [ThreadingMixIn], "fork": [ForkingMixIn], "plain": []}[mode]
+    old = type("Old", (TCPServer,), said)
+    with type("New", (*mixin, old), {})(("127.0.0.1", 0), handler):
+        assert lengths == [length]
+
+
+@pytest.mark.parametrize("filters", [[], [Filter]])
+@pytest.mark.parametrize(("mode", "members"), [
+    ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
+])  # fmt: skip
+def test_what_a_handler_writes_leaves_while_it_still_works(mode, members, filters, tmp_path):
+    class Working(Reply):
+        def handle(self):
+            self.wfile.write(b"begun")
+            wait_until((tmp_path / "seen").exists)
+            self.wfile.write(b"done")
+
+    with serving(type("Kind", (Working,), members), mode, filters=filters) as server, connect(server) as client:
+        client.sendall(packed(b""))
+        assert receive(client, 5) == b"begun"
+        (tmp_path / "seen").touch()
+        assert receive(client, 4) == b"done"
 
 
 class Large(Reply):

@@ -1,17 +1,22 @@
 """`send_file`: a file in the output of a connection, in order, bounded, copied by the kernel or read in pieces."""
 
+import gc
 import io
 import os
 import random
 import socket
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers import Failed, Flushed, LimitPassed, Reset, StreamHandler, StreamMachine, TimedOut, Until
+from handlers.files import SMALL as SMALL_PART
 from handlers.filter import Filter, chain
+from reactor.testing import check
 from tests.support.bench import PATTERN, SMALL, bench
+from tests.support.resources import descriptors
 from tests.support.serving import MODES, STREAMS, connect, receive, reset, rest, serving
 
 pytestmark = [
@@ -141,6 +146,23 @@ def test_other_rows_write_behind_the_file_up_to_max_output(path):
         assert row not in here.table
 
 
+def test_small_files_that_a_client_does_not_take_hold_no_descriptors(path):
+    class Pieces(StreamHandler):
+        async def handle(self):
+            while True:
+                await Until(b"\n")
+                self.send_file(open(path, "rb"), 0, 1_000)  # noqa: SIM115
+
+    with bench(Pieces, sndbuf=SMALL) as here:
+        client = here.connect(rcvbuf=SMALL)
+        here.rest()
+        before = descriptors()
+        client.sendall(b"\n" * 1_000)
+        here.rest()
+        assert here.row.held_out >= Pieces.high_water
+        assert descriptors() == before
+
+
 def test_a_client_that_is_too_slow_for_the_rate_is_ended(path):
     class Demanding(StreamHandler):
         timeout = 0.05
@@ -264,7 +286,8 @@ def test_bytes_and_files_come_out_in_order_whatever_the_sizes_read(parts, data):
 
     expected = b"".join(part if isinstance(part, bytes) else part.getvalue() for part in parts)
     machine = chain(StreamMachine(Scripted()), data.draw(st.sampled_from([[], [Filter]])))
-    machine.advance()
+    with patch("handlers.files.SMALL", data.draw(st.sampled_from([0, 4, SMALL_PART]))):
+        machine.advance()
     sizes = st.one_of(st.none(), st.integers(1, 12))
     out = []
     while piece := machine.read(data.draw(sizes)):
@@ -274,6 +297,56 @@ def test_bytes_and_files_come_out_in_order_whatever_the_sizes_read(parts, data):
     machine.advance()
     assert machine.finished
     assert machine.held_out == 0
+
+
+@pytest.fixture
+def no_small_part(monkeypatch):
+    """A part of any size stays a file until it is sent."""
+    monkeypatch.setattr("handlers.files.SMALL", 0)
+
+
+class Framing(StreamHandler):
+    """Sends a file between a head and a tail."""
+
+    def __init__(self, file, count=None):
+        self.file, self.count = file, count
+
+    def handle(self):
+        self.send(b"head ")
+        self.send_file(self.file, 0, self.count)
+        self.send(b" tail")
+
+
+def test_read_gives_the_bytes_of_files_too(path):
+    machine = StreamMachine(Framing(open(path, "rb")))  # noqa: SIM115
+    machine.advance()
+    assert machine.read(9) == b"head " + PATTERN[:4]
+    assert machine.held_out == len(b" tail")
+    assert machine.read() == PATTERN[4:] + b" tail"
+    assert machine.read() == b""
+    assert machine.handler.file.closed
+
+
+def test_read_ends_a_request_whose_file_is_too_short_after_the_bytes_that_there_are():
+    machine = StreamMachine(Framing(io.BytesIO(b"file"), 5))
+    machine.advance()
+    assert [machine.read(), machine.read(), machine.read()] == [b"head file", b"", b""]
+    assert machine.handler.file.closed
+    assert isinstance(machine.reason, Failed)
+
+
+@pytest.mark.usefixtures("no_small_part")
+def test_check_sees_the_bytes_of_files_and_closes_all_of_them(path):
+    class Answers(StreamHandler):
+        timeout = 5
+
+        async def handle(self):
+            while True:
+                await Until(b"\n", limit=9)
+                self.send_file(open(path, "rb"), 0, 9)  # noqa: SIM115
+
+    check(Answers, b"go\ngo\n", PATTERN[:9] * 2, examples=10)
+    gc.collect()  # a file that is left open is a ResourceWarning, which fails the test
 
 
 def test_two_hundred_at_once(path):

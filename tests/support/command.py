@@ -57,6 +57,18 @@ class Whole(BlockingLines):
     request = Until(b"\\n")
 
 
+class Kept(Whole):
+    """The same, for one request after the other; "sleep" blocks."""
+
+    close_connection = False
+
+    def handle(self):
+        line = self.rfile.readline()
+        self.wfile.write(line.upper())
+        if line == b"sleep\\n":
+            time.sleep(60)
+
+
 class Packets(BaseRequestHandler):
     """A blocking handler of datagrams that says so nowhere but here."""
 

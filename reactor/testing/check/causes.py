@@ -55,6 +55,7 @@ def _cancelled(tried: Tried, place: int) -> Run:
             run.step(piece)
         if not run.over and not run.finished:
             run.cancel()
+        run.close()
     return run
 
 

@@ -192,6 +192,8 @@ class Run:
                 self.machine.abandon(Cancelled())
         except (Exception, EndlessLoop):
             pass  # a schedule in which the request is interrupted shows the same fault
+        finally:
+            self.machine.drop_output()  # closes the files in it
 
     def cancel(self) -> None:
         """The server closes."""
