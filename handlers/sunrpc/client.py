@@ -30,6 +30,9 @@ V = TypeVar("V", bound=Version)
 STRAYS = 64
 """Datagrams that are no reply to an open call, after which a client sends its call again."""
 
+IN_FLIGHT = 64
+"""Calls that a `DatagramClient` sends before it has their replies: more could overflow the buffer of a socket."""
+
 PROBING = Procedure(0, "probe", (), None)
 """The procedure of the probe for TLS."""
 
@@ -105,6 +108,7 @@ class Client(Generic[V]):
         self.credential = credential
         self._xid = getrandbits(32)
         self._open: dict[int, tuple[Procedure, OpenCall]] = {}
+        self._waiting: dict[int, OpenCall] = {}  # those whose reply has not come, the oldest first
         self._replies: dict[int, bytes] = {}
         self._by_name = {procedure.name: procedure for procedure in version.procedures.values()}
 
@@ -141,22 +145,24 @@ class Client(Generic[V]):
         call = open_call(self.version, procedure, arguments, credential, xid)
         self._guard(self._send, call.write())
         self._open[xid] = procedure, call
+        self._waiting[xid] = call
         return xid
 
     def result(self, xid: int) -> Any:
         """Wait for the reply to an open call and return the result."""
         procedure, call = self._open[xid]
         try:
-            self._guard(self._await, xid, call)
+            self._guard(self._await, xid)
         finally:
             del self._open[xid]
+            self._waiting.pop(xid, None)
         result = call.read(self._replies.pop(xid))
         return xdr.unpack(procedure.result, result)
 
     def _keep(self, reply: bytes) -> bool:
         """Keep a reply, if it is the first one to an open call."""
         xid = xid_of(reply)
-        if xid is None or xid not in self._open or xid in self._replies:
+        if xid is None or self._waiting.pop(xid, None) is None:
             return False
         self._replies[xid] = reply
         return True
@@ -171,7 +177,8 @@ class Client(Generic[V]):
     def _send(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def _await(self, xid: int, call: OpenCall) -> None:
+    def _await(self, xid: int) -> None:
+        """Receive until the reply to this call is here."""
         raise NotImplementedError
 
 
@@ -234,8 +241,8 @@ class StreamClient(Client[V]):
     def _send(self, data: bytes) -> None:
         self.socket.sendall(mark(data))
 
-    def _await(self, xid: int, call: OpenCall) -> None:
-        while xid not in self._replies:
+    def _await(self, xid: int) -> None:
+        while xid in self._waiting:
             received = self.socket.recv(65_536)
             if not received:
                 raise ConnectionResetError("the server has closed the connection before the reply")
@@ -247,9 +254,10 @@ class StreamClient(Client[V]):
 
 
 class DatagramClient(Client[V]):
-    """Calls over a connected datagram socket. A call is sent again after each of ``waits``, in seconds.
+    """Calls over a connected datagram socket. After each of ``waits``, in seconds, calls without reply are sent again.
 
-    After the last one the error is `TimeoutError`. The server may have made the call, even twice.
+    After the last one the error is `TimeoutError`. The server may have made the call, even twice. A call that would be
+    one of more than `IN_FLIGHT` waits for the reply to the oldest.
     """
 
     def __init__(
@@ -262,20 +270,27 @@ class DatagramClient(Client[V]):
         super().__init__(version, sock, credential)
         self.waits = waits
 
+    def start(self, procedure: Procedure, arguments: bytes, credential: AuthSys | Flavour | None) -> int:
+        if len(self._waiting) >= IN_FLIGHT:
+            self._guard(self._await, next(iter(self._waiting)))
+        return super().start(procedure, arguments, credential)
+
     def _send(self, data: bytes) -> None:
         self.socket.send(data)
 
-    def _await(self, xid: int, call: OpenCall) -> None:
+    def _await(self, xid: int) -> None:
         for number, seconds in enumerate(self.waits):
-            if number and xid not in self._replies:
-                self._send(call.write())
+            if number and xid in self._waiting:
+                for call in self._waiting.values():  # what is lost together is sent again together
+                    self._send(call.write())
             self.socket.settimeout(seconds)
             strays = 0
             with suppress(TimeoutError):
-                while xid not in self._replies and strays < STRAYS:
+                while xid in self._waiting and strays < STRAYS:
                     strays += not self._keep(self.socket.recv(65_536))
-        if xid not in self._replies:
-            raise TimeoutError(f"no reply to {len(self.waits)} datagrams in {sum(self.waits)} seconds")
+        if xid in self._waiting:
+            waits = ", ".join(f"{seconds:g}" for seconds in self.waits)
+            raise TimeoutError(f"no reply to {len(self.waits)} datagrams in {waits} seconds, or before {STRAYS} strays")
 
 
 class VersionClient:

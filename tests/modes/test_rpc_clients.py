@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from handlers import LimitPassed
 from handlers.sunrpc import xdr
 from handlers.sunrpc.auth import AuthError, AuthStatus, AuthSys
-from handlers.sunrpc.client import DatagramClient, StreamClient
+from handlers.sunrpc.client import IN_FLIGHT, DatagramClient, StreamClient
 from handlers.sunrpc.message import RPCError, read_reply
 from handlers.sunrpc.record import mark
 from tests.support.rpc import Datagram, Stream, words, x
@@ -110,6 +110,30 @@ def test_no_reply_to_any_datagram_is_an_error():
     with deaf as client, pytest.raises(TimeoutError, match="no reply to 2 datagrams"):
         client.remote.ADD(2, 3)
     assert client.socket.fileno() == -1
+
+
+def test_calls_that_are_lost_together_are_sent_again_together():
+    came = []
+
+    def answer(xid):
+        came.append(xid)
+        return [five(xid) for xid in came[20:]] if len(came) == 40 else []
+
+    with played(DatagramClient, [answer] * 40, waits=(0.05, PATIENCE)) as client:
+        xids = [client.begin("ADD", 2, 3) for _ in range(20)]
+        assert [client.result(xid) for xid in xids] == [5] * 20
+
+
+def test_a_call_beyond_those_in_flight_waits_for_the_oldest():
+    deaf = played(DatagramClient, [lambda _: []] * 2 * IN_FLIGHT, waits=(0.01, 0.01))
+    with deaf as client:
+        for _ in range(IN_FLIGHT):
+            client.begin("ADD", 2, 3)
+        with pytest.raises(TimeoutError):
+            client.begin("ADD", 2, 3)
+    with serving(Datagram, "select", PACKETS["udp"]) as server, DatagramClient(x.CALCULATOR_1, peer(server)) as client:
+        xids = [client.begin("ADD", number, 1) for number in range(10 * IN_FLIGHT)]
+        assert [client.result(xid) for xid in reversed(xids)] == list(range(10 * IN_FLIGHT, 0, -1))
 
 
 def test_replies():
