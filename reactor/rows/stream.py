@@ -172,7 +172,10 @@ class StreamRow(SocketRow):
         elif channel.wait is None:
             mask = self._closing(now)
         elif channel.output is ENDING:
-            self._end_output()
+            try:
+                self._end_output()
+            except OSError as error:
+                self.lose(Reset(error))
             mask &= ~EVENT_HANGUP  # see resting()
         if mask != self.mask:
             self.watch_for(mask)
@@ -207,10 +210,7 @@ class StreamRow(SocketRow):
 
     def _end_output(self) -> None:
         self.channel.end_output()
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            self.lose(Reset(error))
+        self.socket.shutdown(socket.SHUT_WR)
 
     def _closing(self, now: float) -> int:
         """The request has ended and its output is sent: end the row, or let it linger. Returns the events to watch for.
@@ -236,7 +236,11 @@ class StreamRow(SocketRow):
                 if not awaited:
                     self.reactor.end(self)
                     return 0
-            self._end_output()
+            try:
+                self._end_output()
+            except OSError:  # the peer has gone
+                self.reactor.end(self)
+                return 0
             self.stage = LINGERING
             self.deadline = now + LINGER
             if awaited:

@@ -84,7 +84,7 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_file_system_that_is_read_only(tmp_path):
-    script = 'mount -t tmpfs tmpfs "$1" && echo data >"$1/file" && mkdir "$1/folder" && mount -o remount,ro "$1"'
+    script = 'mount -t tmpfs tmpfs "$1" && echo data >"$1/file" && mkdir "$1/folder" && mount -o remount,ro tmpfs "$1"'
     with client_of(tmp_path, before=mounted(script, tmp_path)) as client:
         file, root = client.find(b"file"), client.root
         assert ok(client.read(file)).data == b"data\n"

@@ -5,7 +5,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -109,7 +109,8 @@ def test_https_ends_with_a_client_in_the_middle_of_its_request(tmp_path: Path) -
         client.sendall(b"GET / HTTP/1.0\r\n")
         example.end()
         client.settimeout(PATIENCE)
-        assert client.recv(80) == b""
+        with suppress(ssl.SSLError):  # Python 3.11.2 tells of an end without close_notify
+            assert client.recv(80) == b""
 
 
 def test_a_client_that_speaks_plain_http_is_refused(tmp_path: Path) -> None:

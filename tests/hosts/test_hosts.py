@@ -390,8 +390,6 @@ from handlers import *
 from handlers.services import Daytime, Echo
 
 class Everything(StreamHandler):
-    timeout = 0.05
-
     async def handle(self):
         await Some()
         target = socket.socket()
@@ -405,7 +403,7 @@ class Everything(StreamHandler):
         await Threaded(len, b"")
         await Forked(len, b"")
         try:
-            await Until(b"never")
+            await Until(b"never", timeout=0.05)
         except TimedOut:
             self.send(b"late")
         with contextlib.suppress(Failed):

@@ -113,7 +113,7 @@ def reported(mode):
             with caller(server) as client:
                 client.send(b"1")
                 assert client.recv(2000) == b"0" * 1000
-        wait_until(lambda: not server.reactor.table)
+        wait_until(lambda: len(server.reactor.table.closed) == 4)
         reasons = [row["reason"] for row in server.reactor.table.closed]
         assert reasons.count(f"Reset: connection lost: [Errno {errno.EHOSTUNREACH}] No route to host") == 2
         assert reasons.count("") == 2

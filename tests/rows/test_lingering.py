@@ -2,11 +2,14 @@
 
 import socket
 import sys
+from contextlib import closing
 
 import pytest
 
 from handlers import StreamHandler, StreamRequestHandler, Until
-from tests.support.serving import MODES, connect, rest, serving, wait_until
+from reactor import Reactor, SelectTCPServer
+from tests.support.loops import until
+from tests.support.serving import MODES, connect, reset, rest, serving, wait_until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning"),
@@ -67,6 +70,35 @@ def test_a_client_that_has_everything_is_not_waited_for(mode):
         client.sendall(b"q\n")
         assert len(rest(client)) == SIZE
         wait_until(lambda: len(server.reactor.table) == 0)
+
+
+def test_a_client_that_resets_when_it_has_the_answer_is_no_error():
+    class Listening(SelectTCPServer):
+        def get_request(self):
+            accepted, address = super().get_request()
+            return Accepted(fileno=accepted.detach()), address
+
+    class Accepted(socket.socket):
+        def recv(self, *arguments):
+            data = super().recv(*arguments)
+            if data == b"q\n":
+                client.sendall(b"bye")
+            else:
+                reset(client)  # after the row has looked for input, and before it ends its output
+            return data
+
+    class Answers(StreamHandler):
+        async def handle(self):
+            self.send(await Until(b"\n"))
+
+    with (
+        closing(Reactor()) as reactor,
+        Listening(("127.0.0.1", 0), Answers, reactor=reactor) as server,
+        connect(server) as client,
+    ):
+        client.sendall(b"q\n")
+        until(reactor, lambda: reactor.table.closed)
+        assert reactor.table.closed[-1]["reason"] == ""
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -402,6 +402,7 @@ class StreamSocket(Socket):
             number, self.error = self.error, 0
             if self.peer is None:
                 self.state, self._input_ended, self._output_ended = NEW, False, False
+                self._result_due = False
             raise self._failed("connect", number or errno.ECONNABORTED)
         self._result_due = False
 

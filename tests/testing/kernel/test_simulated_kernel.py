@@ -181,6 +181,7 @@ given_up = [("connect", name, 0) for name in ("second", "third", "client")] + [(
 @example([*given_up, ("error", "client", 0), ("recv", "client", 1), ("send", "client", 1)])
 @example([*given_up, ("recv", "client", 1), ("shutdown", "client", 0), ("peer", "client", 0)])
 @example([*given_up, ("send", "client", 1), ("send", "client", 1), ("accept", "server", 0), ("accept", "another", 0)])
+@example([("close", "listener", 0), *[("connect", "client", 0)] * 2, ("listen", "client", 0), ("connect", "client", 0)])
 def test_streams_behave_as_in_the_real_kernel(family, script):
     with TemporaryDirectory() as directory:
         ours = Script(simulated(), family, Path(directory))
