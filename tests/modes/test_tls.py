@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -436,4 +436,5 @@ def test_a_connection_that_a_handler_makes_has_tls_too(mode, name, answer):
             client.settimeout(PATIENCE)
             client.sendall(b"one\n")
             assert client.recv(80) == answer
-            client.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # a server that has not read the line resets the connection, after its answer
+                client.shutdown(socket.SHUT_RDWR)
