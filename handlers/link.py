@@ -195,10 +195,8 @@ class Link(BaseLink):
         else:
             inner = self.inner
             inner.sent(self._wire.take(count))
-            owed = (
-                self._again or self._held or self._end_due
-            )  # input that waits until the inner channel has less output
-            moves = owed or inner.outbox or inner.wait is None or inner.output is not OPEN
+            owes = self._again or self._owes_input()  # which waits until the inner channel has less output
+            moves = owes or inner.outbox or inner.wait is None or inner.output is not OPEN
             if moves or self._stage not in (SERVING, OPENING):
                 self._due = True
 

@@ -1,8 +1,12 @@
-"""`RequestRefused`: the cause with which a framing refuses a request."""
+"""`RequestRefused`: the cause with which a framing refuses a request; `Refusing` sends the answer."""
 
 from __future__ import annotations
 
 from .waits import Cause
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .handler import Step
 
 
 class RequestRefused(Cause):
@@ -15,3 +19,19 @@ class RequestRefused(Cause):
     def __init__(self, answer: bytes, why: str) -> None:
         super().__init__(f"request refused: {why}")
         self.answer = answer
+
+
+class Refusing:
+    """In front of a `StreamHandler` whose requests may be refused: sends the answer of the cause."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def send(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def interrupted(self, cause: Cause) -> Step:
+        """Send the answer with which a request is refused."""
+        if isinstance(cause, RequestRefused):
+            self.send(cause.answer)
+        return None

@@ -12,7 +12,7 @@ from io import UnsupportedOperation
 from types import FunctionType
 
 from ..handler import DatagramHandler, StreamHandler
-from ..refusal import RequestRefused
+from ..refusal import Refusing
 from ..waits import Cause, Failed, Flushed, Forked, Packet, StreamWait, Threaded, Wait
 from .framing import MAX_REQUEST, Answered, Framed, for_one_request, is_framing
 from .whole import Whole
@@ -96,7 +96,7 @@ def _no_request(kind: Any, name: str, packets: bool) -> str:
     )
 
 
-class BufferedStream(StreamHandler):
+class BufferedStream(Refusing, StreamHandler):
     """Runs a blocking handler over each request of a stream that satisfies a wait."""
 
     __slots__ = ()
@@ -146,12 +146,6 @@ class BufferedStream(StreamHandler):
         self.blocking(face, self.peer, self.server)
         if face.error is not None:
             raise face.error
-
-    def interrupted(self, cause: Cause) -> Step:
-        """Send the answer with which a framing has refused the request."""
-        if isinstance(cause, RequestRefused):
-            self.send(cause.answer)
-        return None
 
 
 class FramedStream(BufferedStream):

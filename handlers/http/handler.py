@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from ..handler import StreamHandler
-from ..refusal import RequestRefused
+from ..refusal import Refusing, RequestRefused
 from ..waits import Cause, Failed, LimitPassed, TimedOut
 from .exchange import Request, Response
 from .framing import Coming
 from .message import Malformed, refusal
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..handler import Step
 
-
-class HTTPHandler(StreamHandler):
+class HTTPHandler(Refusing, StreamHandler):
     """A connection of HTTP/1.1 (RFC 9112). Derive a class and define `respond`.
 
     The connection goes on with the next request, in order; a client may send several at once. What is malformed, too
@@ -82,12 +78,6 @@ class HTTPHandler(StreamHandler):
         if not request.is_read:
             raise RequestRefused(b"", "the content of the request was not read")
         return response.is_kept
-
-    def interrupted(self, cause: Cause) -> Step:
-        """Send the answer with which a request is refused."""
-        if isinstance(cause, RequestRefused):
-            self.send(cause.answer)
-        return None
 
 
 def _is_failure(error: Exception) -> bool:

@@ -240,7 +240,7 @@ def load(name: str) -> Any:
     if name.startswith("wsgi:") and name.count(":") == 2:
         return load_application(name)
     module_name, _, class_name = name.partition(":")
-    if not class_name or not all(part.isidentifier() for part in module_name.split(".")):
+    if not class_name or not is_module_name(module_name):
         raise Wrong(f"{name}: write MODULE:CLASS with the module's name for import, such as {DEFAULT_CLASS}")
     module = load_module(module_name)
     kind = getattr(module, class_name, None)
@@ -257,13 +257,18 @@ def load(name: str) -> Any:
 def load_application(name: str) -> Any:
     """The handler class for the WSGI application that ``name`` (``wsgi:MODULE:APP``) means. Raises `Wrong`."""
     _, module_name, app_name = name.split(":")
-    if not app_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+    if not app_name.isidentifier() or not is_module_name(module_name):
         raise Wrong(f"{name}: write wsgi:MODULE:APP with the module's name for import, such as wsgi:site:application")
     application = getattr(load_module(module_name), app_name, None)
     if not callable(application):
         problem = f"has no {app_name}" if application is None else f"has a {app_name} that can't be called"
         raise Wrong(f"{module_name} {problem}; name the WSGI application (PEP 3333)")
     return load_module("reactor.handlers.http.wsgi").handler_of(application)
+
+
+def is_module_name(name: str) -> bool:
+    """Whether it is a name for ``import``, dotted or not."""
+    return all(part.isidentifier() for part in name.split("."))
 
 
 def load_module(name: str) -> ModuleType:

@@ -67,6 +67,9 @@ async def _by_thread(host: str, port: int, timeout: float) -> list[Any]:
 async def _by_servers(host: str, servers: Sequence[str | tuple[str, int]] | None, timeout: float) -> list[str]:
     from .dns import Lookup  # only here, for it needs dnspython
 
+    def failed(name: str, what: str) -> Failed:
+        return Failed(Connected(host, Lookup(host, timeout)), socket.gaierror(getattr(socket, name, -2), what))
+
     lookup: Any
     for server in list(name_servers() if servers is None else servers) * ATTEMPTS:
         address: Address = server if isinstance(server, tuple) else (server, 53)
@@ -79,14 +82,10 @@ async def _by_servers(host: str, servers: Sequence[str | tuple[str, int]] | None
         if addresses is not None:
             break
     else:
-        raise Failed(Connected(host, Lookup(host, timeout)), _error("EAI_AGAIN", "no name server answers"))
+        raise failed("EAI_AGAIN", "no name server answers")
     if not addresses:
-        raise Failed(Connected(host, Lookup(host, timeout)), _error("EAI_NONAME", f"{host} has no address"))
+        raise failed("EAI_NONAME", f"{host} has no address")
     return list(addresses)
-
-
-def _error(name: str, what: str) -> socket.gaierror:
-    return socket.gaierror(getattr(socket, name, -2), what)
 
 
 def _plain(name: str) -> str:

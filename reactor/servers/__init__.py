@@ -6,7 +6,7 @@ leads a request from its arrival to its end. Its parts:
     `intake`        the contract of the two parts that take arrivals from the socket:
                     `connections` for listeners, `exchanges` for datagram sockets
     `associations`  takes DTLS packets: lets in the peers that have proved their address
-    `pace`          how many arrivals a batch takes
+    `batch_size`    how many arrivals a batch takes
     `admission`     which requests are let in, and what becomes of the others
     `queue`         the requests that wait for a child or a thread
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others

@@ -234,9 +234,8 @@ class Exchanges:
         brief = table.rowless = Brief(handler, packet, peer, service.server, service.reactor.clock.time, self._enter)
         has_ended = brief.run()
         table.rowless = None
-        packets, number = brief.packets or [], 0
         if has_ended:
-            brief.packets = None
+            packets, number = brief.end(), 0
             try:
                 for answer in packets:
                     sock.sendto(answer, DONTWAIT, peer)

@@ -29,11 +29,7 @@ class InHand:
             row = self._rows.get(request)
         except TypeError:  # a hook has made a request object that is not hashable
             row = None
-        if row is None:
-            at = CURRENT.get()
-            if isinstance(at, Request) and at.server is self._server:
-                row = at
-        return row
+        return self._current if row is None else row
 
     def keep(self, request: Any, row: Request) -> None:
         """Hooks may be called for the row from here on."""
@@ -57,22 +53,27 @@ class InHand:
         return _Current(self if row is None else row)
 
     @property
+    def _current(self) -> Request | None:
+        """The row of this server for which the running code is called."""
+        at = CURRENT.get()
+        return at if isinstance(at, Request) and at.server is self._server else None
+
+    @property
     def is_within(self) -> bool:
         """Whether the running code is a hook of the server, or one of its blocking handlers."""
-        at = CURRENT.get()
-        return at is self or (isinstance(at, Request) and at.server is self._server)
+        return CURRENT.get() is self or self._current is not None
 
     @property
     def is_within_answer(self) -> bool:
         """Whether the running code is a blocking handler of the server that answers a request that has come whole."""
-        at = CURRENT.get()
-        return isinstance(at, Request) and at.server is self._server and is_answering(at)
+        row = self._current
+        return row is not None and is_answering(row)
 
     @property
     def is_within_blocking(self) -> bool:
         """Whether the running code is a blocking handler of the server, or a hook that is called for its request."""
-        at = CURRENT.get()
-        return isinstance(at, Request) and at.server is self._server and at.channel is None
+        row = self._current
+        return row is not None and row.channel is None
 
 
 class _Current:

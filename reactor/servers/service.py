@@ -25,12 +25,12 @@ from ..table.reactor import Reactor
 from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
 from .answers import finish_answers
+from .batch_size import BatchSize
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import CURRENT, InHand
 from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
-from .pace import Pace
 from .queue import RequestQueue
 from .serving import Serving
 from .wrapped import shake_hands
@@ -74,7 +74,7 @@ class Service:
         """The time of the loop's clock at which a drain cancels the open requests."""
         self.taken = 0
         """Attempts to take a request so far."""
-        self._pace = Pace()
+        self._batch_size = BatchSize()
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -139,10 +139,10 @@ class Service:
 
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        most = self._pace.expect(self.reactor.batches, self.mode.batch)
+        most = self._batch_size.expect(self.reactor.batches, self.mode.batch)
         for taken in range(most if takes_at_once(self.server) else 1):
             if self.admission.is_closed() or not self.take():
-                self._pace.exhausted(taken)
+                self._batch_size.exhausted(taken)
                 return
 
     def take(self) -> bool:

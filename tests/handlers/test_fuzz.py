@@ -43,11 +43,12 @@ from handlers import (
     World,
 )
 from handlers.blocking.buffered import buffered
-from handlers.http import Files, HTTPHandler
+from handlers.http import Files
 from handlers.telnet import AYT, DM, DO, EC, EL, IAC, IP, NOP, SB, SE, WILL
 from reactor.testing.check.counting import held
 from reactor.testing.check.strategies import mutations
 from tests.support.frames import Awaitable, Frames, Generated, OneState
+from tests.support.http_handlers import Pieces
 from tests.support.package import handlers_here
 from tests.support.strategies import cuts
 from tests.support.telnet import Job
@@ -197,15 +198,6 @@ class PairConversing(Pair):
                 return
 
 
-class Uppers(HTTPHandler):
-    async def respond(self, request, response):
-        piece = await request.read()
-        response.begin(200)
-        while piece:
-            await response.write(piece.upper())
-            piece = await request.read()
-
-
 class Pages(Files):
     def __init__(self):
         super().__init__(KEYS)
@@ -217,7 +209,7 @@ SUBJECTS = {
     **dict.fromkeys((Frames, Generated, Awaitable, OneState), "frames"),
     **dict.fromkeys((States, Conversing, Mixed), "orders"),
     **dict.fromkeys((Quote, Raw, QuotePacket, Pair, PairConversing), "lines"),
-    Job: "telnet", Uppers: "http", Pages: "http",
+    Job: "telnet", Pieces: "http", Pages: "http",
 }  # fmt: skip
 """The handlers, and the name of the input of each in `SPEECH`."""
 

@@ -18,3 +18,11 @@ def assert_red_then_green(code, kind, mended, tmp_path):
     assert not isinstance(failed.value, (NameError, ImportError, SyntaxError))
     test.__globals__[kind.__name__] = mended
     test()
+
+
+def assert_told(caught, pair, tmp_path):
+    """The property has failed for the wrong handler of the pair, in its words, and with such a test."""
+    message, _, code = str(caught.value).partition("\n\n")
+    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
+    assert f"_{pair.title}():\n" in code
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)

@@ -120,7 +120,29 @@ def check(
     pieces = pieces_of(conversation, "conversation")
     modes, meant = modes_of(modes), [meant] if isinstance(meant, str) else list(meant)
     world = world_of(world, server)
-    tries: list[partial[None]] = [
+    tries = _all(kind, pieces, world, kept, modes, examples)
+    if through is not None:
+        through = listed(through)
+        tries.append(partial(same_through_filters, kind, pieces, through, world=world, examples=examples))
+        tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
+    if expected is not None:
+        tries.insert(0, partial(answers, kind, pieces, expected, world=world))
+    tries = _unmeant(tries, meant)
+    subject = Subject(kind, world)
+    for fault in dropped(subject.kind):
+        raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
+    with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
+        restore = restorer(world.server, subject.kind)
+        for holds in tries:
+            try:
+                holds()
+            finally:
+                restore()
+
+
+def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: int | None) -> list[partial[None]]:
+    """The properties that need nothing more of the caller of `check`, in the order in which they are tried."""
+    return [
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
@@ -139,23 +161,6 @@ def check(
         partial(takes_exact_ends_only, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
-    if through is not None:
-        through = listed(through)
-        tries.append(partial(same_through_filters, kind, pieces, through, world=world, examples=examples))
-        tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
-    if expected is not None:
-        tries.insert(0, partial(answers, kind, pieces, expected, world=world))
-    tries = _unmeant(tries, meant)
-    subject = Subject(kind, world)
-    for fault in dropped(subject.kind):
-        raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
-    with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
-        restore = restorer(world.server, subject.kind)
-        for holds in tries:
-            try:
-                holds()
-            finally:
-                restore()
 
 
 def _unmeant(tries: list[partial[None]], meant: list[str]) -> list[partial[None]]:

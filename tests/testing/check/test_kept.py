@@ -7,7 +7,7 @@ from reactor.testing import END, remains, work, works_linearly
 from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
 from tests.support.kept import GREETED, JOINS, PAIRS, EndsSessions, KeepsSessions, LeavesOpen
-from tests.support.pasted import assert_red_then_green
+from tests.support.pasted import assert_red_then_green, assert_told
 
 
 @pytest.mark.slow
@@ -15,10 +15,7 @@ from tests.support.pasted import assert_red_then_green
 def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
     with pytest.raises(CheckFailed) as caught:
         check(pair.wrong, pair.conversation, modes=[], examples=5, meant=["leaves_nothing_behind"])
-    message, _, code = str(caught.value).partition("\n\n")
-    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
-    assert f"_{pair.title}():\n" in code
-    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+    assert_told(caught, pair, tmp_path)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from reactor.testing import answers_duplicates_once, forgives_timeouts
 from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
 from tests.support.lapses import PAIRS
-from tests.support.pasted import assert_red_then_green
+from tests.support.pasted import assert_told
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
@@ -15,10 +15,7 @@ def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, t
     tries = answers_duplicates_once if pair.title == "answers_duplicates_once" else forgives_timeouts
     with pytest.raises(CheckFailed) as caught:
         tries(pair.wrong, pair.conversation)
-    message, _, code = str(caught.value).partition("\n\n")
-    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
-    assert f"_{pair.title}():\n" in code
-    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+    assert_told(caught, pair, tmp_path)
 
 
 @pytest.mark.slow

@@ -7,17 +7,14 @@ from reactor.testing import bears_any_nesting
 from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
 from tests.support.nested import PAIRS
-from tests.support.pasted import assert_red_then_green
+from tests.support.pasted import assert_told
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
 def test_a_handler_that_recurses_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
     with pytest.raises(CheckFailed) as caught:
         bears_any_nesting(pair.wrong, pair.conversation)
-    message, _, code = str(caught.value).partition("\n\n")
-    assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
-    assert f"_{pair.title}():\n" in code
-    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+    assert_told(caught, pair, tmp_path)
 
 
 @pytest.mark.slow

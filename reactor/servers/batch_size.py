@@ -1,4 +1,4 @@
-"""`Pace`: how many arrivals a server tries to take in one batch of the loop.
+"""`BatchSize`: how many arrivals a server tries to take in one batch of the loop.
 
 To find that there is no other arrival costs about as much as to take one. So as many are taken as the last time, and
 twice as many if there are more in the very next batch.
@@ -7,7 +7,7 @@ twice as many if there are more in the very next batch.
 from __future__ import annotations
 
 
-class Pace:
+class BatchSize:
     """The number of arrivals that one server expects."""
 
     def __init__(self) -> None:
