@@ -15,13 +15,16 @@ import socket
 import sys
 import traceback
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import reactor as package
 
 from .. import BaseServer, Reactor, TCPServer, handlers
 from ..handlers.blocking.framing import is_framing
 from ..servers.kinds import class_of
+from .activation import ConnectionMixIn, inherited_mixin, is_over, with_inherited
+from .errors import Wrong, say
+from .places import DEFAULT_URL, SCHEMES, parse_url, url_of
 from .stopping import (
     GRACE,
     Ending,
@@ -39,9 +42,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .certificates import Certificates
+    from .places import Place
 
 DEFAULT_CLASS = "reactor.handlers.services:Echo"  # not handlers.services: the user may have another package handlers
-DEFAULT_URL = "tcp://127.0.0.1:7007"
 LONGEST = 86_400
 """The longest grace, in seconds."""
 CUT = 3
@@ -50,10 +53,6 @@ BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
-SCHEMES = {
-    "tcp": "TCPServer", "tcp6": "TCPServer", "tls": "TCPServer", "tls6": "TCPServer",
-    "udp": "UDPServer", "udp6": "UDPServer", "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
-}  # fmt: skip
 STREAMS = "tcp://, tcp6://, tls://, tls6:// or unix://"
 DATAGRAMS = "udp://, udp6:// or unix+dgram://"
 REMEDIES = {
@@ -67,6 +66,7 @@ URLs:
   tcp://HOST:PORT       tcp6://[HOST]:PORT      unix:///PATH        unix://@NAME
   udp://HOST:PORT       udp6://[HOST]:PORT      unix+dgram:///PATH  unix+dgram://@NAME
   tls://HOST:PORT       tls6://[HOST]:PORT      (with --tls; SIGHUP reads the certificate again)
+  systemd:[NAME]        systemd+tls:[NAME]      (sockets that systemd has passed: all, or those of this name)
 
   Port 0 takes a free port. tcp6://[::]:PORT takes IPv4 clients too. @NAME is an abstract name (Linux).
 
@@ -82,16 +82,12 @@ examples:
 """
 
 
-class Wrong(Exception):
-    """An error of the user. The text is one line: what is wrong, and how to correct it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments`` (default: those of the process). Returns the exit status (see `EXAMPLES`)."""
     options = parser().parse_args(arguments)
     stop_at_once_on_signals()
     try:
-        places = options.bind or [parse_url(DEFAULT_URL)]
+        places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
         kind, is_registered = load(options.handler), options.rpcbind
         cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered)
@@ -101,16 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped:
         return 0  # the signal came before anything was served
     return CUT if cut else 0
-
-
-def say(text: str) -> None:
-    """Write ``text`` on standard error, if there is one."""
-    if sys.stderr is not None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            pass  # the reader of the pipe has gone; the service goes on
 
 
 # Arguments
@@ -192,47 +178,6 @@ def parse_seconds(text: str) -> float:
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r}: write seconds from 0 to {LONGEST}, such as 2.5")
     return seconds
-
-
-class Place(NamedTuple):
-    """Where to serve: a URL, and the address that ``bind()`` takes for it."""
-
-    url: str
-    scheme: str
-    address: Any
-    packets: bool  # whether it needs a datagram socket
-
-
-def parse_url(url: str) -> Place:
-    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise argparse.ArgumentTypeError(f"{url!r}: a URL begins with {', '.join(f'{name}://' for name in SCHEMES)}")
-    parse = unix_address if scheme.startswith("unix") else host_and_port
-    try:
-        return Place(url, scheme, parse(scheme, rest), scheme in ("udp", "udp6", "unix+dgram"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{url!r}: {error}") from None
-
-
-def unix_address(scheme: str, rest: str) -> str:
-    """The address of a Unix socket. Raises ``ValueError``."""
-    if rest.startswith("/") and not rest.endswith("/"):
-        return rest
-    if rest.startswith("@") and rest != "@" and sys.platform == "linux":
-        return "\0" + rest[1:]
-    raise ValueError(f"write {scheme}:///absolute/path, or on Linux {scheme}://@name for an abstract name")
-
-
-def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
-    """The address of a TCP or UDP socket. Raises ``ValueError``."""
-    host, _, port = rest.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not bare or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ValueError(f"write {scheme}://HOST:PORT, the port from 0 to 65535; 127.0.0.1 is this machine alone")
-    if ":" in host and (bare == host or not scheme.endswith("6")):
-        raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
-    return bare, int(port)
 
 
 def load(name: str) -> Any:
@@ -326,8 +271,9 @@ def serve(
             if is_registered:
                 register(servers, until_signal)
             for place, server in zip(places, servers, strict=True):
-                say(f"listening on {actual_url(place, server)} ({mode})\n")
-            run(ending)
+                if not isinstance(server, ConnectionMixIn):
+                    say(f"listening on {actual_url(place, server)} ({mode})\n")
+            run(ending, servers)
     finally:
         wind_down(servers, ending)
     return ending.cut
@@ -343,14 +289,14 @@ def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
         raise Wrong(f"--rpcbind: {error}") from None
 
 
-def run(ending: Ending) -> None:
-    """Run the loop until a signal; on a terminal, show a line about the table."""
+def run(ending: Ending, servers: Sequence[TCPServer]) -> None:
+    """Run the loop until a signal or the end of passed connections; on a terminal, show a line about the table."""
     reactor = ending.reactor
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal:
         show_table(reactor)
     try:
-        reactor.run_while(ending.is_awaited)
+        reactor.run_while(lambda: ending.is_awaited() and not is_over(servers))
     except Stopped:
         pass  # a signal has ended it
     finally:
@@ -436,6 +382,8 @@ def server_class(mode: str, place: Place, ending: Ending, certificates: Certific
         except Unusable as wrong:
             raise Wrong(str(wrong)) from None
         mixins.insert(0, TLSMixIn)
+    if isinstance(place.address, socket.socket):
+        mixins.insert(0, inherited_mixin(place.address))
     if place.scheme.endswith("6"):
         members["address_family"] = socket.AF_INET6
     return type(base.__name__, (*mixins, base), members)
@@ -443,10 +391,7 @@ def server_class(mode: str, place: Place, ending: Ending, certificates: Certific
 
 def actual_url(place: Place, server: BaseServer) -> str:
     """The URL at which the server can be reached, with the address and the port that it is bound to."""
-    if isinstance(place.address, str):
-        return place.url
-    host, port = server.server_address[:2]
-    return f"{place.scheme}://[{host}]:{port}" if ":" in host else f"{place.scheme}://{host}:{port}"
+    return place.url if isinstance(place.address, str) else url_of(place.scheme, server.server_address)
 
 
 # The terminal

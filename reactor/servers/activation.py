@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import ExitStack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,20 +67,18 @@ def inherited_sockets(environment: MutableMapping[str, str] | None = None) -> li
             f"LISTEN_PID is {text}, and this is process {os.getpid()}, so the sockets are for another process: "
             f"have the manager start this one itself, or let its shell script end in exec"
         )
-    listed = [UNNAMED] * int(count) if names is None else names.split(":")
-    if len(listed) != int(count):
+    listed = None if names is None else names.split(":")
+    if listed is not None and len(listed) != int(count):
         raise ActivationError(
-            f"LISTEN_FDNAMES has {len(listed)} names, and LISTEN_FDS has {count}: give a name for each descriptor, "
+            f"LISTEN_FDNAMES has {len(listed)} names, and LISTEN_FDS is {count}: give a name for each descriptor, "
             f"or unset LISTEN_FDNAMES"
         )
-    found: list[tuple[str, socket.socket]] = []
-    try:
-        for name in listed:
-            found.append((name, _open(FIRST + len(found), count)))
-    except ActivationError:
-        for _, sock in found:
-            sock.close()
-        raise
+    with ExitStack() as opened:
+        found = [
+            (UNNAMED if listed is None else listed[place], opened.enter_context(_open(FIRST + place, count)))
+            for place in range(int(count))
+        ]
+        opened.pop_all()
     return found
 
 
@@ -99,13 +98,22 @@ def _open(descriptor: int, count: str) -> socket.socket:
             f"the like out of the socket unit"
         )
     sock = socket.socket(fileno=descriptor)
-    if sock.family in FAMILIES and sock.type in KINDS:
-        return sock
-    sock.close()
-    raise ActivationError(
-        f"LISTEN_FDS is {count}, but descriptor {descriptor} is {_kind_of(sock)}; pass stream or datagram sockets of "
-        f"IPv4, IPv6 or Unix (ListenStream=, ListenDatagram=)"
-    )
+    problem = _problem(sock)
+    if problem:
+        sock.close()
+        raise ActivationError(f"LISTEN_FDS is {count}, but descriptor {descriptor} is {problem}")
+    return sock
+
+
+def _problem(sock: socket.socket) -> str:
+    """Why no server can serve on the socket; empty if one can."""
+    if sock.family not in FAMILIES or sock.type not in KINDS:
+        return (
+            f"{_kind_of(sock)}; pass stream or datagram sockets of IPv4, IPv6 or Unix (ListenStream=, ListenDatagram=)"
+        )
+    address = sock.getsockname()
+    has_name = bool(address[1] if isinstance(address, tuple) else address)
+    return "" if has_name or is_connection(sock) else "a socket without an address; have the manager bind it"
 
 
 def _kind_of(sock: socket.socket) -> str:
@@ -113,7 +121,7 @@ def _kind_of(sock: socket.socket) -> str:
 
 
 def is_connection(sock: socket.socket) -> bool:
-    """Whether it is a stream socket that is connected, as ``Accept=yes`` of a socket unit passes it."""
+    """Whether it is a stream socket that is connected."""
     if sock.type != socket.SOCK_STREAM:
         return False
     try:
@@ -161,4 +169,4 @@ def _require_fit(server: type[TCPServer], sock: Any) -> None:
     if server.socket_type != sock.type or (server.address_family == UNIX) != (sock.family == UNIX):
         raise TypeError(f"the socket is {_kind_of(sock)}, for which {server.__name__} is the wrong base: take {base}")
     if is_connection(sock):
-        raise TypeError("the socket is connected, and a server needs one that listens: leave Accept=yes out of the unit")
+        raise TypeError("the socket is connected, and a server needs one that listens: take Accept=yes out of the unit")

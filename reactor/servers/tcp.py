@@ -84,7 +84,7 @@ class TCPServer(BaseServer):
 
     def server_activate(self) -> None:
         set_options(self, self.socket)
-        if _listens(self.socket):
+        if is_listening(self.socket):
             return  # it is inherited, and its accept queue has the length that its maker has given
         said_by = next(kind for kind in type(self).__mro__ if "request_queue_size" in vars(kind))
         is_default = said_by is TCPServer and "request_queue_size" not in vars(self)
@@ -144,7 +144,8 @@ def set_options(server: TCPServer, sock: socket.socket) -> None:
         hears_urgent(handler, sock)
 
 
-def _listens(sock: Any) -> bool:
+def is_listening(sock: Any) -> bool:
+    """Whether it is a real socket that listens."""
     return isinstance(sock, socket.socket) and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
