@@ -24,6 +24,7 @@ from ..handlers.blocking.framing import is_framing
 from ..servers.kinds import class_of
 from .activation import ConnectionMixIn, inherited_mixin, is_over, with_inherited
 from .errors import Wrong, say
+from .notify import Notifier
 from .places import DEFAULT_URL, SCHEMES, parse_url, url_of
 from .stopping import (
     GRACE,
@@ -89,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
+        notifier = Notifier()
         kind, is_registered = load(options.handler), options.rpcbind
-        cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered)
+        cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered, notifier)
     except Wrong as wrong:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
@@ -251,14 +253,14 @@ def is_handler(kind: Any) -> bool:
 
 def serve(
     kind: Any, name: str, mode: str, places: Sequence[Place], grace: float, certificates: Certificates | None,
-    is_registered: bool,
+    is_registered: bool, notifier: Notifier,
 ) -> int:  # fmt: skip
     """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
 
     After the signal, open requests have ``grace`` seconds to finish. Returns how many were cut. Raises `Wrong`.
     """
     reactor = Reactor()
-    ending = Ending(reactor, grace)
+    ending = Ending(reactor, grace, notifier.stopping)
     stop_on_signals(ending)
     servers: list[TCPServer] = []
     try:
@@ -266,10 +268,11 @@ def serve(
             check_kind(kind, name, mode, place)
             servers.append(make_server(kind, mode, place, ending, certificates))
         if certificates is not None:
-            renew_at_sighup(certificates, servers, reactor)
+            renew_at_sighup(certificates, servers, reactor, notifier)
         with ExitStack() as until_signal:
             if is_registered:
                 register(servers, until_signal)
+            notifier.ready(reactor)
             for place, server in zip(places, servers, strict=True):
                 if not isinstance(server, ConnectionMixIn):
                     say(f"listening on {actual_url(place, server)} ({mode})\n")
@@ -326,17 +329,22 @@ def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
         )
 
 
-def renew_at_sighup(certificates: Certificates, servers: Sequence[TCPServer], reactor: Reactor) -> None:
+def renew_at_sighup(
+    certificates: Certificates, servers: Sequence[TCPServer], reactor: Reactor, notifier: Notifier
+) -> None:
     """Have SIGHUP read the certificate again, for the handshakes that begin then. A wrong file changes nothing."""
     secure = [server for server in servers if hasattr(server, "context")]
 
     def renew() -> None:
         from .certificates import Unusable
 
+        notifier.reloading()
         try:
             certificates.renew(secure)
         except Unusable as wrong:
             say(f"python3 -m reactor serve: {wrong}. The certificate from before stays\n")
+        finally:
+            notifier.reloaded()
 
     def at_sighup(number: int, frame: FrameType | None) -> None:
         reactor.call_soon(renew)

@@ -90,7 +90,7 @@ def test_a_program_that_it_executes_gets_neither_the_sockets_nor_the_variables(
     (tmp_path / "telling.py").write_text(TELLING)
     command = start(
         "tcp,tcp", "serve", "telling:Tells", "--bind=systemd:tcp", python=MANAGER, PYTHONPATH=str(tmp_path),
-        LISTEN_FDNAMES="tcp:tcp",
+        LISTEN_FDNAMES="tcp:tcp", NOTIFY_SOCKET=f"{tmp_path}/none", WATCHDOG_USEC="9000000", WATCHDOG_PID="1",
     )  # fmt: skip
     url, _ = command.urls(2, "select")
     assert json.loads(to_end(connect(url))) == [[], []]
@@ -173,6 +173,15 @@ def test_systemd_starts_it_when_a_client_comes(start: Start, connect: Connect) -
         client, second = connect(f"tcp://{address}"), connect(f"tcp://{address}")
         assert talk(client, b"first") == b"first"
         assert talk(second, b"second") == b"second"
+
+
+def test_systemd_passes_the_socket_of_the_manager_too(start: Start, connect: Connect, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{tmp_path}/manager")
+        manager.settimeout(PATIENCE)
+        with activated(start, ["-E", f"NOTIFY_SOCKET={tmp_path}/manager"]) as address:
+            assert talk(connect(f"tcp://{address}"), b"hello") == b"hello"
+            assert manager.recv(100) == b"READY=1"
 
 
 def test_systemd_starts_it_when_a_datagram_comes_and_that_is_answered(start: Start, connect: Connect) -> None:
