@@ -25,6 +25,7 @@ from ..servers.kinds import class_of
 from .activation import ConnectionMixIn, inherited_mixin, is_over, with_inherited
 from .errors import Wrong, say
 from .notify import Notifier
+from .options import Parser, parse
 from .places import DEFAULT_URL, SCHEMES, parse_url, url_of
 from .stopping import (
     GRACE,
@@ -77,6 +78,7 @@ exit status:
 examples:
   python3 -m reactor serve
   python3 -m reactor serve my_module:MyHandler --mode fork --bind tcp://0.0.0.0:7007
+  python3 -m reactor serve --options serve.conf
   python3 -m reactor serve reactor.handlers.http:Files --bind tcp://127.0.0.1:8080
   python3 -m reactor serve wsgi:my_site:application --mode thread --bind tcp://127.0.0.1:8080
   python3 -m reactor serve reactor.handlers.services:DaytimeDatagram --bind udp://127.0.0.1:0 --bind udp6://[::1]:0
@@ -85,9 +87,9 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments`` (default: those of the process). Returns the exit status (see `EXAMPLES`)."""
-    options = parser().parse_args(arguments)
     stop_at_once_on_signals()
     try:
+        options = parse(*parsers(), arguments)
         places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
         notifier = Notifier()
@@ -104,18 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # Arguments
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+def parsers() -> tuple[Parser, Parser]:
+    """The parser of the command line, and that of the options of ``serve``."""
     top = Parser(prog="python3 -m reactor", description="Serve protocols with one loop and one table.")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    command = commands.add_parser(
+    command: Parser = commands.add_parser(
         "serve", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES,
         help="serve a handler class until SIGINT or SIGTERM",
         description="Serve a handler class until SIGINT or SIGTERM.",
@@ -152,7 +147,12 @@ def parser() -> argparse.ArgumentParser:
         "--rpcbind", action="store_true",
         help="register the programs of an RPC handler with the rpcbind(8) of this host until the signal",
     )  # fmt: skip
-    return top
+    command.add_argument(
+        "--options", metavar="FILE",
+        help="a file with more options, one a line: NAME = VALUE, where NAME is that of an option here without its "
+        "dashes, or handler; # begins a comment line. The command line wins over the file",
+    )  # fmt: skip
+    return top, command
 
 
 def find_certificates(options: argparse.Namespace, places: Sequence[Place]) -> Certificates | None:
