@@ -237,7 +237,15 @@ MUTATIONS = [
         "    def leave_wait(self) -> None:\n        self.scanned = self.start",
         "    def leave_wait(self) -> None:\n        self.scanned += 0",
     ),
-    Mutation("timers are in the order of their arming", "insert(self._index(moment), moment)", "append(moment)"),
+    Mutation(
+        "timers are in the order of their arming",
+        "sorted(self._moments + self._new[:count], reverse=True)", "self._moments + self._new[:count]",
+    ),
+    Mutation(
+        "the deadline that is new is taken for the next one",
+        "insert(self._index(moment), moment)", "append(moment)",
+        tests="tests/loop/test_timers.py -k after_each_of_many",
+    ),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
     Mutation(
         "a wait that begins late ends early",
