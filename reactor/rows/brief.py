@@ -65,37 +65,35 @@ class Brief:
 
     def run(self) -> bool:
         """Give the handler its packet. Returns whether the request has ended; if not, it needs a `row`."""
+        handler, kind = self.handler, type(self.handler)
         try:
-            self._take_turn(self.handler, type(self.handler))
+            if kind.setup is not Handler.setup:
+                expect_nothing(handler.setup, kind)
+            self.begun = True
+            self.state = handler.handle
+            step: Any = handler.handle()
+            if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is Packet and callable(step[1]):
+                self.state, self.taken = step[1], True
+                step = self.state(self.packet)
+            elif step.__class__ is CoroutineType:
+                self.state = step.send
+                step = self._go_on(None)
+                if step.__class__ is Packet and self.state is not _returned:
+                    self.taken = True
+                    step = self._go_on(self.packet)
+            self.step = step
+            if step is None and kind.finish is not Handler.finish and not self._needs_row:
+                self.finishing = True
+                expect_nothing(handler.finish, kind)
         except BaseException as error:
             self.error = error
             return False
-        return self.step is None and not self._needs_row
+        return step is None and not self._needs_row
 
     @property
     def _needs_row(self) -> bool:
         """Whether the request has a row already, or has sent more than it may, which its machine deals with."""
         return self._row is not None or self.size > self.handler.max_output
-
-    def _take_turn(self, handler: DatagramHandler, kind: Any) -> None:
-        if kind.setup is not Handler.setup:
-            expect_nothing(handler.setup, kind)
-        self.begun = True
-        self.state = handler.handle
-        step: Any = handler.handle()
-        if step.__class__ is CoroutineType:
-            self.state = step.send
-            step = self._go_on(None)
-            if step.__class__ is Packet and self.state is not _returned:
-                self.taken = True
-                step = self._go_on(self.packet)
-        elif step.__class__ is tuple and len(step) == 2 and step[0].__class__ is Packet and callable(step[1]):
-            self.state, self.taken = step[1], True
-            step = self.state(self.packet)
-        self.step = step
-        if step is None and kind.finish is not Handler.finish and not self._needs_row:
-            self.finishing = True
-            expect_nothing(handler.finish, kind)
 
     def _go_on(self, argument: object) -> Any:
         """The step that the coroutine takes, or returns at its end."""
