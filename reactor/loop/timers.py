@@ -9,8 +9,8 @@ The items of one moment are linked in a ring, and a dictionary has the rings. So
 disarm it take a bounded number of steps, however many items there are, and nothing here refers to an item that is
 disarmed. What is not bounded is done for many at once, when the loop looks for what is next. Moments that are new since
 the last look are sorted in: one sort for all of them, or, where they are few, a search and ``list.insert()`` for each.
-Rings that have become empty stay for other items of their moment, and are dropped when there are more of them than of
-the others.
+Rings that have become empty stay for other items of their moment. Once they may be half of all, they are dropped then,
+too.
 
 All links are changed without a call in between, because Python calls signal handlers between calls, and they may raise:
 an interrupted call loses no item.
@@ -136,7 +136,9 @@ class Timers:
 
     def next(self) -> float:
         """When something is due next, or up to a slot before, or when a far slot begins; ``inf`` for never."""
-        while self._moments_until(NEVER):
+        while self._new or self._moments:
+            if self._new:
+                self._sort_in()
             moment = self._moments[-1]
             ring = self._rings.get(moment)
             if ring is None or ring._next is ring:
@@ -153,8 +155,12 @@ class Timers:
     def due(self, now: float) -> list[Timed]:
         """Take out and return, in the order of their deadlines, the items whose deadline has come."""
         due: list[Timed] = []
-        while self._moments_until(now):
+        while self._new or self._moments:
+            if self._new:
+                self._sort_in()
             moment = self._moments[-1]
+            if moment > now:
+                break
             items = self._empty(moment)
             if moment < self._horizon:
                 for item in items:
@@ -199,7 +205,7 @@ class Timers:
         item._previous, item._next = last, ring
         item.armed = ring.armed  # one float object for all of the ring: 24 bytes less for each
         if was_alone:
-            self._has_emptied()
+            self._emptied += 1
 
     def _take_out(self, item: Timed) -> None:
         before, after = item._previous, item._next
@@ -207,31 +213,18 @@ class Timers:
         item.armed = NEVER
         del item._previous, item._next
         if before is after:  # the ring alone
-            self._has_emptied()
-
-    def _has_emptied(self) -> None:
-        """A ring has become empty: drop the empty rings if there are too many."""
-        self._emptied += 1
-        if self._emptied <= SPARE + len(self._rings) // 2:
-            return
-        self._emptied = 0
-        count = len(self._new)
-        for moment, ring in list(self._rings.items()):
-            if ring._next is ring:
-                del self._rings[moment], ring._previous, ring._next
-        self._moments = sorted(self._rings, reverse=True)
-        del self._new[:count]
-
-    def _moments_until(self, now: float) -> bool:
-        """Whether there are moments up to ``now``; all are sorted then."""
-        if self._new:
-            self._sort_in()
-        return bool(self._moments) and self._moments[-1] <= now
+            self._emptied += 1
 
     def _sort_in(self) -> None:
-        """Put the new moments among the others."""
+        """Put the new moments among the others. If too many rings have become empty, drop those that are."""
         count = len(self._new)
-        if FEW * count < len(self._moments):
+        if self._emptied > SPARE + len(self._rings) // 2:
+            self._emptied = 0
+            for moment, ring in list(self._rings.items()):
+                if ring._next is ring:
+                    del self._rings[moment], ring._previous, ring._next
+            self._moments = sorted(self._rings, reverse=True)
+        elif FEW * count < len(self._moments):
             for moment in self._new[:count]:
                 self._moments.insert(self._index(moment), moment)
         else:

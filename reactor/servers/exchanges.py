@@ -209,8 +209,9 @@ class Exchanges:
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:
-                    if not (number and isinstance(error, AGAIN)):
-                        self._look_for_reports(error)
+                    if number and isinstance(error, AGAIN):
+                        return
+                    self._look_for_reports(error)
                     raise
                 if len(packet) > size:
                     self._service.admission.cut(peer, size)

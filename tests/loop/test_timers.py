@@ -346,7 +346,7 @@ def test_a_look_after_each_item_costs_a_search_at_most(spread):
     assert many < few + 4 * 4
 
 
-@pytest.mark.parametrize("between", [1, 50, 1_000])
+@pytest.mark.parametrize("between", [1, 50, 200])
 def test_moments_of_disarmed_items_do_not_pile_up(between):
     timers = Timers()
     timers.due(0.0)
