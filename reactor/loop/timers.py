@@ -139,6 +139,7 @@ class Timers:
         while self._new or self._moments:
             if self._new:
                 self._sort_in()
+                continue
             moment = self._moments[-1]
             ring = self._rings.get(moment)
             if ring is None or ring._next is ring:
@@ -158,6 +159,7 @@ class Timers:
         while self._new or self._moments:
             if self._new:
                 self._sort_in()
+                continue
             moment = self._moments[-1]
             if moment > now:
                 break

@@ -425,6 +425,20 @@ def test_next_is_never_when_all_items_were_disarmed(deadline):
     assert timers.next() == NEVER
 
 
+@pytest.mark.parametrize("look", [Timers.next, lambda timers: timers.due(5000.0) or NEVER])
+@pytest.mark.parametrize("looks_between", [False, True])
+def test_nothing_is_next_when_all_of_many_different_deadlines_are_disarmed(look, looks_between):
+    timers = Timers()
+    timers.due(0.0)
+    items = armed(timers, *(number / 2 for number in range(1, 500)))
+    if looks_between:
+        timers.next()
+    items += armed(timers, 1000.25)
+    for item in items:
+        timers.disarm(item)
+    assert look(timers) == NEVER
+
+
 def test_disarming_an_item_that_is_not_armed_does_nothing():
     timers = Timers()
     timers.disarm(Item(5.0))
