@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .service import Service
+    from .sharing import Share
 
 
 class Serving:
@@ -29,6 +30,15 @@ class Serving:
         self._serving_thread = 0
         self.periodic: list[Periodic] = []
         """The calls that are made while the server takes requests."""
+        self.share: Share | None = None
+        """What this process takes of the connections, where worker processes share the listener."""
+        self.leaves_arrivals = False
+        """Whether other workers go on to serve the socket, so that a drain takes nothing more from it."""
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether `shutdown` was called, and the call that serves has not returned for it."""
+        return self._shutdown_asked
 
     @property
     def is_elsewhere(self) -> bool:
@@ -82,6 +92,20 @@ class Serving:
                 self._shutdown_asked = False
                 if not self._service.is_shared:
                     self.stop()
+
+    @contextmanager
+    def supervise(self) -> Iterator[None]:
+        """A context in which worker processes serve, and this thread watches them; for `shutdown` it serves itself."""
+        with self._here():
+            try:
+                yield
+            finally:
+                self._shutdown_asked = False
+
+    def be_worker(self) -> None:
+        """In a worker process, forked in `supervise`: nothing serves here yet."""
+        self.forget_threads()
+        self._serving_thread, self._shutdown_asked = 0, False
 
     @contextmanager
     def _here(self) -> Iterator[None]:
@@ -236,16 +260,28 @@ class Serving:
             self.shutdown()
         service.reactor.require_rest("drain()")
         service.drain_until = service.reactor.clock.monotonic() + seconds
+        if self.share is not None:
+            self.share.leave()
+        if self.leaves_arrivals:
+            self.stop()
         if not service.intake.is_listener:
             return
         try:
-            self._take_completed()
-            with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
-                self._take_completed()
-                service.reactor.children.wait_for_copies(COPIES)  # on one of them, a handshake could still complete
+            self._take_last()
         finally:
             self.stop()
         service.close_socket()
+
+    def _take_last(self) -> None:
+        """Take the connections that are for this process and for no other."""
+        if self.leaves_arrivals:
+            return
+        self._take_completed()
+        if self.share is None:  # else the parent of the workers keeps new handshakes off, and closes the socket last
+            service = self._service
+            with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
+                self._take_completed()
+                service.reactor.children.wait_for_copies(COPIES)  # on one of them, a handshake could still complete
 
     def _take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""
