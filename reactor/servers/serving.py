@@ -40,6 +40,10 @@ class Serving:
         """Whether `shutdown` was called, and the call that serves has not returned for it."""
         return self._shutdown_asked
 
+    def ask_to_end(self) -> None:
+        """Have `supervise` end; `shutdown` waits for that."""
+        self._shutdown_asked = True
+
     @property
     def is_elsewhere(self) -> bool:
         """Whether another thread runs `serve_forever` or `handle_request`."""
