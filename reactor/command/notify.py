@@ -31,7 +31,8 @@ class Notifier:
     """Tells the manager about the service, if there is a manager.
 
     With ``WATCHDOG_USEC``, the loop of the service says that it runs, twice in this time: the manager ends a service
-    whose loop is blocked. Raises `Wrong` if a variable is there that can't be right.
+    whose loop is blocked. (In mode sync the loop waits for each request.) Raises `Wrong` if a variable is there that
+    can't be right.
     """
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:

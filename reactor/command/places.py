@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 def parse_url(url: str) -> Place:
     """The place that ``url`` names. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
-    scheme, separator, name = url.partition(":")
+    scheme, _, name = url.partition(":")
     if scheme in INHERITED and not name.startswith("/"):
         return Place(url, scheme, name, packets=False)
     scheme, separator, rest = url.partition("://")

@@ -6,8 +6,15 @@ The protocol is that of ``sd_listen_fds(3)``: the descriptors begin at `FIRST`; 
 The manager keeps the sockets, so clients wait in the kernel while the service restarts, and the service needs no
 permission to bind them. Their addresses and Unix paths are the manager's: nothing is unlinked at the end.
 
-It is not a name of `reactor`, because most servers bind their own sockets: ``from reactor.activation import
-InheritedMixIn, inherited_sockets``.
+It is not a name of `reactor`, because most servers bind their own sockets. A program of one socket is:
+
+    from reactor.activation import InheritedMixIn, inherited_sockets
+
+    class Server(InheritedMixIn, SelectTCPServer):
+        pass
+
+    [(name, sock)] = inherited_sockets()
+    Server(sock, Echo).serve_forever()
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from handlers.services import Echo, EchoDatagram
 from reactor import Reactor, SelectUDPServer, TCPServer, UnixStreamServer
 from reactor.activation import ActivationError, InheritedMixIn, inherited_sockets
-from tests.support.serving import MODES, PACKETS, STREAMS, ask, exchange, running, server_class
+from tests.support.serving import MODES, PACKETS, PATIENCE, STREAMS, Place, ask, exchange, running, server_class
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 PLACES = [(place, socket.SOCK_STREAM) for place in STREAMS.values()]
@@ -70,6 +70,20 @@ def test_it_is_bound_and_activated_by_hand_and_in_a_shared_loop(tmp_path):
     server.server_activate()
     with server, running(server):
         assert ask(server, b"x") == b"x"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
+def test_packets_that_came_before_the_server_are_answered(host, tmp_path):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = bound(Place("UDPServer", family, host), socket.SOCK_DGRAM, tmp_path)
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.connect(("::1" if ":" in host else "127.0.0.1", sock.getsockname()[1]))
+        client.send(b"before")
+        with InheritedDatagrams(sock, EchoDatagram) as server, running(server):
+            assert client.recv(100) == b"before"
+            client.send(b"after")
+            assert client.recv(100) == b"after"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads TCP_INFO")
