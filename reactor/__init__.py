@@ -137,6 +137,7 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from .handlers import blocking
+
         if name.startswith("Prefork"):  # apart: few programs need it
             from .modes import prefork
 

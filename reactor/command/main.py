@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import reactor as package
@@ -37,9 +37,10 @@ from .stopping import (
     stop_on_signals,
     wind_down,
 )
+from .terminal import is_terminal, overwrite, show_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType, ModuleType
     from typing import Any, NoReturn
 
@@ -53,6 +54,9 @@ CUT = 3
 """The exit status if requests were cut."""
 BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
+
+WORKERS = 1024
+"""The most workers."""
 
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
 STREAMS = "tcp://, tcp6://, tls://, tls6:// or unix://"
@@ -93,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
         notifier = Notifier()
+        if options.workers is not None:
+            return CUT if serve_by_workers(options, places, certificates, notifier) else 0
         kind, is_registered = load(options.handler), options.rpcbind
         cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered, notifier)
     except Wrong as wrong:
@@ -148,6 +154,11 @@ def parsers() -> tuple[Parser, Parser]:
         help="register the programs of an RPC handler with the rpcbind(8) of this host until the signal",
     )  # fmt: skip
     command.add_argument(
+        "--workers", metavar="N", type=parse_workers,
+        help="have so many processes serve, each with one loop (mode select), and replace those that die; SIGHUP "
+        "replaces all, one by one, with the code that is there then; SIGUSR1 prints the table of all",
+    )  # fmt: skip
+    command.add_argument(
         "--options", metavar="FILE",
         help="a file with more options, one a line: NAME = VALUE, where NAME is that of an option here without its "
         "dashes, or handler; # begins a comment line. The command line wins over the file",
@@ -180,6 +191,13 @@ def parse_seconds(text: str) -> float:
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r}: write seconds from 0 to {LONGEST}, such as 2.5")
     return seconds
+
+
+def parse_workers(text: str) -> int:
+    """The number of workers in ``text``. Raises ``argparse.ArgumentTypeError``."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= WORKERS):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to {WORKERS}; best one for each core")
+    return int(text)
 
 
 def load(name: str) -> Any:
@@ -282,6 +300,42 @@ def serve(
     return ending.cut
 
 
+def serve_by_workers(
+    options: argparse.Namespace, places: Sequence[Place], certificates: Certificates | None, notifier: Notifier
+) -> int:
+    """Have workers serve what the options say until a signal. Returns how many requests were cut. Raises `Wrong`."""
+    if not hasattr(os, "fork"):
+        raise Wrong(f"--workers {options.workers}: this host can't fork; leave it away, and one process serves")
+    if options.mode != "select":
+        raise Wrong(f"--workers {options.workers}: each worker is in mode select; leave --mode {options.mode} away")
+    if options.rpcbind:
+        raise Wrong("--rpcbind: a worker that ends would remove the registration; leave it away, or --workers")
+    for place in places:
+        if isinstance(place.address, socket.socket) and inherited_mixin(place.address) is ConnectionMixIn:
+            raise Wrong(f"{place.url}: one connection was passed, for one process; leave --workers away")
+    from .workers import Parent, listen
+
+    def bind(place: Place, count: int) -> Any:
+        with errors_of("prefork", place):
+            kind = PacketPlaceholder if place.packets else handlers.StreamHandler
+            return listen(server_class("prefork", place)(place.address, kind, False), count, BACKLOG)
+
+    def make(own: Sequence[Place], ending: Ending) -> list[TCPServer]:
+        kind = load(options.handler)
+        for place in own:
+            check_kind(kind, options.handler, "select", place)
+        return [make_server(kind, "select", place, ending, certificates) for place in own]
+
+    parent = Parent(options.workers, places, options.grace, bind, make, notifier)
+    return parent.run([actual_url(place, server) for place, server in zip(places, parent.servers, strict=True)])
+
+
+class PacketPlaceholder(handlers.DatagramRequestHandler):
+    """In place of the handler in the parent of workers, which serves nothing."""
+
+    request: Any = handlers.Packet()
+
+
 def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
     """Register the programs of the servers with rpcbind; the stack removes them. Raises `Wrong`."""
     from ..servers.rpcbind import RegistrationError, registered
@@ -295,7 +349,7 @@ def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
 def run(ending: Ending, servers: Sequence[TCPServer]) -> None:
     """Run the loop until a signal or the end of passed connections; on a terminal, show a line about the table."""
     reactor = ending.reactor
-    terminal = sys.stderr is not None and sys.stderr.isatty()
+    terminal = is_terminal()
     if terminal:
         show_table(reactor)
     try:
@@ -355,8 +409,16 @@ def renew_at_sighup(
 
 def make_server(kind: Any, mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> TCPServer:
     """Make a server, which listens then. Raises `Wrong`."""
-    try:
+    with errors_of(mode, place):
         server: TCPServer = server_class(mode, place, ending, certificates)(place.address, kind, reactor=ending.reactor)
+    return server
+
+
+@contextmanager
+def errors_of(mode: str, place: Place) -> Iterator[None]:
+    """A context in which a server is made; what fails raises `Wrong` with the remedy."""
+    try:
+        yield
     except RuntimeError as error:
         raise Wrong(f"--mode {mode}: {error}. In this command: --mode select or sync") from None
     except (TypeError, UnicodeError) as error:
@@ -366,16 +428,18 @@ def make_server(kind: Any, mode: str, place: Place, ending: Ending, certificates
             raise Wrong(f"{place.url}: {error.strerror}") from None  # the text names a remedy already
         remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind an address that this machine has")
         raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
-    return server
 
 
-def server_class(mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> Any:
+def server_class(
+    mode: str, place: Place, ending: Ending | None = None, certificates: Certificates | None = None
+) -> Any:
     """The server class for the mode and the socket, with the settings of the command. Raises `Wrong`."""
-    base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
+    prefix = "Prefork" if mode == "prefork" else MODES[mode]
+    base = getattr(package, prefix + SCHEMES[place.scheme], None)
     if base is None:
         raise Wrong(f"{place.url}: this host has no Unix sockets; --bind a tcp:// or udp:// URL")
     mixins: list[type] = [Interruptible] if mode in ("sync", "fork") else []
-    members = {
+    members: dict[str, Any] = {
         "allow_reuse_address": os.name == "posix" and not place.packets,  # a restart must not wait for TIME_WAIT
         "request_queue_size": BACKLOG,
         "daemon_threads": True,  # a thread that does not end can't delay the exit; wind_down() waits for the others
@@ -402,25 +466,7 @@ def actual_url(place: Place, server: BaseServer) -> str:
     return place.url if isinstance(place.address, str) else url_of(place.scheme, server.server_address)
 
 
-# The terminal
-
-
-def show_table(reactor: Reactor) -> None:
-    """Write a line about the table on the terminal, now and every second."""
-    rows = list(reactor.table)
-    taken, sent = sum(row.total_in for row in rows), sum(row.total_out for row in rows)
-    oldest = rows[0].age() if rows else 0.0  # the table has its rows in the order of arrival
-    overwrite(f"rows {len(rows):,}, bytes in {taken:,}, out {sent:,}, oldest {oldest:.0f} s")
-    reactor.call_later(1.0, show_table, reactor)
-
-
-def overwrite(text: str) -> None:
-    """Replace the terminal's last line, and leave the cursor at its beginning, where other output may overwrite it."""
-    try:
-        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
-    except OSError:
-        return  # the terminal has been closed
-    say(f"\r{text[:width]:{width}}\r")
+# The process
 
 
 def run_command() -> NoReturn:

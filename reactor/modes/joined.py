@@ -27,7 +27,7 @@ class Joined(NamedTuple):
 
     def __str__(self) -> str:
         missing = [f"worker {number} (pid {pid}) does not answer" for number, pid in self.silent]
-        return "\n".join([text_of(self.rows), *missing])
+        return "\n".join([text_of(self.rows, of_workers=True), *missing])
 
 
 def add_up(counts: Iterable[dict[str, Any]]) -> dict[str, Any]:

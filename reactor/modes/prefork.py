@@ -64,6 +64,15 @@ class PreforkMode(SelectMode):
             raise RuntimeError("there are workers only while serve_forever() runs, and only their parent can ask them")
         return self.supervisor
 
+    def socket_of(self, number: int) -> socket.socket | None:
+        """The socket of the worker with this number; ``None`` if it has none, because others get all packets."""
+        server = self.service.server
+        if server.socket_type != socket.SOCK_DGRAM:
+            listener: socket.socket = server.socket
+            return listener
+        sockets = self.sockets or (server.socket,)
+        return sockets[number - 1] if number <= len(sockets) else None
+
     def work(self, worker: Worker, interval: float) -> int:  # type: ignore[override]
         """In a worker: serve until it is told to end. Returns the exit status."""
         service, server = self.service, self.service.server
@@ -71,11 +80,10 @@ class PreforkMode(SelectMode):
         if service.has_reactor:
             service.close()  # the copy of the parent's loop
         service.serving.be_worker()
-        if self.sockets:
-            server.socket = self.sockets[min(worker.number, len(self.sockets)) - 1]
-        serves = worker.number <= len(self.sockets) or not self.sockets
+        sock = self.socket_of(worker.number)
+        server.socket = sock or server.socket
         reactor, seconds = service.reactor, float(server.grace)
-        worker.serve(reactor, [server] if serves else [])
+        worker.serve(reactor, [server] if sock is not None else [])
 
         def drain(patience: float, is_last: bool) -> None:
             nonlocal seconds
@@ -85,7 +93,7 @@ class PreforkMode(SelectMode):
 
         service.serving.leaves_arrivals = True  # if the worker ends for another reason
         worker.ready(drain, lambda: drain(0.0, not service.serving.leaves_arrivals))
-        if serves:
+        if sock is not None:
             service.serving.serve_forever(None if is_ours(server.service_actions) else interval)
         else:
             reactor.run()

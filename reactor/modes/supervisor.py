@@ -373,7 +373,7 @@ class Supervisor:
         if process.is_told:  # it was killed for a restart, which has come meanwhile
             self._start(post)
             return
-        said = process.problem or f"{process} {_ending(status)} before it served"
+        said = f"{process}: {process.problem or _ending(status) + ', before it served'}"
         if not self.was_ready and process.problem:
             self.problem = self.problem or process.problem
         if post.current is None:

@@ -208,14 +208,13 @@ class RequestTable:
         return text_of(self.as_dicts())
 
 
-def text_of(rows: list[dict[str, Any]]) -> str:
-    """Rows (`RequestTable.as_dicts`) as lines of text, a heading first; rows of workers with the worker's number."""
-    has_workers = any("worker" in row for row in rows)
-    lines: list[tuple[str, ...]] = [("worker", *HEADING) if has_workers else HEADING]
+def text_of(rows: list[dict[str, Any]], of_workers: bool = False) -> str:
+    """Rows (`RequestTable.as_dicts`) as lines of text, a heading first; ``of_workers``: with ``worker``, a number."""
+    lines: list[tuple[str, ...]] = [("worker", *HEADING) if of_workers else HEADING]
     for row in rows:
         due = "" if row["deadline"] is None else f"{row['deadline']:.1f}"
         lines.append((
-            *([str(row.get("worker", ""))] if has_workers else []),
+            *([str(row["worker"])] if of_workers else []),
             str(row["serial"]), row["peer"], row["in_front"], row["handler"], row["stage"], row["state"],
             row["wait"], f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
             f"{row['age']:.1f}", f"{row['idle']:.1f}", due, row["driven_by"],
