@@ -91,7 +91,7 @@ class Parent:
             self._loop.close()
             if terminal:
                 overwrite("")
-        if supervisor.problem and not self._is_serving:
+        if supervisor.problem:
             raise Wrong(supervisor.problem)
         return len(supervisor.unfinished) + supervisor.killed
 
@@ -112,9 +112,7 @@ class Parent:
     def _look(self) -> None:
         """Workers have become ready, or have ended."""
         supervisor = self._supervisor
-        if not self._is_serving and supervisor.problem:
-            supervisor.stop(0)
-        elif not self._is_serving and supervisor.is_ready and not supervisor.stopping:
+        if not self._is_serving and supervisor.is_ready and not supervisor.stopping:
             self._is_serving = True
             self._notifier.ready(cast(Reactor, self._loop))
             for url in self._urls:

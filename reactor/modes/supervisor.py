@@ -128,7 +128,7 @@ class Supervisor:
         self.was_ready = False
         """Whether all workers have served at one time."""
         self.problem = ""
-        """Why the first workers can't serve, in their own words."""
+        """Why the first workers can't serve, in the words of one of them; then all end."""
         self.stopping = False
         """Whether all workers are told to end."""
         self._past: dict[str, Any] = {"open": 0}  # the counts of workers that have ended
@@ -285,6 +285,9 @@ class Supervisor:
             self._is_ready(process)
         elif "wrong" in message:
             process.problem = message["wrong"]
+        elif "terminated" in message:
+            process.post.is_stale = process is process.post.current
+            self._roll()
         elif "taken" in message:
             self._taken(process)
         elif "bye" in message:
@@ -375,7 +378,9 @@ class Supervisor:
             return
         said = f"{process}: {process.problem or _ending(status) + ', before it served'}"
         if not self.was_ready and process.problem:
-            self.problem = self.problem or process.problem
+            self.problem = process.problem
+            self.stop(0)
+            return
         if post.current is None:
             self._put_off(post, said)
             return

@@ -56,7 +56,7 @@ class Worker:
         assert self._reactor is not None
         self._drain, self._insist = drain, insist
         self._control = Control(self._reactor, self._sock, self._heard, self._lost)
-        self._control.send(ready=True)
+        self._say("ready")
 
     def wrong(self, text: str) -> None:
         """Tell the parent why this worker can't serve. The text is for the user."""
@@ -69,8 +69,11 @@ class Worker:
 
     def taken(self) -> None:
         """Tell the parent that this worker takes no more connections."""
+        self._say("taken")
+
+    def _say(self, word: str) -> None:
         if self._control is not None:
-            self._control.send(taken=True)
+            self._control.send(**{word: True})
 
     def leave(self, unfinished: list[dict[str, Any]]) -> None:
         """Tell the parent what this worker has counted, and the records of its requests that did not finish."""
@@ -80,10 +83,10 @@ class Worker:
             self._control = None
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM, from whomever: this worker drains, and leaves arrivals to the others."""
-        if self._reactor is None or self._drain is None:
-            os._exit(0)  # nothing is served yet
-        self._reactor.call_soon(self._begin_to_drain, self._grace, False)
+        """SIGTERM, not from the parent: the parent replaces this worker, if it does not end all of them anyway."""
+        if self._reactor is None or self._control is None:
+            os._exit(0)  # nothing is served yet, or no more
+        self._reactor.call_soon(self._say, "terminated")
 
     def _begin_to_drain(self, seconds: float, is_last: bool) -> None:
         if not self.is_draining and self._drain is not None:
