@@ -33,7 +33,7 @@ from .supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .joined import Joined
@@ -63,6 +63,15 @@ class PreforkMode(SelectMode):
         if self.supervisor is None:
             raise RuntimeError("there are workers only while serve_forever() runs, and only their parent can ask them")
         return self.supervisor
+
+    def end(self, stop: Callable[[Supervisor], object]) -> None:
+        """Have the supervisor's loop call ``stop(supervisor)``, and wait until `PreforkMixIn.serve_forever` is over."""
+        serving = self.service.serving
+        serving.ask_to_end()
+        supervisor = self.supervisor  # one that comes after this finds that it is asked to end
+        if supervisor is not None:
+            supervisor.loop.call_soon(stop, supervisor)
+        serving.shutdown()
 
     def socket_of(self, number: int) -> socket.socket | None:
         """The socket of the worker with this number; ``None`` if it has none, because others get all packets."""
@@ -187,7 +196,8 @@ class PreforkMixIn(SelectMixIn):
 
         New requests wait in the kernel until the next `serve_forever`.
         """
-        self._end(lambda supervisor: supervisor.stop(self.grace))
+        mode: Any = self._srv.mode
+        mode.end(lambda supervisor: supervisor.stop(self.grace))
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:
         """Give open requests ``seconds`` to finish, then close the server. Returns the rows that had to be cancelled.
@@ -198,7 +208,7 @@ class PreforkMixIn(SelectMixIn):
         supervisor = mode.supervisor
         if supervisor is None:
             return super().drain(seconds)
-        self._end(lambda supervisor: stop_for_good(supervisor, [self], seconds))
+        mode.end(lambda supervisor: stop_for_good(supervisor, [self], seconds))
         self.server_close()
         unfinished: list[dict[str, Any]] = supervisor.unfinished
         return unfinished
@@ -234,14 +244,6 @@ class PreforkMixIn(SelectMixIn):
         super().server_close()
         for sock in mode.sockets:
             sock.close()
-
-    def _end(self, stop: Any) -> None:
-        mode: Any = self._srv.mode
-        self._srv.serving.ask_to_end()
-        supervisor = mode.supervisor  # from here on; one that comes later finds that it is asked to end
-        if supervisor is not None:
-            supervisor.loop.call_soon(stop, supervisor)
-        super().shutdown()
 
 
 def stop_for_good(supervisor: Supervisor, servers: Sequence[TCPServer], seconds: float) -> None:
