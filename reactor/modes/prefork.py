@@ -154,21 +154,7 @@ class PreforkMixIn(SelectMixIn):
         """Bind the socket, or the datagram sockets of all workers. May be overridden."""
         super().server_bind()  # which fails if another server has the address; with SO_REUSEPORT it would not
         mode: Any = self._srv.mode
-        if self.socket_type != socket.SOCK_DGRAM:
-            return
-        if SPREADS and self.address_family in INET and self.workers > 1:
-            self.socket.close()
-            sockets = []
-            for _ in range(self.workers):
-                self.socket = socket.socket(self.address_family, self.socket_type)
-                sockets.append(self.socket)
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if self.address_family != socket.AF_INET and hasattr(socket, "IPV6_V6ONLY"):
-                    self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                super().server_bind()
-            mode.sockets = tuple(sockets)
-        else:
-            mode.sockets = (self.socket,)
+        mode.sockets = spread(self, self.workers, super().server_bind)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Run the workers until `shutdown`, then let them finish. ``poll_interval``: see `BaseServer.serve_forever`."""
@@ -244,6 +230,27 @@ class PreforkMixIn(SelectMixIn):
         super().server_close()
         for sock in mode.sockets:
             sock.close()
+
+
+def spread(server: TCPServer, count: int, bind: Callable[[], object]) -> tuple[socket.socket, ...]:
+    """The datagram sockets of so many workers; empty for a listener, and one where the kernel spreads no packets.
+
+    ``bind()`` has bound the server's socket, and binds each of these, as the server's socket, to the same address.
+    """
+    if server.socket_type != socket.SOCK_DGRAM:
+        return ()
+    if not SPREADS or server.address_family not in INET or count == 1:
+        return (server.socket,)
+    server.socket.close()
+    sockets = []
+    for _ in range(count):
+        server.socket = socket.socket(server.address_family, server.socket_type)
+        sockets.append(server.socket)
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if server.address_family != socket.AF_INET and hasattr(socket, "IPV6_V6ONLY"):
+            server.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bind()
+    return tuple(sockets)
 
 
 def stop_for_good(supervisor: Supervisor, servers: Sequence[TCPServer], seconds: float) -> None:

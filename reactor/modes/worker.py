@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from ..servers.sharing import Share
+from ..servers.sharing import share_listeners
 from .control import Control
 
 TYPE_CHECKING = False
@@ -39,13 +39,7 @@ class Worker:
     def serve(self, reactor: Reactor, servers: Iterable[BaseServer]) -> None:
         """``servers``, which serve on ``reactor``, share their listeners with the other workers from now on."""
         self._reactor = reactor
-        for server in servers:
-            service = server._srv
-            if service.intake.is_listener:
-                service.serving.stop()
-                service.serving.share = Share(service, self._counts, self._place)
-            service.serving.start()
-        self._counts[self._place] = len(reactor.table)
+        share_listeners(servers, self._counts, self._place)
 
     def ready(self, drain: Callable[[float, bool], object], insist: Callable[[], object]) -> None:
         """Tell the parent that this worker accepts.

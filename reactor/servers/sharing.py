@@ -1,4 +1,4 @@
-"""`Share`: what a worker process takes of the connections to a listener that other workers serve too.
+"""`Share`: what a worker takes of the connections to a listener that other workers, processes or threads, serve too.
 
 The kernel wakes one of the workers that sleep for a new connection (``EPOLLEXCLUSIVE``), and it is always the first
 that has registered: while that one is not busy, it would get every connection, and keep it. So the workers tell each
@@ -11,6 +11,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .base import BaseServer
     from .service import Service
 
 PAUSE = 0.001
@@ -18,6 +21,17 @@ PAUSE = 0.001
 
 ABSENT = 1 << 62
 """The number of rows of a worker that takes none."""
+
+
+def share_listeners(servers: Iterable[BaseServer], counts: memoryview, place: int) -> None:
+    """The listeners of ``servers``, which have one loop and have begun to serve, are shared from now on: see `Share`."""
+    for server in servers:
+        service = server._srv
+        if service.intake.is_listener:
+            service.serving.stop()
+            service.serving.share = Share(service, counts, place)
+        service.serving.start()
+        counts[place] = len(service.reactor.table)
 
 
 class Share:

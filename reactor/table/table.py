@@ -132,6 +132,9 @@ class RequestTable:
 
     def count_passed(self, passed: list[Any]) -> None:
         """Count requests that have finished without a row: the arguments of `passed_record` for each."""
+        if self._outer is not None:
+            self._outer.count_passed(passed)
+            return
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)
@@ -165,6 +168,8 @@ class RequestTable:
 
     def count_of(self, peer: Any) -> int:
         """The number of rows, without calls, whose host is that of the address ``peer``; 0 for a Unix socket."""
+        if self._outer is not None:
+            return self._outer.count_of(peer)
         if self.rowless is not None:
             self._enter_rowless()
         return self._of_host.get(_host(peer), 0)
