@@ -137,7 +137,7 @@ class Parent:
         for number in signal.SIGHUP, signal.SIGUSR1:  # which a terminal or a script may send to the process group
             signal.signal(number, lambda number, frame: None)
         importlib.invalidate_caches()  # the parent may have looked for modules before one was there
-        sockets = [server._srv.mode.socket_of(worker.number) for server in self.servers]
+        sockets = [server._srv.mode.take_socket(worker.number) for server in self.servers]
         own = [
             place._replace(address=sock)
             for place, sock in zip(self._places, sockets, strict=True) if sock is not None

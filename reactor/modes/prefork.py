@@ -73,13 +73,15 @@ class PreforkMode(SelectMode):
             supervisor.loop.call_soon(stop, supervisor)
         serving.shutdown()
 
-    def socket_of(self, number: int) -> socket.socket | None:
-        """The socket of the worker with this number; ``None`` if it has none, because others get all packets."""
+    def take_socket(self, number: int) -> socket.socket | None:
+        """In the worker with this number: its socket, ``None`` if others get all packets. The others' are closed."""
         server = self.service.server
         if server.socket_type != socket.SOCK_DGRAM:
             listener: socket.socket = server.socket
             return listener
         sockets = self.sockets or (server.socket,)
+        for sock in sockets[: number - 1] + sockets[number:]:
+            sock.close()
         return sockets[number - 1] if number <= len(sockets) else None
 
     def work(self, worker: Worker, interval: float) -> int:  # type: ignore[override]
@@ -89,7 +91,7 @@ class PreforkMode(SelectMode):
         if service.has_reactor:
             service.close()  # the copy of the parent's loop
         service.serving.be_worker()
-        sock = self.socket_of(worker.number)
+        sock = self.take_socket(worker.number)
         server.socket = sock or server.socket
         reactor, seconds = service.reactor, float(server.grace)
         worker.serve(reactor, [server] if sock is not None else [])

@@ -24,7 +24,7 @@ ABSENT = 1 << 62
 
 
 def share_listeners(servers: Iterable[BaseServer], counts: memoryview, place: int) -> None:
-    """The listeners of ``servers``, which have one loop and have begun to serve, are shared from now on: see `Share`."""
+    """From now on ``servers``, which serve on one loop, share their listeners with other workers: see `Share`."""
     for server in servers:
         service = server._srv
         if service.intake.is_listener:

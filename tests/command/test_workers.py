@@ -7,14 +7,12 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.certificates import KEYS, NAME, client_context
+from tests.support.certificates import KEYS, NAME
 from tests.support.command import (
     LOCAL,
     PATIENCE,
@@ -27,7 +25,17 @@ from tests.support.command import (
     to_end,
     until,
 )
-from tests.support.workers import HANDLERS, Load, ask, workers_of, write_handlers
+from tests.support.workers import (
+    HANDLERS,
+    Load,
+    address_of,
+    ask,
+    exchange,
+    is_named,
+    refuses,
+    workers_of,
+    write_handlers,
+)
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
 WHO = ("serve", "crowd:Who", "--workers", "2", "--grace", "1")
@@ -37,14 +45,6 @@ WHO = ("serve", "crowd:Who", "--workers", "2", "--grace", "1")
 def crowd(tmp_path: Path) -> Path:
     write_handlers(tmp_path)
     return tmp_path
-
-
-def address_of(url: str) -> Any:
-    rest = url.partition("://")[2]
-    if url.startswith("unix"):
-        return rest
-    host, _, port = rest.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def test_two_workers_serve_all_addresses_at_once(start: Start, crowd: Path) -> None:
@@ -220,16 +220,6 @@ def test_a_signal_has_the_workers_finish_what_is_open(start: Start, connect: Con
     assert command.rest() == ""
 
 
-def refuses(url: str) -> bool:
-    try:
-        ask(address_of(url), patience=1)
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
 def test_a_request_that_does_not_finish_is_cut_and_told(start: Start, connect: Connect, crowd: Path) -> None:
     command = start("serve", "crowd:Who", "--workers", "2", "--grace", "0.3", "--bind", LOCAL, cwd=crowd)
     client = connect(*command.urls(1, "select"))
@@ -313,15 +303,6 @@ def test_unix_datagrams_all_reach_the_first_worker(start: Start, connect: Connec
     assert command.stop() == 0
 
 
-def exchange(client: socket.socket) -> int:
-    client.send(b"a")
-    assert client.recv(100) == b"more"
-    client.send(b"b")
-    first, second, pid = client.recv(100).split()
-    assert (first, second) == (b"a", b"b")
-    return int(pid)
-
-
 def test_an_address_that_another_server_has_is_refused(start: Start, crowd: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -364,16 +345,3 @@ def test_sighup_reads_the_certificate_again(start: Start, tmp_path: Path) -> Non
     command.process.send_signal(signal.SIGHUP)
     until(lambda: all(is_named(url) for _ in range(4)))
     assert command.stop() == 0
-
-
-def is_named(url: str) -> bool:
-    """Whether Echo is served at the URL with the certificate of `NAME`."""
-    try:
-        with (
-            socket.create_connection(address_of(url), PATIENCE) as plain,
-            client_context().wrap_socket(plain, server_hostname=NAME) as client,
-        ):
-            client.sendall(b"hello")
-            return client.recv(5) == b"hello"
-    except ssl.SSLCertVerificationError:
-        return False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+
+from tests.support.certificates import NAME, client_context
 
 PATIENCE = 20.0
 
@@ -69,6 +72,49 @@ def ask(address: Any, word: bytes = b"who", patience: float = PATIENCE) -> tuple
             answer += piece
     pid, _, version = answer.decode().strip().partition(" ")
     return int(pid), version
+
+
+def address_of(url: str) -> Any:
+    """What `ask` connects to for a URL."""
+    rest = url.partition("://")[2]
+    if url.startswith("unix"):
+        return rest
+    host, _, port = rest.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def exchange(client: socket.socket) -> int:
+    """An exchange of two packets with ``Ask``; the process that has answered."""
+    client.send(b"a")
+    assert client.recv(100) == b"more"
+    client.send(b"b")
+    first, second, pid = client.recv(100).split()
+    assert (first, second) == (b"a", b"b")
+    return int(pid)
+
+
+def refuses(url: str) -> bool:
+    """Whether the host refuses connections to the URL."""
+    try:
+        ask(address_of(url), patience=1)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def is_named(url: str) -> bool:
+    """Whether Echo is served at the URL with the certificate of `NAME`."""
+    try:
+        with (
+            socket.create_connection(address_of(url), PATIENCE) as plain,
+            client_context().wrap_socket(plain, server_hostname=NAME) as client,
+        ):
+            client.sendall(b"hello")
+            return client.recv(5) == b"hello"
+    except ssl.SSLCertVerificationError:
+        return False
 
 
 class Load:
