@@ -60,10 +60,11 @@ def test_two_threads_serve_all_addresses_at_once(start: Start, crowd: Path) -> N
 def test_connections_that_stay_are_spread_and_in_one_table(start: Start, connect: Connect, crowd: Path) -> None:
     command = start(*WHO, "--bind", LOCAL, cwd=crowd)
     (url,) = command.urls(1, "select")
-    clients = [connect(url) for _ in range(40)]
-    for client in clients:
-        client.sendall(b"who\n")
-    threads = [client.recv(99).split()[0] for client in clients]
+    clients, threads = [], []
+    for _ in range(40):
+        clients.append(connect(url))
+        clients[-1].sendall(b"who\n")
+        threads.append(clients[-1].recv(99).split()[0])
     assert len(set(threads)) == 2
     assert min(threads.count(thread) for thread in set(threads)) >= 10
     command.process.send_signal(signal.SIGUSR1)
