@@ -15,7 +15,7 @@ import pytest
 
 from tests import ROOT
 from tests.support.certificates import KEYS, NAME, client_context
-from tests.support.command import MODES, PATIENCE, Connect, Start, assert_refused, serves, talk, to_end, until
+from tests.support.command import MODES, PATIENCE, Connect, Start, assert_refused, echoes, serves, talk, to_end, until
 from tests.support.programs import program
 
 MANAGER = (sys.executable, "-m", "tests.support.manager")
@@ -50,10 +50,7 @@ def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, t
     assert [url.rpartition(":")[0] for url in urls] == ["tcp://127.0.0.1", "tcp6://[::1]", "unix"]
     assert urls[2] == f"unix://{path}"
     for url in urls:
-        client = connect(url)
-        assert talk(client, b"hello") == b"hello"
-        client.shutdown(socket.SHUT_WR)
-        assert to_end(client) == b""
+        assert echoes(connect(url))
     assert command.stop() == 0
     assert command.rest() == ""
     assert path.is_socket()  # it is the manager's
@@ -197,10 +194,7 @@ def test_a_process_serves_the_one_connection_that_systemd_has_accepted(
 ) -> None:
     with activated(start, ["--accept"], "--mode", mode) as address:
         clients = [connect(f"tcp://{address}") for _ in range(2)]
-        for client in clients:
-            assert talk(client, b"hello") == b"hello"
-            client.shutdown(socket.SHUT_WR)
-            assert to_end(client) == b""
+        assert all(echoes(client) for client in clients)
 
 
 PASSED = """
