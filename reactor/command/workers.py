@@ -61,7 +61,7 @@ class Parent:
         self._make = make
         self._notifier = notifier
         self._loop = ParentLoop()
-        self._is_serving = False
+        self._is_serving = self._is_reloading = False
         with ExitStack() as made:
             self.servers = [made.enter_context(bind(place, count)) for place in places]
             """The servers that have the sockets."""
@@ -77,7 +77,7 @@ class Parent:
         self._urls = urls
         supervisor, terminal = self._supervisor, is_terminal()
         handle_signals(self._at_end)
-        self._handle("SIGHUP", lambda: self._loop.call_soon(supervisor.restart))
+        self._handle("SIGHUP", lambda: self._loop.call_soon(self._restart))
         self._handle("SIGUSR1", lambda: self._loop.call_soon(supervisor.ask, lambda joined: say(f"{joined}\n")))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
@@ -109,9 +109,18 @@ class Parent:
             self._notifier.stopping()
             stop_for_good(self._supervisor, self.servers, self._grace)
 
+    def _restart(self) -> None:
+        """SIGHUP: replace the workers."""
+        self._is_reloading = True
+        self._notifier.reloading()
+        self._supervisor.restart()
+
     def _look(self) -> None:
         """Workers have become ready, or have ended."""
         supervisor = self._supervisor
+        if self._is_reloading and not supervisor.is_restarting:
+            self._is_reloading = False
+            self._notifier.reloaded()
         if not self._is_serving and supervisor.is_ready and not supervisor.stopping:
             self._is_serving = True
             self._notifier.ready(cast(Reactor, self._loop))

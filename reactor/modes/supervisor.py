@@ -151,6 +151,11 @@ class Supervisor:
         """Whether every worker serves."""
         return all(post.current is not None for post in self.posts)
 
+    @property
+    def is_restarting(self) -> bool:
+        """Whether a rolling restart goes on: a worker is still to be replaced."""
+        return any(post.is_stale or post.starting is not None for post in self.posts)
+
     # What is asked of it
 
     def start(self) -> None:
