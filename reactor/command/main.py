@@ -27,6 +27,7 @@ from .notify import Notifier
 from .options import Parser, parse
 from .places import DEFAULT_URL, SCHEMES, parse_url, url_of
 from .stopping import (
+    CUT,
     GRACE,
     Ending,
     Interruptible,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 LONGEST = 86_400
 """The longest grace, in seconds."""
-CUT = 3
-"""The exit status if requests were cut."""
 BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
@@ -267,6 +266,7 @@ def serve_by_many(
         return parent.run(urls(parent.servers))
     from .threads import Threads
 
+    load(options.handler)  # first, while a signal ends the process at once
     threads = Threads(options.threads, places, options.grace, bind, make, notifier)
     if certificates is not None:
         renew_at_sighup(certificates, threads.servers, threads.reactor, notifier)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 GRACE = 2.0
 """Seconds that a request has to end once it has been told to, before it is ended by force."""
 
+CUT = 3
+"""The exit status if requests were cut."""
+
 LULL = 0.2
 """Seconds without a byte after which a connection between messages is not waited for any more."""
 

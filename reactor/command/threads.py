@@ -10,6 +10,7 @@ turns. How much faster that is was not measured.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -22,7 +23,7 @@ from ..modes.prefork import spread
 from ..servers.last import no_new_handshakes
 from ..servers.sharing import ABSENT, share_listeners
 from .errors import say
-from .stopping import GRACE, Ending, handle_signals, wind_down
+from .stopping import CUT, GRACE, Ending, handle_signals, wind_down
 from .terminal import is_terminal, overwrite, show_table
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Threads:
         self._grace = grace
         self._notifier = notifier
         self.reactor = Reactor()
+        handle_signals(self._at_end)
         self._error: BaseException | None = None
         self._counts = memoryview(array("q", [ABSENT] * count))
         self._endings: list[ThreadEnding] = []
@@ -58,6 +60,8 @@ class Threads:
             made.callback(self.reactor.close)
             self.sources = [made.enter_context(bind(place, count)) for place in places]
             """The servers that have bound the sockets."""
+            for source in self.sources:
+                self.reactor.descriptors.add(source._srv)  # a child that a handler forks closes its copies
             spreads = [
                 _sockets(source, place, count) for source, place in zip(self.sources, places, strict=True)
             ]  # fmt: skip
@@ -81,7 +85,6 @@ class Threads:
 
     def run(self) -> int:
         """Serve until a signal. Returns how many requests were cut."""
-        handle_signals(self._at_end)
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if hasattr(signal, "SIGUSR1") and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
@@ -128,8 +131,14 @@ class Threads:
             self._notifier.stopping()
             for source in self.sources:
                 self._when_taken.enter_context(no_new_handshakes(source.socket))
+            self.reactor.call_later(self._grace + 2 * GRACE, self._give_up)
         for ending in self._endings:
             ending.signalled(0, None)
+
+    def _give_up(self) -> None:
+        """A handler blocks its thread, which nothing can interrupt."""
+        say("python3 -m reactor serve: a handler blocks its thread; the process ends\n")
+        os._exit(CUT)
 
     def _one_has_taken(self) -> None:
         self.reactor.call_soon(self._count_taken)

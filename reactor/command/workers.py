@@ -42,8 +42,8 @@ LOOK = 1.0
 class ParentLoop(Loop):
     """The loop of the parent."""
 
-    table: Sequence[dict[str, Any]] = ()
-    """The rows of all workers, as they were when the parent has last asked."""
+    table: range = range(0)
+    """As many items as all workers had rows when the parent has last asked."""
 
 
 class Parent:
@@ -61,6 +61,7 @@ class Parent:
         self._make = make
         self._notifier = notifier
         self._loop = ParentLoop()
+        handle_signals(self._at_end)
         self._is_serving = self._is_reloading = False
         with ExitStack() as made:
             self.servers = [made.enter_context(bind(place, count)) for place in places]
@@ -76,7 +77,6 @@ class Parent:
         """
         self._urls = urls
         supervisor, terminal = self._supervisor, is_terminal()
-        handle_signals(self._at_end)
         self._handle("SIGHUP", lambda: self._loop.call_soon(self._restart))
         self._handle("SIGUSR1", lambda: self._loop.call_soon(supervisor.ask, lambda joined: say(f"{joined}\n")))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -131,13 +131,14 @@ class Parent:
         """Ask for the rows of the workers, now and every `LOOK` seconds."""
 
         def tell(joined: Joined) -> None:
-            rows = self._loop.table = joined.rows
+            stats = joined.stats
+            self._loop.table = range(stats["open"])
             if terminal and not self._supervisor.is_over:
-                taken, sent = sum(row["total_in"] for row in rows), sum(row["total_out"] for row in rows)
-                overwrite(line_about(len(rows), taken, sent, max((row["age"] for row in rows), default=0.0)))
+                taken, sent = stats.get("total_in", 0), stats.get("total_out", 0)
+                overwrite(line_about(stats["open"], taken, sent, joined.oldest))
             self._loop.call_later(LOOK, self._ask_again, terminal)
 
-        self._supervisor.ask(tell)
+        self._supervisor.ask(tell, has_rows=False)
 
     # In a worker
 

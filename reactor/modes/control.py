@@ -35,8 +35,8 @@ class Control:
         self._sock = sock
         self._heard = heard
         self._lost = lost
-        self._input = b""
-        self._output = b""
+        self._pieces: list[bytes] = []  # the beginning of a line; a long one is put together once
+        self._output = bytearray()
         self._watch = loop.watch(sock, EVENT_READ, self._ready)
         loop.descriptors.add(self)
 
@@ -56,9 +56,12 @@ class Control:
                 piece = b""
             if not piece:
                 return False
-            *lines, self._input = (self._input + piece).split(b"\n")
+            *lines, rest = piece.split(b"\n")
             for line in lines:
-                self._heard(json.loads(line))
+                self._pieces.append(line)
+                whole, self._pieces = b"".join(self._pieces), []
+                self._heard(json.loads(whole))
+            self._pieces.append(rest)
 
     def close(self) -> None:
         """Send what is left, for `FAREWELL` seconds at most, and close."""
@@ -85,9 +88,9 @@ class Control:
 
     def _flush(self) -> None:
         try:
-            self._output = self._output[self._sock.send(self._output) :]
+            del self._output[: self._sock.send(self._output)]
         except BlockingIOError:
             pass
         except OSError:
-            self._output = b""  # the other end has closed; reading tells
+            self._output.clear()  # the other end has closed; reading tells
         self._watch.modify(EVENT_READ | (EVENT_WRITE if self._output else 0))

@@ -25,6 +25,9 @@ class Joined(NamedTuple):
     silent: list[tuple[int, int]]
     """The workers, as number and pid, that did not answer in time: their rows and counts are missing."""
 
+    oldest: float
+    """The age of the oldest open row, in seconds."""
+
     def __str__(self) -> str:
         missing = [f"worker {number} (pid {pid}) does not answer" for number, pid in self.silent]
         return "\n".join([text_of(self.rows, of_workers=True), *missing])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from _thread import get_ident
 from contextlib import ExitStack
 
 from ..loop.children import NO_FORK
@@ -196,6 +197,8 @@ class PreforkMixIn(SelectMixIn):
         supervisor = mode.supervisor
         if supervisor is None:
             return super().drain(seconds)
+        if supervisor.loop.thread == get_ident():
+            raise RuntimeError("drain() waits for serve_forever(), which runs in this thread: call it from another one")
         mode.end(lambda supervisor: stop_for_good(supervisor, [self], seconds))
         self.server_close()
         unfinished: list[dict[str, Any]] = supervisor.unfinished

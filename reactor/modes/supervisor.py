@@ -215,12 +215,12 @@ class Supervisor:
             self.loop.children.reap(process.pid, blocking=True)
         self._all_taken()
 
-    def ask(self, then: Callable[[Joined], object], seconds: float = ANSWER) -> None:
+    def ask(self, then: Callable[[Joined], object], seconds: float = ANSWER, has_rows: bool = True) -> None:
         """Ask the workers for their rows and counts; ``then(joined)`` is called in the loop, after ``seconds`` at most.
 
-        A worker that has not answered by then is named in `Joined.silent`.
+        A worker that has not answered by then is named in `Joined.silent`. Without ``has_rows`` for the counts alone.
         """
-        Question(self, then, seconds)
+        Question(self, then, seconds, has_rows)
 
     def snapshot(self, seconds: float = ANSWER) -> Joined:
         """`ask` from another thread than the loop's, and wait for the answer."""
@@ -291,20 +291,21 @@ class Supervisor:
         elif "wrong" in message:
             process.problem = message["wrong"]
         elif "terminated" in message:
-            process.post.is_stale = process is process.post.current
+            if process is process.post.current:
+                process.post.is_stale = True
             self._roll()
         elif "taken" in message:
             self._taken(process)
         elif "bye" in message:
             counts = {**message["bye"], "open": 0, "held": 0}
             for question in list(self._questions):
-                question.heard(process, counts, [])
+                question.heard(process, counts, [], 0.0)
             self._past = add_up([self._past, counts])
             self.unfinished += message["unfinished"]
         elif "answer" in message:
             for question in list(self._questions):
                 if message["answer"] == id(question):
-                    question.heard(process, message["stats"], message["rows"])
+                    question.heard(process, message["stats"], message["rows"], message["oldest"])
 
     def _is_ready(self, process: Process) -> None:
         post = process.post
@@ -428,7 +429,10 @@ class Supervisor:
 class Question:
     """One question to all workers that serve, and their answers."""
 
-    def __init__(self, supervisor: Supervisor, then: Callable[[Joined], object], seconds: float) -> None:
+    def __init__(
+        self, supervisor: Supervisor, then: Callable[[Joined], object], seconds: float, has_rows: bool
+    ) -> None:
+        self._oldest = 0.0
         self._supervisor = supervisor
         self._then = then
         self._silent = {process.pid: process for process in supervisor if process.began}
@@ -437,14 +441,15 @@ class Question:
         supervisor._questions.add(self)
         self._timer = supervisor.loop.call_later(seconds, self._finish)
         for process in list(self._silent.values()):
-            process.send(ask=id(self))
+            process.send(ask=id(self), rows=has_rows)
         self._finish_if_all()
 
-    def heard(self, process: Process, stats: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def heard(self, process: Process, stats: dict[str, Any], rows: list[dict[str, Any]], oldest: float) -> None:
         """The process has answered, or has told its counts at its end."""
         if self._silent.pop(process.pid, None) is None:
             return
         self._stats.append(stats)
+        self._oldest = max(self._oldest, oldest)
         self._rows += [{"worker": process.post.number, "pid": process.pid, **row} for row in rows]
         self._finish_if_all()
 
@@ -463,7 +468,7 @@ class Question:
             self._supervisor._questions.discard(self)
             silent = sorted((process.post.number, pid) for pid, process in self._silent.items())
             rows = sorted(self._rows, key=lambda row: (row["worker"], row["pid"], row["serial"]))
-            self._then(Joined(add_up(self._stats), rows, silent))
+            self._then(Joined(add_up(self._stats), rows, silent, self._oldest))
 
 
 def _flush(stream: Any) -> None:

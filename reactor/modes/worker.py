@@ -89,7 +89,7 @@ class Worker:
 
     def _heard(self, message: dict[str, object]) -> None:
         if "ask" in message:
-            self._answer(message["ask"])
+            self._answer(message["ask"], bool(message["rows"]))
         elif "drain" in message:
             seconds = message["drain"]
             assert isinstance(seconds, (int, float))
@@ -97,10 +97,12 @@ class Worker:
         else:
             self._insist()
 
-    def _answer(self, question: object) -> None:
+    def _answer(self, question: object, has_rows: bool) -> None:
         if self._reactor is not None and self._control is not None:
-            rows = self._reactor.table.as_dicts()
-            self._control.send(answer=question, stats=self._reactor.stats(), rows=rows)
+            table = self._reactor.table
+            oldest = next((row.age() for row in table), 0.0)  # the table has its rows in the order of arrival
+            rows = table.as_dicts() if has_rows else []
+            self._control.send(answer=question, stats=self._reactor.stats(), rows=rows, oldest=oldest)
 
     def _lost(self) -> None:
         """The parent has ended without a word: nobody else will serve the listeners."""

@@ -146,3 +146,20 @@ def test_threads_and_workers_are_not_for_one_command(start: Start) -> None:
 def test_code_that_can_not_be_served_is_refused(start: Start, crowd: Path) -> None:
     (crowd / "crowd.py").write_text("oops")
     assert_refused(start(*WHO, "--bind", LOCAL, cwd=crowd), "crowd can't be imported")
+
+
+@pytest.mark.slow
+def test_a_handler_that_blocks_its_thread_does_not_keep_the_process(
+    start: Start, connect: Connect, crowd: Path
+) -> None:
+    (crowd / "crowd.py").write_text(
+        "import time\nfrom handlers import *\nclass Who(StreamHandler):\n"
+        "    async def handle(self):\n        await Some()\n        self.send(b'x')\n"
+        "        open('blocked', 'w').close()\n        time.sleep(1000)\n"
+    )
+    command = start("serve", "crowd:Who", "--threads", "2", "--grace", "0.2", "--bind", LOCAL, cwd=crowd)
+    client = connect(*command.urls(1, "select"))
+    client.sendall(b"x")
+    until((crowd / "blocked").exists)
+    assert command.stop() == 3
+    assert "a handler blocks its thread; the process ends" in command.rest()

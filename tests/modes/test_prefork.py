@@ -224,3 +224,36 @@ def test_keyboard_interrupt_ends_the_workers():
         [sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
     )
     assert (done.stdout, done.returncode) == ("interrupted\nno child\n", 0), done.stderr
+
+
+def test_drain_is_refused_in_the_thread_that_watches_the_workers():
+    refusals = []
+
+    class Server(PreforkTCPServer):
+        pass
+
+    with prefork(Who, base=Server) as server:
+
+        def refused():
+            try:
+                server.drain(1)
+            except RuntimeError as error:
+                refusals.append(str(error))
+
+        server._srv.mode.supervisor.loop.call_soon(refused)
+        wait_until(lambda: refusals)
+        assert refusals == ["drain() waits for serve_forever(), which runs in this thread: call it from another one"]
+        assert ask(server.server_address)
+
+
+def test_a_table_of_many_rows_is_told_whole():
+    with prefork(Who) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(400)]
+        for client in clients:
+            client.sendall(b"who\n")
+            assert client.recv(99)
+        joined = server.snapshot(PATIENCE)
+        assert len(joined.rows) == joined.stats["open"] == 400
+        assert len(str(joined)) > 1 << 15
+        for client in clients:
+            client.close()
