@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 import reactor
-from handlers import DatagramHandler, Packet, StreamHandler, Until
+from handlers import DatagramHandler, Forked, Packet, StreamHandler, Threaded, Until
 from handlers.services import Echo
 from reactor import PreforkMixIn, PreforkTCPServer, Reactor, UDPServer
 from tests import ROOT
@@ -229,10 +229,7 @@ def test_keyboard_interrupt_ends_the_workers():
 def test_drain_is_refused_in_the_thread_that_watches_the_workers():
     refusals = []
 
-    class Server(PreforkTCPServer):
-        pass
-
-    with prefork(Who, base=Server) as server:
+    with prefork(Who) as server:
 
         def refused():
             try:
@@ -257,3 +254,22 @@ def test_a_table_of_many_rows_is_told_whole():
         assert len(str(joined)) > 1 << 15
         for client in clients:
             client.close()
+
+
+class Works(StreamHandler):
+    """The processes of its work in a child and in a thread, and its own."""
+
+    async def handle(self):
+        await Until(b"\n")
+        child, thread = await Forked(os.getpid), await Threaded(os.getpid)
+        self.send(b"%d %d %d" % (child, thread, os.getpid()))
+
+
+def test_a_worker_has_children_and_threads_of_its_own():
+    with prefork(Works) as server:
+        for _ in range(4):
+            with connect(server) as client:
+                client.sendall(b"go\n")
+                child, thread, own = map(int, client.recv(99).split())
+                assert thread == own != os.getpid()
+                assert child not in (own, os.getpid())
