@@ -191,7 +191,7 @@ class AnswerInThread(ThreadedJob):
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("thread")))
+        super().__init__(row, wait, service.mode.pool("thread"))
         self._service = service
         self._outlet = Outlet(row)
 
@@ -218,7 +218,7 @@ class AnswerInChild(PipedJob, Follower):
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        super().__init__(row, wait, service.mode.pool("fork"))
         self.keep = row
         self._service = service
         self._is_cancelled = self._is_paused = False

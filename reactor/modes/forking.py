@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
+    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -45,8 +46,8 @@ class ForkMode(Mode):
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_FORK}")
         return super().adapt(handler)
 
-    def pool(self, work: str) -> tuple[str, int]:
-        return f"children of server {id(self.service)}", int(self.service.server.max_children)
+    def pool(self, work: str) -> Pool:
+        return self.own_pool("children", "max_children")
 
     def child_began(self, pid: int) -> None:
         server = self.service.server

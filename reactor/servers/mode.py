@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
+    from ..table.work import Pool
     from .service import Service
 
 _ANYWHERE = nullcontext()
@@ -75,10 +76,16 @@ class Mode:
         adapted.ended_input = staticmethod(ended_input)
         return adapted
 
-    def pool(self, work: str) -> tuple[str, int]:
-        """The name of the pool of threads or children in which handlers answer whole requests, and its bound."""
-        reactor = self.service.reactor
-        return ("threaded", reactor.max_threads) if work == "thread" else ("forked", reactor.max_children)
+    def pool(self, work: str) -> Pool:
+        """The pool of threads or children in which handlers answer whole requests."""
+        of_reactor = self.service.reactor.work
+        return of_reactor.threads() if work == "thread" else of_reactor.children()
+
+    def own_pool(self, what: str, bound: str) -> Pool:
+        """The pool of the server; its attribute ``bound`` bounds ``what``."""
+        server, work = self.service.server, self.service.reactor.work
+        limit = int(getattr(server, bound))
+        return work.pool(f"{what} of server {id(self.service)}", limit, f"{type(server).__name__}.{bound}")
 
     def in_thread(self, work: Callable[[], object]) -> None:
         """Have a thread call ``work()``, in which a handler answers a whole request. Raises `RuntimeError`."""

@@ -380,6 +380,30 @@ def test_more_requests_than_threads_or_children_wait_their_turn(mode):
             assert receive(client, len(answer)) == answer
 
 
+@pytest.mark.parametrize(("mode", "members", "bound"), [
+    ("thread", {}, "ThreadingTCPServer.max_threads"), ("fork", {}, "ForkingTCPServer.max_children"),
+    ("select", {"work": "thread"}, "Reactor.max_threads"), ("select", {"work": "fork"}, "Reactor.max_children"),
+])  # fmt: skip
+def test_that_whole_requests_wait_for_a_place_is_logged_once_with_the_remedy(mode, members, bound, caplog, tmp_path):
+    class Waiting(Reply):
+        def handle(self):
+            wait_until((tmp_path / "open").exists)
+            super().handle()
+
+    name = bound.partition(".")[2]
+    with serving(type("Kind", (Waiting,), members), mode, **{name: 2}) as server:
+        setattr(server.reactor, name, 2)
+        with clients_of(server, 4) as clients:
+            for client in clients:
+                client.sendall(packed(b"a"))
+            wait_until(lambda: caplog.messages)
+            (tmp_path / "open").touch()
+            for client in clients:
+                assert receive(client, 3) == b"1:a"
+    [line] = caplog.messages
+    assert line == f"work waits for one of {bound}: all 2 are busy; raise {bound}, or have a handler do less at a time"
+
+
 # http.server, unchanged
 
 
