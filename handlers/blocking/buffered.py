@@ -114,6 +114,7 @@ class BufferedStream(Refusing, StreamHandler):
     work: str
     max_request = MAX_REQUEST
     """Bytes of one request; past that, the framing gets `LimitPassed`."""
+    ends_when_idle = True
 
     def handle(self) -> Any:
         return self.request, self.whole

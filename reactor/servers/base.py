@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from socket import SOCK_DGRAM
 
+from ..loop.timers import NEVER
 from ..table.ends import log_error
 from ..table.preparing import prepare
 from .connections import Connections
@@ -187,6 +188,11 @@ class BaseServer:
         unfinished = self._srv.drain(seconds)
         self.server_close()
         return unfinished
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain` has begun, so that a handler can tell its client that it takes no other request."""
+        return self._srv.drain_until != NEVER
 
     def server_close(self) -> None:
         """Cancel the server's requests, close its own loop. Handlers can't call it. May be extended."""

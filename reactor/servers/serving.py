@@ -232,10 +232,12 @@ class Serving:
         service = self._service
         if service.hand.is_within:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
+        drain_until = service.reactor.clock.monotonic() + seconds
         if self.is_elsewhere:
+            self._end_inner(drain_until)
             self.shutdown()
         service.reactor.require_rest("drain()")
-        service.drain_until = service.reactor.clock.monotonic() + seconds
+        service.drain_until = drain_until
         if not service.intake.is_listener:
             return
         try:
@@ -246,6 +248,16 @@ class Serving:
         finally:
             self.stop()
         service.close_socket()
+
+    def _end_inner(self, when: float) -> None:
+        """Plain mode: end the request that the thread that serves drives when it is idle, or else at the time ``when``.
+
+        Only then does `shutdown` return.
+        """
+        inner: Any = self._service.reactor.inner
+        if inner is not None:
+            inner.call_soon(inner.end_idle)
+            inner.call_soon(inner.call_at, when, inner.stop)
 
     def _take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""
