@@ -174,6 +174,12 @@ class FramedStream(BufferedStream):
             goes_on = await self._serve(framed)
         return None
 
+    def finish(self) -> None:
+        framed = getattr(self, "_framed", None)
+        if framed is not None:
+            framed.close()
+            self._framed = None
+
     async def _serve(self, framed: Framed) -> bool:
         """Have the request answered. Returns whether the connection goes on."""
         data, taken = framed.whole or b"", framed.taken

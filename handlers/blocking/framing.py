@@ -76,6 +76,10 @@ class Framed:
             return self._go_on(self._coroutine.throw, cause)
         return self._go_on(self._coroutine.send, result)
 
+    def close(self) -> None:
+        """The connection has ended: end the coroutine, too, as that of a handler is ended (``GeneratorExit``)."""
+        self._coroutine.close()
+
     def _keep(self, wait: Wait, piece: bytes) -> None:
         self.taken += len(piece)
         if self.taken > self._most:

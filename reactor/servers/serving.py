@@ -110,9 +110,9 @@ class Serving:
         if self._service.has_reactor:
             reactor = self._service.reactor
             reactor.call_soon(nothing)  # wakes the loop
-            inner = reactor.inner
+            inner: Any = reactor.inner
             if inner is not None:
-                inner.call_soon(nothing)
+                inner.call_soon(inner.end_idle)  # plain mode: a connection between requests is no request in progress
         with self._serving:
             pass
 
@@ -234,7 +234,9 @@ class Serving:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
         drain_until = service.reactor.clock.monotonic() + seconds
         if self.is_elsewhere:
-            self._end_inner(drain_until)
+            inner = service.reactor.inner
+            if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
+                inner.call_soon(inner.call_at, drain_until, inner.stop)
             self.shutdown()
         service.reactor.require_rest("drain()")
         service.drain_until = drain_until
@@ -248,16 +250,6 @@ class Serving:
         finally:
             self.stop()
         service.close_socket()
-
-    def _end_inner(self, when: float) -> None:
-        """Plain mode: end the request that the thread that serves drives when it is idle, or else at the time ``when``.
-
-        Only then does `shutdown` return.
-        """
-        inner: Any = self._service.reactor.inner
-        if inner is not None:
-            inner.call_soon(inner.end_idle)
-            inner.call_soon(inner.call_at, when, inner.stop)
 
     def _take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""
