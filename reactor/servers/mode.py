@@ -6,11 +6,12 @@ mix-in.
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from socket import SOCK_DGRAM
 
 from ..handlers import Handler, Packet
-from ..handlers.blocking.buffered import buffered, is_whole_by
+from ..handlers.blocking.buffered import LIMITS, buffered, is_whole_by
 from ..loop.descriptors import ended_input
 from .crew import Crew
 from .kinds import class_of
@@ -63,6 +64,7 @@ class Mode:
     def adapt(self, handler: Any) -> Any:
         """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""
         if not has_framing(handler) or getattr(self.service.server, "socket_type", None) == SOCK_DGRAM:
+            _tell_unkept(handler)
             return handler
         self.loop_drives = self.work != "here"
         return self.framed(handler, self.work)
@@ -147,6 +149,19 @@ def has_framing(handler: Any) -> bool:
     if request is None or not isinstance(kind, type) or issubclass(kind, Handler) or isinstance(request, Packet):
         return False
     return is_whole_by(request, False)
+
+
+def _tell_unkept(handler: Any) -> None:
+    """Log which limits a blocking handler declares that nothing keeps: it reads and writes its socket by itself."""
+    kind = class_of(handler)
+    if not isinstance(kind, type) or issubclass(kind, Handler):
+        return
+    unkept = [limit for limit in LIMITS if getattr(kind, limit, None) is not None]
+    if unkept:
+        logging.getLogger("reactor").warning(
+            "%s declares %s, and no such limit is kept for a blocking handler without a framing: declare on the class "
+            "when a whole request is here (request = ...)", kind.__name__, ", ".join(unkept),
+        )  # fmt: skip
 
 
 def _finish_request(request: Any, client_address: Any, server: Any) -> None:

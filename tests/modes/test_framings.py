@@ -243,6 +243,40 @@ def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, membe
 
 
 @elsewhere
+def test_a_handler_waits_at_the_high_water_mark_of_its_class(mode, members):
+    kind = type("Kind", (Large,), {"high_water": 100_000, **members})
+    with serving(kind, mode) as server, connect(server) as client:
+        client.sendall(packed(b"large"))
+        receive(client, 1)
+        wait_until(lambda: any(row.held_out for row in server.reactor.table))
+        time.sleep(0.05)
+        assert max(row.held_out for row in server.reactor.table) <= 100_000 + 65_536  # one chunk passes the mark
+        assert len(receive(client, (4 << 20) - 1)) == (4 << 20) - 1
+
+
+@every_mode
+def test_a_request_that_comes_more_slowly_than_the_rate_of_the_class_ends(mode):
+    with serving(kind(min_rate=1_000, timeout=0.2), mode) as server, connect(server) as client:
+        client.sendall(b"60:")
+        ends = time.monotonic() + PATIENCE
+        client.settimeout(0.02)
+        answer = b""
+        while not answer and time.monotonic() < ends:
+            with suppress(TimeoutError, ConnectionError):
+                client.sendall(b"x")
+                answer = client.recv(9)
+        assert answer == b"!too slow"  # each byte begins no new time
+
+
+@pytest.mark.parametrize("mode", ["plain", "thread", "fork"])
+def test_limits_that_nothing_keeps_are_named_when_the_server_is_made(mode, caplog):
+    members = {"max_output": 1_000, "min_rate": 10, "idle_timeout": None}
+    with serving(type("Bare", (Blocking,), members), mode), serving(Blocking, mode), serving(kind(min_rate=1), mode):
+        [line] = caplog.messages
+        assert line.startswith("Bare declares min_rate, max_output, and no such limit is kept for a blocking handler")
+
+
+@elsewhere
 def test_a_client_that_takes_no_reply_ends_in_time(mode, members, journal):
     def handle_error(self, request, client_address):
         self.journal.write("error")
