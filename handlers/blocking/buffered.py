@@ -138,6 +138,14 @@ class BufferedStream(Refusing, StreamHandler):
             raise outcome.error
         return self.handle() if self.goes_on(outcome.goes_on) else None
 
+    def whole_in(self, held: bytes) -> tuple[bytes, int] | None:
+        """The next request, if all of it is in the bytes ``held``, and how many of them it is."""
+        try:
+            end = self.request.find(held, 0, 0, False)
+        except Cause:
+            return None
+        return (held[:end], end) if end > 0 else None
+
     def goes_on(self, is_kept: bool) -> bool:
         """Whether there may be another request: the handler keeps the connection, and its stream has not ended."""
         return is_kept and not (self._machine.ended and not self._machine.held_in)
@@ -173,6 +181,18 @@ class FramedStream(BufferedStream):
                 wait = await framed.take(wait)
             goes_on = await self._serve(framed)
         return None
+
+    def whole_in(self, held: bytes) -> tuple[bytes, int] | None:
+        framed, sent = Framed(self.request, self, self.max_request), self._machine.held_out
+        try:
+            end = framed.find_in(held)
+        except Exception:
+            return None  # raised again where the loop asks the framing
+        finally:
+            framed.close()
+        if not end or self._machine.held_out != sent:  # what a framing sends goes out by the loop
+            return None
+        return framed.whole or b"", end
 
     def finish(self) -> None:
         framed = getattr(self, "_framed", None)

@@ -165,7 +165,8 @@ class ForkMode(Mode):
 class ForkingMixIn(_Base):
     """A child process drives each request; see ``socketserver.ForkingMixIn``.
 
-    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it.
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it,
+    with those behind it that are whole by then.
     """
 
     timeout = 300

@@ -345,6 +345,40 @@ def test_a_child_that_dies_ends_its_connection_with_an_error(mode, members, text
     assert why in caplog.text
 
 
+class Counting(Reply):
+    """Answers with the process that answers."""
+
+    def handle(self):
+        if self.rfile.read().endswith(b":break"):
+            raise ZeroDivisionError("broken")
+        self.wfile.write(b"%d\n" % os.getpid())
+
+
+@pytest.mark.parametrize("request_", [netstring, Until(b"\n")])
+@pytest.mark.parametrize(("mode", "members"), [("fork", {}), ("select", {"work": "fork"})])
+def test_a_child_answers_all_requests_that_have_come_whole_and_the_loop_goes_on_behind_them(mode, members, request_):
+    request = packed(b"a") if request_ is netstring else b"a\n"
+    with (
+        serving(type("Kind", (Counting,), {"request": request_, **members}), mode) as server,
+        connect(server) as client, client.makefile("rb") as file,
+    ):  # fmt: skip
+        client.sendall(request * 100 + request[:1])
+        assert len({file.readline() for _ in range(100)}) == 1
+        wait_until(lambda: any(row.held_in == 1 for row in server.reactor.table))
+        client.sendall(request[1:] + request * 2)
+        client.shutdown(socket.SHUT_WR)
+        assert len(file.read().splitlines()) == 3
+        assert [row["reason"] for row in ended(server)] == [""]
+
+
+@pytest.mark.parametrize(("mode", "members"), [("fork", {}), ("select", {"work": "fork"})])
+def test_a_child_whose_later_request_breaks_ends_the_connection_after_the_answers_before(mode, members):
+    with serving(type("Kind", (Counting,), members), mode, handle_error=lambda *_: None) as server:
+        answer = ask(server, packed(b"a", b"b", b"break", b"c"))
+        assert len(answer.splitlines()) == 2
+        assert "ZeroDivisionError: broken" in ended(server)[0]["reason"]
+
+
 @pytest.mark.parametrize(("mode", "members"), [("thread", {}), ("select", {"work": "thread"})])
 def test_a_slow_handler_holds_up_no_other_and_its_lost_client_is_told_to_it(mode, members):
     class Slow(Reply):
