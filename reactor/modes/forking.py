@@ -98,6 +98,8 @@ class ForkMode(Mode):
             if mailbox is not None:
                 mailbox.close()
             apply_exit_report(row, status, words)
+            if status and not words and not (service.closing or server.is_draining):  # which kills children
+                service.admission.tell("a child died, and its request with it: %s", row.error)
             service.strike(row)
 
         try:

@@ -115,7 +115,7 @@ def slow_clients() -> None:
     ]:  # fmt: skip
         with Server(name) as server:
             beside_slow_clients(name, server, count)
-    for program in ("http_server", "wsgiref", "bottle", "flask", "django", "prometheus"):
+    for program in ("http_server", "wsgiref", "bottle", "flask", "django", "prometheus", "xmlrpc"):
         for count in (0, 200, 10_000):
             with Server(program, "select") as server:
                 beside_slow_clients(f"{program}, select", server, count)
