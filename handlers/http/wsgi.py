@@ -77,7 +77,7 @@ class _Call:
         coming = Coming(self, 0, 0)
         coming.request_line = read_request_line(line)
         coming.fields = read_fields(section, len(section))
-        self.request = Request(self, coming, Body(0, False, True))  # type: ignore[arg-type]  # it is asked for no more than this class has
+        self.request = Request(self, coming, Body(0, False, True))  # type: ignore[arg-type]  # for what it asks
         self.response = Response(self, self.request)  # type: ignore[arg-type]
         self._head: tuple[int, list[tuple[str, str]], int | None] | None = None
 

@@ -117,7 +117,7 @@ class RPCStreamHandler(Serving, RecordHandler):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._max_reply = max(cls.max_output - cls.high_water, cls.max_output // 2) - PROTECTED
+        cls._max_reply = max(cls.max_output - cls.high_water - PROTECTED, cls.max_output // 2 - PROTECTED, PROTECTED)
 
     def record(self, record: bytes) -> Any:
         try:

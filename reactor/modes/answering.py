@@ -330,7 +330,7 @@ class AnswerInChild(PipedJob, Follower):
         """Answer the request, and those that the row holds whole. Returns how many bytes of these were taken."""
         handler = self.wait.handler
         outcome, held, taken = self.wait.run(send), handler.take_held(), 0
-        while outcome.goes_on and handler.request_timeout is None:  # which is for each of them
+        while outcome.goes_on and taken < len(held) and handler.request_timeout is None:  # which is for each of them
             found = handler.whole_in(held[taken:])
             if found is None:
                 break

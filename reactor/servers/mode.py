@@ -160,7 +160,8 @@ def _tell_unkept(handler: Any) -> None:
     if unkept:
         logging.getLogger("reactor").warning(
             "%s declares %s, and no such limit is kept for a blocking handler without a framing: declare on the class "
-            "when a whole request is here (request = ...)", kind.__name__, ", ".join(unkept),
+            "when a whole request is here (request = ...), or take a Select server class", kind.__name__,
+            ", ".join(unkept),
         )  # fmt: skip
 
 
