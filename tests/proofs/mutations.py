@@ -200,8 +200,8 @@ MUTATIONS = [
     ),
     Mutation(
         "send_eof() does not end the stream",
-        "            self.socket.shutdown(socket.SHUT_WR)\n        except OSError as error:\n",
-        "            pass\n        except OSError as error:\n",
+        "        self.channel.end_output()\n        self.socket.shutdown(socket.SHUT_WR)\n",
+        "        self.channel.end_output()\n",
     ),
     Mutation(
         "a request goes on whose output was cut at the bound of its handler",
@@ -376,14 +376,17 @@ def plant(mutation, directory):
         shutil.copytree(ROOT / folder, directory / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.cfg", directory)
     if mutation is not None:
-        sources = {
-            path: path.read_text() for room in ("handlers", "reactor") for path in (directory / room).rglob("*.py")
-        }
-        places = [path for path, source in sources.items() for _ in range(source.count(mutation.old))]
-        if len(places) != 1:
-            raise ValueError(f"{mutation.name}: {mutation.old!r} stands in the source {len(places)} times, not once")
-        [path] = places
-        path.write_text(sources[path].replace(mutation.old, mutation.new))
+        path, source = place(mutation, directory)
+        path.write_text(source.replace(mutation.old, mutation.new))
+
+
+def place(mutation, root=ROOT):
+    """The path of the one module in which the old text of the mutation stands, and its source."""
+    sources = {path: path.read_text() for room in ("handlers", "reactor") for path in (root / room).rglob("*.py")}
+    places = [path for path, source in sources.items() for _ in range(source.count(mutation.old))]
+    if len(places) != 1:
+        raise ValueError(f"{mutation.name}: {mutation.old!r} stands in the source {len(places)} times, not once")
+    return places[0], sources[places[0]]
 
 
 def found(directory, calm=False, seeds=SEEDS):

@@ -6,26 +6,32 @@ import pytest
 
 from tests.proofs import mutations
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def directory(tmp_path):
     return Path(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_unchanged_source_passes_every_seed(directory):
     mutations.plant(None, directory)
     assert mutations.found(directory, seeds=mutations.RARE) is None
     assert mutations.found(directory, calm=True) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda mutation: mutation.name)
 def test_each_mutation_is_found(mutation, directory):
     mutations.plant(mutation, directory)
     assert mutations.finding(mutation, directory) is not None
     if mutation.needs_faults:
         assert mutations.found(directory, calm=True) is None
+
+
+@pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda mutation: mutation.name)
+def test_each_mutation_has_one_place_in_the_source(mutation):
+    path, source = mutations.place(mutation)
+    assert source.replace(mutation.old, mutation.new) != source, path
 
 
 def test_a_mutation_that_no_longer_applies_is_an_error(directory):
