@@ -1,9 +1,10 @@
 """Bounds of costs, as counts of calls, modules and bytes: those are the same whatever else the machine does.
 
-What they come to in time is for `tests.proofs.figures` to report.
+What they come to in time is for `tests.benchmarks` to report.
 """
 
 import json
+import resource
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ from handlers import StreamHandler, Until
 from handlers.services import Echo
 from reactor.testing import work
 from tests import ROOT
-from tests.proofs import figures
+from tests.benchmarks import memory
+from tests.benchmarks.messages import LINE
 from tests.support.bench import bench
 from tests.support.counting import counted_calls
 
@@ -54,7 +56,7 @@ def calls(handler, lines):
     """Calls of Python for a message of so many lines, from the end of select() to the answer."""
     with bench(handler) as here:
         clients = [here.connect() for _ in range(CLIENTS)]
-        message = figures.LINE * lines
+        message = LINE * lines
         for _ in range(2):
             for client in clients:
                 client.sendall(message)
@@ -77,12 +79,12 @@ def test_a_message_takes_few_calls(handler):
     ("held", "limit"), [(b"", 1_000), (b"x", 1_024)], ids=["between lines", "with a byte of a line"]
 )
 def test_an_idle_row_takes_under_a_kibibyte(held, limit):
-    assert figures.memory("ours: states, one wait", held) < limit
+    assert memory.allocated("ours: states, one wait", held) < limit
 
 
 @pytest.mark.slow
 def test_an_idle_row_takes_less_than_a_protocol_of_asyncio():
-    assert figures.memory("ours: states") < figures.memory("asyncio Protocol")
+    assert memory.allocated("ours: states") < memory.allocated("asyncio Protocol")
 
 
 def imported(statement):
@@ -92,7 +94,7 @@ def imported(statement):
         "print(json.dumps(names)); print(open('/proc/self/statm').read().split()[1])"
     )
     names, pages = subprocess.check_output([sys.executable, "-I", "-S", "-c", script], text=True).splitlines()
-    return set(json.loads(names)), int(pages) * figures.PAGE
+    return set(json.loads(names)), int(pages) * resource.getpagesize()
 
 
 @pytest.mark.slow
