@@ -1,4 +1,9 @@
-"""Serve one service with one peer, or print the names of those that can serve here."""
+"""``python3 -m tests.benchmarks.peers SERVICE NAME [PORT]``: serve in a process of its own.
+
+It prints the port that it listens at, answers questions about itself on standard input, and ends when that ends.
+``--names`` prints the names of those that can serve here: a peer whose package can not be imported is left out, so only
+the standard library is needed.
+"""
 
 import gc
 import json
@@ -7,8 +12,19 @@ import socket
 import sys
 import threading
 import tracemalloc
+from importlib.util import find_spec
 
-from tests.benchmarks.peers import SERVICES, names
+from tests.benchmarks.peers import (  # noqa: F401 - each notes its peers
+    gevents,
+    ours,
+    redis,
+    standard,
+    streams,
+    tornados,
+    trios,
+    twisteds,
+)
+from tests.benchmarks.peers.registry import SERVICES
 
 
 def answer_questions() -> None:
@@ -35,9 +51,16 @@ def main(service: str, name: str, *port: str) -> None:
     SERVICES[service][name].serve(listener, *map(int, port))
 
 
+def names() -> dict[str, list[str]]:
+    """The names of the peers that can serve here, by their services."""
+    return {
+        service: [name for name, peer in peers.items() if all(map(find_spec, peer.needs))]
+        for service, peers in SERVICES.items()
+    }
+
+
 if __name__ == "__main__":
-    found = names()
     if sys.argv[1:] == ["--names"]:
-        print(json.dumps(found))
+        print(json.dumps(names()))
     else:
         main(*sys.argv[1:])

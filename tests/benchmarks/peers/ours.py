@@ -9,7 +9,7 @@ from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, Unti
 from handlers.services import Echo
 from tests.benchmarks.messages import PAGE
 
-from . import serves
+from .registry import serves
 
 STATES, ONE_WAIT, COROUTINE = "ours: states", "ours: states, one wait", "ours: coroutine"
 

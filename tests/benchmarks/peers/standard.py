@@ -11,7 +11,7 @@ from functools import partial
 
 from tests.benchmarks.messages import PAGE
 
-from . import Serve, serves
+from .registry import Serve, serves
 
 
 @serves("lines", "bare selectors loop")

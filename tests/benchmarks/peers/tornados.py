@@ -7,7 +7,7 @@ import socket
 
 from tests.benchmarks.messages import PAGE
 
-from . import serves
+from .registry import serves
 
 
 def tornado(service: str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from . import serves
+from .registry import serves
 
 
 def serve(listener: socket.socket, handle) -> None:

@@ -6,7 +6,7 @@ import socket
 
 from tests.benchmarks.messages import PAGE
 
-from . import serves
+from .registry import serves
 
 
 def serve(listener: socket.socket, protocol: type) -> None:
