@@ -117,7 +117,7 @@ class Runner:
         if label.endswith(IDLE):
             load("stream", 10_000, 1)
         path = tools.installed(case.tool)
-        used = Tool(path, server.port, case) if path else load(case.kind, case.connections, case.depth)
+        used = Tool(path, server, case) if path else load(case.kind, case.connections, case.depth)
         number = max(int(case.messages * self.part), case.depth * case.connections)
 
         def cost() -> float:
