@@ -70,15 +70,15 @@ LOADED = (
         (Bound("asyncio streams", 0.8),), 10_000, tuned=ASYNCIO,
     ),
     Case(
-        "heads", "HTTP-like head (`wrk`)", "heads", messages.HEADS, ("answer", "3", "ANSWER"),
+        "heads", "HTTP-like head", "heads", messages.HEADS, ("answer", "3", "ANSWER"),
         (Bound("asyncio streams", 0.8),), 10_000, tool="wrk", tuned=ASYNCIO,
     ),
     Case(
-        "redis", "GET of Redis (`redis-benchmark`)", "redis", messages.REDIS, ("answer", "5", "ANSWER"),
+        "redis", "GET of Redis", "redis", messages.REDIS, ("answer", "5", "ANSWER"),
         (Bound("asyncio streams", 0.8),), 10_000, tool="redis-benchmark", tuned=ASYNCIO,
     ),
     Case(
-        "redis-16", "the same, 16 at a time", "redis", messages.REDIS, ("answer", "5", "ANSWER"),
+        "redis-16", "GET of Redis, 16 at a time", "redis", messages.REDIS, ("answer", "5", "ANSWER"),
         (Bound("asyncio streams", 0.8),), 16_000, depth=16, tool="redis-benchmark", tuned=ASYNCIO,
     ),
     Case(

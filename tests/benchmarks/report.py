@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.benchmarks import tools
-from tests.benchmarks.cases import FLOOR, IDLE, Bound, Case
+from tests.benchmarks.cases import FLOOR, OURS, Bound, Case
 from tests.benchmarks.rounds import Costs, Results
 
 
@@ -50,9 +50,8 @@ def versions(python: str) -> list[str]:
 
 def rows_of(title: str, load: str, bounds: tuple[Bound, ...], costs: Costs) -> Iterator[tuple[object, ...]]:
     """What each server of a case costs, the cheapest first, and its ratios to those of the bounds and to the floor."""
-    others = [name for name in (*dict.fromkeys(bound.theirs for bound in bounds), FLOOR) if name in costs.of]
-    if others and IDLE in others[0]:
-        others = []
+    wanted = dict.fromkeys([*(bound.theirs for bound in bounds if bound.theirs not in OURS), FLOOR])
+    others = [name for name in wanted if name in costs.of]
     yield f"{title}{load}", "time", "±", *(f"÷ {other}" for other in others)
     for name in sorted(costs.of, key=costs.median):
         ratios = [f"{costs.ratio(name, other):.2f}" for other in others]

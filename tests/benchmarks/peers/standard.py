@@ -214,18 +214,21 @@ class Side(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self.early = []  # what comes before the other side is there; uvloop resumes what is paused here
         if self.port is not None:
-            transport.pause_reading()
             self.opening = asyncio.ensure_future(self.open())
 
     async def open(self):
         make = partial(asyncio.get_running_loop().create_connection, host="127.0.0.1", port=self.port)
         _, self.other = await make(Side)
         self.other.other = self
-        self.transport.resume_reading()
+        self.other.transport.writelines(self.early)
 
     def data_received(self, data):
-        self.other.transport.write(data)
+        if self.other is None:
+            self.early.append(data)
+        else:
+            self.other.transport.write(data)
 
     def pause_writing(self):
         self.other.transport.pause_reading()
