@@ -31,3 +31,9 @@ def piece(size: int) -> Exchange:
     """Bytes that come back, in which every place differs from its neighbours."""
     data = (bytes(range(251)) * (size // 251 + 1))[:size]
     return Exchange(data, data)
+
+
+def check(head: bytes) -> None:
+    """Parse the request line of `HEAD`, or of the one that `wrk` sends."""
+    method, path, version = head[: head.index(b"\r\n")].split()
+    assert (method, path, version) == (b"GET", b"/", b"HTTP/1.1")

@@ -10,41 +10,16 @@ import sys
 
 import pytest
 
-from handlers import StreamHandler, Until
 from handlers.services import Echo
 from reactor.testing import work
 from tests import ROOT
 from tests.benchmarks import memory
 from tests.benchmarks.messages import LINE
+from tests.benchmarks.peers.ours import LinesCoroutine as Coroutine
+from tests.benchmarks.peers.ours import LinesOneWait as OneWait
+from tests.benchmarks.peers.ours import LinesStates as States
 from tests.support.bench import bench
 from tests.support.counting import counted_calls
-
-
-class States(StreamHandler):
-    def handle(self):
-        return Until(b"\n"), self.line
-
-    def line(self, data):
-        self.send(data)
-        return self.handle()
-
-
-class OneWait(StreamHandler):
-    until = Until(b"\n")
-
-    def handle(self):
-        return self.until, self.line
-
-    def line(self, data):
-        self.send(data)
-        return self.until, self.line
-
-
-class Coroutine(StreamHandler):
-    async def handle(self):
-        while True:
-            self.send(await Until(b"\n"))
-
 
 SPELLINGS = {States: (25, 8), OneWait: (23, 6), Coroutine: (26, 9), Echo: (23, 0)}
 """For each handler the most calls of Python for a message of one line, and for each further line of a message."""

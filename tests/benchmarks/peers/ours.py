@@ -5,32 +5,24 @@ from __future__ import annotations
 import socket
 from functools import partial
 
+from examples.proxy import Client
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, Until
 from handlers.services import Echo
-from tests.benchmarks.messages import PAGE
+from reactor import SelectTCPServer, SelectUDPServer, TCPServer, ThreadingTCPServer
+from tests.benchmarks.cases import OURS
+from tests.benchmarks.messages import PAGE, check
 
 from .registry import serves
+from .standard import OneLine, serve
 
-STATES, ONE_WAIT, COROUTINE = "ours: states", "ours: states, one wait", "ours: coroutine"
-
-
-def serve(handler: type, listener: socket.socket, server: str = "SelectTCPServer") -> None:
-    """Serve with a server of `reactor`."""
-    import reactor
-
-    kind = getattr(reactor, server)
-    derived = type(server, (kind,), {"daemon_threads": True, "block_on_close": False})
-    made = derived(listener.getsockname(), handler, bind_and_activate=False)
-    made.socket.close()
-    made.socket = listener
-    made.serve_forever()
+STATES, ONE_WAIT, COROUTINE = OURS
 
 
-def ours(service: str, name: str, server: str = "SelectTCPServer"):
+def ours(service: str, name: str, server: type = SelectTCPServer):
     """A decorator: handlers of this class give the service."""
 
     def noted(handler):
-        serves(service, name)(partial(serve, handler, server=server))
+        serves(service, name)(partial(serve, server, handler))
         return handler
 
     return noted
@@ -105,8 +97,7 @@ class HeadsStates(StreamHandler):
         return Until(b"\r\n\r\n"), self.head
 
     def head(self, data):
-        method, path, version = data[: data.index(b"\r\n")].split()
-        assert (method, path, version) == (b"GET", b"/", b"HTTP/1.1")
+        check(data)
         self.send(PAGE)
         return self.handle()
 
@@ -124,8 +115,7 @@ class HeadsCoroutine(StreamHandler):
     async def handle(self):
         while True:
             data = await Until(b"\r\n\r\n")
-            method, path, version = data[: data.index(b"\r\n")].split()
-            assert (method, path, version) == (b"GET", b"/", b"HTTP/1.1")
+            check(data)
             self.send(PAGE)
 
 
@@ -181,7 +171,7 @@ class CloseCoroutine(StreamHandler):
         self.send(await Until(b"\n"))
 
 
-@ours("datagrams", STATES, "SelectUDPServer")
+@ours("datagrams", STATES, SelectUDPServer)
 class DatagramsStates(DatagramHandler):
     def handle(self):
         return Packet(), self.packet
@@ -190,7 +180,7 @@ class DatagramsStates(DatagramHandler):
         self.send(data)
 
 
-@ours("datagrams", ONE_WAIT, "SelectUDPServer")
+@ours("datagrams", ONE_WAIT, SelectUDPServer)
 class DatagramsOneWait(DatagramsStates):
     wait = Packet()
 
@@ -198,29 +188,17 @@ class DatagramsOneWait(DatagramsStates):
         return self.wait, self.packet
 
 
-@ours("datagrams", COROUTINE, "SelectUDPServer")
+@ours("datagrams", COROUTINE, SelectUDPServer)
 class DatagramsCoroutine(DatagramHandler):
     async def handle(self):
         self.send(await Packet())
 
 
-@serves("relay", "ours: coroutine")
+@serves("relay", COROUTINE)
 def relay(listener: socket.socket, port: int) -> None:
     """The proxy of the examples."""
-    from examples.proxy import Client
-
-    serve(type("Proxy", (Client,), {"address": ("127.0.0.1", port)}), listener)
+    serve(SelectTCPServer, type("Proxy", (Client,), {"address": ("127.0.0.1", port)}), listener)
 
 
-@serves("classes", "ours, threads")
-def threads(listener: socket.socket) -> None:
-    from .standard import OneLine
-
-    serve(OneLine, listener, "ThreadingTCPServer")
-
-
-@serves("classes", "ours, single")
-def single(listener: socket.socket) -> None:
-    from .standard import OneLine
-
-    serve(OneLine, listener, "TCPServer")
+ours("classes", "ours, threads", ThreadingTCPServer)(OneLine)
+ours("classes", "ours, single", TCPServer)(OneLine)

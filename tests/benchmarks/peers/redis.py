@@ -52,7 +52,7 @@ class States(StreamHandler):
 
 
 @ours("redis", ONE_WAIT)
-class OneWait(StreamHandler):
+class OneWait(States):
     until = Until(b"\r\n", limit=64)
 
     def handle(self):
@@ -62,9 +62,6 @@ class OneWait(StreamHandler):
     def array(self, line):
         self.left = int(line[1:-2])
         return self.until, self.length
-
-    def length(self, line):
-        return Exactly(int(line[1:-2]) + 2), self.word
 
     def word(self, data):
         self.words.append(data[:-2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.benchmarks.messages import PAGE
+from tests.benchmarks.messages import PAGE, check
 
 from . import standard
 
@@ -48,8 +48,7 @@ async def frames(reader, writer):
 async def heads(reader, writer):
     while True:
         head = await reader.readuntil(b"\r\n\r\n")
-        method, path, version = head[: head.index(b"\r\n")].split()
-        assert (method, path, version) == (b"GET", b"/", b"HTTP/1.1")
+        check(head)
         writer.write(PAGE)
         await writer.drain()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from tests.benchmarks.messages import PAGE
+from tests.benchmarks.messages import PAGE, check
 
 from .registry import serves
 
@@ -56,8 +56,7 @@ async def frames(stream):
 async def heads(stream):
     while True:
         head = await stream.read_until(b"\r\n\r\n")
-        method, path, version = head[: head.index(b"\r\n")].split()
-        assert (method, path, version) == (b"GET", b"/", b"HTTP/1.1")
+        check(head)
         await stream.write(PAGE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from tests.benchmarks.messages import PAGE
+from tests.benchmarks.messages import PAGE, check
 
 from .registry import serves
 
@@ -62,8 +62,7 @@ def heads(listener: socket.socket) -> None:
         delimiter = b"\r\n\r\n"
 
         def lineReceived(self, line):  # noqa: N802
-            method, path, version = line[: line.index(b"\r\n")].split()
-            assert (method, path, version) == (b"GET", b"/", b"HTTP/1.1")
+            check(line)
             self.transport.write(PAGE)
 
     serve(listener, Heads)
