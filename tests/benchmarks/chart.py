@@ -32,8 +32,8 @@ def draw(title: str, panels: list[tuple[str, list[tuple[str, float, float]]]], f
     for place, (name, bars) in zip(places.flat, panels, strict=False):
         names, times, spreads = zip(*reversed(bars), strict=True)
         place.barh(names, times, xerr=spreads, color=list(map(color, names)), error_kw={"elinewidth": 0.8})
-        for number, value in enumerate(times):
-            place.text(value, number, f" {value:.3g}", va="center", fontsize=7)
+        for number, (value, spread) in enumerate(zip(times, spreads, strict=True)):
+            place.text(value + spread, number, f" {value:.3g}", va="center", fontsize=7)
         place.set_title(name, fontsize=9, loc="left")
         place.tick_params(labelsize=7.5, length=0)
         place.set_xticks([])
@@ -41,7 +41,7 @@ def draw(title: str, panels: list[tuple[str, list[tuple[str, float, float]]]], f
         place.spines[["top", "right", "bottom"]].set_visible(False)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     figure.tight_layout()
-    figure.savefig(file, dpi=90)
+    figure.savefig(file, dpi=80, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":
