@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.benchmarks import tools
-from tests.benchmarks.cases import FLOOR, OURS, Bound, Case
+from tests.benchmarks.cases import FLOOR, OURS, TUNED, Bound, Case
 from tests.benchmarks.rounds import Costs, Results
 
 
@@ -79,13 +79,20 @@ def bounds_of(title: str, bounds: tuple[Bound, ...], results: Results) -> Iterat
 
 
 CHARTED = "lines", "lines-16", "redis", "bytes-64k", "close", "datagrams-200"
-LEFT_OUT = "BufferedProtocol", "malloc tuned", "idle", "Echo"
+LEFT_OUT = "BufferedProtocol", "idle", "Echo"
+
+
+def is_charted(name: str, costs: Costs) -> bool:
+    """Whether the chart shows a server. Of two variants it shows ours as it is, and others with malloc tuned."""
+    if any(word in name for word in LEFT_OUT):
+        return False
+    return not name.endswith(TUNED) if name.startswith("ours") else name + TUNED not in costs.of
 
 
 def panel(title: str, costs: Costs) -> tuple[str, list[tuple[str, float, float]]]:
     """The bars of a case for the chart: name, microseconds, spread."""
-    names = [name for name in costs.of if not any(word in name for word in LEFT_OUT)]
     return title, [
         (name, costs.median(name) * 1e6, costs.spread(name) * costs.median(name) * 1e6)
-        for name in sorted(names, key=costs.median)
+        for name in sorted(costs.of, key=costs.median)
+        if is_charted(name, costs)
     ]

@@ -62,3 +62,9 @@ def test_the_table_has_the_cheapest_first_and_its_ratios_are_medians_over_the_ro
 )
 def test_times_have_three_digits(seconds, text):
     assert report.time_of(seconds) == text
+
+
+def test_the_chart_shows_ours_as_it_is_and_others_at_their_best():
+    times = [1e-6]
+    costs = Costs(dict.fromkeys(["ours: states", "ours: states" + TUNED, "asyncio", "asyncio" + TUNED, FLOOR], times))
+    assert {name for name, *_ in report.panel("case", costs)[1]} == {"ours: states", "asyncio" + TUNED, FLOOR}
