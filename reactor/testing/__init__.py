@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.drip import drip
-    from .check.evidence import CheckFailed
     from .check.filtered import play_through
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.limits import same_at_its_limits
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
+    from .check.report import CheckFailed
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -91,7 +91,7 @@ _ROOMS = {
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.drip": ("drip",),
-    "check.evidence": ("CheckFailed",),
+    "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),

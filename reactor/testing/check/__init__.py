@@ -9,6 +9,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``counting``     counts the lines of Python, the bytes touched and the bytes held
 ``joins``        counts the bytes that ``join`` goes over
 ``watching``     ends a check because the handler blocks, or does not await a coroutine
+``report``       the form of a failure: `fail`, `held_in_time`
 ``dropped``      the statements that make a step and drop it, from the source
 ``errors``       an exception of a handler in words
 ``pristine``     restores the state that requests of a class share

@@ -5,53 +5,26 @@ Nothing here draws examples or needs Hypothesis.
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .counting import EndlessLoop, held
 from .errors import server_lacks, told
+from .report import Answers
 from .run import Run
 from .schedule import END
 from .snippets import literal, unlike_at
-from .watching import Unfit, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import ParamSpec
 
     from .schedule import Schedule
     from .subject import Subject
-
-    _Given = ParamSpec("_Given")
 
 FLOOD = 4_096
 """Bytes that one round of a flood brings."""
 
 PLACES = 256
 """Places in a conversation that are tried one by one. In a longer conversation they are evenly spread."""
-
-
-class CheckFailed(AssertionError):
-    """A handler breaks a property. The message says which one, and contains a test that fails because of it."""
-
-
-def fail(subject: Subject, fault: str, title: str, body: str) -> NoReturn:
-    """Raise `CheckFailed` with the words ``fault``, and with a test whose statements are ``body``."""
-    raise CheckFailed(f"{subject.name}: {fault}\n\n{subject.test(title, body)}")
-
-
-def in_time(holds: Callable[_Given, None]) -> Callable[_Given, None]:
-    """The property ``holds``, which fails when the handler blocks for too long, or drops a coroutine."""
-
-    @wraps(holds)
-    def holds_in_time(*arguments: _Given.args, **options: _Given.kwargs) -> None:
-        try:
-            with time_limit():
-                holds(*arguments, **options)
-        except Unfit as error:
-            raise CheckFailed(str(error)) from None
-
-    return holds_in_time
 
 
 # Conversations
@@ -109,6 +82,23 @@ def alike(one: Run, other: Run) -> bool:
 
 def _end(run: Run) -> tuple[object, ...]:
     return run.finished, type(run.reason), type(run.error)
+
+
+def answers_of(run: Run, model: Run) -> Answers | None:
+    """What differs between two runs that should have the same result: the outputs, or how they have ended."""
+    if run.error is not None or model.error is not None:
+        return None
+    if run.output != model.output:
+        least = min(len(run.output), len(model.output)) if run.endless or model.endless else None
+        return Answers(run.output[:least], model.output[:least])
+    return Answers(_ending(run), _ending(model))
+
+
+def _ending(run: Run) -> str:
+    """How a run has ended, in words."""
+    if not run.finished:
+        return "the request is open"
+    return f"the request has ended, for {type(run.reason).__name__}" if run.reason else "the request has ended normally"
 
 
 def fault_of(run: Run, otherwise: str) -> str:

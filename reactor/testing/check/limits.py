@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .evidence import alike, differing, fail, fault_of, in_time
+from .evidence import alike, answers_of, differing, fault_of
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .tried import Tried
@@ -79,7 +80,7 @@ class Stretched:
         return [length for length in (low - 1, low, high, high + 1) if 0 < length <= self.most]
 
 
-@in_time
+@held_in_time
 def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A piece as long as the handler takes, and one byte longer or shorter, raises nothing and may be cut anywhere.
 
@@ -103,11 +104,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
             for cut in () if tried.packets else _cuts(stretched.schedule(length), length):
                 other = played(tried, cut)
                 if not alike(run, other):
-                    fault = (
-                        f"for a piece of {length} bytes the output depends on how the input is cut "
-                        f"(if it should: meant=['same_at_its_limits'])"
-                    )
-                    fail(tried, fault, "at_its_limits", differing(other, run))
+                    fault = f"for a piece of {length} bytes the output depends on how the input is cut"
+                    fail(tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))
 
 
 def _stretched(tried: Tried) -> Iterator[Stretched]:

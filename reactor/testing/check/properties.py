@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 
 from . import strategies
-from .apart import meeting
+from .apart import Evidence, meeting
 from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import dropped
 from .evidence import (
-    CheckFailed,
     Overflow,
     alike,
+    answers_of,
     asserted,
     differing,
-    fail,
     fault_of,
     flooded,
-    in_time,
     minimal,
     places,
     singly,
@@ -39,6 +37,7 @@ from .nested import bears_any_nesting
 from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
+from .report import Answers, CheckFailed, fail, held_in_time
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -175,7 +174,7 @@ def _unmeant(tries: list[partial[None]], meant: list[str]) -> list[partial[None]
 # The properties
 
 
-@in_time
+@held_in_time
 def answers(kind: Any, conversation: Conversation, expected: Any, *, world: World | None = None) -> None:
     """The output for the whole conversation is ``expected``, at once or after the stream has ended."""
     tried = Tried(kind, conversation, world)
@@ -183,10 +182,12 @@ def answers(kind: Any, conversation: Conversation, expected: Any, *, world: Worl
     if run.output != expected and not tried.packets:
         run = played(tried, [*tried.pieces, END])
     if run.error is not None or run.output != expected:
-        fail(tried, fault_of(run, "the output is not the expected one"), "answers", asserted(run, expected))
+        answers = None if run.error is not None else Answers(run.output, expected)
+        fault = fault_of(run, "the output is not the expected one")
+        fail(tried, fault, "answers", asserted(run, expected), answers=answers)
 
 
-@in_time
+@held_in_time
 def leaves_nothing_behind(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -203,7 +204,9 @@ def leaves_nothing_behind(
     with pristine(tried.kind):
         again = played(tried, tried.pieces, name="again")
     if not alike(first, again):
-        fail(tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
+        fail(
+            tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first), answers=answers_of(again, first)
+        )  # fmt: skip
 
     def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
         with pristine(tried.kind):
@@ -220,16 +223,17 @@ def leaves_nothing_behind(
 
     others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
     found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
-    code = None
     if found is not None:
         alone, before, after = runs(*found)
-        code = f"{before.code()}\n{unlike(after, alone)}"
-    if code is not None or (code := meeting(tried)) is not None:
-        fault = "the output depends on what another request has sent (if it should: meant=['leaves_nothing_behind'])"
-        fail(tried, fault, "leaves_nothing_behind", code)
+        evidence: Evidence | None = Evidence(f"{before.code()}\n{unlike(after, alone)}", answers_of(after, alone))
+    else:
+        evidence = meeting(tried)
+    if evidence is not None:
+        fault = "the output depends on what another request has sent"
+        fail(tried, fault, "leaves_nothing_behind", evidence.code, answers=evidence.answers)
 
 
-@in_time
+@held_in_time
 def same_for_any_chunking(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -259,11 +263,13 @@ def same_for_any_chunking(
         found = smallest(tried, tried.faithful(), differs, examples)
     if found is not None:
         found = minimal(found, differs, tried.packets)
+        run, whole = played(tried, found), model(found)
         cause = "how the output is taken" if tried.packets else "how the input is cut"
-        fail(tried, f"the output depends on {cause}", "for_any_chunking", differing(played(tried, found), model(found)))
+        fault, answers = f"the output depends on {cause}", answers_of(run, whole)
+        fail(tried, fault, "for_any_chunking", differing(run, whole), answers=answers)
 
 
-@in_time
+@held_in_time
 def ends_at_any_byte(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -291,7 +297,7 @@ def ends_at_any_byte(
         fail(tried, fault_of(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
 
 
-@in_time
+@held_in_time
 def survives_any_input(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -311,7 +317,7 @@ def survives_any_input(
         fail(tried, fault_of(run, _FOR_EVER), "survives_any_input", asserted(run, finished=True))
 
 
-@in_time
+@held_in_time
 def stays_in_bounds(
     kind: Any, conversation: Conversation, *, world: World | None = None, kept: int = KEPT, examples: int | None = None
 ) -> None:
@@ -333,7 +339,8 @@ def stays_in_bounds(
         run, size, bound = overflow
         if run.error is None:
             code = f"{run.code()}\nassert held({run.name}) <= {bound}"
-            fail(tried, f"it holds {size} bytes, and the more come, the more it holds", "stays_in_bounds", code)
+            fault = f"it holds {size} bytes, and the more come, the more it holds"
+            fail(tried, fault, "stays_in_bounds", code, remedy=f"kept={2 * size} (bytes)")
         fail(tried, fault_of(run, ""), "stays_in_bounds", run.code())
 
 
@@ -357,7 +364,7 @@ def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
         fail(tried, lack, "stays_in_bounds", f"{run.code(calls)}\nassert {bound}")
 
 
-@in_time
+@held_in_time
 def works_linearly(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -403,7 +410,7 @@ def works_linearly(
         fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
 
 
-@in_time
+@held_in_time
 def same_in_every_mode(
     kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
 ) -> None:
@@ -420,7 +427,8 @@ def same_in_every_mode(
                 # Not for a blocking handler: half a request need not give the same output in each mode.
                 shorter = (_differs(tried, mode, place) for place in places(tried.length)[:64])
                 differing = next((found for found in shorter if found is not None), differing)
-            fail(tried, f"in {mode} mode {differing.fault}", f"in_{mode}_mode", differing.assertion)
+            fault = f"in {mode} mode {differing.fault}"
+            fail(tried, fault, f"in_{mode}_mode", differing.assertion, answers=differing.answers, remedy="modes=[...]")
 
 
 class _Differing(NamedTuple):
@@ -430,6 +438,7 @@ class _Differing(NamedTuple):
     """``None`` if the server did not answer in time."""
     fault: str
     assertion: str
+    answers: Answers | None
 
 
 def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
@@ -442,4 +451,5 @@ def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
         return None
     asked = tried.call("ask", repr(mode), tried.text, literal(sent))
     fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
-    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}")
+    answers = None if raised or answer is None else Answers(answer, model.output)
+    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}", answers)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from .evidence import fail, fault_of, in_time, places
+from .evidence import fault_of, places
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .tried import Tried
@@ -47,7 +48,7 @@ class Swap(NamedTuple):
     """What comes instead to see whether the handler looks at the bytes."""
 
 
-@in_time
+@held_in_time
 def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A number is one or more of the digits that the protocol has, and nothing else that Python takes for a number.
 
@@ -67,7 +68,7 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     _refuse_same(tried, _spelled(tried.pieces), "plain_numbers")
 
 
-@in_time
+@held_in_time
 def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     r"""What only looks like the end of a line, or of a message, is none.
 
@@ -148,7 +149,7 @@ def _fail(tried: Tried, pieces: list[bytes], swap: Swap, ending: Schedule, title
     plain = played(tried, [*pieces, *ending], name="plain")
     run: Run = played(tried, [*_swapped(pieces, swap, swap.instead), *ending])
     code = f"{plain.code()}\n{run.code()}\nassert {run.output_code()} != {plain.output_code()}"
-    fault = f"it takes {swap.instead!r} for the {swap.noun} {right!r} (if it should: meant=['takes_{title}_only'])"
+    fault = f"it takes {swap.instead!r} for the {swap.noun} {right!r}"
     fail(tried, fault, title, code)
 
 

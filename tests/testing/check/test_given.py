@@ -9,9 +9,9 @@ import pytest
 from handlers import StreamHandler, StreamRequestHandler, Threaded, Until, World
 from reactor.testing.check import properties as checks
 from reactor.testing.check import watching
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.loopback import modes_here
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.snippets import unlike_at
 
 LINE = Until(b"\n", limit=80)
