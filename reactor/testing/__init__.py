@@ -41,10 +41,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check.blocking import calls_nothing_that_blocks
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.drip import drip
+    from .check.dropped import drops_no_step
     from .check.filtered import play_through
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.limits import same_at_its_limits
@@ -88,9 +90,11 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
+    "check.blocking": ("calls_nothing_that_blocks",),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.drip": ("drip",),
+    "check.dropped": ("drops_no_step",),
     "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
@@ -133,11 +137,13 @@ __all__ = [
     "answers_duplicates_once",
     "ask",
     "bears_any_nesting",
+    "calls_nothing_that_blocks",
     "chaotic",
     "check",
     "chunkings",
     "deliveries",
     "drip",
+    "drops_no_step",
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",

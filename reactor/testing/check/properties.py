@@ -7,15 +7,18 @@ schedule. Only `same_in_every_mode` opens sockets.
 from __future__ import annotations
 
 from functools import partial
+from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from . import strategies
 from .apart import Evidence, meeting
+from .blocking import calls_nothing_that_blocks
 from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
-from .dropped import dropped
+from .dropped import drops_no_step
 from .evidence import (
     Overflow,
     alike,
@@ -37,7 +40,7 @@ from .nested import bears_any_nesting
 from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
-from .report import Answers, CheckFailed, fail, held_in_time
+from .report import Answers, fail, held_in_time, in_all
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -45,10 +48,10 @@ from .strategies import NOT_REPEATABLE, smallest
 from .subject import Subject, pieces_of, world_of
 from .through import ends_at_any_byte_of_the_wire, same_through_filters
 from .tried import Tried, is_open_for_ever
-from .watching import time_limit
+from .watching import trying
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from ...handlers import World
@@ -68,12 +71,10 @@ _FEW = 25  # the most examples that a costly property tries
 def check(
     kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
-    through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (),
+    through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (), deadline: float = inf,
+    progress: Callable[[str], object] | None = None,
 ) -> None:  # fmt: skip
     """Try every property of this room on a handler class: those of this module, and those that it imports.
-
-    Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
-    a coroutine that is not awaited.
 
     - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
       `functools.partial` of one of these.
@@ -91,10 +92,14 @@ def check(
       wire: behind them the plain text must be the same as without them, and each early end of the wire an error.
     - ``meant``: names of properties that the handler breaks on purpose; they are not tried. A server that takes a
       bare CR for the end of a line says ``meant=["takes_exact_ends_only"]``.
+    - ``deadline``: seconds of real time after which the check fails, and says what it was trying. By default it has no
+      deadline.
+    - ``progress``: called with a line of text before each property, such as ``print``.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
-    functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state.
+    functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state. In the main thread
+    of a POSIX system that is so even if the state never returns.
 
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
@@ -127,12 +132,14 @@ def check(
     if expected is not None:
         tries.insert(0, partial(answers, kind, pieces, expected, world=world))
     tries = _unmeant(tries, meant)
-    subject = Subject(kind, world)
-    for fault in dropped(subject.kind):
-        raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
-    with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
+    subject, begun = Subject(kind, world), perf_counter()
+    with in_all(deadline), shared_on_purpose("leaves_nothing_behind" in meant):
         restore = restorer(world.server, subject.kind)
-        for holds in tries:
+        for number, holds in enumerate(tries, 1):
+            trying(holds.func.__name__)
+            if progress is not None:
+                seconds = perf_counter() - begun
+                progress(f"{seconds:.1f} seconds: {number} of {len(tries)}, {holds.func.__name__}")
             try:
                 holds()
             finally:
@@ -142,6 +149,8 @@ def check(
 def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: int | None) -> list[partial[None]]:
     """The properties that need nothing more of the caller of `check`, in the order in which they are tried."""
     return [
+        partial(drops_no_step, kind),
+        partial(calls_nothing_that_blocks, kind),
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),

@@ -7,14 +7,16 @@ reports have one form.
 from __future__ import annotations
 
 import inspect
+from contextlib import contextmanager
 from functools import wraps
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .snippets import difference
 from .watching import Unfit, time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import ParamSpec
 
     from .subject import Subject
@@ -77,11 +79,22 @@ def held_in_time(holds: Callable[_Given, None]) -> Callable[_Given, None]:
     @wraps(holds)
     def holds_in_time(*arguments: _Given.args, **options: _Given.kwargs) -> None:
         try:
-            with time_limit():
+            with in_all():
                 holds(*arguments, **options)
         except Found as found:
             raise CheckFailed(found.told(holds)) from None
-        except Unfit as error:
-            raise CheckFailed(str(error)) from None
 
     return holds_in_time
+
+
+@contextmanager
+def in_all(deadline: float = inf) -> Iterator[None]:
+    """Within the ``with`` block, all that is tried has the seconds of the ``deadline``, and the handler may not block.
+
+    Inner blocks change nothing.
+    """
+    try:
+        with time_limit(deadline):
+            yield
+    except Unfit as error:
+        raise CheckFailed(str(error)) from None

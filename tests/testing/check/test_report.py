@@ -1,11 +1,12 @@
 """The report of each property: its form, its printed test, and that each can be tried alone and is tried by `check`."""
 
+import time
 from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
 
-from handlers import StreamHandler
+from handlers import Delay, StreamHandler, Until
 from reactor import testing
 from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
@@ -26,6 +27,40 @@ class TellsNoServer(StreamHandler):
         self.send(b"NoneType")
 
 
+class Forgets(StreamHandler):
+    def handle(self):
+        return Until(b"\n", limit=80), self.line
+
+    def line(self, data):
+        self.send(data)
+        self.handle()
+
+
+class Returns(Forgets):
+    def line(self, data):
+        self.send(data)
+        return self.handle()
+
+
+class Sleeps(StreamHandler):
+    def handle(self):
+        return Until(b"\n", limit=80), self.line
+
+    def line(self, data):
+        self.rest()
+        self.send(data)
+        return self.handle()
+
+    def rest(self):
+        time.sleep(0.1)
+
+
+class Rests(Sleeps):
+    def line(self, data):
+        self.send(data)
+        return Delay(0.1), self.handle
+
+
 class Broken(NamedTuple):
     """A property, the name of a handler that breaks it, the mended handler, and their conversation."""
 
@@ -33,12 +68,18 @@ class Broken(NamedTuple):
     wrong: type
     right: type
     conversation: Any = LINES
+    """``None`` for a property that reads the source."""
+
+    def tried(self, kind):
+        self.holds(kind) if self.conversation is None else self.holds(kind, self.conversation)
 
 
 mended = broken.Mended
 in_a_thread = partial(checks.same_in_every_mode, modes=["thread"])
 upper = partial(checks.answers, expected=LINES.upper())
 TABLE = [
+    Broken(checks.drops_no_step, Forgets, Returns, None),
+    Broken(checks.calls_nothing_that_blocks, Sleeps, Rests, None),
     Broken(upper, broken.CountsChunks, mended),
     Broken(checks.leaves_nothing_behind, misread.LogsInAll, misread.LogsInOne, misread.LOGIN),
     Broken(checks.same_for_any_chunking, broken.SplitsCRLF, mended),
@@ -75,7 +116,7 @@ def test_check_tries_each_property_and_each_is_public():
 @each_property
 def test_a_property_alone_prints_a_test_that_is_red_on_the_fault_and_green_on_its_mending(row, tmp_path):
     with pytest.raises(CheckFailed) as caught:
-        row.holds(row.wrong, row.conversation)
+        row.tried(row.wrong)
     report, _, code = str(caught.value).partition("\n\n")
     holds = function_of(row.holds)
     fault, told, *_, meant = report.split("\n")
@@ -85,7 +126,7 @@ def test_a_property_alone_prints_a_test_that_is_red_on_the_fault_and_green_on_it
     assert meant.startswith("  if it is meant: ")
     assert meant.endswith(f"check(..., meant=['{holds.__name__}'])")
     assert_red_then_green(code, row.wrong, row.right, tmp_path)
-    row.holds(row.right, row.conversation)
+    row.tried(row.right)
 
 
 def test_two_answers_are_shown_about_their_first_difference():
