@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         survives_any_input,
         works_linearly,
     )
-    from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
+    from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
     from .check.report import CheckFailed
@@ -105,7 +105,7 @@ _ROOMS = {
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
-    "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
+    "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
     "check.nested": ("bears_any_nesting",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
@@ -173,6 +173,7 @@ __all__ = [
     "survives_any_input",
     "takes_causes_for_ends",
     "takes_exact_ends_only",
+    "takes_one_length_only",
     "takes_plain_numbers_only",
     "tls",
     "work",

@@ -7,7 +7,8 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ===============  =======================================================================================
 ``snippets``     values and statements as source text
 ``counting``     counts the lines of Python, the bytes touched and the bytes held
-``joins``        counts the bytes that ``join`` goes over
+``builtin``      counts what functions in C go over: ``join``, ``sum``, checksums
+``patterns``     counts what regular expressions go over
 ``watching``     ends a check because the handler blocks, or does not await a coroutine
 ``report``       the form of a failure: `fail`, `held_in_time`
 ``errors``       an exception of a handler in words

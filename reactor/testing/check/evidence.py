@@ -198,8 +198,8 @@ def _less(data: bytes) -> Iterator[bytes]:
 # Bounds
 
 
-class Overflow(NamedTuple):
-    """A run that raised, or that holds more bytes than it may."""
+class Flood(NamedTuple):
+    """The run of a flood."""
 
     run: Run
     size: int
@@ -207,9 +207,35 @@ class Overflow(NamedTuple):
     bound: int
     """Bytes that it may hold."""
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether the handler has raised, or holds too much."""
+        return self.run.error is not None or self.size > self.bound
 
-def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Overflow | None:
-    """The run of a flood, if the handler raises or holds too much; ``None`` if it does neither.
+
+class Budget:
+    """Tries examples of one kind until they have cost too many lines of Python; each example once.
+
+    Once a faulty one is found, there is no bound: the search for the smallest goes on.
+    """
+
+    def __init__(self, lines: int, attempt: Callable[..., tuple[bool, int]]) -> None:
+        self._left = lines
+        self._attempt = attempt
+        self._known: dict[Any, bool] = {}
+
+    def is_faulty(self, example: Any) -> bool:
+        """Whether the example is faulty; ``False`` if the lines are spent."""
+        if example not in self._known:
+            if self._left <= 0 and not any(self._known.values()):
+                return False
+            self._known[example], lines = self._attempt(*example)
+            self._left -= lines
+        return self._known[example]
+
+
+def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Flood:
+    """The run of a flood.
 
     The flood stops when twice as many bytes do not make the handler hold more. Then the stream ends.
     """
@@ -228,7 +254,7 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Ov
             sizes.append(held(run.machine))
             if sizes[-1] > kept + limit + brought:
                 run.close()
-                return Overflow(run, sizes[-1], kept + limit + brought)
+                return Flood(run, sizes[-1], kept + limit + brought)
             feeds = len(sizes) - 1
             if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
                 break
@@ -236,4 +262,4 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Ov
             run.step(END)
         run.finish(to_the_end=True)
         run.close()
-    return None if run.error is None else Overflow(run, sizes[-1], kept + limit + brought)
+    return Flood(run, sizes[-1] if run.error is not None else 0, kept + limit + brought)

@@ -20,7 +20,8 @@ from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
 from .evidence import (
-    Overflow,
+    Budget,
+    Flood,
     alike,
     answers_of,
     asserted,
@@ -38,7 +39,7 @@ from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
 from .nested import bears_any_nesting
 from .pristine import pristine, restorer, shared_on_purpose
-from .relatives import takes_exact_ends_only, takes_plain_numbers_only
+from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
 from .report import Answers, fail, held_in_time, in_all
 from .run import Run, played, worked
@@ -65,6 +66,7 @@ LINEAR = 6
 
 _FOR_EVER = "it goes on for ever when nothing more comes"
 _SHORT = 128  # bytes of the shortest flood whose work is compared
+_LINES = 300_000  # lines of Python after which a costly property tries no further example
 _FEW = 25  # the most examples that a costly property tries
 
 
@@ -141,7 +143,8 @@ def check(
                 seconds = perf_counter() - begun
                 progress(f"{seconds:.1f} seconds: {number} of {len(tries)}, {holds.func.__name__}")
             try:
-                holds()
+                with pristine(subject.kind):
+                    holds()
             finally:
                 restore()
 
@@ -167,6 +170,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(ends_if_it_drips, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),
         partial(takes_exact_ends_only, kind, pieces, world=world),
+        partial(takes_one_length_only, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
 
@@ -339,13 +343,17 @@ def stays_in_bounds(
     tried = Tried(kind, conversation, world)
     _waits_in_bounds(tried, examples)
 
-    def flood(drawn: tuple[int, bytes]) -> Overflow | None:
-        return flooded(tried, tried.first(drawn[0]), drawn[1], kept)
+    def flood(start: int, filler: bytes) -> Flood:
+        return flooded(tried, tried.first(start), filler, kept)
+
+    def attempt(start: int, filler: bytes) -> tuple[bool, int]:
+        made = flood(start, filler)
+        return made.is_fault, made.run.limit.lines
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
-    found = smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
-    if found is not None and (overflow := flood(found)) is not None:
-        run, size, bound = overflow
+    found = smallest(tried, floods, Budget(_LINES, attempt).is_faulty, examples, _FEW)
+    if found is not None:
+        run, size, bound = flood(*found)
         if run.error is None:
             code = f"{run.code()}\nassert held({run.name}) <= {bound}"
             fault = f"it holds {size} bytes, and the more come, the more it holds"
@@ -366,7 +374,7 @@ def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
 
     stops: Iterator[Schedule] = ([*tried.first(place)] for place in places(tried.length))
     found = next(filter(passes, stops), None)
-    if found is None and (hostile := tried.harm(passes, examples)) is not None:
+    if found is None and (hostile := tried.harm(passes, examples, _FEW)) is not None:
         found = minimal(hostile, passes, tried.packets, damaged=True)
     if found is not None and (run := passing(found)) is not None and run.unbounded is not None:
         calls, lack, bound = run.unbounded
@@ -397,20 +405,21 @@ def works_linearly(
         runs = (played(tried, flood(*drawn, times)[0]) for times in (1, 4, 16))
         return next((run for run in runs if run.error is not None), None)
 
-    def steep(drawn: tuple[int, bytes, bool]) -> bool:
+    def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
         """Whether work grows too much twice in a row: work that begins only after some hundred bytes does it once."""
-        before = None
+        before, lines = None, 0
         for times in 1, 4, 16:
-            run, cost = worked(tried, flood(*drawn, times)[0])
+            run, cost = worked(tried, flood(start, filler, at_once, times)[0])
+            lines += run.limit.lines
             if run.error is not None:
-                return raised(drawn) is not None  # without counting objects too
+                return raised((start, filler, at_once)) is not None, lines  # without counting objects too
             if before is not None and cost <= LINEAR * before:
-                return False
+                return False, lines
             before = cost
-        return True
+        return True, lines
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
-    found = smallest(tried, floods, steep, examples, _FEW)
+    found = smallest(tried, floods, Budget(_LINES, steep).is_faulty, examples, _FEW)
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())

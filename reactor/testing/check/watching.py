@@ -66,10 +66,16 @@ class _Step(NamedTuple):
     """When, by ``perf_counter()``."""
     used: float
     """The processor time of the thread then."""
+    waits: int
+    """How often the thread had given up the processor then."""
 
     def blocked(self) -> float:
         """Seconds for which it has blocked so far."""
         return perf_counter() - self.begun - self.computed()
+
+    def has_waited(self) -> bool:
+        """Whether the thread has given up the processor by itself; a busy machine takes it away."""
+        return self.blocked() > _SHORTEST if _OF_THREAD is None else _waits() > self.waits
 
     def computed(self) -> float:
         """Seconds of processor time that it has used so far."""
@@ -86,6 +92,7 @@ class _Spent:
         self._deadline = deadline
         self._step: _Step | None = None
         self._looked: tuple[object, int, _Step] | None = None
+        self._used = 0.0  # the processor time of the thread at the last look
         self._is_over = False
         self.trying = ""
         """The property that is tried."""
@@ -106,7 +113,7 @@ class _Spent:
 
     def begin(self, state: str) -> _Step:
         """A state begins to run."""
-        step = self._step = _Step(state, perf_counter(), thread_time())
+        step = self._step = _Step(state, perf_counter(), thread_time(), _waits())
         if step.begun > self._due:
             raise Unfit(self._late())
         return step
@@ -121,12 +128,15 @@ class _Spent:
         if step is None or frame is None:
             return
         seen = frame, frame.f_lasti, step
+        is_same = self._looked is not None and all(map(is_, self._looked, seen))
+        rests = is_same and thread_time() - self._used < LOOKS / 20 and step.has_waited()
+        self._used = thread_time()
         fault = ""
         if perf_counter() > self._due:
             fault = self._late()
-        elif step.blocked() > SECONDS:
+        elif rests and step.blocked() > SECONDS:
             fault = f"{step.state} blocks: it has not returned for {SECONDS:g} seconds of real time. {_REMEDY}"
-        elif step.computed() > COMPUTING and self._looked is not None and all(map(is_, self._looked, seen)):
+        elif is_same and step.computed() > COMPUTING:
             fault = (
                 f"{step.state} does not return: one call ({frame.f_code.co_filename}, line {frame.f_lineno}) has taken "
                 f"most of {COMPUTING:g} seconds of processor time. A regular expression that can match a part of its "
@@ -246,15 +256,14 @@ def timed(machine: Any) -> type[Machine]:
                 return
             is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
             state = f"{type(self.handler).__name__}.handle" if is_blocking_kind else self._where(call)
-            before = _waits()
             step = spent.begin(state)
             try:
                 super()._step(call, argument, reason)
                 spent.refuse_unawaited()
             finally:
-                seconds = step.blocked()
+                seconds, has_waited = step.blocked(), step.has_waited()
                 spent.end()
-                if seconds > _SHORTEST if _OF_THREAD is None else _waits() > before:
+                if has_waited:
                     spent.blocked(state, seconds)
 
     Timed.__name__ = machine.__name__  # which messages mention

@@ -12,7 +12,7 @@ from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
-from tests.support import broken, kept, lapses, misread, nested
+from tests.support import broken, kept, lapses, misread, nested, shipped
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
 
@@ -97,6 +97,7 @@ TABLE = [
     Broken(checks.ends_if_it_drips, misread.StartsAnewWithEachByte, misread.BoundsTheRate),
     Broken(checks.takes_plain_numbers_only, misread.TakesSigns, misread.TakesDigits, b"5:hello,"),
     Broken(checks.takes_exact_ends_only, misread.TakesAnyDot, misread.TakesTheDot, misread.MAIL),
+    Broken(checks.takes_one_length_only, shipped.LastLengthWins, shipped.OneLengthOnly, shipped.POST),
     Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
