@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _OURS = "handlers", "reactor"
 _LEAVES = "LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_NAME"
 _OVER_ALL = frozenset({
-    "sum", "max", "min", "sorted", "any", "all", "crc32", "adler32", "compress", "decompress", "a2b_base64",
+    "sum", "sorted", "crc32", "adler32", "compress", "decompress", "a2b_base64",
     "b2a_base64", "a2b_hex", "b2a_hex", "hexlify", "unhexlify", "openssl_md5", "openssl_sha1", "openssl_sha256",
     "openssl_sha512", "blake2b", "blake2s", "update",
 })  # fmt: skip

@@ -267,13 +267,19 @@ class Run:
         self._row.expire(_Expiring(self), self._clock)
 
     def _work(self, whole: Any) -> None:
-        """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails."""
+        """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails.
+
+        A function that runs more lines than a call of the machine may is not done in time.
+        """
         wait: Any = next(part for part in whole.parts if part.outside)
+        self.limit.allow(LINES)
         try:
             if not hasattr(wait, "function"):
                 raise OSError("there is no network")
             with working(wait):
                 result = wait.function(*wait.arguments)
+        except EndlessLoop:
+            self._call("expire()", self.machine.expire)
         except Exception as error:
             self.subject.mention(type(error))
             failed = f"interrupt(Failed({self.name}.wait, {error!r}))"

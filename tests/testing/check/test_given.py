@@ -45,6 +45,25 @@ def test_each_run_begins_with_the_server_as_it_was_given():
     assert vars(server) == {"hits": 3, "log": []}
 
 
+class Board:
+    """State of an author's own server."""
+
+    def __init__(self):
+        self.lines = []
+
+
+class Posts(StreamHandler):
+    async def handle(self):
+        self.server.board.lines.append(await LINE)
+        self.send(b"%d" % len(self.server.board.lines))
+
+
+def test_what_is_in_objects_of_the_server_is_restored_too():
+    server = SimpleNamespace(board=Board())
+    check(Posts, b"a\n", b"1", server=server, modes=[], examples=5)
+    assert server.board.lines == []
+
+
 def test_the_server_of_the_world_is_the_one_that_was_given():
     server = Service()
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from reactor.testing.check.properties import check
-from tests.support.right import binary, lines, timed
+from tests.support.right import binary, lines, shown, timed
 
 CORPUS = [*lines.CORPUS, *binary.CORPUS, *timed.CORPUS]
 CHEAP = [right for right in CORPUS if right.kind in (lines.Ident, lines.Gopher, binary.Hello, timed.Names, timed.Ntp)]
@@ -29,3 +29,9 @@ def test_a_right_handler_is_not_accused(right):
 @pytest.mark.parametrize("right", CHEAP, ids=name_of)
 def test_a_small_right_handler_is_not_accused_with_few_examples(right):
     check(right.kind, right.conversation, modes=[], examples=2, **right.options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("right", shown.CORPUS, ids=name_of)
+def test_a_handler_of_the_examples_is_not_accused(right):
+    check(right.kind, right.conversation, modes=["select"], examples=5, **right.options)
