@@ -50,7 +50,7 @@ YEAR = 31_536_000
 ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
-_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript"))
+_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript", "patterns", "builtin"))
 _OWN |= {first.__name__, events.__name__}  # a wait of several takes a few lines for each
 """The modules whose lines do not count as lines of the handler."""
 

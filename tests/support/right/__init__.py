@@ -1,13 +1,13 @@
-"""Right handlers, small and different from each other: `check` may accuse none of them.
-
-Some share state, are slow, or answer by the time; what they declare for that is in `Right.options`.
-"""
+"""Right handlers, small and different from each other: `check` may accuse none of them."""
 
 from typing import Any, NamedTuple
 
 
 class Right(NamedTuple):
-    """A right handler, a conversation, and what its user writes in the call of `check`."""
+    """A right handler, a conversation, and what its user writes in the call of `check`.
+
+    Some handlers share state, are slow on purpose, or answer by the time: the options declare it.
+    """
 
     kind: Any
     conversation: Any
