@@ -10,11 +10,11 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``builtin``      counts what functions in C go over: ``join``, ``sum``, checksums
 ``patterns``     counts what regular expressions go over
 ``watching``     ends a check because the handler blocks, or does not await a coroutine
-``report``       the form of a failure: `fail`, `held_in_time`
 ``errors``       an exception of a handler in words
 ``pristine``     restores the state that requests of a class share
 ``schedule``     the steps of a schedule
 ``subject``      the handler class, and the test function that is printed for it
+``report``       the form of a failure: `fail`, `held_in_time`
 ``dropped``      the property of steps that are made and dropped, from the source
 ``blocking``     the property of calls that block, from the source
 ``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
