@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .check.blocking import calls_nothing_that_blocks
+    from .check.bombs import bears_any_bomb, memory
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
@@ -91,6 +92,7 @@ _ROOMS = {
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
     "check.blocking": ("calls_nothing_that_blocks",),
+    "check.bombs": ("bears_any_bomb", "memory"),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.drip": ("drip",),
@@ -136,6 +138,7 @@ __all__ = [
     "answers",
     "answers_duplicates_once",
     "ask",
+    "bears_any_bomb",
     "bears_any_nesting",
     "calls_nothing_that_blocks",
     "chaotic",
@@ -154,6 +157,7 @@ __all__ = [
     "leaves_nothing_behind",
     "line_limit",
     "lint",
+    "memory",
     "mutations",
     "observed",
     "packet_schedules",

@@ -28,6 +28,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
 ``apart``        two requests at once, one between the halves of the other
+``bombs``        the property of what is compressed: `memory`
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from . import strategies
 from .apart import Evidence, meeting
 from .blocking import calls_nothing_that_blocks
+from .bombs import bears_any_bomb
 from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
@@ -164,6 +165,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(same_at_its_limits, kind, pieces, world=world),
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
         partial(bears_any_nesting, kind, pieces, world=world),
+        partial(bears_any_bomb, kind, pieces, world=world),
         partial(answers_duplicates_once, kind, pieces, world=world),
         partial(forgives_timeouts, kind, pieces, world=world),
         partial(takes_causes_for_ends, kind, pieces, world=world),

@@ -134,6 +134,7 @@ class Subject:
                 "drops_no_step",
                 "held",
                 "line_limit",
+                "memory",
                 "play",
                 "play_through",
                 "remains",

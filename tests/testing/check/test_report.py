@@ -91,6 +91,7 @@ TABLE = [
     Broken(checks.same_at_its_limits, misread.AnswersOneMore, misread.AnswersWhatFits, b"\5hello"),
     Broken(checks.stays_in_bounds_when_repeated, kept.KeepsSessions, kept.EndsSessions, kept.GREETED),
     Broken(checks.bears_any_nesting, nested.Documents, nested.DocumentsOfAnyDepth, b'{"a": [1]}\n'),
+    Broken(checks.bears_any_bomb, shipped.Inflates, shipped.InflatesLittle, shipped.PACKED),
     Broken(checks.answers_duplicates_once, lapses.SendsAgain, lapses.SendsOnce, lapses.READ),
     Broken(checks.forgives_timeouts, lapses.MissesBeats, lapses.MissesBeatsInARow),
     Broken(checks.takes_causes_for_ends, misread.AnswersEachCause, misread.AnswersMistakes),
