@@ -130,20 +130,14 @@ class StreamMachine(Machine):
         while end < size or not wait.hungry:
             start, kind = end, wait.__class__
             if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this loop
-                end = data.find(wait.delimiter, start, start + wait.limit) + len(wait.delimiter)
-                if end < start + len(wait.delimiter):
-                    return turns
+                found = data.find(wait.delimiter, start, start + wait.limit)
+                end = found + len(wait.delimiter) if found >= 0 else start
             elif kind is Exactly:
-                end = start + wait.n
-                if not start < end <= size or wait.n > wait.limit:
-                    return turns
+                end = start + wait.n if wait.n <= wait.limit else start
             else:
-                try:
-                    end = wait.find(data, start, start, False)
-                except Cause:
-                    return turns
-                if end <= start:
-                    return turns
+                end = _end_of(wait, data, start)
+            if not start < end <= size:
+                return turns
             self.start = end
             turns -= 1
             try:
@@ -153,22 +147,23 @@ class StreamMachine(Machine):
             except Cause as cause:
                 reason = cause
                 break
-            if is_coroutine and step.__class__ in _PLAIN:
-                self.wait = wait = step
-                self.fresh = True
-            elif (
-                step.__class__ is tuple and len(step) == 2 and step[0].__class__ in _PLAIN
-                and step[1].__class__ is MethodType and not is_coroutine
-            ):  # fmt: skip
-                self.wait, self.state = wait, state = step
+            if is_coroutine:
+                following, then = step, state
+            elif step.__class__ is tuple and len(step) == 2:
+                following, then = step
+            else:
+                following = then = None
+            if following.__class__ in _PLAIN and (is_coroutine or then.__class__ is MethodType):
+                self.wait, self.state = wait, state = following, then  # type: ignore[assignment]
                 self.fresh = True
             else:
                 self._took(state, step)
                 wait, state = self.wait, self.state
                 is_coroutine = is_of_coroutine(state)
-            if wait is None or not wait.reads or self.blocked or self.start != end or self.inbox is not data:
-                return turns
-            if not turns or (self.outbox is not None and len(self.outbox) > high_water):
+                if wait is None or not wait.reads:
+                    return turns
+            is_same = not self.blocked and self.start == end and self.inbox is data  # no state has changed them
+            if not is_same or not turns or (self.outbox is not None and len(self.outbox) > high_water):
                 return turns
         else:
             return None
@@ -265,11 +260,12 @@ class StreamMachine(Machine):
     def sent(self, count: int) -> None:
         """Drop the first ``count`` bytes of the outbox: the kernel has taken them."""
         outbox = self.outbox
-        if outbox is not None:
-            is_all = outbox.__class__ is bytes and count == len(outbox)
-            self.outbox = None if is_all else without(outbox, count)
-            if self.followers and self.outbox is None:
-                self._drained()
+        if outbox.__class__ is bytes and count == len(outbox):
+            self.outbox = None
+        elif outbox is not None:
+            self.outbox = without(outbox, count)
+        if self.followers and self.outbox is None:
+            self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state is None or self.output is not OPEN or self.excess is not None:
@@ -371,6 +367,14 @@ class StreamMachine(Machine):
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0
             self.scanned -= start
+
+
+def _end_of(wait: StreamWait, data: bytes, start: int) -> int:
+    """Where the piece that begins at ``start`` ends; ``start`` if it is empty, or has not all come, or never will."""
+    try:
+        return max(start, wait.find(data, start, start, False))
+    except Cause:
+        return start
 
 
 def close_files(outbox: Any) -> None:

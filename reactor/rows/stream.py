@@ -103,15 +103,15 @@ class StreamRow(SocketRow):
     def ready(self, events: int, now: float) -> None:
         """The selector reports ``events`` of the socket: read once, let the handler run, and send.
 
-        The hot path is that of a row which is settled, serves, reads only, holds no bytes and has no `Pace`. The mask of
-        such a row is right: if EVENT_READ is all that is reported, the channel wants input. While its channel says that
+        The hot path is that of a row which is settled, serves, reads only, holds no bytes and has no `Pace`. The mask
+        of such a row is right: if EVENT_READ is all that is reported, the channel wants input. If the channel says that
         only the output and the wait have changed (`StreamChannel.feed`), the row sets the deadline of the new wait and
         sends the output. In every other case `settle` looks at everything.
         """
         channel, rare = self.channel, self.rare
         is_plain = (
-            events == EVENT_READ and not self.unsettled and self.stage is SERVING and self.mask == EVENT_READ
-            and not self.counted and (rare is None or rare.pace is None)
+            events == EVENT_READ == self.mask and self.stage is SERVING and not (self.unsettled or self.counted)
+            and (rare is None or rare.pace is None)
         )  # fmt: skip
         if not is_plain and not self._may_read(events):
             self.settle(now)
