@@ -133,7 +133,10 @@ class StreamRow(SocketRow):
             else:
                 channel.end()
         if patience is None or not is_plain:
-            self.settle(now)
+            if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
+                self.touched()
+            else:
+                self.settle(now)
             return
         channel.fresh = False
         self.deadline = deadline = now + patience

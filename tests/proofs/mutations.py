@@ -176,6 +176,10 @@ MUTATIONS = [
         "the hot path takes a wait without a state",
         "following = then = None", "following, then = step, state", tests=HOT,
     ),
+    Mutation(
+        "a relay stops reading before the other side is settled",
+        "if channel.blocked:  # if it waits for", "if False:  # if it waits for", tests=HOT_ROW,
+    ),
     Mutation("the hot path has no end of a turn", "or not turns or (", "or (", tests=HOT),
     Mutation(
         "the hot path forgets that the output ends",
