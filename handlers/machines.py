@@ -153,8 +153,9 @@ class StreamMachine(Machine):
                 following, then = step
             else:
                 following = then = None
-            if following.__class__ in _PLAIN and (is_coroutine or then.__class__ is MethodType):
-                self.wait, self.state = wait, state = following, then  # type: ignore[assignment]
+            is_plain = following.__class__ is kind or following.__class__ in _PLAIN
+            if is_plain and (is_coroutine or then.__class__ is MethodType):
+                self.wait, self.state = wait, state = following, then
                 self.fresh = True
             else:
                 self._took(state, step)
@@ -264,7 +265,7 @@ class StreamMachine(Machine):
             self.outbox = None
         elif outbox is not None:
             self.outbox = without(outbox, count)
-        if self.followers and self.outbox is None:
+        if self.outbox is None and self.followers:
             self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
