@@ -113,15 +113,21 @@ class StreamRow(SocketRow):
             self.channel.advance()
 
     def ready(self, events: int, now: float) -> None:
-        """The selector reports ``events`` of the socket: read once, let the handler run, and send."""
-        # The hot path: the mask of a settled row is right. So if EVENT_READ is all, the channel wants input.
-        channel = self.channel
-        if events != EVENT_READ or self.unsettled or self.stage is not SERVING:
-            if events & EVENT_HANGUP:
-                self._hung_up()
-            if not events & EVENT_READ or not channel.wants_input:
-                self.settle(now)
-                return
+        """The selector reports ``events`` of the socket: read once, let the handler run, and send.
+
+        The hot path is that of a row which is settled, serves, reads only, holds no bytes and has no `Pace`. The mask
+        of such a row is right: if EVENT_READ is all that is reported, the channel wants input. If the channel says that
+        only the output and the wait have changed (`StreamChannel.feed`), the row sets the deadline of the new wait and
+        sends the output. In every other case `settle` looks at everything.
+        """
+        channel, rare = self.channel, self.rare
+        is_plain = (
+            events == EVENT_READ == self.mask and self.stage is SERVING and not (self.unsettled or self.counted)
+            and (rare is None or rare.pace is None)
+        )  # fmt: skip
+        if not is_plain and not self._may_read(events):
+            self.settle(now)
+            return
         patience = None
         try:
             data = self.socket.recv(channel.read_size)
@@ -138,21 +144,24 @@ class StreamRow(SocketRow):
                 patience = channel.feed(data)
             else:
                 channel.end()
-        if patience is None or not self._settle_fast(patience, now):
+        if patience is None or not is_plain:
+            if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
+                self.touched()
+            else:
+                self.settle(now)
+            return
+        channel.fresh = False
+        self.deadline = deadline = now + patience
+        if deadline < self.armed:
+            self.reactor.timers.arm(self)
+        if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
 
-    def _settle_fast(self, patience: float, now: float) -> bool:
-        """The hot path of `settle`, for a row that goes on reading: set the deadline of the new wait, send the output.
-
-        ``patience`` is what `StreamChannel.feed` has returned. Returns ``False`` if `settle` must be called.
-        """
-        if self.counted or self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
-            return False
-        self.channel.fresh = False
-        self.deadline = now + patience
-        if self.deadline < self.armed:
-            self.reactor.timers.arm(self)
-        return not self.channel.outbox or (self.flush(now) and not self.channel.blocked)
+    def _may_read(self, events: int) -> bool:
+        """Whether input is to be read, now that the selector reports ``events``."""
+        if events & EVENT_HANGUP:
+            self._hung_up()
+        return bool(events & EVENT_READ and self.channel.wants_input)
 
     def resting(self) -> int:
         """The events to watch for while the channel wants no input."""
