@@ -13,7 +13,7 @@ from .events import NOTHING, Sourced
 from .first import FirstOf
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
-from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of
+from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of, shared
 from .waits import Delay, Filtered, Flushed, Outside, Wait
 
 TYPE_CHECKING = False
@@ -266,7 +266,7 @@ class Machine:
             if self.first_wait is None:
                 if self.first_place is None:
                     self._step(self._open, None)
-                self.first_place, self.first_wait = place_of(self.state), self.wait
+                self.first_place, self.first_wait = place_of(self.state), shared(self.wait)
             if call is not None and self.state is not None:
                 call(argument)
             self._loop(self.driver.turns)
@@ -340,7 +340,7 @@ class Machine:
             self._give_up(self.excess)
             return False
         if self.first_wait is None:
-            self.first_place, self.first_wait = place_of(self.state), wait
+            self.first_place, self.first_wait = place_of(self.state), shared(wait)
         self.blocked = self.calls >= self.handler.max_calls
         return not (self.blocked and wait.reads)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from operator import attrgetter
+from types import MethodType
 
 from .causes import Cause, EndOfStream, Failed, LimitPassed
 from .channel import ENDED, ENDING, OPEN
@@ -19,7 +20,7 @@ from .files import Files, part_of
 from .first import InputEnded
 from .machine import ANYWHERE, Machine
 from .states import is_of_coroutine, is_same_place, place_of
-from .waits import Exactly, Filtered, Packet, StreamWait, Until, Wait
+from .waits import Exactly, Filtered, Packet, Some, StreamWait, Until, Wait
 from .wire import grown, without
 
 TYPE_CHECKING = False
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
 
+_NEVER = float("inf")
+_PLAIN = frozenset((Until, Exactly, Some))  # waits that the hot path takes as they are; others go through `_took`
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
 
@@ -95,7 +98,11 @@ class StreamMachine(Machine):
             turns = self._feed_fast(data, wait)
             if turns is None:  # all is taken, and the wait is for more input
                 self.inbox, self.start, self.scanned, self.running = b"", 0, 0, False
-                return self.patience if self.output is OPEN else None
+                timeout = self.wait.timeout  # type: ignore[union-attr]
+                if timeout is None:
+                    timeout = self.handler.timeout
+                return None if self.output is not OPEN else _NEVER if timeout is None else timeout
+            self.scanned = self.start
             if turns:
                 self._loop(turns)
             else:
@@ -110,7 +117,7 @@ class StreamMachine(Machine):
         return None
 
     def _feed_fast(self, data: bytes, wait: Any) -> int | None:
-        """The hot path: cut ``data`` into pieces and pass each piece to the next state.
+        """The hot path: cut ``data`` into pieces and pass each piece to the next state, from wait to wait.
 
         The caller has made sure that the request waits for input, holds no input and is not blocked. Returns ``None``
         when all of ``data`` is taken and the request waits for more. In every other case `_loop` must continue, and the
@@ -118,21 +125,20 @@ class StreamMachine(Machine):
         for input, the output has passed the high-water mark, or the turn or the request has ended.
         """
         state: Any = self.state
+        is_coroutine = is_of_coroutine(state)
         turns, high_water, end, size = self.driver.turns, self.handler.high_water, 0, len(data)
         while end < size or not wait.hungry:
             start, kind = end, wait.__class__
-            if kind is Until:  # `Until.find`, without the call, which would cost as much as the rest of this loop
-                end = data.find(wait.delimiter, start, start + wait.limit) + len(wait.delimiter)
-                if end < start + len(wait.delimiter):
-                    return turns
+            if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this loop
+                found = data.find(wait.delimiter, start, start + wait.limit)
+                end = found + len(wait.delimiter) if found >= 0 else start
+            elif kind is Exactly:
+                end = start + wait.n if wait.n <= wait.limit else start
             else:
-                try:
-                    end = wait.find(data, start, start, False)
-                except Cause:
-                    return turns
-                if end <= start:
-                    return turns
-            self.start = self.scanned = end
+                end = _end_of(wait, data, start)
+            if not start < end <= size:
+                return turns
+            self.start = end
             turns -= 1
             try:
                 step: Any = state(data[start:end])
@@ -141,18 +147,24 @@ class StreamMachine(Machine):
             except Cause as cause:
                 reason = cause
                 break
-            if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is kind and callable(step[1]):
-                self.wait, self.state = wait, state = step
-                self.fresh = True
-            elif step.__class__ is kind and is_of_coroutine(state):
-                self.wait = wait = step
+            if is_coroutine:
+                following, then = step, state
+            elif step.__class__ is tuple and len(step) == 2:
+                following, then = step
+            else:
+                following = then = None
+            is_plain = following.__class__ is kind or following.__class__ in _PLAIN
+            if is_plain and (is_coroutine or then.__class__ is MethodType):
+                self.wait, self.state = wait, state = following, then
                 self.fresh = True
             else:
                 self._took(state, step)
                 wait, state = self.wait, self.state
-            if wait is None or not wait.reads or self.blocked or self.start != end or self.inbox is not data:
-                return turns
-            if not turns or (self.outbox is not None and len(self.outbox) > high_water):
+                is_coroutine = is_of_coroutine(state)
+                if wait is None or not wait.reads:
+                    return turns
+            is_same = not self.blocked and self.start == end and self.inbox is data  # no state has changed them
+            if not is_same or not turns or (self.outbox is not None and len(self.outbox) > high_water):
                 return turns
         else:
             return None
@@ -248,15 +260,18 @@ class StreamMachine(Machine):
 
     def sent(self, count: int) -> None:
         """Drop the first ``count`` bytes of the outbox: the kernel has taken them."""
-        if self.outbox is not None:
-            self.outbox = without(self.outbox, count)
-            if self.outbox is None and self.followers:
-                self._drained()
+        outbox = self.outbox
+        if outbox.__class__ is bytes and count == len(outbox):
+            self.outbox = None
+        elif outbox is not None:
+            self.outbox = without(outbox, count)
+        if self.outbox is None and self.followers:
+            self._drained()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state is None or self.output is not OPEN or self.excess is not None:
             return
-        outbox: Any = grown(self.outbox, data)
+        outbox: Any = data if self.outbox is None and data.__class__ is bytes else grown(self.outbox, data)
         self.outbox = outbox or None
         if len(outbox) > self.handler.max_output and self._overflows():
             close_files(outbox)
@@ -353,6 +368,14 @@ class StreamMachine(Machine):
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0
             self.scanned -= start
+
+
+def _end_of(wait: StreamWait, data: bytes, start: int) -> int:
+    """Where the piece that begins at ``start`` ends; ``start`` if it is empty, or has not all come, or never will."""
+    try:
+        return max(start, wait.find(data, start, start, False))
+    except Cause:
+        return start
 
 
 def close_files(outbox: Any) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from types import CodeType, CoroutineType, GeneratorType, MethodType
 
 from .saying import safe_repr
-from .waits import Wait
+from .waits import Exactly, Some, Until, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 
 _BUILTIN: type = type(len)  # what the methods of a coroutine are
+
+
+_SHARED = frozenset((Until, Exactly, Some))
+_MOST_PLACES = 256
+_places: dict[tuple[int, ...], object] = {}
+"""Places in coroutines, by the identities and offsets of their code, which the places keep alive: many rows that wait
+at one place share its value."""
 
 
 def is_of_coroutine(call: object) -> bool:
@@ -50,11 +57,25 @@ def place_of(state: Any) -> object:
         state = getattr(state, "__func__", state)
         return getattr(state, "__code__", state)
     coroutine = state.__self__
-    place = []
-    while isinstance(coroutine, CoroutineType) and coroutine.cr_frame is not None:
-        place.append((coroutine.cr_code, coroutine.cr_frame.f_lasti))
+    place: tuple[tuple[CodeType, int], ...] = ()
+    key: tuple[int, ...] = ()
+    while isinstance(coroutine, CoroutineType) and (frame := coroutine.cr_frame) is not None:
+        place += ((coroutine.cr_code, frame.f_lasti),)
+        key += (id(coroutine.cr_code), frame.f_lasti)
         coroutine = coroutine.cr_await
-    return place
+    if len(_places) >= _MOST_PLACES:
+        _places.clear()
+    return _places.setdefault(key, place)
+
+
+def shared(wait: Wait | None) -> Wait | None:
+    """``wait``, or the equal one that other rows hold: of the classes whose equal instances wait for the same."""
+    return _equal(wait) if wait.__class__ in _SHARED else wait
+
+
+@lru_cache(maxsize=64)
+def _equal(wait: Wait | None) -> Wait | None:
+    return wait
 
 
 def is_same_place(one: Any, other: Any) -> bool:
@@ -64,7 +85,7 @@ def is_same_place(one: Any, other: Any) -> bool:
     """
     if one == other:
         return True
-    if type(one) is not list or type(other) is not list or len(one) != len(other):
+    if type(one) is not tuple or type(other) is not tuple or len(one) != len(other):
         return False
     pairs = zip(one, other, strict=True)
     return all(code is its and _position(code, at) == _position(its, then) for (code, at), (its, then) in pairs)

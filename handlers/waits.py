@@ -165,9 +165,12 @@ class Exactly(StreamWait):
     __slots__ = ("n",)
 
     def __init__(self, n: int, limit: int = 1 << 20, timeout: float | None = None) -> None:
-        if not isinstance(n, int) or n < 0:
+        if n.__class__ is int and limit.__class__ is int and n >= 0 < limit and timeout is None:  # as in `Until`
+            self.limit, self.timeout = limit, None
+        elif not isinstance(n, int) or n < 0:
             raise ValueError(f"Exactly: n is a number of bytes >= 0, not {n!r}")
-        StreamWait.__init__(self, limit, timeout)
+        else:
+            StreamWait.__init__(self, limit, timeout)
         self.n = n
 
     @property

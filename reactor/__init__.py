@@ -41,6 +41,13 @@ if TYPE_CHECKING:
         ForkingUnixDatagramServer,
         ForkingUnixStreamServer,
     )
+    from .modes.prefork import (
+        PreforkMixIn,
+        PreforkTCPServer,
+        PreforkUDPServer,
+        PreforkUnixDatagramServer,
+        PreforkUnixStreamServer,
+    )
     from .modes.select import (
         SelectMixIn,
         SelectTCPServer,
@@ -70,6 +77,9 @@ __all__ = [
     "ForkingMixIn",
     "ForkingTCPServer",
     "ForkingUDPServer",
+    "PreforkMixIn",
+    "PreforkTCPServer",
+    "PreforkUDPServer",
     "Reactor",
     "Request",
     "RequestTable",
@@ -88,6 +98,8 @@ if hasattr(_socket, "AF_UNIX"):
     __all__ += [
         "ForkingUnixDatagramServer",
         "ForkingUnixStreamServer",
+        "PreforkUnixDatagramServer",
+        "PreforkUnixStreamServer",
         "SelectUnixDatagramServer",
         "SelectUnixStreamServer",
         "ThreadingUnixDatagramServer",
@@ -125,6 +137,11 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from .handlers import blocking
+
+        if name.startswith("Prefork"):  # apart: few programs need it
+            from .modes import prefork
+
+            return getattr(prefork, name)
         from .modes import forking, select, threading
         from .servers import base, tcp, udp
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib
 import os
 import signal
 import socket
 import sys
-import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import reactor as package
@@ -24,10 +22,12 @@ from ..handlers.blocking.framing import is_framing
 from ..servers.kinds import class_of
 from .activation import ConnectionMixIn, inherited_mixin, is_over, with_inherited
 from .errors import Wrong, say
+from .loading import DEFAULT_CLASS, load
 from .notify import Notifier
 from .options import Parser, parse
 from .places import DEFAULT_URL, SCHEMES, parse_url, url_of
 from .stopping import (
+    CUT,
     GRACE,
     Ending,
     Interruptible,
@@ -37,22 +37,23 @@ from .stopping import (
     stop_on_signals,
     wind_down,
 )
+from .terminal import is_terminal, overwrite, show_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import FrameType, ModuleType
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
     from typing import Any, NoReturn
 
     from .certificates import Certificates
     from .places import Place
 
-DEFAULT_CLASS = "reactor.handlers.services:Echo"  # not handlers.services: the user may have another package handlers
 LONGEST = 86_400
 """The longest grace, in seconds."""
-CUT = 3
-"""The exit status if requests were cut."""
 BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
+
+MOST = 1024
+"""The most workers or threads."""
 
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
 STREAMS = "tcp://, tcp6://, tls://, tls6:// or unix://"
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
         notifier = Notifier()
+        if options.workers or options.threads:
+            return CUT if serve_by_many(options, places, certificates, notifier) else 0
         kind, is_registered = load(options.handler), options.rpcbind
         cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered, notifier)
     except Wrong as wrong:
@@ -148,6 +151,16 @@ def parsers() -> tuple[Parser, Parser]:
         help="register the programs of an RPC handler with the rpcbind(8) of this host until the signal",
     )  # fmt: skip
     command.add_argument(
+        "--workers", metavar="N", type=parse_count,
+        help="have so many processes serve, each with one loop (mode select), and replace those that die; SIGHUP "
+        "replaces all, one by one, with the code that is there then; SIGUSR1 prints the table of all",
+    )  # fmt: skip
+    command.add_argument(
+        "--threads", metavar="N", type=parse_count,
+        help="have so many threads serve, each with one loop (mode select), and one table, which SIGUSR1 "
+        "prints; only a free-threaded Python runs them on several cores",
+    )  # fmt: skip
+    command.add_argument(
         "--options", metavar="FILE",
         help="a file with more options, one a line: NAME = VALUE, where NAME is that of an option here without its "
         "dashes, or handler; # begins a comment line. The command line wins over the file",
@@ -182,70 +195,11 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def load(name: str) -> Any:
-    """The handler class that ``name`` (``MODULE:CLASS`` or ``wsgi:MODULE:APP``) means. Raises `Wrong`."""
-    if name.startswith("wsgi:") and name.count(":") == 2:
-        return load_application(name)
-    module_name, _, class_name = name.partition(":")
-    if not class_name or not is_module_name(module_name):
-        raise Wrong(f"{name}: write MODULE:CLASS with the module's name for import, such as {DEFAULT_CLASS}")
-    module = load_module(module_name)
-    kind = getattr(module, class_name, None)
-    if is_handler(kind):
-        return kind
-    problem = f"{module_name} has no {class_name}" if kind is None else f"{name} is not a handler class"
-    known = sorted(
-        key for key, value in vars(module).items() if is_handler(value) and value.__module__ == module.__name__
-    )
-    remedy = f"its handlers are {', '.join(known)}" if known else "derive a class from reactor.handlers.StreamHandler"
-    raise Wrong(f"{problem}; {remedy}")
-
-
-def load_application(name: str) -> Any:
-    """The handler class for the WSGI application that ``name`` (``wsgi:MODULE:APP``) means. Raises `Wrong`."""
-    _, module_name, app_name = name.split(":")
-    if not app_name.isidentifier() or not is_module_name(module_name):
-        raise Wrong(f"{name}: write wsgi:MODULE:APP with the module's name for import, such as wsgi:site:application")
-    application = getattr(load_module(module_name), app_name, None)
-    if not callable(application):
-        problem = f"has no {app_name}" if application is None else f"has a {app_name} that can't be called"
-        raise Wrong(f"{module_name} {problem}; name the WSGI application (PEP 3333)")
-    return load_module("reactor.handlers.http.wsgi").handler_of(application)
-
-
-def is_module_name(name: str) -> bool:
-    """Whether it is a name for ``import``, dotted or not."""
-    return all(part.isidentifier() for part in name.split("."))
-
-
-def load_module(name: str) -> ModuleType:
-    """Import the module, from the current directory first. Raises `Wrong`."""
-    here = os.getcwd()
-    if here not in sys.path:  # Python was started with -P
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            raise Wrong(
-                f"no module named {error.name} in {here} or on sys.path; write the name with which Python imports it"
-            ) from None
-        steps = [step for step in traceback.extract_tb(error.__traceback__) if step.filename[0] != "<"]
-        files = [step for step in steps if step.filename not in (__file__, importlib.__file__)]
-        where = f" ({files[-1].filename}, line {files[-1].lineno})" if files else ""
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Wrong(f"{name} can't be imported: {text}{where}; correct it and start again") from None
-
-
-def is_handler(kind: Any) -> bool:
-    """Whether a server can serve it: a state machine, or a blocking handler, also one of ``socketserver``.
-
-    It may be the class, a `functools.partial` of it, or a function that is declared to make one.
-    """
-    kind = class_of(kind)
-    if isinstance(kind, type) and issubclass(kind, handlers.Handler):
-        return issubclass(kind, (handlers.StreamHandler, handlers.DatagramHandler))
-    return isinstance(kind, type) and callable(getattr(kind, "handle", None))
+def parse_count(text: str) -> int:
+    """The number of workers or threads in ``text``. Raises ``argparse.ArgumentTypeError``."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to {MOST}; best one for each core")
+    return int(text)
 
 
 # Serving it
@@ -282,6 +236,67 @@ def serve(
     return ending.cut
 
 
+def serve_by_many(
+    options: argparse.Namespace, places: Sequence[Place], certificates: Certificates | None, notifier: Notifier
+) -> int:
+    """Have several processes or threads serve what the options say until a signal.
+
+    Returns how many requests were cut. Raises `Wrong`.
+    """
+    refuse_for_many(options, places)
+    from .workers import Parent, listen
+
+    def bind(place: Place, count: int) -> Any:
+        prefix = "prefork" if options.workers else "select"
+        with errors_of(prefix, place):
+            kind = PacketPlaceholder if place.packets else handlers.StreamHandler
+            return listen(server_class(prefix, place)(place.address, kind, False), count, BACKLOG)
+
+    def make(own: Sequence[Place], ending: Ending) -> list[TCPServer]:
+        kind = load(options.handler)
+        for place in own:
+            check_kind(kind, options.handler, "select", place)
+        return [make_server(kind, "select", place, ending, certificates) for place in own]
+
+    def urls(servers: Sequence[TCPServer]) -> list[str]:
+        return [actual_url(place, server) for place, server in zip(places, servers, strict=True)]
+
+    if options.workers:
+        parent = Parent(options.workers, places, options.grace, bind, make, notifier)
+        return parent.run(urls(parent.servers))
+    from .threads import Threads
+
+    load(options.handler)  # first, while a signal ends the process at once
+    threads = Threads(options.threads, places, options.grace, bind, make, notifier)
+    if certificates is not None:
+        renew_at_sighup(certificates, threads.servers, threads.reactor, notifier)
+    for url in urls(threads.sources):
+        say(f"listening on {url} (select)\n")
+    return threads.run()
+
+
+def refuse_for_many(options: argparse.Namespace, places: Sequence[Place]) -> None:
+    """Raise `Wrong` for options that do not go with several processes or threads."""
+    name = f"--workers {options.workers}" if options.workers else f"--threads {options.threads}"
+    if options.workers and options.threads:
+        raise Wrong(f"{name}: it does not go with --threads {options.threads}; leave one of them away")
+    if options.workers and not hasattr(os, "fork"):
+        raise Wrong(f"{name}: this host can't fork; leave it away, and one process serves")
+    if options.mode != "select":
+        raise Wrong(f"{name}: each has one loop (mode select); leave --mode {options.mode} away")
+    if options.rpcbind:
+        raise Wrong(f"{name}: the first that ends would remove the registrations; leave --rpcbind away")
+    for place in places:
+        if isinstance(place.address, socket.socket) and inherited_mixin(place.address) is ConnectionMixIn:
+            raise Wrong(f"{place.url}: one connection was passed, for one loop; leave {name} away")
+
+
+class PacketPlaceholder(handlers.DatagramRequestHandler):
+    """In place of the handler in the parent of workers, which serves nothing."""
+
+    request: Any = handlers.Packet()
+
+
 def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
     """Register the programs of the servers with rpcbind; the stack removes them. Raises `Wrong`."""
     from ..servers.rpcbind import RegistrationError, registered
@@ -295,7 +310,7 @@ def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
 def run(ending: Ending, servers: Sequence[TCPServer]) -> None:
     """Run the loop until a signal or the end of passed connections; on a terminal, show a line about the table."""
     reactor = ending.reactor
-    terminal = sys.stderr is not None and sys.stderr.isatty()
+    terminal = is_terminal()
     if terminal:
         show_table(reactor)
     try:
@@ -355,8 +370,16 @@ def renew_at_sighup(
 
 def make_server(kind: Any, mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> TCPServer:
     """Make a server, which listens then. Raises `Wrong`."""
-    try:
+    with errors_of(mode, place):
         server: TCPServer = server_class(mode, place, ending, certificates)(place.address, kind, reactor=ending.reactor)
+    return server
+
+
+@contextmanager
+def errors_of(mode: str, place: Place) -> Iterator[None]:
+    """A context in which a server is made; what fails raises `Wrong` with the remedy."""
+    try:
+        yield
     except RuntimeError as error:
         raise Wrong(f"--mode {mode}: {error}. In this command: --mode select or sync") from None
     except (TypeError, UnicodeError) as error:
@@ -366,16 +389,18 @@ def make_server(kind: Any, mode: str, place: Place, ending: Ending, certificates
             raise Wrong(f"{place.url}: {error.strerror}") from None  # the text names a remedy already
         remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind an address that this machine has")
         raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
-    return server
 
 
-def server_class(mode: str, place: Place, ending: Ending, certificates: Certificates | None) -> Any:
+def server_class(
+    mode: str, place: Place, ending: Ending | None = None, certificates: Certificates | None = None
+) -> Any:
     """The server class for the mode and the socket, with the settings of the command. Raises `Wrong`."""
-    base = getattr(package, MODES[mode] + SCHEMES[place.scheme], None)
+    prefix = "Prefork" if mode == "prefork" else MODES[mode]
+    base = getattr(package, prefix + SCHEMES[place.scheme], None)
     if base is None:
         raise Wrong(f"{place.url}: this host has no Unix sockets; --bind a tcp:// or udp:// URL")
     mixins: list[type] = [Interruptible] if mode in ("sync", "fork") else []
-    members = {
+    members: dict[str, Any] = {
         "allow_reuse_address": os.name == "posix" and not place.packets,  # a restart must not wait for TIME_WAIT
         "request_queue_size": BACKLOG,
         "daemon_threads": True,  # a thread that does not end can't delay the exit; wind_down() waits for the others
@@ -402,25 +427,7 @@ def actual_url(place: Place, server: BaseServer) -> str:
     return place.url if isinstance(place.address, str) else url_of(place.scheme, server.server_address)
 
 
-# The terminal
-
-
-def show_table(reactor: Reactor) -> None:
-    """Write a line about the table on the terminal, now and every second."""
-    rows = list(reactor.table)
-    taken, sent = sum(row.total_in for row in rows), sum(row.total_out for row in rows)
-    oldest = rows[0].age() if rows else 0.0  # the table has its rows in the order of arrival
-    overwrite(f"rows {len(rows):,}, bytes in {taken:,}, out {sent:,}, oldest {oldest:.0f} s")
-    reactor.call_later(1.0, show_table, reactor)
-
-
-def overwrite(text: str) -> None:
-    """Replace the terminal's last line, and leave the cursor at its beginning, where other output may overwrite it."""
-    try:
-        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
-    except OSError:
-        return  # the terminal has been closed
-    say(f"\r{text[:width]:{width}}\r")
+# The process
 
 
 def run_command() -> NoReturn:

@@ -46,6 +46,11 @@ class Notifier:
         self.beat = _half_of(limit) if address and pid in ("", str(os.getpid())) else 0.0
         """Seconds between two messages to the watchdog of the manager; 0 for none."""
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a manager."""
+        return bool(self._address)
+
     def close_copy(self, keep: object) -> None:
         """In a forked child, which is not the service: close the socket, and tell nothing."""
         self._address = b""

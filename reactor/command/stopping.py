@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 GRACE = 2.0
 """Seconds that a request has to end once it has been told to, before it is ended by force."""
 
+CUT = 3
+"""The exit status if requests were cut."""
+
 LULL = 0.2
 """Seconds without a byte after which a connection between messages is not waited for any more."""
 
@@ -61,8 +64,13 @@ class Ending:
         """When the grace is over, by ``time.monotonic()``; ``None`` before the first signal."""
         self.is_insisted = False
         """Whether a second signal has come."""
-        self.cut = 0
-        """Requests that did not finish."""
+        self.unfinished: list[dict[str, Any]] = []
+        """The records of the requests that did not finish."""
+
+    @property
+    def cut(self) -> int:
+        """How many requests did not finish."""
+        return len(self.unfinished)
 
     @property
     def left(self) -> float:
@@ -92,7 +100,10 @@ class Ending:
     def tell(self, rows: Iterable[Request]) -> None:
         """Log the requests that did not finish, and count them; a connection on which nothing goes on is none."""
         cut = [row.record() for row in rows if not row.lingering and not row.is_between_messages()]
-        self.cut += len(log_unfinished(cut, round(self.grace - self.left, 1)))
+        self.unfinished += log_unfinished(cut, round(self.grace - self.left, 1))
+
+    def taken(self) -> None:
+        """No connection is accepted any more."""
 
     def stop_if_quiet(self) -> None:
         """Stop the loop if nothing is under way on any connection; else have the children look, and look again."""
@@ -246,6 +257,7 @@ def finish(servers: Sequence[BaseServer], ending: Ending) -> None:
     seconds = 0.0 if ending.is_insisted else ending.left
     for server in servers:
         server._srv.serving.begin_to_drain(seconds)
+    ending.taken()
     for port in list(reactor.sources.values()):
         port.finish()
     reactor.call_soon(ending.stop_if_quiet)

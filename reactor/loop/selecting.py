@@ -1,4 +1,4 @@
-"""Selectors with two events that those of ``selectors`` lack: `EVENT_URGENT` and `EVENT_HANGUP`.
+"""Selectors with events that those of ``selectors`` lack: `EVENT_URGENT`, `EVENT_HANGUP` and `EVENT_EXCLUSIVE`.
 
 What follows is an essay on what the kernel does that a loop must know. Each paragraph describes a trap, and says what
 the code does about it, and where. The manual pages are Linux's.
@@ -64,6 +64,11 @@ read, when bytes before it were lost on the way (`rows/stream.py`).
 in the queue, the listener stays readable, and the loop would spin. The listener is taken out of the selector until a
 row has ended, or for 0.1 s (`servers/admission.py`). The same holds for ENOBUFS and ENOMEM.
 
+**A connection wakes every process that waits for it.** Where several processes have one listener in their epoll sets,
+each is woken, and all but one find nothing. With EPOLLEXCLUSIVE (Linux 4.5) the kernel wakes one of those that sleep
+(`EVENT_EXCLUSIVE`, `rows/shared.py`): the first that has registered, again and again, so a process that has more than
+its share takes its registration back (`servers/sharing.py`). Such a registration can't be modified.
+
 **A connect(2) that does not block is over later.** EINPROGRESS: the attempt is over when the socket is writable, and
 SO_ERROR, read once, is its result. A socket may be reported as writable before that: then getpeername(2) fails with
 ENOTCONN, and the wait goes on. EAGAIN, of a Unix socket: the accept queue of the listener is full, no attempt has
@@ -114,6 +119,10 @@ EVENT_HANGUP = 8
 ``EPOLLERR``, ``POLLHUP``, ``POLLERR``. Registered alone, it keeps a descriptor in the selector without reading or
 writing. ``select()`` can't report it."""
 
+EVENT_EXCLUSIVE = 16
+"""Together with ``EVENT_READ``, for a descriptor that other processes watch too: of those that sleep, one is woken
+(``EPOLLEXCLUSIVE``). Only `EpollSelector` has it."""
+
 _LISTED = EVENT_READ, EVENT_WRITE, EVENT_URGENT  # in the order of the lists of select()
 _ASKED = EVENT_READ | EVENT_WRITE | EVENT_URGENT  # what the kernel must be asked for; it reports hang-ups unasked
 _ALL = _ASKED | EVENT_HANGUP
@@ -136,7 +145,7 @@ class UrgentSelector(BaseSelector):
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
         """As ``selectors.BaseSelector.register``; ``events`` may have `EVENT_URGENT` and `EVENT_HANGUP`."""
-        key = SelectorKey(fileobj, _number(fileobj), _checked(events), data)
+        key = SelectorKey(fileobj, _number(fileobj), _checked(events, self.events), data)
         if key.fd in self._keys:
             raise KeyError(f"{fileobj!r} (descriptor {key.fd}) is registered already")
         self._watch(key.fd, 0, events)
@@ -146,7 +155,7 @@ class UrgentSelector(BaseSelector):
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
         """As ``selectors.BaseSelector.modify``; but a descriptor that can't be modified stays registered as it was."""
         old = self.get_key(fileobj)
-        if _checked(events) != old.events:
+        if _checked(events, self.events) != old.events:
             self._watch(old.fd, old.events, events)
         key = self._keys[old.fd] = SelectorKey(old.fileobj, old.fd, events, data)
         return key
@@ -208,8 +217,8 @@ def _number(fileobj: Any) -> int:
     return number
 
 
-def _checked(events: int) -> int:
-    if not events or events & ~_ALL:
+def _checked(events: int, known: int) -> int:
+    if not events or events & ~(_ALL | known):
         raise ValueError(
             f"events are one or more of EVENT_READ, EVENT_WRITE, EVENT_URGENT and EVENT_HANGUP, not {events!r}"
         )
@@ -319,6 +328,7 @@ if hasattr(select, "epoll"):
         """Over ``epoll(7)``, whose ``EPOLLPRI`` is urgent data. Of a descriptor that others have closed it reports
         nothing."""
 
+        events = _ALL | (EVENT_EXCLUSIVE if hasattr(select, "EPOLLEXCLUSIVE") else 0)
         _bits = _kernel_bits(select.EPOLLIN, select.EPOLLOUT, select.EPOLLPRI)
         _events = _told_events(_bits)
 
@@ -331,12 +341,27 @@ if hasattr(select, "epoll"):
             return self._epoll.fileno()
 
         def _watch(self, number: int, before: int, events: int) -> None:
-            if not before:
-                self._epoll.register(number, self._bits[events])
-            elif events:
-                self._epoll.modify(number, self._bits[events])
-            else:
+            exclusively = (before | events) & EVENT_EXCLUSIVE
+            if before and (exclusively or not events):
                 self._epoll.unregister(number)
+                before = 0
+            if not events:
+                return
+            bits = self._bits[events & _ALL]
+            if before:
+                self._epoll.modify(number, bits)
+            elif events & EVENT_EXCLUSIVE:
+                self._register_exclusively(number, bits)
+            else:
+                self._epoll.register(number, bits)
+
+        def _register_exclusively(self, number: int, bits: int) -> None:
+            try:
+                self._epoll.register(number, bits | select.EPOLLEXCLUSIVE)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self._epoll.register(number, bits)  # a kernel before 4.5: every process is woken
 
         def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
             """As ``selectors.BaseSelector.select``."""

@@ -27,6 +27,7 @@ class FramedRow(StreamRow):
         super().go_on(now)
         self.weigh()
 
-    def _settle_fast(self, patience: float, now: float) -> bool:
-        handler: Any = self.channel.handler
-        return not handler.held and super()._settle_fast(patience, now)
+    def ready(self, events: int, now: float) -> None:
+        super().ready(events, now)
+        if self.channel.handler.held:  # the hot path does not count it
+            self.weigh()

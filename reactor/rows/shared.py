@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
+from ..loop.selecting import EVENT_EXCLUSIVE
 from ..loop.timers import NEVER
 
 TYPE_CHECKING = False
@@ -53,6 +54,8 @@ class SharedSocket:
         """Whether arrivals are wanted; they may be paused nevertheless."""
         self.owner = owner
         """The server that takes requests here; ``None`` where rows only send."""
+        self.exclusive = False
+        """Whether other processes take arrivals from the socket too, so that each is to wake one of them only."""
         self._reactor = reactor
         self._socket = sock
         self._arrivals: Callable[[], object] | None = None
@@ -179,4 +182,5 @@ class SharedSocket:
 
     def _want(self) -> None:
         writing = self._senders and self.retry is None
-        self._reactor.interest.want(self, (EVENT_READ if self._reading else 0) | (EVENT_WRITE if writing else 0))
+        reading = EVENT_READ | (self._reactor.interest.events & EVENT_EXCLUSIVE if self.exclusive else 0)
+        self._reactor.interest.want(self, (reading if self._reading else 0) | (EVENT_WRITE if writing else 0))

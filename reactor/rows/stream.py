@@ -11,7 +11,7 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
+from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
 from ..handlers.files import Files
 from ..handlers.filter import chain
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ..handlers import StreamHandler
     from ..table.reactor import Reactor
     from ..table.request import DrivenBy, Owner
+
+LULL = 0.2
+"""Seconds that a drain leaves a new connection to send its first byte."""
 
 READ_SIZE = StreamMachine.read_size
 """Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
@@ -72,6 +75,15 @@ class StreamRow(SocketRow):
         except AttributeError:  # the row has no channel: a child has it, or the row's thread has just released it
             return False
 
+    def end_if_idle(self) -> None:
+        if not self.is_between_messages() or not self.channel.handler.ends_when_idle:
+            return
+        if not self.total_out and self.idle() < LULL:
+            return  # the connection is new: its first request may be on its way
+        self.reactor.guard(self, self.ready, EVENT_READ, self.reactor.time)  # what the kernel has is under way, too
+        if self.is_between_messages() and self in self.reactor.table:
+            self.cancel(Cancelled("the server drains, and nothing is under way"))
+
     @property
     def descriptors(self) -> list[int]:
         """Descriptors that have been received and not been taken; only a `PassingSocket` receives some."""
@@ -101,15 +113,21 @@ class StreamRow(SocketRow):
             self.channel.advance()
 
     def ready(self, events: int, now: float) -> None:
-        """The selector reports ``events`` of the socket: read once, let the handler run, and send."""
-        # The hot path: the mask of a settled row is right. So if EVENT_READ is all, the channel wants input.
-        channel = self.channel
-        if events != EVENT_READ or self.unsettled or self.stage is not SERVING:
-            if events & EVENT_HANGUP:
-                self._hung_up()
-            if not events & EVENT_READ or not channel.wants_input:
-                self.settle(now)
-                return
+        """The selector reports ``events`` of the socket: read once, let the handler run, and send.
+
+        The hot path is that of a row which is settled, serves, reads only, holds no bytes and has no `Pace`. The mask
+        of such a row is right: if EVENT_READ is all that is reported, the channel wants input. If the channel says that
+        only the output and the wait have changed (`StreamChannel.feed`), the row sets the deadline of the new wait and
+        sends the output. In every other case `settle` looks at everything.
+        """
+        channel, rare = self.channel, self.rare
+        is_plain = (
+            events == EVENT_READ == self.mask and self.stage is SERVING and not (self.unsettled or self.counted)
+            and (rare is None or rare.pace is None)
+        )  # fmt: skip
+        if not is_plain and not self._may_read(events):
+            self.settle(now)
+            return
         patience = None
         try:
             data = self.socket.recv(channel.read_size)
@@ -126,21 +144,24 @@ class StreamRow(SocketRow):
                 patience = channel.feed(data)
             else:
                 channel.end()
-        if patience is None or not self._settle_fast(patience, now):
+        if patience is None or not is_plain:
+            if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
+                self.touched()
+            else:
+                self.settle(now)
+            return
+        channel.fresh = False
+        self.deadline = deadline = now + patience
+        if deadline < self.armed:
+            self.reactor.timers.arm(self)
+        if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
 
-    def _settle_fast(self, patience: float, now: float) -> bool:
-        """The hot path of `settle`, for a row that goes on reading: set the deadline of the new wait, send the output.
-
-        ``patience`` is what `StreamChannel.feed` has returned. Returns ``False`` if `settle` must be called.
-        """
-        if self.counted or self.mask != EVENT_READ or (self.rare is not None and self.rare.pace is not None):
-            return False
-        self.channel.fresh = False
-        self.deadline = now + patience
-        if self.deadline < self.armed:
-            self.reactor.timers.arm(self)
-        return not self.channel.outbox or (self.flush(now) and not self.channel.blocked)
+    def _may_read(self, events: int) -> bool:
+        """Whether input is to be read, now that the selector reports ``events``."""
+        if events & EVENT_HANGUP:
+            self._hung_up()
+        return bool(events & EVENT_READ and self.channel.wants_input)
 
     def resting(self) -> int:
         """The events to watch for while the channel wants no input."""

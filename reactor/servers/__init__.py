@@ -7,6 +7,7 @@ leads a request from its arrival to its end. Its parts:
                     `connections` for listeners, `exchanges` for datagram sockets
     `associations`  takes DTLS packets: lets in the peers that have proved their address
     `batch_size`    how many arrivals a batch takes
+    `sharing`       a worker process's share of the connections of a listener that others serve too
     `admission`     which requests are let in, and what becomes of the others
     `queue`         the requests that wait for a child or a thread
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others

@@ -52,6 +52,9 @@ class Admission:
     def is_closed(self) -> bool:
         """Whether arrivals must wait in the kernel. If so, the listener pauses until there is room."""
         service = self._service
+        share = service.serving.share
+        if share is not None and share.paused:
+            return True
         at_limit = service.server.at_limit
         if service.has_room() or at_limit == "refuse" or (at_limit == "evict" and service.mode.loop_drives):
             return False

@@ -56,6 +56,7 @@ class Connections:
     def listen(self, arrivals: Callable[[], object]) -> None:
         self._make_non_blocking()
         source = self._service.open_source()
+        source.exclusive = self._service.serving.share is not None
         source.listen(arrivals)
 
     def _make_non_blocking(self) -> None:
@@ -95,6 +96,9 @@ class Connections:
             if self._is_machine or service.filters:  # else the handler takes the SSLSocket itself
                 request, front = unwrapped(request)
         service.admit(request, client_address, lambda: self.make_row(request, client_address, front))
+        share = service.serving.share
+        if share is not None:
+            share.note()
         return True
 
     def make_row(self, request: Any, client_address: Any, front: Sequence[MakeFilter] = ()) -> Request:
@@ -125,4 +129,7 @@ class Connections:
         """Nothing to do: connections wait in the kernel."""
 
     def over(self, row: Request) -> None:
-        """Nothing to do: no connection waits for the end of another one."""
+        """No connection waits for the end of another one."""
+        share = self._service.serving.share
+        if share is not None:
+            share.note()

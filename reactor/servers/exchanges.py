@@ -125,7 +125,7 @@ class Exchanges:
         source = self._service.source
         if source is None:
             return
-        if self._sorts:
+        if self._sorts and not self._service.serving.leaves_arrivals:
             source.listen(self._sort_arrivals)
         else:
             source.pause()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .service import Service
+    from .sharing import Share
 
 
 class Serving:
@@ -29,6 +30,19 @@ class Serving:
         self._serving_thread = 0
         self.periodic: list[Periodic] = []
         """The calls that are made while the server takes requests."""
+        self.share: Share | None = None
+        """What this process takes of the connections, where worker processes share the listener."""
+        self.leaves_arrivals = False
+        """Whether other workers go on to serve the socket, so that a drain takes nothing more from it."""
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether `shutdown` was called, and the call that serves has not returned for it."""
+        return self._shutdown_asked
+
+    def ask_to_end(self) -> None:
+        """Have `supervise` end; `shutdown` waits for that."""
+        self._shutdown_asked = True
 
     @property
     def is_elsewhere(self) -> bool:
@@ -84,6 +98,20 @@ class Serving:
                     self.stop()
 
     @contextmanager
+    def supervise(self) -> Iterator[None]:
+        """A context in which worker processes serve, and this thread watches them; for `shutdown` it serves itself."""
+        with self._here():
+            try:
+                yield
+            finally:
+                self._shutdown_asked = False
+
+    def be_worker(self) -> None:
+        """In a worker process, forked in `supervise`: nothing serves here yet."""
+        self.forget_threads()
+        self._serving_thread, self._shutdown_asked = 0, False
+
+    @contextmanager
     def _here(self) -> Iterator[None]:
         """A context in which this thread serves. Raises `RuntimeError` if another thread does."""
         if self.is_elsewhere:
@@ -110,9 +138,9 @@ class Serving:
         if self._service.has_reactor:
             reactor = self._service.reactor
             reactor.call_soon(nothing)  # wakes the loop
-            inner = reactor.inner
+            inner: Any = reactor.inner
             if inner is not None:
-                inner.call_soon(nothing)
+                inner.call_soon(inner.end_idle)  # plain mode: a connection between requests is no request in progress
         with self._serving:
             pass
 
@@ -232,20 +260,36 @@ class Serving:
         service = self._service
         if service.hand.is_within:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
+        drain_until = service.reactor.clock.monotonic() + seconds
         if self.is_elsewhere:
+            inner = service.reactor.inner
+            if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
+                inner.call_soon(inner.call_at, drain_until, inner.stop)
             self.shutdown()
         service.reactor.require_rest("drain()")
-        service.drain_until = service.reactor.clock.monotonic() + seconds
+        service.drain_until = drain_until
+        if self.share is not None:
+            self.share.leave()
+        if self.leaves_arrivals:
+            self.stop()
         if not service.intake.is_listener:
             return
         try:
-            self._take_completed()
-            with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
-                self._take_completed()
-                service.reactor.children.wait_for_copies(COPIES)  # on one of them, a handshake could still complete
+            self._take_last()
         finally:
             self.stop()
         service.close_socket()
+
+    def _take_last(self) -> None:
+        """Take the connections that are for this process and for no other."""
+        if self.leaves_arrivals:
+            return
+        self._take_completed()
+        if self.share is None:  # else the parent of the workers keeps new handshakes off, and closes the socket last
+            service = self._service
+            with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
+                self._take_completed()
+                service.reactor.children.wait_for_copies(COPIES)  # on one of them, a handshake could still complete
 
     def _take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""

@@ -132,6 +132,9 @@ class RequestTable:
 
     def count_passed(self, passed: list[Any]) -> None:
         """Count requests that have finished without a row: the arguments of `passed_record` for each."""
+        if self._outer is not None:
+            self._outer.count_passed(passed)
+            return
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)
@@ -165,6 +168,8 @@ class RequestTable:
 
     def count_of(self, peer: Any) -> int:
         """The number of rows, without calls, whose host is that of the address ``peer``; 0 for a Unix socket."""
+        if self._outer is not None:
+            return self._outer.count_of(peer)
         if self.rowless is not None:
             self._enter_rowless()
         return self._of_host.get(_host(peer), 0)
@@ -205,16 +210,22 @@ class RequestTable:
 
     def __str__(self) -> str:
         """The table as lines of text, a heading first."""
-        lines: list[tuple[str, ...]] = [HEADING]
-        for row in self.as_dicts():
-            due = "" if row["deadline"] is None else f"{row['deadline']:.1f}"
-            lines.append((
-                str(row["serial"]), row["peer"], row["in_front"], row["handler"], row["stage"], row["state"],
-                row["wait"], f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
-                f"{row['age']:.1f}", f"{row['idle']:.1f}", due, row["driven_by"],
-            ))  # fmt: skip
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return text_of(self.as_dicts())
+
+
+def text_of(rows: list[dict[str, Any]], of_workers: bool = False) -> str:
+    """Rows (`RequestTable.as_dicts`) as lines of text, a heading first; ``of_workers``: with ``worker``, a number."""
+    lines: list[tuple[str, ...]] = [("worker", *HEADING) if of_workers else HEADING]
+    for row in rows:
+        due = "" if row["deadline"] is None else f"{row['deadline']:.1f}"
+        lines.append((
+            *([str(row["worker"])] if of_workers else []),
+            str(row["serial"]), row["peer"], row["in_front"], row["handler"], row["stage"], row["state"],
+            row["wait"], f"{row['held_in']}/{row['total_in']}", f"{row['held_out']}/{row['total_out']}",
+            f"{row['age']:.1f}", f"{row['idle']:.1f}", due, row["driven_by"],
+        ))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def log_unfinished(records: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:

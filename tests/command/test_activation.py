@@ -56,6 +56,21 @@ def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, t
     assert path.is_socket()  # it is the manager's
 
 
+@pytest.mark.parametrize("many", ["--workers=2", "--threads=2"])
+def test_several_loops_serve_the_sockets_that_were_passed(
+    start: Start, connect: Connect, tmp_path: Path, many: str
+) -> None:
+    path = tmp_path / "socket"
+    command = start(f"tcp,unix:{path}", "serve", "--bind=systemd:", many, python=MANAGER)
+    for url in command.urls(2, "select"):
+        assert all(echoes(connect(url)) for _ in range(6))
+    assert command.stop() == 0
+    command = start("udp", "serve", DATAGRAMS, "--bind=systemd:", many, python=MANAGER)
+    (url,) = command.urls(1, "select")
+    assert all(talk(connect(url), b"x") == b"x" for _ in range(6))
+    assert command.stop() == 0
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_it_serves_every_kind_of_datagram_socket(start: Start, connect: Connect, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "socket"

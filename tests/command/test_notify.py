@@ -125,6 +125,25 @@ def test_a_reload_begins_and_ends(start: Start, manager: Manager, address: str, 
     assert manager.next() == "STOPPING=1"
 
 
+@pytest.mark.parametrize("many", [["--workers", "2"], ["--threads", "2"]])
+def test_several_loops_are_one_service(
+    start: Start, connect: Connect, manager: Manager, address: str, many: list[str]
+) -> None:
+    command = start("serve", "--bind", LOCAL, *many, NOTIFY_SOCKET=address)
+    assert manager.next() == "READY=1"
+    clients = [connect(url) for url in command.urls(1, "select") for _ in range(4)]
+    assert [talk(client, b"x") for client in clients] == [b"x"] * 4
+    while manager.next("WATCHDOG") != "STATUS=4 rows":
+        pass
+    if many[0] == "--workers":
+        command.process.send_signal(signal.SIGHUP)
+        assert manager.next().startswith("RELOADING=1\nMONOTONIC_USEC")
+        assert manager.next() == "READY=1"
+    command.process.send_signal(signal.SIGTERM)
+    assert manager.next() == "STOPPING=1"
+    assert command.status() == 0
+
+
 def test_the_watchdog_hears_of_the_loop_until_that_is_blocked(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "blocking.py").write_text(BLOCKING)
     manager = Manager(f"{tmp_path}/manager")

@@ -79,6 +79,21 @@ def test_a_terminal_shows_a_line_about_the_table(start: Start, connect: Connect,
         terminal.close()
 
 
+@pytest.mark.parametrize("many", ["--workers=2", "--threads=2"])
+def test_the_line_is_about_the_rows_of_all_loops(start: Start, connect: Connect, many: str) -> None:
+    terminal = Terminal(100)
+    try:
+        command = start("serve", "--bind", LOCAL, many, stderr=terminal.slave)
+        url = terminal.wait_for("(select)").split()[2]
+        clients = [connect(url) for _ in range(4)]
+        assert [talk(client, b"hello") for client in clients] == [b"hello"] * 4
+        terminal.wait_for("rows 4, bytes in 20, out 20, oldest ")
+        assert command.stop(signal.SIGINT) == 0
+        terminal.wait_until("")
+    finally:
+        terminal.close()
+
+
 def test_it_serves_on_when_the_terminal_is_closed(start: Start, connect: Connect) -> None:
     terminal = Terminal(100)
     command = start("serve", "--bind", LOCAL, stderr=terminal.slave)

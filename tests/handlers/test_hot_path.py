@@ -1,5 +1,6 @@
 """The hot path of a machine (`StreamMachine.feed`) and the slow way give the same: the same calls, output and end."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,13 +45,20 @@ waits = st.one_of(
     st.builds(ToEnd, limit=st.sampled_from([4, 1000])),
     st.sampled_from([Flushed(), Delay(1)]),
 )
-ACTIONS = ["", "send", "send", "much", "take", "put back", "eof", "raise", "error", "call", "end", "excess"]
+ACTIONS = ["", "send", "send", "much", "take", "put back", "eof", "raise", "error", "call", "end", "excess", "nonsense"]
 scripts = st.lists(st.tuples(waits, st.sampled_from(ACTIONS)), min_size=1, max_size=8)
 texts = st.text(alphabet="ab;\n", min_size=1, max_size=12).map(str.encode)
 
 
 class Idle(DatagramHandler):
     pass
+
+
+class Pair:
+    """What a coroutine must not await: it yields what a state returns."""
+
+    def __await__(self):
+        yield Until(b";"), Idle().finish
 
 
 class Scripted(StreamHandler):
@@ -66,12 +74,16 @@ class Scripted(StreamHandler):
     def __init__(self):
         self.log = []
         self.place = 0
+        self.is_nonsense = False
 
     def handle(self):
         return self.converse() if self.is_coroutine else (self.script[0][0], self.got)
 
     def got(self, result):
-        return (self.script[self.place % len(self.script)][0], self.got) if self.do(result) else None
+        if not self.do(result):
+            return None
+        wait = self.script[self.place % len(self.script)][0]
+        return wait if self.is_nonsense else (wait, self.got)
 
     async def converse(self):
         result = await self.script[0][0]
@@ -79,6 +91,8 @@ class Scripted(StreamHandler):
             result = await self.next()
 
     async def next(self):
+        if self.is_nonsense:
+            await Pair()
         try:
             return await self.script[self.place % len(self.script)][0]
         except LimitPassed as cause:
@@ -89,6 +103,7 @@ class Scripted(StreamHandler):
         action = self.script[self.place % len(self.script)][1]
         self.place += 1
         self.log.append((action, result))
+        self.is_nonsense = action == "nonsense"
         if action == "raise":
             raise Cause("said by the script")
         if action == "error":
@@ -124,7 +139,7 @@ class Watched:
         machine, error = self.machine, None
         try:
             call(*arguments)
-        except (ValueError, RuntimeError) as raised:
+        except (ValueError, RuntimeError, TypeError) as raised:
             error = repr(raised)
         held = (machine.held_in, machine.held_out, machine.blocked, machine.fresh, machine.wants_input)
         self.seen.append((machine.wait, machine.state_name, held, machine.finished, repr(machine.reason), error))
@@ -173,3 +188,11 @@ def test_the_hot_path_and_the_slow_way_give_the_same(data, script, is_coroutine,
     reads = data.draw(st.lists(st.sampled_from([0, 5, 1000]), min_size=len(pieces), max_size=len(pieces)))
     fast, slow = (told(kind, tuple(script), is_coroutine, pieces, reads) for kind in (StreamMachine, Slow))
     assert fast == slow
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_the_hot_path_takes_no_frame_past_its_limit(is_coroutine):
+    script = ((Some(limit=1), ""), (Exactly(4, limit=3), ""), (Exactly(3, limit=3), ""))
+    fast, slow = (told(kind, script, is_coroutine, [b"abababab"], [0]) for kind in (StreamMachine, Slow))
+    assert fast == slow
+    assert "LimitPassed" in repr(fast)

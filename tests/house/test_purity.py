@@ -255,7 +255,7 @@ def test_no_module_is_too_long():
 
 
 DRAWING = (
-    "strategies", "tried", "causes", "damaged", "lapses", "limits", "nested", "relatives", "repeated",
+    "strategies", "tried", "bombs", "causes", "damaged", "lapses", "limits", "nested", "relatives", "repeated",
     "through", "properties",
 )  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""

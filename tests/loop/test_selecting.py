@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import selecting
-from reactor.loop.selecting import EVENT_HANGUP, EVENT_URGENT
+from reactor.loop.selecting import EVENT_EXCLUSIVE, EVENT_HANGUP, EVENT_URGENT
 
 NAMES = [name for name in ("SelectSelector", "PollSelector", "EpollSelector") if hasattr(selecting, name)]
 every_selector = pytest.mark.parametrize("kind", [getattr(selecting, name) for name in NAMES], ids=NAMES)
@@ -100,9 +100,33 @@ def test_a_selector_says_which_events_it_has():
     for name in NAMES:
         with closing(getattr(selecting, name)()) as selector:
             hang_up = 0 if name == "SelectSelector" else EVENT_HANGUP
-            assert selecting.events_of(selector) == selector.events == both | EVENT_URGENT | hang_up
+            exclusive = EVENT_EXCLUSIVE if name == "EpollSelector" else 0
+            assert selecting.events_of(selector) == selector.events == both | EVENT_URGENT | hang_up | exclusive
         with closing(getattr(selectors, name)()) as selector:
             assert selecting.events_of(selector) == both
+
+
+@pytest.mark.skipif(not hasattr(selecting, "EpollSelector"), reason="epoll(7) alone has it")
+def test_an_exclusive_registration_reports_changes_and_ends_as_any_other():
+    ours, theirs = socket.socketpair()
+    with closing(selecting.EpollSelector()) as selector, ours, theirs:
+        selector.register(ours, EVENT_READ | EVENT_EXCLUSIVE)
+        assert selector.select(0) == []
+        theirs.send(b"x")
+        assert [events for _, events in selector.select(0)] == [EVENT_READ]
+        selector.modify(ours, EVENT_READ | EVENT_WRITE | EVENT_EXCLUSIVE)
+        assert [events for _, events in selector.select(0)] == [EVENT_READ | EVENT_WRITE]
+        selector.modify(ours, EVENT_READ)
+        assert [events for _, events in selector.select(0)] == [EVENT_READ]
+        selector.unregister(ours)
+        assert selector.select(0) == []
+
+
+@every_noticing_selector
+def test_only_epoll_takes_exclusive_registrations(kind):
+    ours, theirs = socket.socketpair()
+    with closing(kind()) as selector, ours, theirs, pytest.raises(ValueError, match="events are"):
+        selector.register(ours, EVENT_READ | EVENT_EXCLUSIVE)
 
 
 # Hang-ups

@@ -113,21 +113,21 @@ MUTATIONS = [
     Mutation("a row that has ended is not let go of", "                row.release()\n", ""),
     Mutation(
         "the hot path does not see an earlier deadline",
-        "if self.deadline < self.armed:\n            self.reactor", "if False:\n            self.reactor",
+        "if deadline < self.armed:\n            self.reactor", "if False:\n            self.reactor",
         tests=HOT_ROW,
     ),
     Mutation(
         "the hot path leaves output to nobody",
-        "(self.flush(now) and not self.channel.blocked)", "(self.flush(now) or True)",
+        "(self.flush(now) and not channel.blocked)", "(self.flush(now) or True)",
     ),
     Mutation(
         "the hot path leaves the bytes of before in the budget",
-        "if self.counted or self.mask != EVENT_READ", "if self.mask != EVENT_READ",
+        "not (self.unsettled or self.counted)", "not self.unsettled",
         tests="tests/testing/kernel/test_simulated_clients.py -k speaks_tls",
     ),
     Mutation(
         "the hot path does not keep to the pace",
-        " or (self.rare is not None and self.rare.pace is not None)", "", tests="tests/table/test_limits.py",
+        "\n            and (rare is None or rare.pace is None)", "", tests="tests/table/test_limits.py",
     ),
     Mutation(
         "the hot path passes the high-water mark",
@@ -135,7 +135,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path passes over what a state has put back",
-        " or self.start != end or self.inbox is not data", "", tests=HOT,
+        "self.start == end and self.inbox is data  #", "True  #", tests=HOT,
     ),
     Mutation(
         "a packet that the kernel did not take is lost with its request",
@@ -158,10 +158,32 @@ MUTATIONS = [
         "return start if data[HEADER.size : start] in _accepted else 0", "return start if _accepted else 0",
         tests=RPC_CALLS,
     ),
-    Mutation("the hot path has no end of a turn", "if not turns or (", "if (", tests=HOT),
+    Mutation(
+        "the hot path takes a frame past its limit",
+        "end = start + wait.n if wait.n <= wait.limit else start", "end = start + wait.n", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes part of a frame",
+        "if not start < end <= size:", "if not start < end:", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes what a coroutine must not await",
+        "            if is_coroutine:\n                following, then = step, state\n            elif",
+        "            if",
+        tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes a wait without a state",
+        "following = then = None", "following, then = step, state", tests=HOT,
+    ),
+    Mutation(
+        "a relay stops reading before the other side is settled",
+        "if channel.blocked:  # if it waits for", "if False:  # if it waits for", tests=HOT_ROW,
+    ),
+    Mutation("the hot path has no end of a turn", "or not turns or (", "or (", tests=HOT),
     Mutation(
         "the hot path forgets that the output ends",
-        "self.patience if self.output is OPEN else None", "self.patience", tests=HOT,
+        "None if self.output is not OPEN else _NEVER if", "_NEVER if", tests=HOT,
     ),
     Mutation(
         "a deadline is not armed",

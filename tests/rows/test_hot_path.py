@@ -1,9 +1,10 @@
 """The hot path of a stream row: what it must not pass over."""
 
-from handlers import StreamHandler, TimedOut, Until
+from handlers import Flushed, Some, StreamHandler, TimedOut, Until
 from handlers.filter import Filter
 from handlers.services import Echo
-from tests.support.bench import bench
+from reactor.loop.selecting import DefaultSelector
+from tests.support.bench import Noting, bench
 from tests.support.loops import Clock
 
 
@@ -62,3 +63,36 @@ def test_what_a_filter_holds_counts_until_it_is_delivered_and_no_longer(place):
             here.rest()
             assert here.row.held_in == held
             assert here.reactor.stats()["held"] == held
+
+
+class Relay(Noting):
+    """Sends the other connection what it receives, and reads on when that has drained."""
+
+    async def handle(self):
+        while True:
+            data = await Some()
+            (other,) = (handler for handler in self.made if handler is not self)
+            other.send(data)
+            await Flushed(other)
+
+
+class CountingSelector(DefaultSelector):
+    """A selector that counts the changes of what it watches for."""
+
+    changes = 0
+
+    def modify(self, fileobj, events, data=None):
+        self.changes += 1
+        return super().modify(fileobj, events, data)
+
+
+def test_a_relay_goes_on_reading_without_a_change_of_the_selector_while_the_other_side_takes_all(place):
+    kind = type("Relay", (Relay,), {})
+    with bench(kind, place, selector=CountingSelector) as here:
+        one, other = here.connect(), here.connect()
+        for number in range(5):
+            one.sendall(b"%d" % number)
+            assert here.take(other, 1) == b"%d" % number
+            other.sendall(b"back")
+            assert here.take(one, 4) == b"back"
+        assert here.selector.changes == 0

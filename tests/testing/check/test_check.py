@@ -22,9 +22,9 @@ from handlers import (
     services,
 )
 from reactor.testing.check import properties as checks
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.loopback import MODES, ask, modes_here
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.run import play
 from reactor.testing.check.schedule import Take
 from reactor.testing.check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -53,6 +53,23 @@ class Finger(StreamRequestHandler):
 
     def handle(self):
         self.wfile.write(b"no plan for " + self.rfile.readline())
+
+
+async def lines(row):
+    """A framing: a digit in a line, and as many lines as it says."""
+    number = await Until(b"\n", limit=2)
+    for _ in range(int(number) if number.strip().isdigit() else 0):
+        await Until(b"\n", limit=80)
+
+
+class Paragraphs(StreamRequestHandler):
+    """Is asked again and again over one connection."""
+
+    request = lines
+    close_connection = False
+
+    def handle(self):
+        self.wfile.write(self.rfile.read().upper())
 
 
 class FingerPacket(DatagramRequestHandler):
@@ -84,6 +101,7 @@ class Netstrings(StreamHandler):
         (broken.Mended, CONVERSATION, CONVERSATION.upper()),
         (Netstrings, [b"5:hello,", b"3:abc,"], b"5:olleh,3:cba,"),
         (Finger, b"ada\r\n", b"no plan for ada\r\n"),
+        (Paragraphs, b"2\nab\nc\n0\n1\nd\n", b"2\nAB\nC\n0\n1\nD\n"),
         (FingerPacket, [b"ada", b"bob"], [b"no plan for ada", b"no plan for bob"]),
     ],
 )

@@ -1,11 +1,14 @@
 """Counting the work of a handler and the bytes that it holds."""
 
 import gc
+import re
+import zlib
 
 import pytest
 
-from handlers import Exactly, StreamHandler, StreamMachine, Until, services
+from handlers import Exactly, Some, StreamHandler, StreamMachine, Until, services
 from reactor.testing.check.counting import EndlessLoop, held, line_limit
+from reactor.testing.check.properties import works_linearly
 from reactor.testing.check.run import work
 from tests.support import broken
 
@@ -63,3 +66,50 @@ def test_bytes_are_counted_wherever_a_handler_keeps_them():
     machine = StreamMachine(Hoard())
     machine.feed(b"a" * 20 + b"b" * 5)
     assert held(machine) == 5 + 10 + len("first") + 8 + 20
+
+
+class Tokens(StreamHandler):
+    """Tries one pattern after another at each place: most matches fail, and go no further than a word."""
+
+    patterns = [re.compile(text) for text in (rb"[0-9]+", rb'"[^"]*"', rb"[a-z]+=", rb"[a-z]+", rb" +", rb"\n")]
+
+    async def handle(self):
+        line = await Until(b"\n", limit=10_000)
+        place = 0
+        while place < len(line):
+            found = next(filter(None, (pattern.match(line, place) for pattern in self.patterns)), None)
+            if found is None:
+                return
+            place = found.end()
+        self.send(b"ok\n")
+
+
+def test_a_lexer_is_linear():
+    words = [work(Tokens, [b"abc 12 " * count + b"\n"]) for count in (40, 160)]
+    assert words[1] < 5 * words[0]
+    works_linearly(Tokens, b"abc 12\n", examples=10)
+
+
+class Matches(StreamHandler):
+    pattern = re.compile(rb"[a-z]*\n")
+
+    async def handle(self):
+        held = bytearray()
+        while len(held) < 1_000:
+            held += await Some(limit=1_000)
+            if self.pattern.match(held) or re.search(rb"\d\d", held) or sum(held) == 0 or zlib.crc32(held) == 0:
+                return
+
+
+def test_what_functions_in_c_and_patterns_go_over_is_counted():
+    pieces = [b"a"] * 100
+    plain = work(Holds, pieces)
+    assert 4 * 4_950 < work(Matches, pieces) - plain < 5 * 4_950  # 1 + 2 + ... + 100, four times
+    assert isinstance(Matches.pattern, re.Pattern)  # put back
+
+
+class Holds(StreamHandler):
+    async def handle(self):
+        held = bytearray()
+        while len(held) < 1_000:
+            held += await Some(limit=1_000)

@@ -1,0 +1,275 @@
+"""Prefork mode through its classes: a number of worker processes behind one server."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+import reactor
+from handlers import DatagramHandler, Forked, Packet, StreamHandler, Threaded, Until
+from handlers.services import Echo
+from reactor import PreforkMixIn, PreforkTCPServer, Reactor, UDPServer
+from tests import ROOT
+from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, wait_until
+from tests.support.workers import ask
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+class Who(StreamHandler):
+    """Answers each line with its process; "secret" with an attribute of the server."""
+
+    async def handle(self):
+        while True:
+            word = await Until(b"\n")
+            said = getattr(self.server, "said", "") if word == b"secret\n" else ""
+            if word == b"stop\n":
+                self.server.reactor.stop()
+            self.send(b"%d %s\n" % (os.getpid(), said.encode()))
+
+
+class WhoAsks(DatagramHandler):
+    async def handle(self):
+        first = await Packet()
+        self.send(b"more")
+        self.send(b"%s %s %d" % (first, await Packet(), os.getpid()))
+
+
+@contextmanager
+def prefork(handler, place=STREAMS["tcp"], base=PreforkTCPServer, workers=2, **members):
+    """A server in prefork mode whose workers serve; it is ended at the end."""
+    kind = type(base.__name__, (base,), {"address_family": place.family, "workers": workers, "grace": 0.5, **members})
+    with made(kind, place, handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            wait_until(lambda: server.serving_workers == workers, "the start of the workers")
+            yield server
+        finally:
+            bounded(server.shutdown)
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("place", ["tcp", "tcp6", "unix"])
+def test_all_workers_serve_every_kind_of_listener(place):
+    base = getattr(reactor, f"Prefork{STREAMS[place].ending}")
+    with prefork(Who, STREAMS[place], base) as server, ExitStack() as stack:
+        pids = set()
+        clients = [stack.enter_context(connect(server)) for _ in range(12)]
+        for client in clients:
+            client.sendall(b"who\n")
+            pids.add(client.recv(99))
+        assert len(pids) == 2
+
+
+def test_an_exchange_of_packets_stays_with_one_worker():
+    class Server(PreforkMixIn, UDPServer):
+        pass
+
+    with prefork(WhoAsks, base=Server) as server:
+        pids = set()
+        for _ in range(30):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(PATIENCE)
+                client.connect(server.server_address)
+                client.send(b"a")
+                assert client.recv(99) == b"more"
+                client.send(b"b")
+                *packets, pid = client.recv(99).split()
+                assert packets == [b"a", b"b"]
+                pids.add(pid)
+        assert len(pids) == 2
+
+
+def test_the_joined_table_has_the_rows_and_the_counts_of_all_workers():
+    with prefork(Who) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(8)]
+        for client in clients:
+            client.sendall(b"who\n")
+            assert client.recv(99)
+        joined = server.snapshot()
+        assert joined.silent == []
+        assert {row["peer"] for row in joined.rows} == {":".join(map(str, c.getsockname())) for c in clients}
+        assert {row["worker"] for row in joined.rows} == {1, 2}
+        assert len({row["pid"] for row in joined.rows}) == 2
+        assert joined.stats["open"] == 8
+        for client in clients:
+            client.close()
+        wait_until(lambda: server.snapshot().stats["open"] == 0)
+        server.restart()
+        pids = {row["pid"] for row in joined.rows}
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+        stats = server.snapshot().stats
+        assert sum(stats["ended"].values()) == 8  # those of workers that have ended count
+        assert stats["total_in"] == 32
+
+
+def test_a_worker_that_is_stopped_is_named_as_silent():
+    with prefork(Who) as server:
+        pid, _ = ask(server.server_address)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            joined = server.snapshot(0.2)
+            assert [silent for _, silent in joined.silent] == [pid]
+            assert str(joined).endswith(f"(pid {pid}) does not answer")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_shutdown_leaves_the_listener_and_the_next_serve_forever_serves_what_waits():
+    with made(PreforkTCPServer, STREAMS["tcp"], Echo) as server:
+        for _ in range(2):
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            with connect(server) as client:
+                client.sendall(b"hello")
+                assert client.recv(9) == b"hello"
+            bounded(server.shutdown)
+            thread.join(PATIENCE)
+            assert server.serving_workers == 0
+
+
+def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled():
+    with prefork(Who) as server, connect(server) as done, connect(server) as half:
+        half.sendall(b"wh")
+        done.sendall(b"who\n")
+        assert done.recv(99)
+        done.close()
+        wait_until(lambda: server.snapshot().stats["open"] == 1)
+        (record,) = bounded(server.drain, 0.2)
+        assert record["reason"].startswith("Cancelled")
+        with socket.socket() as late, pytest.raises(ConnectionRefusedError):
+            late.connect(server.server_address)
+
+
+def test_a_worker_that_ends_by_itself_is_replaced():
+    with prefork(Who, workers=1) as server:
+        before, _ = ask(server.server_address)
+        ask(server.server_address, b"stop")
+        wait_until(lambda: ask(server.server_address)[0] != before)
+
+
+def test_what_a_worker_calls_on_its_copy_of_the_server():
+    calls = []
+
+    class Server(PreforkTCPServer):
+        def verify_request(self, request, client_address):
+            self.said = f"{len(calls)}"
+            calls.append(client_address)
+            return True
+
+    with prefork(Who, base=Server) as server:
+        assert ask(server.server_address, b"secret")[1] == "0"
+        assert calls == []  # the hook was called in the worker
+
+
+def test_periodic_calls_are_made_in_every_worker(tmp_path):
+    def note():
+        (tmp_path / str(os.getpid())).touch()
+
+    with prefork(
+        Who, server_activate=lambda self: (PreforkTCPServer.server_activate(self), self.call_every(0.01, note))
+    ):
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        assert not (tmp_path / str(os.getpid())).exists()
+
+
+def test_a_loop_of_its_own_is_refused():
+    with Reactor() as loop, pytest.raises(TypeError, match="each worker has a loop of its own"):
+        PreforkTCPServer(("127.0.0.1", 0), Echo, reactor=loop)
+
+
+@pytest.mark.parametrize("call", ["snapshot", "restart"])
+def test_there_are_no_workers_before_serve_forever(call):
+    with PreforkTCPServer(("127.0.0.1", 0), Echo) as server, pytest.raises(RuntimeError, match="serve_forever"):
+        getattr(server, call)()
+
+
+def test_a_host_that_can_not_fork_is_told_at_once(monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(RuntimeError, match=r"PreforkTCPServer: this host can't fork; take the Select"):
+        PreforkTCPServer(("127.0.0.1", 0), Echo)
+
+
+def test_the_number_of_workers_is_at_least_one():
+    class Server(PreforkTCPServer):
+        workers = 0
+
+    with Server(("127.0.0.1", 0), Echo) as server, pytest.raises(ValueError, match="workers: 1 or more, not 0"):
+        server.serve_forever()
+
+
+def test_keyboard_interrupt_ends_the_workers():
+    script = (
+        "import os, signal, threading, time, handlers.services\nfrom reactor import PreforkTCPServer\n"
+        "server = PreforkTCPServer(('127.0.0.1', 0), handlers.services.Echo)\n"
+        "def interrupt():\n"
+        "    while server.serving_workers < 2: time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=interrupt).start()\n"
+        "try:\n    server.serve_forever()\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+        "try:\n    os.waitpid(-1, 0)\nexcept ChildProcessError:\n    print('no child')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.stdout, done.returncode) == ("interrupted\nno child\n", 0), done.stderr
+
+
+def test_drain_is_refused_in_the_thread_that_watches_the_workers():
+    refusals = []
+
+    with prefork(Who) as server:
+
+        def refused():
+            try:
+                server.drain(1)
+            except RuntimeError as error:
+                refusals.append(str(error))
+
+        server._srv.mode.supervisor.loop.call_soon(refused)
+        wait_until(lambda: refusals)
+        assert refusals == ["drain() waits for serve_forever(), which runs in this thread: call it from another one"]
+        assert ask(server.server_address)
+
+
+def test_a_table_of_many_rows_is_told_whole():
+    with prefork(Who) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(400)]
+        for client in clients:
+            client.sendall(b"who\n")
+            assert client.recv(99)
+        joined = server.snapshot(PATIENCE)
+        assert len(joined.rows) == joined.stats["open"] == 400
+        assert len(str(joined)) > 1 << 15
+        for client in clients:
+            client.close()
+
+
+class Works(StreamHandler):
+    """The processes of its work in a child and in a thread, and its own."""
+
+    async def handle(self):
+        await Until(b"\n")
+        child, thread = await Forked(os.getpid), await Threaded(os.getpid)
+        self.send(b"%d %d %d" % (child, thread, os.getpid()))
+
+
+def test_a_worker_has_children_and_threads_of_its_own():
+    with prefork(Works) as server:
+        for _ in range(4):
+            with connect(server) as client:
+                client.sendall(b"go\n")
+                child, thread, own = map(int, client.recv(99).split())
+                assert thread == own != os.getpid()
+                assert child not in (own, os.getpid())

@@ -1,0 +1,163 @@
+"""Worker processes: which there are, and clients that keep asking while workers come and go."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from tests.support.certificates import NAME, client_context
+
+PATIENCE = 20.0
+
+HANDLERS = '''
+import os
+import signal
+import time
+
+from handlers import *
+
+VERSION = "one"
+
+
+class Who(StreamHandler):
+    """Answers each line with its process and its version; some words are orders."""
+
+    async def handle(self):
+        while True:
+            word = await Until(b"\\n")
+            if word == b"exit\\n":
+                os._exit(9)
+            if word == b"block\\n":
+                time.sleep(1000)
+            self.send(b"%d %s\\n" % (os.getpid(), VERSION.encode()))
+
+
+class Ask(DatagramHandler):
+    """Two packets are one exchange: the answer has both, and the process."""
+
+    async def handle(self):
+        first = await Packet()
+        self.send(b"more")
+        second = await Packet()
+        self.send(b"%s %s %d" % (first, second, os.getpid()))
+'''
+
+
+def workers_of(parent: int) -> list[int]:
+    """The child processes of the parent that run."""
+    return [
+        int(pid)
+        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    ]
+
+
+def ask(address: Any, word: bytes = b"who", patience: float = PATIENCE) -> tuple[int, str]:
+    """Connect, ask one line, return the process and the version that answer."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(patience)
+        client.connect(address)
+        client.sendall(word + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            piece = client.recv(100)
+            if not piece:
+                raise ConnectionResetError("no answer")
+            answer += piece
+    pid, _, version = answer.decode().strip().partition(" ")
+    return int(pid), version
+
+
+def address_of(url: str) -> Any:
+    """What `ask` connects to for a URL."""
+    rest = url.partition("://")[2]
+    if url.startswith("unix"):
+        return rest
+    host, _, port = rest.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def exchange(client: socket.socket) -> int:
+    """An exchange of two packets with ``Ask``; the process that has answered."""
+    client.send(b"a")
+    assert client.recv(100) == b"more"
+    client.send(b"b")
+    first, second, pid = client.recv(100).split()
+    assert (first, second) == (b"a", b"b")
+    return int(pid)
+
+
+def refuses(url: str) -> bool:
+    """Whether the host refuses connections to the URL."""
+    try:
+        ask(address_of(url), patience=1)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def is_named(url: str) -> bool:
+    """Whether Echo is served at the URL with the certificate of `NAME`."""
+    try:
+        with (
+            socket.create_connection(address_of(url), PATIENCE) as plain,
+            client_context().wrap_socket(plain, server_hostname=NAME) as client,
+        ):
+            client.sendall(b"hello")
+            return client.recv(5) == b"hello"
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+class Load:
+    """Threads that ask, one new connection after the other, until the end of the context."""
+
+    def __init__(self, address: Any, threads: int = 4) -> None:
+        self._address = address
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on, daemon=True) for _ in range(threads)]
+        self.answers: list[tuple[int, str]] = []
+        self.failures: list[BaseException] = []
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def more(self, count: int) -> None:
+        """Wait for so many more answers."""
+        wanted, deadline = len(self.answers) + len(self.failures) + count, monotonic() + PATIENCE
+        while len(self.answers) + len(self.failures) < wanted:
+            assert monotonic() < deadline
+            sleep(0.005)
+
+    def _ask_on(self) -> None:
+        while not self._is_over.is_set():
+            self._ask()
+
+    def _ask(self) -> None:
+        try:
+            self.answers.append(ask(self._address))
+        except OSError as failure:
+            self.failures.append(failure)
+
+
+def write_handlers(directory: Path, version: str = "one", text: str = HANDLERS) -> None:
+    """The module ``crowd`` of handlers, with a time that no compiled file of before has."""
+    path = directory / "crowd.py"
+    path.write_text(text.replace('"one"', f'"{version}"'))
+    before = path.stat().st_mtime
+    os.utime(path, (before, before + len(version)))
