@@ -230,13 +230,14 @@ class Exchanges:
 
     def _pass(self, packet: bytes, sock: socket.socket, peer: Any, passed: list[Passed]) -> bool:
         """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
-        service, table = self._service, self._service.reactor.table
+        service, reactor = self._service, self._service.reactor
+        table = reactor.table
         try:
             handler = service.handler()
         except Exception:  # it is made again with a row, which has the exception reported
             self._take_one(Datagram((packet, sock)), peer)
             return False
-        brief = table.rowless = Brief(handler, packet, peer, service.server, service.reactor.clock.time, self._enter)
+        brief = table.rowless = Brief(handler, packet, peer, service.server, reactor.clock.time, self._enter)
         has_ended = brief.run()
         table.rowless = None
         if has_ended:
@@ -253,7 +254,7 @@ class Exchanges:
                 brief.row.total_out += brief.sent
                 if not (isinstance(error, AGAIN) or error.errno in SHORT or self.may_be_report()):
                     brief.row.lost = error
-        service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+        reactor.guard(brief.row, brief.row.go_on_from, brief)
         return False
 
     def _enter(self, brief: Brief) -> PacketRow:
