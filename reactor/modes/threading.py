@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..servers.service import Service
     from ..table.request import Request
+    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -83,8 +84,8 @@ class ThreadMode(Mode):
             self.threads[:] = [old for old in self.threads if old.is_alive()]
             self.threads.append(thread)
 
-    def pool(self, work: str) -> tuple[str, int]:
-        return f"threads of server {id(self.service)}", int(self.service.server.max_threads)
+    def pool(self, work: str) -> Pool:
+        return self.own_pool("threads", "max_threads")
 
     def start_thread(self, work: Callable[[], object]) -> None:
         thread = Thread(target=work, daemon=self.service.server.daemon_threads)
