@@ -133,14 +133,15 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
         return found
 
     def _find(name):
-        from importlib import import_module
-
         if name == "handlers":
-            return import_module(".handlers", __name__)
+            return _room(".handlers")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        room = next(room for part, room in _ROOMS if part in name)
-        return getattr(import_module(room, __name__), name)
+        return getattr(_room(next(room for part, room in _ROOMS if part in name)), name)
+
+    def _room(name):
+        """The module of that name below this package. Without `importlib`, whose import brings in three modules."""
+        return __import__(__name__ + name, fromlist=("__name__",))
 
 
 def __dir__() -> list[str]:
