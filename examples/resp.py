@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if __package__ is None:  # run from a checkout, with nothing installed
     sys.path.insert(0, f"{sys.path[0]}/..")
 
-from handlers import Exactly, Queue, StreamHandler, Taken, TimedOut, Until, UntilAny, WhileConnected
+from handlers import Cause, Exactly, Queue, StreamHandler, Taken, TimedOut, Until, UntilAny, WhileConnected
 from reactor import SelectTCPServer
 
 if TYPE_CHECKING:
@@ -161,11 +161,15 @@ class Session(StreamHandler):
         words = []
         for _ in range(count):
             size = self.size(await SIZE, MAX_WORD, b"$")
-            words.append((await Exactly(size + 2, limit=MAX_WORD + 2))[:-2])
+            word = await Exactly(size + 2, limit=MAX_WORD + 2)
+            if word[-2:] != b"\r\n":
+                self.send(b"-ERR Protocol error\r\n")
+                raise ProtocolError(word[-2:])
+            words.append(word[:-2])
         return words
 
     def size(self, line: bytes, limit: int, kind: bytes = b"*") -> int:
-        """The size that the line says. Raises ``ValueError``, which ends the session: what follows can't be read."""
+        """The size that the line says. Raises `ProtocolError`, which ends the session: what follows can't be read."""
         digits = line[1:].rstrip()
         if line[:1] != kind or not digits.isdigit() or len(digits) > 9 or int(digits) > limit:
             self.send(b"-ERR Protocol error\r\n")
@@ -294,8 +298,8 @@ class Session(StreamHandler):
         return number(len(subscribers))
 
 
-class ProtocolError(Exception):
-    """What the client has sent is no request."""
+class ProtocolError(Cause):
+    """What the client has sent is no request. As a cause it ends the request, and is no error of the handler."""
 
 
 COMMANDS: dict[str, Command] = {  # how many arguments, at least and at most
@@ -328,11 +332,6 @@ class Server(SelectTCPServer):
         super().__init__(address, Session, **options)
         self.store = Store()
         self.call_every(SWEEP, lambda: self.store.sweep(self.reactor.clock.time()))
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that does not speak the protocol is no error of ours."""
-        if not isinstance(sys.exc_info()[1], ProtocolError):
-            super().handle_error(request, client_address)
 
 
 def main(port: str = "7379") -> None:

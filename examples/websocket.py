@@ -68,12 +68,17 @@ class Echo(StreamHandler):
             self.protocol.receive_data(data)
             return all(map(self.answer, self.protocol.events()))
         except RemoteProtocolError as error:
-            hint = error.event_hint or CloseConnection(code=PROTOCOL_ERROR)
-            try:
-                self.tell(hint)
-            except LocalProtocolError:  # it was not even HTTP
-                self.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-            return False
+            self.refuse(error.event_hint or CloseConnection(code=PROTOCOL_ERROR))
+        except UnicodeDecodeError:  # wsproto expects ASCII in the headers of the handshake
+            self.refuse(CloseConnection(code=PROTOCOL_ERROR))
+        return False
+
+    def refuse(self, hint: Event) -> None:
+        """Tell the client that it does not speak the protocol."""
+        try:
+            self.tell(hint)
+        except LocalProtocolError:  # it was not even HTTP
+            self.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
     def answer(self, event: Event) -> bool:
         """Answer what the client has said. Whether more may follow."""

@@ -41,11 +41,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check.blocking import calls_nothing_that_blocks
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.drip import drip
-    from .check.evidence import CheckFailed
+    from .check.dropped import drops_no_step
     from .check.filtered import play_through
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.limits import same_at_its_limits
@@ -62,9 +63,10 @@ if TYPE_CHECKING:
         survives_any_input,
         works_linearly,
     )
-    from .check.relatives import takes_exact_ends_only, takes_plain_numbers_only
+    from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
+    from .check.report import CheckFailed
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
@@ -88,10 +90,12 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "line_limit"),
+    "check.blocking": ("calls_nothing_that_blocks",),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.drip": ("drip",),
-    "check.evidence": ("CheckFailed",),
+    "check.dropped": ("drops_no_step",),
+    "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
@@ -101,7 +105,7 @@ _ROOMS = {
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
-    "check.relatives": ("takes_exact_ends_only", "takes_plain_numbers_only"),
+    "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
     "check.nested": ("bears_any_nesting",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
@@ -133,11 +137,13 @@ __all__ = [
     "answers_duplicates_once",
     "ask",
     "bears_any_nesting",
+    "calls_nothing_that_blocks",
     "chaotic",
     "check",
     "chunkings",
     "deliveries",
     "drip",
+    "drops_no_step",
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",
@@ -167,6 +173,7 @@ __all__ = [
     "survives_any_input",
     "takes_causes_for_ends",
     "takes_exact_ends_only",
+    "takes_one_length_only",
     "takes_plain_numbers_only",
     "tls",
     "work",

@@ -5,6 +5,7 @@ import runpy
 import pytest
 
 from reactor.testing.check.counting import EndlessLoop
+from reactor.testing.check.pristine import pristine
 
 
 def assert_red_then_green(code, kind, mended, tmp_path):
@@ -13,7 +14,7 @@ def assert_red_then_green(code, kind, mended, tmp_path):
     path.write_text(code)
     module = runpy.run_path(str(path))
     [test] = [value for name, value in module.items() if name.startswith("test_")]
-    with pytest.raises((Exception, EndlessLoop)) as failed:
+    with pytest.raises((Exception, EndlessLoop)) as failed, pristine(kind):
         test()
     assert not isinstance(failed.value, (NameError, ImportError, SyntaxError))
     test.__globals__[kind.__name__] = mended

@@ -7,13 +7,16 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ===============  =======================================================================================
 ``snippets``     values and statements as source text
 ``counting``     counts the lines of Python, the bytes touched and the bytes held
-``joins``        counts the bytes that ``join`` goes over
+``builtin``      counts what functions in C go over: ``join``, ``sum``, checksums
+``patterns``     counts what regular expressions go over
 ``watching``     ends a check because the handler blocks, or does not await a coroutine
-``dropped``      the statements that make a step and drop it, from the source
+``report``       the form of a failure: `fail`, `held_in_time`
 ``errors``       an exception of a handler in words
 ``pristine``     restores the state that requests of a class share
 ``schedule``     the steps of a schedule
 ``subject``      the handler class, and the test function that is printed for it
+``dropped``      the property of steps that are made and dropped, from the source
+``blocking``     the property of calls that block, from the source
 ``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
 ``transcript``   the calls of a run as the statements of a test
 ``run``          runs a schedule: `play`, `work`

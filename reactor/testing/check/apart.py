@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .evidence import alike, places, unlike
+from .evidence import alike, answers_of, places, unlike
 from .pristine import pristine
 from .run import Run, played
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .report import Answers
     from .tried import Tried
 
 SPOTS = 16
 """The most places of a conversation at which another request comes. Of more, they are evenly spread."""
+
+
+class Evidence(NamedTuple):
+    """The statements that show a fault, and the two answers."""
+
+    code: str
+    answers: Answers | None
 
 
 class Meeting(NamedTuple):
@@ -28,20 +36,20 @@ class Meeting(NamedTuple):
     after: list[bytes]
 
 
-def meeting(tried: Tried) -> str | None:
-    """The statements that show that a request depends on another one between its halves; ``None`` if none does.
+def meeting(tried: Tried) -> Evidence | None:
+    """What shows that a request depends on another one between its halves; ``None`` if none does.
 
     The other request is a stranger, which sends the first half and leaves the second half to this one, or it sends
     the whole conversation between the halves.
     """
-    met = next((met for met in _meetings(tried) if _code(tried, met) is not None), None)
+    met = next((met for met in _meetings(tried) if _evidence(tried, met) is not None), None)
     if met is None:
         return None
     for place in places(sum(map(len, met.after))) if not tried.packets else ():
         less = met._replace(after=[data[:place] for data in met.after])
-        if (code := _code(tried, less)) is not None:
-            return code
-    return _code(tried, met)
+        if (found := _evidence(tried, less)) is not None:
+            return found
+    return _evidence(tried, met)
 
 
 def _meetings(tried: Tried) -> Iterator[Meeting]:
@@ -52,8 +60,8 @@ def _meetings(tried: Tried) -> Iterator[Meeting]:
         yield from (Meeting(first, other, rest) for first, rest in halves for other in (first, whole))
 
 
-def _code(tried: Tried, met: Meeting) -> str | None:
-    """The statements of a meeting, if the request depends on the other one."""
+def _evidence(tried: Tried, met: Meeting) -> Evidence | None:
+    """The evidence of a meeting, if the request depends on the other one."""
     with pristine(tried.kind):
         alone = played(tried, [*met.before, *met.after])
     with pristine(tried.kind):
@@ -75,4 +83,4 @@ def _code(tried: Tried, met: Meeting) -> str | None:
     if alike(alone, run):
         return None
     begun = [run.code(half)] if half else []
-    return "\n".join([*begun, other.code(), unlike(run, alone, half)])
+    return Evidence("\n".join([*begun, other.code(), unlike(run, alone, half)]), answers_of(run, alone))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .drip import dripped
-from .evidence import asserted, fail, fault_of, in_time, places
+from .evidence import asserted, fault_of, places
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .tried import Tried
@@ -19,7 +20,7 @@ SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
 
 
-@in_time
+@held_in_time
 def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """At each wait, the end of the stream ends the request, and so does a server that closes.
 
@@ -39,7 +40,7 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
             if run.endless and run.error is None and run.wait is not None and run.wait.reads:
                 fault = (
                     "it answers the end of the stream and waits for input again, for ever: `except Exception` around "
-                    "a wait catches EndOfStream too (if it should: meant=['takes_causes_for_ends'])"
+                    "a wait catches EndOfStream too"
                 )
                 fail(tried, fault, "takes_causes_for_ends", asserted(run, finished=True))
         run = _cancelled(tried, place)
@@ -59,7 +60,7 @@ def _cancelled(tried: Tried, place: int) -> Run:
     return run
 
 
-@in_time
+@held_in_time
 def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A client that sends one byte of a message after another, each just in time, does not keep the request for ever.
 
@@ -84,8 +85,7 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
             if found.is_kept_open:
                 fault = (
                     f"a client that sends a byte now and then keeps the request open for {found.seconds:.0f} seconds "
-                    f"and more: each byte starts the timeout anew. Declare request_timeout or min_rate "
-                    f"(if it should: meant=['ends_if_it_drips'])"
+                    f"and more: each byte starts the timeout anew. Declare request_timeout or min_rate"
                 )
                 call = tried.call("drip", tried.text, repr(start), repr(filler))
                 fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import strategies
-from .evidence import alike, differing, fail, in_time, minimal
+from .evidence import alike, answers_of, differing, minimal
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .strategies import smallest
@@ -23,7 +24,7 @@ FEW = 25
 _TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999"
 
 
-@in_time
+@held_in_time
 def same_for_any_chunking_of_faults(
     kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -54,11 +55,10 @@ def same_for_any_chunking_of_faults(
         found = smallest(tried, cut, differs, examples, FEW)
     if found is not None:
         found = minimal(found, differs, packets=False, damaged=True)
-        fault = (
-            "the output for a faulty client depends on how the input is cut "
-            "(if it should: meant=['same_for_any_chunking_of_faults'])"
-        )
-        fail(tried, fault, "for_any_chunking_of_faults", differing(played(tried, found), model(found)))
+        run, whole = played(tried, found), model(found)
+        fault = "the output for a faulty client depends on how the input is cut"
+        answers = answers_of(run, whole)
+        fail(tried, fault, "for_any_chunking_of_faults", differing(run, whole), answers=answers)
 
 
 def _cut_slips(tried: Tried) -> Iterator[Schedule]:

@@ -5,53 +5,26 @@ Nothing here draws examples or needs Hypothesis.
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .counting import EndlessLoop, held
 from .errors import server_lacks, told
+from .report import Answers
 from .run import Run
 from .schedule import END
 from .snippets import literal, unlike_at
-from .watching import Unfit, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import ParamSpec
 
     from .schedule import Schedule
     from .subject import Subject
-
-    _Given = ParamSpec("_Given")
 
 FLOOD = 4_096
 """Bytes that one round of a flood brings."""
 
 PLACES = 256
 """Places in a conversation that are tried one by one. In a longer conversation they are evenly spread."""
-
-
-class CheckFailed(AssertionError):
-    """A handler breaks a property. The message says which one, and contains a test that fails because of it."""
-
-
-def fail(subject: Subject, fault: str, title: str, body: str) -> NoReturn:
-    """Raise `CheckFailed` with the words ``fault``, and with a test whose statements are ``body``."""
-    raise CheckFailed(f"{subject.name}: {fault}\n\n{subject.test(title, body)}")
-
-
-def in_time(holds: Callable[_Given, None]) -> Callable[_Given, None]:
-    """The property ``holds``, which fails when the handler blocks for too long, or drops a coroutine."""
-
-    @wraps(holds)
-    def holds_in_time(*arguments: _Given.args, **options: _Given.kwargs) -> None:
-        try:
-            with time_limit():
-                holds(*arguments, **options)
-        except Unfit as error:
-            raise CheckFailed(str(error)) from None
-
-    return holds_in_time
 
 
 # Conversations
@@ -109,6 +82,23 @@ def alike(one: Run, other: Run) -> bool:
 
 def _end(run: Run) -> tuple[object, ...]:
     return run.finished, type(run.reason), type(run.error)
+
+
+def answers_of(run: Run, model: Run) -> Answers | None:
+    """What differs between two runs that should have the same result: the outputs, or how they have ended."""
+    if run.error is not None or model.error is not None:
+        return None
+    if run.output != model.output:
+        least = min(len(run.output), len(model.output)) if run.endless or model.endless else None
+        return Answers(run.output[:least], model.output[:least])
+    return Answers(_ending(run), _ending(model))
+
+
+def _ending(run: Run) -> str:
+    """How a run has ended, in words."""
+    if not run.finished:
+        return "the request is open"
+    return f"the request has ended, for {type(run.reason).__name__}" if run.reason else "the request has ended normally"
 
 
 def fault_of(run: Run, otherwise: str) -> str:
@@ -208,8 +198,8 @@ def _less(data: bytes) -> Iterator[bytes]:
 # Bounds
 
 
-class Overflow(NamedTuple):
-    """A run that raised, or that holds more bytes than it may."""
+class Flood(NamedTuple):
+    """The run of a flood."""
 
     run: Run
     size: int
@@ -217,9 +207,35 @@ class Overflow(NamedTuple):
     bound: int
     """Bytes that it may hold."""
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether the handler has raised, or holds too much."""
+        return self.run.error is not None or self.size > self.bound
 
-def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Overflow | None:
-    """The run of a flood, if the handler raises or holds too much; ``None`` if it does neither.
+
+class Budget:
+    """Tries examples of one kind until they have cost too many lines of Python; each example once.
+
+    Once a faulty one is found, there is no bound: the search for the smallest goes on.
+    """
+
+    def __init__(self, lines: int, attempt: Callable[..., tuple[bool, int]]) -> None:
+        self._left = lines
+        self._attempt = attempt
+        self._known: dict[Any, bool] = {}
+
+    def is_faulty(self, example: Any) -> bool:
+        """Whether the example is faulty; ``False`` if the lines are spent."""
+        if example not in self._known:
+            if self._left <= 0 and not any(self._known.values()):
+                return False
+            self._known[example], lines = self._attempt(*example)
+            self._left -= lines
+        return self._known[example]
+
+
+def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Flood:
+    """The run of a flood.
 
     The flood stops when twice as many bytes do not make the handler hold more. Then the stream ends.
     """
@@ -238,7 +254,7 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Ov
             sizes.append(held(run.machine))
             if sizes[-1] > kept + limit + brought:
                 run.close()
-                return Overflow(run, sizes[-1], kept + limit + brought)
+                return Flood(run, sizes[-1], kept + limit + brought)
             feeds = len(sizes) - 1
             if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
                 break
@@ -246,4 +262,4 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Ov
             run.step(END)
         run.finish(to_the_end=True)
         run.close()
-    return None if run.error is None else Overflow(run, sizes[-1], kept + limit + brought)
+    return Flood(run, sizes[-1] if run.error is not None else 0, kept + limit + brought)

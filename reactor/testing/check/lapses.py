@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .evidence import fail, in_time
+from .report import fail, held_in_time
 from .run import Run
 from .tried import Tried
 
@@ -20,7 +20,7 @@ PATIENT = 8
 """Timeouts in a row after which a handler counts as one that does not count them."""
 
 
-@in_time
+@held_in_time
 def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A packet that the network doubles does not make the handler send the next packet of an exchange twice.
 
@@ -61,7 +61,7 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
                 run.step(packet)
             fault = (
                 "it answers a packet that comes twice with the next packet twice (sorcerer's apprentice syndrome, "
-                "RFC 1123, section 4.2.3.1): ignore the duplicate (if it should: meant=['answers_duplicates_once'])"
+                "RFC 1123, section 4.2.3.1): ignore the duplicate"
             )
             code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert list(iter(machine.read, None)) == []"
             fail(tried, fault, "answers_duplicates_once", code)
@@ -91,7 +91,7 @@ class _Quiet(NamedTuple):
     """Whether the request is still open, and waits for input."""
 
 
-@in_time
+@held_in_time
 def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A client that is quiet now and then, and goes on each time, is not given up.
 
@@ -119,7 +119,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     if not given_up.is_open and given_up.run.error is None:
         fault = (
             f"it bears {borne} timeouts in a row, but not as many again after something has come: set the count of "
-            "timeouts to 0 when something comes (if it should: meant=['forgives_timeouts'])"
+            "timeouts to 0 when something comes"
         )
         fail(tried, fault, "forgives_timeouts", f"{given_up.run.code()}\nassert not machine.finished")
 

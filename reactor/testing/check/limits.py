@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .evidence import alike, differing, fail, fault_of, in_time
+from .evidence import alike, answers_of, differing, fault_of
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .tried import Tried
@@ -22,26 +23,38 @@ if TYPE_CHECKING:
 MOST = 1 << 16
 """Bytes up to which a piece is stretched."""
 
+SHORT = 64
+"""Bytes up to which a word is stretched that the rest of its line does not follow."""
+
 COSTLY = 20_000
 """Lines of Python that a run may cost; a handler that costs more is not tried with longer pieces."""
 
 SPOTS = 4
 """The most words, the most numbers and the most binary lengths that are stretched."""
 
+_LINE_END = re.compile(rb"\r?\n")
+_NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
 _BYTE_BY_BYTE = 300  # bytes up to which an input is also tried byte by byte
 
 
 class Stretched:
-    """A conversation with one piece of any length: ``build(length)`` is the packet, or stream, that has this piece."""
+    """A conversation with one piece of any length: ``build(length)`` is the packet, or stream, that has this piece.
 
-    def __init__(self, tried: Tried, place: int, build: Callable[[int], bytes], most: int | None = None) -> None:
+    The piece consists of ``letter``. Of a binary answer any byte may be a length, so all such answers count as one.
+    """
+
+    def __init__(
+        self, tried: Tried, place: int, build: Callable[[int], bytes], most: int = MOST, *, letter: bytes = b"a",
+        is_text: bool = True,
+    ) -> None:  # fmt: skip
         self._tried = tried
         self._place = place
         self._build = build
-        self._is_text = most is None  # of a binary answer any byte may be a length
-        self.most = MOST if most is None else min(most, MOST)
+        self._is_text = is_text
+        self._letter = letter
+        self.most = min(most, MOST)
 
     def schedule(self, length: int) -> Schedule:
         """All of it, the piece being ``length`` bytes long."""
@@ -58,6 +71,16 @@ class Stretched:
         text = b"\0".join(run.output) if run.subject.packets else run.output
         answer = re.sub(rb"[aA0-9]+", b"", text) if self._is_text else b""
         return answer, run.finished, type(run.reason), type(run.error)
+
+    def cuts(self, length: int) -> Iterator[Schedule]:
+        """The input with one cut near the end of the piece, and a short one byte by byte."""
+        data, *end = self.schedule(length)
+        assert isinstance(data, bytes)
+        stop = data.find(self._letter * length) + length
+        for place in range(max(1, stop - 2), min(len(data), stop + 4)):
+            yield [data[:place], data[place:], *end]
+        if len(data) <= _BYTE_BY_BYTE:
+            yield [*(data[place : place + 1] for place in range(len(data))), *end]
 
     def changes(self) -> list[int]:
         """Lengths about the first at which the handler answers in another way; without one, the greatest tried."""
@@ -79,14 +102,15 @@ class Stretched:
         return [length for length in (low - 1, low, high, high + 1) if 0 < length <= self.most]
 
 
-@in_time
+@held_in_time
 def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A piece as long as the handler takes, and one byte longer or shorter, raises nothing and may be cut anywhere.
 
-    The property stretches a word, a piece whose length is written before it (``5:hello``, ``5\\r\\nhello``), or one
-    whose length is in one, two or four bytes before it, up to 64 KiB. Where the handler begins to answer in another
-    way, it tries the lengths about this limit, whole and cut about the end of the piece. A limit that counts the
-    delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small.
+    The property stretches a word, a number, a piece whose length is written before it (``5:hello``,
+    ``5\\r\\nhello``), or one whose length is in one, two or four bytes before it, up to 64 KiB. Where the handler
+    begins to answer in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A
+    limit that counts the delimiter in one place and not in the other is off by one, and so is a field for a length that
+    is one too small. It also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
@@ -100,14 +124,11 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
             run = stretched.run(length)
             if run.error is not None:
                 fail(tried, f"for a piece of {length} bytes {fault_of(run, '')}", "at_its_limits", run.code())
-            for cut in () if tried.packets else _cuts(stretched.schedule(length), length):
+            for cut in () if tried.packets else stretched.cuts(length):
                 other = played(tried, cut)
                 if not alike(run, other):
-                    fault = (
-                        f"for a piece of {length} bytes the output depends on how the input is cut "
-                        f"(if it should: meant=['same_at_its_limits'])"
-                    )
-                    fail(tried, fault, "at_its_limits", differing(other, run))
+                    fault = f"for a piece of {length} bytes the output depends on how the input is cut"
+                    fail(tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))
 
 
 def _stretched(tried: Tried) -> Iterator[Stretched]:
@@ -115,12 +136,23 @@ def _stretched(tried: Tried) -> Iterator[Stretched]:
         words = list(_WORD.finditer(piece))
         for match in words[:: len(words) // SPOTS + 1]:
             yield Stretched(tried, place, _word(piece, *match.span()))
+            yield Stretched(tried, place, _broken(piece, *match.span()), SHORT)
+        numbers = list(_NUMBER.finditer(piece))
+        for match in numbers[:: len(numbers) // SPOTS + 1]:
+            yield Stretched(tried, place, _word(piece, *match.span(), b"1"), letter=b"1")
         yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
-        yield from [Stretched(tried, place, build, most) for build, most in _binary(piece)][:SPOTS]
+        yield from [Stretched(tried, place, build, most, is_text=False) for build, most in _binary(piece)][:SPOTS]
 
 
-def _word(piece: bytes, start: int, end: int) -> Callable[[int], bytes]:
-    return lambda length: piece[:start] + b"a" * length + piece[end:]
+def _word(piece: bytes, start: int, end: int, letter: bytes = b"a") -> Callable[[int], bytes]:
+    return lambda length: piece[:start] + letter * length + piece[end:]
+
+
+def _broken(piece: bytes, start: int, end: int) -> Callable[[int], bytes]:
+    """A word that the rest of its line does not follow: a regular expression tries each way to divide it."""
+    stop = _LINE_END.search(piece, end)
+    rest = piece[stop.start() :] if stop is not None else b""
+    return lambda length: piece[:start] + b"a" * length + b"!" + rest
 
 
 def _counted(piece: bytes) -> Iterator[Callable[[int], bytes]]:
@@ -151,14 +183,3 @@ def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
 
 def _with_bytes(before: bytes, size: int) -> Callable[[int], bytes]:
     return lambda length: before + length.to_bytes(size, "big") + b"a" * length
-
-
-def _cuts(schedule: Schedule, length: int) -> Iterator[Schedule]:
-    """The input with one cut near the end of the piece, and a short one byte by byte."""
-    data, *end = schedule
-    assert isinstance(data, bytes)
-    stop = data.find(b"a" * length) + length
-    for place in range(max(1, stop - 2), min(len(data), stop + 4)):
-        yield [data[:place], data[place:], *end]
-    if len(data) <= _BYTE_BY_BYTE:
-        yield [*(data[place : place + 1] for place in range(len(data))), *end]

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .evidence import fail, in_time
+from .report import fail, held_in_time
 from .run import played
 from .schedule import END
 from .snippets import literal
@@ -44,7 +44,7 @@ class Nest(NamedTuple):
     closing: bytes
 
 
-@in_time
+@held_in_time
 def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """What is nested deeper than Python can recurse raises no `RecursionError`.
 

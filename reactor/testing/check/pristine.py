@@ -56,7 +56,7 @@ def restorer(server: object, kind: type) -> Callable[[], None]:
 
     That is ``server``, and in `shared_on_purpose` also what requests of the handler class ``kind`` share.
     """
-    before = _Snapshot(type(server))
+    before = _Snapshot(type(server), kind)
     before.contents(getattr(server, "__dict__", ()))
     undo = before.undo + (_Snapshot(kind).undo if _is_shared_on_purpose else [])
 
@@ -70,13 +70,14 @@ def restorer(server: object, kind: type) -> Callable[[], None]:
 class _Snapshot:
     """The shared state, as calls that restore it. Objects keep their identity, since others may refer to them."""
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: type, user: type | None = None) -> None:
+        """Of ``kind``; objects of classes of the modules of ``user`` count as parts of the state too."""
         self.undo: list[Callable[[], object]] = []
         self.items = 0
         """The items of the lists, dictionaries and sets among it."""
         self._seen: set[int] = set()
-        classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in _FOREIGN]
-        self._homes = {base.__module__ for base in classes}
+        classes = _own(kind)
+        self._homes = {base.__module__ for base in (*classes, *_own(user))}
         for base in classes:
             self._class(base)
 
@@ -135,6 +136,12 @@ class _Snapshot:
         self.items += len(value) if isinstance(value, (*_SEQUENCES, dict, set)) else 0
         for item in inner:
             self.contents(item)
+
+
+def _own(kind: type | None) -> list[type]:
+    """The class and its base classes that are part of the handler under test."""
+    bases: tuple[type, ...] = () if kind is None else kind.__mro__
+    return [base for base in bases if base.__module__.partition(".")[0] not in _FOREIGN]
 
 
 _FOREIGN = "builtins", "handlers", "reactor"

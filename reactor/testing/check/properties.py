@@ -7,25 +7,27 @@ schedule. Only `same_in_every_mode` opens sockets.
 from __future__ import annotations
 
 from functools import partial
+from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from . import strategies
-from .apart import meeting
+from .apart import Evidence, meeting
+from .blocking import calls_nothing_that_blocks
 from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
-from .dropped import dropped
+from .dropped import drops_no_step
 from .evidence import (
-    CheckFailed,
-    Overflow,
+    Budget,
+    Flood,
     alike,
+    answers_of,
     asserted,
     differing,
-    fail,
     fault_of,
     flooded,
-    in_time,
     minimal,
     places,
     singly,
@@ -37,8 +39,9 @@ from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
 from .nested import bears_any_nesting
 from .pristine import pristine, restorer, shared_on_purpose
-from .relatives import takes_exact_ends_only, takes_plain_numbers_only
+from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
+from .report import Answers, fail, held_in_time, in_all
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -46,10 +49,10 @@ from .strategies import NOT_REPEATABLE, smallest
 from .subject import Subject, pieces_of, world_of
 from .through import ends_at_any_byte_of_the_wire, same_through_filters
 from .tried import Tried, is_open_for_ever
-from .watching import time_limit
+from .watching import trying
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from ...handlers import World
@@ -63,18 +66,17 @@ LINEAR = 6
 
 _FOR_EVER = "it goes on for ever when nothing more comes"
 _SHORT = 128  # bytes of the shortest flood whose work is compared
+_LINES = 300_000  # lines of Python after which a costly property tries no further example
 _FEW = 25  # the most examples that a costly property tries
 
 
 def check(
     kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
-    through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (),
+    through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (), deadline: float = inf,
+    progress: Callable[[str], object] | None = None,
 ) -> None:  # fmt: skip
     """Try every property of this room on a handler class: those of this module, and those that it imports.
-
-    Before that, each statement that makes a step and drops it is a fault: a wait that is neither returned nor awaited,
-    a coroutine that is not awaited.
 
     - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
       `functools.partial` of one of these.
@@ -92,10 +94,14 @@ def check(
       wire: behind them the plain text must be the same as without them, and each early end of the wire an error.
     - ``meant``: names of properties that the handler breaks on purpose; they are not tried. A server that takes a
       bare CR for the end of a line says ``meant=["takes_exact_ends_only"]``.
+    - ``deadline``: seconds of real time after which the check fails, and says what it was trying. By default it has no
+      deadline.
+    - ``progress``: called with a line of text before each property, such as ``print``.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
-    functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state.
+    functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state. In the main thread
+    of a POSIX system that is so even if the state never returns.
 
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
@@ -128,14 +134,17 @@ def check(
     if expected is not None:
         tries.insert(0, partial(answers, kind, pieces, expected, world=world))
     tries = _unmeant(tries, meant)
-    subject = Subject(kind, world)
-    for fault in dropped(subject.kind):
-        raise CheckFailed(f"{subject.name}: {fault.message} ({fault.method}, {fault.file}, line {fault.line})")
-    with time_limit(), shared_on_purpose("leaves_nothing_behind" in meant):
+    subject, begun = Subject(kind, world), perf_counter()
+    with in_all(deadline), shared_on_purpose("leaves_nothing_behind" in meant):
         restore = restorer(world.server, subject.kind)
-        for holds in tries:
+        for number, holds in enumerate(tries, 1):
+            trying(holds.func.__name__)
+            if progress is not None:
+                seconds = perf_counter() - begun
+                progress(f"{seconds:.1f} seconds: {number} of {len(tries)}, {holds.func.__name__}")
             try:
-                holds()
+                with pristine(subject.kind):
+                    holds()
             finally:
                 restore()
 
@@ -143,6 +152,8 @@ def check(
 def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: int | None) -> list[partial[None]]:
     """The properties that need nothing more of the caller of `check`, in the order in which they are tried."""
     return [
+        partial(drops_no_step, kind),
+        partial(calls_nothing_that_blocks, kind),
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
@@ -159,6 +170,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(ends_if_it_drips, kind, pieces, world=world),
         partial(takes_plain_numbers_only, kind, pieces, world=world),
         partial(takes_exact_ends_only, kind, pieces, world=world),
+        partial(takes_one_length_only, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
 
@@ -175,7 +187,7 @@ def _unmeant(tries: list[partial[None]], meant: list[str]) -> list[partial[None]
 # The properties
 
 
-@in_time
+@held_in_time
 def answers(kind: Any, conversation: Conversation, expected: Any, *, world: World | None = None) -> None:
     """The output for the whole conversation is ``expected``, at once or after the stream has ended."""
     tried = Tried(kind, conversation, world)
@@ -183,10 +195,12 @@ def answers(kind: Any, conversation: Conversation, expected: Any, *, world: Worl
     if run.output != expected and not tried.packets:
         run = played(tried, [*tried.pieces, END])
     if run.error is not None or run.output != expected:
-        fail(tried, fault_of(run, "the output is not the expected one"), "answers", asserted(run, expected))
+        answers = None if run.error is not None else Answers(run.output, expected)
+        fault = fault_of(run, "the output is not the expected one")
+        fail(tried, fault, "answers", asserted(run, expected), answers=answers)
 
 
-@in_time
+@held_in_time
 def leaves_nothing_behind(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -203,7 +217,9 @@ def leaves_nothing_behind(
     with pristine(tried.kind):
         again = played(tried, tried.pieces, name="again")
     if not alike(first, again):
-        fail(tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first))
+        fail(
+            tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first), answers=answers_of(again, first)
+        )  # fmt: skip
 
     def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
         with pristine(tried.kind):
@@ -220,16 +236,17 @@ def leaves_nothing_behind(
 
     others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
     found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
-    code = None
     if found is not None:
         alone, before, after = runs(*found)
-        code = f"{before.code()}\n{unlike(after, alone)}"
-    if code is not None or (code := meeting(tried)) is not None:
-        fault = "the output depends on what another request has sent (if it should: meant=['leaves_nothing_behind'])"
-        fail(tried, fault, "leaves_nothing_behind", code)
+        evidence: Evidence | None = Evidence(f"{before.code()}\n{unlike(after, alone)}", answers_of(after, alone))
+    else:
+        evidence = meeting(tried)
+    if evidence is not None:
+        fault = "the output depends on what another request has sent"
+        fail(tried, fault, "leaves_nothing_behind", evidence.code, answers=evidence.answers)
 
 
-@in_time
+@held_in_time
 def same_for_any_chunking(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -259,11 +276,13 @@ def same_for_any_chunking(
         found = smallest(tried, tried.faithful(), differs, examples)
     if found is not None:
         found = minimal(found, differs, tried.packets)
+        run, whole = played(tried, found), model(found)
         cause = "how the output is taken" if tried.packets else "how the input is cut"
-        fail(tried, f"the output depends on {cause}", "for_any_chunking", differing(played(tried, found), model(found)))
+        fault, answers = f"the output depends on {cause}", answers_of(run, whole)
+        fail(tried, fault, "for_any_chunking", differing(run, whole), answers=answers)
 
 
-@in_time
+@held_in_time
 def ends_at_any_byte(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -291,7 +310,7 @@ def ends_at_any_byte(
         fail(tried, fault_of(run, _FOR_EVER), "ends_at_any_byte", asserted(run, finished=True))
 
 
-@in_time
+@held_in_time
 def survives_any_input(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -311,7 +330,7 @@ def survives_any_input(
         fail(tried, fault_of(run, _FOR_EVER), "survives_any_input", asserted(run, finished=True))
 
 
-@in_time
+@held_in_time
 def stays_in_bounds(
     kind: Any, conversation: Conversation, *, world: World | None = None, kept: int = KEPT, examples: int | None = None
 ) -> None:
@@ -324,16 +343,21 @@ def stays_in_bounds(
     tried = Tried(kind, conversation, world)
     _waits_in_bounds(tried, examples)
 
-    def flood(drawn: tuple[int, bytes]) -> Overflow | None:
-        return flooded(tried, tried.first(drawn[0]), drawn[1], kept)
+    def flood(start: int, filler: bytes) -> Flood:
+        return flooded(tried, tried.first(start), filler, kept)
+
+    def attempt(start: int, filler: bytes) -> tuple[bool, int]:
+        made = flood(start, filler)
+        return made.is_fault, made.run.limit.lines
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
-    found = smallest(tried, floods, lambda drawn: flood(drawn) is not None, examples, _FEW)
-    if found is not None and (overflow := flood(found)) is not None:
-        run, size, bound = overflow
+    found = smallest(tried, floods, Budget(_LINES, attempt).is_faulty, examples, _FEW)
+    if found is not None:
+        run, size, bound = flood(*found)
         if run.error is None:
             code = f"{run.code()}\nassert held({run.name}) <= {bound}"
-            fail(tried, f"it holds {size} bytes, and the more come, the more it holds", "stays_in_bounds", code)
+            fault = f"it holds {size} bytes, and the more come, the more it holds"
+            fail(tried, fault, "stays_in_bounds", code, remedy=f"kept={2 * size} (bytes)")
         fail(tried, fault_of(run, ""), "stays_in_bounds", run.code())
 
 
@@ -350,14 +374,14 @@ def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
 
     stops: Iterator[Schedule] = ([*tried.first(place)] for place in places(tried.length))
     found = next(filter(passes, stops), None)
-    if found is None and (hostile := tried.harm(passes, examples)) is not None:
+    if found is None and (hostile := tried.harm(passes, examples, _FEW)) is not None:
         found = minimal(hostile, passes, tried.packets, damaged=True)
     if found is not None and (run := passing(found)) is not None and run.unbounded is not None:
         calls, lack, bound = run.unbounded
         fail(tried, lack, "stays_in_bounds", f"{run.code(calls)}\nassert {bound}")
 
 
-@in_time
+@held_in_time
 def works_linearly(
     kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
 ) -> None:
@@ -381,20 +405,21 @@ def works_linearly(
         runs = (played(tried, flood(*drawn, times)[0]) for times in (1, 4, 16))
         return next((run for run in runs if run.error is not None), None)
 
-    def steep(drawn: tuple[int, bytes, bool]) -> bool:
+    def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
         """Whether work grows too much twice in a row: work that begins only after some hundred bytes does it once."""
-        before = None
+        before, lines = None, 0
         for times in 1, 4, 16:
-            run, cost = worked(tried, flood(*drawn, times)[0])
+            run, cost = worked(tried, flood(start, filler, at_once, times)[0])
+            lines += run.limit.lines
             if run.error is not None:
-                return raised(drawn) is not None  # without counting objects too
+                return raised((start, filler, at_once)) is not None, lines  # without counting objects too
             if before is not None and cost <= LINEAR * before:
-                return False
+                return False, lines
             before = cost
-        return True
+        return True, lines
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
-    found = smallest(tried, floods, steep, examples, _FEW)
+    found = smallest(tried, floods, Budget(_LINES, steep).is_faulty, examples, _FEW)
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
@@ -403,7 +428,7 @@ def works_linearly(
         fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
 
 
-@in_time
+@held_in_time
 def same_in_every_mode(
     kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
 ) -> None:
@@ -420,7 +445,8 @@ def same_in_every_mode(
                 # Not for a blocking handler: half a request need not give the same output in each mode.
                 shorter = (_differs(tried, mode, place) for place in places(tried.length)[:64])
                 differing = next((found for found in shorter if found is not None), differing)
-            fail(tried, f"in {mode} mode {differing.fault}", f"in_{mode}_mode", differing.assertion)
+            fault = f"in {mode} mode {differing.fault}"
+            fail(tried, fault, f"in_{mode}_mode", differing.assertion, answers=differing.answers, remedy="modes=[...]")
 
 
 class _Differing(NamedTuple):
@@ -430,6 +456,7 @@ class _Differing(NamedTuple):
     """``None`` if the server did not answer in time."""
     fault: str
     assertion: str
+    answers: Answers | None
 
 
 def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
@@ -442,4 +469,5 @@ def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
         return None
     asked = tried.call("ask", repr(mode), tried.text, literal(sent))
     fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
-    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}")
+    answers = None if raised or answer is None else Answers(answer, model.output)
+    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}", answers)

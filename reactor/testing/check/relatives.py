@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from .evidence import fail, fault_of, in_time, places
+from .evidence import fault_of, places
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .tried import Tried
@@ -25,10 +26,14 @@ SPOTS = 16
 """The most numbers, and the most ends, of a conversation that are tried. Of more, they are evenly spread."""
 
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
+_WORD = re.compile(rb"[A-Za-z]+")
+_MARK = re.compile(rb"\r\n|[,;\n]")  # the end of a piece whose length is known
 _END = re.compile(rb"\r?\n")
 _DOT = re.compile(rb"\r\n\.\r\n")
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
 
+_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
+_LENGTH = re.compile(rb"(?<=\n)(Content-Length: *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
 _DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
 _LOOK_LIKE_ENDS = b"\r", b"\x0b", b"\x0c", b"\x1c", b"\x85", "\x85".encode(), "\u2028".encode()
 """What ``str.splitlines()`` takes for the end of a line."""
@@ -47,7 +52,7 @@ class Swap(NamedTuple):
     """What comes instead to see whether the handler looks at the bytes."""
 
 
-@in_time
+@held_in_time
 def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A number is one or more of the digits that the protocol has, and nothing else that Python takes for a number.
 
@@ -67,21 +72,50 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     _refuse_same(tried, _spelled(tried.pieces), "plain_numbers")
 
 
-@in_time
+@held_in_time
 def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     r"""What only looks like the end of a line, or of a message, is none.
 
     ``str.splitlines()`` ends a line also at ``\r``, ``\v``, ``\f``, ``\x1c``, ``\x85`` and U+2028. ``\n.\r\n`` is not
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
-    another one. The property writes each end of a line, and each lone dot, in these forms. The output must not be that
-    for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    another one. The property writes each end of a line, and each lone dot, in these forms. It replaces the end behind
+    a piece whose length is known (``5:hello,``), and puts NUL and a letter behind each word, which is no end of a word
+    where nothing else has NUL. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a line
+    (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
     _refuse_same(tried, _ended(tried.pieces), "exact_ends")
+
+
+@held_in_time
+def takes_one_length_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """A message that tells its length twice, and differently, is not taken as if it told it once.
+
+    A program in front that believes the other length lets a client hide a request in another one: two lines
+    ``Content-Length`` with different numbers, or one beside ``Transfer-Encoding: chunked`` (RFC 9112, section 6.3). The
+    property adds such a line before and after each ``Content-Length`` of the conversation. The output must not be that
+    without it.
+
+    >>> from handlers.services import Echo
+    >>> takes_one_length_only(Echo, b"POST / HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+    """
+    tried = Tried(kind, conversation, world)
+    _refuse_same(tried, _lengths(tried.pieces), "one_length")
+
+
+def _lengths(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each length with another one beside it."""
+    for place, start, end in _spots(pieces, _LENGTH):
+        line = pieces[place][start:end]
+        name, _, number = line.partition(b":")
+        other = b"%b: %d" % (name, int(number) + 1)
+        controls = b"X-" + line, name + b": x", other  # the handler looks at the length
+        for instead in line + b"\r\n" + other, other + b"\r\n" + line, line + b"\r\nTransfer-Encoding: chunked":
+            yield Swap("length", place, start, end, instead, controls)
 
 
 def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
@@ -105,10 +139,30 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     for place, start, end in _spots(pieces, _FRAMING_HEADER):
         name = pieces[place][start:end]
         yield Swap("name", place, start, end, name + b" ", (b"x" + name[1:], name + b"x"))
+    yield from _counted(pieces)
+    for place, start, end in [] if b"\0" in b"".join(pieces) else _spots(pieces, _WORD):
+        word = pieces[place][start:end]
+        yield Swap("word", place, start, end, word + b"\0x", (word + b"x", word + b"."))
     for place, start, end in _spots(pieces, _END):
         for instead in _LOOK_LIKE_ENDS:
             controls = (control * size for size in (1, len(instead)) for control in (b"x", b" "))
             yield Swap("end", place, start, end, instead, tuple(controls))  # " ": words need no end of a line
+
+
+def _counted(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each piece that has its length in digits before it and an end behind it, with another end."""
+    for place, start, end in _spots(pieces, _COUNT):
+        piece = pieces[place]
+        digits, sign = re.match(rb"(\w+)(\W+)", piece[start:end]).groups()  # type: ignore[union-attr]
+        for base, form in (10, b"%d"), (16, b"%x"):
+            count = int(digits, base) if base == 16 or digits.isdigit() else 0
+            stop = end + count
+            mark = _MARK.match(piece, stop)
+            if count and mark is not None:
+                data, other = piece[end:stop], form % (count + 1)
+                instead = digits + sign + data + b"x" * len(mark[0])
+                controls = other + sign + data + mark[0], form % (count - 1) + sign + data + mark[0]
+                yield Swap("frame", place, start, mark.end(), instead, controls)
 
 
 def _spots(pieces: list[bytes], pattern: re.Pattern[bytes]) -> list[tuple[int, int, int]]:
@@ -148,7 +202,7 @@ def _fail(tried: Tried, pieces: list[bytes], swap: Swap, ending: Schedule, title
     plain = played(tried, [*pieces, *ending], name="plain")
     run: Run = played(tried, [*_swapped(pieces, swap, swap.instead), *ending])
     code = f"{plain.code()}\n{run.code()}\nassert {run.output_code()} != {plain.output_code()}"
-    fault = f"it takes {swap.instead!r} for the {swap.noun} {right!r} (if it should: meant=['takes_{title}_only'])"
+    fault = f"it takes {swap.instead!r} for the {swap.noun} {right!r}"
     fail(tried, fault, title, code)
 
 

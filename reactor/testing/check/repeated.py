@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .counting import held
-from .evidence import fail, in_time
 from .pristine import pristine
 from .remaining import remains
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .snippets import literal
@@ -68,7 +68,7 @@ class Repeated(NamedTuple):
         return f"{start}for number in range({_BATCH * batches}):\n    {name}.feed({form} % number)"
 
 
-@in_time
+@held_in_time
 def stays_in_bounds_when_repeated(
     kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, kept: int = KEPT
 ) -> None:
@@ -130,11 +130,8 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
             if sizes[-1] > bound:
                 fed = repeated.code(run.name, len(sizes) - 1)
                 code = f"{_construct(tried)}\n{fed}\nassert held(machine) <= {bound}"
-                fault = (
-                    f"it holds {sizes[-1]} bytes, and more with each {literal(repeated.batch(0)[:40])} that comes "
-                    "(if it should: meant=['stays_in_bounds_when_repeated'])"
-                )
-                fail(tried, fault, "bounds_when_repeated", code)
+                fault = f"it holds {sizes[-1]} bytes, and more with each {literal(repeated.batch(0)[:40])} that comes"
+                fail(tried, fault, "bounds_when_repeated", code, remedy=f"kept={2 * sizes[-1]} (bytes)")
             half = len(sizes) // 2
             if len(sizes) > 2 and sizes[-1] - sizes[half] <= brought * (len(sizes) - half) // (32 * len(sizes)):
                 break
@@ -174,8 +171,5 @@ def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]
 def _fail_of(tried: Tried, schedule: Schedule, times: int, number: tuple[int, int] | None, noun: str) -> NoReturn:
     steps = ", ".join("END" if step is END else literal(step) for step in schedule)
     call = tried.call("remains", tried.text, f"[{steps}]", str(times), *([str(number)] if number else []))
-    fault = (
-        f"each request that has ended leaves {noun} behind: release them in finish(), or in `finally` "
-        "(if it should: meant=['stays_in_bounds_when_repeated'])"
-    )
+    fault = f"each request that has ended leaves {noun} behind: release them in finish(), or in `finally`"
     fail(tried, fault, "bounds_when_repeated", f"assert {call}.{noun} < {times}")

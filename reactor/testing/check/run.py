@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait, events, first
+from .builtin import counted_builtins
 from .counting import (
     LINES,
     LINES_PER_BYTE,
@@ -27,7 +28,7 @@ from .counting import (
     line_limit,
 )
 from .driver import PacedRow, RecordingDriver
-from .joins import counted_joins
+from .patterns import counted_patterns
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
@@ -266,13 +267,19 @@ class Run:
         self._row.expire(_Expiring(self), self._clock)
 
     def _work(self, whole: Any) -> None:
-        """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails."""
+        """Call the function of `Forked` or `Threaded` at once; any other work outside the loop fails.
+
+        A function that runs more lines than a call of the machine may is not done in time.
+        """
         wait: Any = next(part for part in whole.parts if part.outside)
+        self.limit.allow(LINES)
         try:
             if not hasattr(wait, "function"):
                 raise OSError("there is no network")
             with working(wait):
                 result = wait.function(*wait.arguments)
+        except EndlessLoop:
+            self._call("expire()", self.machine.expire)
         except Exception as error:
             self.subject.mention(type(error))
             failed = f"interrupt(Failed({self.name}.wait, {error!r}))"
@@ -433,9 +440,9 @@ def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int
     The count is the same on every run. It is the number of lines of Python that run, plus the number of bytes that
     searches, slices and concatenations go over. It sees the bytes that the handler is given, the text that they are
     decoded to, what the handler keeps in attributes, and each ``bytearray`` that the module of its class constructs.
-    A ``join`` counts if its parts are a list that the call names. The count does not see the bytes that regular
-    expressions go over. Compare two counts rather than rely on one. Raises the exception that the handler
-    raises.
+    A ``join``, a ``sum``, a checksum and the like count if the call names what it goes over. A regular expression
+    counts once for each byte that it goes over, however often it tries another way there. Compare two counts rather
+    than rely on one. Raises the exception that the handler raises.
 
     >>> from handlers.services import Discard
     >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
@@ -451,7 +458,7 @@ def worked(subject: Subject, schedule: Iterable[Step]) -> tuple[Run, int]:
     """The run of a schedule, and the work that it costs."""
     METER.touched = 0
     counting = counting_machine(subject.machine)
-    with counted_arrays(subject.kind), counted_joins():
+    with counted_arrays(subject.kind), counted_patterns(subject.kind), counted_builtins():
         run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
     return run, run.limit.lines + METER.touched
 

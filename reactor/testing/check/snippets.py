@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _LONG_RUN = re.compile(rb"(.)\1{47,}", re.DOTALL)  # one byte again and again
+_CONTEXT = 22  # bytes on each side of a difference
 _BRIEF = 48  # letters of source text that fit into a comment
 
 
@@ -42,13 +46,56 @@ def unlike_at(value: Any, expected: Any) -> str:
     is_short = max(len(literal(value)), len(literal(expected))) <= _BRIEF
     if is_short or type(value) is not type(expected) or not isinstance(value, (bytes, list)):
         return f"{brief(value)}, not {brief(expected)}"
-    pairs = enumerate(zip(value, expected, strict=False))
-    place = next((place for place, (one, other) in pairs if one != other), min(len(value), len(expected)))
+    place = _parting(value, expected)
     if isinstance(value, bytes):
         return f"at byte {place}: {brief(value[place:])}, not {brief(expected[place:])}"
     if place < min(len(value), len(expected)):
         return f"packet {place}: {unlike_at(value[place], expected[place])}"
     return f"at packet {place}: {brief(value[place:])}, not {brief(expected[place:])}"
+
+
+def difference(value: Any, expected: Any) -> tuple[str, str, str]:
+    """Where two answers begin to differ, in words, and what both are about this place, with some bytes before it.
+
+    >>> difference(b"0123456789" * 9 + b"..a", b"0123456789" * 9 + b"..b")
+    (' at byte 92', "… b'01234567890123456789..' b'a'", "… b'01234567890123456789..' b'b'")
+    >>> difference([b"one", b"two"], [b"one"])
+    (' in packet 1', "b'two'", 'no packet')
+    >>> difference("ended", "open")
+    ('', 'ended', 'open')
+    """
+    if isinstance(value, list) and isinstance(expected, list):
+        place = _parting(value, expected)
+        one, other = (packets[place] if place < len(packets) else None for packets in (value, expected))
+        where = f" in packet {place}"
+        if one is None or other is None:
+            return where, *_pair("no packet" if packet is None else packet for packet in (one, other))
+        at, got, right = difference(one, other)
+        return f"{where},{at}", got, right
+    if isinstance(value, bytes) and isinstance(expected, bytes):
+        place = _parting(value, expected)
+        return f" at byte {place}", _about(value, place), _about(expected, place)
+    return "", *_pair((value, expected))
+
+
+def _pair(answers: Iterable[Any]) -> tuple[str, str]:
+    """Two answers in words."""
+    got, expected = (answer if isinstance(answer, str) else brief(answer) for answer in answers)
+    return got, expected
+
+
+def _parting(value: Any, expected: Any) -> int:
+    """The index of the first item that differs."""
+    pairs = enumerate(zip(value, expected, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(value), len(expected)))
+
+
+def _about(data: bytes, place: int) -> str:
+    """The bytes about a place: some before it, then those from it on."""
+    start, end = max(0, place - _CONTEXT), place + _CONTEXT
+    before, after = data[start:place], data[place:end]
+    parts = ["…" * (start > 0), repr(before) if before else "", repr(after), "…" * (end < len(data))]
+    return " ".join(filter(None, parts))
 
 
 def literal(value: Any) -> str:

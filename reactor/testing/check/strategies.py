@@ -13,7 +13,7 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 
-from .evidence import CheckFailed
+from .report import fail
 from .schedule import END, RESET, Take
 from .subject import pieces_of
 from .watching import Unfit
@@ -238,10 +238,10 @@ def smallest(
         found = find(strategy, breaks_or_is_unfit, settings=chosen)
     except NoSuchExample:
         return None
-    except Flaky as error:
+    except Flaky:
         if unfit:  # an example that was tried before now breaks the property, too
             raise unfit[0] from None
-        raise CheckFailed(f"{tried.name}: {NOT_REPEATABLE}") from error
+        fail(tried, NOT_REPEATABLE)
     if unfit:
         raise unfit[0]
     return found

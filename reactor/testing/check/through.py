@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from ...handlers import Cause
-from .evidence import alike, fail, fault_of, in_time, minimal, places
+from .evidence import alike, answers_of, fault_of, minimal, places
 from .filtered import WHOLE, FilteredRun, listed, played_through
+from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _SIZES = st.lists(st.integers(1, 9) | st.integers(1, 2_000), min_size=1, max_size=4)
 
 
-@in_time
+@held_in_time
 def same_through_filters(
     kind: Any, conversation: bytes | Iterable[bytes], through: Through | Sequence[Through], *,
     world: World | None = None, examples: int | None = None,
@@ -66,10 +67,10 @@ def same_through_filters(
         if run.error is not None:
             fail(tried, f"behind the filters {fault_of(run, '')}", "through_filters", f"{code}assert run.error is None")
         fault, wrong = _difference(run, right)
-        fail(tried, f"behind the filters {fault}", "through_filters", code + wrong)
+        fail(tried, f"behind the filters {fault}", "through_filters", code + wrong, answers=answers_of(run, right))
 
 
-@in_time
+@held_in_time
 def ends_at_any_byte_of_the_wire(
     kind: Any, conversation: bytes | Iterable[bytes], through: Through | Sequence[Through], *,
     world: World | None = None,

@@ -82,10 +82,15 @@ class Tried(Subject):
             return strategies.packet_schedules(self.pieces, lossy=False, seconds=None)
         return strategies.schedules(self.pieces[0], seconds=None, resets=False)
 
-    def harm(self, breaks: Callable[[Schedule], bool], examples: int | None) -> Schedule | None:
-        """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found."""
+    def harm(
+        self, breaks: Callable[[Schedule], bool], examples: int | None, most: int | None = None
+    ) -> Schedule | None:
+        """A schedule of a faulty or hostile client that breaks a property; ``None`` if none is found.
+
+        After the simple ones, at most ``most`` are drawn.
+        """
         found = next(filter(breaks, self._slips()), None)
-        return smallest(self, self._hostile(), breaks, examples) if found is None else found
+        return smallest(self, self._hostile(), breaks, examples, most) if found is None else found
 
     def _slips(self) -> Iterator[Schedule]:
         if not self.packets:

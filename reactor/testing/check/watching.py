@@ -3,23 +3,29 @@
 A state blocks if it sleeps, or waits for a file, a lock or another process. In a loop no other row is served meanwhile.
 A check runs a handler thousands of times, so a state that sleeps for 2 ms would make the check last for minutes:
 `time_limit` ends it. Only the time in which the thread has given up the processor by itself counts, so a slow or busy
-machine ends no check.
+machine ends no check. A state that does not return at all is interrupted by a timer of the process (``SIGALRM``). This
+needs the main thread of a POSIX system.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
 from collections import Counter
 from contextlib import contextmanager
 from functools import lru_cache
+from math import inf
+from operator import is_
 from time import perf_counter, thread_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import StreamMachine
 from ...handlers.blocking.buffered import BufferedPacket, BufferedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
     from ...handlers import Cause, Machine
 
@@ -31,9 +37,19 @@ except ImportError:  # not on Windows
 SECONDS = 2.0
 """Seconds of real time for which the states of a handler may block, in all runs of one check together."""
 
+COMPUTING = 5.0
+"""Seconds of processor time after which a state that is still in the same call does not return."""
+
+LOOKS = 0.5
+"""Seconds of real time between two looks at a state that may not return."""
+
 OUTSIDE = 20.0
 """Seconds of real time that the functions of `Forked` and `Threaded` may take, in all runs of one check together."""
 
+_REMEDY = (
+    "In a loop nobody else is served meanwhile: wait with Delay(seconds), or have Threaded(function) or "
+    "Forked(function) do it"
+)
 _OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)  # only Linux counts for a thread
 _SHORTEST = 0.001  # seconds; where nobody counts how often a thread waited, less may be another process's turn
 
@@ -42,25 +58,98 @@ class Unfit(BaseException):
     """Ends a check: the handler blocks too long, or drops a coroutine. Not an ``Exception``: no handler catches it."""
 
 
-class _Spent:
-    """The time that one check has spent, by what it was spent in."""
+class _Step(NamedTuple):
+    """A state that runs."""
 
-    def __init__(self) -> None:
+    state: str
+    begun: float
+    """When, by ``perf_counter()``."""
+    used: float
+    """The processor time of the thread then."""
+    waits: int
+    """How often the thread had given up the processor then."""
+
+    def blocked(self) -> float:
+        """Seconds for which it has blocked so far."""
+        return perf_counter() - self.begun - self.computed()
+
+    def has_waited(self) -> bool:
+        """Whether the thread has given up the processor by itself; a busy machine takes it away."""
+        return self.blocked() > _SHORTEST if _OF_THREAD is None else _waits() > self.waits
+
+    def computed(self) -> float:
+        """Seconds of processor time that it has used so far."""
+        return thread_time() - self.used
+
+
+class _Spent:
+    """The time that one check has spent, by what it was spent in. ``deadline`` is the time that it has, in seconds."""
+
+    def __init__(self, deadline: float) -> None:
         self._states: Counter[str] = Counter()
         self._functions: Counter[str] = Counter()
+        self._due = perf_counter() + deadline
+        self._deadline = deadline
+        self._step: _Step | None = None
+        self._looked: tuple[object, int, _Step] | None = None
+        self._used = 0.0  # the processor time of the thread at the last look
+        self._is_over = False
+        self.trying = ""
+        """The property that is tried."""
         self.unawaited: list[str] = []
         """What Python warns of: each says which coroutine was never awaited."""
 
     def blocked(self, state: str, seconds: float) -> None:
         self._states[state] += seconds  # type: ignore[assignment]
         total = sum(self._states.values())
+        if self._is_over:
+            return
         if total > SECONDS:
             [(worst, _)] = self._states.most_common(1)
             raise Unfit(
                 f"{worst} blocks: the handler has blocked for {total:.1f} seconds of real time in the states that were "
-                f"tried. In a loop nobody else is served meanwhile: wait with Delay(seconds), or have "
-                f"Threaded(function) or Forked(function) do it"
+                f"tried. {_REMEDY}"
             )
+
+    def begin(self, state: str) -> _Step:
+        """A state begins to run."""
+        step = self._step = _Step(state, perf_counter(), thread_time(), _waits())
+        if step.begun > self._due:
+            raise Unfit(self._late())
+        return step
+
+    def end(self) -> None:
+        """It has returned, or raised."""
+        self._step = None
+
+    def look(self, _: int, frame: FrameType | None) -> None:
+        """Raise `Unfit` in the state that runs, if it does not return."""
+        step = self._step
+        if step is None or frame is None:
+            return
+        seen = frame, frame.f_lasti, step
+        is_same = self._looked is not None and all(map(is_, self._looked, seen))
+        rests = is_same and thread_time() - self._used < LOOKS / 20 and step.has_waited()
+        self._used = thread_time()
+        fault = ""
+        if perf_counter() > self._due:
+            fault = self._late()
+        elif rests and step.blocked() > SECONDS:
+            fault = f"{step.state} blocks: it has not returned for {SECONDS:g} seconds of real time. {_REMEDY}"
+        elif is_same and step.computed() > COMPUTING:
+            fault = (
+                f"{step.state} does not return: one call ({frame.f_code.co_filename}, line {frame.f_lineno}) has taken "
+                f"most of {COMPUTING:g} seconds of processor time. A regular expression that can match a part of its "
+                f"input in many ways tries all of them"
+            )
+        self._looked = seen
+        if fault:
+            self._is_over = True
+            raise Unfit(fault)
+
+    def _late(self) -> str:
+        trying = f": it was trying {self.trying}" if self.trying else ""
+        return f"the check is not done after the {self._deadline:g} seconds of its deadline{trying}"
 
     def refuse_unawaited(self) -> None:
         """Raise `Unfit` if a coroutine of the handler was never awaited."""
@@ -82,19 +171,46 @@ _spent: _Spent | None = None
 
 
 @contextmanager
-def time_limit() -> Iterator[None]:
-    """Within the ``with`` block, runs raise `Unfit` for what they watch. The times of inner blocks add up."""
+def time_limit(deadline: float = inf) -> Iterator[None]:
+    """Within the ``with`` block, runs raise `Unfit` for what they watch. The times of inner blocks add up.
+
+    They raise it also if the block takes more than ``deadline`` seconds of real time.
+    """
     global _spent
     if _spent is not None:
         yield
         return
-    _spent = spent = _Spent()
+    _spent = spent = _Spent(deadline)
     try:
-        with _warnings_into(spent.unawaited):
+        with _warnings_into(spent.unawaited), _looks(spent):
             yield
             spent.refuse_unawaited()
     finally:
         _spent = None
+
+
+def trying(what: str) -> None:
+    """``what`` is tried from now on: the message of a check that is late says so."""
+    if _spent is not None:
+        _spent.trying = what
+
+
+@contextmanager
+def _looks(spent: _Spent) -> Iterator[None]:
+    """Within the ``with`` block, a timer looks now and then whether a state does not return."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, spent.look)
+    begun = perf_counter()
+    due, interval = signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if due:  # of the caller, such as a test runner
+            signal.setitimer(signal.ITIMER_REAL, max(due - (perf_counter() - begun), LOOKS / 100), interval)
 
 
 @contextmanager
@@ -138,17 +254,17 @@ def timed(machine: Any) -> type[Machine]:
             if spent is None:
                 super()._step(call, argument, reason)
                 return
-            state = self._where(call)
-            before = _waits()
-            begun, used = perf_counter(), thread_time()
+            is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
+            state = f"{type(self.handler).__name__}.handle" if is_blocking_kind else self._where(call)
+            step = spent.begin(state)
             try:
                 super()._step(call, argument, reason)
                 spent.refuse_unawaited()
             finally:
-                seconds = perf_counter() - begun - (thread_time() - used)
-                if seconds > _SHORTEST if _OF_THREAD is None else _waits() > before:
-                    is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
-                    spent.blocked(f"{type(self.handler).__name__}.handle" if is_blocking_kind else state, seconds)
+                seconds, has_waited = step.blocked(), step.has_waited()
+                spent.end()
+                if has_waited:
+                    spent.blocked(state, seconds)
 
     Timed.__name__ = machine.__name__  # which messages mention
     return Timed

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Connected, DatagramHandler, Delay, EndOfStream, StreamWait, TimedOut, Wait
 from ...handlers.handler import Handler
+from ..check.blocking import blocking
 from ..check.dropped import dropped
 from ..check.subject import Subject
 from .ending import may_end, may_read
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
 
 _WAYS_OUT = ast.Return, ast.Raise, ast.Break
 _TAKING = "open", "acquire", "connect", "mkdtemp", "Popen"
-_BLOCKING = frozenset({
-    "time.sleep", "builtins.input", "socket.create_connection", "socket.getaddrinfo", "_socket.gethostbyname",
-    "_socket.gethostbyaddr", "select.select", "subprocess.run", "subprocess.call", "subprocess.check_call",
-    "subprocess.check_output", "posix.system", "nt.system", "os.popen", "urllib.request.urlopen",
-})  # fmt: skip
-"""Functions that wait for something outside, by the module that defines them."""
 _ENTERING = "append", "add", "insert", "appendleft"
 
 
@@ -86,10 +81,11 @@ def lint(kind: Any) -> list[Finding]:
     source = Source(subject.handler)
     found: list[Finding] = []
     for method in source.methods:
-        for rule in (_waits, _swallows, _leaves_behind, _blocks):
+        for rule in (_waits, _swallows, _leaves_behind):
             found.extend(rule(method))
     found.extend(_interrupted(source))
-    found.extend(Finding(fault.method, fault.line, fault.message) for fault in dropped(subject.kind))
+    certain = (*dropped(subject.kind), *blocking(subject.kind))
+    found.extend(Finding(fault.method, fault.line, fault.message) for fault in certain)
     for method, node, name in Growth(source).found():
         found.append(_finding(method, node, f"{name} grows, but nothing cuts or measures it"))
     if subject.blocking:  # its source has no states, only the declaration of its wait
@@ -215,20 +211,6 @@ def _interrupted(source: Source) -> Iterator[Finding]:
         returned = (node.value for node in within(method.tree) if isinstance(node, ast.Return))
         step = next(node for node in returned if not isinstance(node, (ast.Constant, type(None))))
         yield _finding(method, step, "returns a step whatever the cause is, even if no more input can come")
-
-
-# Blocking
-
-
-def _blocks(method: Method) -> Iterator[Finding]:
-    returned = [node.value for node in within(method.tree) if isinstance(node, ast.Return)]
-    is_state = isinstance(method.tree, ast.AsyncFunctionDef) or any(isinstance(value, ast.Tuple) for value in returned)
-    for node in within(method.tree) if is_state else ():  # another method may run outside the loop, by Threaded
-        if isinstance(node, ast.Call):
-            called: Any = method.value(node.func)
-            if f"{getattr(called, '__module__', '')}.{getattr(called, '__qualname__', '')}" in _BLOCKING:
-                remedy = "wait for Delay" if called.__module__ == "time" else "wait for Threaded with this function"
-                yield _finding(method, node, f"{ast.unparse(node)} blocks every other request: {remedy}")
 
 
 # Resources

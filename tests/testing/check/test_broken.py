@@ -9,8 +9,8 @@ import pytest
 
 from handlers import DatagramHandler, Packet
 from reactor.testing.check import properties as checks
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from tests.support import broken
 from tests.support.broken import CONVERSATION
 from tests.support.pasted import assert_red_then_green

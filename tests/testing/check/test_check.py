@@ -22,9 +22,9 @@ from handlers import (
     services,
 )
 from reactor.testing.check import properties as checks
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.loopback import MODES, ask, modes_here
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.run import play
 from reactor.testing.check.schedule import Take
 from reactor.testing.check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules

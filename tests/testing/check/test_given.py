@@ -1,5 +1,7 @@
 """`check` with a server of the user's, with a partial, and with handlers that block; what it says of errors."""
 
+import re
+import signal
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -9,9 +11,9 @@ import pytest
 from handlers import StreamHandler, StreamRequestHandler, Threaded, Until, World
 from reactor.testing.check import properties as checks
 from reactor.testing.check import watching
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.loopback import modes_here
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.snippets import unlike_at
 
 LINE = Until(b"\n", limit=80)
@@ -41,6 +43,25 @@ def test_each_run_begins_with_the_server_as_it_was_given():
     server = Service()
     check(Counts, b"a\n", b"4 1 4 a\n", server=server, examples=5)
     assert vars(server) == {"hits": 3, "log": []}
+
+
+class Board:
+    """State of an author's own server."""
+
+    def __init__(self):
+        self.lines = []
+
+
+class Posts(StreamHandler):
+    async def handle(self):
+        self.server.board.lines.append(await LINE)
+        self.send(b"%d" % len(self.server.board.lines))
+
+
+def test_what_is_in_objects_of_the_server_is_restored_too():
+    server = SimpleNamespace(board=Board())
+    check(Posts, b"a\n", b"1", server=server, modes=[], examples=5)
+    assert server.board.lines == []
 
 
 def test_the_server_of_the_world_is_the_one_that_was_given():
@@ -156,6 +177,11 @@ def test_a_printed_test_makes_the_partial():
 # Handlers that block
 
 
+def rest():
+    """Blocks where the source of the handler does not show it."""
+    time.sleep(0.002)
+
+
 class Sleeps(StreamHandler):
     def handle(self):
         return Until(b":", limit=80), self.key
@@ -164,7 +190,7 @@ class Sleeps(StreamHandler):
         return LINE, self.value
 
     def value(self, data):
-        time.sleep(0.002)
+        rest()
         self.send(data)
         return self.handle()
 
@@ -184,7 +210,7 @@ class SleepsBlocking(StreamRequestHandler):
     request = LINE
 
     def handle(self):
-        time.sleep(0.002)
+        rest()
         self.wfile.write(self.rfile.readline())
 
 
@@ -198,6 +224,62 @@ def test_a_property_alone_ends_too(monkeypatch):
     monkeypatch.setattr(watching, "SECONDS", 0.1)
     with pytest.raises(CheckFailed, match=r"Sleeps\.value blocks"):
         checks.survives_any_input(Sleeps, b"a:b\n")
+
+
+class SleepsForEver(StreamHandler):
+    async def handle(self):
+        await LINE
+        for_ever()
+
+
+def for_ever():
+    time.sleep(1_000)
+
+
+class Backtracks(StreamHandler):
+    """Asks a regular expression that tries every way to divide a word."""
+
+    async def handle(self):
+        while True:
+            line = await LINE
+            self.send(b"a word" if re.fullmatch(rb"([a-z]+)*!", line.strip()) else b"none")
+
+
+def test_a_state_that_never_returns_is_interrupted(monkeypatch):
+    monkeypatch.setattr(watching, "SECONDS", 0.3)
+    with pytest.raises(CheckFailed, match=r"SleepsForEver\.handle:\d+ blocks: it has not returned for 0\.3 seconds"):
+        check(SleepsForEver, b"a\n")
+
+
+def test_a_call_in_c_that_computes_without_end_is_interrupted(monkeypatch):
+    monkeypatch.setattr(watching, "COMPUTING", 1)
+    with pytest.raises(CheckFailed, match=r"Backtracks\.handle:\d+ does not return: .* can match .* in many ways"):
+        check(Backtracks, b"a" * 60 + b"\n")
+
+
+def test_the_timer_of_the_caller_goes_on(monkeypatch):
+    came = []
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append("due"))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        check(Hits, b"a\n", modes=[], examples=2)
+        time.sleep(0.2)
+        assert came == ["due"]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_check_has_a_deadline_and_says_what_it_was_trying():
+    with pytest.raises(CheckFailed, match=r"^the check is not done after the 0\.2 seconds of .*: it was trying"):
+        check(Hits, b"a\n" * 20, modes=[], examples=1_000, deadline=0.2)
+
+
+def test_a_check_says_how_far_it_is():
+    lines = []
+    check(Hits, b"a\n", modes=[], examples=2, progress=lines.append)
+    assert lines[0].endswith(" seconds: 1 of 20, drops_no_step")
+    assert lines[-1].endswith(" seconds: 20 of 20, same_in_every_mode")
 
 
 def test_work_outside_the_loop_that_takes_too_long_ends_the_check(monkeypatch):

@@ -4,8 +4,8 @@ import pytest
 
 from handlers import DatagramHandler, Packet
 from reactor.testing import answers_duplicates_once, forgives_timeouts
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from tests.support.lapses import PAIRS
 from tests.support.pasted import assert_told
 

@@ -8,8 +8,8 @@ from examples import auth, chat, smtp, upper
 from handlers import Some, StreamHandler, Until
 from handlers.services import Echo
 from reactor.testing import leaves_nothing_behind, takes_exact_ends_only
-from reactor.testing.check.evidence import CheckFailed
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from tests.support.misread import LINES, PAIRS
 from tests.support.pasted import assert_red_then_green
 
@@ -73,7 +73,7 @@ class TakesBareCR(StreamHandler):
 
 
 def test_what_a_handler_takes_on_purpose_is_declared():
-    with pytest.raises(CheckFailed, match=r"\(if it should: meant=\['takes_exact_ends_only'\]\)"):
+    with pytest.raises(CheckFailed, match=r"if it is meant: check\(\.\.\., meant=\['takes_exact_ends_only'\]\)"):
         takes_exact_ends_only(TakesBareCR, LINES)
     check(TakesBareCR, LINES, modes=[], examples=5, meant=["takes_exact_ends_only"])
 
@@ -96,7 +96,9 @@ class Counts(StreamHandler):
 
 
 def test_state_that_requests_share_on_purpose_is_declared():
-    with pytest.raises(CheckFailed, match=r"another request has sent \(if it should: meant=\['leaves_nothing_behind'"):
+    with pytest.raises(
+        CheckFailed, match=r"another request has sent\n(?s:.)*if it is meant: .*meant=\['leaves_nothing_behind'"
+    ):
         check(Counts, LINES, examples=5)
     check(Counts, LINES, b"1\r\n2\r\n", examples=5, meant=["leaves_nothing_behind"])
 

@@ -1,0 +1,80 @@
+"""The handlers of the examples, with a conversation each."""
+
+import struct
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+from examples import (
+    auth,
+    chat,
+    echo,
+    embed,
+    everywhere,
+    files,
+    forked,
+    instrument,
+    login,
+    mutual,
+    nameserver,
+    proxy,
+    resp,
+    smtp,
+    upper,
+    websocket,
+)
+from examples.vxi11 import channels
+from examples.vxi11.links import Device
+
+from . import Right
+
+LINES = b"one\r\ntwo\r\n"
+MAIL = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhi\r\n..x\r\n.\r\nQUIT\r\n"
+LOGIN = b"a CAPABILITY\r\nb WHO\r\nc LOGOUT\r\n"
+GET = b"GET /__init__.py HTTP/1.1\r\nHost: a\r\n\r\nHEAD /none HTTP/1.1\r\nHost: a\r\n\r\n"
+QUERY = b"\0\7\1\0\0\1\0\0\0\0\0\0\4here\7example\0\0\1\0\1"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def call(number, program, version, procedure, arguments=b""):
+    """A call of ONC RPC without credentials (RFC 5531, section 9)."""
+    return struct.pack("!IIIIIIIIII", number, 0, 2, program, version, procedure, 0, 0, 0, 0) + arguments
+
+
+def mark(message):
+    """The message as one fragment on a stream (RFC 5531, section 11)."""
+    return struct.pack("!I", 0x80000000 | len(message)) + message
+
+
+NULL, UNKNOWN = call(1, 100_000, 2, 0), call(2, 99, 1, 0)
+COMMANDS = b"*1\r\n$4\r\nPING\r\nSET a 1\r\nGET a\r\n"
+POST = SimpleNamespace(context=None, deliver=lambda *_: None)
+
+CORPUS = [
+    Right(auth.SecretEcho, b"sesame\nlet me in\n"),
+    Right(auth.SecretUpper, b"guess\nsesame\nlet me in\n"),
+    Right(chat.Chat, b"ann\nhello\n", {"meant": ["leaves_nothing_behind"]}),
+    Right(echo.Echo, LINES),
+    Right(embed.Upper, LINES),
+    Right(everywhere.Upper, LINES),
+    Right(everywhere.UpperDatagram, [b"one", b"two"]),
+    Right(partial(files.Store, str(Path(files.__file__).parent.parent / "handlers" / "auth")), GET),
+    Right(forked.States, b"91\n"),
+    Right(forked.Conversation, b"word\n"),
+    Right(instrument.PortsStream, mark(NULL) + mark(UNKNOWN)),
+    Right(instrument.PortsDatagram, [NULL, UNKNOWN]),
+    Right(channels.Handler, mark(call(1, 395_183, 1, 0)) + mark(UNKNOWN), {"server": SimpleNamespace(device=Device())}),
+    Right(login.Service, LOGIN, {"server": SimpleNamespace(context=None)}),
+    Right(mutual.Echo, LINES),
+    Right(nameserver.Query, [QUERY], {"server": SimpleNamespace(upstream=("127.0.0.1", 9))}),
+    Right(proxy.Client, LINES),
+    Right(resp.Session, COMMANDS, {"server": SimpleNamespace(store=resp.Store()), "meant": ["stays_in_bounds"]}),
+    Right(smtp.Receiver, MAIL, {"server": POST}),
+    Right(upper.States, LINES),
+    Right(upper.Conversation, LINES),
+    Right(upper.Blocking, LINES),
+    Right(websocket.Echo, HANDSHAKE, {"meant": ["ends_if_it_drips", "same_at_its_limits"]}),  # the limit is h11's
+]

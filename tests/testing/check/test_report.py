@@ -1,0 +1,162 @@
+"""The report of each property: its form, its printed test, and that each can be tried alone and is tried by `check`."""
+
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+
+from handlers import Delay, StreamHandler, Until
+from reactor import testing
+from reactor.testing.check import properties as checks
+from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed, sentence_of
+from reactor.testing.check.snippets import difference
+from tests.support import broken, kept, lapses, misread, nested, shipped
+from tests.support.misread import LINES
+from tests.support.pasted import assert_red_then_green
+
+
+class TellsItsServer(StreamHandler):
+    async def handle(self):
+        self.send(type(self.server).__name__.encode())
+
+
+class TellsNoServer(StreamHandler):
+    async def handle(self):
+        self.send(b"NoneType")
+
+
+class Forgets(StreamHandler):
+    def handle(self):
+        return Until(b"\n", limit=80), self.line
+
+    def line(self, data):
+        self.send(data)
+        self.handle()
+
+
+class Returns(Forgets):
+    def line(self, data):
+        self.send(data)
+        return self.handle()
+
+
+class Sleeps(StreamHandler):
+    def handle(self):
+        return Until(b"\n", limit=80), self.line
+
+    def line(self, data):
+        self.rest()
+        self.send(data)
+        return self.handle()
+
+    def rest(self):
+        time.sleep(0.1)
+
+
+class Rests(Sleeps):
+    def line(self, data):
+        self.send(data)
+        return Delay(0.1), self.handle
+
+
+class Broken(NamedTuple):
+    """A property, the name of a handler that breaks it, the mended handler, and their conversation."""
+
+    holds: Any
+    wrong: type
+    right: type
+    conversation: Any = LINES
+    """``None`` for a property that reads the source."""
+
+    def tried(self, kind):
+        self.holds(kind) if self.conversation is None else self.holds(kind, self.conversation)
+
+
+mended = broken.Mended
+in_a_thread = partial(checks.same_in_every_mode, modes=["thread"])
+upper = partial(checks.answers, expected=LINES.upper())
+TABLE = [
+    Broken(checks.drops_no_step, Forgets, Returns, None),
+    Broken(checks.calls_nothing_that_blocks, Sleeps, Rests, None),
+    Broken(upper, broken.CountsChunks, mended),
+    Broken(checks.leaves_nothing_behind, misread.LogsInAll, misread.LogsInOne, misread.LOGIN),
+    Broken(checks.same_for_any_chunking, broken.SplitsCRLF, mended),
+    Broken(checks.ends_at_any_byte, broken.SwallowsTheEnd, mended),
+    Broken(checks.survives_any_input, broken.TrustsTheLength, broken.MendedNetstrings, b"5:hello,"),
+    Broken(partial(checks.stays_in_bounds, examples=5), broken.HoardsInput, mended),
+    Broken(partial(checks.works_linearly, examples=10), broken.Rescans, mended),
+    Broken(checks.same_for_any_chunking_of_faults, misread.LimitsTheRead, misread.LimitsTheLine),
+    Broken(checks.same_at_its_limits, misread.AnswersOneMore, misread.AnswersWhatFits, b"\5hello"),
+    Broken(checks.stays_in_bounds_when_repeated, kept.KeepsSessions, kept.EndsSessions, kept.GREETED),
+    Broken(checks.bears_any_nesting, nested.Documents, nested.DocumentsOfAnyDepth, b'{"a": [1]}\n'),
+    Broken(checks.answers_duplicates_once, lapses.SendsAgain, lapses.SendsOnce, lapses.READ),
+    Broken(checks.forgives_timeouts, lapses.MissesBeats, lapses.MissesBeatsInARow),
+    Broken(checks.takes_causes_for_ends, misread.AnswersEachCause, misread.AnswersMistakes),
+    Broken(checks.ends_if_it_drips, misread.StartsAnewWithEachByte, misread.BoundsTheRate),
+    Broken(checks.takes_plain_numbers_only, misread.TakesSigns, misread.TakesDigits, b"5:hello,"),
+    Broken(checks.takes_exact_ends_only, misread.TakesAnyDot, misread.TakesTheDot, misread.MAIL),
+    Broken(checks.takes_one_length_only, shipped.LastLengthWins, shipped.OneLengthOnly, shipped.POST),
+    Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
+]
+each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
+
+
+def function_of(holds):
+    return holds.func if isinstance(holds, partial) else holds
+
+
+def test_check_tries_each_property_and_each_is_public():
+    tries = checks._all(mended, [LINES], None, 0, [], None)
+    tried = {function_of(holds).__name__ for holds in tries}
+    assert tried | {"answers"} == {function_of(row.holds).__name__ for row in TABLE}
+    assert tried < set(testing.__all__)
+
+
+@each_property
+def test_a_property_alone_prints_a_test_that_is_red_on_the_fault_and_green_on_its_mending(row, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        row.tried(row.wrong)
+    report, _, code = str(caught.value).partition("\n\n")
+    holds = function_of(row.holds)
+    fault, told, *_, meant = report.split("\n")
+    assert fault.startswith(f"{row.wrong.__name__}: ")
+    assert told == f"  property {holds.__name__}: {sentence_of(holds)}"
+    assert sentence_of(holds).endswith(".")
+    assert meant.startswith("  if it is meant: ")
+    assert meant.endswith(f"check(..., meant=['{holds.__name__}'])")
+    assert_red_then_green(code, row.wrong, row.right, tmp_path)
+    row.tried(row.right)
+
+
+def test_two_answers_are_shown_about_their_first_difference():
+    class Wrong(StreamHandler):
+        async def handle(self):
+            self.send(b"0123456789" * 8 + b" ends here, and not there" * 2)
+
+    with pytest.raises(CheckFailed) as caught:
+        checks.answers(Wrong, b"", b"0123456789" * 8 + b" ends there")
+    assert str(caught.value).partition("\n\n")[0].split("\n")[2:5] == [
+        "  first difference at byte 86:",
+        "    got      … b'4567890123456789 ends ' b'here, and not there en' …",
+        "    expected … b'4567890123456789 ends ' b'there'",
+    ]
+
+
+def test_what_differs_may_be_packets_or_how_a_request_has_ended():
+    long = b"0123456789" * 3
+    assert difference([b"a", long + b"b"], [b"a", long + b"c"])[0] == " in packet 1, at byte 30"
+    assert difference([b"a"], [b"a", b"b"]) == (" in packet 1", "no packet", "b'b'")
+    assert difference("the request is open", "the request has ended normally")[0] == ""
+
+
+def test_the_report_says_what_to_declare():
+    with pytest.raises(CheckFailed, match=r"if it is meant: kept=\d+ \(bytes\), or check"):
+        checks.stays_in_bounds(broken.HoardsInput, LINES, examples=5)
+    with pytest.raises(CheckFailed, match=r"if it is meant: modes=\[\.\.\.\], or check"):
+        in_a_thread(TellsItsServer, b"")
+
+
+def test_what_a_report_says_to_write_is_taken():
+    check(misread.LogsInAll, misread.LOGIN, modes=[], examples=5, meant=["leaves_nothing_behind"])
