@@ -128,7 +128,7 @@ class TCPServer(BaseServer):
             except OSError:
                 pass  # the client has closed or reset it first
             else:
-                self._srv.linger(request)
+                self._srv.linger(row, request)
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:

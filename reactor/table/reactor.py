@@ -108,6 +108,9 @@ class Reactor(Loop):
         """The shared sockets whose arrivals wait until a row ends."""
         self.threaded = False
         """Whether other threads may write to the rows: threads that drive rows, and `Threaded` work (see `share`)."""
+        self.awaits_ends = True
+        """Whether the code that runs the loop may wait for the end of a row. ``serve_forever`` does not while a server
+        takes requests."""
         self._unsettled: deque[Any] = deque()
         self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
         self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
@@ -116,7 +119,15 @@ class Reactor(Loop):
     @property
     def busy(self) -> bool:
         """Whether anything can still happen."""
-        return bool(self.table or self._unsettled or super().busy or any(port.open for port in self.sources.values()))
+        return bool(self.table or self._unsettled or self.takes_requests or super().busy)
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a server takes requests on this loop."""
+        for port in tuple(self.sources.values()):  # noqa: SIM110 - a copy, for other threads ask; a generator costs more
+            if port.open:
+                return True
+        return False
 
     @property
     def unfinished(self) -> bool:
