@@ -25,7 +25,8 @@ class FramedRow(StreamRow):
 
     def go_on(self, now: float) -> None:
         super().go_on(now)
-        self.weigh()
+        if not self.counted:  # else it has been weighed
+            self.weigh()
 
     def _settle_fast(self, patience: float, now: float) -> bool:
         handler: Any = self.channel.handler

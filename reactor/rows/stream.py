@@ -126,7 +126,7 @@ class StreamRow(SocketRow):
                 patience = channel.feed(data)
             else:
                 channel.end()
-        if patience is None or not self._settle_fast(patience, now):
+        if (patience is None or not self._settle_fast(patience, now)) and not self.unsettled:
             self.settle(now)
 
     def _settle_fast(self, patience: float, now: float) -> bool:

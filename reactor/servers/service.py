@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from functools import cached_property
+from selectors import EVENT_READ
 from socket import SHUT_WR
 
 from ..handlers import Cause, Handler
@@ -31,6 +32,7 @@ from .batch_size import BatchSize
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import CURRENT, InHand
+from .inners import Inners
 from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
 from .queue import RequestQueue
@@ -48,6 +50,11 @@ if TYPE_CHECKING:
     from .unix import BoundPath
 
     Result = TypeVar("Result")
+
+
+BRIEF = 0.1
+"""Seconds. If the last byte of a connection went in or out so soon after its arrival, the next connection is read when
+it has come: its request is probably there, and the connection may end before the selector has to know of it."""
 
 
 class Service:
@@ -72,7 +79,7 @@ class Service:
         self.hand = InHand(server)
         """The rows for which hooks may be called."""
         self.serving = Serving(self)
-        self._inners: set[Reactor] = set()  # the loops of requests that other threads drive
+        self._inners = Inners(self)
         self.heirs = Heirs(self)
         """The children that go on with a request of their blocking handler."""
         self.holding = False
@@ -82,6 +89,7 @@ class Service:
         self.taken = 0
         """Attempts to take a request so far."""
         self._batch_size = BatchSize()
+        self._is_brief = False  # whether the last connection was short, so that the next is read when it has come
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -270,11 +278,15 @@ class Service:
         self.server.shutdown_request(request)
         self.ended(row)
 
-    def leave_to_loop(self, row: Request) -> None:
+    def leave_to_loop(self, row: Any) -> None:
         """Select mode: the loop drives the row from now on."""
         self.hand.drop(row)
         row.driven_by = LOOP
-        self.reactor.adopt(row)
+        reactor = self.reactor
+        reactor.adopt(row)
+        if self._is_brief and row.channel.wants_input:
+            reactor.guard(row, row.ready, EVENT_READ, reactor.time)
+            self._is_brief = row.total_in > 0
 
     def leave_to_child(self, row: Request, pid: int) -> None:
         """Fork mode: the child drives the row from now on, so the parent has no channel for it."""
@@ -301,18 +313,18 @@ class Service:
         """
         is_new = self.hand.find(request) is None  # a user's pool has wrapped the request: only this call has the row
         row: Any = self.known(request, client_address)
-        inner = self.reactor.inside()
+        inner = self._inners.take()
         try:
             if blocking is None:
-                self._drive(inner, lambda: inner.drive(row))
+                self._inners.drive(inner, lambda: inner.drive(row))
             else:
                 with self.hand.at(row):
-                    self._drive(inner, lambda: row.serve(inner, lambda face: blocking(face, row.peer)))
+                    self._inners.drive(inner, lambda: row.serve(inner, lambda face: blocking(face, row.peer)))
         except ConnectionError as lost:
             if not row.overlooks(lost):
                 raise
         finally:
-            inner.close()
+            self._inners.leave(inner)
             if is_new:
                 self.ended(row)
         error = row.error or row.reason  # ``error``: a state has misused the row, or the answer() of a call has raised
@@ -332,33 +344,6 @@ class Service:
         shake_hands(request)
         maker = self.server.RequestHandlerClass
         refuse_made(maker(request, client_address, self.server), maker)
-
-    def _drive(self, inner: Reactor, drive: Callable[[], None]) -> None:
-        """Call ``drive()``, which drives a row in ``inner``; a stop of the server's loop stops ``inner`` too."""
-        outer = self.reactor
-        self.mode.alongside(inner)
-        if self.drain_until != NEVER:
-            inner.call_at(self.drain_until, inner.stop)
-        if not outer.working_here:
-            inner.threaded = True
-            inner.make_wakeup()
-            self._inners.add(inner)
-            if self.closing:
-                inner.stop()
-            try:
-                drive()
-            finally:
-                self._inners.discard(inner)
-            return
-        if not outer.is_copy:
-            self.intake.alongside(inner)
-        before, outer.inner = outer.inner, inner
-        try:
-            if outer.stopping:
-                inner.stop()
-            drive()
-        finally:
-            outer.inner = before
 
     def ended(self, row: Request) -> None:
         """This process has finished the request; a child of `fork_request()` may go on with it."""
@@ -425,6 +410,7 @@ class Service:
             finally:
                 CURRENT.reset(before)
             self.intake.over(row)
+            self._is_brief = self.intake.is_listener and row.progress - row.created < BRIEF and row.total_in > 0
             return
         # The thread or child closes the connection after those that the request has opened; for the peer it ends now.
         shutdown = getattr(row.request, "shutdown", None)
@@ -464,6 +450,7 @@ class Service:
         if self.mode.loop_drives:
             finish_answers(self)
         self.mode.close()
+        self._inners.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:
             reactor.cancel([row for row in reactor.table if row.server is server and row.reactor is reactor])
@@ -490,8 +477,7 @@ class Service:
         self.serving.stop()
         self.closing = True
         self.queue.close()
-        for inner in list(self._inners):
-            inner.stop()
+        self._inners.stop()
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copy of the server's socket, which would keep the address in use."""

@@ -277,9 +277,15 @@ class Reactor(Loop):
         kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # has no descriptor of its own
         make = getattr(self.network, "selector", kind)  # a simulated network has its own
         inner = Reactor(make(), self.clock, network=self.network, outer=self)
+        inner._goes_on = inner._awake = True
         if self.can_be_woken or self.is_copy:  # other threads may have to wake the inner loop too
             inner.make_wakeup()
         return inner
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left of what this loop has driven, so that it may drive another request."""
+        return not (self.busy or self.unfinished or self._stopping or self.sources or self.is_copy or self._rested)
 
     def make_room(self) -> None:
         """A request has ended: take arrivals again that waited for this."""
