@@ -228,7 +228,7 @@ class ChannelRow(Request):
         if self.channel is None or isinstance(self.channel.handler, type):
             return
         world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
-        in_front = self.in_front
+        in_front = self.in_front if self.rare is not None or self.channel.labels else ""
         if in_front:
             self.left = (in_front,)
         if self.rare is not None:

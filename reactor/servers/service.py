@@ -161,8 +161,7 @@ class Service:
         """Take one request if there is one. Returns whether there may be another."""
         self.taken += 1
         try:
-            with self.mode.room():
-                is_more = self.intake.take()
+            is_more = self.mode.take()
         except AGAIN:
             return False
         except OSError as error:
