@@ -15,13 +15,18 @@ import socket
 import sys
 import traceback
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import reactor as package
 
 from .. import BaseServer, Reactor, TCPServer, handlers
 from ..handlers.blocking.framing import is_framing
 from ..servers.kinds import class_of
+from .activation import ConnectionMixIn, inherited_mixin, is_over, with_inherited
+from .errors import Wrong, say
+from .notify import Notifier
+from .options import Parser, parse
+from .places import DEFAULT_URL, SCHEMES, parse_url, url_of
 from .stopping import (
     GRACE,
     Ending,
@@ -39,9 +44,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .certificates import Certificates
+    from .places import Place
 
 DEFAULT_CLASS = "reactor.handlers.services:Echo"  # not handlers.services: the user may have another package handlers
-DEFAULT_URL = "tcp://127.0.0.1:7007"
 LONGEST = 86_400
 """The longest grace, in seconds."""
 CUT = 3
@@ -50,10 +55,6 @@ BACKLOG = 1024
 """Length of the accept queue (``listen(2)``); the kernel may have a lower maximum (``somaxconn``)."""
 
 MODES = {"select": "Select", "sync": "", "fork": "Forking", "thread": "Threading"}
-SCHEMES = {
-    "tcp": "TCPServer", "tcp6": "TCPServer", "tls": "TCPServer", "tls6": "TCPServer",
-    "udp": "UDPServer", "udp6": "UDPServer", "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
-}  # fmt: skip
 STREAMS = "tcp://, tcp6://, tls://, tls6:// or unix://"
 DATAGRAMS = "udp://, udp6:// or unix+dgram://"
 REMEDIES = {
@@ -67,6 +68,7 @@ URLs:
   tcp://HOST:PORT       tcp6://[HOST]:PORT      unix:///PATH        unix://@NAME
   udp://HOST:PORT       udp6://[HOST]:PORT      unix+dgram:///PATH  unix+dgram://@NAME
   tls://HOST:PORT       tls6://[HOST]:PORT      (with --tls; SIGHUP reads the certificate again)
+  systemd:[NAME]        systemd+tls:[NAME]      (sockets that systemd has passed: all, or those of this name)
 
   Port 0 takes a free port. tcp6://[::]:PORT takes IPv4 clients too. @NAME is an abstract name (Linux).
 
@@ -76,25 +78,23 @@ exit status:
 examples:
   python3 -m reactor serve
   python3 -m reactor serve my_module:MyHandler --mode fork --bind tcp://0.0.0.0:7007
+  python3 -m reactor serve --options serve.conf
   python3 -m reactor serve reactor.handlers.http:Files --bind tcp://127.0.0.1:8080
   python3 -m reactor serve wsgi:my_site:application --mode thread --bind tcp://127.0.0.1:8080
   python3 -m reactor serve reactor.handlers.services:DaytimeDatagram --bind udp://127.0.0.1:0 --bind udp6://[::1]:0
 """
 
 
-class Wrong(Exception):
-    """An error of the user. The text is one line: what is wrong, and how to correct it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments`` (default: those of the process). Returns the exit status (see `EXAMPLES`)."""
-    options = parser().parse_args(arguments)
     stop_at_once_on_signals()
     try:
-        places = options.bind or [parse_url(DEFAULT_URL)]
+        options = parse(*parsers(), arguments)
+        places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
+        notifier = Notifier()
         kind, is_registered = load(options.handler), options.rpcbind
-        cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered)
+        cut = serve(kind, options.handler, options.mode, places, options.grace, certificates, is_registered, notifier)
     except Wrong as wrong:
         say(f"python3 -m reactor serve: {wrong}\n")
         return 2
@@ -103,31 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return CUT if cut else 0
 
 
-def say(text: str) -> None:
-    """Write ``text`` on standard error, if there is one."""
-    if sys.stderr is not None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            pass  # the reader of the pipe has gone; the service goes on
-
-
 # Arguments
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+def parsers() -> tuple[Parser, Parser]:
+    """The parser of the command line, and that of the options of ``serve``."""
     top = Parser(prog="python3 -m reactor", description="Serve protocols with one loop and one table.")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    command = commands.add_parser(
+    command: Parser = commands.add_parser(
         "serve", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES,
         help="serve a handler class until SIGINT or SIGTERM",
         description="Serve a handler class until SIGINT or SIGTERM.",
@@ -164,7 +147,12 @@ def parser() -> argparse.ArgumentParser:
         "--rpcbind", action="store_true",
         help="register the programs of an RPC handler with the rpcbind(8) of this host until the signal",
     )  # fmt: skip
-    return top
+    command.add_argument(
+        "--options", metavar="FILE",
+        help="a file with more options, one a line: NAME = VALUE, where NAME is that of an option here without its "
+        "dashes, or handler; # begins a comment line. The command line wins over the file",
+    )  # fmt: skip
+    return top, command
 
 
 def find_certificates(options: argparse.Namespace, places: Sequence[Place]) -> Certificates | None:
@@ -192,47 +180,6 @@ def parse_seconds(text: str) -> float:
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r}: write seconds from 0 to {LONGEST}, such as 2.5")
     return seconds
-
-
-class Place(NamedTuple):
-    """Where to serve: a URL, and the address that ``bind()`` takes for it."""
-
-    url: str
-    scheme: str
-    address: Any
-    packets: bool  # whether it needs a datagram socket
-
-
-def parse_url(url: str) -> Place:
-    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise argparse.ArgumentTypeError(f"{url!r}: a URL begins with {', '.join(f'{name}://' for name in SCHEMES)}")
-    parse = unix_address if scheme.startswith("unix") else host_and_port
-    try:
-        return Place(url, scheme, parse(scheme, rest), scheme in ("udp", "udp6", "unix+dgram"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{url!r}: {error}") from None
-
-
-def unix_address(scheme: str, rest: str) -> str:
-    """The address of a Unix socket. Raises ``ValueError``."""
-    if rest.startswith("/") and not rest.endswith("/"):
-        return rest
-    if rest.startswith("@") and rest != "@" and sys.platform == "linux":
-        return "\0" + rest[1:]
-    raise ValueError(f"write {scheme}:///absolute/path, or on Linux {scheme}://@name for an abstract name")
-
-
-def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
-    """The address of a TCP or UDP socket. Raises ``ValueError``."""
-    host, _, port = rest.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not bare or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ValueError(f"write {scheme}://HOST:PORT, the port from 0 to 65535; 127.0.0.1 is this machine alone")
-    if ":" in host and (bare == host or not scheme.endswith("6")):
-        raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
-    return bare, int(port)
 
 
 def load(name: str) -> Any:
@@ -306,14 +253,14 @@ def is_handler(kind: Any) -> bool:
 
 def serve(
     kind: Any, name: str, mode: str, places: Sequence[Place], grace: float, certificates: Certificates | None,
-    is_registered: bool,
+    is_registered: bool, notifier: Notifier,
 ) -> int:  # fmt: skip
     """Serve the class ``kind``, which the user has named ``name``, at ``places`` until a signal.
 
     After the signal, open requests have ``grace`` seconds to finish. Returns how many were cut. Raises `Wrong`.
     """
     reactor = Reactor()
-    ending = Ending(reactor, grace)
+    ending = Ending(reactor, grace, notifier.stopping)
     stop_on_signals(ending)
     servers: list[TCPServer] = []
     try:
@@ -321,13 +268,15 @@ def serve(
             check_kind(kind, name, mode, place)
             servers.append(make_server(kind, mode, place, ending, certificates))
         if certificates is not None:
-            renew_at_sighup(certificates, servers, reactor)
+            renew_at_sighup(certificates, servers, reactor, notifier)
         with ExitStack() as until_signal:
             if is_registered:
                 register(servers, until_signal)
+            notifier.ready(reactor)
             for place, server in zip(places, servers, strict=True):
-                say(f"listening on {actual_url(place, server)} ({mode})\n")
-            run(ending)
+                if not isinstance(server, ConnectionMixIn):
+                    say(f"listening on {actual_url(place, server)} ({mode})\n")
+            run(ending, servers)
     finally:
         wind_down(servers, ending)
     return ending.cut
@@ -343,14 +292,14 @@ def register(servers: Sequence[TCPServer], stack: ExitStack) -> None:
         raise Wrong(f"--rpcbind: {error}") from None
 
 
-def run(ending: Ending) -> None:
-    """Run the loop until a signal; on a terminal, show a line about the table."""
+def run(ending: Ending, servers: Sequence[TCPServer]) -> None:
+    """Run the loop until a signal or the end of passed connections; on a terminal, show a line about the table."""
     reactor = ending.reactor
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal:
         show_table(reactor)
     try:
-        reactor.run_while(ending.is_awaited)
+        reactor.run_while(lambda: ending.is_awaited() and not is_over(servers))
     except Stopped:
         pass  # a signal has ended it
     finally:
@@ -380,17 +329,22 @@ def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:
         )
 
 
-def renew_at_sighup(certificates: Certificates, servers: Sequence[TCPServer], reactor: Reactor) -> None:
+def renew_at_sighup(
+    certificates: Certificates, servers: Sequence[TCPServer], reactor: Reactor, notifier: Notifier
+) -> None:
     """Have SIGHUP read the certificate again, for the handshakes that begin then. A wrong file changes nothing."""
     secure = [server for server in servers if hasattr(server, "context")]
 
     def renew() -> None:
         from .certificates import Unusable
 
+        notifier.reloading()
         try:
             certificates.renew(secure)
         except Unusable as wrong:
             say(f"python3 -m reactor serve: {wrong}. The certificate from before stays\n")
+        finally:
+            notifier.reloaded()
 
     def at_sighup(number: int, frame: FrameType | None) -> None:
         reactor.call_soon(renew)
@@ -436,6 +390,8 @@ def server_class(mode: str, place: Place, ending: Ending, certificates: Certific
         except Unusable as wrong:
             raise Wrong(str(wrong)) from None
         mixins.insert(0, TLSMixIn)
+    if isinstance(place.address, socket.socket):
+        mixins.insert(0, inherited_mixin(place.address))
     if place.scheme.endswith("6"):
         members["address_family"] = socket.AF_INET6
     return type(base.__name__, (*mixins, base), members)
@@ -443,10 +399,7 @@ def server_class(mode: str, place: Place, ending: Ending, certificates: Certific
 
 def actual_url(place: Place, server: BaseServer) -> str:
     """The URL at which the server can be reached, with the address and the port that it is bound to."""
-    if isinstance(place.address, str):
-        return place.url
-    host, port = server.server_address[:2]
-    return f"{place.scheme}://[{host}]:{port}" if ":" in host else f"{place.scheme}://{host}:{port}"
+    return place.url if isinstance(place.address, str) else url_of(place.scheme, server.server_address)
 
 
 # The terminal

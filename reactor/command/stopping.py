@@ -53,9 +53,10 @@ def raise_stopped(number: int, frame: FrameType | None) -> None:
 class Ending:
     """The end of this process: after the first signal, what is open has `grace` seconds to finish; a second ends it."""
 
-    def __init__(self, reactor: Reactor, grace: float) -> None:
+    def __init__(self, reactor: Reactor, grace: float, tell: Callable[[], object]) -> None:
         self.reactor = reactor
         self.grace = grace
+        self._tell_begin = tell  # called once, when the grace begins, perhaps in a signal handler
         self.deadline: float | None = None
         """When the grace is over, by ``time.monotonic()``; ``None`` before the first signal."""
         self.is_insisted = False
@@ -72,6 +73,7 @@ class Ending:
         """The grace begins, if it has not begun yet. Returns its end."""
         if self.deadline is None:
             self.deadline = monotonic() + self.grace
+            self._tell_begin()
         return self.deadline
 
     def signalled(self, number: int, frame: FrameType | None) -> None:

@@ -23,6 +23,6 @@ leads a request from its arrival to its end. Its parts:
     `wrapped`       connections that the user has wrapped with ``ssl``
     `kinds`         which kind of handler or hook the user has given
 
-Users derive from the classes in `base`, `tcp`, `udp` and `unix`; `access`, `tls` and `dtls` have mix-ins. `rpcbind`
-registers servers of RPC.
+Users derive from the classes in `base`, `tcp`, `udp` and `unix`; `access`, `activation`, `tls` and `dtls` have mix-ins.
+`rpcbind` registers servers of RPC.
 """

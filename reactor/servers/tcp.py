@@ -87,11 +87,9 @@ class TCPServer(BaseServer):
         self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
-        handler = class_of(self._srv.handler)
-        if is_kind(handler, Handler):  # a blocking handler sets its options itself
-            tune(self.socket, self.keepalive, self.user_timeout)
-        if is_kind(handler, StreamHandler):
-            hears_urgent(handler, self.socket)
+        set_options(self, self.socket)
+        if is_listening(self.socket):
+            return  # it is inherited, and its accept queue has the length that its maker has given
         said_by = next(kind for kind in type(self).__mro__ if "request_queue_size" in vars(kind))
         is_default = said_by is TCPServer and "request_queue_size" not in vars(self)
         self.socket.listen(QUEUE if is_default and self._srv.mode.loop_drives else self.request_queue_size)
@@ -140,6 +138,20 @@ class TCPServer(BaseServer):
         """Close this process's end of the connection."""
         close(request)
         self._srv.closed(request)
+
+
+def set_options(server: TCPServer, sock: socket.socket) -> None:
+    """Set the options that the connections of the server have, on its listener, or on a connection."""
+    handler = class_of(server._srv.handler)
+    if is_kind(handler, Handler):  # a blocking handler sets its options itself
+        tune(sock, server.keepalive, server.user_timeout)
+    if is_kind(handler, StreamHandler):
+        hears_urgent(handler, sock)
+
+
+def is_listening(sock: Any) -> bool:
+    """Whether it is a real socket that listens."""
+    return isinstance(sock, socket.socket) and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import BLOCKING, LOCAL, MODES, Connect, Start, serves, talk, to_end, until
+from tests.support.command import BLOCKING, LOCAL, MODES, Connect, Start, echoes, serves, talk, to_end, until
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -22,10 +22,7 @@ def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, t
     assert [url.rpartition(":")[0] for url in urls[:2]] == ["tcp://127.0.0.1", "tcp6://[::1]"]
     assert urls[2:] == binds[2:]
     for url in urls:
-        client = connect(url)
-        assert talk(client, b"hello") == b"hello"
-        client.shutdown(socket.SHUT_WR)
-        assert to_end(client) == b""
+        assert echoes(connect(url))
     assert command.stop() == 0
     assert command.rest() == ""
     assert not path.exists()

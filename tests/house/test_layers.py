@@ -11,7 +11,8 @@ LAYERS = ("handlers", "loop", "table", "rows", "servers", "modes", "monitor", "c
 """The rooms, from the bottom up."""
 
 TOP = {"reactor", "reactor.aliasing", "reactor.__main__"} | {
-    f"reactor.{name}" for name in ("selecting", "access", "mac", "names", "tls", "dtls", "watchdog", "rpcbind")
+    f"reactor.{name}"
+    for name in ("selecting", "access", "activation", "mac", "names", "tls", "dtls", "watchdog", "rpcbind")
 }
 """The package's head and the thin public names, which may import anything."""
 

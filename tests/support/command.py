@@ -285,6 +285,13 @@ def serves(connect: Connect, url: str) -> bool:
         return False
 
 
+def echoes(client: socket.socket) -> bool:
+    """Whether the connection is served by Echo, up to its end."""
+    heard = talk(client, b"hello")
+    client.shutdown(socket.SHUT_WR)
+    return heard + to_end(client) == b"hello"
+
+
 def assert_refused(command: Command, *words: str) -> None:
     """The command prints one line that has these words, and exits with status 2."""
     said = command.rest()

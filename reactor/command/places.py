@@ -1,0 +1,77 @@
+"""Where the command serves: the URLs of ``--bind``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_URL = "tcp://127.0.0.1:7007"
+SCHEMES = {
+    "tcp": "TCPServer", "tcp6": "TCPServer", "tls": "TCPServer", "tls6": "TCPServer",
+    "udp": "UDPServer", "udp6": "UDPServer", "unix": "UnixStreamServer", "unix+dgram": "UnixDatagramServer",
+}  # fmt: skip
+INHERITED = ("systemd", "systemd+tls")
+"""The schemes of sockets that were passed (see `activation`)."""
+
+BEGINNINGS = ", ".join([*(f"{scheme}://" for scheme in SCHEMES), *(f"{scheme}:" for scheme in INHERITED)])
+
+
+class Place(NamedTuple):
+    """Where to serve: a URL, and the address that ``bind()`` takes for it.
+
+    For an inherited socket the address is the socket; before it is taken, the name by which it is asked for.
+    """
+
+    url: str
+    scheme: str
+    address: Any
+    packets: bool  # whether it needs a datagram socket
+
+
+def parse_url(url: str) -> Place:
+    """The place that ``url`` names. Raises ``argparse.ArgumentTypeError`` with what is wrong."""
+    scheme, _, name = url.partition(":")
+    if scheme in INHERITED and not name.startswith("/"):
+        return Place(url, scheme, name, packets=False)
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise argparse.ArgumentTypeError(f"{url!r}: a URL begins with {BEGINNINGS}")
+    parse = unix_address if scheme.startswith("unix") else host_and_port
+    try:
+        return Place(url, scheme, parse(scheme, rest), scheme in ("udp", "udp6", "unix+dgram"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{url!r}: {error}") from None
+
+
+def unix_address(scheme: str, rest: str) -> str:
+    """The address of a Unix socket. Raises ``ValueError``."""
+    if rest.startswith("/") and not rest.endswith("/"):
+        return rest
+    if rest.startswith("@") and rest != "@" and sys.platform == "linux":
+        return "\0" + rest[1:]
+    raise ValueError(f"write {scheme}:///absolute/path, or on Linux {scheme}://@name for an abstract name")
+
+
+def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
+    """The address of a TCP or UDP socket. Raises ``ValueError``."""
+    host, _, port = rest.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(f"write {scheme}://HOST:PORT, the port from 0 to 65535; 127.0.0.1 is this machine alone")
+    if ":" in host and (bare == host or not scheme.endswith("6")):
+        raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
+    return bare, int(port)
+
+
+def url_of(scheme: str, address: Any) -> str:
+    """The URL of a socket that is bound to ``address``, as ``getsockname()`` returns it."""
+    if not isinstance(address, tuple):
+        path = os.fsdecode(address)
+        return f"{scheme}://{path.replace(chr(0), '@', 1)}"
+    host, port = address[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
