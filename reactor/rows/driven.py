@@ -137,8 +137,9 @@ class ChannelRow(Request):
         channel.fresh = False
         pace = None if self.rare is None else self.rare.pace
         self.deadline = now + channel.patience if pace is None else pace.begin(self, channel, now)
-        if self.deadline < self.armed and (channel.wait is not None or channel.outbox or not channel.complete):
-            reactor.timers.arm(self)  # not if it ends at once
+        is_over = channel.wait is None and not channel.outbox and channel.complete  # then it ends at once
+        if self.deadline < self.armed and not is_over:
+            reactor.timers.arm(self)
         if reactor.work.jobs:
             reactor.work.forget(self)
         wait, was_opening = channel.wait, self.stage is OPENING
