@@ -20,6 +20,9 @@ class Cause(Exception):
     is_end = False
     """Whether it says no more than that the peer has ended the connection, in order or not."""
 
+    nothing_lost = False
+    """Whether nothing was under way: the end is logged at the level DEBUG."""
+
 
 class EndOfStream(Cause):
     """The stream has ended, and the wait needs more input.

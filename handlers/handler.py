@@ -291,6 +291,10 @@ class StreamHandler(Handler):
     __slots__ = ()
     _machine: StreamMachine
 
+    ends_when_idle = False
+    """Whether a drain ends a connection that is between messages at once, as HTTP allows (RFC 9112, section 9.6). If
+    not, such a connection has the time that other requests have to finish."""
+
     max_descriptors = 0
     """Descriptors that may wait in the row, in each direction (Unix sockets only; ``unix(7)``, SCM_RIGHTS). Past that
     the row ends with `LimitPassed`. 0: the kernel closes descriptors that the peer sends."""

@@ -98,6 +98,14 @@ class Link(BaseLink):
         return self._can_deliver()
 
     @property
+    def is_between_messages(self) -> bool:
+        """Whether the request waits for the first byte of a message, and nothing is held in either direction."""
+        if not self._is_open() or self.inner.opening or self.held_in or self.held_out:
+            return False
+        wait = self.inner.wait
+        return wait is not None and wait.reads and self.handler._machine.is_at_opening()
+
+    @property
     def outbox(self) -> Any:
         return self.inner.outbox if self._stage is GONE else self._wire.bytes
 

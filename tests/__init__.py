@@ -1,7 +1,8 @@
 """The tests, in the rooms of the code that they test: a new test goes to the room of its subject.
 
 `support` has what several test modules share. `clients` and `hosts` need other programs, kernels and interpreters;
-`proofs` has the long runs; `house` tests the project itself: imports, documentation, sizes.
+`proofs` has the long runs; `benchmarks` measures speed and memory, beside other servers; `house` tests the project
+itself: imports, documentation, sizes.
 """
 
 from pathlib import Path

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 _IPPROTO_TCP, _TCP_NODELAY = 6, 1
 
 
+class _Reason:
+    """The attribute ``reason``. A class may have another of that name, and an object may set one."""
+
+    def __get__(self, handler: Any, kind: type | None = None) -> Any:
+        if handler is None:
+            return self
+        reason_of = getattr(handler.server, "reason_of", None)
+        return (reason_of and reason_of(handler.request)) or handler._raised
+
+
 class BaseRequestHandler:
     """Base class of blocking handlers, as in ``socketserver``. Derive a class and define `handle`.
 
@@ -44,6 +54,15 @@ class BaseRequestHandler:
     close_connection: bool
     """With ``request``: if it is false when `handle` has returned, the connection goes on with the next request."""
 
+    reason: Any = _Reason()
+    """In `finish`: why the request ends: the cause for which its connection has ended meanwhile (a `Cause`), or else
+    what `handle` has raised. ``None`` if nothing is wrong.
+
+    An object handles one request. A connection that goes on ends at a wait of the framing, which gets the cause there.
+    A child whose connection has ended is killed, and calls no `finish`."""
+
+    _raised: BaseException | None = None
+
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request
         self.client_address = client_address
@@ -51,8 +70,14 @@ class BaseRequestHandler:
         self.setup()
         try:
             _refuse_step(self, self.handle())
+        except BaseException as error:
+            self._raised = error
+            raise
         finally:
-            self.finish()
+            try:
+                self.finish()
+            finally:
+                self._raised = None  # its traceback leads back to this object
 
     def setup(self) -> None:
         """Called before `handle`."""

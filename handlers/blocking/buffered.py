@@ -114,6 +114,7 @@ class BufferedStream(Refusing, StreamHandler):
     work: str
     max_request = MAX_REQUEST
     """Bytes of one request; past that, the framing gets `LimitPassed`."""
+    ends_when_idle = True
 
     def handle(self) -> Any:
         return self.request, self.whole
@@ -136,6 +137,14 @@ class BufferedStream(Refusing, StreamHandler):
         if outcome.error is not None:
             raise outcome.error
         return self.handle() if self.goes_on(outcome.goes_on) else None
+
+    def whole_in(self, held: bytes) -> tuple[bytes, int] | None:
+        """The next request, if all of it is in the bytes ``held``, and how many of them it is."""
+        try:
+            end = self.request.find(held, 0, 0, False)
+        except Cause:
+            return None
+        return (held[:end], end) if end > 0 else None
 
     def goes_on(self, is_kept: bool) -> bool:
         """Whether there may be another request: the handler keeps the connection, and its stream has not ended."""
@@ -172,6 +181,24 @@ class FramedStream(BufferedStream):
                 wait = await framed.take(wait)
             goes_on = await self._serve(framed)
         return None
+
+    def whole_in(self, held: bytes) -> tuple[bytes, int] | None:
+        framed, sent = Framed(self.request, self, self.max_request), self._machine.held_out
+        try:
+            end = framed.find_in(held)
+        except Exception:
+            return None  # raised again where the loop asks the framing
+        finally:
+            framed.close()
+        if not end or self._machine.held_out != sent:  # what a framing sends goes out by the loop
+            return None
+        return framed.whole or b"", end
+
+    def finish(self) -> None:
+        framed = getattr(self, "_framed", None)
+        if framed is not None:
+            framed.close()
+            self._framed = None
 
     async def _serve(self, framed: Framed) -> bool:
         """Have the request answered. Returns whether the connection goes on."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import partial
 from types import CoroutineType, FunctionType
 
-from ..waits import Cause, LimitPassed, Outside, Wait
+from ..waits import Cause, LimitPassed, Outside, StreamWait, Wait
 from ..wire import grown
 from .whole import Whole
 
@@ -75,6 +75,28 @@ class Framed:
         except Cause as cause:
             return self._go_on(self._coroutine.throw, cause)
         return self._go_on(self._coroutine.send, result)
+
+    def close(self) -> None:
+        """The connection has ended: end the coroutine, too, as that of a handler is ended (``GeneratorExit``)."""
+        self._coroutine.close()
+
+    def find_in(self, held: bytes) -> int | None:
+        """Take the request from the bytes ``held``: how many of them it is. ``None`` if more must come.
+
+        And if the framing does anything but wait for bytes, or gets a cause: that is for the loop.
+        """
+        start = 0
+        wait = self.begin()
+        while wait is not None:
+            try:
+                end = wait.find(held, start, start, False) if isinstance(wait, StreamWait) else -1
+                if end < 0:
+                    return None
+                self._keep(wait, held[start:end])
+            except Cause:
+                return None
+            wait, start = self._go_on(self._coroutine.send, held[start:end]), end
+        return start
 
     def _keep(self, wait: Wait, piece: bytes) -> None:
         self.taken += len(piece)

@@ -162,7 +162,8 @@ class Response:
             lines.append("Transfer-Encoding: chunked")
         elif length is not None and not is_empty:
             lines.append(f"Content-Length: {length}")
-        self.is_kept = self.is_kept and request.may_be_skipped()
+        is_draining = getattr(self._handler.server, "is_draining", False)
+        self.is_kept = self.is_kept and request.may_be_skipped() and not is_draining
         if not self.is_kept:
             lines.append("Connection: close")
         elif not request.is_1_1:

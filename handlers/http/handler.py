@@ -35,6 +35,7 @@ class HTTPHandler(Refusing, StreamHandler):
     """
 
     timeout = 30.0
+    ends_when_idle = True
 
     max_head = 65_536
     """Bytes of the request line and the header section; and of a trailer section."""

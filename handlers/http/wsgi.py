@@ -73,10 +73,11 @@ class _Call:
 
     def __init__(self, handler: WSGIHandler, line: bytes, section: bytes) -> None:
         self.handler = handler
+        self.server = handler.server
         coming = Coming(self, 0, 0)
         coming.request_line = read_request_line(line)
         coming.fields = read_fields(section, len(section))
-        self.request = Request(self, coming, Body(0, False, True))  # type: ignore[arg-type]  # `send` and `now` do
+        self.request = Request(self, coming, Body(0, False, True))  # type: ignore[arg-type]  # for what it asks
         self.response = Response(self, self.request)  # type: ignore[arg-type]
         self._head: tuple[int, list[tuple[str, str]], int | None] | None = None
 

@@ -254,6 +254,8 @@ class Version(DatagramHandler):
         return None
 
     def _answer(self, reply: bytes) -> None:
+        if self.carry is None and len(reply) > self.max_output:  # else `carry` refuses it
+            raise too_long(reply, self.max_output)
         (self.carry or self.send)(reply)
 
     def run(self, state: Callable[[Any], Any], result: object) -> Any:
@@ -313,6 +315,11 @@ class Version(DatagramHandler):
             for number, method in methods.items()
             if method is not None and not hasattr(method, "only_declared")
         }
+
+
+def too_long(reply: bytes, most: int) -> ValueError:
+    """The error of a procedure whose reply is longer than the ``most`` bytes that the server may hold for a client."""
+    return ValueError(f"a reply of {len(reply)} bytes is longer than {most}: raise max_output of the handler class")
 
 
 class Unmade(Version):

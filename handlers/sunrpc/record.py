@@ -9,7 +9,7 @@ from typing import Any
 from ..handler import StreamHandler
 from ..waits import LimitPassed, StreamWait
 from .message import Refused
-from .program import Inside, Serving
+from .program import Inside, Serving, too_long
 
 LAST = 0x8000_0000
 """The bit of a mark that says that its fragment is the last one of the record."""
@@ -38,6 +38,9 @@ class Fragment(StreamWait):
             raise LimitPassed(self, what=f"a fragment of {length} bytes in a record of at most {self.limit} more")
         return body + length if body + length <= len(held) else -1
 
+
+PROTECTED = 1024
+"""Bytes by which a record may be longer than the reply in it: the mark, and what RPCSEC_GSS adds."""
 
 fragment = lru_cache(maxsize=256)(Fragment)
 """`Fragment`, made once for each limit."""
@@ -97,7 +100,8 @@ class RecordHandler(StreamHandler):
 class RPCStreamHandler(Serving, RecordHandler):
     """Serves `versions` over a stream. A call that waits has a row of its own; replies go out when they are there.
 
-    A call that is refused does not end the connection.
+    A call that is refused does not end the connection. A reply that is too long to wait in the row beside the output
+    that may be there already (``max_output`` less ``high_water``) is an error of the procedure: SYSTEM_ERR.
 
     >>> from handlers import StreamMachine
     >>> class Nothing(RPCStreamHandler):
@@ -109,6 +113,11 @@ class RPCStreamHandler(Serving, RecordHandler):
     """
 
     __slots__ = ()
+    _max_reply = 0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._max_reply = max(cls.max_output - cls.high_water - PROTECTED, cls.max_output // 2 - PROTECTED, PROTECTED)
 
     def record(self, record: bytes) -> Any:
         try:
@@ -124,8 +133,11 @@ class RPCStreamHandler(Serving, RecordHandler):
             inside.end()
         else:
             version.leave(inside)
+            version.max_output = min(version.max_output, self._max_reply)
             self.call(version, record, answer)
         return None
 
     def _answer(self, reply: bytes) -> None:
+        if len(reply) > self._max_reply + PROTECTED:
+            raise too_long(reply, self._max_reply)
         self._machine.write(mark(reply))

@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..handlers.blocking.whole import Send
     from ..loop.timers import Timer
     from ..table.request import Request
     from ..table.work import Work
@@ -192,7 +193,7 @@ class AnswerInThread(ThreadedJob):
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("thread")))
+        super().__init__(row, wait, service.mode.pool("thread"))
         self._service = service
         self._outlet = Outlet(row)
 
@@ -213,13 +214,17 @@ class AnswerInThread(ThreadedJob):
 
 
 class AnswerInChild(PipedJob, Follower):
-    """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended."""
+    """The handler runs in a child, which sends its output through a pipe, and at its end how it has ended.
+
+    A child costs more than most requests. So it also answers those behind the first that the row holds whole by then:
+    the row reads nothing while the child works.
+    """
 
     wait: Answered
 
     def __init__(self, row: Request, wait: Answered) -> None:
         service: Any = row.owner
-        super().__init__(row, wait, row.reactor.work.pool(*service.mode.pool("fork")))
+        super().__init__(row, wait, service.mode.pool("fork"))
         self.keep = row
         self._service = service
         self._is_cancelled = self._is_paused = False
@@ -288,8 +293,11 @@ class AnswerInChild(PipedJob, Follower):
         if not words:
             self.done(Outcome(False, died(status or 0)))
             return
-        goes_on = apply_answer_report(row, words)
+        goes_on, taken = apply_answer_report(row, words)
         if row.error is None:
+            if taken:
+                handler: Any = row.channel.handler
+                handler.put_back(handler.take_held()[taken:])
             self.done(Outcome(goes_on))
             return
         self._pool.leave(self)  # the child has called handle_error()
@@ -306,7 +314,7 @@ class AnswerInChild(PipedJob, Follower):
         try:
             os.set_blocking(pipe, False)
             with self._service.hand.at(row):
-                outcome = wait.run(partial(_write, pipe, wait.handler))
+                outcome, taken = self._answer_held(partial(_write, pipe, wait.handler))
                 if outcome.error is not None:
                     try:
                         raise outcome.error
@@ -314,10 +322,22 @@ class AnswerInChild(PipedJob, Follower):
                         row.error = error
                         call_hook(server, "handle_error", row.request, row.peer)
             os.close(pipe)
-            row.reactor.children.tell(answer_report(row, outcome.goes_on))
+            row.reactor.children.tell(answer_report(row, outcome.goes_on, taken))
             status = 0
         finally:
             os._exit(status)
+
+    def _answer_held(self, send: Send) -> tuple[Outcome, int]:
+        """Answer the request, and those that the row holds whole. Returns how many bytes of these were taken."""
+        handler = self.wait.handler
+        outcome, held, taken = self.wait.run(send), handler.take_held(), 0
+        while outcome.goes_on and taken < len(held) and handler.request_timeout is None:  # which is for each of them
+            found = handler.whole_in(held[taken:])
+            if found is None:
+                break
+            request, size = found
+            outcome, taken = Answered(handler, request, "fork").run(send), taken + size
+        return outcome, taken
 
 
 def _write(pipe: int, handler: Any, octets: memoryview, timeout: float | None) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
+    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -45,8 +46,8 @@ class ForkMode(Mode):
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_FORK}")
         return super().adapt(handler)
 
-    def pool(self, work: str) -> tuple[str, int]:
-        return f"children of server {id(self.service)}", int(self.service.server.max_children)
+    def pool(self, work: str) -> Pool:
+        return self.own_pool("children", "max_children")
 
     def child_began(self, pid: int) -> None:
         server = self.service.server
@@ -100,6 +101,8 @@ class ForkMode(Mode):
             if mailbox is not None:
                 mailbox.close()
             apply_exit_report(row, status, words)
+            if status and not words and not (service.closing or server.is_draining):  # which kills children
+                service.admission.tell("a child died, and its request with it: %s", row.error)
             service.strike(row)
 
         try:
@@ -167,7 +170,8 @@ class ForkMode(Mode):
 class ForkingMixIn(_Base):
     """A child process drives each request; see ``socketserver.ForkingMixIn``.
 
-    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it.
+    For a blocking handler that declares ``request``, the loop waits until a request is whole, and a child answers it,
+    with those behind it that are whole by then.
     """
 
     timeout = 300

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..servers.service import Service
     from ..table.request import Request
+    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -78,8 +79,8 @@ class ThreadMode(Mode):
                 raise
             raise NoneLeft(errno.EAGAIN, str(error)) from error  # EAGAIN: the error of pthread_create(3)
 
-    def pool(self, work: str) -> tuple[str, int]:
-        return f"threads of server {id(self.service)}", int(self.service.server.max_threads)
+    def pool(self, work: str) -> Pool:
+        return self.own_pool("threads", "max_threads")
 
     def start_thread(self, work: Callable[[], object]) -> None:
         server = self.service.server

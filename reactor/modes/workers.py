@@ -71,7 +71,7 @@ class ChildJob(Job):
     """The row whose descriptors the child keeps its copies of."""
 
     def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
-        super().__init__(row, wait, pool or row.reactor.work.pool("forked", row.reactor.max_children))
+        super().__init__(row, wait, pool or row.reactor.work.children())
         self._pool.one_by_one = True  # a fork takes long
         self._pid = 0
 
@@ -220,7 +220,7 @@ class ThreadedJob(Job):
     wait: Any
 
     def __init__(self, row: Request, wait: Outside, pool: Pool | None = None) -> None:
-        super().__init__(row, wait, pool or row.reactor.work.pool("threaded", row.reactor.max_threads))
+        super().__init__(row, wait, pool or row.reactor.work.threads())
         self._begun = False
 
     def begin(self) -> None:

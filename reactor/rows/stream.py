@@ -11,7 +11,7 @@ import errno
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
-from ..handlers import Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
+from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING
 from ..handlers.files import Files
 from ..handlers.filter import chain
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ..handlers import StreamHandler
     from ..table.reactor import Reactor
     from ..table.request import DrivenBy, Owner
+
+LULL = 0.2
+"""Seconds that a drain leaves a new connection to send its first byte."""
 
 READ_SIZE = StreamMachine.read_size
 """Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
@@ -71,6 +74,15 @@ class StreamRow(SocketRow):
             return wait is not None and wait.reads and bool(machine.is_at_opening())
         except AttributeError:  # the row has no channel: a child has it, or the row's thread has just released it
             return False
+
+    def end_if_idle(self) -> None:
+        if not self.is_between_messages() or not self.channel.handler.ends_when_idle:
+            return
+        if not self.total_out and self.idle() < LULL:
+            return  # the connection is new: its first request may be on its way
+        self.reactor.guard(self, self.ready, EVENT_READ, self.reactor.time)  # what the kernel has is under way, too
+        if self.is_between_messages() and self in self.reactor.table:
+            self.cancel(Cancelled("the server drains, and nothing is under way"))
 
     @property
     def descriptors(self) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from socket import SOCK_DGRAM
 
+from ..loop.timers import NEVER
 from ..table.ends import log_error
 from ..table.preparing import prepare
 from .connections import Connections
@@ -187,6 +188,20 @@ class BaseServer:
         unfinished = self._srv.drain(seconds)
         self.server_close()
         return unfinished
+
+    def reason_of(self, request: Any) -> BaseException | None:
+        """Why the connection has ended with which ``request`` came. For the handler of the request, in its `finish`.
+
+        ``None`` if it goes on, or nothing is wrong. See `BaseRequestHandler.reason`, which is also what `handle` has
+        raised; a handler class that is not derived from that can call this.
+        """
+        row = self._srv.hand.find(request)
+        return None if row is None else row.reason
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain` has begun, so that a handler can tell its client that it takes no other request."""
+        return self._srv.drain_until != NEVER
 
     def server_close(self) -> None:
         """Cancel the server's requests, close its own loop. Handlers can't call it. May be extended."""

@@ -6,10 +6,11 @@ mix-in.
 
 from __future__ import annotations
 
+import logging
 from socket import SOCK_DGRAM
 
 from ..handlers import Handler, Packet
-from ..handlers.blocking.buffered import buffered, is_whole_by
+from ..handlers.blocking.buffered import LIMITS, buffered, is_whole_by
 from ..loop.descriptors import ended_input
 from .crew import Crew
 from .kinds import class_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
+    from ..table.work import Pool
     from .service import Service
 
 _modes: dict[type, type[Mode]] = {}
@@ -58,6 +60,7 @@ class Mode:
     def adapt(self, handler: Any) -> Any:
         """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""
         if not has_framing(handler) or getattr(self.service.server, "socket_type", None) == SOCK_DGRAM:
+            _tell_unkept(handler)
             return handler
         self.loop_drives = self.work != "here"
         return self.framed(handler, self.work)
@@ -71,10 +74,16 @@ class Mode:
         adapted.ended_input = staticmethod(ended_input)
         return adapted
 
-    def pool(self, work: str) -> tuple[str, int]:
-        """The name of the pool of threads or children in which handlers answer whole requests, and its bound."""
-        reactor = self.service.reactor
-        return ("threaded", reactor.max_threads) if work == "thread" else ("forked", reactor.max_children)
+    def pool(self, work: str) -> Pool:
+        """The pool of threads or children in which handlers answer whole requests."""
+        of_reactor = self.service.reactor.work
+        return of_reactor.threads() if work == "thread" else of_reactor.children()
+
+    def own_pool(self, what: str, bound: str) -> Pool:
+        """The pool of the server; its attribute ``bound`` bounds ``what``."""
+        server, work = self.service.server, self.service.reactor.work
+        limit = int(getattr(server, bound))
+        return work.pool(f"{what} of server {id(self.service)}", limit, f"{type(server).__name__}.{bound}")
 
     def in_thread(self, work: Callable[[], object]) -> None:
         """Have a thread call ``work()``, in which a handler answers a whole request. Raises `RuntimeError`."""
@@ -136,6 +145,20 @@ def has_framing(handler: Any) -> bool:
     if request is None or not isinstance(kind, type) or issubclass(kind, Handler) or isinstance(request, Packet):
         return False
     return is_whole_by(request, False)
+
+
+def _tell_unkept(handler: Any) -> None:
+    """Log which limits a blocking handler declares that nothing keeps: it reads and writes its socket by itself."""
+    kind = class_of(handler)
+    if not isinstance(kind, type) or issubclass(kind, Handler):
+        return
+    unkept = [limit for limit in LIMITS if getattr(kind, limit, None) is not None]
+    if unkept:
+        logging.getLogger("reactor").warning(
+            "%s declares %s, and no such limit is kept for a blocking handler without a framing: declare on the class "
+            "when a whole request is here (request = ...), or take a Select server class", kind.__name__,
+            ", ".join(unkept),
+        )  # fmt: skip
 
 
 def _finish_request(request: Any, client_address: Any, server: Any) -> None:

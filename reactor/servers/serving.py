@@ -124,9 +124,9 @@ class Serving:
         if self._service.has_reactor:
             reactor = self._service.reactor
             reactor.call_soon(nothing)  # wakes the loop
-            inner = reactor.inner
+            inner: Any = reactor.inner
             if inner is not None:
-                inner.call_soon(nothing)
+                inner.call_soon(inner.end_idle)  # plain mode: a connection between requests is no request in progress
         with self._serving:
             pass
 
@@ -246,10 +246,14 @@ class Serving:
         service = self._service
         if service.hand.is_within:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
+        drain_until = service.reactor.clock.monotonic() + seconds
         if self.is_elsewhere:
+            inner = service.reactor.inner
+            if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
+                inner.call_soon(inner.call_at, drain_until, inner.stop)
             self.shutdown()
         service.reactor.require_rest("drain()")
-        service.drain_until = service.reactor.clock.monotonic() + seconds
+        service.drain_until = drain_until
         if not service.intake.is_listener:
             return
         try:

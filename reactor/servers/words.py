@@ -46,25 +46,30 @@ def _texts(size: int, *values: object) -> list[str | None]:
     ]
 
 
-def answer_report(row: Request, goes_on: bool) -> bytes:
-    """In a child that has answered one request of a connection: the report. The parent has the other facts itself.
+def answer_report(row: Request, goes_on: bool, taken: int) -> bytes:
+    """In a child that has answered requests of a connection: the report. The parent has the other facts itself.
 
-    ``goes_on``: whether the connection goes on. The report also has the error and the principal.
+    ``goes_on``: whether the connection goes on. ``taken``: the bytes that the child has taken of the input that the row
+    holds. The report also has the error and the principal.
     """
     error = row.error
     kind = "" if error is None else type(error).__name__
-    return marshal.dumps((goes_on, *_texts(MIN_TEXT, kind), *_texts(MAX_TEXT, error, row.principal)))
+    return marshal.dumps((goes_on, taken, *_texts(MIN_TEXT, kind), *_texts(MAX_TEXT, error, row.principal)))
 
 
-def apply_answer_report(row: Request, words: bytes) -> bool:
-    """In the parent: set ``row`` to what the child has reported. Returns whether the connection goes on."""
+def apply_answer_report(row: Request, words: bytes) -> tuple[bool, int]:
+    """In the parent: set ``row`` to what the child has reported.
+
+    Returns whether the connection goes on, and the bytes that were taken of the input that the row holds.
+    """
     goes_on: bool
-    goes_on, kind, text, principal = marshal.loads(words)
+    taken: int
+    goes_on, taken, kind, text, principal = marshal.loads(words)
     if principal is not None:
         row.principal = principal
     if kind:
         row.error = _error(kind, text)
-    return goes_on
+    return goes_on, taken
 
 
 def _error(kind: str, text: str) -> ChildProcessError:

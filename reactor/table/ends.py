@@ -1,4 +1,4 @@
-"""Logs the end of a row that has ended for a cause: one line for each row, at the level of the cause's class.
+"""Logs the end of a row that has ended for a cause: one line for each row, at the level of the cause.
 
 An exception of a handler is not logged here, but by the server's ``handle_error()``. Finished requests are not logged.
 """
@@ -29,6 +29,8 @@ def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) 
     import logging
 
     level = next((LEVELS[kind] for kind in type(reason).__mro__ if kind in LEVELS), INFO)
+    if reason.nothing_lost:
+        level = DEBUG
     logger = logging.getLogger("reactor")
     if logger.isEnabledFor(level):
         principal = record["principal"]

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
             """There may be room for requests again."""
 
 
+LOOK = 0.05
+"""Seconds after which a drain looks again for connections on which nothing is under way."""
+
 Guard.lock = allocate_lock()  # rows in several threads may wait for one event
 
 
@@ -142,9 +145,11 @@ class Reactor(Loop):
         """Take no further request, give the open requests ``seconds`` to finish, and cancel the others.
 
         For one ``server``, or for all. Call it when the loop does not run (after `stop`, or `BaseServer.shutdown`). It
-        runs the loop until the last row has ended, the time is over, or `stop` is called. Packets of open exchanges
-        are still taken. Logs and returns the records of requests that did not finish (`Request.record`). Requests that
-        threads and children drive go on until ``server_close()``.
+        runs the loop until the last row has ended, the time is over, or `stop` is called. A connection that is between
+        requests is ended at once where its handler allows it (`StreamHandler.ends_when_idle`): those of blocking
+        handlers with a framing, and of HTTP. Packets of open exchanges are still taken. Logs and returns the records of
+        requests that did not finish (`Request.record`). Requests that threads and children drive go on until
+        ``server_close()``.
         """
         self.require_rest("drain()")
         ports = [port for port in self.sources.values() if server is None or port.owner is server]
@@ -155,15 +160,27 @@ class Reactor(Loop):
             return [row for row in self.table if server is None or row.server is server]
 
         timer = self.call_later(seconds, self.stop)
+        self.end_idle(server)
         try:
             self.run_while(lambda: bool(rows()))
         finally:
             timer.cancel()
+            self._look.cancel()
         for port in ports:
             port.close()
         unfinished = [(row, row.stage.value) for row in rows() if not row.lingering]
         self.cancel(row for row in rows() if row.reactor is self)
         return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished], seconds)
+
+    def end_idle(self, server: Any = None) -> None:
+        """From now on end each connection when it is between messages, if its handler allows it: see `drain`."""
+        for row in list(self.table):
+            if server is None or row.server is server:
+                if row.reactor is self:
+                    row.end_if_idle()
+                elif row.is_between_messages():
+                    row.reactor.call_soon(row.end_if_idle)  # in the thread that drives it
+        self._look = self.call_later(LOOK, self.end_idle, server)
 
     def close(self) -> None:
         """Cancel all rows and close the selector; not while the loop runs. A second call does nothing.

@@ -282,6 +282,9 @@ class Request(Timed):
         """Whether the handler waits for the first byte of a message, and the row holds no byte."""
         return False
 
+    def end_if_idle(self) -> None:
+        """The server drains: end the request if it is between messages and its handler may be ended there."""
+
     def as_dict(self) -> dict[str, Any]:
         """The row as plain data: strings, numbers, and ``None`` for what there is not.
 

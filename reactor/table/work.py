@@ -104,11 +104,21 @@ class OutsideWork:
         for work, _ in self.jobs.pop(row.serial, ()):
             work.cancel()
 
-    def pool(self, kind: str, limit: int) -> Pool:
-        """The pool for one kind of work, after its limit is set to ``limit``."""
-        pool = self._pools.setdefault(kind, Pool(self._reactor))
+    def pool(self, kind: str, limit: int, bound: str) -> Pool:
+        """The pool for one kind of work, after its limit is set to ``limit``; ``bound`` tells what declares that."""
+        pool = self._pools.get(kind)
+        if pool is None:
+            pool = self._pools[kind] = Pool(self._reactor, bound)
         pool.limit = limit
         return pool
+
+    def children(self) -> Pool:
+        """The pool of the children of the reactor."""
+        return self.pool("children", self._reactor.max_children, "Reactor.max_children")
+
+    def threads(self) -> Pool:
+        """The pool of the threads of the reactor."""
+        return self.pool("threads", self._reactor.max_threads, "Reactor.max_threads")
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: none of the work is its own."""
@@ -136,16 +146,18 @@ class OutsideWork:
 class Pool:
     """Jobs of one kind: at most ``limit`` are under way; the others wait in order.
 
-    They also wait while the host can't make another child or thread.
+    They also wait while the host can't make another child or thread. That jobs wait is logged once for each reason.
     """
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, bound: str) -> None:
         self.limit = 0
         self.one_by_one = False
         """Whether one job begins in a batch, because that takes long, as fork(2) does."""
         self.has_begun = False
         """Whether any job has begun, ever."""
         self._reactor = reactor
+        self._bound = bound
+        self._told: set[bool] = set()  # whether it was logged that the pool is full (True), and the host (False)
         self._working: set[Job] = set()
         self._waiting: deque[Job] = deque()
         self._beginning = False
@@ -186,13 +198,23 @@ class Pool:
                 try:
                     job.begin()
                     self.has_begun = True
-                except NoneLeft:
+                except NoneLeft as error:
                     self._working.discard(job)
                     self._waiting.appendleft(job)
                     if self._retry is None:
                         self._retry = self._reactor.call_later(PAUSE, self._try_again)
+                    self._tell(False, f"the host has none left for now: {error}")
                     return
                 except Exception as error:  # of any class: the row waits for the result
                     job.failed(error)
         finally:
             self._beginning = False
+        if self._waiting and len(self._working) >= self.limit:
+            self._tell(True, f"all {self.limit} are busy; raise {self._bound}, or have a handler do less at a time")
+
+    def _tell(self, is_full: bool, why: str) -> None:
+        if is_full not in self._told:
+            self._told.add(is_full)
+            import logging  # not imported with the package
+
+            logging.getLogger("reactor").warning("work waits for one of %s: %s", self._bound, why)

@@ -37,6 +37,16 @@ def test_an_echo_over_tls_in_every_mode(start: Start, mode: str) -> None:
     assert command.stop() == 0
 
 
+def test_the_files_of_a_directory_over_https(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<p>page")
+    command = start("serve", "handlers.http:Files", "--bind", TLS, "--tls", CERTIFICATE, cwd=tmp_path)
+    (url,) = command.urls(1, "select")
+    for path, status in ("/page.html", b"200 OK"), ("/none", b"404 Not Found"):
+        request = f"HEAD {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
+        assert say(url, request.encode()).startswith(b"HTTP/1.1 " + status)
+    assert command.stop() == 0
+
+
 def test_clients_need_a_certificate_of_the_ca(start: Start) -> None:
     command = start("serve", "--bind", TLS, "--tls", CERTIFICATE, "--tls-client-ca", str(KEYS / "ca.pem"))
     (url,) = command.urls(1, "select")

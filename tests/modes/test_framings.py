@@ -243,6 +243,40 @@ def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, membe
 
 
 @elsewhere
+def test_a_handler_waits_at_the_high_water_mark_of_its_class(mode, members):
+    kind = type("Kind", (Large,), {"high_water": 100_000, **members})
+    with serving(kind, mode) as server, connect(server) as client:
+        client.sendall(packed(b"large"))
+        receive(client, 1)
+        wait_until(lambda: any(row.held_out for row in server.reactor.table))
+        time.sleep(0.05)
+        assert max(row.held_out for row in server.reactor.table) <= 100_000 + 65_536  # one chunk passes the mark
+        assert len(receive(client, (4 << 20) - 1)) == (4 << 20) - 1
+
+
+@every_mode
+def test_a_request_that_comes_more_slowly_than_the_rate_of_the_class_ends(mode):
+    with serving(kind(min_rate=1_000, timeout=0.2), mode) as server, connect(server) as client:
+        client.sendall(b"60:")
+        ends = time.monotonic() + PATIENCE
+        client.settimeout(0.02)
+        answer = b""
+        while not answer and time.monotonic() < ends:
+            with suppress(TimeoutError, ConnectionError):
+                client.sendall(b"x")
+                answer = client.recv(9)
+        assert answer == b"!too slow"  # each byte begins no new time
+
+
+@pytest.mark.parametrize("mode", ["plain", "thread", "fork"])
+def test_limits_that_nothing_keeps_are_named_when_the_server_is_made(mode, caplog):
+    members = {"max_output": 1_000, "min_rate": 10, "idle_timeout": None}
+    with serving(type("Bare", (Blocking,), members), mode), serving(Blocking, mode), serving(kind(min_rate=1), mode):
+        [line] = caplog.messages
+        assert line.startswith("Bare declares min_rate, max_output, and no such limit is kept for a blocking handler")
+
+
+@elsewhere
 def test_a_client_that_takes_no_reply_ends_in_time(mode, members, journal):
     def handle_error(self, request, client_address):
         self.journal.write("error")
@@ -309,6 +343,40 @@ def test_a_child_that_dies_ends_its_connection_with_an_error(mode, members, text
         assert why in ended(server)[0]["reason"]
         assert ask(server, packed(b"a")) == b"<>"
     assert why in caplog.text
+
+
+class Counting(Reply):
+    """Answers with the process that answers."""
+
+    def handle(self):
+        if self.rfile.read().endswith(b":break"):
+            raise ZeroDivisionError("broken")
+        self.wfile.write(b"%d\n" % os.getpid())
+
+
+@pytest.mark.parametrize("request_", [netstring, Until(b"\n")])
+@pytest.mark.parametrize(("mode", "members"), [("fork", {}), ("select", {"work": "fork"})])
+def test_a_child_answers_all_requests_that_have_come_whole_and_the_loop_goes_on_behind_them(mode, members, request_):
+    request = packed(b"a") if request_ is netstring else b"a\n"
+    with (
+        serving(type("Kind", (Counting,), {"request": request_, **members}), mode) as server,
+        connect(server) as client, client.makefile("rb") as file,
+    ):  # fmt: skip
+        client.sendall(request * 100 + request[:1])
+        assert len({file.readline() for _ in range(100)}) == 1
+        wait_until(lambda: any(row.held_in == 1 for row in server.reactor.table))
+        client.sendall(request[1:] + request * 2)
+        client.shutdown(socket.SHUT_WR)
+        assert len(file.read().splitlines()) == 3
+        assert [row["reason"] for row in ended(server)] == [""]
+
+
+@pytest.mark.parametrize(("mode", "members"), [("fork", {}), ("select", {"work": "fork"})])
+def test_a_child_whose_later_request_breaks_ends_the_connection_after_the_answers_before(mode, members):
+    with serving(type("Kind", (Counting,), members), mode, handle_error=lambda *_: None) as server:
+        answer = ask(server, packed(b"a", b"b", b"break", b"c"))
+        assert len(answer.splitlines()) == 2
+        assert "ZeroDivisionError: broken" in ended(server)[0]["reason"]
 
 
 @pytest.mark.parametrize(("mode", "members"), [("thread", {}), ("select", {"work": "thread"})])
@@ -378,6 +446,30 @@ def test_more_requests_than_threads_or_children_wait_their_turn(mode):
         for number, client in enumerate(clients):
             answer = packed((b"%d" % number)[::-1])
             assert receive(client, len(answer)) == answer
+
+
+@pytest.mark.parametrize(("mode", "members", "bound"), [
+    ("thread", {}, "ThreadingTCPServer.max_threads"), ("fork", {}, "ForkingTCPServer.max_children"),
+    ("select", {"work": "thread"}, "Reactor.max_threads"), ("select", {"work": "fork"}, "Reactor.max_children"),
+])  # fmt: skip
+def test_that_whole_requests_wait_for_a_place_is_logged_once_with_the_remedy(mode, members, bound, caplog, tmp_path):
+    class Waiting(Reply):
+        def handle(self):
+            wait_until((tmp_path / "open").exists)
+            super().handle()
+
+    name = bound.partition(".")[2]
+    with serving(type("Kind", (Waiting,), members), mode, **{name: 2}) as server:
+        setattr(server.reactor, name, 2)
+        with clients_of(server, 4) as clients:
+            for client in clients:
+                client.sendall(packed(b"a"))
+            wait_until(lambda: caplog.messages)
+            (tmp_path / "open").touch()
+            for client in clients:
+                assert receive(client, 3) == b"1:a"
+    [line] = caplog.messages
+    assert line == f"work waits for one of {bound}: all 2 are busy; raise {bound}, or have a handler do less at a time"
 
 
 # http.server, unchanged

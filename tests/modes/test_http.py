@@ -1,4 +1,7 @@
-"""Handler classes of the standard library's HTTP servers, unmodified but for their framing, in every mode."""
+"""Handler classes of the standard library's HTTP servers, unmodified but for their framing, in every mode.
+
+And `HTTPHandler`, where requests are cut.
+"""
 
 import http.server
 import selectors
@@ -11,6 +14,7 @@ import pytest
 
 from handlers.http import http_request
 from tests.support.http import NEXT, REQUESTS, Echo, undated
+from tests.support.http_handlers import Whole
 from tests.support.serving import STREAMS, ask, clients_of, connect, rest, serving
 
 TCP = STREAMS["tcp"]
@@ -63,9 +67,11 @@ class Functions(xmlrpc.server.SimpleXMLRPCDispatcher):
         super(xmlrpc.server.SimpleXMLRPCDispatcher, self).__init__(*arguments, **keywords)
 
 
+STREAM = [REQUESTS[name] for name in REQUESTS if name != "closing"]  # which resets a client that sends on
 CALL = xmlrpc.client.dumps((2, 5), "pow").encode()
 PROGRAMS = {
-    "echo": (Echo, (), [REQUESTS[name] for name in REQUESTS if name != "closing"], b"HTTP/1.1 "),  # resets who sends on
+    "echo": (Echo, (), STREAM, b"HTTP/1.1 "),
+    "handler": (Whole, (), STREAM, b"HTTP/1.1 "),
     "files": (Files, (), [b"GET /page HTTP/1.1\r\nHost: a\r\n\r\nHEAD /page HTTP/1.0\r\n\r\n"], b"some text"),
     "wsgi": (Application, (Applications,), [REQUESTS["length"], REQUESTS["expect"]], b"POST"),
     "xmlrpc": (
@@ -73,10 +79,6 @@ PROGRAMS = {
         b"<int>32</int>",
     ),
 }  # fmt: skip
-
-
-STEPS = {"select": 1, "thread": 1, "fork": 5, "plain": 3}
-"""In which mode every how manyth offset is tried; a fork takes long, and `tests.handlers.http` tries all of them."""
 
 
 @pytest.fixture(params=["select", "thread", pytest.param("fork", marks=pytest.mark.slow), "plain"])
@@ -110,8 +112,8 @@ def test_a_request_in_two_pieces_is_answered_like_one_in_one_piece(program, mode
         for stream in streams:
             whole = undated(ask(server, stream))
             assert part in whole
-            offsets = range(1, len(stream), STEPS[mode])
-            if mode == "plain":  # one connection is served at a time
+            offsets = range(1, len(stream))
+            if mode == "plain" or (mode == "fork" and kind is Whole):  # a connection holds the server, or a child
                 answers = [undated(ask(server, stream[:offset], stream[offset:])) for offset in offsets]
             else:
                 batches = [offsets[start : start + AT_ONCE] for start in range(0, len(offsets), AT_ONCE)]

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from handlers import Delay
-from handlers.sunrpc.record import mark
+from handlers.sunrpc.record import RPCStreamHandler, mark
 from tests.support.resources import resources
-from tests.support.rpc import Datagram, Stream, auth_sys, call, records, words, x
+from tests.support.rpc import Calculator, Datagram, Stream, auth_sys, call, records, words, x
 from tests.support.serving import (
     MODES,
     PACKETS,
@@ -182,3 +182,40 @@ def test_nothing_stays_behind(mode):
                 client.recv(100)
         wait_until(lambda: not (server.reactor.table or other.reactor.table))
     wait_until(lambda: resources() == before, f"the end of all but {before}")
+
+
+class Waiting(Calculator):
+    async def FILL(self, number):  # noqa: N802 - the name that the file has
+        await Delay(0.001)
+        return bytes(number)
+
+
+class WaitingStream(RPCStreamHandler):
+    versions = (Waiting,)
+
+
+MOST = (16 << 20) - 65_536  # of a reply: `max_output` less `high_water`
+every_way = pytest.mark.parametrize("handler", [Stream, WaitingStream])  # in the row of the connection, and in its own
+
+
+@every_mode
+@every_way
+@pytest.mark.parametrize("size", [17 << 20, MOST])
+def test_a_reply_that_is_too_long_is_an_error_that_is_logged_and_the_connection_goes_on(mode, handler, size, caplog):
+    with serving(handler, mode, TCP) as server, connect(server) as client:
+        client.sendall(mark(call(1, 8, words(size))))
+        assert receive(client, 28) == mark(words(1, 1, 0, 0, 0, 5))
+        client.sendall(mark(call(2, 1, words(4, 5))))
+        assert receive(client, 32) == mark(words(2, 1, 0, 0, 0, 0, 9))
+    if mode != "fork":  # where the child logs it
+        assert "raise max_output of the handler class" in caplog.text
+
+
+@every_mode
+@every_way
+def test_a_reply_that_fits_comes_whole_however_many_are_asked_for(mode, handler):
+    size = MOST - 2_048
+    with serving(handler, mode, TCP) as server, connect(server) as client:
+        client.sendall(mark(call(1, 8, words(size))) * 3)
+        for _ in range(3):
+            assert records(receive(client, size + 32)) == [words(1, 1, 0, 0, 0, 0, size) + bytes(size)]

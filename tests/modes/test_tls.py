@@ -438,3 +438,38 @@ def test_a_connection_that_a_handler_makes_has_tls_too(mode, name, answer):
             assert client.recv(80) == answer
             with suppress(OSError):  # a server that has not read the line resets the connection, after its answer
                 client.shutdown(socket.SHUT_RDWR)
+
+
+class Echo(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send(await Until(b"\n"))
+
+
+class Kept(StreamRequestHandler):
+    request = Until(b"\n")
+    close_connection = False
+
+    def handle(self):
+        self.wfile.write(self.rfile.readline())
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "fork"])  # in which the child logs it
+@pytest.mark.parametrize("handler", [Echo, Kept])
+@pytest.mark.parametrize(("sent", "level", "said"), [
+    ((), "DEBUG", "between messages"), ((LINES[0],), "DEBUG", "between messages"),
+    ((b"half",), "INFO", "and the request may not have all of its input"),
+    ((LINES[0], b"half"), "INFO", "and the request may not have all of its input"),
+])  # fmt: skip
+def test_an_end_without_close_notify_is_logged_at_info_only_where_a_message_is_cut(
+    handler, mode, sent, level, said, caplog
+):
+    caplog.set_level("DEBUG", logger="reactor")
+    with secure(handler, mode) as server:
+        with secured(server) as client:
+            for data in sent:
+                client.sendall(data)
+                assert receive(client, 4 if data in LINES else 0) in (data, b"")
+        wait_until(lambda: server.reactor.table.closed)
+    [record] = [record for record in caplog.records if record.name == "reactor"]
+    assert (record.levelname, record.getMessage().endswith(f"without a close_notify, {said}")) == (level, True)

@@ -147,7 +147,7 @@ def test_an_application_passes_check():
         return [environ["PATH_INFO"].encode(), environ["wsgi.input"].read()]
 
     server = SimpleNamespace(server_address=("127.0.0.1", 80))
-    check(handler_of(echo), REQUESTS["length"] + REQUESTS["chunked"], server=server, modes=["select"], examples=2)
+    check(handler_of(echo), REQUESTS["length"] + REQUESTS["chunked"], server=server, examples=2)
 
 
 @pytest.mark.parametrize("many", ["select", "fork", "thread"])

@@ -1,1 +1,1 @@
-"""Long runs over the whole project (soak, storm, mutations, figures, every errno), and short runs of them as tests."""
+"""Long runs over the whole project (soak, storm, mutations, every errno), and short runs of them as tests."""

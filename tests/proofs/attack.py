@@ -25,11 +25,11 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.proofs.figures import table
 from tests.proofs.storm import LEAN, at_rest
 from tests.proofs.victim import ODD
 from tests.support.process import Process
 from tests.support.serving import reset
+from tests.support.tables import table
 
 ATTACKED = ("select", "thread", "fork")
 

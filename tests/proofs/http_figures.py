@@ -2,8 +2,8 @@
 
 Short connections: the processor time of the server for a connection with one GET, in rounds over all servers, beside
 ``socketserver`` of this Python; a ratio is the median over the rounds. Slow clients: what half requests cost the
-server, and a good client beside them. GETs on kept connections: by ``wrk``, beside gunicorn and waitress, if they are
-installed. Takes about two minutes.
+server, and a good client beside them. GETs on kept connections: by ``wrk``, beside gunicorn, waitress and uvicorn (with
+httptools and uvloop, if these are installed too, and with h11), if they are installed. Takes about two minutes.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def slow_clients() -> None:
     ]:  # fmt: skip
         with Server(name) as server:
             beside_slow_clients(name, server, count)
-    for program in ("http_server", "wsgiref", "bottle", "flask", "django", "prometheus"):
+    for program in ("http_server", "wsgiref", "bottle", "flask", "django", "prometheus", "xmlrpc"):
         for count in (0, 200, 10_000):
             with Server(program, "select") as server:
                 beside_slow_clients(f"{program}, select", server, count)
@@ -147,11 +147,15 @@ def spent_by(pid: int) -> float:
 
 @contextmanager
 def of_others(name: str) -> Iterator[tuple[int, int]]:
-    """The port and the process of another WSGI server."""
+    """The port and the process of another server, of WSGI or ASGI."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     application = "tests.support.http_peers:application"
+    uvicorn = ["-m", "uvicorn", "--log-level", "error", "--port", str(port), "--lifespan", "off"]
+    uvicorn.append("tests.support.http_peers:asgi")
     command = {
+        "uvicorn": [*uvicorn, "--no-access-log"],
+        "uvicorn, h11": [*uvicorn, "--no-access-log", "--http", "h11", "--loop", "asyncio"],
         "gunicorn": ["-m", "gunicorn", "--log-level", "error", "-b", f"127.0.0.1:{port}", "-w", "1", application],
         "waitress": ["-m", "waitress", "--host", "127.0.0.1", "--port", str(port), application],
     }[name]
@@ -195,11 +199,11 @@ def kept_connections() -> None:
         each = spent / int(count[1]) * 1e6
         print(f"| {name} | {float(rate[1]):,.0f} | {each:.0f} | {p99[1]} | {errors[1] if errors else 0} |", flush=True)
 
-    for name in ("reactor, select", "reactor, threads, framing", "socketserver, threads"):
+    for name in ("reactor, select", "reactor, HTTPHandler", "reactor, threads, framing", "socketserver, threads"):
         with Server(name) as server:
             load(name, server.port, server.process.pid)
-    for name in ("gunicorn", "waitress"):
-        if importlib.util.find_spec(name):
+    for name in ("gunicorn", "waitress", "uvicorn", "uvicorn, h11"):
+        if importlib.util.find_spec(name.partition(",")[0]):
             with of_others(name) as (port, pid):
                 load(name, port, pid)
 

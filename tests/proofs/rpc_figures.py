@@ -20,7 +20,6 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
-from handlers import DatagramHandler, Packet
 from handlers.sunrpc.datagram import RPCDatagramHandler
 from handlers.sunrpc.record import RPCStreamHandler, mark
 from reactor import SelectTCPServer, SelectUDPServer
@@ -56,15 +55,8 @@ class Datagram(RPCDatagramHandler):
     versions = (Calculator,)
 
 
-class Echo(DatagramHandler):
-    """Sends each datagram back: the least that a server of datagrams does."""
-
-    async def handle(self) -> None:
-        self.send(await Packet())
-
-
 def serve_ours(kind: str) -> None:
-    handler = {"tcp": Stream, "udp": Datagram, "echo": Echo}[kind]
+    handler = {"tcp": Stream, "udp": Datagram}[kind]
     with (SelectTCPServer if kind == "tcp" else SelectUDPServer)(("127.0.0.1", 0), handler) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()
@@ -85,24 +77,6 @@ def serve_sunrpc(kind: str) -> None:
     assert sunrpc
     print(server.port, flush=True)
     server.listen()
-
-
-def serve_asyncio(kind: str) -> None:
-    import asyncio
-
-    class Protocol(asyncio.DatagramProtocol):
-        def connection_made(self, transport: Any) -> None:
-            self.transport = transport
-
-        def datagram_received(self, data: bytes, address: Any) -> None:
-            self.transport.sendto(data, address)
-
-    async def serve() -> None:
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, ("127.0.0.1", 0))
-        print(transport.get_extra_info("sockname")[1], flush=True)
-        await asyncio.Event().wait()
-
-    asyncio.run(serve())
 
 
 class Server:
@@ -178,7 +152,7 @@ def commands(folder: Path) -> dict[str, tuple[str, tuple[str | Path, ...]]]:
     if shutil.which("rpcgen") and rpcgen.HEADERS.is_dir():
         server = rpcgen.build_peer(FILE, ROOT / "tests" / "support" / "rpc_server.c", "-m", folder)
         found |= {f"C, {kind}": (kind, (server, kind)) for kind in ("tcp", "udp")}
-    return found | {f"echo of {name}": ("udp", (*us, name, "echo")) for name in ("ours", "asyncio")}
+    return found
 
 
 def main() -> None:
@@ -203,6 +177,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        {"ours": serve_ours, "sunrpc": serve_sunrpc, "asyncio": serve_asyncio}[sys.argv[1]](sys.argv[2])
+        {"ours": serve_ours, "sunrpc": serve_sunrpc}[sys.argv[1]](sys.argv[2])
     else:
         main()

@@ -21,8 +21,8 @@ from statistics import median
 from handlers import Some, StreamHandler
 from reactor import SelectTCPServer
 from reactor.tls import TLSMixIn
-from tests.proofs.figures import table
 from tests.support.certificates import KEYS, NAME
+from tests.support.tables import table
 
 PATIENCE = 30
 ROUNDS = 5

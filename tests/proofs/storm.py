@@ -24,9 +24,9 @@ from statistics import median
 from typing import NamedTuple
 
 from handlers import Until
-from tests.proofs.figures import table
 from tests.support.process import Process
 from tests.support.serving import MODES, PATIENCE, Reverse, netstring, receive, reset, rest, wait_until
+from tests.support.tables import table
 
 AT_A_TIME = 100
 """So many clients connect at a time."""

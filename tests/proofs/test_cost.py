@@ -1,48 +1,25 @@
 """Bounds of costs, as counts of calls, modules and bytes: those are the same whatever else the machine does.
 
-What they come to in time is for `tests.proofs.figures` to report.
+What they come to in time is for `tests.benchmarks` to report.
 """
 
 import json
+import resource
 import subprocess
 import sys
 
 import pytest
 
-from handlers import StreamHandler, Until
 from handlers.services import Echo
 from reactor.testing import work
 from tests import ROOT
-from tests.proofs import figures
+from tests.benchmarks import memory
+from tests.benchmarks.messages import LINE
+from tests.benchmarks.peers.ours import LinesCoroutine as Coroutine
+from tests.benchmarks.peers.ours import LinesOneWait as OneWait
+from tests.benchmarks.peers.ours import LinesStates as States
 from tests.support.bench import bench
 from tests.support.counting import counted_calls
-
-
-class States(StreamHandler):
-    def handle(self):
-        return Until(b"\n"), self.line
-
-    def line(self, data):
-        self.send(data)
-        return self.handle()
-
-
-class OneWait(StreamHandler):
-    until = Until(b"\n")
-
-    def handle(self):
-        return self.until, self.line
-
-    def line(self, data):
-        self.send(data)
-        return self.until, self.line
-
-
-class Coroutine(StreamHandler):
-    async def handle(self):
-        while True:
-            self.send(await Until(b"\n"))
-
 
 SPELLINGS = {States: (25, 8), OneWait: (23, 6), Coroutine: (26, 9), Echo: (23, 0)}
 """For each handler the most calls of Python for a message of one line, and for each further line of a message."""
@@ -54,7 +31,7 @@ def calls(handler, lines):
     """Calls of Python for a message of so many lines, from the end of select() to the answer."""
     with bench(handler) as here:
         clients = [here.connect() for _ in range(CLIENTS)]
-        message = figures.LINE * lines
+        message = LINE * lines
         for _ in range(2):
             for client in clients:
                 client.sendall(message)
@@ -77,12 +54,12 @@ def test_a_message_takes_few_calls(handler):
     ("held", "limit"), [(b"", 1_000), (b"x", 1_024)], ids=["between lines", "with a byte of a line"]
 )
 def test_an_idle_row_takes_under_a_kibibyte(held, limit):
-    assert figures.memory("ours: states, one wait", held) < limit
+    assert memory.allocated("ours: states, one wait", held) < limit
 
 
 @pytest.mark.slow
 def test_an_idle_row_takes_less_than_a_protocol_of_asyncio():
-    assert figures.memory("ours: states") < figures.memory("asyncio Protocol")
+    assert memory.allocated("ours: states") < memory.allocated("asyncio Protocol")
 
 
 def imported(statement):
@@ -92,7 +69,7 @@ def imported(statement):
         "print(json.dumps(names)); print(open('/proc/self/statm').read().split()[1])"
     )
     names, pages = subprocess.check_output([sys.executable, "-I", "-S", "-c", script], text=True).splitlines()
-    return set(json.loads(names)), int(pages) * figures.PAGE
+    return set(json.loads(names)), int(pages) * resource.getpagesize()
 
 
 @pytest.mark.slow

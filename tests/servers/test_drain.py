@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from handlers import Cancelled, StreamHandler, StreamRequestHandler, Until
+from handlers import Cancelled, Cause, StreamHandler, StreamRequestHandler, Until
+from handlers.http import HTTPHandler
 from reactor import Reactor, SelectTCPServer
 from reactor.servers import last
 from tests.support.packets import Pair
@@ -304,3 +305,116 @@ def test_a_listener_that_is_shared_with_another_process_is_left_without_a_filter
         others.settimeout(PATIENCE)
         with socket.create_connection(others.getsockname()[:2], PATIENCE):
             others.accept()[0].close()
+
+
+# Connections between requests
+
+
+class Kept(StreamRequestHandler):
+    """Answers lines one by one. ``wait`` is answered when the test says so."""
+
+    close_connection = False
+    timeout = 1_000
+    gate = threading.Event()
+    causes: list[Cause] = []
+
+    @staticmethod
+    async def request(row):
+        try:
+            await Until(b"\n")
+        except Cause as cause:
+            Kept.causes.append(cause)
+            raise
+
+    def handle(self):
+        line = self.rfile.readline()
+        if line == b"wait\n":
+            assert self.gate.wait(PATIENCE)
+        self.wfile.write(line)
+
+
+@pytest.fixture
+def kept():
+    Kept.gate.clear()
+    Kept.causes.clear()
+    yield Kept
+    Kept.gate.set()
+
+
+class Hello(HTTPHandler):
+    async def respond(self, request, response):
+        response.reply(200, await request.content())
+
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def is_answered(client, request, answer):
+    client.sendall(request)
+    return receive(client, len(answer)) == answer
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_connection_between_requests_of_a_framing_ends_at_once(mode, kept, caplog):
+    place = STREAMS["tcp"]
+    with made(server_class(mode, place), place, kept) as server, running(server), connect(server) as client:
+        assert is_answered(client, b"one\n", b"one\n")
+        table = server.reactor.table
+        assert bounded(server.drain, 1_000) == []
+        assert rest(client) == b""
+        [row] = table.closed
+        assert row["reason"] == "Cancelled: the server drains, and nothing is under way"
+        assert [str(cause) for cause in kept.causes] == ["the server drains, and nothing is under way"]
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("mode", ["select", "thread", "plain"])
+def test_an_idle_connection_of_http_ends_at_once(mode):
+    place = STREAMS["tcp"]
+    with made(server_class(mode, place), place, Hello) as server, running(server), connect(server) as client:
+        client.sendall(GET)
+        assert receive(client, 15) == b"HTTP/1.1 200 OK"
+        assert bounded(server.drain, 1_000) == []
+        assert rest(client).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("mode", ["select", "thread", "fork"])
+def test_what_is_under_way_when_a_drain_begins_is_answered_and_then_the_connection_ends(mode, kept):
+    place = STREAMS["tcp"]
+    with made(server_class(mode, place), place, kept) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(3)]
+        half, unread, fresh = clients
+        with running(server):
+            for client in clients[:2]:
+                assert is_answered(client, b"one\n", b"one\n")
+            half.sendall(b"tw")
+            wait_until(lambda: any(row.held_in for row in server.reactor.table))
+        unread.sendall(b"two\nthree\n")  # the loop does not run: the kernel has them
+        server.reactor.call_later(0.02, half.sendall, b"o\n")
+        server.reactor.call_later(0.02, fresh.sendall, b"two\n")
+        assert bounded(server.drain, 1_000) == []
+        assert [rest(client) for client in clients] == [b"two\n", b"two\nthree\n", b"two\n"]
+
+
+def test_an_answer_that_is_under_way_in_a_thread_is_finished_by_a_drain(kept):
+    place = STREAMS["tcp"]
+    with made(server_class("thread", place), place, kept) as server, connect(server) as client:
+        with running(server):
+            client.sendall(b"wait\n")
+            wait_until(lambda: any(row.wait.startswith("Answered") for row in server.reactor.table))
+        server.reactor.call_later(0.1, kept.gate.set)
+        assert bounded(server.drain, 1_000) == []
+        assert rest(client) == b"wait\n"
+
+
+def test_the_last_answer_of_http_in_a_drain_says_that_the_connection_closes(loop):
+    with SelectTCPServer(("127.0.0.1", 0), Hello, reactor=loop) as server, connect(server) as client:
+        server.start_serving()
+        client.sendall(GET[:5])
+        while not any(row.held_in for row in loop.table):
+            loop.step(0.01)
+        assert not server.is_draining
+        loop.call_later(0.02, client.sendall, GET[5:])
+        assert bounded(server.drain, 1_000) == []
+        assert server.is_draining
+        assert b"\r\nConnection: close\r\n" in rest(client)

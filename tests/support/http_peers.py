@@ -10,7 +10,7 @@ import time
 from http.server import BaseHTTPRequestHandler
 
 import reactor
-from handlers.http import http_request
+from handlers.http import HTTPHandler, http_request
 
 CONTENT = b"hello\n"
 
@@ -42,6 +42,21 @@ def application(environ, start_response):
     return [CONTENT]
 
 
+async def asgi(scope, receive, send):
+    """The same for ASGI."""
+    assert scope["type"] == "http"
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(CONTENT))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": CONTENT})
+
+
+class Machine(HTTPHandler):
+    """The same as a state machine."""
+
+    async def respond(self, request, response):
+        response.reply(200, CONTENT, [("Content-Type", "text/plain")])
+
+
 SERVERS = {
     "socketserver, threads": (socketserver.ThreadingTCPServer, Hello),
     "socketserver, single": (socketserver.TCPServer, Hello),
@@ -50,6 +65,7 @@ SERVERS = {
     "reactor, threads, framing": (reactor.ThreadingTCPServer, Framed),
     "reactor, single, framing": (reactor.TCPServer, Framed),
     "reactor, select": (reactor.SelectTCPServer, Framed),
+    "reactor, HTTPHandler": (reactor.SelectTCPServer, Machine),
 }
 
 

@@ -11,7 +11,7 @@ from handlers import StreamHandler, StreamRequestHandler, Until
 from handlers.services import Echo
 from reactor.table.table import CLOSED
 from tests.support.bench import bench
-from tests.support.serving import MODES, connect, serving, wait_until
+from tests.support.serving import MODES, PACKETS, connect, peer, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as many of these tests are
 
@@ -145,3 +145,21 @@ def test_finish_sees_the_reason(end):
             client.shutdown(socket.SHUT_WR)
         wait_until(lambda: server.reactor.table.closed)
         assert seen == [expected]
+
+
+@pytest.mark.parametrize("place", ["tcp", "udp"])
+def test_a_child_that_dies_is_logged(place, caplog):
+    class Dying:
+        def __init__(self, request, client_address, server):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if place == "udp":
+        with serving(Dying, "fork", PACKETS["udp"]) as server, peer(server) as client:
+            client.send(b"x")
+            wait_until(lambda: caplog.messages)
+    else:
+        with serving(Dying, "fork") as server, connect(server) as client:
+            assert client.recv(1) == b""
+            wait_until(lambda: caplog.messages)
+    [line] = caplog.messages
+    assert line.endswith("a child died, and its request with it: the child was killed by SIGKILL")

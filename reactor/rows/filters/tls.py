@@ -57,12 +57,16 @@ class TLSFailed(Cause):
 
 
 class Truncated(Cause):
-    """The connection has ended without a close_notify: the input may be incomplete (RFC 8446, section 6.1)."""
+    """The connection has ended without a close_notify: the input may be incomplete (RFC 8446, section 6.1).
+
+    Between messages nothing is: many clients of HTTP end a connection that way (RFC 9112, section 9.8).
+    """
 
     is_end = True
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, nothing_lost: bool = False) -> None:
         super().__init__(f"the connection has ended without a close_notify, {what}")
+        self.nothing_lost = nothing_lost
 
 
 class TLS(Filter):
@@ -192,7 +196,9 @@ class TLS(Filter):
         """The connection has ended: without a close_notify before, that is `Truncated`."""
         if self._shut:
             return
-        if self._open:
+        if self._open and self._link.is_between_messages:
+            self.fail(Truncated("between messages", nothing_lost=True))
+        elif self._open:
             self.fail(Truncated("and the request may not have all of its input"))
         else:
             self.fail(Truncated("in the TLS handshake"))

@@ -77,7 +77,8 @@ def check(
     a coroutine that is not awaited.
 
     - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
-      `functools.partial` of one of these.
+      `functools.partial` of one of these. A blocking handler runs as in select mode: in every mode it is the same state
+      machine that waits for its requests. In the modes, real servers answer the conversation.
     - ``conversation``: the bytes that a client sends, or a list of packets.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.

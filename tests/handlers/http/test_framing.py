@@ -270,4 +270,4 @@ class Dateless(Echo):
 
 @pytest.mark.slow
 def test_every_property_of_a_handler_holds():
-    check(Dateless, REQUESTS["length"] + REQUESTS["chunked"] + REQUESTS["expect"], modes=["select"], examples=10)
+    check(Dateless, REQUESTS["length"] + REQUESTS["chunked"] + REQUESTS["expect"], examples=10)

@@ -55,6 +55,23 @@ class Finger(StreamRequestHandler):
         self.wfile.write(b"no plan for " + self.rfile.readline())
 
 
+async def lines(row):
+    """A framing: a digit in a line, and as many lines as it says."""
+    number = await Until(b"\n", limit=2)
+    for _ in range(int(number) if number.strip().isdigit() else 0):
+        await Until(b"\n", limit=80)
+
+
+class Paragraphs(StreamRequestHandler):
+    """Is asked again and again over one connection."""
+
+    request = lines
+    close_connection = False
+
+    def handle(self):
+        self.wfile.write(self.rfile.read().upper())
+
+
 class FingerPacket(DatagramRequestHandler):
     def handle(self):
         self.wfile.write(b"no plan for " + self.rfile.readline())
@@ -84,6 +101,7 @@ class Netstrings(StreamHandler):
         (broken.Mended, CONVERSATION, CONVERSATION.upper()),
         (Netstrings, [b"5:hello,", b"3:abc,"], b"5:olleh,3:cba,"),
         (Finger, b"ada\r\n", b"no plan for ada\r\n"),
+        (Paragraphs, b"2\nab\nc\n0\n1\nd\n", b"2\nAB\nC\n0\n1\nD\n"),
         (FingerPacket, [b"ada", b"bob"], [b"no plan for ada", b"no plan for bob"]),
     ],
 )

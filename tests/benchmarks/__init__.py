@@ -1,0 +1,1 @@
+"""``python3 -m tests.benchmarks``: what messages, connections, memory and imports cost, beside other servers."""
