@@ -242,14 +242,16 @@ def test_the_loops_of_requests_are_freed_but_for_one_which_is_freed_with_the_ser
     def left():
         return {loop for one in loops if (loop := one()) is not None}
 
-    with no_collector():
+    def ask_thrice():
         with serving(Noting, mode) as server:
             for _ in range(3):
                 told(server, Noting, lambda client: client.sendall(b"x\n"))
             wait_until(lambda: len(server.reactor.table.closed) == 3)
             wait_until(lambda: len(left()) <= 1)
             assert not any(loop.table for loop in left())
-        del server
+
+    with no_collector():
+        ask_thrice()
         wait_until(lambda: not left())
     assert len(loops) == 3
 
