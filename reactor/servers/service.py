@@ -285,6 +285,7 @@ class Service:
         reactor.adopt(row)
         if self._is_brief and row.channel.wants_input:
             reactor.guard(row, row.ready, EVENT_READ, reactor.time)
+            reactor.guard(row, row.settle, reactor.time)  # now: the client can go on while others are accepted
             self._is_brief = row.total_in > 0
 
     def leave_to_child(self, row: Request, pid: int) -> None:

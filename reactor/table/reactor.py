@@ -327,7 +327,7 @@ class Reactor(Loop):
             for _ in range(len(self._unsettled)):
                 row = self._unsettled.popleft()
                 row.unsettled = False
-                if row in self.table:
+                if row in self.table and row.serial not in self._ended:
                     self.guard(row, row.settle, now)
         self._rested, self._resting = self._resting, {}
         for row in self._rested:
