@@ -147,7 +147,7 @@ class StreamRow(SocketRow):
         if patience is None or not is_plain:
             if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
                 self.touched()
-            else:
+            elif not self.unsettled:
                 self.settle(now)
             return
         channel.fresh = False
