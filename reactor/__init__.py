@@ -24,6 +24,9 @@ The life of a row:
 
 The way of a byte: kernel -> row.ready -> (filters) -> machine.feed -> state -> send -> outbox -> (filters) -> kernel.
 After each batch of events, the rows that it has touched are settled; then the rows that have ended are reaped.
+
+A public name is imported when it is first used, with the one module that it is in (PEP 562); after that it is an
+ordinary name of this package. The first reactor or server imports what else serving may need (`table.preparing`).
 """
 
 import socket as _socket
@@ -109,6 +112,23 @@ if hasattr(_socket, "AF_UNIX"):
     ]
 
 
+_ROOMS = (
+    ("RequestHandler", ".handlers.blocking"),
+    ("Forking", ".modes.forking"),
+    ("Prefork", ".modes.prefork"),
+    ("Select", ".modes.select"),
+    ("Threading", ".modes.threading"),
+    ("Unix", ".servers.unix"),
+    ("UDP", ".servers.udp"),
+    ("TCP", ".servers.tcp"),
+    ("BaseServer", ".servers.base"),
+    ("Reactor", ".table.reactor"),
+    ("RequestTable", ".table.table"),
+    ("Request", ".table.request"),
+)
+"""Where the public names are: in the module beside the first of these words that is in the name."""
+
+
 def _prepare() -> None:
     """Import the rooms whose modules register themselves: modes, and what does work that rows wait for."""
     from .modes import answering, programs, workers  # noqa: F401
@@ -127,30 +147,14 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
 
     def _find(name):
         if name == "handlers":
-            from importlib import import_module
-
-            return import_module(".handlers", __name__)
-        if name in ("Reactor", "Request", "RequestTable"):
-            from .table import reactor, request, table
-
-            return next(getattr(room, name) for room in (reactor, request, table) if hasattr(room, name))
+            return _room(".handlers")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .handlers import blocking
+        return getattr(_room(next(room for part, room in _ROOMS if part in name)), name)
 
-        if name.startswith("Prefork"):  # apart: few programs need it
-            from .modes import prefork
-
-            return getattr(prefork, name)
-        from .modes import forking, select, threading
-        from .servers import base, tcp, udp
-
-        rooms = [base, tcp, udp, select, forking, threading, blocking]
-        if hasattr(_socket, "AF_UNIX"):
-            from .servers import unix
-
-            rooms.append(unix)
-        return next(getattr(room, name) for room in rooms if hasattr(room, name))
+    def _room(name):
+        """The module of that name below this package. Without `importlib`, whose import brings in three modules."""
+        return __import__(__name__ + name, fromlist=("__name__",))
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,6 @@ from socket import SOCK_DGRAM
 from ..loop.timers import NEVER
 from ..table.ends import log_error
 from ..table.preparing import prepare
-from .connections import Connections
-from .exchanges import Exchanges
 from .intake import intake_of
 from .kinds import is_ours
 from .service import Service
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
+    from .intake import Intake
     from .periodic import Periodic
 
 
@@ -54,7 +53,7 @@ class BaseServer:
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
         has_packets = getattr(self, "socket_type", None) == SOCK_DGRAM
-        self._srv = Service(self, reactor, intake_of(type(self), Exchanges if has_packets else Connections))
+        self._srv = Service(self, reactor, intake_of(type(self), _intake(has_packets)))
 
     @property
     def reactor(self) -> Reactor:
@@ -212,3 +211,14 @@ class BaseServer:
 
     def __exit__(self, *error: object) -> None:
         self.server_close()
+
+
+def _intake(has_packets: bool) -> type[Intake]:
+    """What takes arrivals, imported with the first server of its kind: most programs have servers of one kind."""
+    if has_packets:
+        from .exchanges import Exchanges
+
+        return Exchanges
+    from .connections import Connections
+
+    return Connections

@@ -1,8 +1,8 @@
 """Tools to test protocol code, and the loop that runs it. No server needs any of them.
 
-There are five rooms. An arrow says which rooms a room may import::
+There are six rooms. An arrow says which rooms a room may import::
 
-    pytest  ->  check, kernel        reading  ->  check        check, kernel  ->  peers
+    pytest  ->  check, kernel        reading, probe  ->  check        check, kernel  ->  peers
 
 - ``peers``: the other end of a filter. A `Peer` speaks the protocol of a filter of your own; `tls` and `proxy` are the
   filters of this package with their peers.
@@ -14,6 +14,7 @@ There are five rooms. An arrow says which rooms a room may import::
   `chaotic` injects faults into real sockets.
 - ``reading``: a handler class as its source has it. `written` and `observed` list its states and steps, `lint`
   returns warnings.
+- ``probe``: any server in any language, from outside: ``python3 -m reactor.testing probe``.
 - ``pytest``: the plugin (``reactor.testing.plugin``, the public name) with its fixtures, and `leaks_nothing`.
 
 >>> from handlers import StreamHandler, Until
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         survives_any_input,
         works_linearly,
     )
+    from .check.recorded import Recording
     from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
@@ -111,6 +113,7 @@ _ROOMS = {
     "check.nested": ("bears_any_nesting",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
+    "check.recorded": ("Recording",),
     "check.run": ("play", "work"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),
@@ -131,6 +134,7 @@ __all__ = [
     "Invariant",
     "Leak",
     "Peer",
+    "Recording",
     "Take",
     "Through",
     "Violation",

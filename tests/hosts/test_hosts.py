@@ -461,3 +461,36 @@ print(*sorted(name for name in set(sys.modules) - before if name.partition(".")[
         "dataclasses",
     }
     assert heavy.isdisjoint(name.partition(".")[0] for name in done.stdout.split()), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [
+        ("SelectTCPServer", {"modes.forking", "modes.mailbox", "servers.exchanges", "rows.brief", "rows.packets"}),
+        ("SelectUDPServer", {"modes.forking", "modes.mailbox", "servers.connections"}),
+        ("ThreadingTCPServer", {"modes.forking", "modes.mailbox", "servers.exchanges", "rows.brief", "rows.packets"}),
+    ],
+)
+def test_a_server_imports_no_module_of_another_kind_of_server(kind, others):
+    script = f"""
+import sys, reactor
+from reactor.handlers.services import {"EchoDatagram" if "UDP" in kind else "Echo"} as Handler
+with reactor.{kind}(("127.0.0.1", 0), Handler):
+    print(*(name.removeprefix("reactor.") for name in sys.modules))
+"""
+    imported = set(run(script).split())
+    assert "servers.base" in imported
+    assert others.isdisjoint(imported)
+
+
+def test_each_public_name_is_found_by_itself():
+    script = """
+import reactor
+for name in reactor.__all__:
+    found = getattr(reactor, name)
+    assert found.__name__ == name and vars(reactor)[name] is found, name
+from reactor import *
+assert all(globals()[name] is getattr(reactor, name) for name in reactor.__all__)
+assert set(reactor.__all__) <= set(dir(reactor))
+"""
+    run(script)

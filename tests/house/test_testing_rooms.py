@@ -17,7 +17,8 @@ from tests.support.imports import circle, imports, modules
 PACKAGE = "reactor.testing"
 
 MAY_IMPORT = {
-    "peers": set(), "check": {"peers"}, "kernel": {"peers"}, "reading": {"check"}, "pytest": {"check", "kernel"},
+    "peers": set(), "check": {"peers"}, "kernel": {"peers"}, "reading": {"check"}, "probe": {"check"},
+    "pytest": {"check", "kernel"},
 }  # fmt: skip
 """The rooms, and the other rooms that each may import from."""
 
@@ -39,10 +40,10 @@ def room(module):
 # The rooms
 
 
-def test_there_are_five_rooms_and_the_name_of_the_plugin():
+def test_there_are_six_rooms_and_the_name_of_the_plugin():
     folder = ROOT / "reactor" / "testing"
     assert {path.parent.name for path in folder.glob("*/__init__.py")} == MAY_IMPORT.keys()
-    assert {path.name for path in folder.glob("*.py")} == {"__init__.py", "plugin.py"}
+    assert {path.name for path in folder.glob("*.py")} == {"__init__.py", "__main__.py", "plugin.py"}
 
 
 def test_a_room_imports_only_from_the_rooms_below_it():

@@ -389,6 +389,15 @@ MUTATIONS = [
         tests="tests/modes/test_proxy_protocol.py",
     ),
     Mutation(
+        "a thread that has ended a request never wakes the loop",
+        "return not is_idle or bool(service.queue or reactor.paused)", "return False",
+        tests="tests/modes/test_threads.py",
+    ),
+    Mutation(
+        "a thread of the crew keeps the context of its last request",
+        "Context().run(hand.work)", "hand.work()", tests="tests/modes/test_threads.py",
+    ),
+    Mutation(
         "a wrapped listener does the handshake in accept()",
         "_here.defers = True", "_here.defers = False", tests="tests/servers/test_tls_by_hand.py",
     ),

@@ -17,6 +17,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``report``       the form of a failure: `fail`, `held_in_time`
 ``dropped``      the property of steps that are made and dropped, from the source
 ``blocking``     the property of calls that block, from the source
+``recorded``     conversations in files: the filter `Recording` writes them
 ``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
 ``transcript``   the calls of a run as the statements of a test
 ``run``          runs a schedule: `play`, `work`

@@ -79,7 +79,7 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
     another one. The property writes each end of a line, and each lone dot, in these forms. It replaces CR LF
-    behind a chunk (``5``, CR LF, ``hello``), and puts NUL and a letter behind each word, which is no end of a word
+    behind a chunk of HTTP, and puts NUL and a letter behind each word, which is no end of a word
     where nothing else has NUL. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a line
     (RFC 9112, section 2.2).
 
@@ -107,10 +107,14 @@ def takes_one_length_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     _refuse_same(tried, _lengths(tried.pieces), "one_length")
 
 
+def _has_chunks(pieces: list[bytes]) -> bool:
+    """Whether a message of HTTP in chunks is part of the conversation."""
+    return b"\ntransfer-encoding:" in b"".join(pieces).lower()
+
+
 def _lengths(pieces: list[bytes]) -> Iterator[Swap]:
     """Each length with another one beside it."""
-    knows_chunks = b"\ntransfer-encoding:" in b"".join(pieces).lower()
-    for place, start, end in _spots(pieces, _LENGTH) if knows_chunks else ():
+    for place, start, end in _spots(pieces, _LENGTH) if _has_chunks(pieces) else ():
         line = pieces[place][start:end]
         name, _, number = line.partition(b":")
         other = b"%b: %d" % (name, int(number) + 1)
@@ -152,7 +156,7 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
 
 def _chunks(pieces: list[bytes]) -> Iterator[Swap]:
     """Each chunk (RFC 9112, section 7.1) with something else than CR LF behind its bytes."""
-    for place, start, end in _spots(pieces, _CHUNK):
+    for place, start, end in _spots(pieces, _CHUNK) if _has_chunks(pieces) else ():
         piece = pieces[place]
         size = int(piece[start : end - 2], 16)
         chunk = piece[end : end + size]
