@@ -143,13 +143,13 @@ class RequestTable:
 
     def count_passed(self, passed: list[Any]) -> None:
         """Count requests that have finished without a row: the arguments of `passed_record` for each."""
+        if self._outer is not None:
+            self._outer.count_passed(passed)
+            return
         total_in = total_out = 0
         for record in passed:
             total_in += record[-2]
             total_out += record[-1]
-        if self._outer is not None:
-            self._outer.count_passed(passed)
-            return
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)
