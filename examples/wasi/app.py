@@ -14,8 +14,9 @@ import wit_world
 
 import handlers
 import reactor
+import reactor.servers
 
-for package in handlers, reactor:
+for package in handlers, reactor, reactor.servers:
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if not module.ispkg and not module.name.endswith("__main__"):
             with suppress(ModuleNotFoundError):  # of ``ssl``, which this host has not: `reactor.tls` needs it
