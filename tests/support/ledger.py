@@ -4,7 +4,7 @@ import re
 
 from hypothesis import strategies as st
 
-from handlers import DatagramHandler, Packet, Some, StreamHandler, StreamRequestHandler, Until
+from handlers import DatagramHandler, Packet, StreamHandler, StreamRequestHandler, Until
 from reactor.testing import Conversation, rule
 
 LINE = Until(b"\n", limit=64)
@@ -48,10 +48,12 @@ class Ledger(StreamHandler):
 
 
 class TakesAnyNumber(Ledger):
-    """In the third message of a transaction it reads a number as ``int()`` does."""
+    """From the given message of a transaction on it reads a number as ``int()`` does."""
+
+    right = 2
 
     def amount(self, rest):
-        if len(self.amounts) < 2:
+        if len(self.amounts) < self.right:
             return super().amount(rest)
         try:
             return int(rest) if len(rest) < 12 else None
@@ -59,7 +61,13 @@ class TakesAnyNumber(Ledger):
             return None
 
 
-class Raises(Ledger):
+class TakesAnyNumberLate(TakesAnyNumber):
+    """The same, so late that a check of the whole session at once does not come to it."""
+
+    right = 30
+
+
+class RaisesDeep(Ledger):
     """In the third message of a transaction it raises for what is no number."""
 
     def amount(self, rest):
@@ -74,38 +82,51 @@ class Miscounts(Ledger):
         return b"ok 0" if verb == b"COMMIT" and said != b"error" and len(self.amounts) > 2 else said
 
 
-class TakesARead(Ledger):
-    """After the third message of a transaction it takes what a read brings for a line."""
-
-    async def after(self, line):
-        if len(self.amounts) == 3 and self.state == "open":
-            self.send(b"> %b\n" % await Some(64))
-
-
-class BlockingLedger(StreamRequestHandler):
-    """Blocks; ``request`` frames its lines. In the fourth line it raises for what is no number."""
+class FramedLedger(StreamRequestHandler):
+    """A blocking handler with a framing. It answers a line with its number."""
 
     request = LINE
-    right = False
-
-    def setup(self):
-        super().setup()
-        self.lines = 0
 
     def handle(self):
         line = self.rfile.readline().strip()
-        self.wfile.write(b"%d\n" % (int(line) if line.isdigit() and len(line) < 9 else -1))
+        self.wfile.write(b"%b\n" % self.answer(line))
+
+    def answer(self, line):
+        digits = line.removeprefix(b"ADD ")
+        return digits if DIGITS.fullmatch(digits.decode("latin-1")) else b"error"
 
 
-class Numbered(DatagramHandler):
-    """Answers a packet with a number."""
+class FramedTakesAnyNumber(FramedLedger):
+    """It knows only ``int()``."""
 
-    raises = False
+    def answer(self, line):
+        try:
+            return b"%d" % int(line.removeprefix(b"ADD "))
+        except ValueError:
+            return b"error"
+
+
+class PacketLedger(DatagramHandler):
+    """One packet after another from the same client: OPEN, ADD, ADD, ADD, SUM."""
+
+    right = 1 << 30
 
     async def handle(self):
-        while True:
-            data, _ = await Packet(64)
-            self.reply(data)
+        number = total = 0
+        while (data := (await Packet())[:64]) != b"SUM":
+            total += self.amount(data.removeprefix(b"ADD ").decode("latin-1"), number)
+            number += 1
+            self.send(b"ok")
+        self.send(b"%d" % (total % 1_000_000))
+
+    def amount(self, text, number):
+        if number < self.right:
+            return int(text) if DIGITS.fullmatch(text) else 0
+        return int(text)
+
+
+class PacketRaisesDeep(PacketLedger):
+    right = 3
 
 
 class Bookkeeper(Conversation):
@@ -140,6 +161,8 @@ class Bookkeeper(Conversation):
         return b"COMMIT\r\n", b"ok %d\n" % self.total
 
 
+LONG = [b"AUTH ada sesame\r\n", b"SELECT books\r\n", b"BEGIN\r\n", *[b"ADD 10\r\n"] * 31, b"COMMIT\r\n", b"QUIT\r\n"]
+SHORT = [b"AUTH ada sesame\r\n", b"SELECT books\r\n", b"BEGIN\r\n", b"ADD 10\r\n", b"COMMIT\r\n"]
 SESSION = [
     b"AUTH ada sesame\r\n", b"SELECT books\r\n", b"BEGIN\r\n", b"ADD 10\r\n", b"ADD 20\r\n", b"ADD 30\r\n",
     b"COMMIT\r\n", b"BEGIN\r\n", b"ADD 11\r\n", b"ADD 12\r\n", b"COMMIT\r\n", b"BEGIN\r\n", b"COMMIT\r\n", b"QUIT\r\n",

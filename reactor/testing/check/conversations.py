@@ -18,7 +18,7 @@ from ...rows.filters.tap import RECEIVED
 from . import recorded
 from .report import CheckFailed
 from .snippets import brief
-from .stateful import Drawn, drawn, is_grammar
+from .stateful import Drawn, drawn, is_grammar, verb_of
 from .subject import Message, pieces_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .tried import Tried
 
 MOST = 8
-"""The most messages of a conversation that are tried deep. Of more, they are evenly spread, with the last one."""
+"""The most messages of a conversation that are tried deep. Of more, some are chosen by `deep`."""
 
 FEW = 25
 """The most schedules that a property draws for a message that is tried deep."""
@@ -99,9 +99,17 @@ def _of_file(path: Path, packets: bool) -> list[bytes]:
 
 
 def deep(messages: list[bytes]) -> list[Message]:
-    """Messages that are not the first, each with those before it."""
-    places = list(range(len(messages) - 1, 0, -1))
-    return [Message(messages[:place], messages[place]) for place in reversed(places[:: len(places) // MOST + 1])]
+    """Messages that are not the first, each with those before it: the last with each verb, then others.
+
+    >>> [len(one.before) for one in deep([b"USER ada"] + [b"ADD 1"] * 20 + [b"QUIT"])]
+    [1, 4, 7, 10, 13, 16, 20, 21]
+    """
+    last = {verb_of(message): place for place, message in enumerate(messages)}
+    ends = sorted(place for place in last.values() if place)
+    ends = ends[:: len(ends) // MOST + 1]
+    others = [place for place in range(1, len(messages)) if place not in ends]
+    chosen = others[:: len(others) // (MOST - len(ends) + 1) + 1] if len(ends) < MOST else []
+    return [Message(messages[:place], messages[place]) for place in sorted([*ends, *chosen])]
 
 
 class Try(NamedTuple):

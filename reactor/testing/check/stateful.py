@@ -152,9 +152,15 @@ def _answered(made: Any, name: str) -> tuple[bytes, Answer]:
 
 
 def _said(drawn: Any) -> list[Said]:
-    """What a strategy of the user has drawn. The first letters of a message stand for its rule."""
+    """What a strategy of the user has drawn. The verb of a message stands for its rule."""
     messages = pieces_of(drawn, "a conversation that the strategy draws")
-    return [Said(match[0].decode(), data, None) for data in messages if (match := _VERB.match(data))]
+    return [Said(verb_of(message), message, None) for message in messages]
+
+
+def verb_of(message: bytes) -> str:
+    """The letters that a message begins with: in many protocols they say what it is."""
+    match = _VERB.match(message)
+    return match[0].decode() if match else ""
 
 
 class Drawn(NamedTuple):
