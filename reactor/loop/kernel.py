@@ -32,12 +32,22 @@ _family: Callable[[Any], int] = vars(_socket.socket)["family"].__get__
 _type: Callable[[Any], int] = vars(_socket.socket)["type"].__get__
 
 
+_INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
+
+
 def family(sock: Any) -> Any:
     """The address family of ``sock`` as a number; ``None`` if it has none.
 
     ``socket.socket.family`` makes an enumeration of it each time, which takes as long as a system call.
     """
     return _family(sock) if isinstance(sock, _socket.socket) else getattr(sock, "family", None)
+
+
+def is_tcp(sock: Any) -> bool:
+    """Whether ``sock`` is a TCP socket."""
+    if isinstance(sock, _socket.socket):
+        return _family(sock) in _INET and _type(sock) == socket.SOCK_STREAM
+    return isinstance(sock, socket.socket) and sock.family in _INET and sock.type == socket.SOCK_STREAM
 
 
 def accept(sock: Any) -> tuple[Any, Any]:

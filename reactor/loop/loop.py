@@ -92,6 +92,8 @@ class Loop:
         self._wakeup: Wakeup | None = None
         self._poll: float | None = None  # seconds that select() may take while there is no wake-up; None: no bound
         self._working = 0  # the thread that is in the middle of a batch; 0 while there is none
+        self._goes_on = False  # whether another step follows in any case: `run_while` or the like is under way
+        self._awake = False  # whether the next step, or the rest of this one, sees what other threads ask for
         self.thread = get_ident()
         """The thread that drives the loop, or was the last to do so."""
         self._stopping = False
@@ -125,13 +127,13 @@ class Loop:
         if self.running or self.working_here:
             raise RuntimeError("the loop runs already: a state returns what it waits for, and the loop goes on")
         self.make_wakeup()
-        self.running = True
+        self.running = self._goes_on = True
         try:
             with self.signals():
                 while not self._stopping and going_on():
                     self.step(interval)
         finally:
-            self._stopping = self.running = False
+            self._stopping = self.running = self._goes_on = self._awake = False
 
     def require_rest(self, what: str) -> None:
         """Raise `RuntimeError` if the loop runs: ``what`` is for when it has been stopped."""
@@ -168,8 +170,10 @@ class Loop:
 
         With 0 it never blocks. With nothing to wait for it returns at once.
         """
+        self._awake = False  # before it looks at what there is to do: what comes later wakes the selector
         patience = self._patience(timeout)
         events = self._selector.select(patience)
+        self._awake = True
         self._working = self.thread = get_ident()
         try:
             self.time = now = self.clock.monotonic()
@@ -187,6 +191,7 @@ class Loop:
             self.finish_batch(now)
         finally:
             self._working = 0
+            self._awake = self._goes_on
         if self._interrupted:
             self.interrupt()
 
@@ -312,9 +317,9 @@ class Loop:
         return self._wakeup is not None
 
     def wake(self) -> None:
-        """Make the selector return, unless this thread is in the middle of a batch and nobody waits."""
+        """Make the selector return, unless the loop will look at what there is to do before it waits again."""
         wakeup = self._wakeup
-        if wakeup is not None and self._working != get_ident():
+        if wakeup is not None and not self._awake:
             wakeup.wake()
 
     def close_copy(self, keep: object) -> None:

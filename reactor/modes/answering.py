@@ -132,7 +132,8 @@ class AnswerHere:
             if handler._machine.finished:
                 raise _gone()
             handler.send(octets[start : start + size])
-            row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # what the kernel takes leaves
+            row.reactor.finish_batch(row.reactor.clock.monotonic())  # what the kernel takes leaves
+            row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # through filters in further batches
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
                 raise _gone() if handler._machine.finished else TimeoutError("timed out")
 

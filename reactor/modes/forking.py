@@ -65,15 +65,18 @@ class ForkMode(Mode):
         busy = len(server.active_children or ())
         return busy < int(server.max_children) or self.waits_for("max_children", "children")
 
+    def take(self) -> bool:
+        if self.loop_drives:
+            return super().take()
+        with self.room():
+            return super().take()
+
     @contextmanager
     def room(self) -> Iterator[None]:
         """A context in which as many descriptors are kept free as the child of one more request needs.
 
         Otherwise queued requests could hold all descriptors, and none of them could begin.
         """
-        if self.loop_drives:
-            yield
-            return
         if self._hangup is None:
             self._hangup = Hangup(self.service.server, self.service.reactor)
         spare = list(os.pipe())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 from _thread import start_new_thread
-from threading import Thread
+from functools import partial
+from threading import Thread, current_thread
 
 from ..loop.kernel import NoneLeft, is_final
 from ..servers.hooks import end_request
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     _Base = TCPServer
 else:
     _Base = ModeMixIn
+
+THREAD = DrivenBy("thread")
+"""A thread is about to drive the row, and says its name then."""
 
 NO_THREADS = "this host can't start a thread; take the Select, the Forking or the plain server class, and not Threaded"
 
@@ -64,36 +68,31 @@ class ThreadMode(Mode):
         if self.loop_drives:
             self.service.leave_to_loop(row)
             return
-        server = self.service.server
-        thread = Thread(target=self._run, args=(row, request, client_address), daemon=server.daemon_threads)
-        row.driven_by = DrivenBy.in_thread(thread.name)
+        row.driven_by = THREAD
         self._busy.add(row)
         try:
-            thread.start()
+            self.in_thread(partial(self._run, row, request, client_address))
         except RuntimeError as error:
             row.driven_by = CALLER
             self._busy.discard(row)
             if is_final(error):
                 raise
             raise NoneLeft(errno.EAGAIN, str(error)) from error  # EAGAIN: the error of pthread_create(3)
-        self._keep(thread)
-
-    def _keep(self, thread: Thread) -> None:
-        """Note the thread if ``server_close()`` waits for it."""
-        if self.service.server.block_on_close and not thread.daemon:
-            self.threads[:] = [old for old in self.threads if old.is_alive()]
-            self.threads.append(thread)
 
     def pool(self, work: str) -> Pool:
         return self.own_pool("threads", "max_threads")
 
     def start_thread(self, work: Callable[[], object]) -> None:
-        thread = Thread(target=work, daemon=self.service.server.daemon_threads)
+        server = self.service.server
+        thread = Thread(target=work, daemon=server.daemon_threads)
         thread.start()
-        self._keep(thread)
+        if server.block_on_close and not thread.daemon:
+            self.threads[:] = [old for old in self.threads if old.is_alive()]
+            self.threads.append(thread)
 
     def _run(self, row: Request, request: Any, client_address: Any) -> None:
         service = self.service
+        row.driven_by = DrivenBy.in_thread(current_thread().name)
         with service.hand.at(row):
             try:
                 service.server.process_request_thread(request, client_address)
@@ -112,6 +111,11 @@ class ThreadMode(Mode):
 
 class ThreadingMixIn(_Base):
     """A thread drives each request; see ``socketserver.ThreadingMixIn``.
+
+    A thread that has ended a request takes the next one, if it comes within half a second, because to start a thread
+    takes longer than a short request. Each request has an empty context (``contextvars``), as in a new thread; what a
+    handler leaves in a ``threading.local`` is there in later requests. For a new thread each time, override
+    ``process_request()``: have the thread call ``process_request_thread()``.
 
     For a blocking handler that declares ``request``, the loop waits until a request is whole, and a thread answers it.
     """

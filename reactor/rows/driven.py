@@ -137,7 +137,8 @@ class ChannelRow(Request):
         channel.fresh = False
         pace = None if self.rare is None else self.rare.pace
         self.deadline = now + channel.patience if pace is None else pace.begin(self, channel, now)
-        if self.deadline < self.armed:
+        is_over = channel.wait is None and not channel.outbox and channel.complete  # then it ends at once
+        if self.deadline < self.armed and not is_over:
             reactor.timers.arm(self)
         if reactor.work.jobs:
             reactor.work.forget(self)
@@ -228,7 +229,7 @@ class ChannelRow(Request):
         if self.channel is None or isinstance(self.channel.handler, type):
             return
         world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
-        in_front = self.in_front
+        in_front = self.in_front if self.rare is not None or self.channel.labels else ""
         if in_front:
             self.left = (in_front,)
         if self.rare is not None:

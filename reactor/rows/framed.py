@@ -25,7 +25,8 @@ class FramedRow(StreamRow):
 
     def go_on(self, now: float) -> None:
         super().go_on(now)
-        self.weigh()
+        if not self.counted:  # else it has been weighed
+            self.weigh()
 
     def ready(self, events: int, now: float) -> None:
         super().ready(events, now)

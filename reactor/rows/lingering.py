@@ -9,7 +9,11 @@ import socket
 import sys
 from time import monotonic
 
-from ..loop.kernel import family
+from ..loop.kernel import is_tcp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 try:
     from fcntl import ioctl
@@ -27,21 +31,19 @@ LOOK = 0.05
 PROGRESS = 1_000
 """Bytes that the peer must acknowledge in `LINGER` seconds to be waited for longer."""
 
-_INET = socket.AF_INET, getattr(socket, "AF_INET6", None)
+_NONE = bytes(4)
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
-def unacknowledged(sock: object) -> int:
+def unacknowledged(sock: Any) -> int:
     """Bytes of output, the FIN counted as one, that the peer of a TCP connection has not acknowledged.
 
     (``SIOCOUTQ`` of ``tcp(7)``.) 0 for other sockets, whose close loses nothing, and where the host can't tell.
     """
-    if ioctl is None or not isinstance(sock, socket.socket):
-        return 0
-    if family(sock) not in _INET or sock.type != socket.SOCK_STREAM:
+    if ioctl is None or not is_tcp(sock):
         return 0
     try:
-        return int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        return int.from_bytes(ioctl(sock, TIOCOUTQ, _NONE), sys.byteorder)
     except (OSError, ValueError):  # it is closed, or the host has this for terminals only
         return 0
 
@@ -63,13 +65,13 @@ class Acknowledgement:
         return left > 0 and now < self._until
 
 
-def linger(sock: object) -> None:
+def linger(sock: object, left: int) -> None:
     """Wait until the peer has acknowledged all output, has ended the stream, or does not go on for `LINGER` seconds.
 
-    For a blocking handler's connection whose output has been shut down. What the peer still sends is dropped.
+    For a blocking handler's connection whose output has been shut down, and that has ``left`` bytes `unacknowledged`.
+    What the peer still sends is dropped.
     """
-    left = unacknowledged(sock)
-    if not left or not _DONT_WAIT or not hasattr(select, "poll"):
+    if not _DONT_WAIT or not hasattr(select, "poll"):
         return
     assert isinstance(sock, socket.socket)
     awaited = Acknowledgement(left, monotonic())

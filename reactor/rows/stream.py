@@ -125,7 +125,7 @@ class StreamRow(SocketRow):
             events == EVENT_READ == self.mask and self.stage is SERVING and not (self.unsettled or self.counted)
             and (rare is None or rare.pace is None)
         )  # fmt: skip
-        if not is_plain and not self._may_read(events):
+        if not is_plain and not self._may_read(events, now):
             self.settle(now)
             return
         patience = None
@@ -147,7 +147,7 @@ class StreamRow(SocketRow):
         if patience is None or not is_plain:
             if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
                 self.touched()
-            else:
+            elif not self.unsettled:
                 self.settle(now)
             return
         channel.fresh = False
@@ -157,10 +157,12 @@ class StreamRow(SocketRow):
         if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
 
-    def _may_read(self, events: int) -> bool:
+    def _may_read(self, events: int, now: float) -> bool:
         """Whether input is to be read, now that the selector reports ``events``."""
         if events & EVENT_HANGUP:
             self._hung_up()
+        if self.unsettled and self.channel.blocked:
+            self.settle(now)  # another row of this batch may have sent the output that it waits for
         return bool(events & EVENT_READ and self.channel.wants_input)
 
     def resting(self) -> int:

@@ -17,6 +17,7 @@ leads a request from its arrival to its end. Its parts:
     `crew`          the threads in which they answer
     `last`          how listening ends
     `in_hand`       which row belongs to the request that a hook is given
+    `inners`        the loops that each drive one request for a caller, a child or a thread
     `hooks`         calls hooks that may raise
     `heirs`         the children of `fork_request()`
     `words`         what a child reports of its request when it exits

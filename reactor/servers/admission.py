@@ -67,7 +67,19 @@ class Admission:
         if self._service.has_room():  # a thread has made room since the check, before it could see the pause
             self._service.open_source().look_again()
 
-    def refusal(self, client_address: Any) -> str:
+    def refuses(self, request: Any, client_address: Any) -> bool:
+        """Whether a new request is refused; then it is counted and closed."""
+        server = self._service.server
+        refusal = self._refusal(client_address)
+        if not refusal and not server.verify_request(request, client_address):
+            refusal = "verify_request"
+        if not refusal:
+            return False
+        self._service.reactor.table.count_refused(refusal)
+        server.shutdown_request(request)
+        return True
+
+    def _refusal(self, client_address: Any) -> str:
         """The name of the bound for which a new request is refused; ``""`` if it is let in."""
         service = self._service
         if service.reactor.table.count_of(client_address) >= service.server.max_per_peer:

@@ -1,8 +1,13 @@
-"""`Crew`: threads that do one piece of work after another: starting a thread costs more than a short request."""
+"""`Crew`: threads that do one piece of work after another: starting a thread costs more than a short request.
+
+Each piece of work has an empty context (``contextvars``), as in a new thread. What it leaves in a ``threading.local``
+stays for the next piece of work.
+"""
 
 from __future__ import annotations
 
 from _thread import allocate_lock
+from contextvars import Context
 from functools import partial
 from os import getpid
 
@@ -32,10 +37,11 @@ class Crew:
         self._start = start
         self._lock = allocate_lock()
         self._idle: list[Hand] = []
+        self._dismissed = False
         self._pid = getpid()
 
     def do(self, work: Callable[[], object]) -> None:
-        """Have a thread call ``work()``, which raises nothing. Raises `RuntimeError` if no thread can be started."""
+        """Have a thread call ``work()``; what that raises ends the thread. Raises `RuntimeError` if none can start."""
         if self._pid != getpid():  # a child of fork(2) has none of the threads
             self._lock, self._idle, self._pid = allocate_lock(), [], getpid()
         with self._lock:
@@ -47,17 +53,21 @@ class Crew:
             hand.bell.release()
 
     def dismiss(self) -> None:
-        """End the threads that have no work."""
+        """End the threads that have no work, and the others when they have done theirs."""
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle, self._idle, self._dismissed = self._idle, [], True
         for hand in idle:
             hand.bell.release()
 
     def _run(self, hand: Hand) -> None:
         while hand.work is not None:
-            hand.work()
+            Context().run(hand.work)
             hand.work = None
+            if self._pid != getpid():  # the work has forked: the child has no crew
+                return
             with self._lock:
+                if self._dismissed:
+                    return
                 self._idle.append(hand)
             if not hand.bell.acquire(timeout=IDLE):
                 with self._lock:

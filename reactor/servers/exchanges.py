@@ -33,7 +33,8 @@ from ..rows.brief import Brief
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
 from ..table.request import LOOP
-from .kinds import class_of, is_kind, is_ours, takes_at_once
+from .in_hand import CURRENT
+from .kinds import HOOKS, class_of, has_default_hooks, is_kind, is_ours, takes_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,15 +47,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Packets that are sorted before other rows have their turn."""
-
-HOOKS = {"get_request", "verify_request", "process_request", "finish_request", "shutdown_request", "close_request"}
-"""The hooks of a server that are called for each request."""
-
-_ROOT = __package__.rpartition(".")[0]
-DEFAULTS = {
-    f"{_ROOT}.{name}" for name in ("servers.base", "servers.tcp", "servers.udp", "servers.unix", "modes.select")
-}
-"""The modules with the hooks that do no more than what is done here without them."""
 
 LOOK_AGAIN = 0.05
 """Seconds until the next request of an exchange is tried again after the table had no room for it."""
@@ -112,7 +104,8 @@ class Exchanges:
         if self._equipped is not sock:  # the user has bound it, and not server_bind()
             self.equip()
         source = self._service.open_source()
-        source.listen(arrivals, self.pause)
+        takes_many = arrivals == self._service.arrivals and takes_at_once(self._service.server)
+        source.listen(self._arrive if takes_many and self._has_brief_requests else arrivals, self.pause)
         self._arrivals = arrivals
         if self._ready:
             self._service.reactor.call_soon(self._go_on)
@@ -150,13 +143,26 @@ class Exchanges:
 
     # Taking
 
+    def _arrive(self) -> None:
+        """Packets have come: take those whose requests need no row here, all others in the common way."""
+        service = self._service
+        if self._may_be_brief():
+            service.taken += 1
+            try:
+                self._take_briefly()
+            except AGAIN:
+                return
+            except OSError:
+                pass  # the common way may meet it again, and knows what to do
+            else:
+                return  # the selector reports what is left
+        if self._arrivals is not None:
+            self._arrivals()
+
     def take(self) -> bool:
         if self._ready:
             self._begin(self._ready.popleft())
             return True
-        if self._may_be_brief():
-            self._take_briefly()
-            return False  # the selector reports what is left
         request, client_address = self._receive()
         if not self._is_own(client_address):
             self._take_one(Datagram(request) if type(request) is tuple else request, client_address)
@@ -173,22 +179,20 @@ class Exchanges:
     @cached_property
     def _has_brief_requests(self) -> bool:
         """Whether the loop drives the requests, and no hook of the user's is to be called for each."""
-        server = self._service.server
-        defaults = all(getattr(server, name).__module__ in DEFAULTS for name in HOOKS)
-        return defaults and type(self) is Exchanges and self._service.mode.loop_drives and self._sorts
+        service = self._service
+        return (
+            has_default_hooks(service.server) and type(self) is Exchanges and service.mode.loop_drives and self._sorts
+        )
 
     def _may_be_brief(self) -> bool:
         """Whether requests may begin now and end in the same turn, so that they need no row."""
         service = self._service
         return (
-            self._has_brief_requests
-            and self._arrivals is not None
-            and not (self._tells_calls or service.reactor.threaded or service.queue or service.filters)
-            and service.has_room()
+            not (self._ready or self._tells_calls or service.reactor.threaded or service.queue or service.filters)
+            and len(service.reactor.table) < service.server.max_requests
             and service.may_begin()
-            and not service.hand.is_within
+            and CURRENT.get() is None
             and HOOKS.isdisjoint(vars(service.server))
-            and takes_at_once(service.server)
             and not self.timeout()
         )
 
@@ -205,8 +209,9 @@ class Exchanges:
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:
-                    if not (number and isinstance(error, AGAIN)):
-                        self._look_for_reports(error)
+                    if number and isinstance(error, AGAIN):
+                        return
+                    self._look_for_reports(error)
                     raise
                 if len(packet) > size:
                     self._service.admission.cut(peer, size)
@@ -225,13 +230,14 @@ class Exchanges:
 
     def _pass(self, packet: bytes, sock: socket.socket, peer: Any, passed: list[Passed]) -> bool:
         """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
-        service, table = self._service, self._service.reactor.table
+        service, reactor = self._service, self._service.reactor
+        table = reactor.table
         try:
             handler = service.handler()
         except Exception:  # it is made again with a row, which has the exception reported
             self._take_one(Datagram((packet, sock)), peer)
             return False
-        brief = table.rowless = Brief(handler, packet, peer, service.server, service.reactor.clock.time, self._enter)
+        brief = table.rowless = Brief(handler, packet, peer, service.server, reactor.clock.time, self._enter)
         has_ended = brief.run()
         table.rowless = None
         if has_ended:
@@ -248,7 +254,7 @@ class Exchanges:
                 brief.row.total_out += brief.sent
                 if not (isinstance(error, AGAIN) or error.errno in SHORT or self.may_be_report()):
                     brief.row.lost = error
-        service.reactor.guard(brief.row, brief.row.go_on_from, brief)
+        reactor.guard(brief.row, brief.row.go_on_from, brief)
         return False
 
     def _enter(self, brief: Brief) -> PacketRow:

@@ -13,6 +13,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+HOOKS = {"get_request", "verify_request", "process_request", "finish_request", "shutdown_request", "close_request"}
+"""The hooks of a server that are called for each request."""
+
+_ROOT = __package__.rpartition(".")[0]
+_DEFAULTS = {
+    f"{_ROOT}.{name}" for name in ("servers.base", "servers.tcp", "servers.udp", "servers.unix", "modes.select")
+}
+
+
+def has_default_hooks(server: Any) -> bool:
+    """Whether all `HOOKS` are the package's own, which do nothing that is to be seen from outside."""
+    return all(getattr(server, name).__module__ in _DEFAULTS for name in HOOKS)
+
 
 def is_kind(handler: Any, kind: type) -> bool:
     """Whether ``handler`` is a class derived from ``kind``, a `functools.partial` of one, or declared to make one.

@@ -7,7 +7,6 @@ mix-in.
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
 from socket import SOCK_DGRAM
 
 from ..handlers import Handler, Packet
@@ -19,15 +18,12 @@ from .kinds import class_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from typing import Any
 
     from ..table.reactor import Reactor
     from ..table.request import Request
     from ..table.work import Pool
     from .service import Service
-
-_ANYWHERE = nullcontext()
 
 _modes: dict[type, type[Mode]] = {}
 
@@ -111,9 +107,9 @@ class Mode:
         """Whether one more request may begin."""
         return True
 
-    def room(self) -> AbstractContextManager[object]:
-        """A context in which a request is taken from the socket. Raises ``OSError`` if the request could not begin."""
-        return _ANYWHERE
+    def take(self) -> bool:
+        """Take one arrival (`Intake.take`). Raises ``OSError`` also if its request could not begin."""
+        return self.service.intake.take()
 
     def listen(self) -> None:
         """The server begins to take requests."""

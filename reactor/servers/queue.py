@@ -64,7 +64,8 @@ class RequestQueue:
             if not self._rows or self._short or not self._may_begin():
                 return
             _, row = self._rows.popitem(last=False)
-            self._unwatch(row)
+            if self._watches:
+                self._unwatch(row)
             row.stage, row.driven_by = Stage.SERVING, CALLER
             row.reactor.budget.let_go(row)  # the bytes that it holds are not held in the queue any more
             try:

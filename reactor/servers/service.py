@@ -9,16 +9,19 @@
 from __future__ import annotations
 
 from _thread import allocate_lock
+from functools import cached_property
+from selectors import EVENT_READ
 from socket import SHUT_WR
 
-from ..handlers import Cause, Handler, StreamHandler
+from ..handlers import Cause, Handler
+from ..handlers.blocking.buffered import BufferedStream
 from ..handlers.blocking.face import Face
 from ..loop.kernel import AGAIN, NoneLeft
 from ..loop.timers import NEVER
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
 from ..rows.face import FaceRow
-from ..rows.lingering import linger
+from ..rows.lingering import linger, unacknowledged
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
@@ -29,6 +32,7 @@ from .batch_size import BatchSize
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import CURRENT, InHand
+from .inners import Inners
 from .kinds import is_kind, refuse_made, takes_at_once
 from .mode import mode_of
 from .queue import RequestQueue
@@ -38,12 +42,19 @@ from .wrapped import shake_hands
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ..rows.shared import SharedSocket
     from .exchanges import Exchanges
     from .intake import Intake
     from .unix import BoundPath
+
+    Result = TypeVar("Result")
+
+
+BRIEF = 0.1
+"""Seconds. If the last byte of a connection went in or out so soon after its arrival, the next connection is read when
+it has come: its request is probably there, and the connection may end before the selector has to know of it."""
 
 
 class Service:
@@ -58,6 +69,9 @@ class Service:
         self.mode = mode_of(type(server))(self)
         self.handler: Any = self.mode.adapt(server.RequestHandlerClass)
         """The handler class; in select mode it may be an adapter of the class that the user has given."""
+        self._is_machine = is_kind(self.handler, Handler)
+        self.is_framed = is_kind(self.handler, BufferedStream)
+        """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
         self.intake = make_intake(self)
         self.admission = Admission(self)
         self.queue = RequestQueue(self.may_begin, self.begin, self.give_back, self.mode.batch)
@@ -65,7 +79,7 @@ class Service:
         self.hand = InHand(server)
         """The rows for which hooks may be called."""
         self.serving = Serving(self)
-        self._inners: set[Reactor] = set()  # the loops of requests that other threads drive
+        self._inners = Inners(self)
         self.heirs = Heirs(self)
         """The children that go on with a request of their blocking handler."""
         self.holding = False
@@ -75,6 +89,7 @@ class Service:
         self.taken = 0
         """Attempts to take a request so far."""
         self._batch_size = BatchSize()
+        self._is_brief = False  # whether the last connection was short, so that the next is read when it has come
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -82,23 +97,25 @@ class Service:
         if reactor is not None:
             reactor.descriptors.add(self)
 
-    @property
+    @cached_property
     def reactor(self) -> Reactor:
         """The loop that the server serves on. The first thread that asks for it makes it."""
-        if self._reactor is None:
-            with self._making:
-                if self._reactor is None:
-                    reactor = Reactor()
-                    reactor.descriptors.add(self)
-                    self._reactor = reactor
-        return self._reactor
+        with self._making:
+            if self._reactor is None:
+                reactor = Reactor()
+                reactor.descriptors.add(self)
+                self._reactor = reactor
+            return self._reactor
+
+    def _forget_reactor(self) -> None:
+        """The server's own loop is closed: a server that serves again makes another one."""
+        self._reactor = None
+        vars(self).pop("reactor", None)
 
     @property
     def source(self) -> SharedSocket | None:
         """The server's socket as the loop knows it; ``None`` without a loop, and when the socket is closed."""
-        if self._reactor is None or self.server.fileno() < 0:
-            return None
-        return shared(self._reactor, self.server, self.server)
+        return None if self._reactor is None or self.server.fileno() < 0 else self.open_source()
 
     def open_source(self) -> SharedSocket:
         """The server's socket as the loop knows it. Raises ``ValueError`` when the socket is closed."""
@@ -118,11 +135,6 @@ class Service:
         """What makes the filters of the next connection, or of the next exchange of datagrams."""
         make: Callable[[], Sequence[Callable[[Any], Any]]] | None = getattr(self.server, "connection_filters", None)
         return () if make is None else make()
-
-    @property
-    def is_framed(self) -> bool:
-        """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
-        return is_kind(self.handler, StreamHandler) and not is_kind(self.server.RequestHandlerClass, Handler)
 
     @property
     def is_copy(self) -> bool:
@@ -149,8 +161,7 @@ class Service:
         """Take one request if there is one. Returns whether there may be another."""
         self.taken += 1
         try:
-            with self.mode.room():
-                is_more = self.intake.take()
+            is_more = self.mode.take()
         except AGAIN:
             return False
         except OSError as error:
@@ -170,22 +181,14 @@ class Service:
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
-        row: Request | None = None
-
-        def enter(request: Any, client_address: Any) -> None:
-            nonlocal row
-            refusal = self.admission.refusal(client_address)
-            if not refusal and not self.server.verify_request(request, client_address):
-                refusal = "verify_request"
-            if refusal:
-                self.reactor.table.count_refused(refusal)
-                self.server.shutdown_request(request)
-                return
-            row = self._enter(request, client_address, make_row)
+        row = self._attempt(self.hand, self._check, request, client_address, make_row)
+        if row is not None:
             self.queue.enter(row)
-
-        self._attempt(None, enter, request, client_address)
         return row
+
+    def _check(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
+        refused = self.admission.refuses(request, client_address)
+        return None if refused else self._enter(request, client_address, make_row)
 
     def _enter(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request:
         error: BaseException | None = None
@@ -206,12 +209,15 @@ class Service:
         self._attempt(row, self.server.process_request, row.request, row.peer)
 
     def _attempt(
-        self, row: Request | None, call: Callable[[Any, Any], object], request: Any, client_address: Any
-    ) -> None:
-        """Call ``call(request, client_address)``. If it raises, ``handle_error()`` is called, and the request ends."""
-        before = CURRENT.set(self.hand if row is None else row)
+        self, at: Request | InHand, call: Callable[..., Result], request: Any, client_address: Any, *more: Any
+    ) -> Result | None:
+        """Call ``call(request, client_address, *more)`` with the current row ``at``.
+
+        If it raises, ``handle_error()`` is called, and the request ends.
+        """
+        before = CURRENT.set(at)
         try:
-            call(request, client_address)
+            return call(request, client_address, *more)
         except NoneLeft as error:
             self.admission.tell("can't begin requests for now: %s", error)
             raise
@@ -219,6 +225,7 @@ class Service:
             self._break(self.hand.find(request), request, client_address, error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
+            return None
         finally:
             CURRENT.reset(before)
 
@@ -240,9 +247,7 @@ class Service:
     def known(self, request: Any, client_address: Any) -> Request:
         """The row of a request. It is made if there is none: a hook of the user's may have made the request."""
         row = self.hand.find(request)
-        if row is None:
-            row = self._enter(request, client_address, lambda: self.intake.make_row(request, client_address))
-        return row
+        return row or self._enter(request, client_address, lambda: self.intake.make_row(request, client_address))
 
     def blocking_row(self, request: Any, client_address: Any) -> Request:
         """The row of a request that a blocking handler serves on its own socket."""
@@ -272,11 +277,16 @@ class Service:
         self.server.shutdown_request(request)
         self.ended(row)
 
-    def leave_to_loop(self, row: Request) -> None:
+    def leave_to_loop(self, row: Any) -> None:
         """Select mode: the loop drives the row from now on."""
         self.hand.drop(row)
         row.driven_by = LOOP
-        self.reactor.adopt(row)
+        reactor = self.reactor
+        reactor.adopt(row)
+        if self._is_brief and row.channel.wants_input:
+            reactor.guard(row, row.ready, EVENT_READ, reactor.time)
+            reactor.guard(row, row.settle, reactor.time)  # now: the client can go on while others are accepted
+            self._is_brief = row.total_in > 0
 
     def leave_to_child(self, row: Request, pid: int) -> None:
         """Fork mode: the child drives the row from now on, so the parent has no channel for it."""
@@ -285,9 +295,9 @@ class Service:
 
     def finish(self, request: Any, client_address: Any) -> None:
         """``finish_request()``: serve the request to its end in the thread or child that calls this."""
-        if self.hand.is_within_answer:
+        if self.is_framed and self.hand.is_within_answer:
             self.reactor.blocking(self._make_blocking, request, client_address)
-        elif is_kind(self.handler, Handler):
+        elif self._is_machine:
             self._finish_row(request, client_address)
         elif self.filters and not isinstance(request, Face):
             self._finish_row(request, client_address, self._finish_blocking)
@@ -303,18 +313,18 @@ class Service:
         """
         is_new = self.hand.find(request) is None  # a user's pool has wrapped the request: only this call has the row
         row: Any = self.known(request, client_address)
-        inner = self.reactor.inside()
+        inner = self._inners.take()
         try:
             if blocking is None:
-                self._drive(inner, lambda: inner.drive(row))
+                self._inners.drive(inner, lambda: inner.drive(row))
             else:
                 with self.hand.at(row):
-                    self._drive(inner, lambda: row.serve(inner, lambda face: blocking(face, row.peer)))
+                    self._inners.drive(inner, lambda: row.serve(inner, lambda face: blocking(face, row.peer)))
         except ConnectionError as lost:
             if not row.overlooks(lost):
                 raise
         finally:
-            inner.close()
+            self._inners.leave(inner)
             if is_new:
                 self.ended(row)
         error = row.error or row.reason  # ``error``: a state has misused the row, or the answer() of a call has raised
@@ -323,7 +333,6 @@ class Service:
 
     def _finish_blocking(self, request: Any, client_address: Any) -> None:
         try:
-            self.reactor.blocking(shake_hands, request)
             self.reactor.blocking(self._make_blocking, request, client_address)
         except BaseException as error:
             row = self.hand.find(request)
@@ -332,35 +341,9 @@ class Service:
             raise
 
     def _make_blocking(self, request: Any, client_address: Any) -> None:
+        shake_hands(request)
         maker = self.server.RequestHandlerClass
         refuse_made(maker(request, client_address, self.server), maker)
-
-    def _drive(self, inner: Reactor, drive: Callable[[], None]) -> None:
-        """Call ``drive()``, which drives a row in ``inner``; a stop of the server's loop stops ``inner`` too."""
-        outer = self.reactor
-        self.mode.alongside(inner)
-        if self.drain_until != NEVER:
-            inner.call_at(self.drain_until, inner.stop)
-        if not outer.working_here:
-            inner.threaded = True
-            inner.make_wakeup()
-            self._inners.add(inner)
-            if self.closing:
-                inner.stop()
-            try:
-                drive()
-            finally:
-                self._inners.discard(inner)
-            return
-        if not outer.is_copy:
-            self.intake.alongside(inner)
-        before, outer.inner = outer.inner, inner
-        try:
-            if outer.stopping:
-                inner.stop()
-            drive()
-        finally:
-            outer.inner = before
 
     def ended(self, row: Request) -> None:
         """This process has finished the request; a child of `fork_request()` may go on with it."""
@@ -368,13 +351,14 @@ class Service:
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
 
-    def linger(self, request: Any) -> None:
+    def linger(self, row: Request | None, request: Any) -> None:
         """A request is about to be closed: linger, if a blocking handler has served it in this thread."""
-        row = self.hand.find(request)
         if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
             return
-        if row.error is None or isinstance(row.error, Exception):  # after KeyboardInterrupt the process ends
-            self.reactor.blocking(linger, request)
+        if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
+            left = unacknowledged(request)
+            if left:
+                self.reactor.blocking(linger, request, left)
 
     def closed(self, request: Any) -> None:
         """``close_request()`` was called: a request that the caller drives has ended."""
@@ -400,7 +384,8 @@ class Service:
         forget_frames(row.whole_reason)
         if reactor is not None:
             reactor.budget.let_go(row)
-            reactor.call_soon(self._make_room, row)
+            if self.serving.awaits_end(reactor):
+                reactor.call_soon(self._make_room, row)
 
     def _make_room(self, row: Request) -> None:
         """A request has ended: begin queued requests, then accept others."""
@@ -425,6 +410,7 @@ class Service:
             finally:
                 CURRENT.reset(before)
             self.intake.over(row)
+            self._is_brief = self.intake.is_listener and row.progress - row.created < BRIEF and row.total_in > 0
             return
         # The thread or child closes the connection after those that the request has opened; for the peer it ends now.
         shutdown = getattr(row.request, "shutdown", None)
@@ -457,20 +443,21 @@ class Service:
         """Cancel the server's requests, and close its own loop."""
         if self._reactor is not None and self.is_copy:
             self._reactor.close()
-            self._reactor = None
+            self._forget_reactor()
             return
         if not self.closing:
             self.begin_to_close()
         if self.mode.loop_drives:
             finish_answers(self)
         self.mode.close()
+        self._inners.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:
             reactor.cancel([row for row in reactor.table if row.server is server and row.reactor is reactor])
             reactor.descriptors.discard(self)
             if not self.is_shared:
                 reactor.close()
-                self._reactor = None
+                self._forget_reactor()
 
     def close_socket(self) -> None:
         """Close the server's socket. Remove its Unix path, unless another process has the socket open."""
@@ -490,8 +477,7 @@ class Service:
         self.serving.stop()
         self.closing = True
         self.queue.close()
-        for inner in list(self._inners):
-            inner.stop()
+        self._inners.stop()
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copy of the server's socket, which would keep the address in use."""

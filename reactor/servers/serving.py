@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ..table.reactor import Reactor
     from .service import Service
     from .sharing import Share
 
@@ -90,9 +91,12 @@ class Serving:
             raise RuntimeError("serve_forever() is running already: a handler or a hook can't call it")
         with self._here():
             self.start()
+            reactor = self._service.reactor
             try:
-                self._service.reactor.run_while(self._goes_on, interval)
+                reactor.awaits_ends = False
+                reactor.run_while(self._goes_on, interval)
             finally:
+                reactor.awaits_ends = True
                 self._shutdown_asked = False
                 if not self._service.is_shared:
                     self.stop()
@@ -124,6 +128,16 @@ class Serving:
                 yield
             finally:
                 self._serving_thread = before
+
+    def awaits_end(self, reactor: Reactor) -> bool:
+        """Whether the loop must hear of the end of a request. Called in any thread, when the row has left the table.
+
+        What waits for an end notes that first, and then looks at the table, or at what is busy, once more: so one of
+        the two sees the other, and the thread that has ended a request need not wake the loop each time.
+        """
+        service = self._service
+        is_idle = reactor.takes_requests and service.intake.is_listener and not reactor.awaits_ends
+        return not is_idle or bool(service.queue or reactor.paused)
 
     def _goes_on(self) -> bool:
         if not self._shutdown_asked:

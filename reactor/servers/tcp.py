@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 from ..handlers import DatagramHandler, Handler, StreamHandler
 from ..handlers.filter import Filter
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 QUEUE = 128
 """Length of the accept queue where the loop drives the connections: it accepts many of them at once."""
+
+INHERITED = sys.platform != "linux"
+"""Whether ``accept(2)`` may copy O_NONBLOCK from the listener, as on the BSDs."""
 
 INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
 """The address families that have ports."""
@@ -108,9 +112,10 @@ class TCPServer(BaseServer):
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
         connection, client_address = at_once(self.socket, accept, self.socket)
-        inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
-        if inherits and socket.getdefaulttimeout() is None:
-            connection.setblocking(True)  # the BSDs' accept() copies O_NONBLOCK from the listener
+        if INHERITED or type(self.socket) is not socket.socket:
+            inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
+            if inherits and socket.getdefaulttimeout() is None:
+                connection.setblocking(True)
         return connection, client_address
 
     def connection_filters(self) -> Sequence[MakeFilter]:
@@ -126,7 +131,7 @@ class TCPServer(BaseServer):
             except OSError:
                 pass  # the client has closed or reset it first
             else:
-                self._srv.linger(request)
+                self._srv.linger(row, request)
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:

@@ -152,6 +152,8 @@ class Budget:
 
     def let_go(self, row: Request) -> None:
         """``row`` has been removed from the table: subtract its bytes."""
+        if not row.counted and row.rare is None:  # then no other thread counts bytes for the row
+            return
         with self._lock:
             self.held -= row.counted
             row.counted = 0

@@ -111,6 +111,9 @@ class Reactor(Loop):
         """The shared sockets whose arrivals wait until a row ends."""
         self.threaded = False
         """Whether other threads may write to the rows: threads that drive rows, and `Threaded` work (see `share`)."""
+        self.awaits_ends = True
+        """Whether the code that runs the loop may wait for the end of a row. ``serve_forever`` does not while a server
+        takes requests."""
         self._unsettled: deque[Any] = deque()
         self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
         self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
@@ -119,7 +122,15 @@ class Reactor(Loop):
     @property
     def busy(self) -> bool:
         """Whether anything can still happen."""
-        return bool(self.table or self._unsettled or super().busy or any(port.open for port in self.sources.values()))
+        return bool(self.table or self._unsettled or self.takes_requests or super().busy)
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a server takes requests on this loop."""
+        for port in tuple(self.sources.values()):  # noqa: SIM110 - a copy, for other threads ask; a generator costs more
+            if port.open:
+                return True
+        return False
 
     @property
     def unfinished(self) -> bool:
@@ -283,9 +294,15 @@ class Reactor(Loop):
         kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # has no descriptor of its own
         make = getattr(self.network, "selector", kind)  # a simulated network has its own
         inner = Reactor(make(), self.clock, network=self.network, outer=self)
+        inner._goes_on = inner._awake = True
         if self.can_be_woken or self.is_copy:  # other threads may have to wake the inner loop too
             inner.make_wakeup()
         return inner
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left of what this loop has driven, so that it may drive another request."""
+        return not (self.busy or self.unfinished or self._stopping or self.sources or self.is_copy or self._rested)
 
     def make_room(self) -> None:
         """A request has ended: take arrivals again that waited for this."""
@@ -310,7 +327,7 @@ class Reactor(Loop):
             for _ in range(len(self._unsettled)):
                 row = self._unsettled.popleft()
                 row.unsettled = False
-                if row in self.table:
+                if row in self.table and row.serial not in self._ended:
                     self.guard(row, row.settle, now)
         self._rested, self._resting = self._resting, {}
         for row in self._rested:

@@ -12,6 +12,7 @@ of its end. This class neither reads nor sends: the classes derived from it in t
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache, partial
 from sys import intern
 
 from ..handlers.saying import safe_repr, safe_str
@@ -20,6 +21,7 @@ from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Protocol, TypeAlias
 
     from .bounds import Pace
@@ -90,6 +92,7 @@ class DrivenBy:
         return cls("child", pid=pid)
 
     @classmethod
+    @lru_cache(maxsize=256)
     def in_thread(cls, name: str) -> DrivenBy:
         """The thread of that name."""
         return cls("thread", thread=name)
@@ -303,6 +306,15 @@ class Request(Timed):
         record["reason"] = "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"
         return record
 
+    def finished_record(self) -> partial[dict[str, Any]]:
+        """The call that makes the `record` of a row without a reason and without `Rare`, when somebody asks for it."""
+        channel, now = self.channel, self.reactor.clock.monotonic()
+        labels = () if channel is None else channel.labels
+        return partial(
+            finished_record, self.serial, self._peer, self.handler, self.total_in, self.total_out, labels, self.stage,
+            self.driven_by, now - self.created, now - self.progress,
+        )  # fmt: skip
+
     def _common(self) -> dict[str, Any]:
         """What `as_dict` and `record` have in common."""
         now, rare = self.reactor.clock.monotonic(), self.rare
@@ -423,20 +435,30 @@ def passed_record(
     serial: int, peer: Any, handler: type, principal: Any, total_in: int, total_out: int
 ) -> dict[str, Any]:
     """As `Request.record`, for a request that has finished in the batch in which it came: it never had a row."""
+    record = finished_record(serial, peer, handler.__name__, total_in, total_out)
+    record["principal"] = principal
+    return record
+
+
+def finished_record(
+    serial: int, peer: Any, handler: str, total_in: int, total_out: int, labels: Sequence[str] = (),
+    stage: Stage = Stage.DRAINING, driven_by: DrivenBy = LOOP, age: float = 0.0, idle: float = 0.0,
+) -> dict[str, Any]:  # fmt: skip
+    """As `Request.record`, for a request that has finished, of a peer of whom nothing but the address is known."""
     return {
         "serial": serial,
         "peer": address_text(peer),
-        "in_front": "",
-        "handler": handler.__name__,
-        "stage": Stage.DRAINING.value,
-        "driven_by": str(LOOP),
-        "principal": principal,
+        "in_front": " ".join(labels),
+        "handler": handler,
+        "stage": stage.value,
+        "driven_by": str(driven_by),
+        "principal": None,
         "secured": None,
         "proxied": None,
         "total_in": total_in,
         "total_out": total_out,
-        "age": 0.0,
-        "idle": 0.0,
+        "age": age,
+        "idle": idle,
         "reason": "",
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock, get_ident
 from collections import deque
+from functools import partial
 from itertools import count
 
 from ..handlers import Cause
@@ -69,6 +70,8 @@ class RequestTable:
             for index, record in enumerate(self._closed):
                 if record.__class__ is tuple:
                     self._closed[index] = passed_record(*record)
+                elif record.__class__ is partial:
+                    self._closed[index] = record()
             return self._closed
 
     def __len__(self) -> int:
@@ -114,6 +117,9 @@ class RequestTable:
 
     def _record(self, row: Request) -> None:
         whole_reason = row.whole_reason
+        if whole_reason is None and row.rare is None:  # as most rows
+            self._count_ended(row, "", row.finished_record())
+            return
         reason = None if whole_reason is None else row.reason
         if isinstance(whole_reason, Cause):
             forget_frames(whole_reason)
@@ -121,26 +127,34 @@ class RequestTable:
         if reason is not None:
             kind = type(reason).__name__
         record = row.record()
+        self._count_ended(row, kind, record)
+        log_end(row, reason, record)
+
+    def _count_ended(self, row: Request, kind: str, record: Any) -> None:
+        """Keep the record, which may be a call that makes it."""
+        host = _host(row.peer) if row.is_arrival else ""
         with self._lock:
             self._closed.append(record)
             self.ends[kind] = self.ends.get(kind, 0) + 1
             self.total_in += row.total_in
             self.total_out += row.total_out
-        if row.is_arrival:
-            self._count(row.peer, -1)
-        log_end(row, reason, record)
+            if host:
+                self._count_host(host, -1)
 
     def count_passed(self, passed: list[Any]) -> None:
         """Count requests that have finished without a row: the arguments of `passed_record` for each."""
         if self._outer is not None:
             self._outer.count_passed(passed)
             return
+        total_in = total_out = 0
+        for record in passed:
+            total_in += record[-2]
+            total_out += record[-1]
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)
-            for *_, total_in, total_out in passed:
-                self.total_in += total_in
-                self.total_out += total_out
+            self.total_in += total_in
+            self.total_out += total_out
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""
@@ -162,9 +176,12 @@ class RequestTable:
         host = _host(peer)
         if host:
             with self._lock:
-                number = self._of_host[host] = self._of_host.get(host, 0) + change
-                if not number:
-                    del self._of_host[host]
+                self._count_host(host, change)
+
+    def _count_host(self, host: str, change: int) -> None:
+        number = self._of_host[host] = self._of_host.get(host, 0) + change
+        if not number:
+            del self._of_host[host]
 
     def count_of(self, peer: Any) -> int:
         """The number of rows, without calls, whose host is that of the address ``peer``; 0 for a Unix socket."""
@@ -240,4 +257,7 @@ def log_unfinished(records: list[dict[str, Any]], seconds: float) -> list[dict[s
 
 def _host(peer: Any) -> str:
     # An IPv6 socket shows an IPv4 client with this prefix (RFC 4291, section 2.5.5.2): it is the same host.
-    return safe_str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) and peer else ""
+    if not isinstance(peer, tuple) or not peer:
+        return ""
+    host = peer[0]
+    return (host if type(host) is str else safe_str(host)).removeprefix("::ffff:")

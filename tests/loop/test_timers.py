@@ -8,8 +8,10 @@ import gc
 import inspect
 import math
 import sys
+import tracemalloc
 import weakref
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -202,6 +204,20 @@ def test_next_is_found_when_all_items_before_it_were_disarmed():
     assert timers.due(401) == [later]
 
 
+def test_next_is_exact_after_each_of_many_different_deadlines():
+    timers = Timers()
+    timers.due(0.0)
+    chance = Random(1)
+    deadlines = [chance.random() / 4 for _ in range(400)]
+    soonest = NEVER
+    for deadline in deadlines:
+        armed(timers, deadline)
+        soonest = min(soonest, deadline)
+        assert timers.next() == soonest
+    assert [item.deadline for item in timers.due(0.1)] == [NEVER] * sum(deadline <= 0.1 for deadline in deadlines)
+    assert timers.next() == min(deadline for deadline in deadlines if deadline > 0.1)
+
+
 def test_a_deadline_of_never_is_no_deadline():
     timers = Timers()
     armed(timers, NEVER)
@@ -280,6 +296,75 @@ def test_postponing_costs_the_same_however_many_items_there_are(timeout):
     assert turns(20_000) < 1.1 * turns(1_000) + 1
 
 
+SPREADS = {"one slot": 0.2, "minutes": 900.0, "hours": 36_000.0, "weeks": 2e6}
+"""How far apart the deadlines of many items are, in seconds. All are different."""
+
+
+class Work:
+    """Arms ``number`` items, arms them again, earlier or later, and disarms them; and counts what that costs."""
+
+    def __init__(self, number, spread):
+        self.timers = Timers()
+        self.timers.due(1024.0)
+        chance = Random(number)
+        self.first, self.second = ([1024 + chance.random() * spread for _ in range(number)] for _ in range(2))
+        self.items = [Item(NEVER) for _ in range(number)]
+        self.number = number
+
+    def steps(self):
+        """Each arms, arms again or disarms an item."""
+        for deadlines in self.first, self.second, [NEVER] * self.number:
+            for item, deadline in zip(self.items, deadlines, strict=True):
+                self.timers.disarm(item)
+                item.deadline = deadline
+                self.timers.arm(item)
+                yield
+            assert len(self.timers) == (0 if deadline == NEVER else self.number)
+
+    def lines(self, between):
+        """The lines of the module for each step; ``next()`` is called after each ``between`` steps."""
+
+        def work():
+            for number, _ in enumerate(self.steps(), 1):
+                if number % between == 0:
+                    self.timers.next()
+
+        return lines_of(work) / (3 * self.number)
+
+
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
+def test_to_arm_and_to_disarm_costs_the_same_however_many_items_there_are(spread):
+    """Where the loop goes round after many of them: a bounded number of lines each. New moments are sorted at once."""
+    few, many = (Work(number, spread).lines(number) for number in (200, 2_000))
+    assert many < 1.1 * few + 1
+
+
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
+def test_a_look_after_each_item_costs_a_search_at_most(spread):
+    """The lines grow with the logarithm of the number of moments: 4 turns of a search for 16 times as many."""
+    few, many = (Work(number, spread).lines(1) for number in (125, 2_000))
+    assert many < few + 4 * 4
+
+
+@pytest.mark.parametrize("between", [1, 50, 200])
+def test_moments_of_disarmed_items_do_not_pile_up(between):
+    timers = Timers()
+    timers.due(0.0)
+    keep, most = armed(timers, *range(300, 310)), 0
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            (item,) = armed(timers, 0.1 + number / 1e6 if number % 2 else 20.0 + number)
+            timers.disarm(item)
+            if number % between == 0:
+                timers.next()
+                most = max(most, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert most < 80_000
+    assert timers.due(400) == keep
+
+
 def test_entries_of_disarmed_items_do_not_pile_up():
     timers = Timers()
     keep = armed(timers, *range(300, 310))
@@ -338,6 +423,20 @@ def test_next_is_never_when_all_items_were_disarmed(deadline):
     for item in armed(timers, *[deadline, deadline + 1, deadline + 1.5]):
         timers.disarm(item)
     assert timers.next() == NEVER
+
+
+@pytest.mark.parametrize("look", [Timers.next, lambda timers: timers.due(5000.0) or NEVER])
+@pytest.mark.parametrize("looks_between", [False, True])
+def test_nothing_is_next_when_all_of_many_different_deadlines_are_disarmed(look, looks_between):
+    timers = Timers()
+    timers.due(0.0)
+    items = armed(timers, *(number / 2 for number in range(1, 500)))
+    if looks_between:
+        timers.next()
+    items += armed(timers, 1000.25)
+    for item in items:
+        timers.disarm(item)
+    assert look(timers) == NEVER
 
 
 def test_disarming_an_item_that_is_not_armed_does_nothing():

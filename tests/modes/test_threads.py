@@ -1,8 +1,36 @@
 """The threads of the thread mode."""
 
 import threading
+from contextvars import ContextVar
 
-from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, rest, running, server_class
+import pytest
+
+from tests.support.loops import hasty_threads, in_thread
+from tests.support.serving import (
+    PATIENCE,
+    STREAMS,
+    bounded,
+    connect,
+    made,
+    rest,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
+
+seen = ContextVar("seen", default=b"nothing")
+
+
+def once(request, client, server):
+    """Answer with the name of the thread, and what the context had of an earlier request."""
+    request.sendall(threading.current_thread().name.encode() + b", " + seen.get())
+    seen.set(b"something")
+
+
+def ask(server):
+    with connect(server) as client:
+        return rest(client)
 
 
 def test_daemon_threads_are_not_waited_for():
@@ -19,3 +47,78 @@ def test_daemon_threads_are_not_waited_for():
         bounded(server.server_close)
         let_go.set()
         assert rest(client) == b""
+
+
+def test_a_thread_serves_one_request_after_another_each_in_an_empty_context():
+    with serving(once, "thread") as server:
+        answers = [ask(server) for _ in range(20)]
+        assert {answer.partition(b", ")[2] for answer in answers} == {b"nothing"}
+        assert len(set(answers)) < 10  # a thread that is not idle yet is not waited for
+        wait_until(lambda: len(server.reactor.table.closed) == 20)
+        assert {row["driven_by"] for row in server.reactor.table.closed} == {
+            "thread " + answer.decode().partition(",")[0] for answer in answers
+        }
+    assert len(server._threads) < 10
+
+
+def test_when_the_server_is_closed_its_threads_have_ended():
+    with serving(once, "thread") as server:
+        for _ in range(5):
+            ask(server)
+        server.shutdown()
+        server.server_close()
+        assert not [thread for thread in server._threads if thread.is_alive()]
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, ZeroDivisionError])
+def test_what_a_handler_raises_ends_no_more_than_its_thread(end, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def fail(request, client, server):
+        once(request, client, server)
+        raise end
+
+    with serving(fail, "thread") as server:
+        assert all(ask(server).endswith(b", nothing") for _ in range(5))
+
+
+def assert_all_answered(server):
+    """Have four clients make 25 requests each."""
+    answers = []
+
+    def work():
+        answers.extend([ask(server) for _ in range(25)])
+
+    clients = [in_thread(work) for _ in range(4)]
+    for client in clients:
+        client.join(PATIENCE)
+    assert len(answers) == 100
+    assert b"" not in answers
+
+
+def test_requests_that_wait_for_a_thread_get_one_however_the_threads_are_switched():
+    with hasty_threads(), serving(once, "thread", max_threads=1, request_queue_size=64) as server:
+        assert_all_answered(server)
+
+
+def test_requests_that_wait_for_room_in_the_table_are_taken_however_the_threads_are_switched():
+    with hasty_threads(), serving(once, "thread", max_requests=1, request_queue_size=64) as server:
+        assert_all_answered(server)
+
+
+def test_the_end_of_the_last_request_ends_a_server_that_takes_no_more():
+    begun, let_go = threading.Event(), threading.Event()
+
+    def hold(request, client, server):
+        begun.set()
+        let_go.wait(PATIENCE)
+
+    kind = server_class("thread", STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], hold) as server:
+        serves = in_thread(server.serve_forever)
+        with connect(server):
+            assert begun.wait(PATIENCE)
+            server.reactor.call_soon(server.stop_serving)
+            let_go.set()
+            serves.join(PATIENCE)
+            assert not serves.is_alive()

@@ -259,7 +259,15 @@ MUTATIONS = [
         "    def leave_wait(self) -> None:\n        self.scanned = self.start",
         "    def leave_wait(self) -> None:\n        self.scanned += 0",
     ),
-    Mutation("timers are in the order of their arming", "insert(self._index(moment), moment)", "append(moment)"),
+    Mutation(
+        "timers are in the order of their arming",
+        "sorted(self._moments + self._new[:count], reverse=True)", "self._moments + self._new[:count]",
+    ),
+    Mutation(
+        "the deadline that is new is taken for the next one",
+        "insert(self._index(moment), moment)", "append(moment)",
+        tests="tests/loop/test_timers.py -k after_each_of_many",
+    ),
     Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
     Mutation(
         "a wait that begins late ends early",
@@ -379,6 +387,15 @@ MUTATIONS = [
         "a filter that opens goes on opening when the connection has ended",
         "if self._is_opening():\n                self.fail(EndOfStream())", "if False:\n                pass",
         tests="tests/modes/test_proxy_protocol.py",
+    ),
+    Mutation(
+        "a thread that has ended a request never wakes the loop",
+        "return not is_idle or bool(service.queue or reactor.paused)", "return False",
+        tests="tests/modes/test_threads.py",
+    ),
+    Mutation(
+        "a thread of the crew keeps the context of its last request",
+        "Context().run(hand.work)", "hand.work()", tests="tests/modes/test_threads.py",
     ),
     Mutation(
         "a wrapped listener does the handshake in accept()",

@@ -114,3 +114,31 @@ def test_a_row_whose_class_says_nonsense_ends_and_is_told_of(member, reason, at_
         here.until(lambda: here.table.closed)
         assert here.table.closed[0]["reason"].startswith(f"{reason}: ")
         assert isinstance(here.server.errors[0], TypeError)
+
+
+class Once(StreamHandler):
+    async def handle(self):
+        self.send(await Until(b"\n"))
+
+
+def test_after_a_short_connection_the_next_may_end_in_the_batch_in_which_it_comes(place):
+    with bench(Once, place) as here:
+        left = []
+        for _ in range(3):
+            with connect(here.server) as client:
+                client.sendall(b"line\n")
+                client.shutdown(socket.SHUT_WR)
+                here.reactor.step(1)
+                left.append(len(here.table))
+                assert here.last_words(client) == b"line\n"
+        assert left == [1, 0, 0]
+
+
+def test_after_a_silent_connection_the_next_is_not_read_before_the_selector_tells(place):
+    with bench(Once, place, Counting) as here:
+        for silent in (False, True, True):
+            client = here.connect()
+            if not silent:
+                client.sendall(b"line\n")
+                assert here.last_words(client) == b"line\n"
+        assert here.row.socket.recvs == 0

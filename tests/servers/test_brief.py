@@ -370,3 +370,36 @@ def test_a_handler_that_can_not_be_made_is_reported_and_others_are_served():
         assert played.send(b"one", b"two") == [b"two"]
         assert played.server.errors == ["not made"]
         assert played.reactor.stats()["ended"] == {"": 1, "ArithmeticError": 1}
+
+
+def test_handle_request_takes_one_packet_and_leaves_the_others():
+    with Played(EchoDatagram) as played:
+        for packet in (b"one", b"two", b"three"):
+            played.client.send(packet)
+        played.server.handle_request()
+        assert played.answers() == [b"one"]
+        played.server.handle_request()
+        assert played.answers() == [b"two"]
+
+
+def test_an_error_of_the_socket_ends_no_loop_and_loses_no_packet():
+    class Failing(socket.socket):
+        failures = 2
+
+        def recvfrom(self, *arguments):
+            if self.failures:
+                self.failures -= 1
+                raise OSError(errno.ENOMEM, "no memory")
+            return super().recvfrom(*arguments)
+
+    class Failed(Server):
+        def server_bind(self):
+            sock = self.socket
+            self.socket = Failing(sock.family, sock.type, sock.proto, sock.detach())
+            super().server_bind()
+
+    with Played(EchoDatagram, Failed) as played:
+        played.client.send(b"x")
+        for _ in range(20):
+            played.reactor.step(0.05)
+        assert played.answers() == [b"x"]

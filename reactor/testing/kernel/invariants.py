@@ -161,7 +161,8 @@ class Streams(Invariant):
             if row.serial > self._latest:
                 self._latest = row.serial
                 self._rows[sock] = row
-                if sock.remote != row.peer:
+                is_moved = row.rare is not None and row.rare.is_moved  # a PROXY header has come with the connection
+                if sock.remote != row.peer and not is_moved:
                     raise Violation(f"{label(row)} has the socket of {sock}")
                 if sock.state == CONNECTING:
                     raise Violation(f"{label(row)} has begun, but its socket is not connected yet")
