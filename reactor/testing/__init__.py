@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .check.report import CheckFailed
     from .check.run import play, work
     from .check.schedule import END, RESET, Take
+    from .check.stateful import Conversation, answers_as_told, rule
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .kernel.chaos import chaotic
@@ -115,6 +116,7 @@ _ROOMS = {
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.recorded": ("Recording",),
     "check.run": ("play", "work"),
+    "check.stateful": ("Conversation", "answers_as_told", "rule"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),
     "peers.peer": ("Peer", "Through"),
@@ -129,6 +131,7 @@ __all__ = [
     "INVARIANTS",
     "RESET",
     "CheckFailed",
+    "Conversation",
     "Diagram",
     "Fault",
     "Invariant",
@@ -140,6 +143,7 @@ __all__ = [
     "Violation",
     "World",
     "answers",
+    "answers_as_told",
     "answers_duplicates_once",
     "ask",
     "bears_any_bomb",
@@ -170,6 +174,7 @@ __all__ = [
     "play_through",
     "proxy",
     "remains",
+    "rule",
     "same_at_its_limits",
     "same_for_any_chunking",
     "same_for_any_chunking_of_faults",

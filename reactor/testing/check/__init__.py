@@ -38,6 +38,8 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``nested``       the property of what is nested deeper than Python can recurse
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
+``stateful``     conversations that rules make: `Conversation`, `rule`
+``conversations``  what `check` is given as conversation
 ``properties``   the properties, and `check`, which tries them all
 ===============  =======================================================================================
 

@@ -42,7 +42,8 @@ def bears_any_bomb(kind: Any, conversation: bytes | Iterable[bytes], *, world: W
     >>> bears_any_bomb(Echo, zlib.compress(b"one"))
     """
     tried = Tried(kind, conversation, world)
-    for pieces in _bombs(tried.pieces):
+    for bomb in _bombs(tried.pieces):
+        pieces = [*tried.before, *bomb]
         used = memory(tried.given, pieces, tried.world)
         if used > ROOM:
             call = tried.call("memory", tried.text, literal(pieces))

@@ -77,7 +77,7 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> N
     if isinstance(run.error, RecursionError):
         levels = f"{literal(nest.opening)} * {depth}"
         parts = [literal(before), levels, literal(inner), *([f"{literal(closing)} * {depth}"] if closing else [])]
-        feeds = [f"machine.feed({literal(piece)})" for piece in pieces[: nest.piece]]
+        feeds = [f"machine.feed({literal(piece)})" for piece in [*tried.before, *pieces[: nest.piece]]]
         feeds.append(f"machine.feed({' + '.join([*parts, literal(after)])})  # RecursionError")
         fault = (
             f"it raises RecursionError for a message that is nested deeply ({levels}): bound the depth, or catch "

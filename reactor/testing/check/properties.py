@@ -18,6 +18,7 @@ from .apart import Evidence, meeting
 from .blocking import calls_nothing_that_blocks
 from .bombs import bears_any_bomb
 from .causes import ends_if_it_drips, takes_causes_for_ends
+from .conversations import Try, conversations, tries_of
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
 from .evidence import (
@@ -46,8 +47,9 @@ from .report import Answers, fail, held_in_time, in_all
 from .run import Run, played, worked
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
+from .stateful import answers_as_told, is_grammar
 from .strategies import NOT_REPEATABLE, smallest
-from .subject import Subject, pieces_of, world_of
+from .subject import world_of
 from .through import ends_at_any_byte_of_the_wire, same_through_filters
 from .tried import Tried, is_open_for_ever
 from .watching import trying
@@ -72,7 +74,7 @@ _FEW = 25  # the most examples that a costly property tries
 
 
 def check(
-    kind: Any, conversation: Conversation, expected: Any = None, *, server: object = None,
+    kind: Any, conversation: Any, expected: Any = None, *, server: object = None,
     world: World | None = None, kept: int = KEPT, modes: Iterable[str] | None = None, examples: int | None = None,
     through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (), deadline: float = inf,
     progress: Callable[[str], object] | None = None,
@@ -82,7 +84,10 @@ def check(
     - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
       `functools.partial` of one of these. A blocking handler runs as in select mode: in every mode it is the same state
       machine that waits for its requests. In the modes, real servers answer the conversation.
-    - ``conversation``: the bytes that a client sends, or a list of packets.
+    - ``conversation``: the bytes that a client sends, or a list of messages or packets; the path of a file that
+      `Recording` has written, or of a directory of them; a `Conversation` class with rules, or a Hypothesis strategy of
+      lists of messages. A list of such, or a ``dict`` with their names, is several conversations: each is checked, and
+      the report names it. Each message is also tried alone, deep: the messages before it arrive whole.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.
     - ``server``: the handler's ``self.server``: any object with the attributes that the handler uses. Each run begins
@@ -125,25 +130,32 @@ def check(
     ...     received = send
     >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
-    pieces = pieces_of(conversation, "conversation")
     modes, meant = modes_of(modes), [meant] if isinstance(meant, str) else list(meant)
     world = world_of(world, server)
-    tries = _all(kind, pieces, world, kept, modes, examples)
-    if through is not None:
-        through = listed(through)
-        tries.append(partial(same_through_filters, kind, pieces, through, world=world, examples=examples))
-        tries.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, through, world=world))
-    if expected is not None:
-        tries.insert(0, partial(answers, kind, pieces, expected, world=world))
-    tries = _unmeant(tries, meant)
-    subject, begun = Subject(kind, world), perf_counter()
+    subject, begun = Tried(kind, b"", world), perf_counter()
+    told = conversations(conversation, subject.packets)
+    if expected is not None and (len(told) != 1 or is_grammar(told[0].messages)):
+        raise TypeError("expected is the output for one conversation, and several are given: check it alone")
+    tries: list[Try] = []
+    for one in told:
+        pieces, deep = one.drawn(subject)
+        holding = _all(kind, pieces, world, kept, modes, examples)
+        if is_grammar(one.messages):
+            holding.insert(0, partial(answers_as_told, kind, one.messages, world=world, examples=examples))
+        if through is not None:
+            filters = listed(through)
+            holding.append(partial(same_through_filters, kind, pieces, filters, world=world, examples=examples))
+            holding.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, filters, world=world))
+        if expected is not None:
+            holding.insert(0, partial(answers, kind, pieces, expected, world=world))
+        tries += tries_of(one, _unmeant(holding, meant), deep)
     with in_all(deadline), shared_on_purpose("leaves_nothing_behind" in meant):
         restore = restorer(world.server, subject.kind)
-        for number, holds in enumerate(tries, 1):
-            trying(holds.func.__name__)
+        for number, (name, holds) in enumerate(tries, 1):
+            trying(name)
             if progress is not None:
                 seconds = perf_counter() - begun
-                progress(f"{seconds:.1f} seconds: {number} of {len(tries)}, {holds.func.__name__}")
+                progress(f"{seconds:.1f} seconds: {number} of {len(tries)}, {name}")
             try:
                 with pristine(subject.kind):
                     holds()
@@ -401,8 +413,9 @@ def works_linearly(
         one = [filler] if tried.packets else [filler[place : place + 1] for place in range(len(filler))]
         flow = [filler * count] if at_once else one * count
         first = tried.first(start)
+        begun = [*tried.before, *first]
         end, ending = ([], "") if tried.packets else ([END], " + [END]")
-        return [*first, *flow, *end], (f"{literal(first)} + {literal(flow)}" if first else literal(flow)) + ending
+        return [*first, *flow, *end], (f"{literal(begun)} + {literal(flow)}" if begun else literal(flow)) + ending
 
     def raised(drawn: tuple[int, bytes, bool]) -> Run | None:
         runs = (played(tried, flood(*drawn, times)[0]) for times in (1, 4, 16))

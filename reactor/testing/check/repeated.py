@@ -91,7 +91,8 @@ def stays_in_bounds_when_repeated(
                 spent += _refuse_growth(tried, repeated, kept)
             if spent > BUDGET:
                 break
-    _refuse_remains(tried)
+    if not tried.before:
+        _refuse_remains(tried)
 
 
 def _pieces(data: bytes) -> Iterator[Repeated]:
@@ -128,8 +129,9 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
             sizes.append(held(run.machine))
             bound = kept + limit + len(batch)
             if sizes[-1] > bound:
+                begun = "".join(f"{run.name}.feed({literal(message)})\n" for message in tried.before)
                 fed = repeated.code(run.name, len(sizes) - 1)
-                code = f"{_construct(tried)}\n{fed}\nassert held(machine) <= {bound}"
+                code = f"{_construct(tried)}\n{begun}{fed}\nassert held(machine) <= {bound}"
                 fault = f"it holds {sizes[-1]} bytes, and more with each {literal(repeated.batch(0)[:40])} that comes"
                 fail(tried, fault, "bounds_when_repeated", code, remedy=f"kept={2 * sizes[-1]} (bytes)")
             half = len(sizes) // 2

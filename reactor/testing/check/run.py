@@ -108,6 +108,7 @@ class Run:
         self._allowed = LINES
         subject.restore()
         self._construct()
+        self._begin()
 
     # Its result
 
@@ -217,6 +218,14 @@ class Run:
         self._row = PacedRow(self.machine.handler, self._clock)
         self._transcript.construct()
         self._call("advance()", self.machine.advance)
+
+    def _begin(self) -> None:
+        """Feed the messages with which each run of the subject begins. The client reads what the handler flushes."""
+        for message in self.subject.before:
+            self.step(message)
+            if not self.over and self.machine.blocked:
+                self.drain()
+                self._go_on()
 
     def _make_driver(self) -> RecordingDriver:
         return RecordingDriver(self.subject.world)

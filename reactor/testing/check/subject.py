@@ -7,7 +7,7 @@ import textwrap
 from copy import copy
 from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import handlers
 from ...handlers import DatagramHandler, DatagramMachine, Packet, StreamMachine, World
@@ -48,6 +48,13 @@ def world_of(world: World | None, server: object = None) -> World:
     return world
 
 
+class Message(NamedTuple):
+    """A message deep in a conversation: the messages before it arrive whole, each alone."""
+
+    before: list[bytes]
+    last: bytes
+
+
 class Subject:
     """A handler class under test.
 
@@ -84,6 +91,8 @@ class Subject:
         self.handler: Any = buffered(self.given, self.packets) if self.blocking else kind
         """The class that runs: ``kind``, or what select mode makes of a blocking handler."""
         self.machine: type[Machine] = DatagramMachine if self.packets else StreamMachine
+        self.before: list[bytes] = []
+        """Messages with which each run begins, each fed alone."""
         self._mentioned: list[type] = [kind]
 
     def make(self) -> Any:

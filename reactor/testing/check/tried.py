@@ -11,7 +11,7 @@ from .evidence import beginning, extent, fillers, places
 from .run import Run, played
 from .schedule import END, RESET
 from .strategies import smallest
-from .subject import Subject
+from .subject import Message, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,8 +38,10 @@ def is_open_for_ever(run: Run, schedule: Schedule) -> bool:
 class Tried(Subject):
     """A handler class, and the conversation to try it with."""
 
-    def __init__(self, kind: Any, conversation: bytes | Iterable[bytes], world: World | None) -> None:
+    def __init__(self, kind: Any, conversation: bytes | Iterable[bytes] | Message, world: World | None) -> None:
         super().__init__(kind, world)
+        if isinstance(conversation, Message):
+            self.before, conversation = conversation
         self._given = world is not None
         self.pieces = self.conversation(conversation)
         self.length = extent(self.pieces, self.packets)
