@@ -59,7 +59,7 @@ def conversations(given: Any, packets: bool) -> list[Told]:
         path = Path(given)
         files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
         return _some([Told(str(file), _of_file(file, packets)) for file in files], given)
-    if is_grammar(given) or isinstance(given, (bytes, str)) or not hasattr(given, "__iter__"):
+    if is_grammar(given) or isinstance(given, (bytes, str, bytearray, memoryview)) or not hasattr(given, "__iter__"):
         return [Told("", given if is_grammar(given) else pieces_of(given, "conversation"))]
     items = list(given)
     if items and all(isinstance(item, _ROOMY) or is_grammar(item) for item in items):
