@@ -257,7 +257,7 @@ def test_no_module_is_too_long():
 
 DRAWING = (
     "strategies", "tried", "bombs", "causes", "damaged", "lapses", "limits", "nested", "relatives", "repeated",
-    "through", "properties",
+    "through", "stateful", "learned", "properties",
 )  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""
 

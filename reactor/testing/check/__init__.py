@@ -39,12 +39,12 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``stateful``     conversations that rules make: `Conversation`, `rule`
-``conversations``  what `check` is given as conversation
+``learned``      what `check` is given as conversation
 ``properties``   the properties, and `check`, which tries them all
 ===============  =======================================================================================
 
-This room imports the room ``peers``. Only ``strategies``, ``tried`` and the modules that have properties import
-Hypothesis. Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from
+This room imports the room ``peers``. Only ``strategies``, ``tried``, ``learned`` and the modules that have properties
+import Hypothesis. Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from
 reactor.testing.check import run``, because ``import reactor.testing.check.run as run`` asks the function for a
 submodule and fails.
 """

@@ -18,7 +18,6 @@ from .apart import Evidence, meeting
 from .blocking import calls_nothing_that_blocks
 from .bombs import bears_any_bomb
 from .causes import ends_if_it_drips, takes_causes_for_ends
-from .conversations import Try, conversations, tries_of
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
 from .evidence import (
@@ -37,6 +36,7 @@ from .evidence import (
 )  # fmt: skip
 from .filtered import listed
 from .lapses import answers_duplicates_once, forgives_timeouts
+from .learned import Try, conversations, tries_of
 from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
 from .nested import bears_any_nesting

@@ -7,6 +7,7 @@ it, so what they make leads deep into a handler, and its messages are damaged th
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ LONGEST = 12
 WALKS = 60
 """Conversations that are drawn, of which those are chosen that come deepest."""
 
-MOST = 12
+MOST = 15
 """The most messages that are tried deep, of all that are drawn."""
 
 _MORE = st.integers(0, 29)
@@ -171,7 +172,7 @@ class Drawn(NamedTuple):
 
 
 def drawn(tried: Tried, grammar: Any) -> Drawn:
-    """The longest conversation that the grammar makes, and each rule with the fewest and the most different before it.
+    """The longest conversation that the grammar makes, and each rule after few, after many and after like messages.
 
     The beginning of a conversation is one too, so it is looked for among all beginnings.
     """
@@ -186,24 +187,40 @@ def drawn(tried: Tried, grammar: Any) -> Drawn:
     for walk in sorted(told, key=len):
         for length in range(1, len(walk) + 1):
             found.setdefault(walk[length - 1].rule, []).append(walk[:length])
-    ends = [min(walks, key=len) for walks in found.values()] + [max(walks, key=_depth) for walks in found.values()]
+    ends = [choose(walks) for walks in found.values() for choose in (_first, _deepest, _most_alike)]
     messages = [[said.message for said in walk] for walk in ends]
     chosen = sorted((Message(said[:-1], said[-1]) for said in messages if len(said) > 1), key=lambda one: len(one[0]))
     deep = [one for number, one in enumerate(chosen) if one not in chosen[:number]]
-    longest = max(told, key=_depth, default=[])
+    longest = _deepest(told or [[]])
     return Drawn([said.message for said in longest], deep[:: len(deep) // MOST + 1])
 
 
-def _depth(walk: list[Said]) -> tuple[int, int]:
-    """How deep a conversation leads: the messages of its most frequent rule weigh as much as other rules."""
-    return len({said.rule for said in walk}), len(walk)
+def _first(walks: list[list[Said]]) -> list[Said]:
+    return min(walks, key=len)
+
+
+def _deepest(walks: list[list[Said]]) -> list[Said]:
+    """The one with the most rules."""
+    return max(walks, key=lambda walk: (len({said.rule for said in walk}), len(walk)))
+
+
+def _most_alike(walks: list[list[Said]]) -> list[Said]:
+    """The one that ends with the most messages of one rule."""
+
+    def alike(walk: list[Said]) -> int:
+        return sum(1 for _ in takewhile(lambda said: said.rule == walk[-1].rule, reversed(walk)))
+
+    return max(walks, key=lambda walk: (alike(walk), -len(walk)))
 
 
 @held_in_time
 def answers_as_told(kind: Any, grammar: Any, *, world: World | None = None, examples: int | None = None) -> None:
-    """Each message that a rule of the conversation makes is answered as the rule says."""
+    """Each message that a rule of the conversation makes is answered as the rule says.
+
+    The property draws conversations, at least 60: a few would not come deep.
+    """
     tried = Tried(kind, b"", world)
-    found = smallest(tried, walks(grammar), lambda said: _wrong(tried, said) is not None, examples)
+    found = smallest(tried, walks(grammar), lambda said: _wrong(tried, said) is not None, max(WALKS, examples or 0))
     if found is not None and (wrong := _wrong(tried, found)) is not None:
         fail(tried, wrong.fault, "answers_as_told", wrong.code)
 

@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hypothesis.strategies import SearchStrategy
-
 from ...rows.filters.tap import RECEIVED
 from . import recorded
 from .report import CheckFailed
@@ -27,12 +25,12 @@ if TYPE_CHECKING:
     from .tried import Tried
 
 MOST = 8
-"""The most messages of a conversation that are tried deep. Of more, some are chosen by `deep`."""
+"""About the most messages of a conversation that are tried deep. Of more, `deep` chooses some."""
 
-FEW = 25
+FEW = 10
 """The most schedules that a property draws for a message that is tried deep."""
 
-_ROOMY = (list, tuple, os.PathLike, Mapping, SearchStrategy)
+_ROOMY = (list, tuple, os.PathLike, Mapping)
 
 
 class Told(NamedTuple):
@@ -61,7 +59,7 @@ def conversations(given: Any, packets: bool) -> list[Told]:
         path = Path(given)
         files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
         return _some([Told(str(file), _of_file(file, packets)) for file in files], given)
-    if is_grammar(given) or isinstance(given, (bytes, str)) or not hasattr(given, "__iter__"):
+    if is_grammar(given) or isinstance(given, (bytes, str, bytearray, memoryview)) or not hasattr(given, "__iter__"):
         return [Told("", given if is_grammar(given) else pieces_of(given, "conversation"))]
     items = list(given)
     if items and all(isinstance(item, _ROOMY) or is_grammar(item) for item in items):
@@ -102,7 +100,7 @@ def deep(messages: list[bytes]) -> list[Message]:
     """Messages that are not the first, each with those before it: the last with each verb, then others.
 
     >>> [len(one.before) for one in deep([b"USER ada"] + [b"ADD 1"] * 20 + [b"QUIT"])]
-    [1, 4, 7, 10, 13, 16, 20, 21]
+    [1, 4, 7, 10, 13, 16, 19, 20, 21]
     """
     last = {verb_of(message): place for place, message in enumerate(messages)}
     ends = sorted(place for place in last.values() if place)
@@ -130,14 +128,20 @@ DEEP = frozenset(
 
 
 def tries_of(told: Told, holding: list[partial[None]], deep: list[Message]) -> list[Try]:
-    """All to try of a conversation: each property in ``holding`` on all of it, then on each message that is deep."""
-    tries = [Try(holds.func.__name__, partial(_tried, told.name, holds)) for holds in holding]
+    """All to try of a conversation: each property in ``holding`` on all of it, then on each message that is deep.
+
+    Of a grammar the messages come before the same properties on all of it: what they find is shorter.
+    """
+    whole = [Try(holds.func.__name__, partial(_tried, told.name, holds)) for holds in holding]
+    tries = list[Try]()
     for message in deep:
         place = f"message {len(message.before) + 1}, {brief(message.last)}"
         name = f"{told.name}, {place}" if told.name else place
         chosen = [holds for holds in holding if holds.func.__name__ in DEEP]
         tries += [Try(holds.func.__name__, partial(_tried_deep, name, holds, message)) for holds in chosen]
-    return tries
+    if not is_grammar(told.messages):
+        return [*whole, *tries]
+    return [*(one for one in whole if one.name not in DEEP), *tries, *(one for one in whole if one.name in DEEP)]
 
 
 def _tried(name: str, holds: Callable[[], None]) -> None:
@@ -157,7 +161,7 @@ def _tried_deep(name: str, holds: partial[None], message: Message) -> None:
         if (shorter := _failure(holds, message._replace(before=before[place:]))) is not None:
             failed, before = shorter, before[place:]
             break
-    for place in reversed(range(len(before) - 1)):
+    for place in reversed(range(len(before))):
         less = before[:place] + before[place + 1 :]
         if (shorter := _failure(holds, message._replace(before=less))) is not None:
             failed, before = shorter, less

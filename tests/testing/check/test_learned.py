@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from examples import resp
 from handlers.services import Echo
 from reactor.testing import CheckFailed, Conversation, Recording, check, rule
-from reactor.testing.check.conversations import conversations
+from reactor.testing.check.learned import conversations
 from reactor.testing.check.properties import takes_plain_numbers_only
 from reactor.testing.check.recorded import HEAD
 from tests.support import ledger
@@ -60,6 +60,7 @@ def only(name):
     return [other for line in tried if (other := line.rpartition(", ")[2]) != name]
 
 
+@pytest.mark.slow
 def test_a_recorded_session_leads_to_a_fault_that_all_of_it_at_once_hides(session):
     meant = only("takes_plain_numbers_only")
     quick(ledger.TakesAnyNumberLate, b"".join(LONG), meant=meant)
@@ -116,6 +117,7 @@ def test_a_raw_file_is_what_the_client_sends(tmp_path):
 # Several conversations
 
 
+@pytest.mark.slow
 def test_the_report_names_the_conversation():
     quick(ledger.RaisesDeep, b"".join(SHORT))
     report = failure(ledger.RaisesDeep, {"short": b"".join(SHORT), "long": SESSION})
@@ -140,13 +142,15 @@ class Path:
 # Rules
 
 
+@pytest.mark.slow
 def test_rules_lead_to_a_fault_that_a_short_conversation_hides():
     quick(ledger.TakesAnyNumber, b"".join(SHORT))
-    report = failure(ledger.TakesAnyNumber, Bookkeeper, meant=[])
+    report = failure(ledger.TakesAnyNumber, Bookkeeper)
     assert "property takes_plain_numbers_only" in report
-    assert report.count("ADD") == 6
+    assert "COMMIT" not in report
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_not_that_of_the_rule_is_told_with_the_fewest_messages():
     report = failure(ledger.Miscounts, Bookkeeper)
     assert "it answers b'ok 0\\n' to the message b'COMMIT\\r\\n' of the rule commit, not b'ok 30\\n'" in report
@@ -167,6 +171,7 @@ def test_a_strategy_of_messages_is_a_conversation():
     assert "property takes_plain_numbers_only" in report
 
 
+@pytest.mark.slow
 def test_packets_of_rules():
     class Adds(Conversation):
         @rule(amount=st.integers(1, 9))
@@ -196,6 +201,7 @@ def test_wrong_rules_are_refused():
 # A message with those before it
 
 
+@pytest.mark.slow
 def test_the_messages_before_a_message_that_do_not_matter_are_left_out():
     messages = [*LONG[:2], *[b"NOOP\r\n"] * 3, *LONG[2:]]
     report = failure(ledger.TakesAnyNumberLate, messages, meant=only("takes_plain_numbers_only"))
