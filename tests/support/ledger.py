@@ -18,10 +18,6 @@ class Ledger(StreamHandler):
         self.state, self.amounts = "new", []
         while (line := (await LINE)[:-1].removesuffix(b"\r")) != b"QUIT":
             self.send(self.answer(*line.partition(b" ")[::2]) + b"\n")
-            await self.after(line)
-
-    async def after(self, line):
-        pass
 
     def answer(self, verb, rest):
         if verb == b"AUTH" and self.state == "new" and rest == b"ada sesame":
