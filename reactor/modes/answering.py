@@ -59,6 +59,12 @@ def _gone() -> OSError:
     return ConnectionAbortedError(errno.ECONNABORTED, "the connection has ended")
 
 
+def _cut(row: Request) -> OSError:
+    """The error for a handler whose client takes no output. The row ends: what follows would stand in a gap."""
+    row.reactor.call_soon(row.lose, TimedOut(Flushed()))
+    return TimeoutError("timed out")
+
+
 class Follower:
     """Follows the output of a row: `_drained` is called when all of it has been taken, or dropped.
 
@@ -135,7 +141,7 @@ class AnswerHere:
             row.reactor.finish_batch(row.reactor.clock.monotonic())  # what the kernel takes leaves
             row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # through filters in further batches
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
-                raise _gone() if handler._machine.finished else TimeoutError("timed out")
+                raise _gone() if handler._machine.finished else _cut(row)
 
 
 class Outlet(Follower):
@@ -156,7 +162,7 @@ class Outlet(Follower):
             piece = bytes(octets[start : start + size])
             with self._changed:
                 if not self._changed.wait_for(self._may_send, seconds):
-                    raise TimeoutError("timed out")
+                    raise _cut(self._row)
                 if self._is_shut:
                     raise _gone()
                 self._under_way += len(piece)

@@ -49,6 +49,7 @@ class Inners:
         service.mode.alongside(inner)
         if service.drain_until != NEVER:
             inner.call_at(service.drain_until, inner.stop)
+            inner.end_idle(service.server)  # others wait behind it in the accept queue
         if not outer.working_here:
             inner.threaded = True
             inner.make_wakeup()

@@ -242,6 +242,28 @@ def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, membe
         assert receive(client, 5) == b"small"
 
 
+@pytest.mark.parametrize(("mode", "members"), [
+    ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
+])  # fmt: skip
+def test_a_reply_that_its_client_does_not_take_in_time_ends_the_row_with_a_reason(mode, members, caplog):
+    class Muted(Large):
+        """Tells nobody of an error, as a handler of ``http.server`` whose log is switched off."""
+
+        timeout = 0.3
+
+        def handle(self):
+            with suppress(TimeoutError):
+                super().handle()
+
+    caplog.set_level("INFO", "reactor")
+    with serving(type("Kind", (Muted,), members), mode) as server, connect(server) as client:
+        client.sendall(packed(b"large"))
+        wait_until(lambda: [record["reason"] for record in server.reactor.table.closed])
+        [record] = server.reactor.table.closed
+    assert record["reason"] == "TimedOut: timed out in Flushed()"
+    assert len([told for told in caplog.messages if "timed out in Flushed()" in told]) == 1
+
+
 @elsewhere
 def test_a_handler_waits_at_the_high_water_mark_of_its_class(mode, members):
     kind = type("Kind", (Large,), {"high_water": 100_000, **members})

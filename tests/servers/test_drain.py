@@ -378,6 +378,16 @@ def test_an_idle_connection_of_http_ends_at_once(mode):
         assert rest(client).endswith(b"\r\n\r\n")
 
 
+def test_in_plain_mode_connections_of_the_accept_queue_that_are_kept_delay_none_behind_them(kept):
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, kept) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(3)]
+        for client in clients:
+            client.sendall(b"one\n")
+        assert bounded(server.drain, 1_000) == []
+        assert [rest(client) for client in clients] == [b"one\n"] * 3
+
+
 @pytest.mark.parametrize("mode", ["select", "thread", "fork"])
 def test_what_is_under_way_when_a_drain_begins_is_answered_and_then_the_connection_ends(mode, kept):
     place = STREAMS["tcp"]
