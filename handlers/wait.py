@@ -34,6 +34,8 @@ class Wait:
 
     reads = False
     """Whether input satisfies the wait, so that the row reads."""
+    writes = False
+    """Whether it is satisfied when the client has taken output that is made meanwhile."""
 
     outside = False
     """Whether the driver has to do work for the wait: fork, start a thread, connect."""

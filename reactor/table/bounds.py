@@ -31,7 +31,7 @@ class Pace:
     ``1 / min_rate``. The next wait has so much less time.
     """
 
-    __slots__ = ("_begun", "_debt", "_due", "_excused", "_moved", "_since", "_waiting")
+    __slots__ = ("_begun", "_debt", "_due", "_excused", "_moved", "_since", "_waiting", "_writes")
 
     def __init__(self, begun: float) -> None:
         self._begun = begun  # when the request began; it may have been in the table before, queued
@@ -41,6 +41,7 @@ class Pace:
         self._since = begun  # when the wait began
         self._excused = begun  # when the row last waited for something other than its peer
         self._waiting = False  # whether the row waits for its peer
+        self._writes = False  # whether it does when it holds output
 
     @classmethod
     def of(cls, handler: Handler, begun: float) -> Pace | None:
@@ -59,6 +60,7 @@ class Pace:
             self._debt = max(0.0, self._debt + now - self._since - (moved - self._moved) / handler.min_rate)
         self._moved, self._since = moved, now
         self._waiting = channel.finished or _is_for_peer(channel.wait)
+        self._writes = not self._waiting and channel.wait.writes
         if not self._waiting:
             self._debt = 0.0
         self._due = now + max(0.0, patience - self._debt)
@@ -106,8 +108,10 @@ class Pace:
         return NEVER if handler.request_timeout is None else self._begun + handler.request_timeout
 
     def _idle(self, row: Request, handler: Handler) -> float:
-        if handler.idle_timeout is None or not self._waiting:
+        if handler.idle_timeout is None or not (self._waiting or self._writes):
             return NEVER
+        if self._writes and not row.held_out:  # look again
+            return row.reactor.time + handler.idle_timeout
         return max(row.progress, self._excused) + handler.idle_timeout
 
 
