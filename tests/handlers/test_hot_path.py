@@ -196,3 +196,11 @@ def test_the_hot_path_takes_no_frame_past_its_limit(is_coroutine):
     fast, slow = (told(kind, script, is_coroutine, [b"abababab"], [0]) for kind in (StreamMachine, Slow))
     assert fast == slow
     assert "LimitPassed" in repr(fast)
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_the_hot_path_stops_at_the_high_water_mark(is_coroutine):
+    script = ((Until(b";", limit=9), "much"),)
+    fast, slow = (told(kind, script, is_coroutine, [b"a;b;c;"], [0]) for kind in (StreamMachine, Slow))
+    assert fast == slow
+    assert len(fast[1]) < 3

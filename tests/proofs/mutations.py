@@ -56,7 +56,7 @@ MUTATIONS = [
     Mutation(
         "EAGAIN is taken for the end of the stream",
         "recv(channel.read_size)\n        except AGAIN:\n            pass\n",
-        "recv(channel.read_size)\n        except AGAIN:\n            channel.end()\n", needs_faults=True,
+        "recv(channel.read_size)\n        except AGAIN:\n            channel.end()\n",
     ),
     Mutation(
         "the end of the stream drops the output",
