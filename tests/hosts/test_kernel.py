@@ -48,7 +48,6 @@ HOSTS = {
     ],
     "plain": [
         Fault("poll", "EINTR", WHOLE, "poll(2)"),
-        Fault("socketpair", "EMFILE ENFILE", WHOLE, "socketpair(2)"),
     ],
     "fork": [
         Fault("poll", "EINTR", WHOLE, "poll(2)"),
