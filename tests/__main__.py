@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
         return run_each(python, commands)
     # Two processes, side by side: a process that has collected fewer tests also forks faster.
     with meanwhile_made(python), meanwhile_run(python, "-m", "pytest", "-m", "slow") as finish_slow:
-        return run_each(python, [*commands[:-1], ["-m", "pytest", "-m", "not slow"]]) or finish_slow()
+        status = run_each(python, [*commands[:-1], ["-m", "pytest", "-m", "not slow"]])
+        return finish_slow() or status
 
 
 def run_each(python: Path, commands: list[list[str]]) -> int:

@@ -162,8 +162,8 @@ def test_the_watchdog_hears_of_the_loop_until_that_is_blocked(start: Start, conn
         client = connect(url)
         assert talk(client, b"\n") == b"\n"
         client.sendall(b"\n")
+        manager.socket.settimeout(0)
         while not (tmp_path / "blocked").exists():
-            manager.socket.settimeout(0)
             drain(manager)
         drain(manager)
         manager.socket.settimeout(1.0)  # more than twice the time that the manager allows
