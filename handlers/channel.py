@@ -194,3 +194,12 @@ if TYPE_CHECKING:
     ) -> tuple[StreamChannel, StreamChannel, StreamDriver, PacketChannel, PacketChannel, Driver, StreamDriver]:
         """Have the type checker verify that these classes fulfil the protocols."""
         return stream, link, link, packets, packet_link, packet_link, world
+
+
+def is_between_messages(channel: StreamChannel) -> bool:
+    """Whether the request waits for the first byte of a message, and nothing is held in either direction."""
+    if channel.opening or channel.held_in or channel.held_out:
+        return False
+    wait = channel.wait
+    machine: Any = channel.handler._machine
+    return wait is not None and wait.reads and bool(machine.is_at_opening())

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from .base_link import FAILED, GONE, LEAVING, NEW, OPENING, SERVING, BaseLink, of
 from .causes import Cause, EndOfStream
-from .channel import ENDED, ENDING, OPEN
+from .channel import ENDED, ENDING, OPEN, is_between_messages
 from .files import Files
 from .handler import DatagramHandler
 from .wire import Wire, grown
@@ -99,11 +99,8 @@ class Link(BaseLink):
 
     @property
     def is_between_messages(self) -> bool:
-        """Whether the request waits for the first byte of a message, and nothing is held in either direction."""
-        if not self._is_open() or self.inner.opening or self.held_in or self.held_out:
-            return False
-        wait = self.inner.wait
-        return wait is not None and wait.reads and self.handler._machine.is_at_opening()
+        """Whether the filter passes bytes on, and the request is between messages."""
+        return self._is_open() and is_between_messages(self)
 
     @property
     def outbox(self) -> Any:

@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 DEFAULT_URL = "tcp://127.0.0.1:7007"
@@ -66,6 +68,11 @@ def host_and_port(scheme: str, rest: str) -> tuple[str, int]:
     if ":" in host and (bare == host or not scheme.endswith("6")):
         raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
     return bare, int(port)
+
+
+def on_sockets(places: Sequence[Place], sockets: Iterable[socket.socket | None]) -> list[Place]:
+    """The places with these sockets in place of their addresses, without those for which there is none."""
+    return [place._replace(address=sock) for place, sock in zip(places, sockets, strict=True) if sock is not None]
 
 
 def url_of(scheme: str, address: Any) -> str:

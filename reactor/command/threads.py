@@ -23,6 +23,7 @@ from ..modes.prefork import spread
 from ..servers.last import no_new_handshakes
 from ..servers.sharing import ABSENT, share_listeners
 from .errors import say
+from .places import on_sockets
 from .stopping import CUT, GRACE, Ending, handle_signals, wind_down
 from .terminal import is_terminal, overwrite, show_table
 
@@ -69,11 +70,7 @@ class Threads:
                 ending = ThreadEnding(Reactor(outer=self.reactor), grace, self._one_has_taken)
                 ending.reactor.threaded = True
                 self._endings.append(ending)
-                socks = [socks[number] for socks in spreads]
-                own = [
-                    place._replace(address=sock)
-                    for place, sock in zip(places, socks, strict=True) if sock is not None
-                ]  # fmt: skip
+                own = on_sockets(places, (socks[number] for socks in spreads))
                 ending.servers = make(own, ending)
                 share_listeners(ending.servers, self._counts, number)
             self._until_end = made.pop_all()

@@ -20,6 +20,7 @@ from ..modes.prefork import stop_for_good
 from ..modes.supervisor import Supervisor
 from ..servers.tcp import is_listening
 from .errors import Wrong, say
+from .places import on_sockets
 from .stopping import Ending, handle_signals, wind_down
 from .terminal import is_terminal, line_about, overwrite
 
@@ -147,11 +148,7 @@ class Parent:
         for number in signal.SIGHUP, signal.SIGUSR1:  # which a terminal or a script may send to the process group
             signal.signal(number, lambda number, frame: None)
         importlib.invalidate_caches()  # the parent may have looked for modules before one was there
-        sockets = [server._srv.mode.take_socket(worker.number) for server in self.servers]
-        own = [
-            place._replace(address=sock)
-            for place, sock in zip(self._places, sockets, strict=True) if sock is not None
-        ]  # fmt: skip
+        own = on_sockets(self._places, [server._srv.mode.take_socket(worker.number) for server in self.servers])
         ending = WorkerEnding(Reactor(), self._grace, worker)
         try:
             ending.servers = self._make(own, ending)

@@ -32,7 +32,8 @@ _family: Callable[[Any], int] = vars(_socket.socket)["family"].__get__
 _type: Callable[[Any], int] = vars(_socket.socket)["type"].__get__
 
 
-_INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
+INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
+"""The address families of IP."""
 
 
 def family(sock: Any) -> Any:
@@ -46,8 +47,8 @@ def family(sock: Any) -> Any:
 def is_tcp(sock: Any) -> bool:
     """Whether ``sock`` is a TCP socket."""
     if isinstance(sock, _socket.socket):
-        return _family(sock) in _INET and _type(sock) == socket.SOCK_STREAM
-    return isinstance(sock, socket.socket) and sock.family in _INET and sock.type == socket.SOCK_STREAM
+        return _family(sock) in INET and _type(sock) == socket.SOCK_STREAM
+    return isinstance(sock, socket.socket) and sock.family in INET and sock.type == socket.SOCK_STREAM
 
 
 def accept(sock: Any) -> tuple[Any, Any]:

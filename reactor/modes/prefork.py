@@ -23,11 +23,12 @@ from _thread import get_ident
 from contextlib import ExitStack
 
 from ..loop.children import NO_FORK
+from ..loop.kernel import INET
 from ..loop.loop import Loop
 from ..servers.kinds import is_ours
 from ..servers.last import no_new_handshakes
 from ..servers.mode import register_mode
-from ..servers.tcp import INET, QUEUE, TCPServer
+from ..servers.tcp import QUEUE, TCPServer
 from ..servers.udp import UDPServer
 from .select import SelectMixIn, SelectMode
 from .supervisor import Supervisor

@@ -12,11 +12,11 @@ import socket
 from selectors import EVENT_READ, EVENT_WRITE
 
 from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
-from ..handlers.channel import ENDED, ENDING
+from ..handlers.channel import ENDED, ENDING, is_between_messages
 from ..handlers.files import Files
 from ..handlers.filter import chain
 from ..handlers.machines import close_files
-from ..loop.kernel import AGAIN
+from ..loop.kernel import AGAIN, INET
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
 from .ancillary import credentials
@@ -66,12 +66,8 @@ class StreamRow(SocketRow):
             self.channel.driver.socket = self.socket
 
     def is_between_messages(self) -> bool:
-        channel = self.channel
         try:
-            if self.stage is not SERVING or channel.finished or channel.opening or self.held_in or self.held_out:
-                return False
-            wait, machine = channel.wait, channel.handler._machine
-            return wait is not None and wait.reads and bool(machine.is_at_opening())
+            return self.stage is SERVING and not self.channel.finished and is_between_messages(self.channel)
         except AttributeError:  # the row has no channel: a child has it, or the row's thread has just released it
             return False
 
@@ -298,7 +294,7 @@ def tune(sock: socket.socket, keepalive: float = 60, user_timeout: float = 120) 
     The kernel sends at once (``TCP_NODELAY``), because a row sends all output of a turn in one call. It probes an idle
     peer after ``keepalive`` seconds, and gives up a peer that acknowledges nothing for ``user_timeout`` seconds.
     """
-    if sock.family not in (socket.AF_INET, getattr(socket, "AF_INET6", None)):
+    if sock.family not in INET:
         return
     options = (
         (socket.IPPROTO_TCP, "TCP_NODELAY", 1),

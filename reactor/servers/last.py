@@ -19,6 +19,8 @@ import sys
 from array import array
 from contextlib import contextmanager
 
+from ..loop.kernel import is_tcp
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +52,7 @@ def no_new_handshakes(sock: Any) -> Iterator[None]:
 
 
 def _attach(sock: Any) -> bool:
-    if sys.platform != "linux" or not isinstance(sock, socket.socket):
-        return False
-    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+    if sys.platform != "linux" or not is_tcp(sock):
         return False
     program = array("B", _NO_SYN)
     address, length = program.buffer_info()

@@ -8,7 +8,7 @@ import sys
 from ..handlers import DatagramHandler, Handler, StreamHandler
 from ..handlers.filter import Filter
 from ..handlers.packet_filter import PacketFilter
-from ..loop.kernel import accept, at_once, close
+from ..loop.kernel import INET, accept, at_once, close
 from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
 from .base import BaseServer
@@ -28,9 +28,6 @@ QUEUE = 128
 
 INHERITED = sys.platform != "linux"
 """Whether ``accept(2)`` may copy O_NONBLOCK from the listener, as on the BSDs."""
-
-INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
-"""The address families that have ports."""
 
 
 class TCPServer(BaseServer):
