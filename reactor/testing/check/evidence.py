@@ -56,9 +56,18 @@ def places(length: int) -> list[int]:
     >>> places(3), len(places(100_000))
     ([0, 1, 2, 3], 256)
     """
-    if length < PLACES:
-        return list(range(length + 1))
-    return [length * place // (PLACES - 1) for place in range(PLACES)]
+    return spread(0, length, PLACES)
+
+
+def spread(first: int, last: int, most: int) -> list[int]:
+    """The numbers from ``first`` to ``last``, or so many of them, evenly spread.
+
+    >>> spread(1, 4, 10), spread(0, 100, 3), spread(1, 9, 1)
+    ([1, 2, 3, 4], [0, 50, 100], [1])
+    """
+    if last - first < most:
+        return list(range(first, last + 1))
+    return [first + (last - first) * step // max(1, most - 1) for step in range(most)]
 
 
 def fillers(pieces: list[bytes], packets: bool) -> list[bytes]:

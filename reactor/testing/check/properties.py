@@ -136,18 +136,16 @@ def check(
     told = conversations(conversation, subject.packets)
     if expected is not None and (len(told) != 1 or is_grammar(told[0].messages)):
         raise TypeError("expected is the output for one conversation, and several are given: check it alone")
+    filters = [] if through is None else listed(through)
     tries: list[Try] = []
     for one in told:
         pieces, deep = one.drawn(subject)
-        holding = _all(kind, pieces, world, kept, modes, examples)
+        holding = [] if expected is None else [partial(answers, kind, pieces, expected, world=world)]
         if is_grammar(one.messages):
-            holding.insert(0, partial(answers_as_told, kind, one.messages, world=world, examples=examples))
-        if through is not None:
-            filters = listed(through)
-            holding.append(partial(same_through_filters, kind, pieces, filters, world=world, examples=examples))
-            holding.append(partial(ends_at_any_byte_of_the_wire, kind, pieces, filters, world=world))
-        if expected is not None:
-            holding.insert(0, partial(answers, kind, pieces, expected, world=world))
+            holding.append(partial(answers_as_told, kind, one.messages, world=world, examples=examples))
+        holding += _all(kind, pieces, world, kept, modes, examples)
+        if filters:
+            holding += _behind(filters, kind, pieces, world, examples)
         tries += tries_of(one, _unmeant(holding, meant), deep)
     with in_all(deadline), shared_on_purpose("leaves_nothing_behind" in meant):
         restore = restorer(world.server, subject.kind)
@@ -161,6 +159,14 @@ def check(
                     holds()
             finally:
                 restore()
+
+
+def _behind(filters: Any, kind: Any, pieces: Any, world: World, examples: int | None) -> list[partial[None]]:
+    """The properties of the handler behind the filters."""
+    return [
+        partial(same_through_filters, kind, pieces, filters, world=world, examples=examples),
+        partial(ends_at_any_byte_of_the_wire, kind, pieces, filters, world=world),
+    ]
 
 
 def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: int | None) -> list[partial[None]]:

@@ -84,14 +84,11 @@ NUMBERS = count(1)
 
 
 def _write(tap: Any, now: float, what: str, data: bytes) -> None:
-    text = f" {data!r}\n" if data else "\n"
+    head = ""
     if tap.start is None:
-        tap.start = now
-        text = f"{HEAD}\n0.000000 {what}{text}"
-    else:
-        text = f"{now - tap.start:.6f} {what}{text}"
+        tap.start, head = now, f"{HEAD}\n"
     with open(tap.path, "a", encoding="ascii") as file:
-        file.write(text)
+        file.write(f"{head}{now - tap.start:.6f} {what}{f' {data!r}' if data else ''}\n")
 
 
 def read(path: str | os.PathLike[str]) -> list[Turn]:

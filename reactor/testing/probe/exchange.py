@@ -111,8 +111,8 @@ class Exchange:
 
     def _ready(self, events: int) -> None:
         try:
-            if self._is_connecting and not self._opened():
-                return
+            if self._is_connecting:
+                self._open()
             self._read()
             self._write()
         except LATER:
@@ -121,8 +121,8 @@ class Exchange:
             known = "" if isinstance(error, ssl.SSLError) else errno.errorcode.get(error.errno or 0, "")
             self._lose(f"{'connect: ' if self._is_connecting else ''}{known or error}")
 
-    def _opened(self) -> bool:
-        """Whether the connection is open, and its handshake done."""
+    def _open(self) -> None:
+        """The connection is open: go on with its handshake, and begin the steps when that is done."""
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             raise OSError(number, "connect")
@@ -135,7 +135,6 @@ class Exchange:
             self._socket.do_handshake()
         self._is_connecting = False
         self._next()
-        return True
 
     def _read(self) -> None:
         while not self.ended and self._watch is not None and len(self.received) < MOST:
@@ -158,7 +157,8 @@ class Exchange:
     def _want(self) -> None:
         if self._watch is not None:
             writes = EVENT_WRITE if self._outbox or self._is_connecting else 0
-            self._watch.modify((0 if self.ended else EVENT_READ) | writes)
+            reads = 0 if self.ended or len(self.received) >= MOST else EVENT_READ  # else the loop would spin
+            self._watch.modify(reads | writes)
 
     # Steps
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..check.evidence import spread
 from .exchange import Answered, Ended, HalfClose, Pause, Quiet, ResetIt
 
 if TYPE_CHECKING:
@@ -132,18 +133,6 @@ class Model:
         if run.ended != self.ended:
             return Fault(f"the server {'ends' if run.ended else 'does not end'} the connection")
         return None
-
-
-def spread(first: int, last: int, most: int) -> list[int]:
-    """The numbers from ``first`` to ``last``, or so many of them, evenly spread.
-
-    >>> spread(1, 4, 10), spread(0, 100, 3)
-    ([1, 2, 3, 4], [0, 50, 100])
-    """
-    count = last - first + 1
-    if count <= most:
-        return list(range(first, last + 1))
-    return [first + (last - first) * step // (most - 1) for step in range(most)]
 
 
 def properties(model: Model, limits: Limits, is_encrypted: bool) -> Iterator[Property]:
