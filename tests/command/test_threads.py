@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import KEYS, NAME
-from tests.support.command import LOCAL, Connect, Start, assert_refused, receive, to_end, until
-from tests.support.workers import Load, address_of, exchange, is_named, refuses
+from tests.support.command import LOCAL, Connect, Start, assert_refused, to_end, until
+from tests.support.workers import Load, address_of, assert_finished, exchange, is_named
 
 HANDLERS = '''
 import threading
@@ -78,16 +78,7 @@ def test_a_signal_has_all_threads_finish_what_is_open(start: Start, connect: Con
     command = start(*WHO, "--bind", LOCAL, cwd=crowd)
     (url,) = command.urls(1, "select")
     clients = [connect(url) for _ in range(8)]
-    for client in clients:
-        client.sendall(b"wh")
-    time.sleep(0.1)
-    command.process.send_signal(signal.SIGTERM)
-    until(lambda: refuses(url))
-    for client in clients:
-        client.sendall(b"o\n")
-        assert receive(client, 3)
-    assert command.status() == 0
-    assert command.rest() == ""
+    assert_finished(command, url, clients)
 
 
 def test_a_second_signal_ends_all_threads_at_once(start: Start, connect: Connect, crowd: Path) -> None:

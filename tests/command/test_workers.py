@@ -30,6 +30,7 @@ from tests.support.workers import (
     Load,
     address_of,
     ask,
+    assert_finished,
     exchange,
     is_named,
     refuses,
@@ -209,16 +210,7 @@ def test_a_signal_has_the_workers_finish_what_is_open(start: Start, connect: Con
     command = start("serve", "crowd:Who", "--workers", "2", "--grace", "60", "--bind", LOCAL, cwd=crowd)
     (url,) = command.urls(1, "select")
     clients = [connect(url) for _ in range(4)]
-    for client in clients:
-        client.sendall(b"wh")
-    time.sleep(0.1)
-    command.process.send_signal(signal.SIGTERM)
-    until(lambda: refuses(url))
-    for client in clients:
-        client.sendall(b"o\n")
-        assert receive(client, 3)
-    assert command.status() == 0
-    assert command.rest() == ""
+    assert_finished(command, url, clients)
 
 
 def test_a_request_that_does_not_finish_is_cut_and_told(start: Start, connect: Connect, crowd: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from tests.support.certificates import NAME, client_context
+from tests.support.command import Command, receive, until
 
 PATIENCE = 20.0
 
@@ -102,6 +104,20 @@ def refuses(url: str) -> bool:
     except OSError:
         pass
     return False
+
+
+def assert_finished(command: Command, url: str, clients: list[socket.socket]) -> None:
+    """SIGTERM lets the clients, each of which has sent half a line, finish it; then the command ends in order."""
+    for client in clients:
+        client.sendall(b"wh")
+    sleep(0.1)
+    command.process.send_signal(signal.SIGTERM)
+    until(lambda: refuses(url))
+    for client in clients:
+        client.sendall(b"o\n")
+        assert receive(client, 3)
+    assert command.status() == 0
+    assert command.rest() == ""
 
 
 def is_named(url: str) -> bool:
