@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .check.blocking import calls_nothing_that_blocks
     from .check.bombs import bears_any_bomb, memory
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
-    from .check.counting import held, line_limit
+    from .check.counting import held, largest_number, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.drip import drip
     from .check.dropped import drops_no_step
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
     from .check.nested import bears_any_nesting
+    from .check.numbers import bears_any_number
     from .check.properties import (
         answers,
         check,
@@ -93,7 +94,7 @@ _ROOMS = {
         "same_in_every_mode", "stays_in_bounds", "survives_any_input", "works_linearly",
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
-    "check.counting": ("held", "line_limit"),
+    "check.counting": ("held", "largest_number", "line_limit"),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
@@ -112,6 +113,7 @@ _ROOMS = {
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
     "check.nested": ("bears_any_nesting",),
+    "check.numbers": ("bears_any_number",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.recorded": ("Recording",),
@@ -148,6 +150,7 @@ __all__ = [
     "ask",
     "bears_any_bomb",
     "bears_any_nesting",
+    "bears_any_number",
     "calls_nothing_that_blocks",
     "chaotic",
     "check",
@@ -161,6 +164,7 @@ __all__ = [
     "fewest",
     "forgives_timeouts",
     "held",
+    "largest_number",
     "leaks_nothing",
     "leaves_nothing_behind",
     "line_limit",

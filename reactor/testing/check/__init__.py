@@ -28,12 +28,14 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
+``borders``      where the waits of a handler begin in a conversation
 ``apart``        two requests at once, one between the halves of the other
 ``bombs``        the property of what is compressed: `memory`
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``limits``       the property of pieces that are as long as may be
+``numbers``      the property of binary numbers: any value in each
 ``repeated``     the property of pieces, and of requests, that come many times
 ``nested``       the property of what is nested deeper than Python can recurse
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends

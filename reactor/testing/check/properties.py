@@ -40,6 +40,7 @@ from .learned import Try, conversations, tries_of
 from .limits import same_at_its_limits
 from .loopback import ask_for_fault, foretell, modes_of
 from .nested import bears_any_nesting
+from .numbers import bears_any_number
 from .pristine import pristine, restorer, shared_on_purpose
 from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
@@ -181,6 +182,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
+        partial(bears_any_number, kind, pieces, world=world),
         partial(same_at_its_limits, kind, pieces, world=world),
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
         partial(bears_any_nesting, kind, pieces, world=world),

@@ -367,7 +367,7 @@ class Run:
         if self._row.deadline - self._clock > YEAR:
             lack = "without a timeout" if self.patience == float("inf") else "with a timeout of over a year"
             return Unbounded(calls, f"it waits for {wait!r} {lack}", f"{name}.patience <= {YEAR:_}  # a year")
-        if isinstance(wait, StreamWait) and wait.limit > most:
+        if isinstance(wait, StreamWait) and getattr(wait, "n", wait.limit) > most < wait.limit:
             return Unbounded(
                 calls, f"it waits for {wait!r} with a limit over max_output", f"{name}.wait.limit <= {most}"
             )

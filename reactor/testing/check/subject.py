@@ -142,6 +142,7 @@ class Subject:
                 "drip",
                 "drops_no_step",
                 "held",
+                "largest_number",
                 "line_limit",
                 "memory",
                 "play",
