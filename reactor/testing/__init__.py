@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .check.dropped import drops_no_step
     from .check.filtered import play_through
     from .check.lapses import answers_duplicates_once, forgives_timeouts
+    from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
     from .check.nested import bears_any_nesting
@@ -108,6 +109,7 @@ _ROOMS = {
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
+    "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
@@ -192,6 +194,7 @@ __all__ = [
     "takes_exact_ends_only",
     "takes_one_length_only",
     "takes_plain_numbers_only",
+    "takes_true_lengths_only",
     "tls",
     "work",
     "works_linearly",
