@@ -42,6 +42,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check.backtracking import matches_in_time
     from .check.blocking import calls_nothing_that_blocks
     from .check.bombs import bears_any_bomb, memory
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
@@ -96,6 +97,7 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "largest_number", "line_limit"),
+    "check.backtracking": ("matches_in_time",),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
@@ -171,6 +173,7 @@ __all__ = [
     "leaves_nothing_behind",
     "line_limit",
     "lint",
+    "matches_in_time",
     "memory",
     "mutations",
     "observed",

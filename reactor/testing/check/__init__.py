@@ -30,6 +30,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``tried``        a handler class with the conversation to try it with
 ``borders``      where the waits of a handler begin in a conversation
 ``apart``        two requests at once, one between the halves of the other
+``backtracking``  the property of regular expressions that try ever more ways
 ``bombs``        the property of what is compressed: `memory`
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...handlers.states import place_of
+from ...handlers.states import is_same_place, place_of
 from .run import Run
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Border(NamedTuple):
     at: int
     """The bytes before it."""
     place: object
-    """Where in the handler the request waits (`handlers.states.place_of`)."""
+    """Where in the handler the request waits: equal for borders at which it waits in the same place of the source."""
     wait: Wait
     is_first: bool
     """Whether a message begins here."""
@@ -51,7 +51,9 @@ def _borders(tried: Tried, data: bytes) -> list[Border]:
             if run.over or run.finished:
                 break
             if machine.held_in == 0 and run.wait is not None and run.wait.reads:
-                found.append(Border(at, place_of(machine.state), run.wait, is_between(run)))
+                here = place_of(machine.state)
+                place = next((other.place for other in found if is_same_place(other.place, here)), here)
+                found.append(Border(at, place, run.wait, is_between(run)))
         run.close()
     return found
 
@@ -59,7 +61,7 @@ def _borders(tried: Tried, data: bytes) -> list[Border]:
 def is_between(run: Run) -> bool:
     """Whether the request waits where its messages begin."""
     machine: Any = run.machine
-    return bool(place_of(machine.state) == machine.first_place)
+    return is_same_place(place_of(machine.state), machine.first_place)
 
 
 class Part(NamedTuple):

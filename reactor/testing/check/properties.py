@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from . import strategies
 from .apart import Evidence, meeting
+from .backtracking import matches_in_time
 from .blocking import calls_nothing_that_blocks
 from .bombs import bears_any_bomb
 from .causes import ends_if_it_drips, takes_causes_for_ends
@@ -185,6 +186,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
         partial(bears_any_number, kind, pieces, world=world),
         partial(same_at_its_limits, kind, pieces, world=world),
+        partial(matches_in_time, kind, pieces, world=world),
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
         partial(bears_any_nesting, kind, pieces, world=world),
         partial(bears_any_bomb, kind, pieces, world=world),
