@@ -42,7 +42,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .check.backtracking import matches_in_time
     from .check.blocking import calls_nothing_that_blocks
     from .check.bombs import bears_any_bomb, memory
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
@@ -55,6 +54,8 @@ if TYPE_CHECKING:
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
+    from .check.matching import matches_in_time
+    from .check.modes import same_in_every_mode
     from .check.nested import bears_any_nesting
     from .check.numbers import bears_any_number
     from .check.properties import (
@@ -63,12 +64,12 @@ if TYPE_CHECKING:
         ends_at_any_byte,
         leaves_nothing_behind,
         same_for_any_chunking,
-        same_in_every_mode,
         stays_in_bounds,
         survives_any_input,
         works_linearly,
     )
     from .check.recorded import Recording
+    from .check.refused import skips_what_it_refuses
     from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
@@ -93,11 +94,11 @@ _ROOMS = {
     "kernel.chaos": ("chaotic",),
     "check.properties": (
         "answers", "check", "ends_at_any_byte", "leaves_nothing_behind", "same_for_any_chunking",
-        "same_in_every_mode", "stays_in_bounds", "survives_any_input", "works_linearly",
+        "stays_in_bounds", "survives_any_input", "works_linearly",
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "largest_number", "line_limit"),
-    "check.backtracking": ("matches_in_time",),
+    "check.matching": ("matches_in_time",),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
@@ -115,7 +116,9 @@ _ROOMS = {
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
+    "check.refused": ("skips_what_it_refuses",),
     "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
+    "check.modes": ("same_in_every_mode",),
     "check.nested": ("bears_any_nesting",),
     "check.numbers": ("bears_any_number",),
     "check.remaining": ("remains",),
@@ -190,6 +193,7 @@ __all__ = [
     "same_in_every_mode",
     "same_through_filters",
     "schedules",
+    "skips_what_it_refuses",
     "stays_in_bounds",
     "stays_in_bounds_when_repeated",
     "survives_any_input",

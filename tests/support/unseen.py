@@ -1,13 +1,14 @@
-"""Pairs of handlers, as in `shipped`, for other protocols, written before `check` was looked at for their faults.
+"""Pairs of handlers, as in `shipped`, for other protocols: they were written before the source of `check` was read.
 
-As first tried, with nothing in `check` made for them: see `test_unseen`.
+When they were first tried, `check` found 9 of the 27 faults, and accused one right handler. With what was mended since
+it finds those of `UNSEEN`, and accuses none.
 """
 
 import gzip
 import re
 import struct
 import zlib
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from handlers import (
     DatagramHandler,
@@ -581,7 +582,7 @@ class GunzipsLittle(GunzipsAll):
 class ChallengesBacktrack(StreamHandler):
     """RTSP: searches a challenge with the pattern that was in ``urllib.request`` (CVE-2020-8492)."""
 
-    pattern = re.compile(rb"(?:.*,)*[ \t]*([^ \t,]+)[ \t]+realm=([\"']?)([^\"']*)\2", re.I)
+    pattern = re.compile(rb"(?:.*,)*[ \t]*([^ \t,]+)[ \t]+realm=([\"']?)([^\"']*)\2", re.IGNORECASE)
 
     async def handle(self):
         while True:
@@ -594,7 +595,7 @@ class ChallengesBacktrack(StreamHandler):
 
 
 class ChallengesAtOnce(ChallengesBacktrack):
-    pattern = re.compile(rb"[ \t]*([^ \t,]+)[ \t]+realm=([\"']?)([^\"']*)\2", re.I)
+    pattern = re.compile(rb"[ \t]*([^ \t,]+)[ \t]+realm=([\"']?)([^\"']*)\2", re.IGNORECASE)
 
 
 # State: whose it is, and how long it stays
@@ -680,7 +681,7 @@ class ActsOnce(ActsTwice):
 
 
 class AnswersAnswers(DatagramHandler):
-    """NTP: answers a packet that is an answer itself, so that two servers answer each other for ever (CVE-2009-3563)."""
+    """NTP: answers a packet that is an answer, so that two servers answer each other for ever (CVE-2009-3563)."""
 
     def is_request(self, mode):
         return True
@@ -799,31 +800,44 @@ GRPC = b"\0\0\0\0\3abc" + b"\1" + len(PACKED).to_bytes(4, "big") + PACKED
 CHALLENGE = b'WWW-Authenticate: Digest realm="a b", nonce="x"\r\nWWW-Authenticate: Basic realm=c\r\n'
 NTP = [b"\x23" + bytes(39) + b"12345678", b"\x1b" + bytes(39) + b"abcdefgh"]
 UNSEEN = [
-    Pair(ReadsTheRefused, SkipsTheRefused, MEMCACHED, ""),
-    Pair(IgnoresTheNull, LooksAtTheNull, QUERIES, ""),
-    Pair(PostsTheHalf, PostsTheWhole, ARTICLE, ""),
-    Pair(DropsTheSecond, KeepsTheSecond, b"5 hello3 abc1 x", ""),
-    Pair(UnescapesEachRead, UnescapesFrames, b"ab\xdb\xdccd\xc0\xdb\xddxy\xc0", ""),
-    Pair(LengthWithoutEnd, LengthOfFour, b"\x30\3abc\x10\x81\1" + 129 * b"x", ""),
-    Pair(FramesOfAnySize, FramesOfSomeSize, AMQP, ""),
-    Pair(BelievesTheLengths, ComparesTheLengths, PARAMS, ""),
-    Pair(PortsOfAnySize, PortsOfBytes, b"PORT 127,0,0,1,4,1\r\nPORT 10,0,0,2,200,21\r\n", ""),
-    Pair(PortsAsPythonHasThem, PortsInDigits, b"6193,23\r\n1024,8080\r\n", ""),
-    Pair(OneRegisterTooMany, RegistersAsSpecified, MODBUS, ""),
-    Pair(StandsStill, GoesOn, [b"\0\1\0\6\1\4ab\2\2", b"\0\1\0\3\x07\3x"], ""),
-    Pair(HeadersWithoutEnd, FewHeaders, STOMP, ""),
-    Pair(FragmentsWithoutEnd, FragmentsOfAMessage, FRAGMENTS, ""),
-    Pair(RemembersReset, ForgetsReset, STREAMS, ""),
-    Pair(GroupsInGroups, FewGroups, GROUPS, ""),
-    Pair(BannersForever, FewBanners, SSH, ""),
-    Pair(SplitsTheWhole, SplitsAtTheEnd, PARTS, ""),
-    Pair(GunzipsAll, GunzipsLittle, GRPC, ""),
-    Pair(ChallengesBacktrack, ChallengesAtOnce, CHALLENGE, ""),
-    Pair(NamesStay, NamesLeave, b"NICK ann\r\nNICK bob\r\n", "", {"meant": ["leaves_nothing_behind"]}),
-    Pair(NumbersMixedUp, NumbersOfTheirOwn, [b"\0\1example", b"\0\2test"], ""),
-    Pair(ActsTwice, ActsOnce, [b"\x40\2\0\1\5", b"\x40\2\0\2\7"], ""),
+    Pair(ReadsTheRefused, SkipsTheRefused, MEMCACHED, "skips_what_it_refuses"),
+    Pair(IgnoresTheNull, LooksAtTheNull, QUERIES, "takes_exact_ends_only"),
+    Pair(PostsTheHalf, PostsTheWhole, ARTICLE, "takes_causes_for_ends"),
+    Pair(DropsTheSecond, KeepsTheSecond, b"5 hello3 abc1 x", "same_for_any_chunking"),
+    Pair(UnescapesEachRead, UnescapesFrames, b"ab\xdb\xdccd\xc0\xdb\xddxy\xc0", "same_for_any_chunking"),
+    Pair(LengthWithoutEnd, LengthOfFour, b"\x30\3abc\x10\x81\1" + 129 * b"x", "stays_in_bounds_when_repeated"),
+    Pair(FramesOfAnySize, FramesOfSomeSize, AMQP, "stays_in_bounds"),
+    Pair(BelievesTheLengths, ComparesTheLengths, PARAMS, "takes_true_lengths_only"),
+    Pair(PortsOfAnySize, PortsOfBytes, b"PORT 127,0,0,1,4,1\r\nPORT 10,0,0,2,200,21\r\n", "survives_any_input"),
+    Pair(PortsAsPythonHasThem, PortsInDigits, b"6193,23\r\n1024,8080\r\n", "takes_plain_numbers_only"),
+    Pair(OneRegisterTooMany, RegistersAsSpecified, MODBUS, "bears_any_number"),
+    Pair(StandsStill, GoesOn, [b"\0\1\0\6\1\4ab\2\2", b"\0\1\0\3\x07\3x"], "bears_any_number"),
+    Pair(HeadersWithoutEnd, FewHeaders, STOMP, "stays_in_bounds_when_repeated"),
+    Pair(FragmentsWithoutEnd, FragmentsOfAMessage, FRAGMENTS, "stays_in_bounds_when_repeated"),
+    Pair(RemembersReset, ForgetsReset, STREAMS, "stays_in_bounds_when_repeated"),
+    Pair(GroupsInGroups, FewGroups, GROUPS, "bears_any_nesting"),
+    Pair(BannersForever, FewBanners, SSH, "ends_if_it_drips"),
+    Pair(SplitsTheWhole, SplitsAtTheEnd, PARTS, "stays_in_bounds"),
+    Pair(GunzipsAll, GunzipsLittle, GRPC, "bears_any_bomb"),
+    Pair(ChallengesBacktrack, ChallengesAtOnce, CHALLENGE, "matches_in_time"),
+    Pair(
+        NamesStay,
+        NamesLeave,
+        b"NICK ann\r\nNICK bob\r\n",
+        "stays_in_bounds_when_repeated",
+        {"meant": ["leaves_nothing_behind"]},
+    ),
+    Pair(NumbersMixedUp, NumbersOfTheirOwn, [b"\0\1example", b"\0\2test"], "leaves_nothing_behind"),
+    Pair(ActsTwice, ActsOnce, [b"\x40\2\0\1\5", b"\x40\2\0\2\7"], "answers_duplicates_once"),
+    Pair(PadsWithTheLast, PadsWithZeros, [b"\1hello world", b"\1ab"], "leaves_nothing_behind"),
+    Pair(GoesOnWhatever, GoesOnIfMalformed, b"$\0\0\5hello$\1\0\2ab", "takes_causes_for_ends"),
+]
+MISSED = [
     Pair(AnswersAnswers, AnswersRequests, NTP, ""),
-    Pair(PadsWithTheLast, PadsWithZeros, [b"\1hello world", b"\1ab"], ""),
-    Pair(GoesOnWhatever, GoesOnIfMalformed, b"$\0\0\5hello$\1\0\2ab", ""),
     Pair(SilentErrors, ToldErrors, b"incr 5\r\nincr 12\r\n", ""),
 ]
+"""Pairs whose wrong handler no property of `check` finds.
+
+What the two do is right in other protocols: an echo server answers answers too (RFC 862), and a command may say that it
+wants no answer. Nothing in the conversation tells which it is.
+"""

@@ -5,6 +5,7 @@ Two borders at which the handler waits in the same place have a piece between th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers.states import is_same_place, place_of
@@ -73,8 +74,7 @@ class Part(NamedTuple):
 
 def parts_of(tried: Tried) -> list[Part]:
     """The parts of a conversation that satisfy one wait each; what follows the last border is none."""
-    found = borders_of(tried)
-    return [Part(one, other.at) for one, other in zip(found, found[1:], strict=False)]
+    return [Part(one, other.at) for one, other in pairwise(borders_of(tried))]
 
 
 def pieces_again(tried: Tried) -> list[tuple[int, int]]:

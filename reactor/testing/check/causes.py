@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from .schedule import Schedule
 
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
@@ -85,9 +86,8 @@ def _messages(tried: Tried) -> Iterator[_Message]:
 def _refuse_cut(tried: Tried, message: _Message, place: int) -> None:
     """Fail if a message that the end of the stream cuts off is answered as if it were whole."""
     data = tried.pieces[0]
-    plain, whole, cut = (
-        played(tried, steps).output for steps in ([data[:place]], [data[: message.end]], [data[:place], END])
-    )
+    steps: tuple[Schedule, ...] = [data[:place]], [data[: message.end]], [data[:place], END]
+    plain, whole, cut = (played(tried, schedule).output for schedule in steps)
     right, got = whole[len(plain) :], cut[len(plain) :]
     text = data[message.begin : message.end]
     if right and got and _form(right, text) == _form(got, text):

@@ -98,7 +98,9 @@ def _refuse(tried: Tried, field: Field) -> None:
         _fail(tried, field, MORE[0], fault)
     grown = [len(answer) - len(plain) for answer in more]
     if grown == list(MORE) and all(field.data in answer for answer in more):
-        fault = f"for the length {length + MORE[-1]} of {length} bytes it answers with {MORE[-1]} bytes that nobody sent"
+        fault = (
+            f"for the length {length + MORE[-1]} of {length} bytes it answers with {MORE[-1]} bytes that nobody sent"
+        )
         _fail(tried, field, MORE[-1], fault)
 
 

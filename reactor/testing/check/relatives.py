@@ -81,9 +81,9 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
     another one. The property writes each end of a line, and each lone dot, in these forms. It replaces CR LF
-    behind a chunk of HTTP, and the byte behind data of a given length that is the same each time, and puts NUL and a letter behind each word, which is no end of a word
-    where nothing else has NUL. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a line
-    (RFC 9112, section 2.2).
+    behind a chunk of HTTP, and the byte behind data of a given length that is the same each time. It puts NUL and a
+    letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that for the
+    right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
@@ -159,7 +159,7 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
 def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
     """The last byte of all that is read by length in one place of the handler, if it is the same each time."""
     found: dict[object, list[tuple[int, int]]] = {}
-    for (border, end) in parts_of(tried):
+    for border, end in parts_of(tried):
         if isinstance(border.wait, Exactly) and end - border.at > 1:
             found.setdefault(border.place, []).append((border.at, end))
     for spans in found.values():

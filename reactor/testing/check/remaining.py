@@ -38,8 +38,8 @@ def remains(
 
     Each request comes from another port, takes the bytes of the ``schedule``, and ends: with the stream if the
     schedule has an `END`, and in any case by `Cancelled`, as when the server closes. ``number`` is the start and the
-    end of the part of the first bytes that is replaced by the number of the request; a word, by letters for its digits. The state that requests share is
-    restored afterwards. A request that raises is left as it is.
+    end of the part of the first bytes that is replaced by the number of the request, in letters if
+    it is a word. The state that requests share is restored afterwards. A request that raises is left as it is.
 
     >>> from handlers import StreamHandler, Until
     >>> class LeavesOpen(StreamHandler):

@@ -11,7 +11,7 @@ from ...handlers import Cancelled
 from .borders import pieces_again
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
-from .evidence import fault_of
+from .evidence import fault_of, limit_of
 from .pristine import pristine
 from .remaining import remains
 from .report import Found, fail, held_in_time
@@ -103,9 +103,9 @@ def stays_in_bounds_when_repeated(
     Header lines, elements of an array, calls that are remembered, sessions that nobody ends: each is small, and a
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
     request, as they are and with a number in place of a word; and what is between two places of the conversation where
-    the handler waits for the same, such as frames, with other numbers in it. What the request holds (see `held`) is bounded as in
-    `stays_in_bounds`. It also makes many requests one after another. Each may leave no item in the state that the class
-    shares, and no descriptor. A cache is right if it has a bound of at most 1,024 items.
+    the handler waits for the same, such as frames, with other numbers in it. What the request holds (see `held`)
+    is bounded as in `stays_in_bounds`. It also makes many requests one after another. Each may leave no item in the
+    state that the class shares, and no descriptor. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
@@ -168,7 +168,7 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     growth = _Growth(tried, repeated, kept, run.name)
     if repeated.start:
         run.step(repeated.start)
-    while not (run.over or run.finished) and growth.goes_on and growth.batches < TRACED:
+    while not (run.over or run.finished or run.unbounded) and growth.goes_on and growth.batches < TRACED:
         run.step(growth.batch())
         run.drain()
         growth.look(run.machine)
@@ -182,7 +182,8 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
 
 def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
     """The same for very many pieces, without counting lines: what costs so much is tried in time."""
-    machine: Any = timed(tried.machine)(tried.make(), RecordingDriver(copy(tried.world)))
+    kind: Any = tried.machine
+    machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
     growth = _Growth(tried, repeated, kept, "machine")
     try:
         machine.advance()
@@ -228,7 +229,7 @@ class _Growth:
 
     def look(self, machine: Any) -> None:
         """Fail if the request holds too much."""
-        self._limit = max(self._limit, getattr(machine.wait, "limit", 0))
+        self._limit = max(self._limit, limit_of(machine.wait))
         size, number = held(machine), largest_number(machine)
         self._sizes.append(size + number)
         bound = self._kept + self._limit + self._brought // self.batches
@@ -237,7 +238,9 @@ class _Growth:
             fault = f"it holds {size} bytes, and more with each {literal(self._repeated.batch(0)[:40])} that comes"
             self._fail(fault, f"{fed}\nassert held({self._name}) <= {bound}", f"kept={2 * size} (bytes)")
         if number > NUMBER:
-            fault = f"a number that it holds has {number} bytes, and more with each {literal(self._repeated.before[:40])}"
+            fault = (
+                f"a number that it holds has {number} bytes, and more with each {literal(self._repeated.before[:40])}"
+            )
             self._fail(fault, f"{fed}\nassert largest_number({self._name}) <= {NUMBER}", "")
 
     def refuse(self, run: Run) -> NoReturn:

@@ -338,7 +338,7 @@ class Run:
         self._allowed = LINES + LINES_PER_BYTE * size
         self.limit.allow(self._allowed)
         try:
-            with self.limit:
+            with self.limit, self.subject.in_its_time() if self.subject.blocking else self.limit:
                 return call(*arguments)
         except (KeyboardInterrupt, Unfit):
             raise

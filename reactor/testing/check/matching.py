@@ -7,9 +7,10 @@ machine does not change much. It compares two lengths only where a run has taken
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from time import thread_time
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .patterns import is_countable
 from .report import fail, held_in_time
@@ -50,6 +51,22 @@ STEEP = 3.0
 """The factor of the times from which on a search counts as one that tries ever more ways."""
 
 
+COSTLY = 5_000
+"""Lines of Python: a run that costs more is tried with no more letters, for its time is not that of one match."""
+
+BUDGET = 200_000
+"""Lines of Python after which no further line is tried."""
+
+
+class _Cost(NamedTuple):
+    """What a run has cost."""
+
+    seconds: float
+    """The processor time."""
+    lines: int
+    """The lines of Python."""
+
+
 @held_in_time
 def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     r"""No line makes a regular expression try ever more ways to match it (CVE-2020-8492, and many others).
@@ -67,25 +84,31 @@ def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: 
     patterns = _patterns(tried.kind)
     if not patterns:
         return
+    spent = 0
     for build in _lines(tried, b"".join(patterns)):
         count = FIRST
-        while (seconds := _seconds(tried, build(count))) > SLOW / 16 and seconds < SLOW and count < FEW:
+        cost = _cost(tried, build(count))
+        while SLOW / 16 < cost.seconds < SLOW and count < FEW:
             count += 2
-        if seconds > SLOW:
+            cost = _cost(tried, build(count))
+        if cost.seconds > SLOW:
             _refuse(tried, build, count, count - 2)
             continue
         for count in MANY:
-            seconds = _seconds(tried, build(count))
-            if seconds > VERY_SLOW:
+            cost = _cost(tried, build(count))
+            spent += cost.lines
+            if cost.seconds > VERY_SLOW:
                 _refuse(tried, build, count, count // 2)
-            if seconds > SLOW:
+            if cost.seconds > SLOW or cost.lines > COSTLY:
                 break
+        if spent > BUDGET:
+            break
 
 
 def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int) -> None:
     """Fail if the longer line takes far longer than the shorter one, each time."""
-    long = min(_seconds(tried, build(count)) for _ in range(2))
-    short = min(_seconds(tried, build(fewer)) for _ in range(3))
+    long = min(_cost(tried, build(count)).seconds for _ in range(2))
+    short = min(_cost(tried, build(fewer)).seconds for _ in range(3))
     if long > STEEP * short:
         data = b"".join(step for step in build(count) if isinstance(step, bytes))
         fault = (
@@ -96,10 +119,10 @@ def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: i
         fail(tried, fault)
 
 
-def _seconds(tried: Tried, schedule: Schedule) -> float:
+def _cost(tried: Tried, schedule: Schedule) -> _Cost:
     begun = thread_time()
-    played(tried, schedule)
-    return thread_time() - begun
+    run = played(tried, schedule)
+    return _Cost(thread_time() - begun, run.limit.lines)
 
 
 def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:
@@ -108,7 +131,7 @@ def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]
     letters = [mark for mark in marks if mark in b"a0 " or not (mark.isalnum() or mark in b"\r\n\\")]
     for place, piece in enumerate(tried.pieces):
         ends = [0, *(match.end() for match in re.finditer(rb"\n", piece)), len(piece)]
-        spans = [(begin, end) for begin, end in zip(ends, ends[1:], strict=False) if begin < end]
+        spans = [(begin, end) for begin, end in pairwise(ends) if begin < end]
         for begin, end in spans[:: len(spans) // LINES + 1]:
             line = piece[begin:end]
             places = [at for at in borders(line) if at < len(line.rstrip(b"\r\n"))]
