@@ -1,16 +1,15 @@
 """Fixtures of several rooms. What else the rooms share is in `tests.support`."""
 
-import ctypes
 import gc
 import os
 import shutil
-import sys
 import tempfile
 from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import forks
 from tests.support.resources import descriptors, named
 from tests.support.serving import Journal, wait_until
 
@@ -18,12 +17,7 @@ from tests.support.serving import Journal, wait_until
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 
-
-if sys.implementation.name == "cpython":
-    # A child that a server's thread forks frees what is local to the main thread: here thousands of strategies, whose
-    # pages it would copy one by one. One reference more, and they stay as they are.
-    ctypes.pythonapi.PyThreadState_GetDict.restype = ctypes.c_void_p
-    ctypes.pythonapi.Py_IncRef(ctypes.c_void_p(ctypes.pythonapi.PyThreadState_GetDict()))
+forks.make_cheap()
 
 
 @pytest.hookimpl(tryfirst=True)
