@@ -152,9 +152,17 @@ class BufferedStream(Refusing, StreamHandler):
 
     def answer(self, face: Whole) -> None:
         """Run the blocking handler. Raises what it raises, and `Whole.error` even if the handler has caught that."""
-        self.blocking(face, self.peer, self.server)
-        if face.error is not None:
-            raise face.error
+        try:
+            self.blocking(face, self.peer, self.server)
+            if face.error is not None:
+                raise face.error
+        finally:
+            if face.error is not None:
+                face.reply_instead(self.unanswered())
+
+    def unanswered(self) -> bytes:
+        """What the peer gets if the handler's reply can't be sent, and nothing of it has been."""
+        return b""
 
 
 class FramedStream(BufferedStream):
@@ -193,6 +201,18 @@ class FramedStream(BufferedStream):
         if not end or self._machine.held_out != sent:  # what a framing sends goes out by the loop
             return None
         return framed.whole or b"", end
+
+    def if_unanswered(self, answer: Callable[[], bytes]) -> None:
+        """For the framing: ``answer()`` is what the peer gets if the reply can't be sent, and nothing of it has been.
+
+        So it is for a reply over `max_output`, and for a handler that reads more than its request.
+        """
+        if self._framed is not None:
+            self._framed.unanswered = answer
+
+    def unanswered(self) -> bytes:
+        answer = None if self._framed is None else self._framed.unanswered
+        return b"" if answer is None else answer()
 
     def finish(self) -> None:
         framed = getattr(self, "_framed", None)

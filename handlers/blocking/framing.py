@@ -8,7 +8,9 @@ A blocking handler class declares ``request``: a wait, or a *framing*, a corouti
 
 Its argument is the `StreamHandler` that runs the conversation in the loop. It may `send` (an interim response), asks
 ``row.handler_class`` for what the class declares, and raises `RequestRefused` to answer for itself and end the
-connection. A cause is raised at the ``await``, as in every coroutine of waits; one that is not caught ends the request.
+connection; ``row.if_unanswered(answer)`` says what the peer gets if the handler's reply can't be sent
+(`FramedStream.if_unanswered`). A cause is raised at the ``await``, as in every coroutine of waits; one that is not
+caught ends the request.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def is_framing(request: object) -> bool:
 class Framed:
     """One request that comes: runs the framing, and keeps what its waits have taken of the stream."""
 
-    __slots__ = ("_coroutine", "_held", "_most", "_name", "taken", "whole")
+    __slots__ = ("_coroutine", "_held", "_most", "_name", "taken", "unanswered", "whole")
 
     def __init__(self, framing: Callable[[Any], Any], handler: StreamHandler, most: int) -> None:
         self._coroutine = framing(handler)
@@ -61,6 +63,8 @@ class Framed:
         """Bytes of the stream that its waits have taken."""
         self.whole: bytes | None = None
         """The request, when the framing has returned: the bytes that it returned, or those that its waits took."""
+        self.unanswered: Callable[[], bytes] | None = None
+        """Makes the answer if the handler's reply can't be sent: see `FramedStream.if_unanswered`."""
 
     def begin(self) -> Wait | None:
         """The first wait; ``None`` if the request is whole."""
