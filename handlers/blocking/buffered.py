@@ -14,7 +14,7 @@ from types import FunctionType
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
 from ..waits import Cause, Failed, Flushed, Forked, Packet, StreamWait, Threaded, Wait
-from .framing import MAX_REQUEST, Answered, Framed, for_one_request, is_framing
+from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing
 from .whole import Whole
 
 TYPE_CHECKING = False
@@ -274,7 +274,7 @@ class BufferedPacket(DatagramHandler):
     def interrupted(self, cause: Cause) -> Step:
         """Raise what the blocking handler has raised elsewhere."""
         if isinstance(cause, Failed):
-            raise cause.error
+            raise as_exception(cause.error)
         return None
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from functools import partial
 from types import CoroutineType, FunctionType
 
+from ..saying import safe_str
 from ..waits import Cause, LimitPassed, Outside, StreamWait, Wait
 from ..wire import grown
 from .whole import Whole
@@ -167,6 +168,15 @@ class Outcome:
     def __init__(self, goes_on: bool, error: BaseException | None = None) -> None:
         self.goes_on = goes_on
         self.error = error
+
+
+def as_exception(error: BaseException) -> Exception:
+    """``error``, or an exception that tells of it: ``SystemExit`` of a thread or a child ends no loop."""
+    if isinstance(error, Exception):
+        return error
+    told = RuntimeError(f"the handler has raised {type(error).__name__}: {safe_str(error)}")
+    told.__cause__ = error
+    return told
 
 
 def for_one_request(kind: Any) -> type:

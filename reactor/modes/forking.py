@@ -135,6 +135,9 @@ class ForkMode(Mode):
         except Exception as error:
             row.error = row.error or error
             call_hook(server, "handle_error", request, client_address)
+        except BaseException:  # SystemExit
+            self.service.ended(row)  # which logs it, as in a thread
+            raise
         finally:
             try:
                 server.shutdown_request(request)

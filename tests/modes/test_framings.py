@@ -214,12 +214,15 @@ def test_what_a_handler_writes_leaves_while_it_still_works(mode, members, filter
         assert receive(client, 4) == b"done"
 
 
+SIZE = 6 << 20  # more than the buffers of the kernel may hold
+
+
 class Large(Reply):
-    """Answers with 4 MiB, or with what has come."""
+    """Answers with so many bytes, or with what has come."""
 
     def handle(self):
         if self.rfile.read() == b"5:large":
-            for _ in range(64):
+            for _ in range(SIZE // 65_536):
                 self.wfile.write(b"x" * 65_536)
         else:
             self.wfile.write(b"small")
@@ -231,6 +234,7 @@ class Large(Reply):
 ])  # fmt: skip
 def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, members, most):
     with serving(type("Kind", (Large,), {"max_output": most, **members}), mode) as server, connect(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 400_000)  # else the kernel may hold it all
         client.sendall(packed(b"large"))
         receive(client, 1)
         wait_until(lambda: any(row.held_out for row in server.reactor.table))
@@ -238,7 +242,7 @@ def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, membe
         if mode != "plain":
             assert ask(server, packed(b"x")) == b"small"
         client.sendall(packed(b"x"))
-        assert len(receive(client, (4 << 20) - 1)) == (4 << 20) - 1
+        assert len(receive(client, SIZE - 1)) == SIZE - 1
         assert receive(client, 5) == b"small"
 
 
@@ -258,6 +262,7 @@ def test_a_reply_that_its_client_does_not_take_in_time_ends_the_row(mode, member
 
     caplog.set_level("INFO", "reactor")
     with serving(type("Kind", (Muted,), {limit: 0.3, **members}), mode) as server, connect(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 400_000)  # else the kernel may hold it all
         client.sendall(packed(b"large"))
         wait_until(lambda: [record["reason"] for record in server.reactor.table.closed])
         [record] = server.reactor.table.closed
@@ -269,12 +274,13 @@ def test_a_reply_that_its_client_does_not_take_in_time_ends_the_row(mode, member
 def test_a_handler_waits_at_the_high_water_mark_of_its_class(mode, members):
     kind = type("Kind", (Large,), {"high_water": 100_000, **members})
     with serving(kind, mode) as server, connect(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 400_000)  # else the kernel may hold it all
         client.sendall(packed(b"large"))
         receive(client, 1)
         wait_until(lambda: any(row.held_out for row in server.reactor.table))
         time.sleep(0.05)
         assert max(row.held_out for row in server.reactor.table) <= 100_000 + 65_536  # one chunk passes the mark
-        assert len(receive(client, (4 << 20) - 1)) == (4 << 20) - 1
+        assert len(receive(client, SIZE - 1)) == SIZE - 1
 
 
 @every_mode
