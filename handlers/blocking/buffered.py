@@ -99,7 +99,7 @@ def _no_request(kind: Any, name: str, packets: bool) -> str:
 class BufferedStream(Refusing, StreamHandler):
     """Runs a blocking handler over each request of a stream that satisfies a wait."""
 
-    __slots__ = ()
+    __slots__ = ("_number",)
     blocking: Callable[[Any, Any, Any], object]
     made_by: Any
     """What makes the blocking handler: its class, derived for one request, or a `functools.partial` of that."""
@@ -117,7 +117,13 @@ class BufferedStream(Refusing, StreamHandler):
     ends_when_idle = True
 
     def handle(self) -> Any:
+        self._number = self.one_by_one + 1
         return self.request, self.whole
+
+    @property
+    def one_by_one(self) -> int:  # type: ignore[override]
+        """The requests that have begun: see `Handler.one_by_one`."""
+        return getattr(self, "_number", 0)  # not set before the handler has begun
 
     def whole(self, data: bytes) -> Step:
         """The request has come."""
@@ -180,7 +186,9 @@ class FramedStream(BufferedStream):
 
     async def handle(self) -> Step:
         goes_on = True
+        self._number = 0
         while goes_on:
+            self._number += 1
             framed = self._framed = Framed(self.request, self, self.max_request)
             wait = framed.begin()
             if wait is not None:

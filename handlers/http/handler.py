@@ -58,6 +58,7 @@ class HTTPHandler(Refusing, StreamHandler):
 
     async def _exchange(self) -> bool:
         """Answer one request. Returns whether the connection goes on."""
+        self.one_by_one += 1
         coming = Coming(self, self.max_head, self.max_fields)
         try:
             body, _ = await coming.head()
