@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 DEBUG, INFO, WARNING = 10, 20, 30  # of `logging`, which is not imported with the package
 
-LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG, Cause: INFO, BaseException: WARNING}
+LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG, Cause: INFO, SystemExit: WARNING}
 """The levels by class. INFO, which all other causes have, is off by default: so no peer can fill the log."""
 
 
 def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) -> None:
     """Log why ``row`` has ended, if ``handle_error()`` has not; its ``record`` is ``row`` in ``extra``."""
-    if reason is None or (isinstance(reason, Exception) and not isinstance(reason, Cause)):
+    if not isinstance(reason, (Cause, SystemExit)):
         return
     if isinstance(reason, Failed) and reason.error is row.error:
         return  # logged by handle_error()
