@@ -276,7 +276,7 @@ class Serving:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
         drain_until = service.reactor.clock.monotonic() + seconds
         if self.is_elsewhere:
-            inner = service.reactor.inner
+            inner: Any = service.reactor.inner
             if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
                 service.is_draining = True
                 inner.call_soon(inner.call_at, drain_until, inner.cut)
