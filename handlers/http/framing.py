@@ -5,6 +5,11 @@ of ``http.server``, ``wsgiref`` and ``xmlrpc`` know. So a chunked body is joined
 framing itself sends 100 (Continue) to a client that waits for it, and takes Expect out of the head; a handler's
 ``handle_expect_100()`` is not called.
 
+The handler parses the head a second time, by ``parse_request()`` of its own class. That costs time, but classes extend
+or replace that method and what it sets (``headers`` is of the class ``MessageClass``), and each version of Python has
+its own: to set the same from the fields that are known here would be a copy of it. Both read the same bytes, and the
+framing has refused what they could read differently.
+
 What is malformed or too long is answered with 400, 408, 413, 414, 431, 501 or 505, and the connection ends. Whether it
 goes on after an answer is the handler's decision, as in ``http.server``: ``protocol_version = "HTTP/1.1"``.
 """
