@@ -16,6 +16,7 @@ import pytest
 from handlers.http import http_request
 from tests.support.http import NEXT, REQUESTS, Echo, undated
 from tests.support.http_handlers import Whole
+from tests.support.malformed import MALFORMED
 from tests.support.serving import STREAMS, ask, clients_of, connect, rest, serving, wait_until
 
 TCP = STREAMS["tcp"]
@@ -240,3 +241,15 @@ def test_a_bound_that_the_request_has_not_passed_is_not_told_as_a_refusal_of_it(
         wait_until(lambda: server.reactor.table.closed)
         [row] = server.reactor.table.closed
         assert row["reason"] == "LimitPassed: more output waits than the 20 bytes of Kind.max_output"
+
+
+@pytest.mark.parametrize("kind", [Echo, Whole])
+def test_no_malformed_request_passes_and_nothing_behind_it_is_served(kind, mode):
+    with serving(kind, mode, TCP) as server:
+        served = ask(server, NEXT)
+        assert served.startswith(b"HTTP/1.1 200 ")
+        for name, (stream, status) in MALFORMED.items():
+            served, _, refused = ask(server, NEXT + stream + NEXT).partition(b"GET /next ")
+            assert served.startswith(b"HTTP/1.1 200 "), name
+            assert refused.startswith(b"HTTP/1.1 %d " % status), name
+            assert (refused.count(b"\r\n\r\n"), b"/next" in refused) == (1, False), name
