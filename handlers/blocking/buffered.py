@@ -96,7 +96,7 @@ def _no_request(kind: Any, name: str, packets: bool) -> str:
     )
 
 
-class BufferedStream(Refusing, StreamHandler):
+class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
     """Runs a blocking handler over each request of a stream that satisfies a wait."""
 
     __slots__ = ("_number",)
@@ -119,11 +119,6 @@ class BufferedStream(Refusing, StreamHandler):
     def handle(self) -> Any:
         self._number = self.one_by_one + 1
         return self.request, self.whole
-
-    @property
-    def one_by_one(self) -> int:  # type: ignore[override]
-        """The requests that have begun: see `Handler.one_by_one`."""
-        return getattr(self, "_number", 0)  # not set before the handler has begun
 
     def whole(self, data: bytes) -> Step:
         """The request has come."""
