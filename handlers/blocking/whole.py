@@ -7,7 +7,6 @@ connection. It also has the handler's decision whether the connection goes on wi
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
 from io import BufferedReader
 
 from .face import _SHUT_RD, Face
@@ -92,8 +91,10 @@ class Whole(Face):
         if self._send is None:
             self._handler.send(answer)
         else:
-            with suppress(OSError):  # the client takes nothing any more
+            try:
                 self._send(memoryview(answer), self._timeout)
+            except OSError:
+                pass  # the client takes nothing any more
 
     def shutdown(self, how: int) -> None:
         """End the input or the output, as `Face.shutdown` does.

@@ -341,7 +341,8 @@ class AnswerInChild(PipedJob, Follower):
         """Answer the request, and those that the row holds whole. Returns how many bytes of these were taken."""
         handler = self.wait.handler
         outcome, held, taken = self.wait.run(send), handler.take_held(), 0
-        while outcome.goes_on and taken < len(held) and handler.request_timeout is None:  # which is for each of them
+        is_for_each = handler.request_timeout is not None or handler.min_rate  # a limit that the parent keeps
+        while outcome.goes_on and taken < len(held) and not is_for_each:
             found = handler.whole_in(held[taken:])
             if found is None:
                 break

@@ -100,11 +100,11 @@ class Pace:
         number = channel.handler.one_by_one
         if not number:
             return
-        is_over = number != self._number
-        if is_over and not channel.blocked:  # else much of the answer is left
-            self._number, self._begun, self._debt = number, NEVER, 0.0
-            is_over = False
-        if self._begun == NEVER and (is_over or not _is_between(channel)):
+        machine = channel.handler._machine
+        is_answered = machine.is_at_opening() and len(machine.outbox or b"") > channel.handler.high_water
+        if number - is_answered > self._number:
+            self._number, self._begun, self._debt = number - is_answered, NEVER, 0.0
+        if self._begun == NEVER and (is_answered or not _is_between(channel)):
             self._begun = self._since = now
 
     def took_some(self, row: Request, channel: Any, seconds: float, latest: float) -> float:

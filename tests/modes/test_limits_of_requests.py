@@ -1,5 +1,6 @@
 """``request_timeout`` and ``min_rate`` of a handler that answers one request after another are for each of them."""
 
+import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -15,18 +16,22 @@ from tests.support.serving import PATIENCE, STREAMS, connect, receive, serving, 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 TCP, ADDRESS = STREAMS["tcp"], ("10.0.0.1", 80)
-LENGTH = 1 << 20
+SHORT, LENGTH, HUGE = 300_000, 1 << 20, 32 << 20
 
 
 class Lines(StreamRequestHandler):
-    """Answers each line with itself; a line of ``long`` with many bytes."""
+    """Answers each line with itself; ``short``, ``long`` and ``huge`` with many bytes."""
 
     request = Until(b"\n")
     close_connection = False
 
     def handle(self):
         line = self.rfile.readline()
-        self.wfile.write(bytes(LENGTH) if line == b"long\n" else line)
+        length = {b"short\n": SHORT, b"long\n": LENGTH, b"huge\n": HUGE}.get(line, 0)
+        for start in range(0, length, LENGTH):
+            self.wfile.write(bytes(min(LENGTH, length - start)))
+        if not length:
+            self.wfile.write(line)
 
 
 class Framed(Lines):
@@ -162,15 +167,20 @@ def test_a_client_that_takes_a_long_reply_at_the_rate_gets_it(kind, pace, gets_a
     assert ("slower than 10000 bytes a second (Kind.min_rate)" in row["reason"]) is not gets_all
 
 
-def test_a_client_that_takes_a_long_reply_too_slowly_ends_in_every_mode_where_it_streams():
+def test_min_rate_is_of_one_reply_in_every_mode():
+    """A client takes 20 MB a second of replies, where 1 GB are asked for: it gets the short ones, not the long one."""
+
     def do(server, client, request):
-        client.sendall(b"long\n" * 40)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 400_000)  # else the kernel may hold it all
+        client.sendall(b"short\n" * 20 + b"huge\n")
         with suppress(ConnectionError):
-            while client.recv(100_000):
+            while client.recv(400_000):
                 time.sleep(0.02)
+        client.close()
         [row] = wait_until(lambda: list(server.reactor.table.closed))
-        return "slower than 1e+08 bytes a second (Kind.min_rate)" in row["reason"]
+        assert row["reason"].startswith("TimedOut: ")
+        return 20 * SHORT < row["total_out"] < HUGE
 
     ways = [way for way in WAYS if way[0] is Framed]
-    results = in_every_way({"min_rate": 100_000_000, "timeout": 0.3}, do, ways)
+    results = in_every_way({"min_rate": 1_000_000_000, "timeout": 0.5, "max_output": 2 * HUGE}, do, ways)
     assert results == dict.fromkeys(results, True)
