@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .kernel.chaos import chaotic
+    from .kernel.events import Crash, Cut, Slow
     from .kernel.faults import Fault, fewest, plans
     from .kernel.invariants import INVARIANTS, Invariant, Violation
     from .kernel.world import World
@@ -102,6 +103,7 @@ _ROOMS = {
     "check.dropped": ("drops_no_step",),
     "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
+    "kernel.events": ("Crash", "Cut", "Slow"),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
@@ -132,12 +134,15 @@ __all__ = [
     "RESET",
     "CheckFailed",
     "Conversation",
+    "Crash",
+    "Cut",
     "Diagram",
     "Fault",
     "Invariant",
     "Leak",
     "Peer",
     "Recording",
+    "Slow",
     "Take",
     "Through",
     "Violation",

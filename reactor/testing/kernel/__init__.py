@@ -6,16 +6,22 @@ depends only on its seed or its list of faults: not on the host, on hashes or on
 ==============  ========================================================================================
 ``faults``      the kinds of fault, and the plans that inject them
 ``clock``       virtual time and its queue of events
+``links``       the links between addresses: cut, slow or lossy; and the hosts that are down
 ``wire``        the addresses in use, and how long data takes from one process to another
-``sockets``     the base of all sockets, and datagram sockets
+``flight``      what one end of a TCP stream has sent, and sends again until it is acknowledged
+``sockets``     the base of all sockets
+``datagrams``   datagram sockets
 ``streams``     stream sockets
 ``network``     what one process sees of the kernel: stands in for ``socket`` and ``selectors``
 ``clients``     scripted clients
 ``invariants``  what must hold after every step of the loop
-``world``       a reactor, its servers and their clients: `World`
+``process``     a reactor and its servers
+``hosts``       hosts, which crash and restart
+``events``      crashes, partitions and slow links at some time
+``world``       a reactor or several, their servers and their clients: `World`
 ``chaos``       the same faults, injected into real sockets: `chaotic`
 ==============  ========================================================================================
 
 This room imports the room ``peers``, and no test library (`plans` imports Hypothesis when it is called). Only
-``invariants`` and ``world`` know the internals of the reactor. Nothing here waits in real time.
+``invariants``, ``process`` and ``hosts`` know the internals of the reactor. Nothing here waits in real time.
 """

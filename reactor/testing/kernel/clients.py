@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .clock import Clock
-    from .sockets import DatagramSocket
+    from .datagrams import DatagramSocket
     from .streams import StreamSocket
     from .wire import Address
 

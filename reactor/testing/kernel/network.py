@@ -12,6 +12,7 @@ from math import inf
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import TYPE_CHECKING, Any
 
+from .datagrams import DatagramSocket
 from .faults import (
     EXHAUSTED,
     EXHAUSTED_ERRORS,
@@ -23,12 +24,13 @@ from .faults import (
     Plan,
     failure,
 )
-from .sockets import DatagramSocket, Socket
 from .streams import StreamSocket
+from .wire import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from .sockets import Socket
     from .wire import Wire
 
 FIRST_DESCRIPTOR = 1_000_000
@@ -55,8 +57,14 @@ class Network:
     sockets.
     """
 
-    def __init__(self, wire: Wire, plan: Plan, limit: int = 1024) -> None:
+    def __init__(
+        self, wire: Wire, plan: Plan, limit: int = 1024, site: str = "", addresses: Sequence[str] = ()
+    ) -> None:
         self.wire = wire
+        self.site = site
+        """The name of the host that the process runs on; empty: on none of them."""
+        self.addresses = addresses
+        """The addresses of that host."""
         self.plan = plan
         """The faults of this process's calls."""
         self.limit = limit
@@ -93,6 +101,21 @@ class Network:
         if descriptor not in self.open:
             raise failure(errno.EBADF)
         self.open[descriptor].release(descriptor)
+
+    def own_address(self, family: int, remote: Any) -> str:
+        """The address of this host from which packets to ``remote`` are sent."""
+        local = LOOPBACK[socket.AddressFamily(family)]
+        if remote[0] in LOOPBACK.values():
+            return local
+        return next((host for host in self.addresses if (":" in host) == (":" in local)), local)
+
+    def crash(self) -> None:
+        """The host crashes: its kernel forgets all sockets, and no packet tells their peers."""
+        for sock in list(self.open.values()):
+            sock.vanish()
+        self.open.clear()
+        for selector in self.selectors:
+            selector.close()
 
     def getaddrinfo(
         self, host: str | bytes | None, port: int | None, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
@@ -201,6 +224,10 @@ class Selector(BaseSelector):
             clock.epoch += 3600 * (hours if hours % 2 else -hours)
         return self._report("select", ready)
 
+    def is_ready(self) -> bool:
+        """Whether `select` would return an event at once."""
+        return bool(self._ready())
+
     def close(self) -> None:
         """Unregister everything."""
         self.keys.clear()
@@ -214,6 +241,8 @@ class Selector(BaseSelector):
         network, clock = self._network, self._network.wire.clock
         while (due := clock.next()) <= end and due < inf:
             clock.pass_to(due)
+            if clock.changes:
+                return self._ready()
             if network.changed and (ready := self._ready()):
                 return ready
         if end < inf:

@@ -17,8 +17,8 @@ import pytest
 from reactor.testing.kernel.clock import Clock
 from reactor.testing.kernel.faults import RATES, Plan, Seeded
 from reactor.testing.kernel.network import Network
+from reactor.testing.kernel.process import _line
 from reactor.testing.kernel.wire import Wire
-from reactor.testing.kernel.world import _line
 from tests import ROOT
 from tests.proofs import soak
 from tests.support.scenarios import SCENARIOS, encrypted
