@@ -13,6 +13,7 @@ depends only on its seed or its list of faults: not on the host, on hashes or on
 ``datagrams``   datagram sockets
 ``streams``     stream sockets
 ``network``     what one process sees of the kernel: stands in for ``socket`` and ``selectors``
+``naming``      looks up host names, for `reactor.names.resolve`
 ``clients``     scripted clients
 ``invariants``  what must hold after every step of the loop
 ``process``     a reactor and its servers

@@ -25,10 +25,10 @@ from .faults import (
     failure,
 )
 from .streams import StreamSocket
-from .wire import LOOPBACK
+from .wire import LOOPBACK, NAME_SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .sockets import Socket
     from .wire import Wire
@@ -41,6 +41,10 @@ TICK = 0.000_02
 
 PATIENCE = 10_000
 """Calls that would block, with no ``select`` between them, after which the process counts as one that spins."""
+
+
+QUESTIONS, ANSWER_WITHIN = 2, 5.0
+"""How often the name server is asked, and for how many seconds the resolver waits each time (``resolv.conf(5)``)."""
 
 
 class Stalled(BaseException):
@@ -120,14 +124,39 @@ class Network:
     def getaddrinfo(
         self, host: str | bytes | None, port: int | None, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
     ) -> list[tuple[int, int, int, str, tuple[Any, ...]]]:  # fmt: skip
-        """As ``socket.getaddrinfo``, for numeric addresses and `Wire.names`. Raises ``gaierror`` for other names."""
-        name = host.decode() if isinstance(host, bytes) else host or "localhost"
-        name = self.wire.names.get(name, name)
-        if ":" in name:
-            return [(socket.AF_INET6, type, proto, "", (name, port or 0, 0, 0))]
-        if not name.replace(".", "").isdigit():
-            raise socket.gaierror(socket.EAI_NONAME, f"{name} is not a name of this world")
-        return [(socket.AF_INET, type, proto, "", (name, port or 0))]
+        """As ``socket.getaddrinfo``, for numeric addresses, `Wire.names` and `Wire.zone`. Raises ``gaierror``.
+
+        The whole process waits meanwhile.
+        """
+        found: list[str] = []
+        for seconds in self.lookup(host, found):
+            self.wire.clock.pass_to(self.wire.clock.now + seconds)
+        return [address_info(name, port or 0, type, proto) for name in found]
+
+    def lookup(self, host: str | bytes | None, found: list[str]) -> Iterator[float]:
+        """Look a host name up: ``/etc/hosts``, then the name server, which is asked twice (``resolv.conf(5)``).
+
+        Yields the seconds until the lookup goes on; in the end the addresses are in ``found``. Raises ``gaierror``:
+        ``EAI_NONAME`` for a name that there is not, ``EAI_AGAIN`` if no answer comes.
+        """
+        wire = self.wire
+        name = (host.decode() if isinstance(host, bytes) else host or "localhost").lower().rstrip(".")
+        name = wire.names.get(name, name)
+        if ":" in name or name.replace(".", "").isdigit():
+            found.append(name)
+            return
+        here, there = (self.own_address(socket.AF_INET, (NAME_SERVER,)), 0), (NAME_SERVER, 53)
+        for _ in range(QUESTIONS):
+            answer = wire.zone.get(name, ())
+            if answer is None or not wire.links.carries(here, there) or not wire.links.carries(there, here):
+                yield ANSWER_WITHIN
+                continue
+            yield wire.delay(here, there) + wire.delay(there, here)
+            if not answer:
+                raise socket.gaierror(socket.EAI_NONAME, f"{name} is not a name of this world")
+            found += [answer] if isinstance(answer, str) else answer
+            return
+        raise socket.gaierror(socket.EAI_AGAIN, "the name server does not answer")
 
     def would_block(self) -> None:
         """A call would block. Raises `Stalled` after too many such calls with no ``select`` between them."""
@@ -288,3 +317,10 @@ def _number(fileobj: Any) -> int:
     if number < 0:
         raise ValueError(f"invalid file descriptor: {number}")
     return number
+
+
+def address_info(name: str, port: int, kind: int, proto: int = 0) -> tuple[int, int, int, str, tuple[Any, ...]]:
+    """One address as ``socket.getaddrinfo`` returns it."""
+    if ":" in name:
+        return (socket.AF_INET6, kind, proto, "", (name, port, 0, 0))
+    return (socket.AF_INET, kind, proto, "", (name, port))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...rows.stream import StreamRow
 from ...servers.base import BaseServer
 from ...table.reactor import Reactor
+from . import naming  # noqa: F401  # registers the simulated lookup of names
 from .faults import Plan
 from .invariants import INVARIANTS, Invariant, Violation
 from .network import Network

@@ -15,6 +15,7 @@ from .faults import DELAYED, REFUSED, Plan, failure
 from .links import Links
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from .clock import Clock
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 49_152
 """The first ephemeral port."""
+
+NAME_SERVER = "10.0.0.53"
+"""The address of the name server."""
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 """The addresses with which every host reaches itself."""
@@ -52,7 +56,9 @@ class Wire:
         self.capacity = capacity
         """Bytes that may be on their way to a socket or unread in it: the peer's send buffer and its receive buffer."""
         self.names: dict[str, str] = {"localhost": "127.0.0.1"}
-        """The host names that resolve, and their addresses."""
+        """The host names in ``/etc/hosts``, and their addresses."""
+        self.zone: dict[str, str | Sequence[str] | None] = {}
+        """What the name server knows: addresses by host name; ``None`` if it does not answer questions for the name."""
         self.links = Links()
         """The links that are cut, slow or lossy, and the hosts that are down."""
         self.sites: dict[str, str] = {}

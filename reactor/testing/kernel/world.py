@@ -85,6 +85,11 @@ class World(Process):
         """All scripted clients and peers."""
         self.hosts: list[Host] = []
         """The hosts, in the order of their construction."""
+        self.names = self.wire.zone
+        """What the name server at 10.0.0.53 answers to `reactor.names.resolve`: one address or several, by host name.
+
+        ``None``: it does not answer questions for this name. A name that is not there does not exist (NXDOMAIN).
+        """
         self.steps = 0
         """The number of steps that the loop has made."""
         for event in events:

@@ -1,16 +1,20 @@
 """Several hosts in one world, each with its own addresses and ports; and crashes, partitions and slow links."""
 
 import errno
+import socket
 from math import inf
 
 import pytest
 
-from handlers import Connected, DatagramHandler, Delay, Failed, Packet, StreamHandler, Until
+from handlers import Connected, DatagramHandler, Delay, Failed, Packet, StreamHandler, TimedOut, Until
 from handlers.services import Echo, EchoDatagram
 from reactor import SelectTCPServer, SelectUDPServer, SelectUnixStreamServer
+from reactor.names import resolve
 from reactor.testing import Crash, Cut, Slow, World
 from reactor.testing.kernel.events import EVENTS
+from reactor.testing.kernel.wire import NAME_SERVER
 from tests.support.worlds import Upper
+from tests.support.zone import NameServer
 
 PORT = 7
 
@@ -54,11 +58,12 @@ class Asker(StreamHandler):
     """Asks the first host for one line, and notes the answer, or why there is none, with the time."""
 
     answers: list
+    address = "10.0.1.1"
     patience = 1e6
 
     async def handle(self):
         try:
-            await Connected(("10.0.1.1", PORT), Asked(self))
+            await Connected((self.address, PORT), Asked(self))
         except Failed as failed:
             self.answers.append(failed.error.errno)
 
@@ -305,3 +310,91 @@ def test_an_event_on_a_host_that_is_not_there_is_refused():
 def test_the_events_of_a_list_are_as_they_are_printed():
     for event in (Crash(1, 2.0, 3.0), Cut(0, "10.0.0.2", one_way=True), Slow(1, 2, 3)):
         assert eval(repr(event), {kind.__name__: kind for kind in EVENTS}) == event
+
+
+# Names
+
+
+class Looker(StreamHandler):
+    """Looks a name up every 10 seconds, and notes the hosts that it finds, or the error, and the time that it took."""
+
+    found: list
+    timeout = 60.0
+
+    async def handle(self):
+        for _ in range(3):
+            begun = self.now()
+            try:
+                answer = [host for host, _ in await resolve("db.example", PORT, timeout=self.timeout)]
+            except Failed as failed:
+                answer = failed.error.errno
+            except TimedOut:
+                answer = "timed out"
+            self.found.append((answer, round(self.now() - begun)))
+            await Delay(10)
+
+
+def looked_up(change, **attributes):
+    """What a host finds in a world that ``change(world)`` has changed."""
+    found = []
+    with World() as world:
+        world.names["db.example"] = "10.0.1.1"
+        change(world)
+        world.host(lambda host: host.start(type("Looking", (Looker,), {"found": found, **attributes})))
+        world.run()
+    return found
+
+
+def test_names_come_from_the_hosts_file_and_then_from_the_name_server():
+    assert looked_up(lambda world: None) == [(["10.0.1.1"], 0)] * 3
+    assert looked_up(lambda world: world.wire.names.update({"db.example": "10.9.9.9"})) == [(["10.9.9.9"], 0)] * 3
+
+
+def test_an_answer_of_the_name_server_changes():
+    def change(world):
+        world.at(5, lambda: world.names.update({"db.example": ["10.0.1.2", "10.0.1.3"]}))
+        world.at(15, lambda: world.names.pop("db.example"))
+
+    changed = [(["10.0.1.1"], 0), (["10.0.1.2", "10.0.1.3"], 0), (socket.EAI_NONAME, 0)]
+    assert looked_up(change) == changed
+
+
+def test_a_name_server_that_does_not_answer_is_asked_twice():
+    for change in (
+        lambda world: world.names.update({"db.example": None}),
+        lambda world: world.cut("10.0.1.1", NAME_SERVER, one_way=True),
+        lambda world: world.cut(NAME_SERVER, "10.0.1.1", one_way=True),
+    ):
+        assert looked_up(change) == [(socket.EAI_AGAIN, 10)] * 3
+
+
+def test_a_lookup_that_takes_too_long_is_given_up():
+    assert looked_up(lambda world: world.names.update({"db.example": None}), timeout=3.0) == [("timed out", 3)] * 3
+
+
+def test_a_blocking_lookup_holds_the_whole_process_up():
+    with World() as world:
+        world.names["db.example"] = None
+        kind, answers = asking(address="db.example")
+        host = world.host(lambda host: host.start(kind))
+        host.serve(SelectTCPServer, (host.address, PORT), Upper)
+        client = world.connect((host.address, PORT)).wait(1).send(b"one\n").expect(b"ONE\n")
+        world.run(until=lambda: client.done)
+        assert answers == [socket.EAI_AGAIN]
+        assert 10 < world.clock.now < 11
+
+
+def test_name_servers_that_are_hosts_are_asked_over_udp():
+    found = []
+
+    class Start(StreamHandler):
+        async def handle(self):
+            found.extend(await resolve("both.example", PORT, servers=["10.0.1.1", "10.0.1.2"], timeout=2.0))
+
+    with World([Cut(0, 2, seconds=60)]) as world:
+        for _ in range(2):
+            world.host(lambda host: host.serve(SelectUDPServer, (host.address, 53), NameServer))
+        world.host(lambda host: world.at(1, lambda: host.start(Start)))
+        world.run()
+        assert found == [("192.0.2.1", PORT), ("2001:db8::1", PORT)]
+        assert world.clock.now > 3
