@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .kernel.chaos import chaotic
     from .kernel.events import Crash, Cut, Slow
+    from .kernel.exploring import explore
     from .kernel.faults import Fault, fewest, plans
     from .kernel.invariants import INVARIANTS, Invariant, Violation
     from .kernel.world import World
@@ -104,6 +105,7 @@ _ROOMS = {
     "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
     "kernel.events": ("Crash", "Cut", "Slow"),
+    "kernel.exploring": ("explore",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
@@ -163,6 +165,7 @@ __all__ = [
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",
+    "explore",
     "fewest",
     "forgives_timeouts",
     "held",

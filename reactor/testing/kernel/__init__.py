@@ -20,9 +20,11 @@ depends only on its seed or its list of faults: not on the host, on hashes or on
 ``hosts``       hosts, which crash and restart
 ``events``      crashes, partitions and slow links at some time
 ``world``       a reactor or several, their servers and their clients: `World`
+``exploring``   draws what happens to the hosts of a scenario, and finds the least that breaks it: `explore`
 ``chaos``       the same faults, injected into real sockets: `chaotic`
 ==============  ========================================================================================
 
-This room imports the room ``peers``, and no test library (`plans` imports Hypothesis when it is called). Only
-``invariants``, ``process`` and ``hosts`` know the internals of the reactor. Nothing here waits in real time.
+This room imports the room ``peers``, and no test library (`plans` and `explore` import Hypothesis when they are
+called). Only ``invariants``, ``process`` and ``hosts`` know the internals of the reactor. Nothing here waits in real
+time.
 """

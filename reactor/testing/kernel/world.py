@@ -214,7 +214,9 @@ class World(Process):
         Raises `Violation` if an invariant does not hold after a step of the loop, if a script still waits for data when
         nothing more can happen, or if the loop has not come to rest after ``steps`` steps.
         """
-        if not self.hosts:
+        if self.hosts:
+            self.clock.pass_to(self.clock.now)  # what happens to them now happens before their first step
+        else:
             self.reactor()
         for process in self._processes():
             process.begin_run(self.plan)

@@ -1,0 +1,206 @@
+"""`explore`: draws crashes, partitions, slow links and other faults, and prints the fewest that break a scenario.
+
+Hypothesis draws a schedule and makes it smaller: first fewer faults, then fewer clients, then fewer hosts. The world
+determines the rest, so a schedule breaks the scenario each time, or never.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from .events import Crash, Cut, Slow
+from .faults import RATES, Seeded, fewest
+from .invariants import Violation
+from .network import Stalled
+from .world import HOST, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from hypothesis.strategies import SearchStrategy
+
+    from .events import Event
+    from .faults import Fault
+
+    Scenario: TypeAlias = Callable[[World, int, int], object]
+
+LASTING = 1.0, 10.0, 100.0, 2000.0
+"""Seconds that an event lasts. The last is longer than TCP's patience, and than that of most programs."""
+
+_MOST = 6  # events: a failure that needs more is rarely found
+
+
+class Schedule(NamedTuple):
+    """What happens in one run of a scenario."""
+
+    events: list[Event]
+    faults: int | list[Fault] | None
+    """The seed of the faults, or their list; ``None`` for none."""
+    clients: int
+    hosts: int
+
+
+def explore(
+    scenario: Scenario, *, hosts: tuple[int, int] = (1, 3), clients: tuple[int, int] = (1, 2), seconds: float = 10.0,
+    faults: Sequence[str] = tuple(RATES), examples: int | None = None,
+) -> None:  # fmt: skip
+    """Run ``scenario(world, hosts, clients)`` with crashes, partitions, slow links and faults, until it fails.
+
+    The scenario puts so many hosts and clients into the world, runs it, and raises an exception if something is wrong.
+    It must make anew whatever it uses, so that one run depends on no other.
+
+    - ``hosts``, ``clients``: the least and the most of each.
+    - ``seconds``: the events begin so long after the world at most. They last for 1 to 2,000 seconds.
+    - ``faults``: the kinds of `Fault` to inject; none with ``()``.
+    - ``examples``: how many schedules are tried; by default those of Hypothesis' profile.
+
+    Raises `Violation` with a test to be pasted, which runs the smallest schedule that was found to fail. Needs
+    Hypothesis (the extra ``testing``).
+
+    >>> from handlers import StreamHandler, Until
+    >>> from reactor import SelectTCPServer
+    >>> class Upper(StreamHandler):
+    ...     async def handle(self):
+    ...         self.send((await Until(b"\\n")).upper())
+    >>> def upper(world, hosts, clients):
+    ...     host = world.host(lambda host: host.serve(SelectTCPServer, (host.address, 7), Upper))
+    ...     client = world.connect((host.address, 7)).wait(5).send(b"one\\n").expect(b"ONE\\n")
+    ...     world.run()
+    ...     assert client.received == b"ONE\\n"
+    >>> explore(upper, faults=(), examples=50)
+    Traceback (most recent call last):
+    reactor.testing.kernel.invariants.Violation: upper fails with 1 fault, 1 client and 1 host: AssertionError
+    <BLANKLINE>
+    from reactor.testing import Crash, World
+    <BLANKLINE>
+    def test_upper_fails():
+        with World([Crash(host=0, at=0.0, seconds=1.0)]) as world:
+            upper(world, 1, 1)
+    """
+    from hypothesis import Phase, find, settings
+    from hypothesis.errors import Flaky, NoSuchExample
+
+    profile = settings()
+    chosen = settings(
+        profile, max_examples=examples or profile.max_examples, database=None, deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+    )  # fmt: skip
+    runs = Runs(scenario, {kind: RATES[kind] for kind in faults})
+    try:
+        found = find(schedules(hosts, clients, seconds, bool(faults)), runs.fails, settings=chosen)
+    except NoSuchExample:
+        return
+    except Flaky:
+        raise Violation(f"{runs.name} does not do the same each time: make anew what it uses") from None
+    found = runs.smallest(found)
+    raise Violation(runs.told(found)) from runs.run(found)[0]
+
+
+def schedules(
+    hosts: tuple[int, int], clients: tuple[int, int], seconds: float, faults: bool
+) -> SearchStrategy[Schedule]:
+    """A Hypothesis strategy for schedules. It shrinks to few events, then to few clients, then to few hosts."""
+    from hypothesis import strategies as st
+
+    tenths = st.integers(0, int(10 * seconds)).map(lambda number: number / 10)
+    lasting = st.sampled_from(LASTING)
+    place = st.integers(0, hosts[1] + clients[1])  # a scenario may have hosts for its clients, too
+    ends = st.tuples(place, place)
+    events: SearchStrategy[list[Event]] = st.lists(
+        st.one_of(
+            st.builds(Crash, place, tenths, lasting),
+            st.builds(lambda both, *rest: Cut(*both, *rest), ends, tenths, lasting, st.booleans()),
+            st.builds(lambda both, *rest: Slow(*both, *rest), ends, tenths, lasting, st.sampled_from((0.1, 1.0, 10.0))),
+        ),
+        max_size=_MOST,
+    )
+    seeds = st.none() | st.integers(0, 1 << 16) if faults else st.none()
+    return st.builds(Schedule, events, seeds, st.integers(*clients), st.integers(*hosts))
+
+
+class Runs:
+    """The runs of one scenario. ``rates`` are those of the faults that a seed injects."""
+
+    def __init__(self, scenario: Scenario, rates: Mapping[str, float]) -> None:
+        self.scenario = scenario
+        self.name = getattr(scenario, "__name__", repr(scenario))
+        self._rates = rates
+        self._counts: dict[tuple[int, int], int] = {}
+
+    def fails(self, schedule: Schedule) -> bool:
+        """Whether the scenario raises an exception."""
+        return self.run(schedule)[0] is not None
+
+    def run(self, schedule: Schedule) -> tuple[BaseException | None, list[Fault]]:
+        """Run the scenario; what it raises, and the faults that were injected."""
+        faults = schedule.faults
+        world = World(Seeded(faults, self._rates) if isinstance(faults, int) else faults, trace=False)
+        for event in self._placed(schedule).events:
+            event.plan(world)
+        return self._play(world, schedule), world.plan.injected
+
+    def smallest(self, schedule: Schedule) -> Schedule:
+        """The schedule with a list of faults, of which none can be left out, and no event."""
+        schedule = self._placed(schedule)._replace(faults=self.run(schedule)[1])
+        for event in reversed(schedule.events):  # Hypothesis may have left one that makes no difference
+            fewer = schedule._replace(events=[other for other in schedule.events if other is not event])
+            if self.fails(fewer):
+                schedule = fewer
+        assert isinstance(schedule.faults, list)
+        faults = fewest(schedule.faults, lambda faults: self.fails(schedule._replace(faults=faults)))
+        return schedule._replace(faults=faults)
+
+    def told(self, schedule: Schedule) -> str:
+        """The message about a schedule that fails, with a test."""
+        name, (events, faults, clients, hosts) = self.name, schedule
+        assert isinstance(faults, list)
+        plan: list[Event | Fault] = [*events, *faults]
+        error = self.run(schedule)[0]
+        sizes = f"{_number(len(plan), 'fault')}, {_number(clients, 'client')} and {_number(hosts, 'host')}"
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        module = getattr(self.scenario, "__module__", "")
+        is_there = getattr(sys.modules.get(module), name, None) is self.scenario
+        return "\n".join([
+            f"{name} fails with {sizes}: {said}",
+            "",
+            f"from reactor.testing import {', '.join(sorted({type(each).__name__ for each in plan} | {'World'}))}",
+            *([f"from {module} import {name}"] if is_there else []),
+            "",
+            f"def test_{name}_fails():",
+            f"    with World([{', '.join(map(repr, plan))}]) as world:",
+            f"        {name}(world, {hosts}, {clients})",
+        ])  # fmt: skip
+
+    def _placed(self, schedule: Schedule) -> Schedule:
+        """The schedule with numbers of hosts that the scenario has, as a run without faults shows."""
+        sizes = schedule.hosts, schedule.clients
+        if sizes not in self._counts:
+            calm = World(trace=False)
+            self._play(calm, schedule)
+            self._counts[sizes] = len(calm.hosts)
+        return schedule._replace(events=[_placed(event, self._counts[sizes]) for event in schedule.events])
+
+    def _play(self, world: World, schedule: Schedule) -> BaseException | None:
+        try:
+            with world:
+                self.scenario(world, schedule.hosts, schedule.clients)
+        except (Exception, Stalled) as error:
+            return error
+        return None
+
+
+def _placed(event: Event, hosts: int) -> Event:
+    """The event with numbers of hosts that there are. The place after the last host is that of the clients."""
+    if isinstance(event, Crash):
+        return event._replace(host=event.host % max(hosts, 1))
+    here, there = int(event.place) % (hosts + 1), int(event.other) % (hosts + 1)
+    if here == there:
+        there = (there + 1) % (hosts + 1)
+    place, other = (HOST if number == hosts else number for number in (here, there))
+    return event._replace(place=place, other=other)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"

@@ -1,0 +1,30 @@
+"""Faults of programs on several hosts: a schedule shows each, `explore` finds it, and its mending holds."""
+
+import pytest
+
+from reactor.testing import Violation, World, explore
+from reactor.testing.kernel.network import Stalled
+from tests.support.planted import FAULTS
+
+SIZES = {"hosts": (1, 3), "clients": (1, 2), "faults": ()}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_schedule_shows_the_fault_and_its_mending_holds(name):
+    make, plan = FAULTS[name]
+    with pytest.raises((AssertionError, Stalled)), World(plan) as world:
+        make(False)(world, 1, 1)
+    with World(plan) as world:
+        make(True)(world, 1, 1)
+    with World() as world:
+        make(False)(world, 1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_fault_is_found_and_no_mended_program_is_accused(name):
+    make, _ = FAULTS[name]
+    with pytest.raises(Violation, match=rf"{name} fails with [12] faults?, 1 client and 1 host") as found:
+        explore(make(False), examples=1000, **SIZES)
+    print(found.value)
+    explore(make(True), examples=100, **SIZES)
