@@ -33,8 +33,8 @@ class Sender(Protocol):
     def changed(self) -> None:
         """The socket may have become ready."""
 
-    def arrive_reset(self, number: int = 0) -> None:
-        """The connection breaks, with the ``errno`` ``number``."""
+    def give_up(self, number: int) -> None:
+        """The kernel gives the connection up, with the ``errno`` ``number``."""
 
 
 class Flight:
@@ -122,4 +122,4 @@ class Flight:
         else:
             self.drop()
             down = self._wire.links.is_down(sock.remote)
-            sock.arrive_reset(errno.EHOSTUNREACH if down else errno.ETIMEDOUT)
+            sock.give_up(errno.EHOSTUNREACH if down else errno.ETIMEDOUT)

@@ -63,7 +63,7 @@ class StreamSocket(Socket):
         self._resets = False  # close() resets the connection (SO_LINGER)
         self._backlog: deque[StreamSocket] = deque()
         self._limit = 0  # connections that fit into the accept queue
-        self._is_forgotten = False  # the host has crashed: whatever arrives is answered with a reset
+        self._is_forgotten = False  # the kernel knows the connection no more: what arrives is answered with a reset
         self._flight = Flight(network.wire, self)
 
     # The calls of a process
@@ -248,9 +248,11 @@ class StreamSocket(Socket):
     def arrive(self, data: bytes, sender: StreamSocket) -> None:
         """Bytes arrive."""
         sender._flight.received(len(data))
-        if self.state == OVER:
+        if self._is_forgotten:
+            self._flight.deliver(sender.arrive_reset)
+        elif self.state == OVER:
             return
-        if self._closed:
+        elif self._closed:
             self.abort()
         else:
             self.inbox += data
@@ -259,8 +261,9 @@ class StreamSocket(Socket):
     def arrive_end(self) -> None:
         """The end of the peer's stream arrives."""
         peer = self.peer
-        if self._is_forgotten:
-            self.abort()
+        if self._is_forgotten and peer is not None:
+            self._flight.deliver(peer.arrive_reset)
+            return
         if self.state == OPEN and peer is not None:
             self._input_ended = True
             self._end_arrived = self.family != UNIX
@@ -275,6 +278,11 @@ class StreamSocket(Socket):
             self.error = number or (errno.EPIPE if self._end_arrived and not self._output_ended else errno.ECONNRESET)
             self._input_ended = self._output_ended = True
             self.changed()
+
+    def give_up(self, number: int) -> None:
+        """The kernel gives the connection up, with the ``errno`` ``number``. It does not tell the peer."""
+        self.arrive_reset(number)
+        self._is_forgotten = True
 
     def arrive_close(self, number: int) -> None:
         """The peer of a Unix socket has closed."""
