@@ -11,7 +11,8 @@ There are six rooms. An arrow says which rooms a room may import::
   `play` runs one schedule. `work`, `held` and `line_limit` count what a handler costs and keeps.
 - ``kernel``: the simulated kernel. A `World` runs unchanged servers in virtual time: hundreds of schedules a
   second, each with faults, each reproducible from its seed. An `Invariant` must hold after every step of the loop.
-  `chaotic` injects faults into real sockets.
+  `World.host` adds hosts, which crash, restart and are cut off from each other; `explore` finds the fewest faults that
+  break a scenario. `chaotic` injects faults into real sockets.
 - ``reading``: a handler class as its source has it. `written` and `observed` list its states and steps, `lint`
   returns warnings.
 - ``probe``: any server in any language, from outside: ``python3 -m reactor.testing probe``.

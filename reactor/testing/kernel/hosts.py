@@ -61,7 +61,7 @@ class Host(Process):
         silent.connect(name)
 
     def crash(self) -> None:
-        """Stop the host at once: its process does nothing more, and no packet tells its peers.
+        """Stop the host, after the current step of a reactor: nothing of it runs any more, and its peers are not told.
 
         A connection to it fails with ``EHOSTUNREACH`` after three seconds. Data for it is sent again and again.
         """
