@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..peers.peer import Peer
 from .streams import CONNECTING
+from .wire import ANY_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -374,4 +375,4 @@ class Correspondent(Actor):
 
 def _same_port(sender: Any, address: Any) -> bool:
     """Whether the sender is a socket with the port of ``address`` that is bound to the wildcard address."""
-    return isinstance(sender, tuple) and sender[0] in ("0.0.0.0", "::") and sender[1] == address[1]
+    return isinstance(sender, tuple) and sender[0] in ANY_HOST.values() and sender[1] == address[1]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .faults import FULL, LOST, OVERTAKEN, REPEATED, TRUNCATED, failure
 from .sockets import BOTH, UNIX, Socket, unreachable
+from .wire import ANY_HOST
 
 if TYPE_CHECKING:
     from .sockets import Kernel
@@ -40,8 +41,8 @@ class DatagramSocket(Socket):
         if isinstance(address, tuple):
             address = self.network.wire.whole(self.family, address)
             self.bind_for(address)
-        elif (errno_ := self._unreachable(self.network.wire.find(self, address), address)) != 0:
-            raise self._failed("connect", errno_)
+        elif (number := self._unreachable(self.network.wire.find(self, address), address)) != 0:
+            raise self._failed("connect", number)
         self.remote = address
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -105,7 +106,7 @@ class DatagramSocket(Socket):
 
     def arrive(self, packet: bytes, sender: Address | None) -> None:
         """A datagram arrives. It is dropped if the socket is closed, has no room, or is connected to another peer."""
-        if self.number >= 0 and self._has_room(packet) and self.remote in (None, sender):
+        if self.number >= 0 and self._has_room(packet) and self._hears(sender):
             self.inbox.append((packet, sender))
             self._held += len(packet)
             self.changed()
@@ -119,6 +120,13 @@ class DatagramSocket(Socket):
     def vanish(self) -> None:
         super().vanish()
         self.inbox.clear()
+
+    def _hears(self, sender: Any) -> bool:
+        """Whether packets of the sender come: it may be bound to the wildcard address, and on no host."""
+        remote: Any = self.remote
+        if remote is None or sender == remote:
+            return True
+        return isinstance(sender, tuple) and sender[0] in ANY_HOST.values() and sender[1] == remote[1]
 
     def _raise_error(self, call: str) -> None:
         number, self.error = self.error, 0
@@ -176,6 +184,6 @@ class DatagramSocket(Socket):
     def _sender(self, target: Address) -> Any:
         """The address that the packet comes from. On a host it is one of the host's own."""
         local: Any = self.local
-        if self.site and local[0] in ("0.0.0.0", "::"):
+        if self.site and local[0] in ANY_HOST.values():
             return (self.network.own_address(self.family, target), *local[1:])
         return self.local

@@ -36,8 +36,8 @@ class Schedule(NamedTuple):
     """What happens in one run of a scenario."""
 
     events: list[Event]
-    faults: int | list[Fault] | None
-    """The seed of the faults, or their list; ``None`` for none."""
+    seed: int | None
+    """The seed of the faults; ``None`` for none."""
     clients: int
     hosts: int
 
@@ -94,8 +94,7 @@ def explore(
         return
     except Flaky:
         raise Violation(f"{runs.name} does not do the same each time: make anew what it uses") from None
-    found = runs.smallest(found)
-    raise Violation(runs.told(found)) from runs.run(found)[0]
+    raise runs.report(found)
 
 
 def schedules(
@@ -133,36 +132,28 @@ class Runs:
         """Whether the scenario raises an exception."""
         return self.run(schedule)[0] is not None
 
-    def run(self, schedule: Schedule) -> tuple[BaseException | None, list[Fault]]:
-        """Run the scenario; what it raises, and the faults that were injected."""
-        faults = schedule.faults
-        world = World(Seeded(faults, self._rates) if isinstance(faults, int) else faults, trace=False)
-        for event in self._placed(schedule).events:
+    def run(self, schedule: Schedule) -> tuple[BaseException | None, list[Event | Fault]]:
+        """Run the scenario; what it raises, and all that has happened, as a list for `World`."""
+        world = World(None if schedule.seed is None else Seeded(schedule.seed, self._rates), trace=False)
+        events = self._placed(schedule)
+        for event in events:
             event.plan(world)
-        return self._play(world, schedule), world.plan.injected
+        return self._play(world, schedule), [*events, *world.plan.injected]
 
-    def smallest(self, schedule: Schedule) -> Schedule:
-        """The schedule with a list of faults, of which none can be left out, and no event."""
-        schedule = self._placed(schedule)._replace(faults=self.run(schedule)[1])
-        for event in reversed(schedule.events):  # Hypothesis may have left one that makes no difference
-            fewer = schedule._replace(events=[other for other in schedule.events if other is not event])
-            if self.fails(fewer):
-                schedule = fewer
-        assert isinstance(schedule.faults, list)
-        faults = fewest(schedule.faults, lambda faults: self.fails(schedule._replace(faults=faults)))
-        return schedule._replace(faults=faults)
+    def smallest(self, schedule: Schedule) -> list[Event | Fault]:
+        """The fewest events and faults with which the schedule fails."""
+        return fewest(self.run(schedule)[1], lambda plan: self._play(World(plan, trace=False), schedule) is not None)
 
-    def told(self, schedule: Schedule) -> str:
-        """The message about a schedule that fails, with a test."""
-        name, (events, faults, clients, hosts) = self.name, schedule
-        assert isinstance(faults, list)
-        plan: list[Event | Fault] = [*events, *faults]
-        error = self.run(schedule)[0]
+    def report(self, schedule: Schedule) -> Violation:
+        """The failure of a schedule, as an exception whose message has a test."""
+        name, plan = self.name, self.smallest(schedule)
+        _, _, clients, hosts = schedule
+        error = self._play(World(plan, trace=False), schedule)
         sizes = f"{_number(len(plan), 'fault')}, {_number(clients, 'client')} and {_number(hosts, 'host')}"
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         module = getattr(self.scenario, "__module__", "")
         is_there = getattr(sys.modules.get(module), name, None) is self.scenario
-        return "\n".join([
+        lines = [
             f"{name} fails with {sizes}: {said}",
             "",
             f"from reactor.testing import {', '.join(sorted({type(each).__name__ for each in plan} | {'World'}))}",
@@ -171,16 +162,19 @@ class Runs:
             f"def test_{name}_fails():",
             f"    with World([{', '.join(map(repr, plan))}]) as world:",
             f"        {name}(world, {hosts}, {clients})",
-        ])  # fmt: skip
+        ]  # fmt: skip
+        violation = Violation("\n".join(lines))
+        violation.__cause__ = error
+        return violation
 
-    def _placed(self, schedule: Schedule) -> Schedule:
-        """The schedule with numbers of hosts that the scenario has, as a run without faults shows."""
+    def _placed(self, schedule: Schedule) -> list[Event]:
+        """The events with numbers of hosts that the scenario has, as a run without faults shows."""
         sizes = schedule.hosts, schedule.clients
         if sizes not in self._counts:
             calm = World(trace=False)
             self._play(calm, schedule)
             self._counts[sizes] = len(calm.hosts)
-        return schedule._replace(events=[_placed(event, self._counts[sizes]) for event in schedule.events])
+        return [_placed(event, self._counts[sizes]) for event in schedule.events]
 
     def _play(self, world: World, schedule: Schedule) -> BaseException | None:
         try:

@@ -46,7 +46,7 @@ class SimulatedLookup:
         self._lookup = None
 
     def close_copy(self) -> None:
-        raise NotImplementedError("a process of a simulated world has no children")
+        """It has no descriptor."""
 
     def _go_on(self) -> None:
         if self._lookup is None:

@@ -108,7 +108,7 @@ class Network:
 
     def own_address(self, family: int, remote: Any) -> str:
         """The address of this host from which packets to ``remote`` are sent."""
-        local = LOOPBACK[socket.AddressFamily(family)]
+        local = LOOPBACK[family]
         if remote[0] in LOOPBACK.values():
             return local
         return next((host for host in self.addresses if (":" in host) == (":" in local)), local)

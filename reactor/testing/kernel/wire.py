@@ -15,7 +15,7 @@ from .faults import DELAYED, REFUSED, Plan, failure
 from .links import Links
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
     from .clock import Clock
@@ -28,7 +28,10 @@ FIRST_PORT = 49_152
 NAME_SERVER = "10.0.0.53"
 """The address of the name server."""
 
-LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+ANY_HOST: Mapping[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+"""The wildcard addresses, by family."""
+
+LOOPBACK: Mapping[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 """The addresses with which every host reaches itself."""
 
 
@@ -73,7 +76,7 @@ class Wire:
         """
         if isinstance(address, tuple):
             address = self.whole(sock.family, address)
-            if address[0] != _any_host(sock.family) and self._site(sock, address[0]) != sock.site:
+            if address[0] != ANY_HOST[sock.family] and self._site(sock, address[0]) != sock.site:
                 raise failure(errno.EADDRNOTAVAIL)
             address = (address[0], address[1] or self._port(), *address[2:])
         else:
@@ -87,12 +90,12 @@ class Wire:
     def whole(self, family: int, address: Any) -> tuple[Any, ...]:
         """An IP address as ``getsockname()`` returns it: the host as a number, and four parts for IPv6."""
         host, port, *rest = address
-        host = self.names.get(host, host) or _any_host(family)
+        host = self.names.get(host, host) or ANY_HOST[family]
         return (host, port, *(rest or (0, 0))) if family == socket.AF_INET6 else (host, port)
 
     def _overlaps(self, sock: Bound, host: str, port: int) -> bool:
         """Whether another socket has the port on the wildcard address, or, if ``host`` is that, on any address."""
-        every, site = _any_host(sock.family), sock.site
+        every, site = ANY_HOST[sock.family], sock.site
         if host != every:
             return (site, sock.type, every, port) in self._bound
         others = (other for key, other in self._bound.items() if (*key[:2], key[-1]) == (site, sock.type, port))
@@ -113,7 +116,7 @@ class Wire:
         host: Any = self.names.get(address[0], address[0])
         port = address[1]
         place = (self._site(sock, host), sock.type)
-        return self._bound.get((*place, host, port)) or self._bound.get((*place, _any_host(sock.family), port))
+        return self._bound.get((*place, host, port)) or self._bound.get((*place, ANY_HOST[sock.family], port))
 
     def _site(self, sock: Bound, host: str) -> str:
         """The name of the host that has the IP address ``host``, as ``sock`` sees it."""
@@ -143,10 +146,6 @@ def _name(address: str | bytes) -> str | bytes:
     """The name of a Unix socket as ``getsockname()`` returns it: bytes if it is abstract (unix(7))."""
     name = os.fsencode(address)
     return name if is_abstract(name) else os.fsdecode(name)
-
-
-def _any_host(family: int) -> str:
-    return "0.0.0.0" if family == socket.AF_INET else "::"
 
 
 def is_abstract(address: Address) -> bool:

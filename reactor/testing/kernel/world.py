@@ -88,7 +88,8 @@ class World(Process):
         self.names = self.wire.zone
         """What the name server at 10.0.0.53 answers to `reactor.names.resolve`: one address or several, by host name.
 
-        ``None``: it does not answer questions for this name. A name that is not there does not exist (NXDOMAIN).
+        Names are in lower case. ``None``: it does not answer questions for this name. A name that is not there does not
+        exist (NXDOMAIN).
         """
         self.steps = 0
         """The number of steps that the loop has made."""
