@@ -371,10 +371,10 @@ def amnesia(mended):
         async def run(self):
             offset = 0
             while offset < len(whole):
+                await Delay(2)
                 answer = await call(FIRST, b"%d %b" % (offset, whole[offset : offset + 2]), timeout=1000)
                 if answer is not None:
                     offset = int(answer) if mended else offset + 2
-                await Delay(2)
             assert stored["data"] == whole
 
         def boot(host):

@@ -1,12 +1,14 @@
 """`explore`: draws crashes, partitions, slow links and other faults, and prints the fewest that break a scenario.
 
-Hypothesis draws a schedule and makes it smaller: first fewer faults, then fewer clients, then fewer hosts. The world
-determines the rest, so a schedule breaks the scenario each time, or never.
+The scenario runs with few hosts and clients first. Hypothesis draws what happens to them, and makes that smaller. The
+world determines the rest, so a schedule breaks the scenario each time, or never.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import permutations, product
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from .events import Crash, Cut, Slow
@@ -38,8 +40,6 @@ class Schedule(NamedTuple):
     events: list[Event]
     seed: int | None
     """The seed of the faults; ``None`` for none."""
-    clients: int
-    hosts: int
 
 
 def explore(
@@ -54,7 +54,7 @@ def explore(
     - ``hosts``, ``clients``: the least and the most of each.
     - ``seconds``: the events begin so long after the world at most. They last for 1 to 2,000 seconds.
     - ``faults``: the kinds of `Fault` to inject; none with ``()``.
-    - ``examples``: how many schedules are tried; by default those of Hypothesis' profile.
+    - ``examples``: how many schedules are tried in all; by default as many as Hypothesis' profile says.
 
     Raises `Violation` with a test to be pasted, which runs the smallest schedule that was found to fail. Needs
     Hypothesis (the extra ``testing``).
@@ -82,77 +82,70 @@ def explore(
     from hypothesis import Phase, find, settings
     from hypothesis.errors import Flaky, NoSuchExample
 
+    sizes = list(product(range(hosts[0], hosts[1] + 1), range(clients[0], clients[1] + 1)))
     profile = settings()
     chosen = settings(
-        profile, max_examples=examples or profile.max_examples, database=None, deadline=None,
+        profile, max_examples=ceil((examples or profile.max_examples) / len(sizes)), database=None, deadline=None,
         phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
-    runs = Runs(scenario, {kind: RATES[kind] for kind in faults})
-    try:
-        found = find(schedules(hosts, clients, seconds, bool(faults)), runs.fails, settings=chosen)
-    except NoSuchExample:
-        return
-    except Flaky:
-        raise Violation(f"{runs.name} does not do the same each time: make anew what it uses") from None
-    raise runs.report(found)
+    for size in sorted(sizes, key=sum):
+        runs = Runs(scenario, size, {kind: RATES[kind] for kind in faults})
+        try:
+            found = find(schedules(runs.places, seconds, bool(faults)), runs.fails, settings=chosen)
+        except NoSuchExample:
+            continue
+        except Flaky:
+            raise Violation(f"{runs.name} does not do the same each time: make anew what it uses") from None
+        raise runs.report(found)
 
 
-def schedules(
-    hosts: tuple[int, int], clients: tuple[int, int], seconds: float, faults: bool
-) -> SearchStrategy[Schedule]:
-    """A Hypothesis strategy for schedules. It shrinks to few events, then to few clients, then to few hosts."""
+def schedules(places: Sequence[int | str], seconds: float, faults: bool) -> SearchStrategy[Schedule]:
+    """A Hypothesis strategy for schedules. It shrinks to few and early events that do not last long."""
     from hypothesis import strategies as st
 
     tenths = st.integers(0, int(10 * seconds)).map(lambda number: number / 10)
     lasting = st.sampled_from(LASTING)
-    place = st.integers(0, hosts[1] + clients[1])  # a scenario may have hosts for its clients, too
-    ends = st.tuples(place, place)
-    events: SearchStrategy[list[Event]] = st.lists(
-        st.one_of(
-            st.builds(Crash, place, tenths, lasting),
+    pairs = list(permutations(places, 2))
+    hosts = [place for place in places if isinstance(place, int)]
+    kinds: list[SearchStrategy[Event]] = []
+    if hosts:
+        ends = st.sampled_from(pairs)
+        delays = st.sampled_from((0.1, 1.0, 10.0))
+        kinds = [
+            st.builds(Crash, st.sampled_from(hosts), tenths, lasting),
             st.builds(lambda both, *rest: Cut(*both, *rest), ends, tenths, lasting, st.booleans()),
-            st.builds(lambda both, *rest: Slow(*both, *rest), ends, tenths, lasting, st.sampled_from((0.1, 1.0, 10.0))),
-        ),
-        max_size=_MOST,
-    )
-    seeds = st.none() | st.integers(0, 1 << 16) if faults else st.none()
-    return st.builds(Schedule, events, seeds, st.integers(*clients), st.integers(*hosts))
+            st.builds(lambda both, *rest: Slow(*both, *rest), ends, tenths, lasting, delays),
+        ]
+    events = st.lists(st.one_of(kinds), max_size=_MOST) if kinds else st.just([])
+    return st.builds(Schedule, events, st.none() | st.integers(0, 1 << 16) if faults else st.none())
 
 
 class Runs:
-    """The runs of one scenario. ``rates`` are those of the faults that a seed injects."""
+    """The runs of one scenario with so many hosts and clients. ``rates`` are those of the faults of a seed."""
 
-    def __init__(self, scenario: Scenario, rates: Mapping[str, float]) -> None:
-        self.scenario = scenario
+    def __init__(self, scenario: Scenario, size: tuple[int, int], rates: Mapping[str, float]) -> None:
         self.name = getattr(scenario, "__name__", repr(scenario))
+        self._scenario = scenario
+        self._size = size
         self._rates = rates
-        self._counts: dict[tuple[int, int], int] = {}
+        calm = World(trace=False)
+        self._play(calm)
+        self.places: list[int | str] = [*range(len(calm.hosts)), HOST]
+        """The numbers of the scenario's hosts, as a run without faults shows, and the address of the clients."""
 
     def fails(self, schedule: Schedule) -> bool:
         """Whether the scenario raises an exception."""
-        return self.run(schedule)[0] is not None
-
-    def run(self, schedule: Schedule) -> tuple[BaseException | None, list[Event | Fault]]:
-        """Run the scenario; what it raises, and all that has happened, as a list for `World`."""
-        world = World(None if schedule.seed is None else Seeded(schedule.seed, self._rates), trace=False)
-        events = self._placed(schedule)
-        for event in events:
-            event.plan(world)
-        return self._play(world, schedule), [*events, *world.plan.injected]
-
-    def smallest(self, schedule: Schedule) -> list[Event | Fault]:
-        """The fewest events and faults with which the schedule fails."""
-        return fewest(self.run(schedule)[1], lambda plan: self._play(World(plan, trace=False), schedule) is not None)
+        return self._run(schedule)[0] is not None
 
     def report(self, schedule: Schedule) -> Violation:
-        """The failure of a schedule, as an exception whose message has a test."""
-        name, plan = self.name, self.smallest(schedule)
-        _, _, clients, hosts = schedule
-        error = self._play(World(plan, trace=False), schedule)
+        """The failure of a schedule, made as small as can be, as an exception whose message has a test."""
+        plan = fewest(self._run(schedule)[1], lambda plan: self._play(World(plan, trace=False)) is not None)
+        error = self._play(World(plan, trace=False))
+        name, (hosts, clients) = self.name, self._size
         sizes = f"{_number(len(plan), 'fault')}, {_number(clients, 'client')} and {_number(hosts, 'host')}"
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
-        module = getattr(self.scenario, "__module__", "")
-        is_there = getattr(sys.modules.get(module), name, None) is self.scenario
+        module = getattr(self._scenario, "__module__", "")
+        is_there = getattr(sys.modules.get(module), name, None) is self._scenario
         lines = [
             f"{name} fails with {sizes}: {said}",
             "",
@@ -167,33 +160,20 @@ class Runs:
         violation.__cause__ = error
         return violation
 
-    def _placed(self, schedule: Schedule) -> list[Event]:
-        """The events with numbers of hosts that the scenario has, as a run without faults shows."""
-        sizes = schedule.hosts, schedule.clients
-        if sizes not in self._counts:
-            calm = World(trace=False)
-            self._play(calm, schedule)
-            self._counts[sizes] = len(calm.hosts)
-        return [_placed(event, self._counts[sizes]) for event in schedule.events]
+    def _run(self, schedule: Schedule) -> tuple[BaseException | None, list[Event | Fault]]:
+        """Run the scenario; what it raises, and all that has happened, as a list for `World`."""
+        world = World(None if schedule.seed is None else Seeded(schedule.seed, self._rates), trace=False)
+        for event in schedule.events:
+            event.plan(world)
+        return self._play(world), [*schedule.events, *world.plan.injected]
 
-    def _play(self, world: World, schedule: Schedule) -> BaseException | None:
+    def _play(self, world: World) -> BaseException | None:
         try:
             with world:
-                self.scenario(world, schedule.hosts, schedule.clients)
+                self._scenario(world, *self._size)
         except (Exception, Stalled) as error:
             return error
         return None
-
-
-def _placed(event: Event, hosts: int) -> Event:
-    """The event with numbers of hosts that there are. The place after the last host is that of the clients."""
-    if isinstance(event, Crash):
-        return event._replace(host=event.host % max(hosts, 1))
-    here, there = int(event.place) % (hosts + 1), int(event.other) % (hosts + 1)
-    if here == there:
-        there = (there + 1) % (hosts + 1)
-    place, other = (HOST if number == hosts else number for number in (here, there))
-    return event._replace(place=place, other=other)
 
 
 def _number(count: int, noun: str) -> str:

@@ -91,7 +91,7 @@ class StreamSocket(Socket):
         if not self._backlog:
             raise self._blocks("accept")
         self._could("accept")
-        if self.network.plan.draw(ABORTED):
+        if self.family != UNIX and self.network.plan.draw(ABORTED):  # a Unix socket does not tell of it
             self._backlog.popleft().abort()
             raise self._failed("accept", errno.ECONNABORTED)
         try:
