@@ -14,7 +14,7 @@ from .first import FirstOf
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
 from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of, shared
-from .waits import Delay, Filtered, Flushed, Outside, Wait
+from .waits import Delay, Filtered, Flushed, Outside, Relayed, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class Machine:
         """The wait's result, or `NOTHING` if it is not satisfied yet. Raises the cause if it never will be."""
         if isinstance(wait, Sourced):
             return wait.source.take(self)
-        if isinstance(wait, FirstOf):
+        if isinstance(wait, (FirstOf, Relayed)):
             return wait.take(self)
         if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine

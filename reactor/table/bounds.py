@@ -80,6 +80,8 @@ class Pace:
 
     def expire(self, row: Request, channel: Any, now: float) -> None:
         """The row's deadline has come: end the request or its wait, or set a later deadline."""
+        if channel.wait.relays and row.progress > self._since:
+            self.begin(row, channel, row.progress)
         cause = self.passed(row, channel, now)
         if cause is not None:
             channel.abandon(cause)
