@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from .filter import Filter
     from .handler import DatagramHandler, Handler, StreamHandler
     from .machine import Machine
-    from .machines import StreamMachine
     from .packet_filter import PacketFilter
 
     Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes
@@ -308,8 +307,8 @@ class Relayed(Wait):
         """``start``: the hot path leaves it to `take`."""
         return start
 
-    def take(self, machine: StreamMachine) -> Any:
-        """Pass on what ``machine`` holds. ``None`` at the end of its stream, else `NOTHING`."""
+    def take(self, machine: Any) -> Any:
+        """Pass on what a `StreamMachine` holds. ``None`` at the end of its stream, else `NOTHING`."""
         target: Any = self.to._machine
         if machine.drained is self:
             machine.drained = None

@@ -119,10 +119,9 @@ class StreamRow(SocketRow):
         channel, rare = self.channel, self.rare
         is_plain = (
             events == EVENT_READ == self.mask and self.stage is SERVING and not (self.unsettled or self.counted)
-            and (rare is None or rare.pace is None)
+            and (rare is None or (rare.pace is None and rare.relay is None))
         )  # fmt: skip
         if not is_plain and not self._may_read(events, now):
-            self.settle(now)
             return
         patience = None
         try:
@@ -141,10 +140,7 @@ class StreamRow(SocketRow):
             else:
                 channel.end()
         if patience is None or not is_plain:
-            if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
-                self.touched()
-            elif not self.unsettled:
-                self.settle(now)
+            self._has_read(now)
             return
         channel.fresh = False
         self.deadline = deadline = now + patience
@@ -153,13 +149,31 @@ class StreamRow(SocketRow):
         if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
 
+    def _has_read(self, now: float) -> None:
+        """The channel has been given what was read, and something other than its output and its wait has changed."""
+        channel = self.channel
+        if channel.wait is not None and channel.wait.relays:
+            from .relaying import begin_relay  # imported here because most programs have no relays
+
+            begin_relay(self)
+        if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
+            self.touched()
+        elif not self.unsettled:
+            self.settle(now)
+
     def _may_read(self, events: int, now: float) -> bool:
-        """Whether input is to be read, now that the selector reports ``events``."""
+        """Whether input is to be read, now that the selector reports ``events``. If not, the row is settled."""
+        rare = self.rare
+        if rare is not None and rare.relay is not None and events == EVENT_READ and rare.relay(self, now):
+            return False
         if events & EVENT_HANGUP:
             self._hung_up()
         if self.unsettled and self.channel.blocked:
             self.settle(now)  # another row of this batch may have sent the output that it waits for
-        return bool(events & EVENT_READ and self.channel.wants_input)
+        if events & EVENT_READ and self.channel.wants_input:
+            return True
+        self.settle(now)
+        return False
 
     def resting(self) -> int:
         """The events to watch for while the channel wants no input."""
