@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from ..table.reactor import Reactor
     from .stream import StreamRow
 
-MOST = 262_144
-"""Bytes that a relay moves at most before the other rows have their turn, as of a file; the size of the pipe."""
+MOST = 65_536
+"""Bytes that a relay moves at most before the other rows have their turn, and so the most that a slow side is owed.
 
-LEAST = 65_536
-"""Bytes that a pipe must hold. A user who has many gets smaller ones (``pipe(7)``), which cost more than a copy."""
+A pipe must have room for as many. A user who has many pipes gets smaller ones (``pipe(7)``)."""
+
+SIZE = 262_144
+"""Size of the pipe. A segment of the network takes a whole page of it, however few bytes it has."""
 
 PAUSE = 5.0
 """Seconds until a pipe is asked for again after the host had none."""
@@ -62,7 +64,7 @@ def relay(row: StreamRow, now: float) -> bool:
         taken = pipe.fill(row.socket)
         if not taken:  # at the end of the stream, or in front of an urgent byte, which recv(2) passes over
             return False
-        sent = _pour(pipe, other, taken)
+        sent = _pour(pipe, row, other, taken)
         if sent < taken:
             other.channel.write(pipe.rest(taken - sent))
     except AGAIN:  # perhaps because of an urgent byte
@@ -93,14 +95,16 @@ def _never(row: StreamRow, now: float) -> bool:
     return False
 
 
-def _pour(pipe: Pipe, other: StreamRow, count: int) -> int:
+def _pour(pipe: Pipe, row: StreamRow, other: StreamRow, count: int) -> int:
     """Move ``count`` bytes on to the other side. Returns how many it has taken; if it is lost, the rest is dropped."""
     try:
         return pipe.pour(other.socket, count)
     except AGAIN:
         return 0
     except OSError as error:
-        if error.errno not in CAN_NOT:  # else the row sends them, if anything can
+        if error.errno in CAN_NOT:
+            row.make_rare().relay = _never
+        else:
             pipe.close()
             other.lose(Reset(error))
         return 0
@@ -112,7 +116,7 @@ def _other_side(row: StreamRow) -> StreamRow | None:
     wait: Any = machine.wait
     if machine.__class__ is not StreamMachine or row.stage is not SERVING:
         return None
-    if not machine.wants_input or machine.inbox or machine.held_out > machine.handler.high_water:
+    if not machine.wants_input or machine.inbox:
         return None
     target: Any = wait.to._machine
     if target.__class__ is not StreamMachine or target.outbox or target.state is None or target.output is not OPEN:
@@ -153,7 +157,7 @@ class Pipe:
         try:
             self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             size = _widened(self._writer)
-            if size >= LEAST:
+            if size >= MOST:
                 return True
             why = f"a new one holds {size} bytes"
             self.close()
@@ -197,10 +201,10 @@ class Pipe:
 
 
 def _widened(pipe: int) -> int:
-    """Have the pipe hold `MOST` bytes; return how many it holds."""
+    """Have the pipe hold `SIZE` bytes; return how many it holds."""
     from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl  # here, because not all hosts have it
 
     try:
-        return fcntl(pipe, F_SETPIPE_SZ, MOST)
+        return fcntl(pipe, F_SETPIPE_SZ, SIZE)
     except OSError:  # the user has too many pages in pipes
         return fcntl(pipe, F_GETPIPE_SZ)

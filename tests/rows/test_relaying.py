@@ -17,9 +17,12 @@ from reactor.rows.relaying import MOST
 from tests.support.bench import PATTERN, SMALL, bench
 from tests.support.loops import Clock
 from tests.support.resources import descriptors, named
-from tests.support.serving import PATIENCE, STREAMS, reset
+from tests.support.serving import MODES, PATIENCE, STREAMS, connect, receive, reset, rest, serving
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [
+    pytest.mark.usefixtures("nothing_left"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
 
 SPLICES = hasattr(os, "splice")
 FOREVER = float("inf")
@@ -137,9 +140,11 @@ def test_the_kernel_moves_the_bytes_and_the_table_counts_them(place, splices):
         assert (accepted.held_in, accepted.held_out, opened.held_in, opened.held_out) == (0, 0, 0, 0)
 
 
-def test_a_slow_receiver_holds_the_sender_back_and_gets_all(splices):
-    with relaying(sndbuf=SMALL) as relay:
+@pytest.mark.parametrize("high_water", [1_000, 65_536])
+def test_a_slow_receiver_holds_the_sender_back_and_gets_all(high_water):
+    with relaying(sndbuf=SMALL, high_water=high_water) as relay:
         client, target, accepted, opened = relay.connect()
+        opened.channel.handler.high_water = high_water
         relay.passes(client, target, b"first")
         sent = relay.stand.flood(client)
         assert 0 < opened.held_out <= MOST
@@ -167,6 +172,23 @@ def test_bytes_pass_through_the_filters_of_the_other_side():
             relay.stand.give(client, word)
             assert relay.stand.take(target, 6) == bytes(byte for byte in word for _ in range(2))
         relay.passes(target, client, b"not changed")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_relay_is_the_same_in_all_modes_and_leaves_no_descriptor(mode):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        handler = type("Relays", (Accepted,), {"address": listener.getsockname()})
+        with serving(handler, mode) as server, connect(server) as client, listener.accept()[0] as target:
+            for word in b"first", b"second", PATTERN[:50_000]:
+                for sender, receiver in (client, target), (target, client):
+                    sender.sendall(word)
+                    assert receive(receiver, len(word)) == word
+            client.shutdown(socket.SHUT_WR)
+            assert target.recv(1) == b""
+            target.sendall(b"the end")
+            target.close()
+            assert rest(client) == b"the end"
 
 
 @pytest.mark.parametrize("what", ["no splice", "refused", "refused on the way out", "no pipe", "small pipe"])
