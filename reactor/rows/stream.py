@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from functools import cache
 from selectors import EVENT_READ, EVENT_WRITE
 
 from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
@@ -39,6 +40,18 @@ LULL = 0.2
 
 READ_SIZE = StreamMachine.read_size
 """Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
+
+BULK_SIZE = 262_144
+"""The same, after a read that was full, for a wait that takes more than `READ_SIZE` at once."""
+
+
+@cache
+def keep_blocks() -> None:
+    """Have glibc keep blocks of `BULK_SIZE` on its heap, instead of mapping and unmapping pages for each read.
+
+    It does so when the first block of at least that size has been freed: see M_MMAP_THRESHOLD in ``mallopt(3)``.
+    """
+    bytes(2 * BULK_SIZE)
 
 
 class StreamRow(SocketRow):
@@ -125,7 +138,7 @@ class StreamRow(SocketRow):
             return
         patience = None
         try:
-            data = self.socket.recv(channel.read_size)
+            data = self.socket.recv(channel.read_size if rare is None or not rare.is_bulk else self._bulk_size())
         except AGAIN:
             pass
         except OSError as error:
@@ -136,6 +149,8 @@ class StreamRow(SocketRow):
             if data:
                 self.progress = now
                 self.total_in += len(data)
+                if (len(data) >= READ_SIZE) is not (rare is not None and rare.is_bulk):
+                    self._note_bulk(len(data) >= READ_SIZE)
                 patience = channel.feed(data)
             else:
                 channel.end()
@@ -148,6 +163,18 @@ class StreamRow(SocketRow):
             self.reactor.timers.arm(self)
         if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
+
+    def _bulk_size(self) -> int:
+        """Bytes to read after a read that was full: what the wait takes at once. A filter has a size of its own."""
+        channel = self.channel
+        size: int = channel.read_size
+        return size if size != READ_SIZE else max(size, min(getattr(channel.wait, "limit", 0), BULK_SIZE))
+
+    def _note_bulk(self, is_full: bool) -> None:
+        """Take note whether the last read was full."""
+        if not is_full or self._bulk_size() > READ_SIZE:
+            self.make_rare().is_bulk = is_full
+            keep_blocks()
 
     def _has_read(self, now: float) -> None:
         """The channel has been given what was read, and something other than its output and its wait has changed."""
