@@ -61,38 +61,45 @@ def relay(row: StreamRow, now: float) -> bool:
     if other is None or pipe is None:
         return False
     try:
-        taken = pipe.fill(row.socket)
-        if not taken:  # at the end of the stream, or in front of an urgent byte, which recv(2) passes over
-            return False
-        sent = _pour(pipe, row, other, taken)
-        if sent < taken:
-            other.channel.write(pipe.rest(taken - sent))
-    except AGAIN:  # perhaps because of an urgent byte
-        return False
-    except OSError as error:
-        if error.errno in CAN_NOT:
-            row.make_rare().relay = _never
-            return False
-        row.lose(Reset(error))
-        return True
-    except BaseException as error:  # a signal handler raised: what was moved is not known
+        left = _move(pipe, row, other, now)
+    except BaseException as error:  # a signal handler raised: nobody knows what was moved
         pipe.close()
         other.lose(Failed(row.channel.wait, error))
         raise
+    if left:
+        row.channel.advance()  # it waits until the rest has drained, or is told that the other side has gone
+        row.touched()
+    return left is not None
+
+
+def _never(row: StreamRow, now: float) -> bool:
+    """Stands for `relay` in a row with a socket that can't do it."""
+    return False
+
+
+def _move(pipe: Pipe, row: StreamRow, other: StreamRow, now: float) -> int | None:
+    """Move a piece. Returns how many bytes of it the other side has not taken, ``None`` if nothing was read."""
+    try:
+        taken = pipe.fill(row.socket)
+    except AGAIN:
+        taken = 0
+    except OSError as error:
+        if error.errno not in CAN_NOT:
+            row.lose(Reset(error))
+            return 0
+        row.make_rare().relay = _never
+        taken = 0
+    if not taken:  # also at the end of the stream, and in front of an urgent byte: recv(2) tells, and passes over it
+        return None
     row.progress = now
     row.total_in += taken
+    sent = _pour(pipe, row, other, taken)
     if sent:
         other.progress = now
         other.total_out += sent
     if sent < taken:
-        row.channel.advance()  # it waits until the rest has drained, or is told that the other side has gone
-        row.touched()
-    return True
-
-
-def _never(row: StreamRow, now: float) -> bool:
-    """Stands for `relay` in a row whose socket can't do it."""
-    return False
+        other.channel.write(pipe.rest(taken - sent))
+    return taken - sent
 
 
 def _pour(pipe: Pipe, row: StreamRow, other: StreamRow, count: int) -> int:

@@ -148,9 +148,10 @@ class StreamRow(SocketRow):
         else:
             if data:
                 self.progress = now
-                self.total_in += len(data)
-                if (len(data) >= READ_SIZE) is not (rare is not None and rare.is_bulk):
-                    self._note_bulk(len(data) >= READ_SIZE)
+                size = len(data)
+                self.total_in += size
+                if size >= READ_SIZE or (rare is not None and rare.is_bulk):
+                    self._note_bulk(size)
                 patience = channel.feed(data)
             else:
                 channel.end()
@@ -170,10 +171,10 @@ class StreamRow(SocketRow):
         size: int = channel.read_size
         return size if size != READ_SIZE else max(size, min(getattr(channel.wait, "limit", 0), BULK_SIZE))
 
-    def _note_bulk(self, is_full: bool) -> None:
-        """Take note whether the last read was full."""
-        if not is_full or self._bulk_size() > READ_SIZE:
-            self.make_rare().is_bulk = is_full
+    def _note_bulk(self, size: int) -> None:
+        """Take note whether a read of ``size`` bytes was full."""
+        if size < READ_SIZE or self._bulk_size() > READ_SIZE:
+            self.make_rare().is_bulk = size >= READ_SIZE
             keep_blocks()
 
     def _has_read(self, now: float) -> None:

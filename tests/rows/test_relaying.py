@@ -302,6 +302,19 @@ def test_a_side_whose_other_side_has_gone_is_told(is_slow):
         assert relay.stand.last_words(client).startswith(b"BrokenPipeError, ")
 
 
+def reset_in_a_move(monkeypatch, relay, opened):
+    """Reset the target when the next piece is in the pipe."""
+    real = os.splice
+
+    def splice(source, sink, *arguments, **options):
+        if sink == opened.descriptor and relay.targets:
+            reset(relay.targets.pop())
+            monkeypatch.setattr(os, "splice", real)
+        return real(source, sink, *arguments, **options)
+
+    monkeypatch.setattr(os, "splice", splice)
+
+
 def test_the_other_side_that_resets_while_a_piece_is_moved_to_it(monkeypatch):
     """Its reset is not known before ``splice(2)`` reports it."""
     if not SPLICES:
@@ -310,21 +323,36 @@ def test_the_other_side_that_resets_while_a_piece_is_moved_to_it(monkeypatch):
         client, target, _, opened = relay.connect()
         relay.passes(client, target, b"first")
         relay.passes(client, target, b"second")
-        real = os.splice
-
-        def splice(source, sink, *arguments, **options):
-            if sink == opened.descriptor and relay.targets:
-                reset(relay.targets.pop())
-            return real(source, sink, *arguments, **options)
-
-        monkeypatch.setattr(os, "splice", splice)
+        reset_in_a_move(monkeypatch, relay, opened)
         relay.stand.give(client, PATTERN[:50_000])
         assert relay.stand.last_words(client) == b"BrokenPipeError, 0 held"
         assert isinstance(opened.reason, Reset)
-        monkeypatch.setattr(os, "splice", real)
         client, target, _, _ = relay.connect()  # nothing is left in the pipe
         relay.passes(client, target, b"third")
         relay.passes(client, target, b"fourth")
+
+
+def test_a_handler_that_raises_when_its_relay_fails_ends_its_own_request_only(monkeypatch):
+    if not SPLICES:
+        return
+
+    class Raising(Accepted):
+        async def feed(self, other):
+            try:
+                await Relayed(other)
+            except Failed:
+                raise ValueError("of the handler") from None
+
+    with relaying(feed=Raising.feed, finish=Keeping.finish, kind=KeptOpen) as relay:
+        client, target, accepted, opened = relay.connect()
+        relay.passes(client, target, b"first")
+        relay.passes(client, target, b"second")
+        reset_in_a_move(monkeypatch, relay, opened)
+        relay.stand.give(client, b"third")
+        relay.stand.until(lambda: len(relay.loop.table) == 0)
+        assert [str(error) for error in relay.stand.errors] == ["of the handler"]
+        assert isinstance(accepted.reason, ValueError)
+        assert isinstance(opened.reason, Reset)
 
 
 def test_a_signal_between_the_two_halves_of_a_move_mixes_no_connections(monkeypatch):
