@@ -176,7 +176,12 @@ class ChannelRow(Request):
         elif channel.finished:
             self.lose((self.pace and self.pace.passed(self, channel, now)) or TimedOut(Flushed()))
         elif self.pace is None:
-            channel.expire()
+            renewed = self.progress + channel.patience if channel.wait.relays else now
+            if renewed > now:
+                self.deadline = renewed
+                self.reactor.timers.arm(self)
+            else:
+                channel.expire()
         else:
             self.pace.expire(self, channel, now)
         self.settle(now)

@@ -121,7 +121,11 @@ class Pace:
 
     def expire(self, row: Request, channel: Any, now: float) -> None:
         """The row's deadline has come: end the request or its wait, or set a later deadline."""
-        self.look(row, channel, now)
+        wait = channel.wait
+        if wait is not None and wait.relays and row.progress > self._since:
+            self.begin(row, channel, row.progress)
+        else:
+            self.look(row, channel, now)
         cause = self.passed(row, channel, now)
         if cause is not None:
             channel.abandon(cause)

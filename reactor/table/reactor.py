@@ -109,6 +109,8 @@ class Reactor(Loop):
         """The shared sockets, by descriptor."""
         self.paused: dict[RequestSource, None] = {}
         """The shared sockets whose arrivals wait until a row ends."""
+        self.pipe: Any = None
+        """What relays move their bytes through, made when it is first needed: see `rows.relaying`."""
         self.threaded = False
         """Whether other threads may write to the rows: threads that drive rows, and `Threaded` work (see `share`)."""
         self.awaits_ends = True
@@ -202,6 +204,9 @@ class Reactor(Loop):
         self.require_rest("close()")
         self.cancel(self.table)
         self.descriptors.discard(self.work)
+        if self.pipe is not None:
+            self.descriptors.discard(self.pipe)
+            self.pipe.close()
         for port in list(self.sources.values()):
             port.release()
         super().close()

@@ -17,6 +17,7 @@ from ...handlers import (
     Flushed,
     InputEnded,
     LimitPassed,
+    Relayed,
     Reset,
     StreamMachine,
     StreamWait,
@@ -418,6 +419,8 @@ def _held_back(machine: Machine) -> bool:
     """Whether something holds the machine back: its own output, or the output of a machine that it waits for."""
     wait = machine.wait
     if isinstance(wait, Flushed) and wait.of is not None and wait.of._machine.outbox:
+        return True
+    if isinstance(wait, Relayed) and wait.to._machine.outbox:
         return True
     if wait is not None and any(isinstance(part, InputEnded) and machine.held_in >= part.limit for part in wait.parts):
         return True
