@@ -50,9 +50,9 @@ def hot_modules():
             yield path.relative_to(ROOT).as_posix()
 
 
-def candidates(path):
-    """Every mutation of the module that a rule makes."""
-    source = (ROOT / path).read_text()
+def candidates(path, source=None):
+    """Every mutation of the module that a rule makes; ``source`` is its text, if it is not that of the checkout."""
+    source = (ROOT / path).read_text() if source is None else source
     text = Text(source)
     seen = {}
     for function, name in _functions(ast.parse(source), ""):
@@ -84,12 +84,12 @@ def edits(node, text):
         return
     begin, end = text.span(node)
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        new = f" {COMPARISONS[type(node.ops[0])]} "
-        yield f"becomes{new.rstrip()}", *text.between(node.left, node.comparators[0]), new
+        new = COMPARISONS[type(node.ops[0])]
+        yield f"becomes {new}", *text.between(node.left, node.comparators[0]), new
     elif isinstance(node, ast.BoolOp):
-        new = " or " if isinstance(node.op, ast.And) else " and "
+        new = "or" if isinstance(node.op, ast.And) else "and"
         for left, right in zip(node.values, node.values[1:], strict=False):
-            yield f"becomes{new.rstrip()}", *text.between(left, right), new
+            yield f"becomes {new}", *text.between(left, right), new
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
         yield "is dropped", begin, end, "pass"
     elif isinstance(node, ast.ExceptHandler):
@@ -158,12 +158,10 @@ class Text:
         return self._place(node.lineno, node.col_offset), self._place(node.end_lineno, node.end_col_offset)
 
     def between(self, left, right):
-        """What is between two nodes, without the parentheses around them and without a comment."""
+        """Where the operator is that stands between two nodes."""
         begin, end = self.span(left)[1], self.span(right)[0]
         gap = self.source[begin:end]
-        begin += len(gap) - len(gap.lstrip(") \n")) if gap.lstrip(") \n") else 0
-        end -= len(gap) - len(gap.rstrip("( \n"))
-        return begin, end
+        return begin + len(gap) - len(gap.lstrip(") \n")), end - len(gap) + len(gap.rstrip("( \n"))
 
     def excerpt(self, begin, end):
         """The line in which this place begins, with marks around it."""
