@@ -16,7 +16,7 @@ from reactor import Reactor, SelectTCPServer, TCPServer, ThreadingTCPServer
 from tests import ROOT
 from tests.support.bench import bench
 from tests.support.loops import Clock, until
-from tests.support.serving import PATIENCE, connect
+from tests.support.serving import PATIENCE, connect, rest
 
 
 def test_an_accept_that_fails_loses_no_other_connection():
@@ -36,6 +36,29 @@ def test_an_accept_that_fails_loses_no_other_connection():
             client.sendall(b"word")
             assert here.take(client, 4) == b"word"
             client.close()
+
+
+class Vanishing(socket.socket):
+    """A listener of which some connections are gone before they are accepted."""
+
+    gone = 0
+
+    def accept(self):
+        if self.gone:
+            self.gone -= 1
+            raise ConnectionAbortedError
+        return super().accept()
+
+
+def test_a_connection_that_has_gone_hides_none_behind_it_from_a_drain():
+    with SelectTCPServer(("127.0.0.1", 0), Echo) as server:
+        server.socket = Vanishing(fileno=server.socket.detach())
+        server.socket.gone = 3
+        with connect(server) as client:
+            client.sendall(b"word")
+            client.shutdown(socket.SHUT_WR)
+            assert server.drain(PATIENCE) == []
+            assert rest(client) == b"word"
 
 
 def attempts(server, number):
