@@ -57,6 +57,8 @@ def try_one(tried, mutation, known):
     mutant = mutation.mutant()
     seeds = [trials.Seeds(mutation.seeds)]
     steps = [test for name, test in tried.tests.items() if mutation.takes(name)] if mutation.tests else seeds
+    if not steps:
+        raise ValueError(f"{mutation.name}: there is no test {mutation.tests}")
     finding = alone.attempt(tried, mutant, steps, known)
     if finding is None or not mutation.needs_faults:
         return finding, None

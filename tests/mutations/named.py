@@ -416,4 +416,91 @@ MUTATIONS = [
         "return plain, (partial(TLS, context=request.context),)", "return plain, ()",
         tests="tests/servers/test_tls_by_hand.py",
     ),
+    # Faults that were made from outside, and that neither the schedules nor the fast tests had found
+    Mutation(
+        "a stopped drive() leaves rows",
+        "            self.cancel(self.table)\n\n    def drive_while", "            pass\n\n    def drive_while",
+        tests="tests/loop/test_stop.py -k driven_alone",
+    ),
+    Mutation(
+        "a connection that has gone hides the next",
+        "return isinstance(error, ConnectionError)  # the", "return False  # the",
+        tests="tests/servers/test_accept.py -k hides_none",
+    ),
+    Mutation(
+        "timers drop rings of one item together with empty ones",
+        "                if ring._next is ring:\n"
+        "                    del self._rings[moment], ring._previous, ring._next\n"
+        "            self._moments = sorted",
+        "                if ring._next is ring._previous:\n"
+        "                    del self._rings[moment], ring._previous, ring._next\n"
+        "            self._moments = sorted",
+        tests="tests/loop/test_timers.py -k alternating",
+    ),
+    Mutation(
+        "only as many rows are ended as the budget is passed by",
+        "self.held <= limit - limit // SLACK", "self.held <= limit", tests="tests/table/test_limits.py -k eighth",
+    ),
+    Mutation(
+        "wake-ups are taken one by one",
+        "self._reader.recv(4096)", "self._reader.recv(1)", tests="tests/loop/test_watches.py -k many_wakes",
+    ),
+    Mutation(
+        "a full queue of a Unix peer makes the loop spin",
+        "writing = self._senders and self.retry is None", "writing = self._senders",
+        tests="tests/servers/test_exchanges.py -k makes_no_spinning",
+    ),
+    Mutation(
+        "a thread that was given up leaves its place at once",
+        "        if not self._begun:\n            self._pool.leave(self)",
+        "        if True:\n            self._pool.leave(self)",
+        tests="tests/modes/test_work.py -k timed_out_counts",
+    ),
+    Mutation(
+        "an exchange holds any number of packets",
+        "        if len(self.pending) >= PENDING:\n            return False",
+        "        if False:\n            return False",
+        tests="tests/servers/test_held_packets.py -k an_exchange_holds",
+    ),
+    Mutation(
+        "any number of exchanges wait for room",
+        "        if len(self._ready) < PENDING:", "        if True:",
+        tests="tests/servers/test_held_packets.py -k exchanges_wait",
+    ),
+    Mutation(
+        "any number of packets wait for a child or a thread",
+        "return len(self._service.queue) < PENDING", "return True",
+        tests="tests/servers/test_queue_bounds.py -k at_most_256",
+    ),
+    Mutation(
+        "a child keeps the Ctrl-C of its parent",
+        "        signal.signal(signal.SIGINT, signal.default_int_handler)\n    if _descriptors",
+        "        pass\n    if _descriptors",
+        tests="tests/loop/test_signals.py -k in_a_child_at_once",
+    ),
+    Mutation(
+        "the row of a request that has failed is kept",
+        "            if row is not None:\n                self.ended(row)",
+        "            if False:\n                self.ended(row)",
+        tests="tests/servers/test_hooks.py -k whatever_closes_it",
+    ),
+    Mutation(
+        "a drain goes on accepting",
+        "            port.finish()\n", "            pass\n", tests="tests/servers/test_drain.py -k accepts_nothing_new",
+    ),
+    Mutation(
+        "a peer that drains slowly has all the time",
+        "self.deadline = min(self.deadline + count / DRAIN_RATE, latest)",
+        "self.deadline = self.deadline + count / DRAIN_RATE",
+    ),
+    Mutation(
+        "a peer that drains slowly and has a pace has all the time",
+        "self._due = min(self._due + seconds, latest)", "self._due = self._due + seconds",
+        tests="tests/table/test_limits.py",
+    ),
+    Mutation(
+        "a packet that was too big for the path ends the exchange",
+        "if error.errno == errno.EMSGSIZE:\n                    continue", "if False:\n                    continue",
+        tests="tests/modes/test_bursts.py -k too_big",
+    ),
 ]  # fmt: skip

@@ -87,6 +87,19 @@ def test_drain_returns_when_the_last_request_has_ended(loop, caplog):
     assert caplog.messages == []
 
 
+def test_a_drain_of_the_loop_accepts_nothing_new(loop):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server,
+        connect(server) as first,
+        socket.socket() as late,
+    ):
+        served(server, first)
+        loop.call_soon(late.connect, server.server_address)
+        loop.call_later(0.1, first.sendall, b"two\n")
+        assert loop.drain(1) == []
+        assert rest(first) == b"two\n"
+
+
 def test_other_servers_of_the_loop_go_on_serving(loop):
     with (
         SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as ending,
