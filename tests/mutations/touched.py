@@ -127,10 +127,15 @@ class Touched:
         file.flush()
 
     def by(self, path, lines):
-        """The steps that run one of these lines, the fastest first."""
+        """The steps that run one of these lines: the fastest first, and four times as slow ones of the same room."""
         numbers = [self._lines.number(path, line) for line in lines]
+        room = f"tests/{path.split('/')[-2]}/"
+
+        def cost(name):
+            return self.seconds[name] if name.startswith(room) else 4 * self.seconds[name]
+
         found = [name for name, marks in self._marks.items() if marks and any(marks[number] for number in numbers)]
-        return [self._steps[name] for name in sorted(found, key=self.seconds.__getitem__) if name in self._steps]
+        return [self._steps[name] for name in sorted(found, key=cost) if name in self._steps]
 
 
 def directory():

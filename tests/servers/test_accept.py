@@ -13,6 +13,7 @@ import pytest
 from handlers import StreamRequestHandler
 from handlers.services import Echo
 from reactor import Reactor, SelectTCPServer, TCPServer, ThreadingTCPServer
+from reactor.servers.batch_size import BatchSize
 from tests import ROOT
 from tests.support.bench import bench
 from tests.support.loops import Clock, until
@@ -90,6 +91,15 @@ def test_many_connections_at_once_are_taken_in_few_batches_of_which_none_is_larg
         assert [attempts(server, number) for number in (1, 8, 1)] == [[1], [1, 2, 4, 2], [1]]
         assert [attempts(server, 127), attempts(server, 1)] == [[1, 2, 4, 8, 16, 32, 64], [2]]
         assert attempts(server, 128)[-2:] == [64, 2]  # 64: the batch of select mode
+
+
+def test_attempts_in_vain_become_rarer():
+    size, attempts = BatchSize(), []
+    for batch in range(100, 160):
+        if size.expect(batch, 64) > 1:
+            size.exhausted(1)
+            attempts.append(batch)
+    assert attempts == [101, 104, 109, 118, 127, 136, 145, 154]
 
 
 def test_a_host_short_of_descriptors_accepts_again_when_it_has_some():
