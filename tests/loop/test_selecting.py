@@ -314,3 +314,12 @@ def test_what_epoll_reports_of_a_closed_descriptor_that_has_a_copy_is_ignored():
             assert told(selector) == {other.fileno(): EVENT_WRITE}
         finally:
             os.close(copy)
+
+
+@every_selector
+def test_a_selector_that_is_closed_has_no_key(kind, pair):
+    selector = kind()
+    selector.register(pair[0], EVENT_READ)
+    assert len(selector.get_map()) == 1
+    selector.close()
+    assert len(selector.get_map() or ()) == 0

@@ -292,3 +292,15 @@ def test_a_parent_can_wait_until_its_children_have_closed_their_copies():
         until(loop, lambda: ends)
         assert ends == [(0, b"report")]
         loop.descriptors.discard(held)
+
+
+def test_a_signal_to_all_children_reaches_each():
+    with Reactor() as loop:
+        ends = []
+        for _ in range(2):
+            if loop.children.fork(lambda status, words: ends.append(status)) == 0:
+                time.sleep(PATIENCE)
+                os._exit(0)
+        loop.children.send_signal(signal.SIGTERM)
+        until(loop, lambda: len(ends) == 2)
+        assert [os.waitstatus_to_exitcode(status) for status in ends] == [-signal.SIGTERM] * 2

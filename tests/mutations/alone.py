@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +17,10 @@ from tests import ROOT
 from tests.mutations import planting, trials
 
 
-def attempt(tried, mutant, steps, known):
+def attempt(tried, mutant, steps, known, seconds=inf):
     """What ``tried`` (`trials.Trials`) finds in this process, or what is found in a new one if that can't be."""
     try:
-        return tried.attempt(mutant, steps, known)
+        return tried.attempt(mutant, steps, known, seconds)
     except planting.NotInPlaceError:
         return attempt_alone(mutant, steps)
 

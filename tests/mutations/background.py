@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from tests import ROOT
 from tests.mutations import alone, ruled, trials
+from tests.mutations.survivors import EQUIVALENT
 from tests.mutations.touched import Touched, directory
 
 MODULES = ("tests/handlers/test_*.py", "tests/loop/test_*.py", "tests/table/test_*.py", "tests/rows/test_*.py",
@@ -28,8 +29,8 @@ BUDGET = 30.0
 def try_ruled(count, again):
     """Try ``count`` of the candidates; ``again``: also those of the results. Returns 0 if none has survived."""
     candidates = sum(1 for path in ruled.hot_modules() for _ in ruled.candidates(path))
-    chosen = ruled.choice(count)
-    print(f"{candidates:,} candidates, {len(chosen)} of them chosen", flush=True)
+    chosen = [mutation for mutation in ruled.choice(count) if mutation.key not in EQUIVALENT]
+    print(f"{candidates:,} candidates, {len(chosen)} of {count} chosen are not known as equivalent", flush=True)
     results = Results(again)
     os.nice(19)
 
@@ -61,7 +62,7 @@ def _try(tried, mutation, touched):
             break
         budgeted.append(step)
     while budgeted:
-        finding = alone.attempt(tried, mutation.mutant(), budgeted, touched.seconds)
+        finding = alone.attempt(tried, mutation.mutant(), budgeted, touched.seconds, 4 * BUDGET)
         if finding is None:
             break
         if finding.finder not in touched.seconds:  # a seed, or the import: the same each time
@@ -75,7 +76,7 @@ def _try(tried, mutation, touched):
 
 def _is_steady(tried, mutation, step, known):
     """Whether the step passes without the mutation, and fails with it once more."""
-    if tried.attempt(None, [step]) is not None:
+    if tried.attempt(None, [step], known) is not None:
         return False
     return alone.attempt(tried, mutation.mutant(), [step], known) is not None
 

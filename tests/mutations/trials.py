@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -127,23 +128,25 @@ class Trials:
             self._work(self)
         return True
 
-    def attempt(self, mutant, steps, known=None):
+    def attempt(self, mutant, steps, known=None, seconds=inf):
         """The `Finding` of the first of the steps that fails with the mutant planted (``None``: nothing is planted).
 
         A step that does not end counts, too, and so does a process that ends without a word. ``known`` has the seconds
-        that steps take without the mutation, by their names; it is asked, and what it does not have is measured.
-        Raises `planting.NotInPlaceError`.
+        that steps take without the mutation, by their names; it is asked, and what it does not have is measured. No
+        step begins after ``seconds``. Raises `planting.NotInPlaceError`.
         """
         try:
-            return self._attempt(mutant, steps, {} if known is None else known)
+            return self._attempt(mutant, steps, {} if known is None else known, monotonic() + seconds)
         finally:
             end_orphans()
 
-    def _attempt(self, mutant, steps, known):
+    def _attempt(self, mutant, steps, known, end=inf):
         with Trial(lambda tell: self._run(mutant, steps, tell)) as trial:
             begun, step, limit = monotonic(), None, PATIENCE
             while (said := trial.listen(begun + limit - monotonic())) is not None:
                 kind, *values = said
+                if kind == "passes" or (kind == "begins" and monotonic() > end):
+                    return None
                 if kind == "begins":
                     step = steps[values[0]]
                     begun, limit = monotonic(), PATIENCE + 5 * known.get(str(step), 0.0)
@@ -154,8 +157,6 @@ class Trials:
                     limit = PATIENCE + 5 * known[str(step)]
                 elif kind == "not in place":
                     raise planting.NotInPlaceError(*values)
-                elif kind == "passes":
-                    return None
                 else:
                     return Finding(*values)
             return Finding(str(step), "the process ends")
