@@ -8,7 +8,6 @@ from hashlib import sha256
 
 from tests import ROOT
 from tests.mutations import alone, ruled, trials
-from tests.mutations.survivors import EQUIVALENT
 from tests.mutations.touched import Touched, directory
 
 MODULES = ("tests/handlers/test_*.py", "tests/loop/test_*.py", "tests/table/test_*.py", "tests/rows/test_*.py",
@@ -29,7 +28,8 @@ BUDGET = 30.0
 def try_ruled(count, again):
     """Try ``count`` of the candidates; ``again``: also those of the results. Returns 0 if none has survived."""
     candidates = sum(1 for path in ruled.hot_modules() for _ in ruled.candidates(path))
-    chosen = [mutation for mutation in ruled.choice(count) if mutation.key not in EQUIVALENT]
+    equivalent = ruled.equivalent()
+    chosen = [mutation for mutation in ruled.choice(count) if mutation.key not in equivalent]
     print(f"{candidates:,} candidates, {len(chosen)} of {count} chosen are not known as equivalent", flush=True)
     results = Results(again)
     os.nice(19)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from hashlib import sha256
 from itertools import zip_longest
+from pathlib import Path
 from typing import NamedTuple
 
 from tests import ROOT
@@ -68,6 +69,12 @@ def choice(count):
     """``count`` of all candidates: one of each module in turn, and of each module one by each rule in turn."""
     found = list(zip_longest(*(_in_turn(list(candidates(path))) for path in hot_modules())))
     return [mutation for turn in found for mutation in turn if mutation is not None][:count]
+
+
+def equivalent():
+    """The reason for each mutation of which ``survivors.txt`` says that no test can find it, by its key."""
+    _, *entries = (Path(__file__).parent / "survivors.txt").read_text().split("\n\n")
+    return {key: " ".join(reason.split()) for key, _, reason in (entry.strip().partition("\n") for entry in entries)}
 
 
 def _in_turn(mutations):
