@@ -1,8 +1,10 @@
 """`drain()`: nothing new is accepted, open requests may finish, and those that do not are cancelled and returned."""
 
 import socket
+import struct
 import sys
 import threading
+from array import array
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -85,6 +87,19 @@ def test_drain_returns_when_the_last_request_has_ended(loop, caplog):
         assert bounded(server.drain, 1000) == []
         assert rest(client) == b"two\n"
     assert caplog.messages == []
+
+
+def test_a_drain_of_the_loop_accepts_nothing_new(loop):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server,
+        connect(server) as first,
+        socket.socket() as late,
+    ):
+        served(server, first)
+        loop.call_soon(late.connect, server.server_address)
+        loop.call_later(0.1, first.sendall, b"two\n")
+        assert loop.drain(1) == []
+        assert rest(first) == b"two\n"
 
 
 def test_other_servers_of_the_loop_go_on_serving(loop):
@@ -305,6 +320,17 @@ def test_a_listener_that_is_shared_with_another_process_is_left_without_a_filter
         others.settimeout(PATIENCE)
         with socket.create_connection(others.getsockname()[:2], PATIENCE):
             others.accept()[0].close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
+def test_the_filter_of_a_unix_listener_is_left():
+    with socket.socket(socket.AF_UNIX) as listener:
+        keep_all = array("B", struct.pack("HBBI", 6, 0, 0, 0xFFFF_FFFF))
+        program = struct.pack("HP", 1, keep_all.buffer_info()[0])
+        listener.setsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, program)
+        with last.no_new_handshakes(listener):
+            pass
+        assert len(listener.getsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, 64)) == 1  # SO_GET_FILTER: its length
 
 
 # Connections between requests
