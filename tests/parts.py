@@ -28,7 +28,12 @@ def run_parts(python: Path, options: list[str], processes: int) -> int:
     def run(selection: list[str]) -> int:
         command = ["-m", "pytest", *options, *selection]
         with subprocess.Popen(
-            [str(python), *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [str(python), *command],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             running.append(process)
             said = process.communicate()[0]
