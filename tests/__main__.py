@@ -1,7 +1,7 @@
 """``python3 -m tests``: make a virtual environment, install what the tests need, run them all.
 
-Needs Python with pip and nothing else. Arguments go to pytest; with any, only pytest runs. If they name no file and no
-directory, it runs in as many processes as there are processors, each with a part of the tests.
+Needs Python with pip and nothing else. Arguments go to pytest; with any, only pytest runs. Where they name no path,
+the tests run in several processes: see `tests.parts`.
 """
 
 import os
@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tests import ROOT
-from tests.parts import run_parts
 
 
 def main(arguments: list[str]) -> int:
@@ -21,20 +20,16 @@ def main(arguments: list[str]) -> int:
     everything = not arguments and os.environ.get("REACTOR_REAL_CLIENTS") == "1"
     extras = "test,hosts,gss,programs" if everything else "test"
     python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info), extras)
-    if any((ROOT / argument.partition("::")[0]).exists() for argument in arguments):
-        return run_each(python, [["-m", "pytest", *arguments]])
+    names_path = any((ROOT / argument.partition("::")[0]).exists() for argument in arguments)
+    commands = [["-m", "pytest" if names_path else "tests.parts", *arguments]]
+    if not arguments:
+        commands = [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], *commands]
     with meanwhile_made(python) if everything else nullcontext():
-        linters = [] if arguments else [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
-        return run_each(python, linters) or run_parts(python, arguments, os.cpu_count() or 1)
-
-
-def run_each(python: Path, commands: list[list[str]]) -> int:
-    """Run the commands one after the other; return the exit status of the first that fails."""
-    for command in commands:
-        print("+ python", *command, flush=True)
-        status = subprocess.call([str(python), *command], cwd=ROOT)
-        if status:
-            return status
+        for command in commands:
+            print("+ python", *command, flush=True)
+            status = subprocess.call([str(python), *command], cwd=ROOT)
+            if status:
+                return status
     return 0
 
 
