@@ -16,6 +16,7 @@ from tests.support.serving import Journal, wait_until
 # The speed of the machine is no property of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=20)  # --hypothesis-profile quick
 
 forks.make_cheap()
 
