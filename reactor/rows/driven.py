@@ -125,6 +125,10 @@ class ChannelRow(Request):
             channel.advance()
         if channel.fresh:
             self.took_turn(now)
+        elif self.rare is not None and self.rare.pace is not None:
+            self.deadline = self.rare.pace.look(self, channel, now)
+            if self.deadline < self.armed:
+                self.reactor.timers.arm(self)
         if channel.inbox or channel.outbox or self.counted:
             self.weigh()
         if self.stage is OPENING:  # a filter that is opening holds the request's output; it is not in the outbox

@@ -24,11 +24,12 @@ from ...handlers import (
     TimedOut,
 )
 from ...handlers.channel import ENDED, ENDING, OPEN
+from ...rows.connected import ConnectedRow
 from ...rows.driven import DRAIN_RATE, ChannelRow
 from ...rows.packets import PacketRow
 from ...rows.stream import BULK_SIZE, READ_SIZE, StreamRow
 from ...table.request import Request, Stage
-from .sockets import DatagramSocket, Socket
+from .datagrams import DatagramSocket
 from .streams import CONNECTING, StreamSocket
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ...handlers import Machine, Wait
     from ...table.reactor import Reactor
     from .network import Network, Selector
+    from .sockets import Socket
 
     _Seen = tuple[object, int, float]
     """What a row was like the last time: its wait, its bytes in and out, its deadline."""
@@ -115,7 +117,8 @@ class Interest(Invariant):
                 )
         if len(world.rows) > len(world.streams):
             self._check_packets(world)
-        for number in loop.sources:
+        connected = [row.socket.fileno() for row in world.rows if isinstance(row, ConnectedRow)]
+        for number in (*loop.sources, *connected):
             if number in keys:
                 known += 1
         if len(keys) > known:
