@@ -17,17 +17,19 @@ from ...handlers import (
     Flushed,
     InputEnded,
     LimitPassed,
+    Relayed,
     Reset,
     StreamMachine,
     StreamWait,
     TimedOut,
 )
 from ...handlers.channel import ENDED, ENDING, OPEN
+from ...rows.connected import ConnectedRow
 from ...rows.driven import DRAIN_RATE, ChannelRow
 from ...rows.packets import PacketRow
 from ...rows.stream import READ_SIZE, StreamRow
 from ...table.request import Request, Stage
-from .sockets import DatagramSocket, Socket
+from .datagrams import DatagramSocket
 from .streams import CONNECTING, StreamSocket
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from ...handlers import Machine, Wait
     from ...table.reactor import Reactor
     from .network import Network, Selector
+    from .sockets import Socket
 
     _Seen = tuple[object, int, float]
     """What a row was like the last time: its wait, its bytes in and out, its deadline."""
@@ -114,7 +117,8 @@ class Interest(Invariant):
                 )
         if len(world.rows) > len(world.streams):
             self._check_packets(world)
-        for number in loop.sources:
+        connected = [row.socket.fileno() for row in world.rows if isinstance(row, ConnectedRow)]
+        for number in (*loop.sources, *connected):
             if number in keys:
                 known += 1
         if len(keys) > known:
@@ -415,6 +419,8 @@ def _held_back(machine: Machine) -> bool:
     """Whether something holds the machine back: its own output, or the output of a machine that it waits for."""
     wait = machine.wait
     if isinstance(wait, Flushed) and wait.of is not None and wait.of._machine.outbox:
+        return True
+    if isinstance(wait, Relayed) and wait.to._machine.outbox:
         return True
     if wait is not None and any(isinstance(part, InputEnded) and machine.held_in >= part.limit for part in wait.parts):
         return True
