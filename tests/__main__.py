@@ -1,16 +1,15 @@
 """``python3 -m tests``: make a virtual environment, install what the tests need, run them all.
 
-Needs Python with pip and nothing else. Arguments go to pytest; with any, only pytest runs.
+Needs Python with pip and nothing else. Arguments go to pytest; with any, only pytest runs. Where they name no path,
+the tests run in several processes: see `tests.parts`.
 """
 
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 import venv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tests import ROOT
@@ -21,45 +20,17 @@ def main(arguments: list[str]) -> int:
     everything = not arguments and os.environ.get("REACTOR_REAL_CLIENTS") == "1"
     extras = "test,hosts,gss,programs" if everything else "test"
     python = make_environment(ROOT / ".venv" / "{}.{}".format(*sys.version_info), extras)
-    commands = [["-m", "pytest", *arguments]]
+    names_path = any((ROOT / argument.partition("::")[0]).exists() for argument in arguments)
+    commands = [["-m", "pytest" if names_path else "tests.parts", *arguments]]
     if not arguments:
         commands = [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], *commands]
-    if not everything:
-        return run_each(python, commands)
-    # Two processes, side by side: a process that has collected fewer tests also forks faster.
-    with meanwhile_made(python), meanwhile_run(python, "-m", "pytest", "-m", "slow") as finish_slow:
-        status = run_each(python, [*commands[:-1], ["-m", "pytest", "-m", "not slow"]])
-        return finish_slow() or status
-
-
-def run_each(python: Path, commands: list[list[str]]) -> int:
-    """Run the commands one after the other; return the exit status of the first that fails."""
-    for command in commands:
-        print("+ python", *command, flush=True)
-        status = subprocess.call([str(python), *command], cwd=ROOT)
-        if status:
-            return status
+    with meanwhile_made(python) if everything else nullcontext():
+        for command in commands:
+            print("+ python", *command, flush=True)
+            status = subprocess.call([str(python), *command], cwd=ROOT)
+            if status:
+                return status
     return 0
-
-
-@contextmanager
-def meanwhile_run(python: Path, *command: str) -> Iterator[Callable[[], int]]:
-    """Run a command beside others; yields a function that waits for it, prints what it said, returns its status."""
-    with (
-        tempfile.TemporaryFile("w+") as said,
-        subprocess.Popen([str(python), *command], cwd=ROOT, stdout=said, stderr=said) as process,
-    ):
-
-        def finish() -> int:
-            status = process.wait()
-            said.seek(0)
-            print("+ python", *command, f"\n{said.read()}", flush=True)
-            return status
-
-        try:
-            yield finish
-        finally:
-            process.send_signal(signal.SIGINT)  # a test that is cut off ends its own processes
 
 
 @contextmanager

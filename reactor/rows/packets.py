@@ -12,7 +12,7 @@ from collections import deque
 from ..handlers import Cancelled, DatagramMachine, Reset
 from ..handlers.filter import chain
 from ..loop.kernel import AGAIN, SHORT, at_once
-from ..table.request import CALLER, Stage
+from ..table.request import CALLER, LOOP, Stage
 from .ancillary import DONTWAIT
 from .driven import ChannelRow
 from .shared import shared
@@ -135,6 +135,16 @@ class PacketRow(ChannelRow):
     def held_in(self) -> int:
         """Bytes of input held, including the pending packets."""
         return super().held_in + self.exchange.held
+
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the next request of the exchange may begin although this row is open: all its packets are sent."""
+        return self.driven_by is LOOP and self.channel.finished and not self.channel.outbox
+
+    def is_repeated(self, packet: bytes) -> bool:
+        """Whether the packet has come again before it was answered. One is kept where a child drives the row."""
+        is_open = self.channel is not None and self.sent is None
+        return packet == self.request[0] and (is_open or bool(self.exchange.pending))
 
     def release(self) -> None:
         source: Any = self.reactor.sources.get(self.socket.fileno())

@@ -18,7 +18,7 @@ from ..rows.ancillary import DONTWAIT
 from ..rows.driven import CallRow
 from ..rows.filters.dtls import Door, is_hello
 from ..rows.packets import PENDING, Exchange, PacketRow
-from .exchanges import Exchanges, is_over
+from .exchanges import Exchanges
 from .hooks import call_hook
 from .kinds import class_of
 
@@ -58,7 +58,7 @@ class Associations(Exchanges):
         packet, sock = request
         known: Any = self._open.get(self._key(packet, sock, peer))
         if not is_hello(packet):
-            if known is None or known.row is None or is_over(known.row):
+            if known is None or known.row is None or known.row.has_sent_all:
                 self._service.reactor.table.count_refused("no association")
                 return None
             return super()._sort(request, peer)
@@ -150,7 +150,7 @@ class Association(DatagramHandler):
             self.row.reactor.table.count_refused("backlog")
         else:
             row.pending.put(packet)
-            if row.is_over:
+            if row.has_sent_all:
                 self._begin(key, row.pending)
             else:
                 row.touched()
@@ -202,7 +202,7 @@ class InnerRow(CallRow):
         """Packets that have come and that the handler has not taken, in order."""
 
     @property
-    def is_over(self) -> bool:
+    def has_sent_all(self) -> bool:
         """Whether the request has ended and has sent all its packets, so that the next request may begin."""
         return self.channel.finished and not self.channel.outbox
 

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 BATCH = 64
 """Packets that are sorted before other rows have their turn."""
 
+BUSY = 8
+"""Wake-ups in a row, after one that found a single packet, that take one packet and do not look for a second: a look in
+vain costs as much as a fifth of a request."""
+
 LOOK_AGAIN = 0.05
 """Seconds until the next request of an exchange is tried again after the table had no room for it."""
 
@@ -77,6 +81,7 @@ class Exchanges:
         self._local: tuple[Any, ...] = ()  # the address that it is bound to; empty for a Unix socket
         self._tells_calls = False  # whether the kernel tells the address that each packet was sent to,
         self._tells_errors = False  # and ICMP errors
+        self._singles = BUSY  # wake-ups in a row since one that found a single packet
         self._in_vain = 0  # the number of the last attempt that found no packet
 
     @property
@@ -180,20 +185,19 @@ class Exchanges:
     def _has_brief_requests(self) -> bool:
         """Whether the loop drives the requests, and no hook of the user's is to be called for each."""
         service = self._service
-        return (
-            has_default_hooks(service.server) and type(self) is Exchanges and service.mode.loop_drives and self._sorts
-        )
+        is_plain = has_default_hooks(service.server) and is_ours(service.server.connection_filters)
+        return is_plain and type(self) is Exchanges and service.mode.loop_drives and self._sorts
 
     def _may_be_brief(self) -> bool:
         """Whether requests may begin now and end in the same turn, so that they need no row."""
-        service = self._service
+        service, server = self._service, self._service.server
         return (
-            not (self._ready or self._tells_calls or service.reactor.threaded or service.queue or service.filters)
-            and len(service.reactor.table) < service.server.max_requests
+            not (self._ready or self._tells_calls or service.reactor.threaded or service.queue or server.filters)
+            and len(service.reactor.table) < server.max_requests
             and service.may_begin()
             and CURRENT.get() is None
-            and HOOKS.isdisjoint(vars(service.server))
-            and not self.timeout()
+            and HOOKS.isdisjoint(vars(server))
+            and not server.socket.gettimeout()
         )
 
     def _take_briefly(self) -> None:
@@ -202,14 +206,16 @@ class Exchanges:
         sock, size, port = server.socket, server.max_packet_size, self._local[1] if self._local else None
         rows = len(table)
         passed: list[Passed] = []
+        self._singles += 1
         try:
-            for number in range(BATCH):
+            for number in range(BATCH if self._singles > BUSY else 1):
                 if rows >= server.max_requests:
                     return
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:
                     if number and isinstance(error, AGAIN):
+                        self._singles = 0 if number == 1 else BUSY
                         return
                     self._look_for_reports(error)
                     raise
@@ -327,10 +333,10 @@ class Exchanges:
             if peer:  # a nameless Unix peer can't be told from another
                 self._remember(exchange)
         row = exchange.row
-        if row is not None and is_duplicate(packet, row) and is_kind(self._service.handler, NoDuplicates):
+        if row is not None and row.is_repeated(packet) and is_kind(self._service.handler, NoDuplicates):
             self._service.reactor.table.count_refused("duplicate")
             return None
-        is_free = not exchange.pending and (row is None or is_over(row))
+        is_free = not exchange.pending and (row is None or row.has_sent_all)
         if not exchange.put(packet, sock):
             self._service.reactor.table.count_refused("backlog")
         elif is_free:
@@ -478,17 +484,6 @@ class Exchanges:
         if self._has_keys:
             return list(self._of_peer.get(address, ()))
         return [self._open[address]] if address in self._open else []
-
-
-def is_duplicate(packet: bytes, row: PacketRow) -> bool:
-    """Whether the packet has come again before it was answered; once it may be kept, where a child drives the row."""
-    is_open = row.channel is not None and row.sent is None
-    return packet == row.request[0] and (is_open or bool(row.exchange.pending))
-
-
-def is_over(row: PacketRow) -> bool:
-    """Whether the next request of the exchange may begin although ``row`` is open: it has sent all its packets."""
-    return row.driven_by is LOOP and row.channel.finished and not row.channel.outbox
 
 
 def _bound_address(sock: socket.socket) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ There are six rooms. An arrow says which rooms a room may import::
   `play` runs one schedule. `work`, `held` and `line_limit` count what a handler costs and keeps.
 - ``kernel``: the simulated kernel. A `World` runs unchanged servers in virtual time: hundreds of schedules a
   second, each with faults, each reproducible from its seed. An `Invariant` must hold after every step of the loop.
-  `chaotic` injects faults into real sockets.
+  `World.host` adds hosts, which crash, restart and are cut off from each other; `explore` finds the fewest faults that
+  break a scenario. `chaotic` injects faults into real sockets.
 - ``reading``: a handler class as its source has it. `written` and `observed` list its states and steps, `lint`
   returns warnings.
 - ``probe``: any server in any language, from outside: ``python3 -m reactor.testing probe``.
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .kernel.chaos import chaotic
+    from .kernel.events import Crash, Cut, Slow
+    from .kernel.exploring import explore
     from .kernel.faults import Fault, fewest, plans
     from .kernel.invariants import INVARIANTS, Invariant, Violation
     from .kernel.world import World
@@ -107,6 +110,8 @@ _ROOMS = {
     "check.dropped": ("drops_no_step",),
     "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
+    "kernel.events": ("Crash", "Cut", "Slow"),
+    "kernel.exploring": ("explore",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
@@ -141,12 +146,15 @@ __all__ = [
     "RESET",
     "CheckFailed",
     "Conversation",
+    "Crash",
+    "Cut",
     "Diagram",
     "Fault",
     "Invariant",
     "Leak",
     "Peer",
     "Recording",
+    "Slow",
     "Take",
     "Through",
     "Violation",
@@ -168,6 +176,7 @@ __all__ = [
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",
+    "explore",
     "fewest",
     "forgives_timeouts",
     "held",

@@ -155,6 +155,32 @@ def test_many_datagrams_are_answered_in_one_step_and_counted():
         assert told == (f"{host}:{port}", "EchoDatagram", "loop", 2, "")
 
 
+class Looking(socket.socket):
+    """A socket that counts the attempts to take a packet."""
+
+    attempts = 0
+
+    def recvfrom(self, *arguments):
+        self.attempts += 1
+        return super().recvfrom(*arguments)
+
+
+def test_where_packets_come_one_by_one_few_attempts_find_none_and_a_burst_is_taken_in_few_steps():
+    with Played(EchoDatagram) as played:
+        before = played.server.socket
+        played.server.socket = Looking(fileno=before.detach())
+        for number in range(90):
+            assert played.send(b"%d" % number) == [b"%d" % number]
+        assert 90 <= played.server.socket.attempts <= 100
+        packets = [b"%d" % number for number in range(40)]
+        answers = played.send(*packets)
+        for _ in range(9):
+            played.reactor.step(0)
+            answers += played.answers()
+        assert answers == packets
+        assert played.send(*packets) == packets  # the next burst in one step
+
+
 class Slower(DatagramHandler):
     async def handle(self):
         self.send(await Packet())
@@ -228,6 +254,21 @@ def test_a_call_inside_the_first_turn_belongs_to_the_request():
         while played.reactor.table:
             played.reactor.step(1)
         assert answers + played.answers() == [b"first", b"second", b"X"]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [lambda table, row: len(table), lambda table, row: table.count_of(row.peer), lambda table, row: len([*table])],
+)
+def test_a_request_finds_itself_in_the_table_in_its_first_turn(look):
+    class Looks(DatagramHandler):
+        async def handle(self):
+            await Packet()
+            self.send(b"%d" % look(self.server.reactor.table, self))
+
+    with Played(Looks) as played:
+        assert played.send(b"x") == [b"1"]
+        assert not played.reactor.table
 
 
 @pytest.mark.parametrize("number", [10, 11])

@@ -52,11 +52,15 @@ class Ask(DatagramHandler):
 
 def workers_of(parent: int) -> list[int]:
     """The child processes of the parent that run."""
-    return [
-        int(pid)
-        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    ]
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if _runs(pid)]
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it was reaped meanwhile
+        return False
 
 
 def ask(address: Any, word: bytes = b"who", patience: float = PATIENCE) -> tuple[int, str]:

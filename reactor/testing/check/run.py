@@ -357,6 +357,8 @@ class Run:
             self._row.begin(machine, self._clock)
             if self.unbounded is None and machine.wait is not None:
                 self.unbounded = self._unbounded(machine.wait)
+        else:
+            self._row.look(machine, self._clock)
         if machine.held_out > machine.handler.max_output and not self.finished:
             self._call("abandon(LimitPassed(None))", machine.abandon, LimitPassed(None))
         if self._watch is not None:

@@ -1,0 +1,33 @@
+"""The parts in which the tests run have each module once, and what fails in a part is told."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from tests import ROOT
+from tests.parts import SIZE, failed, parts
+from tests.support.resources import children_of
+from tests.support.serving import PATIENCE, wait_until
+
+
+def test_each_module_is_in_one_part():
+    paths = sorted(path for part in parts() for path in part)
+    modules = [str(module.relative_to(ROOT)) for module in (ROOT / "tests").rglob("test_*.py")]
+    assert paths == sorted(["handlers", "reactor", *modules])
+    assert max(map(len, parts())) <= SIZE
+
+
+def test_the_failures_of_a_part_are_the_lines_at_its_end():
+    said = "..F\n=== FAILURES ===\nE assert 0\n=== short test summary info ===\nFAILED a.py::b - assert 0\n1 failed"
+    assert failed(said) == ["FAILED a.py::b - assert 0"]
+
+
+def test_a_run_that_is_ended_ends_its_processes():
+    command = [sys.executable, "-m", "tests.parts", "--at-once", "2", "-k", "no test has this name"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        wait_until(lambda: len(children_of(run.pid)) == 2)
+        children = children_of(run.pid)
+        os.kill(run.pid, signal.SIGTERM)
+        assert run.wait(PATIENCE) == 128 + signal.SIGTERM
+    wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
