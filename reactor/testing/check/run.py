@@ -408,7 +408,9 @@ class _Expiring:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.handler, self.wait, self.finished = run.machine.handler, run.machine.wait, run.machine.finished
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run.machine, name)
 
     def expire(self) -> None:
         self._run._call("expire()", self._run.machine.expire)

@@ -219,6 +219,19 @@ def test_a_handler_may_repeat_a_wait_within_the_timeouts_of_its_class(bound):
         checks.ends_at_any_byte(Patient, b"a\n", examples=5)
 
 
+def test_a_handler_that_declares_a_rate_may_wait_for_its_output():
+    class Paced(StreamHandler):
+        min_rate = 10
+
+        async def handle(self):
+            while True:
+                self.send(await Until(b"\n", limit=80))
+                await Flushed()
+
+    run = play(Paced, [b"a\n", 400.0])  # nothing of the output is taken
+    assert str(run.machine.reason) == "slower than 10 bytes a second (Paced.min_rate)"
+
+
 def test_a_wait_needs_no_timeout_when_the_class_has_a_request_timeout():
     class Whole(StreamHandler):
         timeout, request_timeout = None, 60
