@@ -303,7 +303,7 @@ class Machine:
         barren, weigh = 0.0, self._weigh
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
-            if self.outbox and weigh(self.outbox) > mark and not wait.relays:  # its input makes no output here
+            if self.outbox and weigh(self.outbox) > mark and not wait.relays:  # a relay makes no output here
                 self.blocked = True
                 return
             if self.blocked:

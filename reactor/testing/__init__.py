@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
-    from .check.matching import matches_in_time
+    from .check.matching import matches_in_time, seconds
     from .check.modes import same_in_every_mode
     from .check.nested import bears_any_nesting
     from .check.numbers import bears_any_number
@@ -101,7 +101,7 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "largest_number", "line_limit"),
-    "check.matching": ("matches_in_time",),
+    "check.matching": ("matches_in_time", "seconds"),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
@@ -202,6 +202,7 @@ __all__ = [
     "same_in_every_mode",
     "same_through_filters",
     "schedules",
+    "seconds",
     "skips_what_it_refuses",
     "stays_in_bounds",
     "stays_in_bounds_when_repeated",

@@ -321,3 +321,10 @@ def test_a_child_has_one_pipe_of_its_own():
             os._exit(0)
         until(loop, lambda: ends)
     assert ends == [(0, b"1")]
+
+
+def test_the_parent_is_told_what_the_child_has_read_and_sent():
+    with serving(Reverse, "fork") as server:
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+        [row] = wait_until(lambda: [*server.reactor.table.closed])
+        assert (row["total_in"], row["total_out"], row["reason"]) == (8, 8, "")

@@ -6,6 +6,8 @@ import time
 from contextlib import ExitStack, suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from handlers import StreamRequestHandler, Until
 from handlers.http import HTTPHandler
@@ -143,6 +145,34 @@ def test_the_time_of_each_request_is_counted_from_its_first_byte(kind, piece):
     assert reason == "TimedOut: not finished after 10 s (Kind.request_timeout)"
     assert age == pytest.approx(1 + 20 * 6 + 5 + 10, abs=0.1)
     assert received.count(b"\n") == 20 * piece.count(b"\n") + 1
+
+
+PIECES = st.lists(st.sampled_from([b"x", b"\n"]), min_size=1, max_size=6)
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from([Lines, Framed]),
+    st.lists(
+        st.tuples(st.integers(0, 12), st.lists(st.sampled_from([b"x", b"\n"]), min_size=1, max_size=6)), max_size=12
+    ),
+)
+def test_a_connection_ends_when_the_first_of_its_requests_is_too_late_and_not_before(kind, script):
+    clock, begun, late = 0, None, None
+    for seconds, pieces in [*script, (20, [])]:
+        clock += seconds
+        if begun is not None and clock > begun + 10.5:  # arrivals are at whole seconds, and shortly after them
+            late = begun + 10.5
+            break
+        for piece in pieces:
+            begun = None if piece == b"\n" else clock if begun is None else begun
+    data = [(seconds, b"".join(pieces)) for seconds, pieces in [*script, (20, [b"\n"])]]
+    reason, age, _ = end_of(kind, data, request_timeout=10.5, timeout=25, idle_timeout=25)
+    if late is None:
+        assert "request_timeout" not in reason
+    else:
+        assert reason == "TimedOut: not finished after 10.5 s (Kind.request_timeout)"
+        assert age == pytest.approx(late, abs=0.3)
 
 
 @pytest.mark.parametrize("kind", [Lines, Framed, Page])

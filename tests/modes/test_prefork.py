@@ -112,6 +112,7 @@ def test_the_joined_table_has_the_rows_and_the_counts_of_all_workers():
         for client in clients:
             client.close()
         wait_until(lambda: server.snapshot().stats["open"] == 0)
+        assert server.snapshot().oldest == 0.0
         server.restart()
         pids = {row["pid"] for row in joined.rows}
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))

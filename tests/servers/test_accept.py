@@ -62,6 +62,23 @@ def test_a_connection_that_has_gone_hides_none_behind_it_from_a_drain():
             assert rest(client) == b"word"
 
 
+@pytest.mark.parametrize("default", [None, 7.0])
+def test_a_connection_has_the_default_timeout_whatever_the_class_of_the_listener(default):
+    class Tells(StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(f"{self.connection.gettimeout()}".encode())
+
+    with TCPServer(("127.0.0.1", 0), Tells) as server:
+        server.socket = Vanishing(fileno=server.socket.detach())
+        with connect(server) as client:
+            socket.setdefaulttimeout(default)
+            try:
+                server.handle_request()
+            finally:
+                socket.setdefaulttimeout(None)
+            assert rest(client) == f"{default}".encode()
+
+
 def attempts(server, number):
     """Connect so many clients at once, step until all are taken: the attempts that the server makes in each step."""
     reactor, before, made = server.reactor, server._srv.taken, []

@@ -736,13 +736,13 @@ PAIRS = [
 ]
 
 
-def assert_told_apart(pair, directory):
+def assert_told_apart(pair, directory, examples=10):
     """`check` accuses the wrong handler, with a test that is red on it and green on the right one, and only it."""
     with pytest.raises(CheckFailed) as caught:
-        check(pair.wrong, pair.conversation, modes=[], examples=10, **pair.options)
+        check(pair.wrong, pair.conversation, modes=[], examples=examples, **pair.options)
     report, _, code = str(caught.value).partition("\n\n")
     if code:
         assert_red_then_green(code, pair.wrong, pair.right, directory)
     else:
         assert "of processor time" in report  # its test would take as long
-    check(pair.right, pair.conversation, modes=[], examples=10, **pair.options)
+    check(pair.right, pair.conversation, modes=[], examples=examples, **pair.options)

@@ -38,7 +38,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``limits``       the property of pieces that are as long as may be
 ``numbers``      the property of binary numbers: any value in each
 ``repeated``     the property of pieces, and of requests, that come many times
-``matching``     the property of regular expressions that try ever more ways
+``matching``     the property of regular expressions that try ever more ways: `seconds`
 ``modes``        the property of the modes: `same_in_every_mode`
 ``nested``       the property of what is nested deeper than Python can recurse
 ``refused``      the property of data that is refused

@@ -165,6 +165,7 @@ class Subject:
                 "play",
                 "play_through",
                 "remains",
+                "seconds",
                 "work",
             ],
         }

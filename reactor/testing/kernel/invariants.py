@@ -27,7 +27,7 @@ from ...handlers.channel import ENDED, ENDING, OPEN
 from ...rows.connected import ConnectedRow
 from ...rows.driven import DRAIN_RATE, ChannelRow
 from ...rows.packets import PacketRow
-from ...rows.stream import READ_SIZE, StreamRow
+from ...rows.stream import BULK_SIZE, READ_SIZE, StreamRow
 from ...table.request import Request, Stage
 from .datagrams import DatagramSocket
 from .streams import CONNECTING, StreamSocket
@@ -224,7 +224,8 @@ class Waits(Invariant):
             elif _is_filter(machine) and machine.blocked:
                 wrong = "" if machine.outbox else "has a filter that has something to do, and nothing holds it back"
             elif machine.blocked:
-                self._blocked[row.serial] = machine.held_out, row.total_out
+                if not wait.relays:  # what it waits for is not its own output
+                    self._blocked[row.serial] = machine.held_out, row.total_out
                 wrong = "" if _held_back(machine) else "is held back, but nothing holds it back"
             else:
                 outside += wait.outside
@@ -291,6 +292,8 @@ class Deadlines(Invariant):
         least = most = now + machine.patience
         if isinstance(row, ChannelRow) and row.pace is not None:
             least = now
+        elif wait is machine.wait and wait is not None and wait.relays:  # bytes have passed: their time counts
+            least = most = row.progress + machine.patience
         elif wait is machine.wait and drains:
             least = min(most, deadline + moved / DRAIN_RATE)
         if not least - _ROUNDED <= row.deadline <= most:
@@ -341,7 +344,7 @@ class Memory(Invariant):
             return
         if isinstance(wait, StreamWait) and wait.limit > limit:
             limit = self._limits[row.serial] = wait.limit
-        if machine.held_in > limit + READ_SIZE:
+        if machine.held_in > limit + max(READ_SIZE, min(limit, BULK_SIZE)):
             raise Violation(f"{label(row)} holds {machine.held_in} bytes of input")
 
 

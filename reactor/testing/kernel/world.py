@@ -175,7 +175,7 @@ class World(Process):
         """The host with that number; a `Host` or an IP address as it is. Raises `ValueError` if there is none."""
         if not isinstance(place, int):
             return place
-        if place >= len(self.hosts):
+        if not 0 <= place < len(self.hosts):
             raise ValueError(f"there is no host {place}; there are {len(self.hosts)}")
         return self.hosts[place]
 
@@ -199,7 +199,12 @@ class World(Process):
             link.delay = seconds
 
     def lose(self, place: Place, other: Place, share: float, *, one_way: bool = False) -> None:
-        """Set the share of packets that are lost, from 0 to 1. TCP sends them again, which takes time."""
+        """Set the share of packets that are lost, from 0 to 1. TCP sends them again, which takes time.
+
+        Raises `ValueError` for any other share.
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"the share of packets that are lost is a number from 0 to 1, not {share!r}")
         for link in self._links(place, other, one_way):
             link.loss = share
 

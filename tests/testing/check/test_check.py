@@ -88,6 +88,8 @@ class Netstrings(StreamHandler):
             if not digits.isdigit():
                 return
             data = await Exactly(int(digits) + 1)
+            if not data.endswith(b","):
+                return
             self.send(b"%d:%b," % (len(data) - 1, data[-2::-1]))
             await Flushed()
 

@@ -278,8 +278,8 @@ def test_a_check_has_a_deadline_and_says_what_it_was_trying():
 def test_a_check_says_how_far_it_is():
     lines = []
     check(Hits, b"a\n", modes=[], examples=2, progress=lines.append)
-    assert lines[0].endswith(" seconds: 1 of 21, drops_no_step")
-    assert lines[-1].endswith(" seconds: 21 of 21, same_in_every_mode")
+    assert lines[0].endswith(" seconds: 1 of 25, drops_no_step")
+    assert lines[-1].endswith(" seconds: 25 of 25, same_in_every_mode")
 
 
 def test_work_outside_the_loop_that_takes_too_long_ends_the_check(monkeypatch):

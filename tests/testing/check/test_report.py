@@ -12,7 +12,7 @@ from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
-from tests.support import broken, kept, lapses, misread, nested, shipped
+from tests.support import broken, kept, lapses, misread, nested, shipped, unseen
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
 
@@ -99,6 +99,10 @@ TABLE = [
     Broken(checks.takes_plain_numbers_only, misread.TakesSigns, misread.TakesDigits, b"5:hello,"),
     Broken(checks.takes_exact_ends_only, misread.TakesAnyDot, misread.TakesTheDot, misread.MAIL),
     Broken(checks.takes_one_length_only, shipped.LastLengthWins, shipped.OneLengthOnly, shipped.POST),
+    Broken(checks.bears_any_number, unseen.OneRegisterTooMany, unseen.RegistersAsSpecified, unseen.MODBUS),
+    Broken(checks.takes_true_lengths_only, unseen.BelievesTheLengths, unseen.ComparesTheLengths, unseen.PARAMS),
+    Broken(checks.skips_what_it_refuses, unseen.ReadsTheRefused, unseen.SkipsTheRefused, unseen.MEMCACHED),
+    Broken(checks.matches_in_time, unseen.ChallengesBacktrack, unseen.ChallengesAtOnce, unseen.CHALLENGE),
     Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)

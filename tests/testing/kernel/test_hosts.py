@@ -54,6 +54,15 @@ def test_an_address_belongs_to_one_host():
             world.serve(SelectTCPServer, (first.address, PORT), Echo)
 
 
+def test_a_world_may_have_a_process_of_its_own_beside_its_hosts():
+    with World() as world:
+        host = world.host(serving(Upper))
+        world.serve(SelectTCPServer, ("10.0.0.1", PORT), Echo)
+        shouts, says = (world.connect((name, PORT)).send(b"x\n").shutdown() for name in (host.address, "10.0.0.1"))
+        world.run()
+        assert (shouts.received, says.received) == (b"X\n", b"x\n")
+
+
 class Asker(StreamHandler):
     """Asks the first host for one line, and notes the answer, or why there is none, with the time."""
 
@@ -299,12 +308,19 @@ def test_a_connected_datagram_socket(events, port, answer):
 # The events themselves
 
 
-def test_an_event_on_a_host_that_is_not_there_is_refused():
-    for event in (Crash(1), Cut(0, 1), Slow(0, 1)):
+@pytest.mark.parametrize("number", [1, -1])
+def test_an_event_on_a_host_that_is_not_there_is_refused(number):
+    for event in (Crash(number), Cut(0, number), Slow(0, number)):
         with World([event]) as world:
             world.host(lambda host: None)
-            with pytest.raises(ValueError, match="there is no host 1; there are 1"):
+            with pytest.raises(ValueError, match=f"there is no host {number}; there are 1"):
                 world.run()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_loss_outside_0_to_1_is_refused(share):
+    with World() as world, pytest.raises(ValueError, match="from 0 to 1"):
+        world.lose("10.0.0.1", "10.0.0.2", share)
 
 
 def test_the_events_of_a_list_are_as_they_are_printed():
