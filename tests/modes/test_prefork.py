@@ -15,7 +15,7 @@ from handlers import DatagramHandler, Forked, Packet, StreamHandler, Threaded, U
 from handlers.services import Echo
 from reactor import PreforkMixIn, PreforkTCPServer, Reactor, UDPServer
 from tests import ROOT
-from tests.support.serving import PATIENCE, STREAMS, bounded, clients_of, connect, made, wait_until
+from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, wait_until
 from tests.support.workers import ask
 
 pytestmark = [
@@ -59,20 +59,26 @@ def prefork(handler, place=STREAMS["tcp"], base=PreforkTCPServer, workers=2, **m
             assert not thread.is_alive()
 
 
+def clients_of_both(server, stack):
+    """Connected clients; each of two workers has answered some of them."""
+    clients, answers = [], set()
+
+    def eight_more():  # one worker takes all eight if the other gets no processor meanwhile
+        clients.extend(stack.enter_context(connect(server)) for _ in range(8))
+        for client in clients[-8:]:
+            client.sendall(b"who\n")
+            answers.add(client.recv(99))
+        return len(answers) == 2
+
+    wait_until(eight_more)
+    return clients
+
+
 @pytest.mark.parametrize("place", ["tcp", "tcp6", "unix"])
 def test_all_workers_serve_every_kind_of_listener(place):
     base = getattr(reactor, f"Prefork{STREAMS[place].ending}")
-    pids = set()
-
-    def all_have_answered():  # each round may find the one worker busy or not yet on a processor
-        with clients_of(server, 12) as clients:
-            for client in clients:
-                client.sendall(b"who\n")
-                pids.add(client.recv(99))
-        return len(pids) == 2
-
-    with prefork(Who, STREAMS[place], base) as server:
-        wait_until(all_have_answered)
+    with prefork(Who, STREAMS[place], base) as server, ExitStack() as stack:
+        clients_of_both(server, stack)
 
 
 def test_an_exchange_of_packets_stays_with_one_worker():
@@ -96,16 +102,13 @@ def test_an_exchange_of_packets_stays_with_one_worker():
 
 def test_the_joined_table_has_the_rows_and_the_counts_of_all_workers():
     with prefork(Who) as server, ExitStack() as stack:
-        clients = [stack.enter_context(connect(server)) for _ in range(8)]
-        for client in clients:
-            client.sendall(b"who\n")
-            assert client.recv(99)
+        clients = clients_of_both(server, stack)
         joined = server.snapshot()
         assert joined.silent == []
         assert {row["peer"] for row in joined.rows} == {":".join(map(str, c.getsockname())) for c in clients}
         assert {row["worker"] for row in joined.rows} == {1, 2}
         assert len({row["pid"] for row in joined.rows}) == 2
-        assert joined.stats["open"] == 8
+        assert joined.stats["open"] == len(clients)
         for client in clients:
             client.close()
         wait_until(lambda: server.snapshot().stats["open"] == 0)
@@ -114,8 +117,8 @@ def test_the_joined_table_has_the_rows_and_the_counts_of_all_workers():
         pids = {row["pid"] for row in joined.rows}
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
         stats = server.snapshot().stats
-        assert sum(stats["ended"].values()) == 8  # those of workers that have ended count
-        assert stats["total_in"] == 32
+        assert sum(stats["ended"].values()) == len(clients)  # those of workers that have ended count
+        assert stats["total_in"] == 4 * len(clients)
 
 
 def test_a_worker_that_is_stopped_is_named_as_silent():
