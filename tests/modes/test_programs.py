@@ -62,6 +62,15 @@ def telling(mode, wait):
     return answer_in(mode, job)
 
 
+def test_the_result_does_not_wait_for_a_process_that_is_left_behind_with_the_pipe():
+    async def job(word):
+        return int((await shell("sleep 30 & echo $!")).output)
+
+    pid = int(answer_in("select", job))
+    assert is_there(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
 FAILURES = {
     "no such program": (
         Ran(["no-such-program"]),

@@ -65,8 +65,8 @@ MUTATIONS = [
     ),
     Mutation(
         "EAGAIN is taken for the end of the stream",
-        "recv(channel.read_size)\n        except AGAIN:\n            pass\n",
-        "recv(channel.read_size)\n        except AGAIN:\n            channel.end()\n",
+        "else self._bulk_size())\n        except AGAIN:\n            pass\n",
+        "else self._bulk_size())\n        except AGAIN:\n            channel.end()\n",
     ),
     Mutation(
         "the end of the stream drops the output",
@@ -137,7 +137,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path does not keep to the pace",
-        "\n            and (rare is None or rare.pace is None)", "", tests="tests/table/test_limits.py",
+        "(rare.pace is None and rare.relay is None)", "rare.relay is None", tests="tests/table/test_limits.py",
     ),
     Mutation(
         "the hot path passes the high-water mark",
@@ -291,8 +291,7 @@ MUTATIONS = [
     ),
     Mutation(
         "when a byte last came in is not noted",
-        "                self.progress = now\n                self.total_in += len(data)\n                patience",
-        "                self.total_in += len(data)\n                patience",
+        "                self.progress = now\n                size = len(data)\n", "                size = len(data)\n",
     ),
     Mutation(
         "who waits for another's output is not told that it has drained",
