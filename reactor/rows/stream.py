@@ -44,6 +44,9 @@ READ_SIZE = StreamMachine.read_size
 BULK_SIZE = 262_144
 """The same, after a read that was full, for a wait that takes more than `READ_SIZE` at once."""
 
+VAIN = 64
+"""Full reads until a larger one is tried again, after one that was no larger."""
+
 
 @cache
 def keep_blocks() -> None:
@@ -138,7 +141,7 @@ class StreamRow(SocketRow):
             return
         patience = None
         try:
-            data = self.socket.recv(channel.read_size if rare is None or not rare.is_bulk else self._bulk_size())
+            data = self.socket.recv(channel.read_size if rare is None or rare.bulk <= 0 else self._bulk_size())
         except AGAIN:
             pass
         except OSError as error:
@@ -150,7 +153,7 @@ class StreamRow(SocketRow):
                 self.progress = now
                 size = len(data)
                 self.total_in += size
-                if size >= READ_SIZE or (rare is not None and rare.is_bulk):
+                if size >= READ_SIZE or (rare is not None and rare.bulk > 0):
                     self._note_bulk(size)
                 patience = channel.feed(data)
             else:
@@ -172,9 +175,15 @@ class StreamRow(SocketRow):
         return size if size != READ_SIZE else max(size, min(getattr(channel.wait, "limit", 0), BULK_SIZE))
 
     def _note_bulk(self, size: int) -> None:
-        """Take note whether a read of ``size`` bytes was full."""
-        if size < READ_SIZE or self._bulk_size() > READ_SIZE:
-            self.make_rare().is_bulk = size >= READ_SIZE
+        """Take note of a read of ``size`` bytes that was full, or that could have been larger."""
+        rare = self.rare
+        if rare is not None and rare.bulk > 0:
+            if size <= READ_SIZE:
+                rare.bulk = -VAIN if size == READ_SIZE else 0  # messages of just that size are usual
+        elif rare is not None and rare.bulk < 0:
+            rare.bulk += 1
+        elif self._bulk_size() > READ_SIZE:
+            self.make_rare().bulk = 1
             keep_blocks()
 
     def _has_read(self, now: float) -> None:

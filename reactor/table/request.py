@@ -132,8 +132,8 @@ class Rare:
         """The `Acknowledgement` of a row that lingers only until its output has been acknowledged."""
         self.relay: Callable[[Any, float], bool] | None = None
         """Moves what a row receives to another row, and not through its handler: see `rows.relaying`."""
-        self.is_bulk = False
-        """Whether the last read was full, so that the next one may be larger."""
+        self.bulk = 0
+        """1 if the last read was full, so that the next one may be larger; below 0: full reads until that is tried."""
         self.is_hung_up = False
         """Whether the peer has closed its socket, and input that came before is still to be read."""
 

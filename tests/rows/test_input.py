@@ -67,6 +67,20 @@ def test_a_row_reads_more_at_once_while_its_reads_are_full_and_its_wait_takes_mo
         assert max(map(len, pieces)) <= most
 
 
+def test_a_larger_read_that_was_in_vain_is_not_tried_again_with_each_message(place):
+    class Sink(StreamHandler):
+        async def handle(self):
+            while True:
+                await Some(1 << 20)
+
+    with bench(Sink, place, Sizes) as here:
+        client = here.connect()
+        for number in range(1, 11):
+            here.give(client, PATTERN[:READ_SIZE])
+            here.until(lambda count=number: here.row.total_in == count * READ_SIZE)
+        assert here.row.socket.asked.count(BULK_SIZE) <= 2
+
+
 def test_one_read_for_each_readiness_so_that_a_flood_starves_no_other(place):
     class Sink(StreamHandler):
         async def handle(self):
