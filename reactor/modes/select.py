@@ -30,6 +30,7 @@ class SelectMode(Mode):
 
     batch = BATCH
     loop_drives = True
+    serves_directly = False
     work = ""
 
     def adapt(self, handler: Any) -> Any:

@@ -68,14 +68,18 @@ class RequestQueue:
                 self._unwatch(row)
             row.stage, row.driven_by = Stage.SERVING, CALLER
             row.reactor.budget.let_go(row)  # the bytes that it holds are not held in the queue any more
-            try:
-                self._begin(row)
-            except NoneLeft:
-                self._short = True
-                self.enter(row, last=False)
-                row.reactor.call_later(PAUSE, self.look_again)
+            self.begin_now(row, self._begin)
         if self._rows and row is not None:
             row.reactor.call_soon(self.go_on)
+
+    def begin_now(self, row: Request, begin: Callable[[Request], object]) -> None:
+        """Call ``begin(row)``; if the host has no child or thread for it now, the row is the first in the queue."""
+        try:
+            begin(row)
+        except NoneLeft:
+            self._short = True
+            self.enter(row, last=False)
+            row.reactor.call_later(PAUSE, self.look_again)
 
     def look_again(self) -> None:
         """A child or a thread has ended: `go_on`, even if the host has refused one just before."""

@@ -29,6 +29,7 @@ from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
 from .answers import finish_answers
 from .batch_size import BatchSize
+from .direct import Direct
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import CURRENT, InHand
@@ -74,6 +75,7 @@ class Service:
         """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
         self.intake = make_intake(self)
         self.admission = Admission(self)
+        self.direct = Direct(self)
         self.queue = RequestQueue(self.may_begin, self.begin, self.give_back, self.mode.batch)
         self.closing = False
         self.hand = InHand(server)
@@ -181,7 +183,7 @@ class Service:
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
-        row = self._attempt(self.hand, self._check, request, client_address, make_row)
+        row = self.attempt(self.hand, self._check, request, client_address, make_row)
         if row is not None:
             self.queue.enter(row)
         return row
@@ -206,9 +208,9 @@ class Service:
 
     def begin(self, row: Request) -> None:
         """Begin the request of a row that was queued."""
-        self._attempt(row, self.server.process_request, row.request, row.peer)
+        self.attempt(row, self.server.process_request, row.request, row.peer)
 
-    def _attempt(
+    def attempt(
         self, at: Request | InHand, call: Callable[..., Result], request: Any, client_address: Any, *more: Any
     ) -> Result | None:
         """Call ``call(request, client_address, *more)`` with the current row ``at``.
@@ -300,9 +302,9 @@ class Service:
         elif self._is_machine:
             self._finish_row(request, client_address)
         elif self.filters and not isinstance(request, Face):
-            self._finish_row(request, client_address, self._finish_blocking)
+            self._finish_row(request, client_address, self.finish_blocking)
         else:
-            self._finish_blocking(request, client_address)
+            self.finish_blocking(request, client_address)
 
     def _finish_row(
         self, request: Any, client_address: Any, blocking: Callable[[Any, Any], object] | None = None
@@ -331,7 +333,8 @@ class Service:
         if isinstance(error, BaseException) and not isinstance(error, Cause) and not row.overlooks(error):
             raise error
 
-    def _finish_blocking(self, request: Any, client_address: Any) -> None:
+    def finish_blocking(self, request: Any, client_address: Any) -> None:
+        """Make the blocking handler, which serves the request on its own socket."""
         try:
             self.reactor.blocking(self._make_blocking, request, client_address)
         except BaseException as error:
@@ -351,8 +354,14 @@ class Service:
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
 
-    def linger(self, row: Request | None, request: Any) -> None:
-        """A request is about to be closed: linger, if a blocking handler has served it in this thread."""
+    def shut_down(self, row: Request | None, request: Any) -> None:
+        """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
+        if row is not None and row.driven_by.pid:
+            return  # a child still uses the connection
+        try:
+            request.shutdown(SHUT_WR)
+        except OSError:
+            return  # the client has closed or reset it first
         if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
             return
         if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends

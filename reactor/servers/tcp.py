@@ -121,14 +121,7 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down the connection for writing, and close it."""
-        row = self._srv.hand.find(request)
-        if row is None or not row.driven_by.pid:  # else a child still uses the connection
-            try:
-                request.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client has closed or reset it first
-            else:
-                self._srv.linger(row, request)
+        self._srv.shut_down(self._srv.hand.find(request), request)
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
