@@ -71,7 +71,17 @@ class ThreadMode(Mode):
             self._start(row, self.service.server.process_request_thread, request, client_address)
 
     def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
-        self._start(row, self.service.direct.serve_in_thread, request, client_address, row)
+        self._start(row, self._serve_directly, request, client_address, row)
+
+    def _serve_directly(self, request: Any, client_address: Any, row: Request) -> None:
+        """As `ThreadingMixIn.process_request_thread`."""
+        service = self.service
+        try:
+            service.direct.handle(request, client_address, row)
+        except Exception:
+            service.server.handle_error(request, client_address)
+        finally:
+            service.direct.close(request, row)
 
     def _start(self, row: Request, serve: Callable[..., object], *arguments: Any) -> None:
         """Have a thread call ``serve(*arguments)``."""

@@ -32,7 +32,6 @@ class Connections:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._is_machine = is_kind(service.handler, StreamHandler)
-        self._may_go_directly = not self._is_machine and service.mode.serves_directly
         if service.filters and not self._is_machine:
             self._require_hooks()
         self._simulated: float | None = None  # the timeout of a simulated socket, before it was made non-blocking
@@ -88,9 +87,6 @@ class Connections:
 
     def take(self) -> bool:
         server, service = self._service.server, self._service
-        if self._may_go_directly and service.direct.is_open():
-            service.direct.take()
-            return True
         front: Sequence[MakeFilter] = ()
         listener = getattr(server, "socket", None)
         if type(listener) is socket.socket and is_ours(server.get_request):  # so the connection is not wrapped

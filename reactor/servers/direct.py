@@ -1,20 +1,25 @@
-"""`Direct`: the direct way of a connection whose blocking handler serves it on its own socket, in plain and thread mode.
+"""`Direct`: the direct way of a connection whose blocking handler serves it on its own socket (plain and thread mode).
 
     accept -> the row, in the table -> the handler -> shut down, linger, close -> out of the table
 
 The general way (`Service.admit`, `Service.begin`, and the hooks) does the same in three times as many calls. `is_open`
-says for each connection what is taken for granted: a plain listener, default hooks, no filters, nothing queued, and
-that the request may begin now. At a limit, the connection that has been accepted goes the general way. So does what
-comes after the first unusual event: an exception goes to `Service.attempt`, the lack of a thread to the queue.
+says what is taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes,
+room in the table, and that the request may begin now. What is unusual after that goes the general way: a connection
+that a limit of its host refuses, an exception, a host without another thread.
 """
 
 from __future__ import annotations
 
-from socket import socket
+from socket import SHUT_WR, socket
 
-from ..loop.kernel import close
-from ..table.request import CALLER, Stage
-from .kinds import are_default, has_own_hook
+from ..handlers import StreamHandler
+from ..loop.kernel import NoneLeft, close
+from ..rows.ancillary import credentials
+from ..rows.blocking import BlockingRow
+from ..rows.lingering import linger, unacknowledged
+from ..table.request import Stage
+from .in_hand import CURRENT
+from .kinds import OF_INSTANCE, are_default, is_kind, refuse_made
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,56 +34,87 @@ class Direct:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        is_blocking = not is_kind(service.handler, StreamHandler)  # also one whose requests come whole
+        self._is_possible = is_blocking and service.intake.is_listener and service.mode.serves_directly
 
     def is_open(self) -> bool:
-        """Whether the next connection may go the direct way. A program may change each of these at any time."""
+        """Whether the next connection may go the direct way. A program may change the answer at any time."""
         service, server = self._service, self._service.server
+        if not self._is_possible or type(getattr(server, "socket", None)) is not socket:  # else none is wrapped
+            return False
         kind = type(server)
         return (
-            type(getattr(server, "socket", None)) is socket  # and so are its connections; none is wrapped
-            and are_default(
+            are_default(
                 kind.get_request, kind.verify_request, kind.process_request, kind.finish_request,
                 kind.shutdown_request, kind.close_request, kind.connection_filters,
                 getattr(kind, "process_request_thread", None),
             )
-            and not has_own_hook(server)
+            and OF_INSTANCE.isdisjoint(vars(server))
             and not server.filters
             and service.serving.share is None
-            and not service.queue
-            and service.may_begin()
+            and not service.queue.rows
+            and not (service.closing or service.holding or service.heirs.count)
+            and len(service.reactor.table) < server.max_requests
+            and service.mode.may_begin()
         )  # fmt: skip
 
-    def take(self) -> None:
-        """Take one connection, and serve it or have it served. Raises ``OSError`` as ``accept()`` does."""
-        service, server, table = self._service, self._service.server, self._service.reactor.table
+    def take(self) -> bool:
+        """Take one connection, and serve it or have it served. Returns true. Raises ``OSError`` as ``accept()``."""
+        service, server, reactor = self._service, self._service.server, self._service.reactor
         request, peer = server.get_request()
-        if len(table) >= server.max_requests or table.count_of(peer) >= server.max_per_peer:
+        bound = server.max_per_peer
+        if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
             service.admit(request, peer, lambda: service.blocking_row(request, peer))
-            return
-        row = service.blocking_row(request, peer)
-        row.stage, row.driven_by = Stage.SERVING, CALLER
+            return True
+        row = BlockingRow(reactor, server, request, peer, service)
+        if type(peer) is not tuple:  # a Unix socket
+            row.credentials = credentials(request)
+        row.stage = Stage.SERVING
         service.hand.keep(request, row)
-        table.add(row)
-        service.queue.begin_now(row, self._begin)
-
-    def _begin(self, row: Request) -> None:
-        self._service.attempt(row, self._service.mode.process_directly, row.request, row.peer, row)
-
-    def serve(self, request: Any, peer: Any, row: Request) -> None:
-        """Plain mode: serve the request to its end."""
-        self._service.finish_blocking(request, peer)
-        self._end(row, request)
-        self._service.ended(row)
-
-    def serve_in_thread(self, request: Any, peer: Any, row: Request) -> None:
-        """Thread mode, in the thread: as ``process_request_thread()``."""
+        reactor.table.add(row)
+        before = CURRENT.set(row)
         try:
-            self._service.finish_blocking(request, peer)
-        except Exception:
-            self._service.server.handle_error(request, peer)
+            service.mode.process_directly(request, peer, row)
+        except BaseException as error:
+            self._fail(row, request, peer, error)
         finally:
-            self._end(row, request)
+            CURRENT.reset(before)
+        return True
 
-    def _end(self, row: Request, request: Any) -> None:
-        self._service.shut_down(row, request)
+    def _fail(self, row: Request, request: Any, peer: Any, error: BaseException) -> None:
+        try:
+            self._service.fail(row, request, peer, error)
+        except NoneLeft:
+            self._service.queue.put_back(row)
+
+    def handle(self, request: Any, peer: Any, row: Request) -> None:
+        """Make the handler, which serves the request."""
+        server = self._service.server
+        maker = server.RequestHandlerClass
+        try:
+            made = self._service.reactor.blocking(maker, request, peer, server)
+            if not isinstance(maker, type):
+                refuse_made(made, maker)
+        except BaseException as error:
+            row.error = row.error or error  # where the connection was broken off, that is the reason
+            raise
+
+    def close(self, request: Any, row: Request) -> None:
+        """The handler has ended: close the connection, unless a child goes on with it."""
+        self.shut_down(row, request)
         close(request)
+
+    def shut_down(self, row: Request | None, request: Any) -> None:
+        """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
+        if row is not None and row.driven_by.pid:
+            return  # a child still uses the connection
+        try:
+            request.shutdown(SHUT_WR)
+        except OSError:
+            return  # the client has closed or reset it first
+        if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
+            return
+        if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
+            left = unacknowledged(request)
+            if left:
+                self._service.reactor.blocking(linger, request, left)

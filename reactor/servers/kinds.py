@@ -20,7 +20,8 @@ _ROOT = __package__.rpartition(".")[0]
 _DEFAULTS = {
     f"{_ROOT}.{name}" for name in ("servers.base", "servers.tcp", "servers.udp", "servers.unix", "modes.select")
 }
-_OF_INSTANCE = HOOKS | {"process_request_thread", "connection_filters"}
+OF_INSTANCE = HOOKS | {"process_request_thread", "connection_filters"}
+"""The hooks that a program may have assigned to one server instead of its class."""
 
 
 def has_default_hooks(server: Any) -> bool:
@@ -36,11 +37,6 @@ def are_default(*functions: Any) -> bool:
     """
     defaults = _DEFAULTS | {f"{_ROOT}.modes.threading"}
     return all(function is None or getattr(function, "__module__", "") in defaults for function in functions)
-
-
-def has_own_hook(server: Any) -> bool:
-    """Whether a hook was assigned to the server itself."""
-    return not _OF_INSTANCE.isdisjoint(vars(server))
 
 
 def is_kind(handler: Any, kind: type) -> bool:

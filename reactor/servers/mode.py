@@ -123,7 +123,10 @@ class Mode:
 
     def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
         """As `process`, where the hooks of the server are the default ones."""
-        self.service.direct.serve(request, client_address, row)
+        direct = self.service.direct
+        direct.handle(request, client_address, row)
+        direct.close(request, row)
+        self.service.ended(row)
 
     def alongside(self, inner: Reactor) -> None:
         """The loop ``inner`` is about to drive a request: have it watch what the mode must hear meanwhile."""

@@ -21,7 +21,6 @@ from ..loop.timers import NEVER
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
 from ..rows.face import FaceRow
-from ..rows.lingering import linger, unacknowledged
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
@@ -154,23 +153,28 @@ class Service:
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
         most = self._batch_size.expect(self.reactor.batches, self.mode.batch)
-        for taken in range(most if takes_at_once(self.server) else 1):
-            if self.admission.is_closed() or not self.take():
+        for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
+            if self.direct.is_open():
+                is_more = self.take(self.direct.take)
+            else:
+                is_more = not self.admission.is_closed() and self.take()
+            if not is_more:
                 self._batch_size.exhausted(taken)
                 return
 
-    def take(self) -> bool:
-        """Take one request if there is one. Returns whether there may be another."""
+    def take(self, take: Callable[[], bool] | None = None) -> bool:
+        """Take one request if there is one, by ``take()`` or as the mode does. Returns whether there may be another."""
         self.taken += 1
         try:
-            is_more = self.mode.take()
+            is_more = (take or self.mode.take)()
         except AGAIN:
             return False
         except OSError as error:
             if error.errno in PUT_OFF:
                 self.admission.run_short(error)
             return isinstance(error, ConnectionError)  # the client has left before accept(); others may be there
-        self.queue.go_on()
+        if self.queue.rows:
+            self.queue.go_on()
         return is_more
 
     def has_room(self) -> bool:
@@ -220,19 +224,20 @@ class Service:
         before = CURRENT.set(at)
         try:
             return call(request, client_address, *more)
-        except NoneLeft as error:
-            self.admission.tell("can't begin requests for now: %s", error)
-            raise
         except BaseException as error:
-            self._break(self.hand.find(request), request, client_address, error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
+            self.fail(self.hand.find(request), request, client_address, error)
             return None
         finally:
             CURRENT.reset(before)
 
-    def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
-        """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
+    def fail(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
+        """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request.
+
+        `NoneLeft` is logged and raised again: the request begins later. What ends the program is raised again, too.
+        """
+        if isinstance(error, NoneLeft):
+            self.admission.tell("can't begin requests for now: %s", error)
+            raise error
         if row is not None:
             row.error = error
         try:
@@ -243,6 +248,8 @@ class Service:
             end_request(self.server, request)
             if row is not None:
                 self.ended(row)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
 
     # The rows that hooks are about
 
@@ -350,24 +357,10 @@ class Service:
 
     def ended(self, row: Request) -> None:
         """This process has finished the request; a child of `fork_request()` may go on with it."""
-        self.heirs.leave(row)
+        if self.heirs.exit_status is not None:
+            self.heirs.leave(row)
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
-
-    def shut_down(self, row: Request | None, request: Any) -> None:
-        """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
-        if row is not None and row.driven_by.pid:
-            return  # a child still uses the connection
-        try:
-            request.shutdown(SHUT_WR)
-        except OSError:
-            return  # the client has closed or reset it first
-        if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
-            return
-        if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
-            left = unacknowledged(request)
-            if left:
-                self.reactor.blocking(linger, request, left)
 
     def closed(self, request: Any) -> None:
         """``close_request()`` was called: a request that the caller drives has ended."""
@@ -389,12 +382,13 @@ class Service:
         if reactor is not None:
             reactor.table.remove(row)  # before the stage changes: the table records the stage in which it ended
         row.stage = Stage.ENDED
-        row.forget()
-        forget_frames(row.whole_reason)
-        if reactor is not None:
-            reactor.budget.let_go(row)
-            if self.serving.awaits_end(reactor):
-                reactor.call_soon(self._make_room, row)
+        if row.channel is not None or row.rare is not None or row.counted:
+            row.forget()
+            forget_frames(row.whole_reason)
+            if reactor is not None:
+                reactor.budget.let_go(row)
+        if reactor is not None and self.serving.awaits_end(reactor):
+            reactor.call_soon(self._make_room, row)
 
     def _make_room(self, row: Request) -> None:
         """A request has ended: begin queued requests, then accept others."""

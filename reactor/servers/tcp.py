@@ -108,9 +108,10 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
-        connection, client_address = at_once(self.socket, accept, self.socket)
-        if INHERITED or type(self.socket) is not socket.socket:
-            inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
+        sock = self.socket
+        connection, client_address = at_once(sock, accept, sock) if sock.gettimeout() else accept(sock)
+        if INHERITED or type(sock) is not socket.socket:
+            inherits = sock.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
             if inherits and socket.getdefaulttimeout() is None:
                 connection.setblocking(True)
         return connection, client_address
@@ -121,7 +122,7 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down the connection for writing, and close it."""
-        self._srv.shut_down(self._srv.hand.find(request), request)
+        self._srv.direct.shut_down(self._srv.hand.find(request), request)
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
