@@ -30,7 +30,6 @@ class SelectMode(Mode):
 
     batch = BATCH
     loop_drives = True
-    serves_directly = False
     work = ""
 
     def adapt(self, handler: Any) -> Any:
@@ -44,6 +43,9 @@ class SelectMode(Mode):
         return self.framed(handler, work)
 
     def process(self, row: Request, request: Any, client_address: Any) -> None:
+        self.service.leave_to_loop(row)
+
+    def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
         self.service.leave_to_loop(row)
 
 

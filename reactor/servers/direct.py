@@ -1,15 +1,18 @@
-"""`Direct`: the direct way of a connection whose blocking handler serves it on its own socket (plain and thread mode).
+"""`Direct`: the direct way of a connection, where nothing unusual is declared.
 
-    accept -> the row, in the table -> the handler -> shut down, linger, close -> out of the table
+    accept -> the row, in the table -> the loop
+                                    -> a blocking handler on the socket -> shut down, linger, close -> `Service.ended`
 
-The general way (`Service.admit`, `Service.begin`, and the hooks) does the same in three times as many calls. `is_open`
-says what is taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes,
-room in the table, and that the request may begin now. What is unusual after that goes the general way: a connection
-that a limit of its host refuses, an exception, a host without another thread.
+It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
+(`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
+taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes, room in the
+table, and that the request may begin now. What is unusual after that goes the general way: a connection that a limit of
+its host refuses, an exception, a host without another thread.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from socket import SHUT_WR, socket
 
 from ..handlers import StreamHandler
@@ -34,8 +37,9 @@ class Direct:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        is_blocking = not is_kind(service.handler, StreamHandler)  # also one whose requests come whole
-        self._is_possible = is_blocking and service.intake.is_listener and service.mode.serves_directly
+        self._is_machine = is_kind(service.handler, StreamHandler)
+        is_led = service.mode.loop_drives or not self._is_machine
+        self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
 
     def is_open(self) -> bool:
         """Whether the next connection may go the direct way. A program may change the answer at any time."""
@@ -66,20 +70,34 @@ class Direct:
         if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
             service.admit(request, peer, lambda: service.blocking_row(request, peer))
             return True
-        row = BlockingRow(reactor, server, request, peer, service)
+        row = None
+        before = CURRENT.set(service.hand)  # while the handler of a state machine is made
+        try:
+            row = self._make_row(request, peer)
+            CURRENT.set(row)
+            reactor.table.add(row)
+            service.mode.process_directly(request, peer, row)
+        except BaseException as error:
+            if row is None:  # the constructor has raised
+                service.admit(request, peer, partial(_raise, error))
+            else:
+                self._fail(row, request, peer, error)
+        finally:
+            CURRENT.reset(before)
+        return True
+
+    def _make_row(self, request: Any, peer: Any) -> Request:
+        service = self._service
+        if self._is_machine:
+            intake: Any = service.intake
+            made: Request = intake.machine_row(request, peer)
+            return made
+        row = BlockingRow(service.reactor, service.server, request, peer, service)
         if type(peer) is not tuple:  # a Unix socket
             row.credentials = credentials(request)
         row.stage = Stage.SERVING
         service.hand.keep(request, row)
-        reactor.table.add(row)
-        before = CURRENT.set(row)
-        try:
-            service.mode.process_directly(request, peer, row)
-        except BaseException as error:
-            self._fail(row, request, peer, error)
-        finally:
-            CURRENT.reset(before)
-        return True
+        return row
 
     def _fail(self, row: Request, request: Any, peer: Any, error: BaseException) -> None:
         try:
@@ -118,3 +136,7 @@ class Direct:
             left = unacknowledged(request)
             if left:
                 self._service.reactor.blocking(linger, request, left)
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
