@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if __package__ is None:  # run from a checkout, with nothing installed
     sys.path.insert(0, f"{sys.path[0]}/..")
 
-from handlers import Connected, Delay, EndOfStream, Flushed, Some, StreamHandler, TimedOut
+from handlers import Connected, Delay, Relayed, StreamHandler
 from reactor import SelectTCPServer
 
 if TYPE_CHECKING:
@@ -29,23 +29,13 @@ class Side(StreamHandler):
 
     timeout = 300.0  # seconds; when both sides have been silent for so long, both end
     other: Side | None = None
-    silent = False
     heard_all = False
 
     async def feed(self, other: Side) -> None:
         self.other = other
-        while not self.heard_all:
-            await Flushed(other)  # read no faster than the other can send
-            try:
-                other.send(await Some())
-                self.silent = False
-            except TimedOut:
-                if other.silent:
-                    raise
-                self.silent = True
-            except EndOfStream:
-                other.send_eof()
-                self.silent = self.heard_all = True
+        await Relayed(other)
+        other.send_eof()
+        self.heard_all = True
         if not other.heard_all:
             await Delay(inf)  # the other side goes on; when it ends, it closes this one
 

@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise ImportError(f"the WebSocket example needs wsproto: pip install 'wsproto>=1.2' ({error})") from error
 
-from handlers import Delay, FirstOf, Some, StreamHandler
+from handlers import Delay, FirstOf, LimitPassed, Some, StreamHandler, TimedOut, Until
 from reactor import SelectTCPServer
 
 if TYPE_CHECKING:
@@ -37,20 +37,35 @@ class Echo(StreamHandler):
     """One connection."""
 
     timeout = 10.0
-    """Seconds for the handshake, and for the peer to take what is sent."""
+    """Seconds for the handshake, from the connection to its last byte, and for the peer to take what is sent."""
+
+    max_head = 16_384
+    """Bytes of the handshake."""
 
     silence = 20.0
     """Seconds without input after which a ping is sent, and after which the client is given up."""
 
     def setup(self) -> None:
         self.protocol = WSConnection(ConnectionType.SERVER)
-        self.is_open = False
         self.asked = False  # whether a ping is under way
 
     async def handle(self) -> None:
+        try:
+            head = await Until(b"\r\n\r\n", limit=self.max_head)
+        except TimedOut:
+            self.send(refusal("408 Request Timeout"))
+            raise
+        except LimitPassed:
+            self.send(refusal("431 Request Header Fields Too Large"))
+            raise
+        if self.take(head):
+            await self.converse()
+
+    async def converse(self) -> None:
+        """Take frames until one of the two closes."""
         while True:
             some = Some()
-            wait, data = await (FirstOf(some, Delay(self.silence)) if self.is_open else FirstOf(some))
+            wait, data = await FirstOf(some, Delay(self.silence))
             if wait is some:
                 self.asked = False
                 if not self.take(data):
@@ -78,12 +93,11 @@ class Echo(StreamHandler):
         try:
             self.tell(hint)
         except LocalProtocolError:  # it was not even HTTP
-            self.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self.send(refusal("400 Bad Request"))
 
     def answer(self, event: Event) -> bool:
         """Answer what the client has said. Whether more may follow."""
         if isinstance(event, Request):
-            self.is_open = True
             self.tell(AcceptConnection())
         elif isinstance(event, TextMessage):
             self.tell(TextMessage(data=event.data, message_finished=event.message_finished))
@@ -98,6 +112,11 @@ class Echo(StreamHandler):
 
     def tell(self, event: Event) -> None:
         self.send(self.protocol.send(event))
+
+
+def refusal(status: str) -> bytes:
+    """The answer to what is no handshake."""
+    return f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
 
 
 class Server(SelectTCPServer):

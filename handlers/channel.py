@@ -202,4 +202,4 @@ def is_between_messages(channel: StreamChannel) -> bool:
         return False
     wait = channel.wait
     machine: Any = channel.handler._machine
-    return wait is not None and wait.reads and bool(machine.is_at_opening())
+    return wait is not None and wait.reads and not wait.relays and bool(machine.is_at_opening())

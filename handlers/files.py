@@ -159,8 +159,8 @@ def part_of(file: Any, offset: int, count: int | None) -> FilePart:
     """The part of an open binary file; ``count`` of ``None``: up to its end. Raises `TypeError` and `ValueError`."""
     if not hasattr(file, "seek") or not isinstance(file.read(0), bytes):
         raise TypeError(f"send_file: file is a binary file that is open for reading, not {file!r}")
-    size = file.seek(0, 2)
-    count = size - offset if count is None else count
+    if count is None:
+        count = file.seek(0, 2) - offset
     if offset < 0 or count < 0:
         raise ValueError(f"send_file: offset and count are numbers of bytes >= 0, not {offset} and {count}")
     return FilePart(file, offset, count)

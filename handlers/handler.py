@@ -100,16 +100,24 @@ class Handler:
     """Seconds that a wait may take if it has no ``timeout`` of its own. ``None``: no bound."""
 
     request_timeout: float | None = None
-    """Seconds from the beginning of a request to its end, whatever it does. ``None``: no bound."""
+    """Seconds from the beginning of a request to its end, whatever it does. ``None``: no bound. See `one_by_one`."""
 
     idle_timeout: float | None = None
     """Seconds without a byte in or out, while the request waits for its peer. ``None``: only the wait's own time."""
 
     min_rate: float = 0
     """Bytes per second, in and out, that the peer must keep up while the request waits for it. A peer that is
-    ``timeout`` seconds behind this rate is too slow. 0: no bound.
+    ``timeout`` seconds behind this rate is too slow. 0: no bound. See `one_by_one`.
 
     A request that passes one of these three bounds ends with `TimedOut`, whatever `interrupted` returns."""
+
+    one_by_one = 0
+    """0: the whole connection is one request. A handler that answers one request of a connection after another counts
+    them here: it adds 1 when it begins to wait for the next.
+
+    ``request_timeout`` and ``min_rate`` are then for each of them, from its first byte until the handler goes on to the
+    next one and no more than `high_water` of the output is left. Between requests only the time of the wait and
+    ``idle_timeout`` hold. Blocking handlers that declare ``request`` and `handlers.http.HTTPHandler` do so."""
 
     high_water = 65_536
     """Output waiting in the row, in bytes, past which the row does not read and the handler does not go on."""

@@ -14,7 +14,7 @@ from .first import FirstOf
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
 from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of, shared
-from .waits import Delay, Filtered, Flushed, Outside, Wait
+from .waits import Delay, Filtered, Flushed, Outside, Relayed, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ class Machine:
         barren, weigh = 0.0, self._weigh
         mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
-            if self.outbox and weigh(self.outbox) > mark:
+            if self.outbox and weigh(self.outbox) > mark and not wait.relays:  # a relay makes no output here
                 self.blocked = True
                 return
             if self.blocked:
@@ -348,7 +348,7 @@ class Machine:
         """The wait's result, or `NOTHING` if it is not satisfied yet. Raises the cause if it never will be."""
         if isinstance(wait, Sourced):
             return wait.source.take(self)
-        if isinstance(wait, FirstOf):
+        if isinstance(wait, (FirstOf, Relayed)):
             return wait.take(self)
         if isinstance(wait, Flushed):
             target = self if wait.of is None else wait.of._machine

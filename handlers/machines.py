@@ -20,7 +20,7 @@ from .files import Files, part_of
 from .first import InputEnded
 from .machine import ANYWHERE, Machine
 from .states import is_of_coroutine, is_same_place, place_of
-from .waits import Exactly, Filtered, Packet, Some, StreamWait, Until, Wait
+from .waits import Exactly, Filtered, Packet, Relayed, Some, StreamWait, Until, Wait
 from .wire import grown, without
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ class StreamMachine(Machine):
     """
 
     __slots__ = ("ended", "output", "scanned", "start")
-    accepts = (StreamWait, *ANYWHERE, Filtered)
+    accepts = (StreamWait, *ANYWHERE, Filtered, Relayed)
     read_size = 65_536
     _weigh = staticmethod(len)
     driver: StreamDriver

@@ -37,6 +37,9 @@ class Wait:
     writes = False
     """Whether it is satisfied when the client has taken output that is made meanwhile."""
 
+    relays = False
+    """Whether the input goes to another request: see `Relayed`. Each byte that passes begins the time of it anew."""
+
     outside = False
     """Whether the driver has to do work for the wait: fork, start a thread, connect."""
 

@@ -17,6 +17,8 @@ from .causes import Reset as Reset
 from .causes import TimedOut as TimedOut
 from .causes import TooEarly as TooEarly
 from .causes import output_passed as output_passed
+from .channel import OPEN
+from .events import NOTHING
 from .handler import NO_MACHINE, NoMachine
 from .saying import safe_repr, safe_str
 from .wait import LIMIT as LIMIT
@@ -250,6 +252,79 @@ class Flushed(Wait):
 
     def leave(self, machine: Machine) -> None:
         target: Any = getattr(self.of, "_machine", NO_MACHINE)
+        if target is not NO_MACHINE:
+            target.unfollow(machine)
+            machine.drained = None
+
+
+class Relayed(Wait):
+    """Until the peer has ended its stream; all that it sends goes to ``to``, the handler of another row.
+
+    The result is ``None``, and the output of ``to`` is still open: a half-close is passed on by ``to.send_eof()``. What
+    is held goes first. The row reads on only when the output of ``to`` has drained, so at most one piece is held in
+    each direction. A reactor has the kernel move the bytes where it can (``splice(2)``).
+
+    ``timeout`` is for silence: it begins anew when a byte comes or goes on the connection of this row, in either
+    direction. If ``to`` can't send any more, the cause is `Failed`, at once or when the next piece comes.
+
+    >>> from handlers import Delay, Relayed, StreamHandler, StreamMachine
+    >>> class Target(StreamHandler):
+    ...     def handle(self):
+    ...         return Delay(60), self.finish
+    >>> class Client(StreamHandler):
+    ...     async def handle(self):
+    ...         await Relayed(target)
+    ...         target.send_eof()
+    >>> target = Target()
+    >>> machines = StreamMachine(target), StreamMachine(Client())
+    >>> for machine in machines:
+    ...     machine.advance()
+    >>> _ = machines[1].feed(b"for the target")
+    >>> machines[0].read(), machines[0].output
+    (b'for the target', 'open')
+    >>> machines[1].end(), machines[0].output
+    (None, 'ending')
+    """
+
+    __slots__ = ("to",)
+    reads = relays = True
+    hungry = False
+
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Wait, None, None]: ...
+
+    def __init__(self, to: StreamHandler, timeout: float | None = None) -> None:
+        super().__init__(timeout)
+        if isinstance(to, type) or not hasattr(to, "send_eof"):
+            raise TypeError(f"Relayed: to is the handler of another stream, not {to!r}")
+        self.to = to
+
+    def _said(self) -> tuple[object, ...]:
+        return (self.to,)
+
+    def find(self, held: bytes, start: int, scanned: int, ended: bool) -> int:
+        """``start``: the hot path leaves it to `take`."""
+        return start
+
+    def take(self, machine: Any) -> Any:
+        """Pass on what a `StreamMachine` holds. ``None`` at the end of its stream, else `NOTHING`."""
+        target: Any = self.to._machine
+        if machine.drained is self:
+            machine.drained = None
+        if target.state is None or target.output is not OPEN or target.excess is not None:
+            raise Failed(self, BrokenPipeError("the request that it relays to takes no more output"))
+        if not target.outbox and machine.held_in:
+            target.write(machine.take_held())
+        target.follow(machine, self)  # before the outbox is looked at: another thread may empty it
+        if target.outbox:
+            machine.blocked = True
+            return NOTHING
+        target.unfollow(machine)
+        return None if machine.over and not machine.held_in else NOTHING
+
+    def leave(self, machine: Machine) -> None:
+        target: Any = self.to._machine
         if target is not NO_MACHINE:
             target.unfollow(machine)
             machine.drained = None

@@ -9,12 +9,16 @@ from contextlib import suppress
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import forks
 from tests.support.resources import descriptors, named
 from tests.support.serving import Journal, wait_until
 
 # The speed of the machine is no property of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=20)  # --hypothesis-profile quick
+
+forks.make_cheap()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -55,7 +55,7 @@ class Runs:
         if self._is_cut:
             return 0, ""
         command = [sys.executable, "-m", "pytest", *self._arguments, *part]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "errors": "replace"}
         with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
             self._processes.add(process)
             said, _ = process.communicate()

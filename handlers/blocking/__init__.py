@@ -48,8 +48,13 @@ class BaseRequestHandler:
     """On the class: when a whole request is here, a wait or a framing (see `framing`)."""
 
     work: str | None = None
-    """On the class, with ``request``: where select mode runs `handle`. ``None``: in the loop, which holds the reply (at
-    most ``max_output`` bytes). ``"thread"`` or ``"fork"``: in a thread or a child, which sends while it writes."""
+    """On the class, with ``request``: where select mode runs `handle`.
+
+    ``None``: in the loop. While `handle` runs there the loop can't send, and `handle` can't wait for its client. So the
+    loop holds the reply until `handle` has returned, and a reply of more than ``max_output`` bytes is an error that is
+    logged: the write that passes it raises ``OSError`` (ENOBUFS), nothing of the reply is sent, a client of HTTP gets
+    500, and the connection ends. ``"thread"`` or ``"fork"``: in a thread or a child, where a write waits for the client
+    past ``high_water``, so that a reply may have any length."""
 
     close_connection: bool
     """With ``request``: if it is false when `handle` has returned, the connection goes on with the next request."""

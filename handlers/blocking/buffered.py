@@ -14,7 +14,7 @@ from types import FunctionType
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
 from ..waits import Cause, Failed, Flushed, Forked, Packet, StreamWait, Threaded, Wait
-from .framing import MAX_REQUEST, Answered, Framed, for_one_request, is_framing
+from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing
 from .whole import Whole
 
 TYPE_CHECKING = False
@@ -96,10 +96,10 @@ def _no_request(kind: Any, name: str, packets: bool) -> str:
     )
 
 
-class BufferedStream(Refusing, StreamHandler):
+class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
     """Runs a blocking handler over each request of a stream that satisfies a wait."""
 
-    __slots__ = ()
+    __slots__ = ("_number",)
     blocking: Callable[[Any, Any, Any], object]
     made_by: Any
     """What makes the blocking handler: its class, derived for one request, or a `functools.partial` of that."""
@@ -117,6 +117,7 @@ class BufferedStream(Refusing, StreamHandler):
     ends_when_idle = True
 
     def handle(self) -> Any:
+        self._number = self.one_by_one + 1
         return self.request, self.whole
 
     def whole(self, data: bytes) -> Step:
@@ -152,9 +153,17 @@ class BufferedStream(Refusing, StreamHandler):
 
     def answer(self, face: Whole) -> None:
         """Run the blocking handler. Raises what it raises, and `Whole.error` even if the handler has caught that."""
-        self.blocking(face, self.peer, self.server)
-        if face.error is not None:
-            raise face.error
+        try:
+            self.blocking(face, self.peer, self.server)
+            if face.error is not None:
+                raise face.error
+        finally:
+            if face.error is not None:
+                face.reply_instead(self.unanswered())
+
+    def unanswered(self) -> bytes:
+        """What the peer gets if the handler's reply can't be sent, and nothing of it has been."""
+        return b""
 
 
 class FramedStream(BufferedStream):
@@ -172,7 +181,9 @@ class FramedStream(BufferedStream):
 
     async def handle(self) -> Step:
         goes_on = True
+        self._number = 0
         while goes_on:
+            self._number += 1
             framed = self._framed = Framed(self.request, self, self.max_request)
             wait = framed.begin()
             if wait is not None:
@@ -193,6 +204,18 @@ class FramedStream(BufferedStream):
         if not end or self._machine.held_out != sent:  # what a framing sends goes out by the loop
             return None
         return framed.whole or b"", end
+
+    def if_unanswered(self, answer: Callable[[], bytes]) -> None:
+        """For the framing: ``answer()`` is what the peer gets if the reply can't be sent, and nothing of it has been.
+
+        So it is for a reply over `max_output`, and for a handler that reads more than its request.
+        """
+        if self._framed is not None:
+            self._framed.unanswered = answer
+
+    def unanswered(self) -> bytes:
+        answer = None if self._framed is None else self._framed.unanswered
+        return b"" if answer is None else answer()
 
     def finish(self) -> None:
         framed = getattr(self, "_framed", None)
@@ -254,7 +277,7 @@ class BufferedPacket(DatagramHandler):
     def interrupted(self, cause: Cause) -> Step:
         """Raise what the blocking handler has raised elsewhere."""
         if isinstance(cause, Failed):
-            raise cause.error
+            raise as_exception(cause.error)
         return None
 
 

@@ -8,7 +8,9 @@ A blocking handler class declares ``request``: a wait, or a *framing*, a corouti
 
 Its argument is the `StreamHandler` that runs the conversation in the loop. It may `send` (an interim response), asks
 ``row.handler_class`` for what the class declares, and raises `RequestRefused` to answer for itself and end the
-connection. A cause is raised at the ``await``, as in every coroutine of waits; one that is not caught ends the request.
+connection; ``row.if_unanswered(answer)`` says what the peer gets if the handler's reply can't be sent
+(`FramedStream.if_unanswered`). A cause is raised at the ``await``, as in every coroutine of waits; one that is not
+caught ends the request.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 from functools import partial
 from types import CoroutineType, FunctionType
 
+from ..saying import safe_str
 from ..waits import Cause, LimitPassed, Outside, StreamWait, Wait
 from ..wire import grown
 from .whole import Whole
@@ -48,7 +51,7 @@ def is_framing(request: object) -> bool:
 class Framed:
     """One request that comes: runs the framing, and keeps what its waits have taken of the stream."""
 
-    __slots__ = ("_coroutine", "_held", "_most", "_name", "taken", "whole")
+    __slots__ = ("_coroutine", "_held", "_most", "_name", "taken", "unanswered", "whole")
 
     def __init__(self, framing: Callable[[Any], Any], handler: StreamHandler, most: int) -> None:
         self._coroutine = framing(handler)
@@ -61,6 +64,8 @@ class Framed:
         """Bytes of the stream that its waits have taken."""
         self.whole: bytes | None = None
         """The request, when the framing has returned: the bytes that it returned, or those that its waits took."""
+        self.unanswered: Callable[[], bytes] | None = None
+        """Makes the answer if the handler's reply can't be sent: see `FramedStream.if_unanswered`."""
 
     def begin(self) -> Wait | None:
         """The first wait; ``None`` if the request is whole."""
@@ -163,6 +168,15 @@ class Outcome:
     def __init__(self, goes_on: bool, error: BaseException | None = None) -> None:
         self.goes_on = goes_on
         self.error = error
+
+
+def as_exception(error: BaseException) -> Exception:
+    """``error``, or an exception that tells of it: ``SystemExit`` of a thread or a child ends no loop."""
+    if isinstance(error, Exception):
+        return error
+    told = RuntimeError(f"the handler has raised {type(error).__name__}: {safe_str(error)}")
+    told.__cause__ = error
+    return told
 
 
 def for_one_request(kind: Any) -> type:

@@ -37,7 +37,7 @@ class Whole(Face):
         """Whether the connection goes on with the next request when the handler has returned."""
         self.begun = False
         """Whether ``handle_one_request()`` has been called, which handlers of ``http.server`` have."""
-        self._is_polled = False
+        self._is_polled = self._has_replied = False
         self.error: Exception | None = None
         """Why the request can't be answered rightly, whatever the handler does with the exception."""
 
@@ -57,6 +57,7 @@ class Whole(Face):
             if self._send is None:
                 self._hold(octets)
             else:
+                self._has_replied = self._has_replied or bool(octets)
                 self._send(octets, self._timeout)
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -77,9 +78,23 @@ class Whole(Face):
                 f"or raise max_output",
             )
             machine.drop_output()
+            self._has_replied = False
         if self.error is not None:
             raise self.error
+        self._has_replied = self._has_replied or bool(octets)
         self._handler.send(octets)
+
+    def reply_instead(self, answer: bytes) -> None:
+        """The handler has failed for `error`: send ``answer``, unless a part of its reply is on its way."""
+        if not answer or self._has_replied:
+            return
+        if self._send is None:
+            self._handler.send(answer)
+        else:
+            try:
+                self._send(memoryview(answer), self._timeout)
+            except OSError:
+                pass  # the client takes nothing any more
 
     def shutdown(self, how: int) -> None:
         """End the input or the output, as `Face.shutdown` does.

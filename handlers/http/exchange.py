@@ -7,7 +7,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from ..waits import Exactly, LimitPassed, Some, TimedOut, Until
-from .framing import CONTINUE
+from .framing import CONTINUE, TOO_LONG
 from .message import LONG_CHUNK, LONG_CHUNK_LINE, MAX_CHUNK_LINE, Malformed, chunk_size
 
 TYPE_CHECKING = False
@@ -85,8 +85,7 @@ class Request:
         while len(content) + self._left <= limit and (piece := await self.read()):
             content += piece
         if not self.is_read:
-            self._coming.too_long = 413
-            raise self._coming.refused(LimitPassed(None))
+            raise self._coming.refused(Malformed(413, TOO_LONG[413]))
         return bytes(content)
 
     def may_be_skipped(self) -> bool:

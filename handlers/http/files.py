@@ -23,9 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .exchange import FieldLines, Request, Response
 
-SMALL = 16_384
-"""Bytes of a file that is read and sent together with the head of the response: one system call instead of two."""
-
 MAX_LISTED = 4_096
 """Names in the listing of a directory; the others are left out, and the listing says so."""
 
@@ -124,13 +121,8 @@ class Files(HTTPHandler):
                 (start, stop), code = part, 206
         fields.append(("Content-Type", content_type(path.name)))
         file = path.open("rb")
-        if stop - start > SMALL:
-            response.begin(code, fields, stop - start)
-            response.send_file(file, start, stop - start)
-            return
-        with file:
-            file.seek(start)
-            response.reply(code, file.read(stop - start), fields)
+        response.begin(code, fields, stop - start)
+        response.send_file(file, start, stop - start)
 
     async def _list(self, path: Path, request: Request, response: Response) -> None:
         """Send a page with the names in the directory."""

@@ -5,6 +5,11 @@ of ``http.server``, ``wsgiref`` and ``xmlrpc`` know. So a chunked body is joined
 framing itself sends 100 (Continue) to a client that waits for it, and takes Expect out of the head; a handler's
 ``handle_expect_100()`` is not called.
 
+The handler parses the head a second time, by ``parse_request()`` of its own class. That costs time, but classes extend
+or replace that method and what it sets (``headers`` is of the class ``MessageClass``), and each version of Python has
+its own: to set the same from the fields that are known here would be a copy of it. Both read the same bytes, and the
+framing has refused what they could read differently.
+
 What is malformed or too long is answered with 400, 408, 413, 414, 431, 501 or 505, and the connection ends. Whether it
 goes on after an answer is the handler's decision, as in ``http.server``: ``protocol_version = "HTTP/1.1"``.
 """
@@ -28,7 +33,7 @@ _END = re.compile(rb"\n\r\n|(?<!\r)\n")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_TOO_LONG = {
+TOO_LONG = {
     414: "the request line is too long",
     431: "the header or trailer section is too long",
     413: "the request is too long",
@@ -71,13 +76,22 @@ class Coming:
         if isinstance(fault, Malformed):
             status, why = fault.status, fault.why
         elif isinstance(fault, LimitPassed):
-            status, why = self.too_long, _TOO_LONG[self.too_long]
+            if fault.wait is None:
+                return fault  # of a bound that the request has not passed, such as ``max_output``
+            status, why = self.too_long, TOO_LONG[self.too_long]
         elif self.has_begun or self._row.held_in:
             status, why = 408, "the request has not come in time"
         else:
             return fault  # there is no request that an answer could be for
+        return RequestRefused(self._answer(status, why), f"{status}: {why}")
+
+    def _answer(self, status: int, why: str) -> bytes:
         is_head = self.request_line is not None and self.request_line.method == b"HEAD"
-        return RequestRefused(refusal(status, why, self._row.now(), has_content=not is_head), f"{status}: {why}")
+        return refusal(status, why, self._row.now(), has_content=not is_head)
+
+    def unanswered(self) -> bytes:
+        """The answer if the handler's reply can't be sent."""
+        return self._answer(500, "the server has failed")
 
     async def head(self) -> tuple[Body, int]:
         """Take the request line and the header section. Returns how the body comes, and the bytes taken."""
@@ -100,7 +114,7 @@ class Coming:
         body, taken = await self.head()
         room = row.max_request - taken
         if (body.length or 0) > room:
-            raise LimitPassed(None)
+            raise Malformed(413, TOO_LONG[413])
         if body.is_awaited:
             row.send(CONTINUE)
         content: bytes | bytearray = b""
@@ -108,6 +122,7 @@ class Coming:
             content = await self._chunked(room)
         elif body.length:
             content = await Exactly(body.length, limit=room)
+        row.if_unanswered(self.unanswered)
         return None if body.is_plain else plain_request(self.line, self.fields, content)
 
     async def _chunked(self, room: int) -> bytearray:

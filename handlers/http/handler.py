@@ -10,7 +10,7 @@ from .framing import Coming
 from .message import Malformed, refusal
 
 
-class HTTPHandler(Refusing, StreamHandler):
+class HTTPHandler(Refusing, StreamHandler):  # type: ignore[override]
     """A connection of HTTP/1.1 (RFC 9112). Derive a class and define `respond`.
 
     The connection goes on with the next request, in order; a client may send several at once. What is malformed, too
@@ -34,6 +34,7 @@ class HTTPHandler(Refusing, StreamHandler):
     b'3\\r\\nABC\\r\\n0\\r\\n\\r\\n'
     """
 
+    __slots__ = ("_number",)
     timeout = 30.0
     ends_when_idle = True
 
@@ -53,8 +54,9 @@ class HTTPHandler(Refusing, StreamHandler):
         raise NotImplementedError(f"{type(self).__name__} must define respond()")
 
     async def handle(self) -> None:
+        self._number = 1
         while await self._exchange():
-            pass
+            self._number += 1
 
     async def _exchange(self) -> bool:
         """Answer one request. Returns whether the connection goes on."""

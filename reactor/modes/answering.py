@@ -15,7 +15,7 @@ from functools import partial
 from selectors import EVENT_READ
 
 from ..handlers import Flushed, TimedOut
-from ..handlers.blocking.framing import Answered, Outcome
+from ..handlers.blocking.framing import Answered, Outcome, as_exception
 from ..loop.children import died
 from ..servers.hooks import call_hook
 from ..servers.words import answer_report, apply_answer_report
@@ -125,8 +125,12 @@ class AnswerHere:
 
     def _run(self) -> None:
         row: Any = self._row
-        with row.owner.hand.at(row):
-            outcome = self._wait.run(self._send)
+        try:
+            with row.owner.hand.at(row):
+                outcome = self._wait.run(self._send)
+        except BaseException as error:  # SystemExit, which leaves the loop: the request has ended for it
+            row.channel.discard(error)
+            raise
         row.reactor.work.finish(row, self, outcome)
         if row not in row.reactor.table:
             forget_frames(outcome.error)  # the loop takes no further step
@@ -214,8 +218,8 @@ class AnswerInThread(ThreadedJob):
         with self._service.hand.at(self.row):
             try:
                 outcome = self.wait.run(self._outlet.send)
-            except BaseException as error:  # SystemExit, which ends a thread and nothing else
-                outcome = Outcome(False, error if isinstance(error, Exception) else None)
+            except BaseException as error:  # SystemExit, which ends no more than the request
+                outcome = Outcome(False, as_exception(error))
         self.row.reactor.call_soon(self.done, outcome)
 
 
@@ -337,7 +341,8 @@ class AnswerInChild(PipedJob, Follower):
         """Answer the request, and those that the row holds whole. Returns how many bytes of these were taken."""
         handler = self.wait.handler
         outcome, held, taken = self.wait.run(send), handler.take_held(), 0
-        while outcome.goes_on and taken < len(held) and handler.request_timeout is None:  # which is for each of them
+        is_for_each = handler.request_timeout is not None or handler.min_rate  # a limit that the parent keeps
+        while outcome.goes_on and taken < len(held) and not is_for_each:
             found = handler.whole_in(held[taken:])
             if found is None:
                 break

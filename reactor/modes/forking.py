@@ -40,6 +40,7 @@ class ForkMode(Mode):
     work = "fork"
     serves_directly = False
     _hangup: Hangup | None = None
+    _draining: Hangup
     _mailbox: Mailbox | None = None  # in a child
 
     def adapt(self, handler: Any) -> Any:
@@ -80,6 +81,7 @@ class ForkMode(Mode):
         """
         if self._hangup is None:
             self._hangup = Hangup(self.service.server, self.service.reactor)
+            self._draining = Hangup(self.service.server, self.service.reactor)
         spare = list(os.pipe())
         try:
             if not self.service.intake.is_listener:
@@ -136,6 +138,9 @@ class ForkMode(Mode):
         except Exception as error:
             row.error = row.error or error
             call_hook(server, "handle_error", request, client_address)
+        except BaseException:  # SystemExit
+            self.service.ended(row)  # which logs it, as in a thread
+            raise
         finally:
             try:
                 server.shutdown_request(request)
@@ -155,7 +160,17 @@ class ForkMode(Mode):
                 watch.cancel()  # the pipe stays readable; the loop would spin while a blocking handler goes on
                 inner.stop()
 
+            def drain(events: int) -> None:
+                draining.cancel()
+                self.service.is_draining = True
+                inner.end_idle(self.service.server)
+
             watch = inner.watch(self._hangup, EVENT_READ, hang_up)
+            draining = inner.watch(self._draining, EVENT_READ, drain)
+
+    def drain(self) -> None:
+        if self._hangup is not None:
+            self._draining.ring()  # a child may have a connection on which nothing is under way
 
     def close(self) -> None:
         super().close()
@@ -165,6 +180,7 @@ class ForkMode(Mode):
         server.collect_children(blocking=server.block_on_close)
         if self._hangup is not None:
             self._hangup.close()
+            self._draining.close()
             self._hangup = None
 
 

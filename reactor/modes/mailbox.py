@@ -31,6 +31,7 @@ for `NoDuplicates`, `ANSWERED` and the packet that it has sent."""
 class Hangup:
     """A pipe that becomes readable when the server closes: its children then cancel their requests.
 
+    Another one becomes readable when it drains: its children then end connections on which nothing is under way.
     The children have copies of both ends, so they go on if the parent dies.
     """
 

@@ -125,6 +125,10 @@ class ChannelRow(Request):
             channel.advance()
         if channel.fresh:
             self.took_turn(now)
+        elif self.rare is not None and self.rare.pace is not None:
+            self.deadline = self.rare.pace.look(self, channel, now)
+            if self.deadline < self.armed:
+                self.reactor.timers.arm(self)
         if channel.inbox or channel.outbox or self.counted:
             self.weigh()
         if self.stage is OPENING:  # a filter that is opening holds the request's output; it is not in the outbox
@@ -172,7 +176,12 @@ class ChannelRow(Request):
         elif channel.finished:
             self.lose((self.pace and self.pace.passed(self, channel, now)) or TimedOut(Flushed()))
         elif self.pace is None:
-            channel.expire()
+            renewed = self.progress + channel.patience if channel.wait.relays else now
+            if renewed > now:
+                self.deadline = renewed
+                self.reactor.timers.arm(self)
+            else:
+                channel.expire()
         else:
             self.pace.expire(self, channel, now)
         self.settle(now)

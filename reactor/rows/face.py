@@ -68,10 +68,11 @@ class FaceRow(StreamRow):
             try:
                 if self.channel.begun and not self.channel.finished:
                     work(self._passive.face)
-            except Exception as error:
+            except BaseException as error:
                 self.channel.discard(error)  # filters know by the reason that the output may not be all
-                self.touched()
-                self._see_out(inner)
+                if isinstance(error, Exception):  # else the thread, the child or the process is to end
+                    self.touched()
+                    self._see_out(inner)
                 raise
             if self.channel.begun:
                 self._passive.done()

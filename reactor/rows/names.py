@@ -24,6 +24,12 @@ ATTEMPTS = 2
 """How often each name server is asked."""
 
 
+class Resolved(Threaded):
+    """The result of ``getaddrinfo(3)``, which runs in a thread. A simulated network answers instead of the host."""
+
+    __slots__ = ()
+
+
 async def resolve(
     host: str, port: int, *, servers: Sequence[str | tuple[str, int]] | None = None, timeout: float = 5.0
 ) -> list[Any]:
@@ -60,7 +66,7 @@ async def resolve(
 async def _by_thread(host: str, port: int, timeout: float) -> list[Any]:
     # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
     name = host.encode("ascii") if host.isascii() else host.encode("idna")
-    found: Any = await Threaded(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM, timeout=timeout)
+    found: Any = await Resolved(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM, timeout=timeout)
     return list(dict.fromkeys(address for *_, address in found))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from functools import cache
 from selectors import EVENT_READ, EVENT_WRITE
 
 from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
@@ -39,6 +40,18 @@ LULL = 0.2
 
 READ_SIZE = StreamMachine.read_size
 """Bytes that a row reads at most before the other rows have their turn; a filter may read some more."""
+
+BULK_SIZE = 262_144
+"""The same, after a read that was full, for a wait that takes more than `READ_SIZE` at once."""
+
+
+@cache
+def keep_blocks() -> None:
+    """Have glibc keep blocks of `BULK_SIZE` on its heap, instead of mapping and unmapping pages for each read.
+
+    It does so when the first block of at least that size has been freed: see M_MMAP_THRESHOLD in ``mallopt(3)``.
+    """
+    bytes(2 * BULK_SIZE)
 
 
 class StreamRow(SocketRow):
@@ -119,14 +132,13 @@ class StreamRow(SocketRow):
         channel, rare = self.channel, self.rare
         is_plain = (
             events == EVENT_READ == self.mask and self.stage is SERVING and not (self.unsettled or self.counted)
-            and (rare is None or rare.pace is None)
+            and (rare is None or (rare.pace is None and rare.relay is None))
         )  # fmt: skip
         if not is_plain and not self._may_read(events, now):
-            self.settle(now)
             return
         patience = None
         try:
-            data = self.socket.recv(channel.read_size)
+            data = self.socket.recv(channel.read_size if rare is None or not rare.is_bulk else self._bulk_size())
         except AGAIN:
             pass
         except OSError as error:
@@ -136,15 +148,15 @@ class StreamRow(SocketRow):
         else:
             if data:
                 self.progress = now
-                self.total_in += len(data)
+                size = len(data)
+                self.total_in += size
+                if size >= READ_SIZE or (rare is not None and rare.is_bulk):
+                    self._note_bulk(size)
                 patience = channel.feed(data)
             else:
                 channel.end()
         if patience is None or not is_plain:
-            if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
-                self.touched()
-            elif not self.unsettled:
-                self.settle(now)
+            self._has_read(now)
             return
         channel.fresh = False
         self.deadline = deadline = now + patience
@@ -153,13 +165,43 @@ class StreamRow(SocketRow):
         if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
 
+    def _bulk_size(self) -> int:
+        """Bytes to read after a read that was full: what the wait takes at once. A filter has a size of its own."""
+        channel = self.channel
+        size: int = channel.read_size
+        return size if size != READ_SIZE else max(size, min(getattr(channel.wait, "limit", 0), BULK_SIZE))
+
+    def _note_bulk(self, size: int) -> None:
+        """Take note whether a read of ``size`` bytes was full."""
+        if size < READ_SIZE or self._bulk_size() > READ_SIZE:
+            self.make_rare().is_bulk = size >= READ_SIZE
+            keep_blocks()
+
+    def _has_read(self, now: float) -> None:
+        """The channel has been given what was read, and something other than its output and its wait has changed."""
+        channel = self.channel
+        if channel.wait is not None and channel.wait.relays:
+            from .relaying import begin_relay  # imported here because most programs have no relays
+
+            begin_relay(self)
+        if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
+            self.touched()
+        elif not self.unsettled:
+            self.settle(now)
+
     def _may_read(self, events: int, now: float) -> bool:
-        """Whether input is to be read, now that the selector reports ``events``."""
+        """Whether input is to be read, now that the selector reports ``events``. If not, the row is settled."""
+        rare = self.rare
+        if rare is not None and rare.relay is not None and events == EVENT_READ and rare.relay(self, now):
+            return False
         if events & EVENT_HANGUP:
             self._hung_up()
         if self.unsettled and self.channel.blocked:
             self.settle(now)  # another row of this batch may have sent the output that it waits for
-        return bool(events & EVENT_READ and self.channel.wants_input)
+        if events & EVENT_READ and self.channel.wants_input:
+            return True
+        self.settle(now)
+        return False
 
     def resting(self) -> int:
         """The events to watch for while the channel wants no input."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from socket import SOCK_DGRAM
 
-from ..loop.timers import NEVER
 from ..table.ends import log_error
 from ..table.preparing import prepare
 from .intake import intake_of
@@ -200,7 +199,7 @@ class BaseServer:
     @property
     def is_draining(self) -> bool:
         """Whether `drain` has begun, so that a handler can tell its client that it takes no other request."""
-        return self._srv.drain_until != NEVER
+        return self._srv.is_draining
 
     def server_close(self) -> None:
         """Cancel the server's requests, close its own loop. Handlers can't call it. May be extended."""

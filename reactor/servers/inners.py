@@ -48,7 +48,7 @@ class Inners:
         outer = service.reactor
         service.mode.alongside(inner)
         if service.drain_until != NEVER:
-            inner.call_at(service.drain_until, inner.stop)
+            inner.call_at(service.drain_until, inner.cut)
             inner.end_idle(service.server)  # others wait behind it in the accept queue
         if not outer.working_here:
             inner.threaded = True
@@ -65,7 +65,9 @@ class Inners:
             service.intake.alongside(inner)
         before, outer.inner = outer.inner, inner
         try:
-            if outer.stopping:
+            if outer.stopping and service.is_draining:
+                inner.call_soon(inner.cut)  # when the row is in it
+            elif outer.stopping:
                 inner.stop()
             drive()
         finally:

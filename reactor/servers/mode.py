@@ -142,6 +142,9 @@ class Mode:
         server = self.service.server
         return not any(row.server is server and row.serial > newest for row in self.service.reactor.table)
 
+    def drain(self) -> None:
+        """The server begins to drain."""
+
     def close(self) -> None:
         """The server closes."""
         if self._crew is not None:

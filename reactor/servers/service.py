@@ -85,6 +85,7 @@ class Service:
         """The children that go on with a request of their blocking handler."""
         self.holding = False
         """Whether no request begins for now."""
+        self.is_draining = False
         self.drain_until = NEVER
         """The time of the loop's clock at which a drain cancels the open requests."""
         self.taken = 0

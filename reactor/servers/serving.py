@@ -276,12 +276,14 @@ class Serving:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
         drain_until = service.reactor.clock.monotonic() + seconds
         if self.is_elsewhere:
-            inner = service.reactor.inner
+            inner: Any = service.reactor.inner
             if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
-                inner.call_soon(inner.call_at, drain_until, inner.stop)
+                service.is_draining = True
+                inner.call_soon(inner.call_at, drain_until, inner.cut)
             self.shutdown()
         service.reactor.require_rest("drain()")
-        service.drain_until = drain_until
+        service.is_draining, service.drain_until = True, drain_until
+        service.mode.drain()
         if self.share is not None:
             self.share.leave()
         if self.leaves_arrivals:

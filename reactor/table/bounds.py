@@ -29,12 +29,19 @@ class Pace:
 
     For ``min_rate`` there is a debt in seconds: waiting for the peer adds the time of the wait, each byte subtracts
     ``1 / min_rate``. The next wait has so much less time.
+
+    The row of a handler that answers one request after another (`Handler.one_by_one`) may be between requests: there
+    neither ``request_timeout`` nor ``min_rate`` holds. A request begins with its first byte. It is over when the
+    handler goes on to the next one, and no more than `Handler.high_water` of its output is left.
     """
 
-    __slots__ = ("_begun", "_debt", "_due", "_excused", "_moved", "_since", "_waiting", "_writes")
+    __slots__ = (
+        "_begun", "_debt", "_due", "_excused", "_moved", "_number", "_since", "_takes", "_waiting", "_writes",
+    )  # fmt: skip
 
     def __init__(self, begun: float) -> None:
-        self._begun = begun  # when the request began; it may have been in the table before, queued
+        self._begun = begun  # when the request began; it may have been in the table before, queued. NEVER: it has not
+        self._number = 0  # that of the request; 0: the connection is one request
         self._debt = 0.0
         self._due = NEVER  # when the wait is over
         self._moved = 0  # bytes that have been counted
@@ -42,6 +49,7 @@ class Pace:
         self._excused = begun  # when the row last waited for something other than its peer
         self._waiting = False  # whether the row waits for its peer
         self._writes = False  # whether it does when it holds output
+        self._takes = False  # whether it waits for its peer to take output
 
     @classmethod
     def of(cls, handler: Handler, begun: float) -> Pace | None:
@@ -52,19 +60,52 @@ class Pace:
 
     def begin(self, row: Request, channel: Any, now: float) -> float:
         """A wait has begun. Returns the row's deadline."""
-        handler, patience = channel.handler, channel.patience
-        moved = row.total_in + row.total_out
+        handler = channel.handler
         if not self._waiting:
             self._excused = now
-        elif handler.min_rate:
-            self._debt = max(0.0, self._debt + now - self._since - (moved - self._moved) / handler.min_rate)
-        self._moved, self._since = moved, now
+        self._count(row, handler, now)
         self._waiting = channel.finished or _is_for_peer(channel.wait)
         self._writes = not self._waiting and channel.wait.writes
-        if not self._waiting:
+        self._takes = False
+        if not (self._waiting or self._writes):
             self._debt = 0.0
-        self._due = now + max(0.0, patience - self._debt)
+        self._follow(channel, now)
+        self._due = now + max(0.0, channel.patience - self._debt)
         return self._next(row, handler)
+
+    def look(self, row: Request, channel: Any, now: float) -> float:
+        """Bytes may have moved, and no wait has begun. Returns the row's deadline."""
+        handler = channel.handler
+        self._follow(channel, now)
+        if handler.min_rate and not channel.finished:
+            takes = channel.blocked if self._waiting else self._writes and bool(row.held_out)
+            if takes or self._takes:
+                self._count(row, handler, now)
+                self._takes = takes
+                patience = channel.patience if self._waiting or not takes else _seconds(handler.timeout)
+                self._due = now + max(0.0, patience - self._debt)
+        return self._next(row, handler)
+
+    def _count(self, row: Request, handler: Handler, now: float) -> None:
+        """Count the time since the last count, and the bytes."""
+        moved = row.total_in + row.total_out
+        if self._begun == NEVER:
+            self._debt = 0.0
+        elif handler.min_rate and (self._waiting or self._takes):
+            self._debt = max(0.0, self._debt + now - self._since - (moved - self._moved) / handler.min_rate)
+        self._moved, self._since = moved, now
+
+    def _follow(self, channel: Any, now: float) -> None:
+        """Note where a request of the connection ends, and where the next one begins."""
+        number = channel.handler.one_by_one
+        if not number:
+            return
+        machine = channel.handler._machine
+        is_answered = machine.is_at_opening() and len(machine.outbox or b"") > channel.handler.high_water
+        if number - is_answered > self._number:
+            self._number, self._begun, self._debt = number - is_answered, NEVER, 0.0
+        if self._begun == NEVER and (is_answered or not _is_between(channel)):
+            self._begun = self._since = now
 
     def took_some(self, row: Request, channel: Any, seconds: float, latest: float) -> float:
         """The peer of a request that has ended has taken some output. Returns the row's deadline.
@@ -80,6 +121,11 @@ class Pace:
 
     def expire(self, row: Request, channel: Any, now: float) -> None:
         """The row's deadline has come: end the request or its wait, or set a later deadline."""
+        wait = channel.wait
+        if wait is not None and wait.relays and row.progress > self._since:
+            self.begin(row, channel, row.progress)
+        else:
+            self.look(row, channel, now)
         cause = self.passed(row, channel, now)
         if cause is not None:
             channel.abandon(cause)
@@ -97,7 +143,7 @@ class Pace:
             return TimedOut(wait, f"not finished after {handler.request_timeout:g} s ({name}.request_timeout)")
         if now >= self._idle(row, handler):
             return TimedOut(wait, f"no byte came or went for {handler.idle_timeout:g} s ({name}.idle_timeout)")
-        if (self._debt or (channel.finished and handler.min_rate)) and now >= self._due:
+        if (self._debt or self._takes or (channel.finished and handler.min_rate)) and now >= self._due:
             return TimedOut(wait, f"slower than {handler.min_rate:g} bytes a second ({name}.min_rate)")
         return None
 
@@ -113,6 +159,15 @@ class Pace:
         if self._writes and not row.held_out:  # look again
             return row.reactor.time + handler.idle_timeout
         return max(row.progress, self._excused) + handler.idle_timeout
+
+
+def _is_between(channel: Any) -> bool:
+    """Whether the first byte of a request has not come; output of the one before may be left."""
+    return not (channel.finished or channel.held_in) and bool(channel.handler._machine.is_at_opening())
+
+
+def _seconds(timeout: float | None) -> float:
+    return NEVER if timeout is None else timeout
 
 
 def _is_for_peer(wait: Wait | None) -> bool:

@@ -1,6 +1,7 @@
 """Logs the end of a row that has ended for a cause: one line for each row, at the level of the cause.
 
-An exception of a handler is not logged here, but by the server's ``handle_error()``. Finished requests are not logged.
+An exception of a handler is not logged here, but by the server's ``handle_error()``; one that ``handle_error()`` is not
+called for (``SystemExit``) is logged here. Finished requests are not logged.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ if TYPE_CHECKING:
 
     from .request import Request
 
-DEBUG, INFO = 10, 20  # of `logging`, which is not imported with the package
+DEBUG, INFO, WARNING = 10, 20, 30  # of `logging`, which is not imported with the package
 
-LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG}
-"""The levels of causes. All others have INFO, which is off by default: so no peer can fill the log."""
+LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG, Cause: INFO, SystemExit: WARNING}
+"""The levels by class. INFO, which all other causes have, is off by default: so no peer can fill the log."""
 
 
 def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) -> None:
-    """Log that ``row`` has ended for ``reason``, if that is a cause; its ``record`` is ``row`` in ``extra``."""
-    if reason is None or not isinstance(reason, Cause):
+    """Log why ``row`` has ended, if ``handle_error()`` has not; its ``record`` is ``row`` in ``extra``."""
+    if not isinstance(reason, (Cause, SystemExit)):
         return
     if isinstance(reason, Failed) and reason.error is row.error:
         return  # logged by handle_error()
     import logging
 
-    level = next((LEVELS[kind] for kind in type(reason).__mro__ if kind in LEVELS), INFO)
-    if reason.nothing_lost:
+    level = next(LEVELS[kind] for kind in type(reason).__mro__ if kind in LEVELS)
+    if isinstance(reason, Cause) and reason.nothing_lost:
         level = DEBUG
     logger = logging.getLogger("reactor")
     if logger.isEnabledFor(level):

@@ -114,11 +114,14 @@ class Reactor(Loop):
         """The shared sockets whose arrivals are wanted."""
         self.paused: dict[RequestSource, None] = {}
         """The shared sockets whose arrivals wait until a row ends."""
+        self.pipe: Any = None
+        """What relays move their bytes through, made when it is first needed: see `rows.relaying`."""
         self.threaded = False
         """Whether other threads may write to the rows: threads that drive rows, and `Threaded` work (see `share`)."""
         self.awaits_ends = True
         """Whether the code that runs the loop may wait for the end of a row. ``serve_forever`` does not while a server
         takes requests."""
+        self._cut: dict[Request, str] = {} if outer is None else outer._cut
         self._unsettled: deque[Any] = deque()
         self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
         self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
@@ -170,9 +173,17 @@ class Reactor(Loop):
             self._look.cancel()
         for port in ports:
             port.close()
-        unfinished = [(row, row.stage.value) for row in rows() if not row.lingering]
+        unfinished = {**self._cut, **{row: row.stage.value for row in rows() if not row.lingering}}
+        self._cut.clear()
         self.cancel(row for row in rows() if row.reactor is self)
-        return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished], seconds)
+        return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished.items()], seconds)
+
+    def cut(self) -> None:
+        """Inside the loop that drains: the time is over. `stop`, and have `drain` tell of the rows that end by it."""
+        for row in self.table:
+            if not row.lingering:
+                self._cut[row] = row.stage.value
+        self.stop()
 
     def end_idle(self, server: Any = None) -> None:
         """From now on end each connection when it is between messages, if its handler allows it: see `drain`."""
@@ -195,6 +206,9 @@ class Reactor(Loop):
         self.require_rest("close()")
         self.cancel(self.table)
         self.descriptors.discard(self.work)
+        if self.pipe is not None:
+            self.descriptors.discard(self.pipe)
+            self.pipe.close()
         for port in list(self.sources.values()):
             port.release()
         super().close()

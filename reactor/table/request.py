@@ -21,7 +21,7 @@ from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol, TypeAlias
 
     from .bounds import Pace
@@ -130,6 +130,10 @@ class Rare:
         """Why the peer that a filter has set was refused; a key of `RequestTable.refused`."""
         self.acknowledgement: Any = None
         """The `Acknowledgement` of a row that lingers only until its output has been acknowledged."""
+        self.relay: Callable[[Any, float], bool] | None = None
+        """Moves what a row receives to another row, and not through its handler: see `rows.relaying`."""
+        self.is_bulk = False
+        """Whether the last read was full, so that the next one may be larger."""
         self.is_hung_up = False
         """Whether the peer has closed its socket, and input that came before is still to be read."""
 

@@ -11,7 +11,8 @@ There are six rooms. An arrow says which rooms a room may import::
   `play` runs one schedule. `work`, `held` and `line_limit` count what a handler costs and keeps.
 - ``kernel``: the simulated kernel. A `World` runs unchanged servers in virtual time: hundreds of schedules a
   second, each with faults, each reproducible from its seed. An `Invariant` must hold after every step of the loop.
-  `chaotic` injects faults into real sockets.
+  `World.host` adds hosts, which crash, restart and are cut off from each other; `explore` finds the fewest faults that
+  break a scenario. `chaotic` injects faults into real sockets.
 - ``reading``: a handler class as its source has it. `written` and `observed` list its states and steps, `lint`
   returns warnings.
 - ``probe``: any server in any language, from outside: ``python3 -m reactor.testing probe``.
@@ -45,27 +46,31 @@ if TYPE_CHECKING:
     from .check.blocking import calls_nothing_that_blocks
     from .check.bombs import bears_any_bomb, memory
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
-    from .check.counting import held, line_limit
+    from .check.counting import held, largest_number, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
     from .check.drip import drip
     from .check.dropped import drops_no_step
     from .check.filtered import play_through
     from .check.lapses import answers_duplicates_once, forgives_timeouts
+    from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
     from .check.loopback import ask
+    from .check.matching import matches_in_time
+    from .check.modes import same_in_every_mode
     from .check.nested import bears_any_nesting
+    from .check.numbers import bears_any_number
     from .check.properties import (
         answers,
         check,
         ends_at_any_byte,
         leaves_nothing_behind,
         same_for_any_chunking,
-        same_in_every_mode,
         stays_in_bounds,
         survives_any_input,
         works_linearly,
     )
     from .check.recorded import Recording
+    from .check.refused import skips_what_it_refuses
     from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
@@ -76,6 +81,8 @@ if TYPE_CHECKING:
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .kernel.chaos import chaotic
+    from .kernel.events import Crash, Cut, Slow
+    from .kernel.exploring import explore
     from .kernel.faults import Fault, fewest, plans
     from .kernel.invariants import INVARIANTS, Invariant, Violation
     from .kernel.world import World
@@ -90,10 +97,11 @@ _ROOMS = {
     "kernel.chaos": ("chaotic",),
     "check.properties": (
         "answers", "check", "ends_at_any_byte", "leaves_nothing_behind", "same_for_any_chunking",
-        "same_in_every_mode", "stays_in_bounds", "survives_any_input", "works_linearly",
+        "stays_in_bounds", "survives_any_input", "works_linearly",
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
-    "check.counting": ("held", "line_limit"),
+    "check.counting": ("held", "largest_number", "line_limit"),
+    "check.matching": ("matches_in_time",),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
@@ -102,16 +110,22 @@ _ROOMS = {
     "check.dropped": ("drops_no_step",),
     "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
+    "kernel.events": ("Crash", "Cut", "Slow"),
+    "kernel.exploring": ("explore",),
     "kernel.faults": ("Fault", "fewest", "plans"),
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
+    "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
+    "check.refused": ("skips_what_it_refuses",),
     "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
+    "check.modes": ("same_in_every_mode",),
     "check.nested": ("bears_any_nesting",),
+    "check.numbers": ("bears_any_number",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.recorded": ("Recording",),
@@ -132,12 +146,15 @@ __all__ = [
     "RESET",
     "CheckFailed",
     "Conversation",
+    "Crash",
+    "Cut",
     "Diagram",
     "Fault",
     "Invariant",
     "Leak",
     "Peer",
     "Recording",
+    "Slow",
     "Take",
     "Through",
     "Violation",
@@ -148,6 +165,7 @@ __all__ = [
     "ask",
     "bears_any_bomb",
     "bears_any_nesting",
+    "bears_any_number",
     "calls_nothing_that_blocks",
     "chaotic",
     "check",
@@ -158,13 +176,16 @@ __all__ = [
     "ends_at_any_byte",
     "ends_at_any_byte_of_the_wire",
     "ends_if_it_drips",
+    "explore",
     "fewest",
     "forgives_timeouts",
     "held",
+    "largest_number",
     "leaks_nothing",
     "leaves_nothing_behind",
     "line_limit",
     "lint",
+    "matches_in_time",
     "memory",
     "mutations",
     "observed",
@@ -181,6 +202,7 @@ __all__ = [
     "same_in_every_mode",
     "same_through_filters",
     "schedules",
+    "skips_what_it_refuses",
     "stays_in_bounds",
     "stays_in_bounds_when_repeated",
     "survives_any_input",
@@ -188,6 +210,7 @@ __all__ = [
     "takes_exact_ends_only",
     "takes_one_length_only",
     "takes_plain_numbers_only",
+    "takes_true_lengths_only",
     "tls",
     "work",
     "works_linearly",

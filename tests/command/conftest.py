@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def start() -> Iterator[Start]:
         python: Sequence[str] = (sys.executable, "-m", "reactor"),
         **environment: str,
     ) -> Command:
-        path = {} if cwd == ROOT else {"PYTHONPATH": str(ROOT)}
+        # Behind what is there already: a mutation may be planted by it.
+        inherited = filter(None, [os.environ.get("PYTHONPATH")])
+        path = {} if cwd == ROOT else {"PYTHONPATH": os.pathsep.join([*inherited, str(ROOT)])}
         command = Command([*python, *arguments], cwd, stderr, {**path, **environment})
         commands.append(command)
         return command

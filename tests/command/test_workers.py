@@ -232,6 +232,7 @@ def test_a_second_signal_ends_it_at_once(start: Start, connect: Connect, crowd: 
     command.process.send_signal(signal.SIGTERM)
     until(lambda: refuses(url))
     assert command.stop() == 3
+    assert "is killed" not in command.rest()
 
 
 def test_a_signal_to_the_whole_process_group_drains_too(start: Start, connect: Connect, crowd: Path) -> None:

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
-from examples.websocket import Echo
+from examples.websocket import Echo, Server
 from handlers import EndOfStream, StreamMachine
+from reactor.testing import World
 from tests.support.examples import read_until, running
 from tests.support.strategies import cuts
 
@@ -119,6 +120,20 @@ def test_what_is_no_handshake_is_refused(request_):
     machine.feed(request_)
     assert machine.read().startswith(b"HTTP/1.1 4")
     assert machine.finished
+
+
+def test_a_client_that_drips_its_handshake_is_ended_by_the_time_of_the_handshake():
+    address = ("10.0.0.1", 7080)
+    with World() as world:
+        server = world.serve(Server, address, Echo)
+        client = world.connect(address)
+        for byte in Client().say(HANDSHAKE):
+            client.wait(1).send(bytes([byte]))
+        world.run(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert row["reason"].startswith("TimedOut: timed out in Until")
+    assert client.received.startswith(b"HTTP/1.1 408 ")
+    assert row["total_in"] < 40
 
 
 def test_a_client_that_leaves_without_a_close_is_a_cause():

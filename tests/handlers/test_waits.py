@@ -531,7 +531,9 @@ def test_each_wait_declares_what_satisfies_it():
     kinds -= {FirstOf, WhileConnected}  # these have what the waits have that they are made of
     reading = {kind.__name__ for kind in kinds if kind.reads}
     outside = {kind.__name__ for kind in kinds if kind.outside}
-    assert reading == {"StreamWait", "Until", "UntilAny", "InputEnded", "Exactly", "Some", "ToEnd", "Packet"}
+    assert reading == {
+        "StreamWait", "Until", "UntilAny", "InputEnded", "Exactly", "Some", "ToEnd", "Packet", "Relayed",
+    }  # fmt: skip
     assert outside == {"Outside", "Elsewhere", "Forked", "Threaded", "Connected", "Ran"}
     assert issubclass(Forked, Elsewhere)
     assert issubclass(StreamHandler, Handler)

@@ -47,12 +47,12 @@ class InAForkedChild(StreamHandler):
 @pytest.mark.parametrize(
     ("kind", "handler"), [(ForkingTCPServer, InTheChildOfTheMode), (SelectTCPServer, InAForkedChild)]
 )
-@pytest.mark.parametrize(("registered", "answer"), [(True, b"0"), (False, b"1")])
+@pytest.mark.parametrize(("registered", "answer"), [((True,), b"0"), ((), b"1"), ((True, False), b"1")])
 def test_a_child_has_closed_what_is_registered_and_the_parent_has_not(kind, handler, registered, answer, tmp_path):
     holder = Holder(tmp_path / "file")
     with Reactor() as reactor:
-        if registered:
-            reactor.descriptors.add(holder)
+        for is_held in registered:
+            (reactor.descriptors.add if is_held else reactor.descriptors.discard)(holder)
         with kind(("127.0.0.1", 0), handler, reactor=reactor) as server:
             server.held = holder.number, holder.inode
             thread = threading.Thread(target=server.serve_forever, args=(0.05,))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import selectors
 import socket
 import struct
@@ -314,3 +315,36 @@ def test_what_epoll_reports_of_a_closed_descriptor_that_has_a_copy_is_ignored():
             assert told(selector) == {other.fileno(): EVENT_WRITE}
         finally:
             os.close(copy)
+
+
+@every_selector
+def test_a_selector_that_is_closed_has_no_key(kind, pair):
+    selector = kind()
+    selector.register(pair[0], EVENT_READ)
+    assert len(selector.get_map()) == 1
+    selector.close()
+    assert len(selector.get_map() or ()) == 0
+
+
+@pytest.mark.skipif(not hasattr(selecting, "EpollSelector"), reason="no epoll")
+def test_a_kernel_without_exclusive_wake_ups_wakes_every_process(pair):
+    class Old:
+        """The epoll set of a kernel before 4.5."""
+
+        def __init__(self, epoll):
+            self._epoll = epoll
+
+        def __getattr__(self, name):
+            return getattr(self._epoll, name)
+
+        def register(self, number, bits):
+            if bits & select.EPOLLEXCLUSIVE:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            self._epoll.register(number, bits)
+
+    ours, theirs = pair
+    with closing(selecting.EpollSelector()) as selector:
+        selector._epoll = Old(selector._epoll)
+        selector.register(ours, EVENT_READ | EVENT_EXCLUSIVE)
+        theirs.send(b"x")
+        assert list(told(selector, PATIENCE)) == [ours.fileno()]

@@ -12,7 +12,7 @@ from selectors import DefaultSelector
 
 import pytest
 
-from handlers import Delay, Some, StreamHandler, StreamRequestHandler, Until
+from handlers import Delay, Failed, Forked, Some, StreamHandler, StreamRequestHandler, Until
 from handlers.services import Echo
 from reactor import ForkingTCPServer, Reactor, SelectTCPServer, TCPServer
 from tests.support.serving import (
@@ -273,6 +273,25 @@ def test_ctrl_c_ends_a_child():
         os.kill(pid, signal.SIGINT)
         assert rest(client) == b""
         wait_until(lambda: server.reactor.step(0.01) or not server.reactor.table)
+
+
+def test_ctrl_c_interrupts_work_in_a_child_at_once(loop):
+    """It has begun in the middle of a batch of its parent, which puts Ctrl-C off to the end of the batch."""
+
+    class Working(StreamHandler):
+        async def handle(self):
+            try:
+                self.send(await Forked(interrupted))
+            except Failed as failed:
+                self.send(type(failed.error).__name__.encode())
+
+    def interrupted():
+        signal.raise_signal(signal.SIGINT)
+        return b"it goes on"
+
+    with SelectTCPServer(ADDRESS, Working, reactor=loop) as server, connect(server) as client:
+        loop.run_while(lambda: not loop.table.closed)
+        assert rest(client) == b"KeyboardInterrupt"
 
 
 class InterruptedSend(socket.socket):

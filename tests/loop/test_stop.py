@@ -14,6 +14,7 @@ import pytest
 from handlers import Cancelled, Some, StreamHandler, StreamRequestHandler
 from handlers.services import Echo
 from reactor import Reactor, SelectTCPServer, TCPServer
+from reactor.rows.stream import stream_row
 from tests.support.errnos import failing
 from tests.support.loops import Guard, in_thread, run
 from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, rest
@@ -89,6 +90,26 @@ def test_stop_from_a_signal_handler_cancels_the_request_of_the_plain_mode():
         assert not guard.failed
         assert causes == [Cancelled]
         assert client.recv(10) == b""
+
+
+def test_a_row_that_is_driven_alone_is_cancelled_by_a_stop(reactor):
+    causes = []
+
+    class Stalled(StreamHandler):
+        async def handle(self):
+            await Some()
+
+        def interrupted(self, cause):
+            causes.append(type(cause))
+
+    here, there = socket.socketpair()
+    with here, there:
+        owner = SimpleNamespace(released=lambda row: row.socket.close())
+        row = stream_row(reactor, None, here, "there", Stalled(None, None, None), owner)
+        reactor.call_soon(reactor.stop)
+        reactor.drive(row)
+        assert (causes, list(reactor.table)) == ([Cancelled], [])
+        assert there.recv(10) == b""
 
 
 def test_stop_from_another_thread_wakes_the_loop(reactor, pipe):

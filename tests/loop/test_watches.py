@@ -124,3 +124,14 @@ def test_a_cancelled_watch_stays_cancelled(reactor, pipe):
     watch.cancel()
     watch.modify(EVENT_READ)
     assert dict(reactor.recorded.get_map()) == {}
+
+
+def test_many_wakes_end_one_wait():
+    selector = selectors.DefaultSelector()
+    with Reactor(selector) as reactor:
+        reactor.make_wakeup()
+        for _ in range(100):
+            reactor.wake()
+        assert len(selector.select(0)) == 1
+        reactor.step(0)
+        assert selector.select(0) == []

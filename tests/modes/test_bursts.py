@@ -15,6 +15,7 @@ import pytest
 from handlers import DatagramHandler, DatagramMachine, Delay, Packet, Reset, World
 from handlers.services import CharGenDatagram, DaytimeDatagram, EchoDatagram, TimeDatagram
 from reactor import Reactor, SelectUDPServer
+from reactor.servers import exchanges
 from tests.support.loops import until
 from tests.support.packets import Bare, Pair, PairConversation, Shout
 from tests.support.serving import (
@@ -385,6 +386,23 @@ def test_a_report_that_does_not_quote_what_was_sent_changes_nothing(quoted, sent
         client.send(b"two")
         until(reactor, lambda: not reactor.table)
         assert client.recv(9) == b"onetwo"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="IP_RECVERR is Linux's")
+@pytest.mark.parametrize(("number", "left"), [(errno.EMSGSIZE, 1), (errno.ECONNREFUSED, 0)])
+def test_a_packet_that_was_too_big_for_the_path_ends_no_exchange(number, left, monkeypatch):
+    """The kernel has noted the smaller MTU, and fragments the next packet."""
+    with closing(Reactor()) as reactor, made(SelectUDPServer, UDP, Pair, reactor) as server, peer(server) as client:
+        client.send(b"one")
+        until(reactor, lambda: len(reactor.table))
+        [row] = reactor.table
+        row.sent = b"packet"
+        report = OSError(number, "reported"), row.request[1], row.peer, b"pack"
+        monkeypatch.setattr(exchanges, "reports", lambda sock, limit: [report])
+        server._srv.intake._read_reports()
+        for _ in range(3):
+            reactor.step(0)
+        assert len(reactor.table) == left
 
 
 # Unix peers that do not read

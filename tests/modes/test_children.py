@@ -28,6 +28,7 @@ from tests.support.outside import (
     line,
     workshop,
 )
+from tests.support.resources import descriptors, named
 from tests.support.serving import (
     PATIENCE,
     STREAMS,
@@ -292,3 +293,38 @@ def test_a_parent_can_wait_until_its_children_have_closed_their_copies():
         until(loop, lambda: ends)
         assert ends == [(0, b"report")]
         loop.descriptors.discard(held)
+
+
+def test_a_signal_to_all_children_reaches_each():
+    with Reactor() as loop:
+        ends = []
+        for _ in range(2):
+            if loop.children.fork(lambda status, words: ends.append(status)) == 0:
+                time.sleep(PATIENCE)
+                os._exit(0)
+        loop.children.send_signal(signal.SIGTERM)
+        until(loop, lambda: len(ends) == 2)
+        assert [os.waitstatus_to_exitcode(status) for status in ends] == [-signal.SIGTERM] * 2
+
+
+def pipes():
+    """How many ends of pipes this process has open."""
+    return sum(name.startswith("pipe:") for name in named(descriptors()).values())
+
+
+def test_a_child_has_one_pipe_of_its_own():
+    ends = []
+    with Reactor() as loop:
+        before = pipes()
+        if loop.children.fork(lambda *end: ends.append(end)) == 0:
+            loop.children.tell(b"%d" % (pipes() - before))
+            os._exit(0)
+        until(loop, lambda: ends)
+    assert ends == [(0, b"1")]
+
+
+def test_the_parent_is_told_what_the_child_has_read_and_sent():
+    with serving(Reverse, "fork") as server:
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+        [row] = wait_until(lambda: [*server.reactor.table.closed])
+        assert (row["total_in"], row["total_out"], row["reason"]) == (8, 8, "")

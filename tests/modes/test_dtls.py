@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import time
 import weakref
 from contextlib import ExitStack, contextmanager
 
@@ -11,7 +12,7 @@ from OpenSSL import SSL
 
 from handlers import DatagramHandler, Delay, Flushed, Packet, PacketFilter
 from handlers.services import Echo, EchoDatagram
-from reactor import SelectTCPServer, SelectUDPServer
+from reactor import Reactor, SelectTCPServer, SelectUDPServer
 from reactor.dtls import DTLSMixIn
 from reactor.rows.filters.dtls import DTLS, Door, drain
 from reactor.servers.associations import Association
@@ -19,7 +20,18 @@ from reactor.table.request import Stage
 from tests.support.certificates import KEYS
 from tests.support.dtls import Client, client, client_connection, dtls_context
 from tests.support.packets import Bare, Pair
-from tests.support.serving import MODES, PACKETS, bounded, made, peer, running, server_class, serving, wait_until
+from tests.support.serving import (
+    MODES,
+    PACKETS,
+    PATIENCE,
+    bounded,
+    made,
+    peer,
+    running,
+    server_class,
+    serving,
+    wait_until,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -271,6 +283,7 @@ def test_a_handshake_is_a_stage_with_a_deadline():
 def test_a_stalled_handshake_ends_in_every_mode(mode):
     with secure(EchoDatagram, mode, handshake_timeout=0.05) as server, stalled(server):
         wait_until(lambda: server.reactor.table.closed)
+        server.handshake_timeout = PATIENCE
         with client(server) as one:
             assert one.ask(b"hello") == b"hello"
 
@@ -401,11 +414,31 @@ def test_an_open_request_keeps_a_silent_association():
     class Late(DatagramHandler):
         async def handle(self):
             await Packet()
-            await Delay(0.3)
+            await Delay(300)
             self.send(b"late")
 
-    with secure(Late, association_timeout=0.05) as server, client(server) as one:
-        assert one.ask(b"hello") == b"late"
+    class Clock:
+        ahead = 0
+        time = staticmethod(time.time)
+
+        def monotonic(self):
+            return time.monotonic() + self.ahead
+
+        def move(self, seconds):
+            self.ahead += seconds
+            reactor.wake()
+
+    clock = Clock()
+    with (
+        Reactor(clock=clock) as reactor,
+        secure(Late, reactor=reactor, association_timeout=50) as server,
+        client(server) as one,
+    ):
+        one.send(b"hello")
+        wait_until(lambda: "Delay(300)" in [row.wait for row in reactor.table])
+        clock.move(301)
+        assert one.recv() == b"late"
+        wait_until(lambda: clock.move(51) or not reactor.table)
         assert one.recv() is None
 
 

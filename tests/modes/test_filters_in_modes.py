@@ -474,6 +474,22 @@ def test_hooks_that_would_go_round_the_filters_are_refused():
         Server(("127.0.0.1", 0), type("Unframed", (ToTheEnd,), {"request": None}))
 
 
+@pytest.mark.parametrize(
+    ("handler", "filters"), [(Echo, (Xor,)), (type("Unframed", (ToTheEnd,), {"request": None}), ())]
+)
+def test_the_same_hooks_are_not_refused_for_a_state_machine_or_without_filters(handler, filters):
+    class Server(ThreadingTCPServer):
+        def process_request_thread(self, request, client_address):
+            self.finish_request(request, client_address)
+
+        def finish_request(self, request, client_address):
+            self.RequestHandlerClass(request, client_address, self)
+
+    Server.filters = filters
+    with Server(("127.0.0.1", 0), handler) as server:
+        assert server.server_address
+
+
 def test_a_pool_of_the_users_has_filters_too():
     class Server:
         def process_request(self, request, client_address):

@@ -8,6 +8,7 @@ import selectors
 import socket
 import wsgiref.simple_server
 import xmlrpc.server
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from handlers.http import http_request
 from tests.support.http import NEXT, REQUESTS, Echo, undated
 from tests.support.http_handlers import Whole
-from tests.support.serving import STREAMS, ask, clients_of, connect, rest, serving
+from tests.support.malformed import MALFORMED
+from tests.support.serving import STREAMS, ask, clients_of, connect, rest, serving, wait_until
 
 TCP = STREAMS["tcp"]
 AT_ONCE = 150  # connections
@@ -161,3 +163,93 @@ def test_a_client_that_sends_on_gets_the_answer_that_refuses_its_request(mode):
             client.sendall(b"x" * 9_999)
         client.shutdown(socket.SHUT_WR)
         assert b"\r\nConnection: close\r\n" in rest(client)
+
+
+class Large(Echo):
+    """Answers with as many bytes as the path says; reads past its request for ``/more``."""
+
+    max_output = 100_000
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        if self.path == "/more":
+            self.rfile.read(1)
+        size = int(self.path[1:])
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        if self.command != "HEAD":
+            for start in range(0, size, 10_000):
+                self.wfile.write(b"x" * min(10_000, size - start))
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
+
+
+class Muted(Large):
+    """Tells nobody of an error."""
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        with suppress(OSError):
+            super().do_GET()
+
+
+def get(path, method="GET"):
+    return f"{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("kind", [Large, Muted])
+def test_a_reply_over_max_output_is_answered_with_500_in_the_loop_and_streams_elsewhere(kind, mode, caplog):
+    with serving(kind, mode) as server:
+        answer = ask(server, get("/9") + get("/300000") + get("/9"))
+        assert answer.count(b"HTTP/1.1 200 OK") == (1 if mode == "select" else 3)
+        if mode == "select":
+            head, _, content = answer.partition(b"x" * 9)[2].partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+            assert (b"\r\nConnection: close" in head, content) == (True, b"the server has failed\n")
+            [row] = server.reactor.table.closed
+            assert f"the reply is longer than 100000 bytes ({kind.__name__}.max_output)" in row["reason"]
+            assert row["reason"] in caplog.text
+            assert f'declare work = "thread" or "fork" on {kind.__name__}' in caplog.text
+        else:
+            assert answer.count(b"x") == 300_018
+
+
+def test_the_answer_in_place_of_a_reply_has_no_content_for_head_and_is_sent_once():
+    class Heads(Large):
+        max_output = 300
+
+        def end_headers(self):
+            self.send_header("Long", "x" * 300)
+            super().end_headers()
+
+    with serving(Heads, "select", handle_error=lambda *_: None) as server:
+        answer = ask(server, get("/9", "HEAD"))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_handler_that_reads_past_its_request_is_answered_with_500(mode):
+    with serving(Large, mode, handle_error=lambda *_: None) as server:
+        assert ask(server, get("/more")).startswith(b"HTTP/1.1 500 ")
+        wait_until(lambda: [row for row in server.reactor.table.closed if "EOFError" in row["reason"]])
+
+
+@pytest.mark.parametrize("kind", [Echo, Whole])
+def test_a_bound_that_the_request_has_not_passed_is_not_told_as_a_refusal_of_it(kind, mode):
+    with serving(type("Kind", (kind,), {"max_output": 20}), mode) as server:
+        assert ask(server, REQUESTS["expect"][:-1]) in b"HTTP/1.1 100 Continue"  # cut at the bound
+        wait_until(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+        assert row["reason"] == "LimitPassed: more output waits than the 20 bytes of Kind.max_output"
+
+
+@pytest.mark.parametrize("kind", [Echo, Whole])
+def test_no_malformed_request_passes_and_nothing_behind_it_is_served(kind, mode):
+    with serving(kind, mode, TCP) as server:
+        served = ask(server, NEXT)
+        assert served.startswith(b"HTTP/1.1 200 ")
+        for name, (stream, status) in MALFORMED.items():
+            served, _, refused = ask(server, NEXT + stream + NEXT).partition(b"GET /next ")
+            assert served.startswith(b"HTTP/1.1 200 "), name
+            assert refused.startswith(b"HTTP/1.1 %d " % status), name
+            assert (refused.count(b"\r\n\r\n"), b"/next" in refused) == (1, False), name

@@ -147,6 +147,10 @@ def stays(client, server):
     pass
 
 
+def begins(client, server):
+    client.sendall(b"two")
+
+
 def drains(client, server):
     bounded(server.drain, 1_000)
 
@@ -160,7 +164,7 @@ ENDS = {
     "reset": (resets, {}, "cause Reset", "Reset"),
     "idle_timeout": (stays, {"idle_timeout": 0.1}, "cause TimedOut", "TimedOut"),
     "timeout": (stays, {"timeout": 0.1}, "cause TimedOut", "TimedOut"),
-    "request_timeout": (stays, {"request_timeout": 1.0}, "cause TimedOut", "TimedOut"),
+    "request_timeout": (begins, {"request_timeout": 0.1}, "cause TimedOut", "TimedOut"),
     "drain": (drains, {}, "cause Cancelled", "Cancelled"),
     "server_close": (closes, {}, "cause Cancelled", "Cancelled"),
 }

@@ -33,10 +33,11 @@ class Asking(StreamHandler):
 
     upstream: tuple
 
+    tls = partial(TLS, context=client_context(), server_side=False, server_hostname=NAME)  # not anew in each child
+
     async def handle(self):
-        tls = partial(TLS, context=client_context(), server_side=False, server_hostname=NAME)
         try:
-            target = await Connected(self.upstream, Target(self), filters=[tls], timeout=PATIENCE)
+            target = await Connected(self.upstream, Target(self), filters=[self.tls], timeout=PATIENCE)
         except Failed as failed:
             self.send(f"{type(failed.error).__name__}\n".encode())
             return

@@ -250,8 +250,10 @@ def test_a_thread_that_timed_out_counts_until_it_ends(gate):
     with workshop(lambda word: Threaded(gate.wait, word, timeout=0.1 if word == "0" else None), max_threads=1) as here:
         first, second = here.connect(), here.connect()
         assert ask_worker(here, first, "0") == "timed out"
+        threads = threading.active_count()
         second.sendall(b"1\n")
         here.rest()
+        assert threading.active_count() == threads  # a second one might not have come to the gate yet
         assert [result for _, result in gate.waiting()] == ["0"]
         gate.open(2)
         assert line(here, second) == "'1'"

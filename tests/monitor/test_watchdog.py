@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import closing, contextmanager
+from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
@@ -98,13 +99,22 @@ def test_a_state_that_blocks_is_reported_once(caplog):
         assert record.row is None
 
 
-def test_many_short_states_in_one_batch_are_not_reported(caplog):
-    """Together they take long, but no single state does."""
-    with Reactor(Watchdog(seconds=1)) as reactor:  # other load may make each of them fifty times as long
+def short():
+    signal.raise_signal(signal.SIGALRM)
+    compute(lambda: True)
+
+
+@pytest.mark.parametrize("state", [short, partial(signal.raise_signal, signal.SIGALRM)], ids=["Python", "C"])
+def test_many_short_states_in_one_batch_are_not_reported(state, caplog):
+    """The timer expires in all of them, but in none twice."""
+    with Reactor(dog := Watchdog(seconds=1000)) as reactor:
         for _ in range(100):
-            reactor.call_soon(time.sleep, 0.02)
+            reactor.call_soon(state)
         reactor.step()
         assert caplog.records == []
+        reactor.call_soon(lambda: (state(), state()))
+        reactor.step()
+        assert dog.blocked == 1
 
 
 def test_the_watchdog_does_not_wake_an_idle_loop(caplog):

@@ -18,8 +18,9 @@ from handlers import Connected, Delay, Failed, StreamHandler, ToEnd, Until
 from handlers.services import EchoDatagram
 from reactor import SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
 from reactor.testing import World
+from reactor.testing.kernel.datagrams import DatagramSocket
 from reactor.testing.kernel.network import Network, Selector
-from reactor.testing.kernel.sockets import DatagramSocket, Socket
+from reactor.testing.kernel.sockets import Socket
 from reactor.testing.kernel.streams import StreamSocket
 from tests.support.errnos import FAULTS, TOLD, WHOLE, Fault
 

@@ -127,30 +127,32 @@ def entries(number: int) -> Entry | None:
     return entry
 
 
-CASES: list[tuple[str, object, Any, Callable[[Any], Any], Callable[[Any, Any], None]]] = [
-    (
-        "structs of 14 numbers (fattr3)",
-        list[Attributes],
-        attributes(5_000),
-        lambda data: data.unpack_array(lambda: unpack_attributes(data)),
-        lambda data, value: data.pack_array(value, lambda item: pack_attributes(data, item)),
-    ),
-    ("a linked list with names (entry3)", Entry | None, entries(5_000), unpack_entries, pack_entries),
-    (
-        "integers (unsigned int<>)",
-        list[xdr.UInt],
-        list(range(100_000)),
-        lambda data: data.unpack_array(data.unpack_uint),
-        lambda data, value: data.pack_array(value, data.pack_uint),
-    ),
-    (
-        "opaque data",
-        bytes,
-        bytes(1 << 22),
-        lambda data: data.unpack_opaque(),
-        lambda data, value: data.pack_opaque(value),
-    ),
-]
+def cases() -> list[tuple[str, object, Any, Callable[[Any], Any], Callable[[Any, Any], None]]]:
+    """The name, the type, a value and the old way to unpack and pack it."""
+    return [
+        (
+            "structs of 14 numbers (fattr3)",
+            list[Attributes],
+            attributes(5_000),
+            lambda data: data.unpack_array(lambda: unpack_attributes(data)),
+            lambda data, value: data.pack_array(value, lambda item: pack_attributes(data, item)),
+        ),
+        ("a linked list with names (entry3)", Entry | None, entries(5_000), unpack_entries, pack_entries),
+        (
+            "integers (unsigned int<>)",
+            list[xdr.UInt],
+            list(range(100_000)),
+            lambda data: data.unpack_array(data.unpack_uint),
+            lambda data, value: data.pack_array(value, data.pack_uint),
+        ),
+        (
+            "opaque data",
+            bytes,
+            bytes(1 << 22),
+            lambda data: data.unpack_opaque(),
+            lambda data, value: data.pack_opaque(value),
+        ),
+    ]
 
 
 def speed(work: Callable[[], object], size: int) -> str:
@@ -168,7 +170,7 @@ def main() -> None:
     print(f"Python {sys.version.split()[0]}, MB/s:\n")
     print(f"| values | unpacked | by {xdrlib.__name__} | packed | by {xdrlib.__name__} |")
     print("| --- | --- | --- | --- | --- |")
-    for name, kind, value, unpack_old, pack_old in CASES:
+    for name, kind, value, unpack_old, pack_old in cases():
         codec = xdr.codec(kind)
         encoded = codec.pack(value)
         old = xdrlib.Packer()

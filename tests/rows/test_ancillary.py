@@ -10,7 +10,7 @@ import pytest
 
 from handlers import BaseRequestHandler
 from reactor import ThreadingUDPServer, UDPServer
-from reactor.rows.ancillary import CalledSocket, called, reports, tell_calls, tell_errors
+from reactor.rows.ancillary import CalledSocket, called, is_local, reports, tell_calls, tell_errors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8, and IP_RECVERR, are Linux's")
 
@@ -111,6 +111,17 @@ def test_another_port_or_host_is_another_receiver(family, other, host, flags):
                 prefix = "::ffff:" if family != other else ""
                 sock.sendto(b"to you", *flags, (prefix + third, receiver.getsockname()[1], *address[2:]))
                 assert receiver.recvfrom(99)[1][0] == host
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (("127.0.0.1", 7), True), (("127.9.9.9", 7), True), (("::1", 7, 0, 0), True),
+        (("192.0.2.1", 7), False), (("2001:db8::1", 7, 0, 0), False),
+    ],
+)  # fmt: skip
+def test_an_address_of_this_host_is_known(address, expected):
+    assert is_local(address) is expected
 
 
 @pytest.mark.parametrize("arguments", [(), (b"x",), (b"x", None), (b"x", "127.0.0.1"), (b"x", 0, ("127.0.0.1",))])

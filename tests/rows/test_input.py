@@ -14,7 +14,7 @@ from handlers.services import Echo
 from handlers.telnet import TelnetEcho
 from reactor import Reactor
 from reactor.loop.selecting import DefaultSelector
-from reactor.rows.stream import READ_SIZE
+from reactor.rows.stream import BULK_SIZE, READ_SIZE
 from tests.support.bench import PATTERN, Counting, bench
 from tests.support.loops import until
 from tests.support.serving import STREAMS, connect, made, server_class
@@ -29,6 +29,42 @@ def fill(client):
             client.send(PATTERN)
     except BlockingIOError:
         pass
+
+
+class Sizes(socket.socket):
+    """A socket that notes how many bytes the row asks for."""
+
+    asked: list
+
+    def recv(self, size, flags=0):
+        self.asked = [*getattr(self, "asked", ()), size]
+        return super().recv(size, flags)
+
+
+@pytest.mark.parametrize(("wait", "most"), [(Some(1 << 20), BULK_SIZE), (Some(100_000), 100_000), (Some(), READ_SIZE)])
+def test_a_row_reads_more_at_once_while_its_reads_are_full_and_its_wait_takes_more(wait, most, place):
+    pieces = []
+
+    class Sink(StreamHandler):
+        async def handle(self):
+            while True:
+                pieces.append(await wait)
+
+    with bench(Sink, place, Sizes) as here:
+        client = here.connect()
+        here.give(client, b"small")
+        here.give(client, PATTERN[5:1_000_000])
+        here.until(lambda: here.row.total_in == 1_000_000)
+        client.sendall(b"small")
+        here.rest()
+        client.sendall(b"small again")
+        here.rest()
+        asked = here.row.socket.asked
+        assert set(asked) <= {READ_SIZE, most}
+        assert most in asked
+        assert asked[0] == asked[-1] == READ_SIZE
+        assert b"".join(pieces) == b"small" + PATTERN[5:1_000_000] + b"smallsmall again"
+        assert max(map(len, pieces)) <= most
 
 
 def test_one_read_for_each_readiness_so_that_a_flood_starves_no_other(place):

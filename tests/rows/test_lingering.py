@@ -8,6 +8,7 @@ import pytest
 
 from handlers import StreamHandler, StreamRequestHandler, Until
 from reactor import Reactor, SelectTCPServer
+from reactor.rows import lingering
 from tests.support.loops import until
 from tests.support.serving import MODES, connect, reset, rest, serving, wait_until
 
@@ -108,3 +109,16 @@ def test_a_client_that_resets_is_not_waited_for(mode):
             client.sendall(b"q\n")
             assert client.recv(1)
         wait_until(lambda: len(server.reactor.table) == 0)
+
+
+def test_the_peer_is_waited_for_while_it_acknowledges_enough(monkeypatch):
+    left = [5_000]
+    monkeypatch.setattr(lingering, "unacknowledged", lambda sock: left[0])
+    awaited = lingering.Acknowledgement(5_000, 10.0)
+    assert (awaited.is_due(None, 11.9), awaited.is_due(None, 12.0)) == (True, False)
+    left[0] = 4_001
+    assert not awaited.is_due(None, 12.0)  # it has acknowledged too little
+    left[0] = 4_000
+    assert (awaited.is_due(None, 13.0), awaited.is_due(None, 14.9), awaited.is_due(None, 15.0)) == (True, True, False)
+    left[0] = 0
+    assert not lingering.Acknowledgement(5, 10.0).is_due(None, 10.1)  # all is acknowledged

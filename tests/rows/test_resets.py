@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import socket
 import threading
 
@@ -9,6 +10,7 @@ import pytest
 
 from handlers import Delay, Flushed, Reset, Some, StreamHandler, Threaded, Until
 from reactor.loop import selecting
+from reactor.rows.hangup import hangup
 from tests.support.bench import Noting, bench, broken
 from tests.support.serving import PATIENCE, connect, reset, serving, wait_until
 
@@ -166,3 +168,18 @@ def test_a_reset_while_a_thread_works_ends_the_row_in_the_loop_of_every_mode(mod
         assert not gate.is_set()
         gate.set()
         assert server.reactor.table.closed[0]["reason"].startswith("Reset")
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_a_hang_up_has_the_error_of_the_socket_or_that_of_a_reset(pending):
+    with socket.create_server(("127.0.0.1", 0)) as listener, connect_to(listener) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            (reset if pending else socket.socket.close)(client)
+            wait_until(lambda: select.select([accepted], [], [], 0)[0])
+            error = hangup(accepted)
+        assert (type(error), error.errno) == (ConnectionResetError, errno.ECONNRESET)
+
+
+def connect_to(listener):
+    return socket.create_connection(listener.getsockname(), PATIENCE)

@@ -274,6 +274,17 @@ def test_a_row_whose_handler_has_no_urgent_is_a_plain_stream_row(place):
         assert here.row.total_in == 2
 
 
+def test_a_socket_that_is_closed_can_not_tell_the_place():
+    class Hears(StreamHandler):
+        def urgent(self, data):
+            """Take it."""
+
+    with socket.socket() as sock:
+        assert urgent.hears_urgent(Hears, sock)
+        sock.close()
+        assert not urgent.hears_urgent(Hears, sock)
+
+
 def test_a_handler_that_raises_in_urgent_ends_its_own_request():
     class Raising(Careless):
         def urgent(self, data):

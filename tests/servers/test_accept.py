@@ -13,10 +13,11 @@ import pytest
 from handlers import StreamRequestHandler
 from handlers.services import Echo
 from reactor import Reactor, SelectTCPServer, TCPServer, ThreadingTCPServer
+from reactor.servers.batch_size import BatchSize
 from tests import ROOT
 from tests.support.bench import bench
 from tests.support.loops import Clock, until
-from tests.support.serving import PATIENCE, connect
+from tests.support.serving import PATIENCE, connect, rest
 
 
 def test_an_accept_that_fails_loses_no_other_connection():
@@ -36,6 +37,46 @@ def test_an_accept_that_fails_loses_no_other_connection():
             client.sendall(b"word")
             assert here.take(client, 4) == b"word"
             client.close()
+
+
+class Vanishing(socket.socket):
+    """A listener of which some connections are gone before they are accepted."""
+
+    gone = 0
+
+    def accept(self):
+        if self.gone:
+            self.gone -= 1
+            raise ConnectionAbortedError
+        return super().accept()
+
+
+def test_a_connection_that_has_gone_hides_none_behind_it_from_a_drain():
+    with SelectTCPServer(("127.0.0.1", 0), Echo) as server:
+        server.socket = Vanishing(fileno=server.socket.detach())
+        server.socket.gone = 3
+        with connect(server) as client:
+            client.sendall(b"word")
+            client.shutdown(socket.SHUT_WR)
+            assert server.drain(PATIENCE) == []
+            assert rest(client) == b"word"
+
+
+@pytest.mark.parametrize("default", [None, 7.0])
+def test_a_connection_has_the_default_timeout_whatever_the_class_of_the_listener(default):
+    class Tells(StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(f"{self.connection.gettimeout()}".encode())
+
+    with TCPServer(("127.0.0.1", 0), Tells) as server:
+        server.socket = Vanishing(fileno=server.socket.detach())
+        with connect(server) as client:
+            socket.setdefaulttimeout(default)
+            try:
+                server.handle_request()
+            finally:
+                socket.setdefaulttimeout(None)
+            assert rest(client) == f"{default}".encode()
 
 
 def attempts(server, number):
@@ -67,6 +108,15 @@ def test_many_connections_at_once_are_taken_in_few_batches_of_which_none_is_larg
         assert [attempts(server, number) for number in (1, 8, 1)] == [[1], [1, 2, 4, 2], [1]]
         assert [attempts(server, 127), attempts(server, 1)] == [[1, 2, 4, 8, 16, 32, 64], [2]]
         assert attempts(server, 128)[-2:] == [64, 2]  # 64: the batch of select mode
+
+
+def test_attempts_in_vain_become_rarer():
+    size, attempts = BatchSize(), []
+    for batch in range(100, 160):
+        if size.expect(batch, 64) > 1:
+            size.exhausted(1)
+            attempts.append(batch)
+    assert attempts == [101, 104, 109, 118, 127, 136, 145, 154]
 
 
 def test_a_host_short_of_descriptors_accepts_again_when_it_has_some():

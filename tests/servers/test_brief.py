@@ -256,6 +256,21 @@ def test_a_call_inside_the_first_turn_belongs_to_the_request():
         assert answers + played.answers() == [b"first", b"second", b"X"]
 
 
+@pytest.mark.parametrize(
+    "look",
+    [lambda table, row: len(table), lambda table, row: table.count_of(row.peer), lambda table, row: len([*table])],
+)
+def test_a_request_finds_itself_in_the_table_in_its_first_turn(look):
+    class Looks(DatagramHandler):
+        async def handle(self):
+            await Packet()
+            self.send(b"%d" % look(self.server.reactor.table, self))
+
+    with Played(Looks) as played:
+        assert played.send(b"x") == [b"1"]
+        assert not played.reactor.table
+
+
 @pytest.mark.parametrize("number", [10, 11])
 def test_output_past_its_limit_ends_the_request(number):
     class Many(DatagramHandler):

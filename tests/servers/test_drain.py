@@ -1,8 +1,10 @@
 """`drain()`: nothing new is accepted, open requests may finish, and those that do not are cancelled and returned."""
 
 import socket
+import struct
 import sys
 import threading
+from array import array
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -85,6 +87,19 @@ def test_drain_returns_when_the_last_request_has_ended(loop, caplog):
         assert bounded(server.drain, 1000) == []
         assert rest(client) == b"two\n"
     assert caplog.messages == []
+
+
+def test_a_drain_of_the_loop_accepts_nothing_new(loop):
+    with (
+        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as server,
+        connect(server) as first,
+        socket.socket() as late,
+    ):
+        served(server, first)
+        loop.call_soon(late.connect, server.server_address)
+        loop.call_later(0.1, first.sendall, b"two\n")
+        assert loop.drain(1) == []
+        assert rest(first) == b"two\n"
 
 
 def test_other_servers_of_the_loop_go_on_serving(loop):
@@ -307,6 +322,17 @@ def test_a_listener_that_is_shared_with_another_process_is_left_without_a_filter
             others.accept()[0].close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
+def test_the_filter_of_a_unix_listener_is_left():
+    with socket.socket(socket.AF_UNIX) as listener:
+        keep_all = array("B", struct.pack("HBBI", 6, 0, 0, 0xFFFF_FFFF))
+        program = struct.pack("HP", 1, keep_all.buffer_info()[0])
+        listener.setsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, program)
+        with last.no_new_handshakes(listener):
+            pass
+        assert len(listener.getsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, 64)) == 1  # SO_GET_FILTER: its length
+
+
 # Connections between requests
 
 
@@ -368,7 +394,7 @@ def test_a_connection_between_requests_of_a_framing_ends_at_once(mode, kept, cap
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("mode", ["select", "thread", "plain"])
+@pytest.mark.parametrize("mode", MODES)
 def test_an_idle_connection_of_http_ends_at_once(mode):
     place = STREAMS["tcp"]
     with made(server_class(mode, place), place, Hello) as server, running(server), connect(server) as client:
@@ -404,6 +430,47 @@ def test_what_is_under_way_when_a_drain_begins_is_answered_and_then_the_connecti
         server.reactor.call_later(0.02, fresh.sendall, b"two\n")
         assert bounded(server.drain, 1_000) == []
         assert [rest(client) for client in (half, unread, fresh)] == [b"two\n", b"two\nthree\n", b"two\n"]
+
+
+@pytest.mark.parametrize("handler", [Reverse, Kept])
+def test_in_plain_mode_a_request_that_a_drain_cuts_is_returned_wherever_it_was(handler):
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, handler) as server, ExitStack() as stack:
+        first, second, third = (stack.enter_context(connect(server)) for _ in range(3))
+        for client in (first, second, third):
+            client.sendall(b"5:he")  # the first holds the server until the time is over
+        told = bounded(server.drain, 0.2)
+        peers = ["{}:{}".format(*client.getsockname()) for client in (first, second, third)]
+        assert [row["peer"] for row in told] == peers
+        assert told[0]["stage"] == "serving"
+        assert all(row["reason"].startswith("Cancelled") for row in told)
+
+
+def test_in_plain_mode_the_request_in_progress_that_a_drain_of_another_thread_cuts_is_returned():
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, Reverse) as server, running(server), connect(server) as client:
+        client.sendall(b"5:he")
+        wait_until(lambda: any(row.held_in for row in server.reactor.table))
+        [row] = bounded(server.drain, 0.1)
+        assert (row["peer"], row["stage"]) == ("{}:{}".format(*client.getsockname()), "serving")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_of_http_whose_request_is_under_way_learns_of_the_drain_from_its_answer(mode):
+    class Slow(HTTPHandler):
+        async def respond(self, request, response):
+            response.reply(200, await request.content())
+
+    place = STREAMS["tcp"]
+    with made(server_class(mode, place), place, Slow) as server, connect(server) as client:
+        post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
+        with running(server):
+            client.sendall(post)
+            wait_until(lambda: server.reactor.table)
+            threading.Timer(0.3, client.sendall, [b"ab"]).start()
+            assert bounded(server.drain, 1_000) == []
+        answer = rest(client)
+        assert (b"\r\nConnection: close\r\n" in answer, answer[-2:]) == (True, b"ab")
 
 
 def test_an_answer_that_is_under_way_in_a_thread_is_finished_by_a_drain(kept):

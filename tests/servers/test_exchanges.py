@@ -427,10 +427,12 @@ def test_a_unix_peer_that_does_not_read_makes_no_spinning():
     steps = []
     with (
         made(server_class("select", UNIX, service_actions=lambda server: steps.append(1)), UNIX, Burst) as server,
-        peer(server) as client,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client,  # connected to the server it would have no bound
         running(server, poll_interval=1000),
     ):
-        client.send(b"x")
+        client.settimeout(PATIENCE)
+        client.bind("")
+        client.sendto(b"x", server.server_address)
         wait_until(lambda: [row for row in server.reactor.table if row.held_out])
         before = len(steps)
         threading.Event().wait(0.5)

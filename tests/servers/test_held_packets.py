@@ -93,6 +93,20 @@ def test_the_plain_mode_holds_a_bounded_number_of_packets_of_another_peer(gate):
         assert server.reactor.stats()["refused"] == {"backlog": 6}
 
 
+def test_a_bounded_number_of_exchanges_wait_for_room():
+    class Keyed(Stalled):
+        key = bytes
+
+    kind = server_class("select", PACKETS["udp"], max_requests=1)
+    with closing(Reactor()) as reactor, made(kind, PACKETS["udp"], Keyed, reactor) as server, peer(server) as client:
+        for numbers in range(131), range(131, 1 + PENDING + 6):  # no more at a time than a socket's buffer holds
+            for number in numbers:
+                client.send(b"%d" % number)
+            until(reactor, lambda: not select.select([server], [], [], 0)[0])
+        assert len(reactor.table) == 1
+        assert reactor.stats()["refused"] == {"backlog": 6}
+
+
 def test_packets_of_a_child_that_reads_none_wait_in_order(gate):
     with serving(Blocked, "fork", PACKETS["udp"]) as server, peer(server) as client:
         client.send(b"begin")

@@ -71,6 +71,21 @@ def test_a_hook_that_raises_ends_one_request(mode, hook, error, is_late):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_request_that_can_not_be_processed_leaves_the_table_whatever_closes_it(mode):
+    class Own:
+        def process_request(self, request, client_address):
+            raise LookupError("each time")
+
+        def shutdown_request(self, request):
+            request.close()
+
+    with serving(Lines, mode, TCP, Own) as server:
+        with connect(server) as client:
+            assert rest(client) == b""
+        wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("hook", ["get_request", "service_actions"])
 def test_what_get_request_and_service_actions_raise_leaves_serve_forever_and_no_request_is_lost(mode, hook):
     """As in socketserver, where get_request() may fail with OSError only."""

@@ -433,3 +433,27 @@ def test_servers_that_share_a_loop_have_a_queue_each():
             wait_until(lambda: drivers(one).count("queued") == 1)
             client.sendall(b"5:hello,")
             assert receive(client, 8) == b"5:olleh,"
+
+
+@every_mode
+def test_a_request_that_a_hook_has_closed_may_wait_in_the_queue(mode):
+    class Closing:
+        closes = ()
+
+        def verify_request(self, request, client_address):
+            if client_address in self.closes:
+                request.close()
+            return True
+
+    with serving(Reverse, mode, TCP, Closing, **one_at_a_time(mode), handle_error=lambda *_: None) as server:
+        with connect(server) as first, socket.socket() as second, connect(server) as third:
+            wait_until(lambda: len(server.reactor.table) == 2)
+            second.bind(("127.0.0.1", 0))
+            type(server).closes = (second.getsockname(),)
+            second.connect(server.server_address)
+            wait_until(lambda: len(server.reactor.table) == 3)
+            for client in first, third:
+                client.sendall(b"5:hello,")
+                client.shutdown(socket.SHUT_WR)
+                assert rest(client) == b"5:olleh,"
+        wait_until(lambda: not server.reactor.table)

@@ -49,3 +49,14 @@ def test_servers_of_all_kinds_and_modes_share_one_loop():
             bounded(reactor.stop)
             loop.join(PATIENCE)
             assert not loop.is_alive()
+
+
+@pytest.mark.parametrize("place", [STREAMS["tcp"], PACKETS["udp"]])
+def test_a_server_that_is_closed_leaves_nothing_in_the_loop(place):
+    with Reactor() as reactor:
+        handler = Reverse if place is STREAMS["tcp"] else EchoDatagram
+        with made(server_class("select", place), place, handler, reactor) as server:
+            server.start_serving()
+            assert reactor.sources
+        assert not reactor.sources
+        assert not reactor.busy

@@ -19,6 +19,7 @@ from handlers import (
     Failed,
     Flushed,
     Packet,
+    Relayed,
     Some,
     StreamHandler,
     TimedOut,
@@ -192,6 +193,23 @@ class Target(Hesitant):
         self.relay.close()
 
 
+class Passing(Relay):
+    """The same without a look at the bytes, in both directions."""
+
+    async def handle(self):
+        target = await Connected(UPSTREAM, PassingTarget(self), timeout=30)
+        await Relayed(target)
+        target.send_eof()
+        await Delay(inf)
+
+
+class PassingTarget(Target):
+    """The connection that it opens."""
+
+    async def handle(self):
+        await Relayed(self.relay)
+
+
 class Named(Hesitant):
     """Says who its client is and what secures the connection, then sends each line back."""
 
@@ -340,7 +358,7 @@ def proxied(schedule):
 def relayed(schedule):
     """A server that is a client of another server in the same loop."""
     schedule.world.serve(OnceTCPServer, UPSTREAM, Echo)
-    schedule.world.serve(OnceTCPServer, ADDRESS, Relay)
+    schedule.world.serve(OnceTCPServer, ADDRESS, (Relay, Passing)[schedule.pick(2)])
     clients = schedule.streams(ADDRESS, sentence)
 
     def judge():

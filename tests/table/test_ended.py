@@ -1,14 +1,16 @@
 """`table.closed`, `table.ends` and the totals: what the table has of requests that have ended."""
 
 import json
+import logging
 import os
 import signal
 import socket
 
 import pytest
 
-from handlers import StreamHandler, StreamRequestHandler, Until
+from handlers import LimitPassed, StreamHandler, StreamRequestHandler, Until
 from handlers.services import Echo
+from reactor.table import ends
 from reactor.table.table import CLOSED
 from tests.support.bench import bench
 from tests.support.serving import MODES, PACKETS, connect, peer, serving, wait_until
@@ -116,6 +118,14 @@ def test_each_end_for_a_cause_is_logged_once_with_its_row(mode, end, caplog):
                 wait_until(lambda: caplog.records)  # a thread logs after it has recorded the end
         lines = [(line.levelname, line.row["serial"], line.row["reason"]) for line in caplog.records]
         assert lines == ([(LEVELS[end], 1, reason)] if end in LEVELS else [])
+
+
+def test_the_level_of_a_cause_can_be_chosen(caplog, monkeypatch):
+    monkeypatch.setitem(ends.LEVELS, LimitPassed, logging.WARNING)
+    with serving(Mortal, "select") as server, connect(server) as client:
+        client.sendall(b"longer than eight")
+        wait_until(lambda: caplog.records)
+    assert [line.levelname for line in caplog.records] == ["WARNING"]
 
 
 def test_a_row_that_a_draining_server_cancels_is_logged_for_debugging(caplog):

@@ -3,6 +3,7 @@
 import socket
 from contextlib import ExitStack, closing
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from handlers import DatagramHandler, Delay, Exactly, Flushed, Packet, StreamHandler, Until
 from handlers.services import Echo
 from reactor import Reactor, SelectTCPServer, SelectUnixDatagramServer
+from reactor.loop.interest import Interest
 from reactor.loop.selecting import EVENT_HANGUP
 from reactor.table.request import Stage
 from tests.support.bench import bench
@@ -178,3 +180,13 @@ def test_a_datagram_server_that_is_closed_with_output_waiting_leaves_nothing_beh
         with SelectTCPServer(("127.0.0.1", 0), Echo, reactor=reactor) as server, connect(server) as client:
             client.sendall(b"word")
             until(reactor, lambda: sum(row.total_out for row in reactor.table) == 4)
+
+
+def test_a_copy_of_the_parents_selector_is_not_changed():
+    with DefaultSelector() as selector:
+        interest = Interest(selector)
+        interest.is_copy = True
+        source = SimpleNamespace(mask=EVENT_READ, descriptor=7)
+        interest.want(source, EVENT_READ | EVENT_WRITE)
+        assert source.mask == 0
+        assert not selector.get_map()

@@ -264,6 +264,17 @@ def test_past_max_held_the_rows_that_hold_most_are_ended_first(handler, heavy):
     assert loop.budget.held == 0
 
 
+def test_past_max_held_rows_are_ended_until_an_eighth_of_it_is_free():
+    with World() as world:
+        loop = world.reactor()
+        loop.max_held = 100_000
+        world.serve(SelectTCPServer, ADDRESS, Holder)
+        for _ in range(12):
+            world.connect(ADDRESS).send(bytes(9_000))
+        world.run(lambda: loop.table.closed)
+        assert (len(loop.table), loop.stats()["held"]) == (9, 81_000)
+
+
 @pytest.mark.parametrize("mode", ["select", "thread", "plain"])
 def test_max_held_counts_the_rows_of_inner_loops(mode):
     """In thread mode each request has an inner loop; the loop that passes the budget ends the biggest row of all."""

@@ -28,14 +28,20 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
+``borders``      where the waits of a handler begin in a conversation
 ``apart``        two requests at once, one between the halves of the other
 ``bombs``        the property of what is compressed: `memory`
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
+``lengths``      the property of lengths that say more than is there
 ``limits``       the property of pieces that are as long as may be
+``numbers``      the property of binary numbers: any value in each
 ``repeated``     the property of pieces, and of requests, that come many times
+``matching``     the property of regular expressions that try ever more ways
+``modes``        the property of the modes: `same_in_every_mode`
 ``nested``       the property of what is nested deeper than Python can recurse
+``refused``      the property of data that is refused
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters
 ``stateful``     conversations that rules make: `Conversation`, `rule`

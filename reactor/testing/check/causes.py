@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from itertools import pairwise
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...handlers import ToEnd
+from .borders import borders_of, is_between, pieces_again
 from .drip import dripped
-from .evidence import asserted, fault_of, places
+from .evidence import asserted, fault_of, places, spread
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
+from .snippets import literal
 from .tried import Tried
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from .schedule import Schedule
 
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
@@ -29,6 +36,10 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
     is told of the end at each wait. The property tries this after each byte of the conversation. It also cancels the
     request there, as a server does that closes: the handler may raise nothing but the cause. A handler that sends
     without end of its own accord, and waits for no input, is not meant.
+
+    A message that the end of the stream cuts off is not whole: where a length says how long a part of it is, or where
+    more parts must follow, the handler may not answer it as it answers the whole message. A timeout there may not make
+    it wait for the next message while it still holds a part of this one: it would take the rest for the next one.
 
     >>> from handlers.services import CharGen
     >>> takes_causes_for_ends(CharGen, b"")
@@ -46,6 +57,74 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
         run = _cancelled(tried, place)
         if run.error is not None:
             fail(tried, f"when it is cancelled {fault_of(run, '')}", "takes_causes_for_ends", run.code())
+    for message in _messages(tried):
+        for place in spread(message.second, message.end - 1, SPOTS):
+            _refuse_cut(tried, message, place)
+            _refuse_leftover(tried, message, place)
+
+
+class _Message(NamedTuple):
+    """The places in a conversation at which a message begins, at which its first part has come, and at which it ends.
+
+    The end of the message is told by the message itself: then the handler waits for the next one.
+    """
+
+    begin: int
+    second: int
+    end: int
+
+
+def _messages(tried: Tried) -> Iterator[_Message]:
+    borders = borders_of(tried)
+    firsts = [border for border in borders if border.is_first]
+    for one, following in pairwise(firsts):
+        inside = [border.at for border in borders if one.at < border.at < following.at]
+        if inside and not isinstance(one.wait, ToEnd):
+            yield _Message(one.at, inside[0], following.at)
+
+
+def _refuse_cut(tried: Tried, message: _Message, place: int) -> None:
+    """Fail if a message that the end of the stream cuts off is answered as if it were whole."""
+    data = tried.pieces[0]
+    steps: tuple[Schedule, ...] = [data[:place]], [data[: message.end]], [data[:place], END]
+    plain, whole, cut = (played(tried, schedule).output for schedule in steps)
+    right, got = whole[len(plain) :], cut[len(plain) :]
+    text = data[message.begin : message.end]
+    if right and got and _form(right, text) == _form(got, text):
+        run = played(tried, [data[:place], END])
+        fault = "it answers a message that the end of the stream has cut off as if it were whole"
+        code = f"{run.code()}\nassert {run.output_code()} == {literal(plain)}"
+        fail(tried, fault, "takes_causes_for_ends", code)
+
+
+def _form(answer: bytes, message: bytes) -> list[bytes]:
+    """The answer without numbers, and without words of the message."""
+    parts = re.split(rb"([A-Za-z0-9]+)", answer)
+    return [part for part in parts if not part.isdigit() and not (part.isalnum() and part in message)]
+
+
+def _refuse_leftover(tried: Tried, message: _Message, place: int) -> None:
+    """Fail if a timeout in a message leaves a part of it for the next message."""
+    data = tried.pieces[0]
+    run = Run(tried)
+    with run.limit:
+        run.step(data[:place])
+        is_inside = not (run.over or run.finished or is_between(run)) and run.machine.held_in > 0
+        if is_inside and run.patience < inf:
+            run.step(run.patience)
+            if not (run.over or run.finished) and is_between(run) and run.machine.held_in > 0:
+                whole, before = played(tried, [data]).output, played(tried, [data[:place]]).output
+                run.step(data[place:])
+                run.drain()
+                if not run.finished and not run.output.endswith(whole[len(before) :]):
+                    fault = (
+                        "after a timeout in a message it waits for the next one, and takes what it holds of this one, "
+                        "and the rest, for its beginning: `except Exception` around a wait catches TimedOut too"
+                    )
+                    rest = f"({run.output_code()}).endswith({literal(whole[len(before) :])})"
+                    code = f"{run.code()}\nassert machine.finished or {rest}"
+                    fail(tried, fault, "takes_causes_for_ends", code)
+        run.close()
 
 
 def _cancelled(tried: Tried, place: int) -> Run:
@@ -89,3 +168,22 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
                 )
                 call = tried.call("drip", tried.text, repr(start), repr(filler))
                 fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
+    for start, piece in _left_for_good(tried):
+        found = dripped(tried, start, piece, grows=False)
+        if found.is_kept_open:
+            fault = (
+                f"a client that sends {literal(piece)} now and then gets no answer, and keeps the request open for "
+                f"{found.seconds:.0f} seconds and more. Bound how many come, or declare request_timeout"
+            )
+            call = tried.call("drip", tried.text, literal(start), literal(piece))
+            fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
+
+
+def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
+    """What comes before it, and a piece that may come again, where the conversation does not come back later."""
+    borders, data = borders_of(tried), tried.pieces[0]
+    last = {border.place: border.at for border in borders}
+    places = {border.at: border.place for border in borders}
+    for start, end in pieces_again(tried):
+        if places[end] == places[start] and last[places[end]] == end < borders[-1].at:
+            yield data[:start], data[start:end]

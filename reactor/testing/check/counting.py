@@ -289,23 +289,35 @@ def held(machine: Machine) -> int:
     >>> held(machine)
     26
     """
-    seen = {id(machine)}
-    total = machine.held_in
+    return int(machine.held_in) + sum(map(_size, _reached(machine)))
+
+
+def largest_number(machine: Machine) -> int:
+    """The bytes of the largest ``int`` that the handler of a request keeps. Each operation goes over all of them.
+
+    >>> from handlers.services import Echo
+    >>> largest_number(StreamMachine(Echo())) < 64
+    True
+    """
+    return max((value.bit_length() // 8 for value in _reached(machine) if isinstance(value, int)), default=0)
+
+
+def _reached(machine: Machine) -> Iterator[Any]:
+    """What a request keeps; bytes and text each time: whether equal values are one object is accidental."""
+    seen = {id(machine), id(machine.handler)}
     reached: list[Any] = [*_attributes(machine.handler), machine.state]
-    seen.add(id(machine.handler))
     while reached:
         value = reached.pop()
-        if isinstance(value, (bytes, str)):  # counted each time: whether equal values are one object is accidental
-            total += len(value)
+        if isinstance(value, (bytes, str)):
+            yield value
         elif id(value) not in seen:
             seen.add(id(value))
-            total += _size(value)
+            yield value
             reached.extend(_parts(value))
-    return total
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, bytearray):
+    if isinstance(value, (bytes, str, bytearray)):
         return len(value)
     if isinstance(value, memoryview):
         return value.nbytes

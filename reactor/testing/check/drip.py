@@ -43,8 +43,11 @@ def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = No
     return dripped(Subject(kind, world), start, filler).seconds
 
 
-def dripped(subject: Subject, start: bytes, filler: bytes) -> Drip:
-    """What becomes of a request whose client sends ``start`` and then drips."""
+def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -> Drip:
+    """What becomes of a request whose client sends ``start`` and then drips.
+
+    Without ``grows`` a request that holds no more than before counts as kept open too.
+    """
     clock = [0.0]
     run = Run(_ticking(subject, clock))
     with run.limit:
@@ -62,7 +65,7 @@ def dripped(subject: Subject, start: bytes, filler: bytes) -> Drip:
                 run.step(filler)
             run.drain()
         else:
-            has_timeout = has_timeout and held(run.machine) - before >= DRIPS * len(filler)
+            has_timeout = has_timeout and (not grows or held(run.machine) - before >= DRIPS * len(filler))
             run.close()
             return Drip(run.clock, has_timeout)
         run.close()

@@ -150,6 +150,11 @@ class PacedRow:
         pace = self._pace
         self.deadline = now + machine.patience if pace is None else pace.begin(self, machine, now)  # type: ignore[arg-type]
 
+    def look(self, machine: Machine, now: float) -> None:
+        """No wait has begun, but bytes may have moved."""
+        if self._pace is not None:
+            self.deadline = self._pace.look(self, machine, now)  # type: ignore[arg-type]
+
     def expire(self, machine: Expiring, now: float) -> None:
         """The deadline has come."""
         if self._pace is None:

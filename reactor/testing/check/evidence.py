@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...handlers import Exactly
 from .counting import EndlessLoop, held
 from .errors import server_lacks, told
 from .report import Answers
@@ -17,6 +18,7 @@ from .snippets import literal, unlike_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ...handlers import Wait
     from .schedule import Schedule
     from .subject import Subject
 
@@ -243,6 +245,12 @@ class Budget:
         return self._known[example]
 
 
+def limit_of(wait: Wait | None) -> int:
+    """The bytes that a wait holds at most. An `Exactly` with a limit over the default holds what it asks for."""
+    limit: int = getattr(wait, "limit", 0)
+    return min(limit, max(wait.n, 1 << 20)) if isinstance(wait, Exactly) else limit
+
+
 def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Flood:
     """The run of a flood.
 
@@ -255,11 +263,11 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Fl
     with run.limit:
         for piece in start:
             run.step(piece)
-        while not run.over:
+        while not run.over and run.unbounded is None:
             for piece in flow:
                 run.step(piece)
             run.drain()
-            limit = max(limit, getattr(run.wait, "limit", 0))
+            limit = max(limit, limit_of(run.wait))
             sizes.append(held(run.machine))
             if sizes[-1] > kept + limit + brought:
                 run.close()

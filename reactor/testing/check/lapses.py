@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .report import fail, held_in_time
-from .run import Run
+from .run import Run, played
 from .tried import Tried
 
 if TYPE_CHECKING:
@@ -30,12 +30,17 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     short answer may be an acknowledgement. A packet that has the same answer in any order is a question, and may be
     asked twice.
 
+    A packet may have a number of two binary bytes, which its answer has too and other packets have not. Then a packet
+    that comes again at once is the same one, and must have the same answer: it may not be acted on again (RFC 7252,
+    section 4.5).
+
     >>> from handlers.services import EchoDatagram
     >>> answers_duplicates_once(EchoDatagram, [b"one", b"two"])
     """
     tried = Tried(kind, conversation, world)
     if not tried.packets:
         return
+    _refuse_twice(tried)
     for place in range(1, min(FEW, len(tried.pieces) - 1)):
         before, packet, after = tried.pieces[:place], tried.pieces[place], tried.pieces[place + 1]
         alone, right, twice, late = (
@@ -65,6 +70,32 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
             )
             code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert list(iter(machine.read, None)) == []"
             fail(tried, fault, "answers_duplicates_once", code)
+
+
+def _refuse_twice(tried: Tried) -> None:
+    """Fail if a packet with a number is acted on again."""
+    answers = _answers(tried, tried.pieces)
+    if answers is None or not _is_numbered(tried.pieces, answers):
+        return
+    for place, packet in enumerate(tried.pieces[:FEW]):
+        twice = _answers(tried, [*tried.pieces[:place], packet, packet])
+        if twice is not None and twice[place] and twice[place + 1] and twice[place] != twice[place + 1]:
+            run = played(tried, [*tried.pieces[:place], packet, packet])
+            fault = "it acts again on a packet that comes twice, although the packet has a number: answer as before"
+            code = f"{run.code()}\n*_, first, second = {run.output_code()}\nassert first == second"
+            fail(tried, fault, "answers_duplicates_once", code)
+
+
+def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:
+    """Whether there is a number in one place of all packets, which differs, and which the answers have too."""
+    if len(packets) < 2:
+        return False
+    for at in range(min(map(len, packets)) - 1):
+        numbers = [packet[at : at + 2] for packet in packets]
+        is_told = all(number in b"".join(answer) for number, answer in zip(numbers, answers, strict=True))
+        if is_told and len(set(numbers)) == len(numbers) and all(number[0] < 0x20 for number in numbers):
+            return True
+    return False
 
 
 def _answers(tried: Tried, packets: Sequence[bytes]) -> list[list[bytes]] | None:

@@ -213,6 +213,7 @@ class _Exchange:
 
     def __init__(self, mode: str, subject: Subject) -> None:
         base = server_class(mode, subject.packets)
+        self._time = subject.in_its_time()
         self.loop = Reactor(clock=_Clock(subject.world))
         self.client_loop = Reactor() if mode == "sync" else self.loop
         self.faults = _Faults()
@@ -222,9 +223,11 @@ class _Exchange:
         )
 
     def __enter__(self) -> _Exchange:
+        self._time.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._time.__exit__(None, None, None)
         self.server.server_close()
         self.faults.close()
         self.loop.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .report import fail, held_in_time
-from .run import played
+from .run import Run, played
 from .schedule import END
 from .snippets import literal
 from .tried import Tried
@@ -51,7 +52,9 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     A parser that calls itself for each level, and ``json.loads`` before Python 3.14, raise it for a message of a few
     kilobytes, and it is no ``ValueError``. The property looks for ``[...]``, ``(...)``, ``{...}``, ``<a>...</a>``, the
     arrays of RESP (``*1`` and CR LF) and the lists of bencoding in the conversation. There it opens more levels than
-    `sys.getrecursionlimit` has, and closes all or none of them. A right handler counts the levels, or answers.
+    `sys.getrecursionlimit` has, and closes all or none of them. It does the same where a binary length has a like one
+    behind it, with the same bytes before it, such as that of a group of attributes in a group. A right handler counts
+    the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -61,11 +64,92 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
         for depth in _depths(nest):
             for closing in nest.closing, b"":
                 _refuse_recursion(tried, nest, depth, closing)
+    for place, piece in enumerate(tried.pieces):
+        for group in list(_groups(piece))[:SPOTS]:
+            for before in _enclosing(piece[: group.begin], group):
+                _refuse_deep_groups(tried, place, before, group)
+
+
+class Group(NamedTuple):
+    """A group that has a group in it: each is a head, a length, and data."""
+
+    begin: int
+    """Where the outer one begins."""
+    head: bytes
+    size: int
+    """The bytes of the length."""
+    inner: bytes
+    """The inner one."""
+    counts_head: bool
+    """Whether the length counts the head, and itself, too."""
+
+    @property
+    def width(self) -> int:
+        """The bytes of the head and the length."""
+        return len(self.head) + self.size
+
+    @property
+    def end(self) -> int:
+        """Where both end."""
+        return self.begin + self.width + len(self.inner)
+
+    @property
+    def least(self) -> int:
+        """The length of a group of no levels, which the first level is to be added to."""
+        return len(self.inner) - (0 if self.counts_head else self.width)
+
+    def heads(self, depth: int) -> bytes:
+        """The beginning of so many groups, one in another."""
+        lengths = (self.least + self.width * level for level in range(depth, 0, -1))
+        return b"".join(self.head + length.to_bytes(self.size, "big") for length in lengths)
+
+    def code(self, depth: int) -> str:
+        """The expression for it."""
+        length = f"({self.least} + {self.width} * level).to_bytes({self.size}, 'big')"
+        return f"b''.join({literal(self.head)} + {length} for level in range({depth}, 0, -1))"
+
+
+def _groups(piece: bytes) -> Iterator[Group]:
+    for begin, first, size in product(range(len(piece)), range(1, 5), (4, 3, 2)):
+        inside = begin + first + size
+        head, inner_head = piece[begin : begin + first], piece[inside : inside + first]
+        outer = int.from_bytes(piece[begin + first : inside], "big")
+        inner = int.from_bytes(piece[inside + first : inside + first + size], "big")
+        if head == inner_head and 0 < inner == outer - first - size:
+            for end, counts_head in (begin + outer, True), (inside + outer, False):
+                if inside + first + size < end <= len(piece):
+                    yield Group(begin, head, size, piece[inside:end], counts_head)
+
+
+def _depth() -> int:
+    """Levels that are more than Python can recurse."""
+    return sys.getrecursionlimit() * 4 // 3
+
+
+def _enclosing(before: bytes, group: Group) -> Iterator[bytes]:
+    """What comes before a group: with a length in it that is that of the whole, made greater; and as it is."""
+    growth = group.width * (_depth() - 1)
+    for size, at in product((4, 3, 2), range(len(before))):
+        length = int.from_bytes(before[at : at + size], "big")
+        is_whole = length in (group.end, group.end - at, group.end - at - size)
+        if at + size <= len(before) and is_whole and length + growth < 1 << 8 * size:
+            yield before[:at] + (length + growth).to_bytes(size, "big") + before[at + size :]
+    yield before
+
+
+def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -> None:
+    """Fail if the handler raises `RecursionError` for groups in groups."""
+    pieces, after = tried.pieces, group.inner + tried.pieces[place][group.end :]
+    whole = before + group.heads(_depth()) + after
+    run = played(tried, [*pieces[:place], whole, *pieces[place + 1 :], *([] if tried.packets else [END])])
+    if isinstance(run.error, RecursionError):
+        parts = f"{literal(before)} + {group.code(_depth())} + {literal(after)}"
+        _fail(tried, pieces[:place], parts, f"{literal(group.head)} and a length, {_depth()} times", run)
 
 
 def _depths(nest: Nest) -> list[int]:
     """Deeper than functions of Python, and for what ``json`` reads deeper than those in C, may recurse."""
-    return [sys.getrecursionlimit() * 4 // 3, *([DEEPEST] if nest.opening in (b"[", b'{"a":') else [])]
+    return [_depth(), *([DEEPEST] if nest.opening in (b"[", b'{"a":') else [])]
 
 
 def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> None:
@@ -77,13 +161,17 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> N
     if isinstance(run.error, RecursionError):
         levels = f"{literal(nest.opening)} * {depth}"
         parts = [literal(before), levels, literal(inner), *([f"{literal(closing)} * {depth}"] if closing else [])]
-        feeds = [f"machine.feed({literal(piece)})" for piece in [*tried.before, *pieces[: nest.piece]]]
-        feeds.append(f"machine.feed({' + '.join([*parts, literal(after)])})  # RecursionError")
-        fault = (
-            f"it raises RecursionError for a message that is nested deeply ({levels}): bound the depth, or catch "
-            "RecursionError where the message is parsed"
-        )
-        fail(tried, fault, "any_nesting", "\n".join([f"machine = {tried.construct(run.asked)}", *feeds]))
+        _fail(tried, pieces[: nest.piece], " + ".join([*parts, literal(after)]), levels, run)
+
+
+def _fail(tried: Tried, before: list[bytes], code: str, levels: str, run: Run) -> NoReturn:
+    feeds = [f"machine.feed({literal(piece)})" for piece in [*tried.before, *before]]
+    feeds.append(f"machine.feed({code})  # RecursionError")
+    fault = (
+        f"it raises RecursionError for a message that is nested deeply ({levels}): bound the depth, or catch "
+        "RecursionError where the message is parsed"
+    )
+    fail(tried, fault, "any_nesting", "\n".join([f"machine = {tried.construct(run.asked)}", *feeds]))
 
 
 def _nests(pieces: list[bytes]) -> Iterator[Nest]:

@@ -53,7 +53,7 @@ def counted_patterns(kind: type) -> Iterator[None]:
     before: list[tuple[Callable[[str, Any], object], str, Any]] = []
     for space in spaces.values():
         if str(space.get("__name__", "")).partition(".")[0] not in _OURS:
-            before += [(space.__setitem__, name, value) for name, value in space.items() if _is_countable(value)]
+            before += [(space.__setitem__, name, value) for name, value in space.items() if is_countable(value)]
     for base in classes:
         patterns = ((name, value) for name, value in vars(base).items() if isinstance(value, re.Pattern))
         before += [(partial(setattr, base), name, value) for name, value in patterns]
@@ -66,7 +66,8 @@ def counted_patterns(kind: type) -> Iterator[None]:
             put(name, value)
 
 
-def _is_countable(value: Any) -> bool:
+def is_countable(value: Any) -> bool:
+    """Whether it is ``re``, a function of it, or a compiled regular expression."""
     return (
         value is re or isinstance(value, re.Pattern) or (isinstance(value, FunctionType) and value.__module__ == "re")
     )
@@ -78,7 +79,7 @@ def _counted(value: Any) -> Any:
     if isinstance(value, re.Pattern):
         return CountedPattern(value)
     name = getattr(value, "__name__", "")
-    is_function = name in (*_METHODS, "compile") and _is_countable(value)
+    is_function = name in (*_METHODS, "compile") and is_countable(value)
     if not is_function:
         return value
 

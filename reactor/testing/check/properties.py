@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
@@ -37,16 +37,21 @@ from .evidence import (
 from .filtered import listed
 from .lapses import answers_duplicates_once, forgives_timeouts
 from .learned import Try, conversations, tries_of
+from .lengths import takes_true_lengths_only
 from .limits import same_at_its_limits
-from .loopback import ask_for_fault, foretell, modes_of
+from .loopback import modes_of
+from .matching import matches_in_time
+from .modes import same_in_every_mode
 from .nested import bears_any_nesting
+from .numbers import bears_any_number
 from .pristine import pristine, restorer, shared_on_purpose
+from .refused import skips_what_it_refuses
 from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
 from .report import Answers, fail, held_in_time, in_all
 from .run import Run, played, worked
 from .schedule import END, RESET
-from .snippets import literal, unlike_at
+from .snippets import literal
 from .stateful import answers_as_told, is_grammar
 from .strategies import NOT_REPEATABLE, smallest
 from .subject import world_of
@@ -131,8 +136,8 @@ def check(
     >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
     modes, meant = modes_of(modes), [meant] if isinstance(meant, str) else list(meant)
-    world = world_of(world, server)
-    subject, begun = Tried(kind, b"", world), perf_counter()
+    world, begun = world_of(world, server), perf_counter()
+    subject = Tried(kind, b"", world)
     told = conversations(conversation, subject.packets)
     if expected is not None and (len(told) != 1 or is_grammar(told[0].messages)):
         raise TypeError("expected is the output for one conversation, and several are given: check it alone")
@@ -152,13 +157,17 @@ def check(
         for number, (name, holds) in enumerate(tries, 1):
             trying(name)
             if progress is not None:
-                seconds = perf_counter() - begun
-                progress(f"{seconds:.1f} seconds: {number} of {len(tries)}, {name}")
-            try:
-                with pristine(subject.kind):
-                    holds()
-            finally:
-                restore()
+                progress(f"{perf_counter() - begun:.1f} seconds: {number} of {len(tries)}, {name}")
+            _hold(holds, subject.kind, restore)
+
+
+def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:
+    """Try a property, and put what requests share back into the state that it had."""
+    try:
+        with pristine(kind):
+            holds()
+    finally:
+        restore()
 
 
 def _behind(filters: Any, kind: Any, pieces: Any, world: World, examples: int | None) -> list[partial[None]]:
@@ -181,7 +190,9 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
+        partial(bears_any_number, kind, pieces, world=world),
         partial(same_at_its_limits, kind, pieces, world=world),
+        partial(matches_in_time, kind, pieces, world=world),
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
         partial(bears_any_nesting, kind, pieces, world=world),
         partial(bears_any_bomb, kind, pieces, world=world),
@@ -192,6 +203,8 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(takes_plain_numbers_only, kind, pieces, world=world),
         partial(takes_exact_ends_only, kind, pieces, world=world),
         partial(takes_one_length_only, kind, pieces, world=world),
+        partial(takes_true_lengths_only, kind, pieces, world=world),
+        partial(skips_what_it_refuses, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]
 
@@ -448,48 +461,3 @@ def works_linearly(
         short, long = (tried.call("work", tried.text, flood(*found, times)[1]) for times in (1, 4))
         code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
         fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
-
-
-@held_in_time
-def same_in_every_mode(
-    kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
-) -> None:
-    """A real server on loopback gives in every mode the output that the handler gives without a network.
-
-    ``modes`` are some of ``"sync"``, ``"select"``, ``"fork"`` and ``"thread"``; by default all that the host has. The
-    clock stands still at the time that ``world`` says.
-    """
-    tried = Tried(kind, conversation, world)
-    for mode in modes_of(modes):
-        differing = _differs(tried, mode, tried.length)
-        if differing is not None:
-            if not tried.blocking and differing.output is not None:
-                # Not for a blocking handler: half a request need not give the same output in each mode.
-                shorter = (_differs(tried, mode, place) for place in places(tried.length)[:64])
-                differing = next((found for found in shorter if found is not None), differing)
-            fault = f"in {mode} mode {differing.fault}"
-            fail(tried, fault, f"in_{mode}_mode", differing.assertion, answers=differing.answers, remedy="modes=[...]")
-
-
-class _Differing(NamedTuple):
-    """A wrong output of a real server."""
-
-    output: Any
-    """``None`` if the server did not answer in time."""
-    fault: str
-    assertion: str
-    answers: Answers | None
-
-
-def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
-    """What is wrong with the output for the first ``length`` bytes in ``mode``; ``None`` if it is right."""
-    first = tried.first(length)
-    model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
-    sent = first if tried.packets else b"".join(first)
-    answer, raised = ask_for_fault(mode, tried, sent, model.output)
-    if answer == model.output:
-        return None
-    asked = tried.call("ask", repr(mode), tried.text, literal(sent))
-    fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
-    answers = None if raised or answer is None else Answers(answer, model.output)
-    return _Differing(answer, fault, f"assert {asked} == {literal(model.output)}", answers)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...handlers import World
     from .schedule import Step
 
+_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 _LISTINGS = "/proc/self/fd", "/dev/fd"
 
 
@@ -37,8 +38,8 @@ def remains(
 
     Each request comes from another port, takes the bytes of the ``schedule``, and ends: with the stream if the
     schedule has an `END`, and in any case by `Cancelled`, as when the server closes. ``number`` is the start and the
-    end of the part of the first bytes that is replaced by the number of the request. The state that requests share is
-    restored afterwards. A request that raises is left as it is.
+    end of the part of the first bytes that is replaced by the number of the request, in letters if
+    it is a word. The state that requests share is restored afterwards. A request that raises is left as it is.
 
     >>> from handlers import StreamHandler, Until
     >>> class LeavesOpen(StreamHandler):
@@ -64,7 +65,10 @@ def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> 
     if number is None or not steps or not isinstance(steps[0], bytes):
         return steps
     start, end = number
-    return [steps[0][:start] + b"%d" % count + steps[0][end:], *steps[1:]]
+    told = b"%d" % count
+    if steps[0][start:end].isalpha():  # where a word is, a number may be none
+        told = told.translate(_LETTERS)
+    return [steps[0][:start] + told + steps[0][end:], *steps[1:]]
 
 
 def _ended(subject: Subject, steps: list[Step], count: int) -> Any:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from copy import copy
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from .counting import held
+from ...handlers import Cancelled
+from .borders import pieces_again
+from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
+from .driver import RecordingDriver
+from .evidence import fault_of, limit_of
 from .pristine import pristine
 from .remaining import remains
-from .report import fail, held_in_time
+from .report import Found, fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .snippets import literal
 from .tried import Tried
+from .watching import timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,8 +42,17 @@ SPOTS = 6
 COSTLY = 3_000
 """Lines of Python: a request that costs more is not made many times."""
 
-BUDGET = 200_000
+BUDGET = 300_000
 """Lines of Python after which no further piece is repeated."""
+
+TRACED = 100
+"""Batches of a piece for which lines are counted. If the request then still holds more and more, they are not."""
+
+NUMBER = 4_096
+"""Bytes of a number that a handler may keep: as many as the largest keys have, and more."""
+
+SHORT = 64
+"""Bytes of a piece among which there may be a binary number."""
 
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
@@ -52,16 +68,26 @@ class Repeated(NamedTuple):
     """The piece up to its number."""
     after: bytes | None
     """The rest of the piece; ``None`` if it has no number and is always the same."""
+    name: bytes = b""
+    """Bytes of the piece that are a binary number each time, wherever they are in it."""
 
     def batch(self, first: int) -> bytes:
         """The piece 64 times, numbered from ``first`` on."""
+        numbers = range(first, first + _BATCH)
+        if self.name:
+            size = len(self.name)
+            return b"".join(self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers)
         if self.after is None:
             return self.before * _BATCH
-        return b"".join(b"%b%d%b" % (self.before, first + place, self.after) for place in range(_BATCH))
+        return b"".join(b"%b%d%b" % (self.before, number, self.after) for number in numbers)
 
     def code(self, name: str, batches: int) -> str:
         """The statements that feed the machine ``name``."""
         start = f"{name}.feed({literal(self.start)})\n" if self.start else ""
+        if self.name:
+            renamed = f"replace({literal(self.name)}, number.to_bytes({len(self.name)}, 'big'))"
+            fed = f"{name}.feed({literal(self.before)}.{renamed})"
+            return f"{start}for number in range(1, {_BATCH * batches + 1}):\n    {fed}"
         if self.after is None:
             return f"{start}for _ in range({_BATCH * batches}):\n    {name}.feed({literal(self.before)})"
         form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
@@ -76,21 +102,23 @@ def stays_in_bounds_when_repeated(
 
     Header lines, elements of an array, calls that are remembered, sessions that nobody ends: each is small, and a
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
-    request, as they are and with a number in place of a word. What the request holds (see `held`) is bounded as in
-    `stays_in_bounds`. It also makes many requests one after another. Each may leave no item in the state that the class
-    shares, and no descriptor. A cache is right if it has a bound of at most 1,024 items.
+    request, as they are and with a number in place of a word; and what is between two places of the conversation where
+    the handler waits for the same, such as frames, with other numbers in it. What the request holds (see `held`)
+    is bounded as in `stays_in_bounds`. It also makes many requests one after another. Each may leave no item in the
+    state that the class shares, and no descriptor. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
     """
     tried = Tried(kind, conversation, world)
     if not tried.packets:
-        spent = 0
-        for repeated in _pieces(tried.pieces[0]):
-            with pristine(tried.kind):
-                spent += _refuse_growth(tried, repeated, kept)
-            if spent > BUDGET:
-                break
+        for several in _pieces(tried.pieces[0]), _again(tried):
+            spent = 0
+            for repeated in several:
+                with pristine(tried.kind):
+                    spent += _refuse_growth(tried, repeated, kept)
+                if spent > BUDGET:
+                    break
     if not tried.before:
         _refuse_remains(tried)
 
@@ -107,6 +135,27 @@ def _pieces(data: bytes) -> Iterator[Repeated]:
                 yield Repeated(before, piece[: match.start()], piece[match.end() :])
 
 
+def _again(tried: Tried) -> Iterator[Repeated]:
+    """What may come again where the handler waits for the same, as it is and with other numbers in it."""
+    spans = sorted(pieces_again(tried), key=lambda span: span[1] - span[0])  # short ones cost little
+    pieces = [(tried.pieces[0][:start], tried.pieces[0][start:end]) for start, end in spans]
+    yield from (Repeated(start, piece, None) for start, piece in pieces)
+    for start, piece in pieces:
+        match = _NAME.search(piece)
+        if match is not None:
+            yield Repeated(start, piece[: match.start()], piece[match.end() :])
+    for size in 4, 2:
+        named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
+        named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about
+        yield from (Repeated(start, piece, None, name) for start, piece, name in named)
+
+
+def _numbers(piece: bytes, size: int) -> list[bytes]:
+    """The bytes of a piece that may be a binary number, such as that of a stream or a channel."""
+    names = dict.fromkeys(piece[at : at + size] for at in range(min(len(piece), SHORT) - size + 1))
+    return [name for name in names if name[0] == 0 < int.from_bytes(name, "big") < 65_536]
+
+
 def _announced(start: bytes) -> bytes:
     """``start`` with the number of elements in its last line raised, as in ``*2`` of an array."""
     *before, last = start.splitlines(keepends=True) or [b""]
@@ -116,29 +165,96 @@ def _announced(start: bytes) -> bytes:
 def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     """Fail if a request holds more and more; otherwise the lines of Python that this has cost."""
     run = Run(tried)
-    limit, brought, sizes = 0, 0, [0]
-    with run.limit:
-        if repeated.start:
-            run.step(repeated.start)
-        while not (run.over or run.finished):
-            batch = repeated.batch(_BATCH * (len(sizes) - 1))
-            run.step(batch)
-            run.drain()
-            brought += len(batch)
-            limit = max(limit, getattr(run.wait, "limit", 0))
-            sizes.append(held(run.machine))
-            bound = kept + limit + len(batch)
-            if sizes[-1] > bound:
-                begun = "".join(f"{run.name}.feed({literal(message)})\n" for message in tried.before)
-                fed = repeated.code(run.name, len(sizes) - 1)
-                code = f"{_construct(tried)}\n{begun}{fed}\nassert held(machine) <= {bound}"
-                fault = f"it holds {sizes[-1]} bytes, and more with each {literal(repeated.batch(0)[:40])} that comes"
-                fail(tried, fault, "bounds_when_repeated", code, remedy=f"kept={2 * sizes[-1]} (bytes)")
-            half = len(sizes) // 2
-            if len(sizes) > 2 and sizes[-1] - sizes[half] <= brought * (len(sizes) - half) // (32 * len(sizes)):
-                break
-        run.close()
+    growth = _Growth(tried, repeated, kept, run.name)
+    if repeated.start:
+        run.step(repeated.start)
+    while not (run.over or run.finished or run.unbounded) and growth.goes_on and growth.batches < TRACED:
+        run.step(growth.batch())
+        run.drain()
+        growth.look(run.machine)
+    run.close()
+    if run.error is not None:
+        growth.refuse(run)
+    if growth.goes_on and growth.batches == TRACED:
+        _refuse_long_growth(tried, repeated, kept)
     return run.limit.lines
+
+
+def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
+    """The same for very many pieces, without counting lines: what costs so much is tried in time."""
+    kind: Any = tried.machine
+    machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
+    growth = _Growth(tried, repeated, kept, "machine")
+    try:
+        machine.advance()
+        for piece in [*tried.before, repeated.start]:
+            machine.feed(piece)
+        while not machine.finished and growth.goes_on:
+            machine.drop_output()  # the client takes it
+            machine.advance()
+            machine.feed(growth.batch())
+            growth.look(machine)
+        machine.abandon(Cancelled())
+    except Found:
+        raise
+    except Exception:
+        pass  # other properties tell of it
+
+
+class _Growth:
+    """What a request holds after each batch of a piece."""
+
+    def __init__(self, tried: Tried, repeated: Repeated, kept: int, name: str) -> None:
+        self._tried, self._repeated, self._kept, self._name = tried, repeated, kept, name
+        self._brought = self._limit = 0
+        self._sizes = [0]
+
+    @property
+    def batches(self) -> int:
+        """The batches so far."""
+        return len(self._sizes) - 1
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the last half of the batches has made the request hold more."""
+        sizes, half = self._sizes, len(self._sizes) // 2
+        least = self._brought * (len(sizes) - half) // (32 * len(sizes))
+        return len(sizes) <= 2 or sizes[-1] - sizes[half] > least
+
+    def batch(self) -> bytes:
+        """The next one."""
+        data = self._repeated.batch(_BATCH * self.batches)
+        self._brought += len(data)
+        return data
+
+    def look(self, machine: Any) -> None:
+        """Fail if the request holds too much."""
+        self._limit = max(self._limit, limit_of(machine.wait))
+        size, number = held(machine), largest_number(machine)
+        self._sizes.append(size + number)
+        bound = self._kept + self._limit + self._brought // self.batches
+        fed = self._repeated.code(self._name, self.batches)
+        if size > bound:
+            fault = f"it holds {size} bytes, and more with each {literal(self._repeated.batch(0)[:40])} that comes"
+            self._fail(fault, f"{fed}\nassert held({self._name}) <= {bound}", f"kept={2 * size} (bytes)")
+        if number > NUMBER:
+            fault = (
+                f"a number that it holds has {number} bytes, and more with each {literal(self._repeated.before[:40])}"
+            )
+            self._fail(fault, f"{fed}\nassert largest_number({self._name}) <= {NUMBER}", "")
+
+    def refuse(self, run: Run) -> NoReturn:
+        """Fail because of what the last batch has raised."""
+        again = f"for each {literal(self._repeated.before[:40])} that comes, it goes over more and more: "
+        fault = f"{again if isinstance(run.error, EndlessLoop) else ''}{fault_of(run, '')}"
+        allowed = LINES + LINES_PER_BYTE * self._brought
+        code = self._repeated.code(self._name, self.batches + 1)
+        self._fail(fault, f"with line_limit({allowed}):\n{indent(code, '    ')}", "")
+
+    def _fail(self, fault: str, code: str, remedy: str) -> NoReturn:
+        tried = self._tried
+        begun = "".join(f"{self._name}.feed({literal(message)})\n" for message in tried.before)
+        fail(tried, fault, "bounds_when_repeated", f"{_construct(tried)}\n{begun}{code}", remedy=remedy)
 
 
 def _construct(tried: Tried) -> str:

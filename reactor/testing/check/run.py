@@ -15,7 +15,7 @@ import textwrap
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...handlers import Cancelled, Delay, Failed, LimitPassed, Reset, StreamWait, events, first
+from ...handlers import Cancelled, Delay, Exactly, Failed, LimitPassed, Reset, StreamWait, events, first
 from .builtin import counted_builtins
 from .counting import (
     LINES,
@@ -338,7 +338,7 @@ class Run:
         self._allowed = LINES + LINES_PER_BYTE * size
         self.limit.allow(self._allowed)
         try:
-            with self.limit:
+            with self.limit, self.subject.in_its_time() if self.subject.blocking else self.limit:
                 return call(*arguments)
         except (KeyboardInterrupt, Unfit):
             raise
@@ -357,6 +357,8 @@ class Run:
             self._row.begin(machine, self._clock)
             if self.unbounded is None and machine.wait is not None:
                 self.unbounded = self._unbounded(machine.wait)
+        else:
+            self._row.look(machine, self._clock)
         if machine.held_out > machine.handler.max_output and not self.finished:
             self._call("abandon(LimitPassed(None))", machine.abandon, LimitPassed(None))
         if self._watch is not None:
@@ -367,10 +369,11 @@ class Run:
         if self._row.deadline - self._clock > YEAR:
             lack = "without a timeout" if self.patience == float("inf") else "with a timeout of over a year"
             return Unbounded(calls, f"it waits for {wait!r} {lack}", f"{name}.patience <= {YEAR:_}  # a year")
+        if isinstance(wait, Exactly) and wait.n <= most:
+            return None  # it holds no more than it asks for
         if isinstance(wait, StreamWait) and wait.limit > most:
-            return Unbounded(
-                calls, f"it waits for {wait!r} with a limit over max_output", f"{name}.wait.limit <= {most}"
-            )
+            said = f"getattr({name}.wait, 'n', 0)" if isinstance(wait, Exactly) else f"{name}.wait.limit"
+            return Unbounded(calls, f"it waits for {wait!r} with a limit over max_output", f"{said} <= {most}")
         return None
 
     # Its code

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
+import time
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from types import FunctionType
@@ -18,7 +20,7 @@ from .pristine import restorer
 from .snippets import names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ...handlers import Machine
 
@@ -99,6 +101,21 @@ class Subject:
         """A new handler."""
         return self.handler(*self._arguments, **self._named)
 
+    @contextmanager
+    def in_its_time(self) -> Iterator[None]:
+        """Within the ``with`` block, ``time.time()`` is the time of the world, if it is a blocking handler.
+
+        Other handlers ask their row. One of ``http.server`` has no other way to write the time into its answer.
+        """
+        if not self.blocking:
+            yield
+            return
+        before, time.time = time.time, self.world.now
+        try:
+            yield
+        finally:
+            time.time = before
+
     def conversation(self, given: bytes | Iterable[bytes]) -> list[bytes]:
         """The input of a client: a list of packets, or of a stream a list with all its bytes as one item."""
         pieces = pieces_of(given, "conversation")
@@ -142,6 +159,7 @@ class Subject:
                 "drip",
                 "drops_no_step",
                 "held",
+                "largest_number",
                 "line_limit",
                 "memory",
                 "play",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..peers.peer import Peer
 from .streams import CONNECTING
+from .wire import ANY_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .clock import Clock
-    from .sockets import DatagramSocket
+    from .datagrams import DatagramSocket
     from .streams import StreamSocket
     from .wire import Address
 
@@ -374,4 +375,4 @@ class Correspondent(Actor):
 
 def _same_port(sender: Any, address: Any) -> bool:
     """Whether the sender is a socket with the port of ``address`` that is bound to the wildcard address."""
-    return isinstance(sender, tuple) and sender[0] in ("0.0.0.0", "::") and sender[1] == address[1]
+    return isinstance(sender, tuple) and sender[0] in ANY_HOST.values() and sender[1] == address[1]

@@ -20,6 +20,10 @@ class Clock:
         self.now = 0.0
         self.epoch = EPOCH
         """The time of day when the world began, in seconds since 1970-01-01 00:00 UTC. A fault may change it."""
+        self.stepping = False
+        """Whether a reactor makes a step now."""
+        self.changes: list[Callable[[], object]] = []
+        """What is called after this step."""
         self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0  # events planned so far: those due at the same time happen in the order of planning
 
@@ -35,6 +39,13 @@ class Clock:
         """Plan an event: ``call(*arguments)`` is called when the clock reaches ``when``."""
         self._count += 1
         heappush(self._queue, (when, self._count, call, arguments))
+
+    def between(self, call: Callable[[], object]) -> None:
+        """Call ``call()`` between two steps of a reactor: now, or after this step."""
+        if self.stepping:
+            self.changes.append(call)
+        else:
+            call()
 
     def next(self) -> float:
         """When the next event is due; ``inf`` if there is none."""

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import TypeVar
 
     from hypothesis.strategies import SearchStrategy
+
+    _AnyFault = TypeVar("_AnyFault")
 
 SHORT_READ = "short read"
 """``recv`` returns fewer bytes than there are; the amount is how many it returns."""
@@ -194,10 +197,10 @@ class Listed(Plan):
         return amount
 
 
-def fewest(faults: Sequence[Fault], fails: Callable[[list[Fault]], bool]) -> list[Fault]:
+def fewest(faults: Sequence[_AnyFault], fails: Callable[[list[_AnyFault]], bool]) -> list[_AnyFault]:
     """A shorter list of faults, with smaller amounts, that still ``fails``. It need not be the shortest one.
 
-    ``faults`` is a list that fails, such as `Plan.injected` of a run with a seed.
+    ``faults`` is a list that fails, such as `Plan.injected` of a run with a seed, or one with `Crash` and `Cut`, too.
 
     >>> from reactor.testing.kernel.faults import Fault, fewest
     >>> faults = [Fault("again", nth) for nth in range(9)] + [Fault("short read", 4, 70)]
@@ -215,10 +218,13 @@ def fewest(faults: Sequence[Fault], fails: Callable[[list[Fault]], bool]) -> lis
             end -= size
         size //= 2
     for place, fault in enumerate(left):
+        if not isinstance(fault, Fault):
+            continue
         for amount in (1, fault.amount // 2):
             lesser = [*left[:place], fault._replace(amount=amount), *left[place + 1 :]]
-            if 0 < amount < left[place].amount and fails(lesser):
+            if 0 < amount < fault.amount and fails(lesser):
                 left = lesser
+                break
     return left
 
 

@@ -17,17 +17,19 @@ from ...handlers import (
     Flushed,
     InputEnded,
     LimitPassed,
+    Relayed,
     Reset,
     StreamMachine,
     StreamWait,
     TimedOut,
 )
 from ...handlers.channel import ENDED, ENDING, OPEN
+from ...rows.connected import ConnectedRow
 from ...rows.driven import DRAIN_RATE, ChannelRow
 from ...rows.packets import PacketRow
-from ...rows.stream import READ_SIZE, StreamRow
+from ...rows.stream import BULK_SIZE, READ_SIZE, StreamRow
 from ...table.request import Request, Stage
-from .sockets import DatagramSocket, Socket
+from .datagrams import DatagramSocket
 from .streams import CONNECTING, StreamSocket
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from ...handlers import Machine, Wait
     from ...table.reactor import Reactor
     from .network import Network, Selector
+    from .sockets import Socket
 
     _Seen = tuple[object, int, float]
     """What a row was like the last time: its wait, its bytes in and out, its deadline."""
@@ -114,7 +117,8 @@ class Interest(Invariant):
                 )
         if len(world.rows) > len(world.streams):
             self._check_packets(world)
-        for number in loop.sources:
+        connected = [row.socket.fileno() for row in world.rows if isinstance(row, ConnectedRow)]
+        for number in (*loop.sources, *connected):
             if number in keys:
                 known += 1
         if len(keys) > known:
@@ -220,7 +224,8 @@ class Waits(Invariant):
             elif _is_filter(machine) and machine.blocked:
                 wrong = "" if machine.outbox else "has a filter that has something to do, and nothing holds it back"
             elif machine.blocked:
-                self._blocked[row.serial] = machine.held_out, row.total_out
+                if not wait.relays:  # what it waits for is not its own output
+                    self._blocked[row.serial] = machine.held_out, row.total_out
                 wrong = "" if _held_back(machine) else "is held back, but nothing holds it back"
             else:
                 outside += wait.outside
@@ -287,6 +292,8 @@ class Deadlines(Invariant):
         least = most = now + machine.patience
         if isinstance(row, ChannelRow) and row.pace is not None:
             least = now
+        elif wait is machine.wait and wait is not None and wait.relays:  # bytes have passed: their time counts
+            least = most = row.progress + machine.patience
         elif wait is machine.wait and drains:
             least = min(most, deadline + moved / DRAIN_RATE)
         if not least - _ROUNDED <= row.deadline <= most:
@@ -337,7 +344,7 @@ class Memory(Invariant):
             return
         if isinstance(wait, StreamWait) and wait.limit > limit:
             limit = self._limits[row.serial] = wait.limit
-        if machine.held_in > limit + READ_SIZE:
+        if machine.held_in > limit + max(READ_SIZE, min(limit, BULK_SIZE)):
             raise Violation(f"{label(row)} holds {machine.held_in} bytes of input")
 
 
@@ -415,6 +422,8 @@ def _held_back(machine: Machine) -> bool:
     """Whether something holds the machine back: its own output, or the output of a machine that it waits for."""
     wait = machine.wait
     if isinstance(wait, Flushed) and wait.of is not None and wait.of._machine.outbox:
+        return True
+    if isinstance(wait, Relayed) and wait.to._machine.outbox:
         return True
     if wait is not None and any(isinstance(part, InputEnded) and machine.held_in >= part.limit for part in wait.parts):
         return True

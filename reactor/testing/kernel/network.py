@@ -12,6 +12,7 @@ from math import inf
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import TYPE_CHECKING, Any
 
+from .datagrams import DatagramSocket
 from .faults import (
     EXHAUSTED,
     EXHAUSTED_ERRORS,
@@ -23,12 +24,13 @@ from .faults import (
     Plan,
     failure,
 )
-from .sockets import DatagramSocket, Socket
 from .streams import StreamSocket
+from .wire import LOOPBACK, NAME_SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from .sockets import Socket
     from .wire import Wire
 
 FIRST_DESCRIPTOR = 1_000_000
@@ -39,6 +41,10 @@ TICK = 0.000_02
 
 PATIENCE = 10_000
 """Calls that would block, with no ``select`` between them, after which the process counts as one that spins."""
+
+
+QUESTIONS, ANSWER_WITHIN = 2, 5.0
+"""How often the name server is asked, and for how many seconds the resolver waits each time (``resolv.conf(5)``)."""
 
 
 class Stalled(BaseException):
@@ -55,8 +61,14 @@ class Network:
     sockets.
     """
 
-    def __init__(self, wire: Wire, plan: Plan, limit: int = 1024) -> None:
+    def __init__(
+        self, wire: Wire, plan: Plan, limit: int = 1024, site: str = "", addresses: Sequence[str] = ()
+    ) -> None:
         self.wire = wire
+        self.site = site
+        """The name of the host that the process runs on; empty: on none of them."""
+        self.addresses = addresses
+        """The addresses of that host."""
         self.plan = plan
         """The faults of this process's calls."""
         self.limit = limit
@@ -94,17 +106,57 @@ class Network:
             raise failure(errno.EBADF)
         self.open[descriptor].release(descriptor)
 
+    def own_address(self, family: int, remote: Any) -> str:
+        """The address of this host from which packets to ``remote`` are sent."""
+        local = LOOPBACK[family]
+        if remote[0] in LOOPBACK.values():
+            return local
+        return next((host for host in self.addresses if (":" in host) == (":" in local)), local)
+
+    def crash(self) -> None:
+        """The host crashes: its kernel forgets all sockets, and no packet tells their peers."""
+        for sock in list(self.open.values()):
+            sock.vanish()
+        self.open.clear()
+        for selector in self.selectors:
+            selector.close()
+
     def getaddrinfo(
         self, host: str | bytes | None, port: int | None, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
     ) -> list[tuple[int, int, int, str, tuple[Any, ...]]]:  # fmt: skip
-        """As ``socket.getaddrinfo``, for numeric addresses and `Wire.names`. Raises ``gaierror`` for other names."""
-        name = host.decode() if isinstance(host, bytes) else host or "localhost"
-        name = self.wire.names.get(name, name)
-        if ":" in name:
-            return [(socket.AF_INET6, type, proto, "", (name, port or 0, 0, 0))]
-        if not name.replace(".", "").isdigit():
-            raise socket.gaierror(socket.EAI_NONAME, f"{name} is not a name of this world")
-        return [(socket.AF_INET, type, proto, "", (name, port or 0))]
+        """As ``socket.getaddrinfo``, for numeric addresses, `Wire.names` and `Wire.zone`. Raises ``gaierror``.
+
+        The whole process waits meanwhile.
+        """
+        found: list[str] = []
+        for seconds in self.lookup(host, found):
+            self.wire.clock.pass_to(self.wire.clock.now + seconds)
+        return [address_info(name, port or 0, type, proto) for name in found]
+
+    def lookup(self, host: str | bytes | None, found: list[str]) -> Iterator[float]:
+        """Look a host name up: ``/etc/hosts``, then the name server, which is asked twice (``resolv.conf(5)``).
+
+        Yields the seconds until the lookup goes on; in the end the addresses are in ``found``. Raises ``gaierror``:
+        ``EAI_NONAME`` for a name that there is not, ``EAI_AGAIN`` if no answer comes.
+        """
+        wire = self.wire
+        name = (host.decode() if isinstance(host, bytes) else host or "localhost").lower().rstrip(".")
+        name = wire.names.get(name, name)
+        if ":" in name or name.replace(".", "").isdigit():
+            found.append(name)
+            return
+        here, there = (self.own_address(socket.AF_INET, (NAME_SERVER,)), 0), (NAME_SERVER, 53)
+        for _ in range(QUESTIONS):
+            answer = wire.zone.get(name, ())
+            if answer is None or not wire.links.carries(here, there) or not wire.links.carries(there, here):
+                yield ANSWER_WITHIN
+                continue
+            yield wire.delay(here, there) + wire.delay(there, here)
+            if not answer:
+                raise socket.gaierror(socket.EAI_NONAME, f"{name} is not a name of this world")
+            found += [answer] if isinstance(answer, str) else answer
+            return
+        raise socket.gaierror(socket.EAI_AGAIN, "the name server does not answer")
 
     def would_block(self) -> None:
         """A call would block. Raises `Stalled` after too many such calls with no ``select`` between them."""
@@ -201,6 +253,10 @@ class Selector(BaseSelector):
             clock.epoch += 3600 * (hours if hours % 2 else -hours)
         return self._report("select", ready)
 
+    def is_ready(self) -> bool:
+        """Whether `select` would return an event at once."""
+        return bool(self._ready())
+
     def close(self) -> None:
         """Unregister everything."""
         self.keys.clear()
@@ -214,6 +270,8 @@ class Selector(BaseSelector):
         network, clock = self._network, self._network.wire.clock
         while (due := clock.next()) <= end and due < inf:
             clock.pass_to(due)
+            if clock.changes:
+                return self._ready()
             if network.changed and (ready := self._ready()):
                 return ready
         if end < inf:
@@ -259,3 +317,10 @@ def _number(fileobj: Any) -> int:
     if number < 0:
         raise ValueError(f"invalid file descriptor: {number}")
     return number
+
+
+def address_info(name: str, port: int, kind: int, proto: int = 0) -> tuple[int, int, int, str, tuple[Any, ...]]:
+    """One address as ``socket.getaddrinfo`` returns it."""
+    if ":" in name:
+        return (socket.AF_INET6, kind, proto, "", (name, port, 0, 0))
+    return (socket.AF_INET, kind, proto, "", (name, port))

@@ -1,4 +1,4 @@
-"""The base of all simulated sockets, and the datagram sockets.
+"""The base of all simulated sockets.
 
 They behave like Linux's, down to which error comes first: tests run the same exchanges on simulated and on real sockets
 and compare them. The process's plan injects the faults of a call, the wire's plan those of data on its way.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .faults import AGAIN, FULL, INTERRUPTED, LOST, OVERTAKEN, REPEATED, TRUNCATED, failure
+from .faults import AGAIN, INTERRUPTED, failure
 from .wire import is_abstract
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 UNIX: int = getattr(socket, "AF_UNIX", -1)
 BOTH = EVENT_READ | EVENT_WRITE
 _DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
-_LARGEST, _LARGEST_6 = 65_507, 65_527  # bytes: 65,535 without the headers that count (RFC 768, RFC 791, RFC 8200)
 
 
 class Kernel(Protocol):
@@ -38,6 +36,13 @@ class Kernel(Protocol):
     changed: bool
     offences: list[str]
     unsent: list[tuple[Socket, int]]
+
+    @property
+    def site(self) -> str:
+        """The name of the host that the process runs on; empty: on none of them."""
+
+    def own_address(self, family: int, remote: Any) -> str:
+        """The address of this host from which packets to ``remote`` are sent."""
 
     def allocate(self, sock: Socket) -> None:
         """Give the socket the lowest free descriptor."""
@@ -92,6 +97,11 @@ class Socket:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def site(self) -> str:
+        """The name of its host; empty: on none of them."""
+        return self.network.site
+
     def fileno(self) -> int:
         """The descriptor, -1 when it is closed."""
         return self.number
@@ -130,6 +140,18 @@ class Socket:
             raise failure(errno.EINVAL)
         self.local = self.network.wire.bind(self, address)
         self._bound = True
+
+    def bind_for(self, remote: Address) -> None:
+        """Bind the socket, unless it is bound, to the address from which packets to ``remote`` are sent."""
+        if self.local is None:
+            self.bind((self.network.own_address(self.family, remote), 0))
+
+    def vanish(self) -> None:
+        """Its host has crashed: the kernel forgets the socket, and its peer learns nothing."""
+        self.number = -1
+        self.watcher = None
+        if self._bound and self.local is not None:
+            self.network.wire.release(self, self.local)
 
     def getsockname(self) -> Address:
         """As ``socket.getsockname``."""
@@ -199,102 +221,6 @@ class Socket:
     def _failed(self, call: str, number: int) -> OSError:
         self.note(call, number)
         return failure(number)
-
-
-class DatagramSocket(Socket):
-    """A UDP or a Unix datagram socket."""
-
-    type = socket.SOCK_DGRAM
-    __slots__ = ("_held", "inbox", "received_from", "sent_to")
-
-    def __init__(self, network: Kernel, family: int) -> None:
-        super().__init__(network, family)
-        self.inbox: deque[tuple[bytes, Address | None]] = deque()
-        """The datagrams that have arrived and were not read, each with its sender."""
-        self.received_from: set[Address | None] = set()
-        """The senders of all datagrams that ``recvfrom()`` has returned."""
-        self.sent_to: set[Address | None] = set()
-        """The addresses of all calls of ``sendto()``."""
-        self._held = 0
-
-    def sendto(self, data: Any, *flags_and_address: Any) -> int:
-        """As ``socket.sendto``."""
-        *rest, address = flags_and_address
-        flags = rest[0] if rest else 0
-        plan, wire = self.network.plan, self.network.wire
-        self._begin("sendto")
-        self.sent_to.add(address)
-        if self.family != UNIX:
-            self._prepare(len(data), address)
-        self._could("sendto", flags)
-        if plan.draw(FULL):
-            raise self._failed("sendto", errno.ENOBUFS)
-        target = wire.find(self.type, self.family, address)
-        packet = bytes(data)
-        if self.family == UNIX:
-            self._sendto_unix(packet, target, address, flags)
-        self.note("sendto", (packet, address))
-        if self.family != UNIX and isinstance(target, DatagramSocket):
-            self._transmit(packet, target)
-        return len(packet)
-
-    def recvfrom(self, limit: int, flags: int = 0) -> tuple[bytes, Any]:
-        """As ``socket.recvfrom``."""
-        if limit < 0:
-            raise ValueError("negative buffersize in recvfrom")
-        self._begin("recvfrom")
-        if not self.inbox:
-            raise self._blocks("recvfrom", flags)
-        self._could("recvfrom", flags)
-        packet, address = self.inbox.popleft()
-        self._held -= len(packet)
-        self.received_from.add(address)
-        self.note("recvfrom", (packet, address))
-        return packet[:limit], address
-
-    def events(self, wanted: int = BOTH) -> int:
-        return wanted if self.inbox else EVENT_WRITE & wanted
-
-    def arrive(self, packet: bytes, sender: Address | None) -> None:
-        """A datagram arrives. It is dropped if the socket is closed or has no room."""
-        if self.number >= 0 and self._has_room(packet):
-            self.inbox.append((packet, sender))
-            self._held += len(packet)
-            self.changed()
-
-    def _has_room(self, packet: bytes) -> bool:
-        return not self.inbox or self._held + len(packet) <= self.network.wire.capacity
-
-    def _prepare(self, size: int, address: Address) -> None:
-        """Bind the socket if it is not bound, and raise ``OSError`` if ``size`` bytes cannot be sent to ``address``."""
-        if self.local is None:
-            self.bind(("127.0.0.1" if self.family == socket.AF_INET else "::1", 0))
-        if size > (_LARGEST if self.family == socket.AF_INET else _LARGEST_6):
-            raise self._failed("sendto", errno.EMSGSIZE)
-        if not address[1]:
-            raise self._failed("sendto", errno.EINVAL)
-
-    def _sendto_unix(self, packet: bytes, target: Bound | None, address: Address, flags: int) -> None:
-        if not isinstance(target, DatagramSocket) or target.number < 0:
-            raise self._failed("sendto", unreachable(target, self.type, address))
-        if not target._has_room(packet):
-            raise self._blocks("sendto", flags)
-        target.arrive(packet, self.local)
-
-    def _transmit(self, packet: bytes, target: DatagramSocket) -> None:
-        wire = self.network.wire
-        draw = wire.plan.draw
-        if draw(LOST):
-            return
-        size = draw(TRUNCATED, len(packet) - 1) if len(packet) > 1 else 0
-        if size:
-            packet = packet[:size]
-        for _ in range(2 if draw(REPEATED) else 1):
-            delay = wire.delay() + draw(OVERTAKEN, 200) / 1000
-            if delay:
-                wire.clock.at(wire.clock.now + delay, target.arrive, packet, self.local)
-            else:
-                target.arrive(packet, self.local)
 
 
 def unreachable(found: Bound | None, kind: int, address: Address) -> int:

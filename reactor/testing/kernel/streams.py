@@ -14,15 +14,15 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any
 
 from .faults import ABORTED, BROKEN, BROKEN_ERRORS, INTERRUPTED, SHORT_READ, SHORT_WRITE, TORN, failure
+from .flight import Flight
 from .sockets import BOTH, UNIX, Socket, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .sockets import Kernel
     from .wire import Address
 
-_RETRIES = 6  # of a connection attempt while the accept queue is full, after 1, 2, 4, ... seconds
+_RETRIES = 6  # of a connection attempt that is not answered, after 1, 2, 4, ... seconds (``tcp_syn_retries``)
+_TRIES_TO_FIND = 2  # of a host that is down: then its neighbours say that it can't be reached (arp(7))
 _TORN_APART = 0.01  # seconds
 
 NEW, LISTENING, CONNECTING, OPEN, OVER = "new", "listening", "connecting", "open", "over"
@@ -32,11 +32,10 @@ NEW, LISTENING, CONNECTING, OPEN, OVER = "new", "listening", "connecting", "open
 class StreamSocket(Socket):
     """A TCP or a Unix stream socket."""
 
-    type = socket.SOCK_STREAM
+    type: int = socket.SOCK_STREAM
     __slots__ = (
-        "_backlog", "_closed", "_end_arrived", "_events_in_flight", "_in_flight", "_input_ended", "_last_arrival",
-        "_limit", "_output_ended", "_resets", "_result_due", "inbox", "peer", "read_end", "sent", "sent_end", "state",
-        "total_in", "untaken",
+        "_backlog", "_closed", "_end_arrived", "_flight", "_input_ended", "_is_forgotten", "_limit", "_output_ended",
+        "_resets", "_result_due", "inbox", "peer", "read_end", "sent", "sent_end", "state", "total_in", "untaken",
     )  # fmt: skip
 
     def __init__(self, network: Kernel, family: int) -> None:
@@ -64,9 +63,8 @@ class StreamSocket(Socket):
         self._resets = False  # close() resets the connection (SO_LINGER)
         self._backlog: deque[StreamSocket] = deque()
         self._limit = 0  # connections that fit into the accept queue
-        self._in_flight = 0  # bytes on their way to the peer
-        self._events_in_flight = 0  # events on their way to the peer
-        self._last_arrival = 0.0  # when the last of them arrives
+        self._is_forgotten = False  # the kernel knows the connection no more: what arrives is answered with a reset
+        self._flight = Flight(network.wire, self)
 
     # The calls of a process
 
@@ -93,7 +91,7 @@ class StreamSocket(Socket):
         if not self._backlog:
             raise self._blocks("accept")
         self._could("accept")
-        if self.network.plan.draw(ABORTED):
+        if self.family != UNIX and self.network.plan.draw(ABORTED):  # a Unix socket does not tell of it
             self._backlog.popleft().abort()
             raise self._failed("accept", errno.ECONNABORTED)
         try:
@@ -118,12 +116,11 @@ class StreamSocket(Socket):
         if self.state != NEW:
             self._connect_again()
             return
-        if self.local is None:
-            self.bind(("127.0.0.1" if self.family == socket.AF_INET else "::1", 0))
+        self.remote = self.network.wire.whole(self.family, address)
+        self.bind_for(self.remote)
         self.state = CONNECTING
         self._result_due = True
-        self.remote = self.network.wire.whole(self.family, address)
-        self._deliver(self._attempt, 0)
+        self._flight.plan(self._attempt, 0)
         if self.timeout != 0:
             self.network.offences.append(f"connect() blocks: {self} is not in non-blocking mode")
         interrupted = self.network.plan.draw(INTERRUPTED)  # the attempt goes on (POSIX, connect())
@@ -222,6 +219,15 @@ class StreamSocket(Socket):
             self._send_end()
         self.inbox.clear()
 
+    def vanish(self) -> None:
+        super().vanish()
+        for pending in self._backlog:
+            pending.vanish()
+        self._is_forgotten = self._closed = True
+        self._flight.drop()
+        if self.state != OPEN:
+            self.state = OVER
+
     def is_writable(self) -> bool:
         """Whether a third of the buffer is free. Linux reports no less, though ``send()`` takes any number of bytes."""
         return self._room() * 3 >= self.network.wire.capacity
@@ -237,14 +243,16 @@ class StreamSocket(Socket):
         if self.family == UNIX:
             peer.arrive_close(errno.ECONNRESET if self.inbox or not self._closed else 0)
         else:
-            self._deliver(peer.arrive_reset)
+            self._flight.deliver(peer.arrive_reset)
 
     def arrive(self, data: bytes, sender: StreamSocket) -> None:
         """Bytes arrive."""
-        sender._in_flight -= len(data)
-        if self.state == OVER:
+        sender._flight.received(len(data))
+        if self._is_forgotten:
+            self._flight.deliver(sender.arrive_reset)
+        elif self.state == OVER:
             return
-        if self._closed:
+        elif self._closed:
             self.abort()
         else:
             self.inbox += data
@@ -253,6 +261,9 @@ class StreamSocket(Socket):
     def arrive_end(self) -> None:
         """The end of the peer's stream arrives."""
         peer = self.peer
+        if self._is_forgotten and peer is not None:
+            self._flight.deliver(peer.arrive_reset)
+            return
         if self.state == OPEN and peer is not None:
             self._input_ended = True
             self._end_arrived = self.family != UNIX
@@ -267,6 +278,11 @@ class StreamSocket(Socket):
             self.error = number or (errno.EPIPE if self._end_arrived and not self._output_ended else errno.ECONNRESET)
             self._input_ended = self._output_ended = True
             self.changed()
+
+    def give_up(self, number: int) -> None:
+        """The kernel gives the connection up, with the ``errno`` ``number``. It does not tell the peer."""
+        self.arrive_reset(number)
+        self._is_forgotten = True
 
     def arrive_close(self, number: int) -> None:
         """The peer of a Unix socket has closed."""
@@ -299,7 +315,7 @@ class StreamSocket(Socket):
             size = self.network.plan.draw(SHORT_WRITE, size - 1) or size
         taken = bytes(data[:size])
         self.sent += taken
-        self._in_flight += size
+        self._flight.size += size
         self.note("send", taken)
         self._transmit(taken)
         return size
@@ -312,10 +328,10 @@ class StreamSocket(Socket):
             return
         first = self.network.wire.plan.draw(TORN, len(data) - 1) if len(data) > 1 else 0
         if first:
-            self._deliver(peer.arrive, data[:first], self)
-            self._last_arrival = max(self._last_arrival, self.network.wire.clock.now) + _TORN_APART
+            self._flight.deliver(peer.arrive, data[:first], self)
+            self._flight.pause(_TORN_APART)
             data = data[first:]
-        self._deliver(peer.arrive, data, self)
+        self._flight.deliver(peer.arrive, data, self)
 
     def _recv_nothing(self, limit: int) -> bytes:
         """``recv(0)``, for which Python makes no system call. Raises `ValueError` for a negative limit."""
@@ -339,22 +355,7 @@ class StreamSocket(Socket):
     def _room(self) -> int:
         peer = self.peer
         assert peer is not None
-        return self.network.wire.capacity - self._in_flight - len(peer.inbox)
-
-    def _deliver(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Make an event happen at the peer, after all events that were sent before it."""
-        wire = self.network.wire
-        when = max(wire.clock.now + wire.delay(), self._last_arrival)
-        if when <= wire.clock.now and not self._events_in_flight:
-            call(*arguments)
-            return
-        self._last_arrival = when
-        self._events_in_flight += 1
-        wire.clock.at(when, self._arrive, call, arguments)
-
-    def _arrive(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        self._events_in_flight -= 1
-        call(*arguments)
+        return self.network.wire.capacity - self._flight.size - len(peer.inbox)
 
     def _send_end(self) -> None:
         """Send the end of the stream."""
@@ -366,7 +367,7 @@ class StreamSocket(Socket):
         if self.family == UNIX:
             peer.arrive_end()
         else:
-            self._deliver(peer.arrive_end)
+            self._flight.deliver(peer.arrive_end)
 
     def _note_unsent(self) -> None:
         if self.untaken and not self.error and not self._output_ended:
@@ -382,7 +383,7 @@ class StreamSocket(Socket):
                 peer.arrive_reset()
 
     def _connect_unix(self, address: Address) -> None:
-        listener = self.network.wire.find(self.type, self.family, address)
+        listener = self.network.wire.find(self, address)
         if not isinstance(listener, StreamSocket) or listener.state != LISTENING:
             raise self._failed("connect", unreachable(listener, self.type, address))
         if len(listener._backlog) >= listener._limit:
@@ -407,17 +408,22 @@ class StreamSocket(Socket):
         self._result_due = False
 
     def _attempt(self, attempt: int) -> None:
-        """One attempt to connect. A listener whose accept queue is full does not answer it."""
+        """One attempt to connect. A host that is not reached does not answer it, nor a full accept queue."""
         if self.state != CONNECTING:
             return
         wire = self.network.wire
         assert self.remote is not None
-        listener = wire.find(self.type, self.family, self.remote)
-        if not isinstance(listener, StreamSocket) or listener.state != LISTENING or wire.refuses():
-            self._fail(errno.ECONNREFUSED)
-        elif len(listener._backlog) < listener._limit:
-            self._establish(listener)
-        elif attempt == _RETRIES:
+        if wire.links.carries(self.local, self.remote) and wire.links.carries(self.remote, self.local):
+            listener = wire.find(self, self.remote)
+            if not isinstance(listener, StreamSocket) or listener.state != LISTENING or wire.refuses():
+                self._fail(errno.ECONNREFUSED)
+                return
+            if len(listener._backlog) < listener._limit:
+                self._establish(listener)
+                return
+        if attempt == _TRIES_TO_FIND and wire.links.is_down(self.remote):
+            self._fail(errno.EHOSTUNREACH)
+        elif attempt > _RETRIES:
             self._fail(errno.ETIMEDOUT)
         else:
             wire.clock.at(wire.clock.now + 2**attempt, self._attempt, attempt + 1)

@@ -16,6 +16,8 @@ from .registry import serves
 from .standard import OneLine, serve
 
 STATES, ONE_WAIT, COROUTINE = OURS
+BULK = 1 << 18
+"""Bytes that a handler of bytes takes at once: as many as the other loops read."""
 
 
 def ours(service: str, name: str, server: type = SelectTCPServer):
@@ -122,7 +124,7 @@ class HeadsCoroutine(StreamHandler):
 @ours("bytes", STATES)
 class BytesStates(StreamHandler):
     def handle(self):
-        return Some(), self.piece
+        return Some(BULK), self.piece
 
     def piece(self, data):
         self.send(data)
@@ -131,7 +133,7 @@ class BytesStates(StreamHandler):
 
 @ours("bytes", ONE_WAIT)
 class BytesOneWait(StreamHandler):
-    some = Some()
+    some = Some(BULK)
 
     def handle(self):
         return self.some, self.piece
@@ -145,7 +147,7 @@ class BytesOneWait(StreamHandler):
 class BytesCoroutine(StreamHandler):
     async def handle(self):
         while True:
-            self.send(await Some())
+            self.send(await Some(BULK))
 
 
 @ours("close", STATES)

@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 
 from handlers import StreamMachine, World
+from handlers.files import SMALL
 from handlers.http import Files
-from handlers.http.files import SMALL, content_type
+from handlers.http.files import content_type
 from reactor.testing import check
 from tests.support.http_handlers import answers_to, responses_in, statuses
 

@@ -11,6 +11,7 @@ from handlers.http import http_request
 from handlers.refusal import RequestRefused
 from reactor.testing import check
 from tests.support.http import NEXT, REQUESTS, Echo, answers_to, machine_of, taken_from
+from tests.support.malformed import MALFORMED, chunked, post
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -71,105 +72,6 @@ def test_the_handler_reads_every_body_by_one_content_length(request_fields, kept
         assert (requests, answer[:12]) == ([], b"HTTP/1.1 501")
     else:
         assert requests == [line + b"Host: a\r\n" + kept + b"Content-Length: 1\r\n\r\nx", NEXT]
-
-
-def post(fields, body=b"", version=b"1.1"):
-    return b"POST / HTTP/" + version + b"\r\nHost: a\r\n" + fields + b"\r\n\r\n" + body
-
-
-def chunked(body):
-    return post(b"Transfer-Encoding: chunked", body)
-
-
-MALFORMED = {
-    "bare LF after the request line": (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
-    "bare LF after a field": (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400),
-    "bare LF as the empty line": (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
-    "bare CR in the request line": (b"GET /\r HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "bare CR in a field": (post(b"A: b\rContent-Length: 3"), 400),
-    "CR CR LF": (b"GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", 400),
-    "two empty lines first": (b"\r\n\r\n" + NEXT, 400),
-    "NUL in a field": (post(b"A: b\0c"), 400),
-    "NUL in the target": (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "vertical tab in a field": (post(b"A: b\x0bContent-Length: 3"), 400),
-    "obsolete line folding": (post(b"A: b\r\n c"), 400),
-    "folded Transfer-Encoding": (post(b"Transfer-Encoding:\r\n chunked", b"0\r\n\r\n"), 400),
-    "whitespace before the first field": (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400),
-    "whitespace before the colon": (post(b"Content-Length : 3", b"abc"), 400),
-    "no colon": (post(b"Content-Length 3", b"abc"), 400),
-    "no field name": (post(b": 3"), 400),
-    "no token as field name": (post(b"A(b): 3"), 400),
-    "both lengths": (post(b"Content-Length: 3\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"), 400),
-    "both lengths, the other way": (post(b"Transfer-Encoding: chunked\r\nContent-Length: 5", b"0\r\n\r\n"), 400),
-    "two lengths": (post(b"Content-Length: 3\r\nContent-Length: 4", b"abcd"), 400),
-    "two lengths in one field": (post(b"Content-Length: 3, 4", b"abcd"), 400),
-    "equal lengths that are spelled differently": (post(b"Content-Length: 3\r\nContent-Length: 03", b"abc"), 400),
-    "empty length": (post(b"Content-Length:"), 400),
-    "half a list of lengths": (post(b"Content-Length: 3,", b"abc"), 400),
-    "signed length": (post(b"Content-Length: +3", b"abc"), 400),
-    "negative length": (post(b"Content-Length: -3"), 400),
-    "length with underscore": (post(b"Content-Length: 1_0", b"0123456789"), 400),
-    "hexadecimal length": (post(b"Content-Length: 0x3", b"abc"), 400),
-    "length in digits of another script": (post("Content-Length: \u0663".encode(), b"abc"), 400),
-    "length of 5000 digits": (post(b"Content-Length: " + b"9" * 5000), 413),
-    "long body": (post(b"Content-Length: 16777217"), 413),
-    "Transfer-Encoding in HTTP/1.0": (post(b"Transfer-Encoding: chunked", b"0\r\n\r\n", b"1.0"), 400),
-    "coding after chunked": (post(b"Transfer-Encoding: chunked, gzip", b"0\r\n\r\n"), 400),
-    "coding after chunked, in a second field": (
-        post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", b"0\r\n\r\n"), 400,
-    ),
-    "no chunked": (post(b"Transfer-Encoding: identity", b"abc"), 400),
-    "chunked twice": (post(b"Transfer-Encoding: chunked, chunked", b"0\r\n\r\n"), 400),
-    "chunked in quotes": (post(b'Transfer-Encoding: "chunked"', b"0\r\n\r\n"), 400),
-    "chunked with a parameter": (post(b"Transfer-Encoding: chunked;a=b", b"0\r\n\r\n"), 400),
-    "chunked after a control character": (post(b"Transfer-Encoding: \x0bchunked", b"0\r\n\r\n"), 400),
-    "empty Transfer-Encoding": (post(b"Transfer-Encoding:", b"0\r\n\r\n"), 400),
-    "gzip before chunked": (post(b"Transfer-Encoding: gzip, chunked", b"0\r\n\r\n"), 501),
-    "signed chunk size": (chunked(b"+5\r\nhello\r\n0\r\n\r\n"), 400),
-    "chunk size with 0x": (chunked(b"0x5\r\nhello\r\n0\r\n\r\n"), 400),
-    "chunk size with underscore": (chunked(b"0_5\r\nhello\r\n0\r\n\r\n"), 400),
-    "space before the chunk size": (chunked(b" 5\r\nhello\r\n0\r\n\r\n"), 400),
-    "space after the chunk size": (chunked(b"5 \r\nhello\r\n0\r\n\r\n"), 400),
-    "empty chunk size": (chunked(b"\r\nhello\r\n0\r\n\r\n"), 400),
-    "chunk size of 16 digits": (chunked(b"%016x\r\nhello\r\n0\r\n\r\n" % 5), 400),
-    "chunk that is too large": (chunked(b"FFFFFFFFFFFFFFF\r\nhello"), 413),
-    "chunk line that ends in LF": (chunked(b"5\nhello\r\n0\r\n\r\n"), 400),
-    "chunk that is longer than its size": (chunked(b"4\r\nhello\r\n0\r\n\r\n"), 400),
-    "chunk that ends in LF": (chunked(b"5\r\nhello\n0\r\n\r\n"), 400),
-    "chunk extension without a name": (chunked(b"5;\r\nhello\r\n0\r\n\r\n"), 400),
-    "chunk extension with a bare CR": (chunked(b"5;a\r=b\r\nhello\r\n0\r\n\r\n"), 400),
-    "long chunk extension": (chunked(b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n"), 400),
-    "endless chunk extension": (chunked(b"5;" + b"a" * 300), 400),
-    "folded trailer": (chunked(b"0\r\nA: b\r\n c\r\n\r\n"), 400),
-    "bare LF in the trailer": (chunked(b"0\r\nA: b\n\r\n"), 400),
-    "long trailer": (chunked(b"0\r\nA: " + b"b" * 70_000), 431),
-    "many trailer fields": (chunked(b"0\r\n" + b"A: b\r\n" * 101 + b"\r\n"), 431),
-    "long request line": (b"GET /" + b"a" * 70_000, 414),
-    "long field": (post(b"A: " + b"b" * 70_000), 431),
-    "endless field": (b"GET / HTTP/1.1\r\nA: " + b"b" * 70_000, 431),
-    "many fields": (post(b"A: b\r\n" * 100 + b"C: d"), 431),
-    "no version": (b"GET /\r\n", 400),
-    "HTTP/0.9": (b"GET / HTTP/0.9\r\n\r\n", 505),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    "HTTP in lower case": (b"GET / http/1.1\r\nHost: a\r\n\r\n", 400),
-    "a version of two digits": (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
-    "two spaces": (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "tab in the request line": (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "space at the end of the request line": (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400),
-    "space in the target": (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "UTF-8 in the target": ("GET /\u00e9 HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 400),
-    "method that is no token": (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", 400),
-    "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
-    "two Hosts": (post(b"Host: a"), 400),
-    "two Hosts in one": (b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400),
-    "Host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
-    "Host with a user": (b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
-    "asterisk for GET": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "authority for GET": (b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "relative target": (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "tunnel": (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MALFORMED)

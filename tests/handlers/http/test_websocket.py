@@ -14,6 +14,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Mess
 
 from handlers import EndOfStream
 from handlers.http.websocket import Closed, WebSocketHandler
+from reactor.testing import check
 from tests import ROOT
 from tests.support.http_handlers import answers_to, machine_of, statuses
 from tests.support.serving import PATIENCE, serving
@@ -194,3 +195,9 @@ def test_without_wsproto_the_error_names_what_to_install():
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert result.stderr.endswith("ImportError: Echo needs wsproto: pip install 'select-reactor[http]'\n")
+
+
+@pytest.mark.slow
+def test_a_handler_passes_check():
+    frames = b"\x81\x85\0\0\0\0hello" + b"\x88\x82\0\0\0\0\x03\xe8"
+    check(Echo, GOOD + frames, answers_to(GOOD, handler=Echo) + b"\x81\x05hello" + b"\x88\x02\x03\xe8", examples=2)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from handlers import Connected, Flushed, Some, StreamHandler, StreamRequestHandler, Until
+from handlers import Connected, Flushed, Relayed, Some, StreamHandler, StreamRequestHandler, Until
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectTCPServer
 from reactor.testing import chaotic
@@ -66,6 +66,20 @@ class Other(StreamHandler):
             self.relay.send(await Some())
 
 
+class WholeRelay(Relay):
+    """The same, with all that comes on each side relayed to the other."""
+
+    async def handle(self):
+        await Relayed(await Connected(self.target, WholeOther(self)))
+
+
+class WholeOther(Other):
+    """The connection that it opens."""
+
+    async def handle(self):
+        await Relayed(self.relay)
+
+
 @pytest.fixture
 def network():
     return chaotic(seed=4711)
@@ -115,9 +129,10 @@ def test_a_handler_that_takes_one_read_for_a_line_fails(loop):
     assert all(answer.replace(b"><", b"") == b"<a line\n>" for answer in answers)
 
 
-def test_a_handler_that_is_a_client_loses_nothing(network, loop):
+@pytest.mark.parametrize("relay", [Relay, WholeRelay])
+def test_a_handler_that_is_a_client_loses_nothing(relay, network, loop):
     with serving.serving(Lines, "select") as target:
-        kind = type("Relaying", (Relay,), {"target": target.server_address})
+        kind = type("Relaying", (relay,), {"target": target.server_address})
         with serving.serving(kind, "select", reactor=loop) as server, serving.connect(server) as client:
             client.sendall(TEXT)
             assert serving.receive(client, len(TEXT)) == TEXT.upper()

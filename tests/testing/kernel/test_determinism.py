@@ -17,10 +17,11 @@ import pytest
 from reactor.testing.kernel.clock import Clock
 from reactor.testing.kernel.faults import RATES, Plan, Seeded
 from reactor.testing.kernel.network import Network
+from reactor.testing.kernel.process import _line
 from reactor.testing.kernel.wire import Wire
-from reactor.testing.kernel.world import _line
 from tests import ROOT
 from tests.proofs import soak
+from tests.support import planted
 from tests.support.scenarios import SCENARIOS, encrypted
 
 SEEDS = 12 * len(SCENARIOS)
@@ -59,6 +60,12 @@ def test_a_trace_is_the_same_on_every_python(python):
     if told_by(python, "import ssl; print(ssl.OPENSSL_VERSION)") != ssl.OPENSSL_VERSION:  # their handshakes differ
         seeds = [seed for seed in seeds if SCENARIOS[seed % len(SCENARIOS)] is not encrypted]
     assert digest(python, seeds) == soak.digest(seeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", pythons())
+def test_hosts_do_the_same_on_every_python(python):
+    assert told_by(python, "from tests.support import planted; print(planted.digest())") == planted.digest()
 
 
 @pytest.mark.parametrize("hashes", ["0", "1", "4711"])

@@ -1,31 +1,17 @@
-"""Mutations of the loop, the table, the rows and the filters; the simulation, or the test that is named, finds each.
+"""Mutations that are written down: faults that were made once, or that a change must not bring back.
 
-A mutation replaces a few characters in a copy of the source; the schedules of `tests.proofs.soak` run over the copy in
-a process of their own. ``python3 -m tests.proofs.mutations`` prints for each mutation the seed that finds it; with an
-argument, only for those whose names contain it. A
-mutation with ``needs_faults`` can be found only with faults: without faults all seeds pass. One with ``tests`` is for
-what a schedule does not tell, and these tests must fail.
+Each replaces a few characters of the source. The schedules of `tests.proofs.soak` find it, or the tests that it names.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tests import ROOT
+from tests.mutations.planting import Mutant
 
 SEEDS = 100
 """One of so many seeds must find a mutation."""
-
-LIMIT = 100.0
-"""Seconds: a mutation that makes a loop endless is found by this."""
 
 
 class Mutation(NamedTuple):
@@ -35,10 +21,29 @@ class Mutation(NamedTuple):
     old: str
     new: str
     needs_faults: bool = False
+    """Whether all seeds pass without faults."""
     seeds: int = SEEDS
     """How many seeds are tried."""
     tests: str = ""
-    """The tests that find it, as pytest names them; empty if the schedules do."""
+    """Test modules, and behind ``-k`` a part of the names of the tests in them; empty if the schedules find it."""
+
+    def mutant(self):
+        """The one module in which the old text stands, with the new text. Raises `ValueError` if there is none."""
+        sources = {path: path.read_text() for room in ("handlers", "reactor") for path in (ROOT / room).rglob("*.py")}
+        places = [path for path, source in sources.items() for _ in range(source.count(self.old))]
+        if len(places) != 1:
+            raise ValueError(f"{self.name}: {self.old!r} stands in the source {len(places)} times, not once")
+        source = sources[places[0]].replace(self.old, self.new)
+        return Mutant(places[0].relative_to(ROOT).as_posix(), source)
+
+    def modules(self):
+        """The test modules that find it."""
+        return self.tests.partition(" -k ")[0].split()
+
+    def takes(self, test):
+        """Whether the test with this name is one of those that find it."""
+        module, _, name = test.partition("::")
+        return module in self.modules() and self.tests.partition(" -k ")[2] in name
 
 
 RARE = 500
@@ -411,100 +416,91 @@ MUTATIONS = [
         "return plain, (partial(TLS, context=request.context),)", "return plain, ()",
         tests="tests/servers/test_tls_by_hand.py",
     ),
+    # Faults that were made from outside, and that neither the schedules nor the fast tests had found
+    Mutation(
+        "a stopped drive() leaves rows",
+        "            self.cancel(self.table)\n\n    def drive_while", "            pass\n\n    def drive_while",
+        tests="tests/loop/test_stop.py -k driven_alone",
+    ),
+    Mutation(
+        "a connection that has gone hides the next",
+        "return isinstance(error, ConnectionError)  # the", "return False  # the",
+        tests="tests/servers/test_accept.py -k hides_none",
+    ),
+    Mutation(
+        "timers drop rings of one item together with empty ones",
+        "                if ring._next is ring:\n"
+        "                    del self._rings[moment], ring._previous, ring._next\n"
+        "            self._moments = sorted",
+        "                if ring._next is ring._previous:\n"
+        "                    del self._rings[moment], ring._previous, ring._next\n"
+        "            self._moments = sorted",
+        tests="tests/loop/test_timers.py -k alternating",
+    ),
+    Mutation(
+        "only as many rows are ended as the budget is passed by",
+        "self.held <= limit - limit // SLACK", "self.held <= limit", tests="tests/table/test_limits.py -k eighth",
+    ),
+    Mutation(
+        "wake-ups are taken one by one",
+        "self._reader.recv(4096)", "self._reader.recv(1)", tests="tests/loop/test_watches.py -k many_wakes",
+    ),
+    Mutation(
+        "a full queue of a Unix peer makes the loop spin",
+        "writing = self._senders and self.retry is None", "writing = self._senders",
+        tests="tests/servers/test_exchanges.py -k makes_no_spinning",
+    ),
+    Mutation(
+        "a thread that was given up leaves its place at once",
+        "        if not self._begun:\n            self._pool.leave(self)",
+        "        if True:\n            self._pool.leave(self)",
+        tests="tests/modes/test_work.py -k timed_out_counts",
+    ),
+    Mutation(
+        "an exchange holds any number of packets",
+        "        if len(self.pending) >= PENDING:\n            return False",
+        "        if False:\n            return False",
+        tests="tests/servers/test_held_packets.py -k an_exchange_holds",
+    ),
+    Mutation(
+        "any number of exchanges wait for room",
+        "        if len(self._ready) < PENDING:", "        if True:",
+        tests="tests/servers/test_held_packets.py -k exchanges_wait",
+    ),
+    Mutation(
+        "any number of packets wait for a child or a thread",
+        "return len(self._service.queue) < PENDING", "return True",
+        tests="tests/servers/test_queue_bounds.py -k at_most_256",
+    ),
+    Mutation(
+        "a child keeps the Ctrl-C of its parent",
+        "        signal.signal(signal.SIGINT, signal.default_int_handler)\n    if _descriptors",
+        "        pass\n    if _descriptors",
+        tests="tests/loop/test_signals.py -k in_a_child_at_once",
+    ),
+    Mutation(
+        "the row of a request that has failed is kept",
+        "            if row is not None:\n                self.ended(row)",
+        "            if False:\n                self.ended(row)",
+        tests="tests/servers/test_hooks.py -k whatever_closes_it",
+    ),
+    Mutation(
+        "a drain goes on accepting",
+        "            port.finish()\n", "            pass\n", tests="tests/servers/test_drain.py -k accepts_nothing_new",
+    ),
+    Mutation(
+        "a peer that drains slowly has all the time",
+        "self.deadline = min(self.deadline + count / DRAIN_RATE, latest)",
+        "self.deadline = self.deadline + count / DRAIN_RATE",
+    ),
+    Mutation(
+        "a peer that drains slowly and has a pace has all the time",
+        "self._due = min(self._due + seconds, latest)", "self._due = self._due + seconds",
+        tests="tests/table/test_limits.py",
+    ),
+    Mutation(
+        "a packet that was too big for the path ends the exchange",
+        "if error.errno == errno.EMSGSIZE:\n                    continue", "if False:\n                    continue",
+        tests="tests/modes/test_bursts.py -k too_big",
+    ),
 ]  # fmt: skip
-
-
-def plant(mutation, directory):
-    """Copy the source with the mutation to the directory."""
-    for folder in ("handlers", "reactor", "tests"):
-        shutil.copytree(ROOT / folder, directory / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "setup.cfg", directory)
-    if mutation is not None:
-        path, source = place(mutation, directory)
-        path.write_text(source.replace(mutation.old, mutation.new))
-
-
-def place(mutation, root=ROOT):
-    """The path of the one module in which the old text of the mutation stands, and its source."""
-    sources = {path: path.read_text() for room in ("handlers", "reactor") for path in (root / room).rglob("*.py")}
-    places = [path for path, source in sources.items() for _ in range(source.count(mutation.old))]
-    if len(places) != 1:
-        raise ValueError(f"{mutation.name}: {mutation.old!r} stands in the source {len(places)} times, not once")
-    return places[0], sources[places[0]]
-
-
-def run(directory, *arguments):
-    """What this Python prints in the directory, and its exit status; ``None`` if it does not end within the limit."""
-    command = [sys.executable, "-m", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, cwd=directory, text=True, start_new_session=True, **pipes) as process:
-        try:
-            said, _ = process.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # with its children: they hold the pipe
-            return None
-    return said, process.returncode
-
-
-def found(directory, calm=False, seeds=SEEDS):
-    """The first seed that fails with the source in the directory, and its error; ``None`` if all pass."""
-    ended = run(directory, "tests.proofs.soak", str(seeds), "--brief", *(["--calm"] if calm else []))
-    if ended is None:
-        return "the soak", f"does not end within {LIMIT} s"
-    said, status = ended
-    if failure := re.search(r"^seed (\d+) fails: (.*)", said, re.MULTILINE):
-        return f"seed {failure[1]}", failure[2]
-    if status:
-        raise RuntimeError(said)
-    return None
-
-
-def found_by_tests(directory, tests):
-    """The first of the tests that fails with the source in the directory, and its error; ``None`` if all pass."""
-    ended = run(directory, "pytest", "-x", "-q", "-m", "not slow", "--hypothesis-seed=0", *tests.split())
-    if ended is None:
-        return tests, f"does not end within {LIMIT} s"
-    said, status = ended
-    if failure := re.search(r"^FAILED \S+::(\S+)(?: - (.*))?", said, re.MULTILINE):
-        return failure[1], failure[2] or ""
-    if status:
-        raise RuntimeError(said)
-    return None
-
-
-def finding(mutation, directory, calm=False):
-    """What finds the mutation that is planted in the directory: a seed or a test, and its error."""
-    if mutation.tests:
-        return found_by_tests(directory, mutation.tests)
-    return found(directory, calm, mutation.seeds)
-
-
-def try_out(mutation):
-    """What finds the mutation, with faults and without faults."""
-    with TemporaryDirectory() as name:
-        plant(mutation, Path(name))
-        found = finding(mutation, Path(name))
-        return found, None if mutation.tests else finding(mutation, Path(name), calm=True)
-
-
-def main(part=""):
-    """Try the mutations whose names have this ``part``; returns the number of those that nothing finds."""
-    missed = 0
-    chosen = [mutation for mutation in MUTATIONS if part in mutation.name]
-    for mutation in chosen:
-        try:
-            by_faults, by_none = try_out(mutation)
-        except ValueError as error:  # the source has changed; the other mutations are tried all the same
-            print(f"{mutation.name}\n    does not apply: {error}")
-            missed += 1
-            continue
-        missed += by_faults is None
-        finder, told = by_faults or ("nothing finds it", "")
-        calm = "" if by_none is None else f"; without faults: {by_none[0]}"
-        print(f"{mutation.name}\n    {finder}{calm}: {told[:160]}", flush=True)
-    print(f"{len(chosen) - missed} of {len(chosen)} found")
-    return missed
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))

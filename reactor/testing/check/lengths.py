@@ -1,0 +1,117 @@
+"""The property of lengths inside a message: one that says more than is there is not believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .borders import borders_of, parts_of
+from .report import fail, held_in_time
+from .run import played
+from .snippets import literal
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...handlers import World
+
+SPOTS = 16
+"""The most lengths that are tried."""
+
+SHORT = 3
+"""Bytes of the shortest data whose length is tried: shorter ones have it by chance."""
+
+MORE = 1, 2, 8
+"""By how much a length is made longer."""
+
+
+class Field(NamedTuple):
+    """A length in a conversation, and the data that it is the length of, up to the end of a part or packet."""
+
+    pieces: list[bytes]
+    """The conversation up to the message, and with it."""
+    at: int
+    size: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """What it says."""
+        return int.from_bytes(self.pieces[-1][self.at : self.at + self.size], "big")
+
+    @property
+    def data(self) -> bytes:
+        """The data."""
+        return self.pieces[-1][self.end - self.length : self.end]
+
+    def said(self, length: int) -> list[bytes]:
+        """The conversation with another length."""
+        *before, last = self.pieces
+        return [*before, last[: self.at] + length.to_bytes(self.size, "big") + last[self.at + self.size :]]
+
+
+@held_in_time
+def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """A length inside a message that says more than the message has is not believed.
+
+    A slice of Python ends where its bytes end, so ``data[2 : 2 + size]`` takes a size that is too large, and says
+    nothing. A handler that answers as many bytes as the client says it has sent answers with bytes of others
+    (CVE-2014-0160). The property looks for a binary length in front of the last bytes of a part, or packet, that the
+    answer contains, and makes it larger. The answer must not be that for the right length, nor have more bytes.
+
+    >>> from handlers.services import Echo
+    >>> takes_true_lengths_only(Echo, b"\\0\\5hello")
+    """
+    tried = Tried(kind, conversation, world)
+    for field, _ in zip(_fields(tried), range(SPOTS), strict=False):
+        _refuse(tried, field)
+
+
+def _fields(tried: Tried) -> Iterator[Field]:
+    if tried.packets:
+        spans = [(tried.pieces[: place + 1], 0, len(packet)) for place, packet in enumerate(tried.pieces)]
+    else:
+        firsts = [border.at for border in borders_of(tried) if border.is_first]
+        spans = []
+        for part in parts_of(tried):
+            begun = max((at for at in firsts if at <= part.border.at), default=0)
+            stop = min((at for at in firsts if at >= part.end), default=len(tried.pieces[0]))
+            spans.append(([tried.pieces[0][:stop]], begun, part.end))
+    for pieces, begun, end in spans:
+        for at in range(begun, end - SHORT):
+            for size in 1, 2, 4:
+                found = Field(pieces, at, size, end)
+                if at + size + SHORT <= end and SHORT <= found.length <= end - at - size:
+                    yield found
+
+
+def _refuse(tried: Tried, field: Field) -> None:
+    """Fail if a length that is too large is believed."""
+    length = field.length
+    if length + max(MORE) >= 1 << 8 * field.size:
+        return
+    plain, less, *more = (_answer(tried, field.said(length + step)) for step in (0, -1, *MORE))
+    if field.data not in plain or field.data in less:
+        return
+    if all(answer == plain for answer in more):
+        fault = f"it takes the length {length + 1} for {literal(field.data)}, which has {length} bytes"
+        _fail(tried, field, MORE[0], fault)
+    grown = [len(answer) - len(plain) for answer in more]
+    if grown == list(MORE) and all(field.data in answer for answer in more):
+        fault = (
+            f"for the length {length + MORE[-1]} of {length} bytes it answers with {MORE[-1]} bytes that nobody sent"
+        )
+        _fail(tried, field, MORE[-1], fault)
+
+
+def _answer(tried: Tried, pieces: list[bytes]) -> bytes:
+    output = played(tried, pieces).output
+    return b"".join(output) if tried.packets else bytes(output)
+
+
+def _fail(tried: Tried, field: Field, step: int, fault: str) -> None:
+    plain = played(tried, field.pieces, name="plain")
+    run = played(tried, field.said(field.length + step))
+    got, right = run.output_code(), plain.output_code()
+    assertion = f"assert {got} != {right}" if run.output == plain.output else f"assert len({got}) <= len({right})"
+    fail(tried, fault, "true_lengths", f"{plain.code()}\n{run.code()}\n{assertion}")

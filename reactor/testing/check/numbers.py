@@ -1,0 +1,74 @@
+"""The property of binary numbers: each byte, and each two and four, of what is not text may have any value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .evidence import fault_of, spread
+from .report import fail, held_in_time
+from .run import played
+from .schedule import END
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+SPOTS = 24
+"""The most places of a piece at which numbers are written. Of more, they are evenly spread."""
+
+BUDGET = 400_000
+"""Lines of Python after which no further number is tried."""
+
+_TEXT = frozenset(b"\t\n\r\x1b") | frozenset(range(0x20, 0x7F))
+
+
+@held_in_time
+def bears_any_number(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """Whatever number stands where the conversation has a binary one, the handler raises nothing and returns.
+
+    Faults are where a number no longer fits: a length of 0 at which a search stands still, a count whose double has no
+    room in a byte, one that is negative in 32 bits. The property writes 0, the powers of two, and their neighbours into
+    each byte, and each two and four bytes, that are not text. A wait that such a number makes must be bounded, too.
+
+    >>> from handlers.services import Echo
+    >>> bears_any_number(Echo, b"\\0\\5hello")
+    """
+    tried = Tried(kind, conversation, world)
+    spent = 0
+    for schedule in _numbered(tried):
+        run = played(tried, schedule)
+        if run.error is not None:
+            fail(tried, fault_of(run, ""), "any_number", run.code())
+        if run.unbounded is not None:
+            calls, lack, bound = run.unbounded
+            fail(tried, lack, "any_number", f"{run.code(calls)}\nassert {bound}")
+        spent += run.limit.lines
+        if spent > BUDGET:
+            break
+
+
+def _numbered(tried: Tried) -> Iterator[Schedule]:
+    """The conversation with each number; the least first."""
+    ending: Schedule = [] if tried.packets else [END]
+    for place, piece in enumerate(tried.pieces):
+        for size in 1, 2, 4:
+            spots = [at for at in range(len(piece) - size + 1) if _is_binary(piece[at : at + size])]
+            chosen = [spots[at] for at in spread(0, len(spots) - 1, SPOTS)] if spots else []
+            for number in _values(size):
+                for at in chosen:
+                    changed = piece[:at] + number.to_bytes(size, "big") + piece[at + size :]
+                    yield [*tried.pieces[:place], changed, *tried.pieces[place + 1 :], *ending]
+
+
+def _is_binary(data: bytes) -> bool:
+    return data[0] not in _TEXT
+
+
+def _values(size: int) -> list[int]:
+    """The numbers that are written: of four bytes only those that two have no room for."""
+    powers = [1 << bit for bit in range(8 * size + 1)] if size < 4 else [1 << 31, 1 << 32]
+    near = {power + step for power in powers for step in (-1, 0, 1)}
+    return sorted(number for number in near if 0 <= number < 1 << 8 * size)

@@ -1,0 +1,98 @@
+"""The property of data that a handler refuses: it belongs to the message, and is no message."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .report import fail, held_in_time
+from .run import played
+from .schedule import END
+from .snippets import literal
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...handlers import World
+
+SPOTS = 4
+"""The most lengths, and the most lines, of a conversation that are tried."""
+
+SIZES = 64, 512, 4_096, 32_768
+"""Bytes of data, about, that may be too many."""
+
+_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9]{1,4})(\r\n|\n)")
+
+
+class Counted(NamedTuple):
+    """A conversation with data whose length is told in digits at the end of the line before."""
+
+    before: bytes
+    sign: bytes
+    after: bytes
+
+    def filled(self, data: bytes) -> bytes:
+        """The conversation with other data."""
+        return b"%b%d%b%b%b" % (self.before, len(data), self.sign, data, self.after)
+
+
+@held_in_time
+def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    """The data of a message that is refused because it is too large is not taken for messages.
+
+    A client may have others write the data, and so have them write messages. A right handler reads over the data, or
+    ends the request. The property looks for data whose length ends the line before, and makes it longer: of letters,
+    and of lines of the conversation. The handler must not answer the lines where it does not answer one of them. A line
+    with such a length that is answered like one without a number is not understood, and has no data.
+
+    >>> from handlers.services import Echo
+    >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
+    """
+    tried = Tried(kind, conversation, world)
+    if tried.packets:
+        return
+    for counted in list(_counted(tried.pieces[0]))[:SPOTS]:
+        for line in _lines(tried.pieces[0]):
+            _refuse_messages(tried, counted, line)
+
+
+def _counted(piece: bytes) -> Iterator[Counted]:
+    for match in _COUNT.finditer(piece):
+        count = int(match[1])
+        if 0 < count <= len(piece) - match.end():
+            yield Counted(piece[: match.start()], match[2], piece[match.end() + count :])
+
+
+def _lines(piece: bytes) -> list[bytes]:
+    return list(dict.fromkeys(re.findall(rb"[^\n]+\n", piece)))[:SPOTS]
+
+
+def _refuse_messages(tried: Tried, counted: Counted, line: bytes) -> None:
+    if _more(tried, counted, line, 1):  # so many are not refused
+        return
+    for size in SIZES:
+        times = size // len(line)
+        if times and _is_understood(tried, counted, len(line) * times) and _more(tried, counted, line, times) >= times:
+            plain = played(tried, [counted.filled(b"a" * len(line) * times), END], name="plain")
+            run = played(tried, [counted.filled(line * times), END])
+            fault = f"it refuses {len(line) * times} bytes of data, and takes {literal(line)} in them for messages"
+            code = (
+                f"{plain.code()}\n{run.code()}\nassert len({run.output_code()}) < len({plain.output_code()}) + {times}"
+            )
+            fail(tried, fault, "what_it_refuses", code)
+
+
+def _is_understood(tried: Tried, counted: Counted, length: int) -> bool:
+    """Whether the line with this length is not answered as one is that has no number there."""
+    told, other = (counted.before + said + counted.sign for said in (b"%d" % length, b"x" * len(str(length))))
+    return bool(played(tried, [told]).output != played(tried, [other]).output)
+
+
+def _more(tried: Tried, counted: Counted, line: bytes, times: int) -> int:
+    """How many bytes more the answer to lines is than that to as many letters, without what it has of them."""
+    lines, letters = line * times, b"a" * len(line) * times
+    run, plain = (played(tried, [counted.filled(data), END]) for data in (lines, letters))
+    if run.error is not None or plain.error is not None:
+        return 0
+    return len(run.output.replace(lines, b"")) - len(plain.output.replace(letters, b""))

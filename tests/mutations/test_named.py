@@ -1,0 +1,30 @@
+"""The mutations that are written down: each has one place in the source, and is found."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests import ROOT
+from tests.mutations.named import MUTATIONS, Mutation
+
+
+@pytest.mark.slow
+def test_each_mutation_is_found():
+    command = [sys.executable, "-m", "tests.mutations"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.endswith(f"\n{len(MUTATIONS)} of {len(MUTATIONS)} found\n"), ended.stdout + ended.stderr
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_each_mutation_has_one_place_in_the_source(mutation):
+    mutant = mutation.mutant()
+    assert mutant.source != (ROOT / mutant.path).read_text(), mutant.path
+    compile(mutant.source, mutant.path, "exec", dont_inherit=True)
+
+
+def test_a_mutation_that_no_longer_applies_is_an_error():
+    stale = Mutation("stale", "what is not there", "")
+    with pytest.raises(ValueError, match="'what is not there' stands in the source 0 times"):
+        stale.mutant()
