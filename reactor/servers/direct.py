@@ -50,7 +50,7 @@ class Direct:
         return (
             are_default(
                 kind.get_request, kind.verify_request, kind.process_request, kind.finish_request,
-                kind.shutdown_request, kind.close_request, kind.connection_filters,
+                kind.shutdown_request, kind.close_request, getattr(kind, "connection_filters", None),
                 getattr(kind, "process_request_thread", None),
             )
             and OF_INSTANCE.isdisjoint(vars(server))
@@ -68,7 +68,7 @@ class Direct:
         request, peer = server.get_request()
         bound = server.max_per_peer
         if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
-            service.admit(request, peer, lambda: service.blocking_row(request, peer))
+            service.admit(request, peer, lambda: service.intake.make_row(request, peer))
             return True
         row = None
         before = CURRENT.set(service.hand)  # while the handler of a state machine is made

@@ -19,6 +19,7 @@ class Heirs:
     def __init__(self, service: Service) -> None:
         self._service = service
         self.count = 0
+        """The children that run."""
         self.exit_status: int | None = None
         """The exit status of this process, if it is such a child; else ``None``."""
 

@@ -2,14 +2,15 @@
 
 import socket
 import struct
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reactor import StreamRequestHandler, TCPServer, ThreadingTCPServer
+from handlers import StreamHandler, Until
+from reactor import SelectTCPServer, StreamRequestHandler, TCPServer, ThreadingTCPServer
 from reactor.access import AccessMixIn
 from reactor.servers.base import BaseServer
 
@@ -135,6 +136,70 @@ def test_a_limit_of_the_host_refuses_the_same(mode: str) -> None:
     assert seen == outcome(general, ["write"], b"", "shutdown", refused=True)
     assert seen["stats"]["refused"] == {"max_per_peer": 1}
     assert not seen["told"]
+
+
+class Steps(StreamHandler):
+    """A state machine that does what the server's ``acts`` name."""
+
+    timeout = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        if "raise in the constructor" in SteppingMixIn.acts:
+            raise ValueError("in the constructor")
+
+    def handle(self) -> Any:
+        row, table = self.server.row_of(None), self.server.reactor.table
+        seen = row is not None and (row.driven_by.mode, row in table, len(table))
+        self.server.told.append(("handle", seen, table.count_of(self.client_address)))
+        return Until(b"\n", limit=100), self.line
+
+    def line(self, data: bytes) -> Any:
+        self.send(data)
+        if "raise" in SteppingMixIn.acts:
+            raise ValueError("in a state")
+        return self.handle() if "again" in SteppingMixIn.acts else None
+
+
+class SteppingMixIn(Told):
+    """A mix-in with what the handlers are to do."""
+
+    acts: ClassVar[list[str]] = []
+    timeout = 5
+
+
+class Selecting(SteppingMixIn, SelectTCPServer):
+    """The direct way."""
+
+
+class SelectingGenerally(SteppingMixIn, General, SelectTCPServer):
+    """The general way."""
+
+
+def stepped(kind: Any, acts: list[str], sent: bytes) -> dict[str, Any]:
+    """All that can be seen of one connection that the loop drives."""
+    with patch.object(SteppingMixIn, "acts", acts), socket.socket() as client, kind(("127.0.0.1", 0), Steps) as server:
+        reactor = server.reactor
+        client.settimeout(5)
+        client.connect(server.server_address)
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        server.handle_request()
+        received = b"".join(iter(lambda: client.recv(1 << 20), b""))
+        records = [{**record, "peer": "", "age": 0, "idle": 0} for record in reactor.table.closed]
+        return {
+            "told": server.told, "received": received, "records": records, "stats": reactor.table.stats(),
+            "open": len(reactor.table), "held": reactor.budget.held,
+        }  # fmt: skip
+
+
+@given(
+    acts=st.lists(st.sampled_from(["raise in the constructor", "raise", "again"]), max_size=2),
+    sent=st.sampled_from([b"", b"line\n", b"line\n" * 3, b"half"]),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_loop_drives_the_same(acts: list[str], sent: bytes) -> None:
+    assert stepped(Selecting, acts, sent) == stepped(SelectingGenerally, acts, sent)
 
 
 class Idle(StreamRequestHandler):
