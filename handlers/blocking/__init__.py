@@ -74,7 +74,9 @@ class BaseRequestHandler:
         self.server = server
         self.setup()
         try:
-            _refuse_step(self, self.handle())
+            returned = self.handle()
+            if returned is not None:
+                _refuse_step(self, returned)
         except BaseException as error:
             self._raised = error
             raise

@@ -286,16 +286,15 @@ class Loop:
             raise KeyboardInterrupt
         self._interrupted = True
 
-    def blocking(self, call: Callable[..., object], *arguments: object) -> None:
+    def blocking(self, call: Callable[..., object], *arguments: object) -> object:
         """Call what may block in the middle of a batch: a signal may interrupt it, as it may the selector."""
-        if not self.working_here:
-            call(*arguments)
-            return
+        if self._working != get_ident():
+            return call(*arguments)
         self._working = 0
         try:
             if self._interrupted:
                 self.interrupt()
-            call(*arguments)
+            return call(*arguments)
         finally:
             self._working = get_ident()
 

@@ -38,6 +38,7 @@ class ForkMode(Mode):
 
     batch = BATCH
     work = "fork"
+    serves_directly = False
     _hangup: Hangup | None = None
     _draining: Hangup
     _mailbox: Mailbox | None = None  # in a child

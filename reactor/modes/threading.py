@@ -67,11 +67,31 @@ class ThreadMode(Mode):
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         if self.loop_drives:
             self.service.leave_to_loop(row)
-            return
+        else:
+            self._start(row, self.service.server.process_request_thread, request, client_address)
+
+    def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
+        if self.loop_drives:
+            self.service.leave_to_loop(row)
+        else:
+            self._start(row, self._serve_directly, request, client_address, row)
+
+    def _serve_directly(self, request: Any, client_address: Any, row: Request) -> None:
+        """As `ThreadingMixIn.process_request_thread`."""
+        service = self.service
+        try:
+            service.direct.handle(request, client_address, row)
+        except Exception:
+            service.server.handle_error(request, client_address)
+        finally:
+            service.direct.close(request, row)
+
+    def _start(self, row: Request, serve: Callable[..., object], *arguments: Any) -> None:
+        """Have a thread call ``serve(*arguments)``."""
         row.driven_by = THREAD
         self._busy.add(row)
         try:
-            self.in_thread(partial(self._run, row, request, client_address))
+            self.in_thread(partial(self._run, row, serve, *arguments))
         except RuntimeError as error:
             row.driven_by = CALLER
             self._busy.discard(row)
@@ -90,12 +110,12 @@ class ThreadMode(Mode):
             self.threads[:] = [old for old in self.threads if old.is_alive()]
             self.threads.append(thread)
 
-    def _run(self, row: Request, request: Any, client_address: Any) -> None:
+    def _run(self, row: Request, serve: Callable[..., object], *arguments: Any) -> None:
         service = self.service
         row.driven_by = DrivenBy.in_thread(current_thread().name)
         with service.hand.at(row):
             try:
-                service.server.process_request_thread(request, client_address)
+                serve(*arguments)
             finally:
                 self._busy.discard(row)
                 early = row.stage is Stage.ENDED  # by a hook, which could not make room for another thread

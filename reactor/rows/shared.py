@@ -39,6 +39,7 @@ def shared(reactor: Reactor, sock: Any, owner: Any = None) -> SharedSocket:
     descriptor: int = sock.fileno()
     source: Any = reactor.sources.get(descriptor)
     if source is None or source.is_stale():
+        reactor.listening.discard(source)
         source = reactor.sources[descriptor] = SharedSocket(reactor, sock, owner)
     found: SharedSocket = source
     return found
@@ -50,8 +51,6 @@ class SharedSocket:
     def __init__(self, reactor: Reactor, sock: Any, owner: Any) -> None:
         self.mask = 0
         self.descriptor: int = sock.fileno()
-        self.open = False
-        """Whether arrivals are wanted; they may be paused nevertheless."""
         self.owner = owner
         """The server that takes requests here; ``None`` where rows only send."""
         self.exclusive = False
@@ -65,6 +64,11 @@ class SharedSocket:
         self.retry: Timer | None = None
         """The timer after which rows try to send again, when no event tells that they can."""
 
+    @property
+    def open(self) -> bool:
+        """Whether arrivals are wanted; they may be paused nevertheless."""
+        return self in self._reactor.listening
+
     def is_stale(self) -> bool:
         """Whether the socket was closed without `release`, so that its number may be that of another descriptor."""
         return bool(self._socket.fileno() != self.descriptor)
@@ -75,7 +79,7 @@ class SharedSocket:
         """Call ``arrivals()`` whenever something has arrived, and ``finish()`` when no further request is wanted."""
         self._arrivals = arrivals
         self._finish = finish
-        self.open = True
+        self._reactor.listening.add(self)
         self.resume()
 
     def pause(self) -> None:
@@ -108,7 +112,8 @@ class SharedSocket:
 
     def close(self) -> None:
         """Take no more arrivals; rows that wait to send still do. The socket stays its owner's."""
-        self.open = self._reading = False
+        self._reactor.listening.discard(self)
+        self._reading = False
         self._reactor.paused.pop(self, None)
         self._want()
 

@@ -9,6 +9,7 @@ leads a request from its arrival to its end. Its parts:
     `batch_size`    how many arrivals a batch takes
     `sharing`       a worker process's share of the connections of a listener that others serve too
     `admission`     which requests are let in, and what becomes of the others
+    `direct`        the direct way of a connection, where nothing unusual is declared
     `queue`         the requests that wait for a child or a thread
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others
     `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`

@@ -110,6 +110,11 @@ class Connections:
         require_plain(service.handler, request)
         if not self._is_machine:
             return FaceRow(service.reactor, service.server, request, client_address, service, filters)
+        return self.machine_row(request, client_address, filters)
+
+    def machine_row(self, request: Any, client_address: Any, filters: Sequence[MakeFilter] = ()) -> Request:
+        """The row of a plain connection that a state machine serves."""
+        service = self._service
         handler = service.handler()
         if isinstance(handler, FramedStream):
             return FramedRow(service.reactor, service.server, request, client_address, handler, service, filters)

@@ -18,13 +18,15 @@ class Heirs:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._count = 0
-        self._exit_status: int | None = None  # of this process, if it is such a child; else None
+        self.count = 0
+        """The children that run."""
+        self.exit_status: int | None = None
+        """The exit status of this process, if it is such a child; else ``None``."""
 
     @property
     def may_grow(self) -> bool:
         """Whether there are so few children that one more request may begin."""
-        return not self._count or self._count < self._service.reactor.max_children
+        return not self.count or self.count < self._service.reactor.max_children
 
     def fork(self, row: Request | None) -> int:
         """Fork, and let the child finish the request of ``row``. Returns the child's pid, and 0 in the child."""
@@ -37,27 +39,27 @@ class Heirs:
             )
 
         def on_exit(status: int | None, words: bytes) -> None:
-            self._count -= 1
+            self.count -= 1
             apply_exit_report(row, status, words)
             self._service.strike(row)
 
         pid = self._service.reactor.children.fork(on_exit, keep=row)
         if pid:
-            self._count += 1
+            self.count += 1
             row.driven_by = DrivenBy.child(pid)
         else:
-            self._exit_status = 0
+            self.exit_status = 0
         return pid
 
     def note_failure(self) -> None:
         """The handler has raised: if this process is such a child, it will exit with status 1."""
-        if self._exit_status is not None:
-            self._exit_status = 1
+        if self.exit_status is not None:
+            self.exit_status = 1
 
     def leave(self, row: Request) -> None:
-        """The handler has returned: if this process is such a child, it reports to the parent and exits."""
-        if self._exit_status is not None:
-            try:
-                self._service.reactor.children.tell(exit_report(row))
-            finally:
-                os._exit(self._exit_status)
+        """The handler has returned in such a child: report to the parent, and exit with `exit_status`."""
+        assert self.exit_status is not None
+        try:
+            self._service.reactor.children.tell(exit_report(row))
+        finally:
+            os._exit(self.exit_status)

@@ -40,9 +40,10 @@ class InHand:
 
     def drop(self, row: Request) -> bool:
         """No hook will be called for the row any more. Returns whether hooks could be called for it until now."""
+        request = row.request
         try:
-            if self._rows.get(row.request) is row:
-                del self._rows[row.request]
+            if self._rows.get(request) is row:
+                del self._rows[request]
                 return True
         except TypeError:
             pass

@@ -20,11 +20,23 @@ _ROOT = __package__.rpartition(".")[0]
 _DEFAULTS = {
     f"{_ROOT}.{name}" for name in ("servers.base", "servers.tcp", "servers.udp", "servers.unix", "modes.select")
 }
+OF_INSTANCE = HOOKS | {"process_request_thread", "connection_filters"}
+"""The hooks that a program may have assigned to one server instead of its class."""
 
 
 def has_default_hooks(server: Any) -> bool:
     """Whether all `HOOKS` are the package's own, which do nothing that is to be seen from outside."""
     return all(getattr(server, name).__module__ in _DEFAULTS for name in HOOKS)
+
+
+@lru_cache(maxsize=64)
+def are_default(*functions: Any) -> bool:
+    """Whether all functions, which are hooks of a server class of the plain or the thread mode, are the package's own.
+
+    ``None`` stands for a hook that the class does not have.
+    """
+    defaults = _DEFAULTS | {f"{_ROOT}.modes.threading"}
+    return all(function is None or getattr(function, "__module__", "") in defaults for function in functions)
 
 
 def is_kind(handler: Any, kind: type) -> bool:

@@ -118,6 +118,16 @@ class Mode:
         """Serve the request, or have a child, a thread or the loop serve it. An exception ends the request."""
         self.service.process_here(request, client_address)
 
+    serves_directly = True
+    """Whether a connection may go the direct way: see `direct.Direct`."""
+
+    def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
+        """As `process`, where the hooks of the server are the default ones."""
+        direct = self.service.direct
+        direct.handle(request, client_address, row)
+        direct.close(request, row)
+        self.service.ended(row)
+
     def alongside(self, inner: Reactor) -> None:
         """The loop ``inner`` is about to drive a request: have it watch what the mode must hear meanwhile."""
 

@@ -41,19 +41,20 @@ class RequestQueue:
         self._begin = begin
         self._dismissed = dismissed
         self._batch = batch
-        self._rows: OrderedDict[int, Request] = OrderedDict()
+        self.rows: OrderedDict[int, Request] = OrderedDict()
+        """The requests that wait, by serial; for reading."""
         self._watches: dict[int, Watch] = {}  # of the connections, for a hang-up; by the serial of the row
         self._short = False  # whether the host has just refused a child or a thread
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def enter(self, row: Request, last: bool = True) -> None:
         """Have the request wait for its turn, behind the others or in front of them."""
         row.stage = Stage.QUEUED
-        self._rows[row.serial] = row
-        self._rows.move_to_end(row.serial, last)
-        if self._short or len(self._rows) > 1 or not self._may_begin():
+        self.rows[row.serial] = row
+        self.rows.move_to_end(row.serial, last)
+        if self._short or len(self.rows) > 1 or not self._may_begin():
             self._watch(row)
             row.weigh()  # last, because the budget may end this very row
 
@@ -61,9 +62,9 @@ class RequestQueue:
         """Begin the requests whose turn it is, as many as may begin in one batch."""
         row = None
         for _ in range(self._batch):
-            if not self._rows or self._short or not self._may_begin():
+            if not self.rows or self._short or not self._may_begin():
                 return
-            _, row = self._rows.popitem(last=False)
+            _, row = self.rows.popitem(last=False)
             if self._watches:
                 self._unwatch(row)
             row.stage, row.driven_by = Stage.SERVING, CALLER
@@ -71,11 +72,15 @@ class RequestQueue:
             try:
                 self._begin(row)
             except NoneLeft:
-                self._short = True
-                self.enter(row, last=False)
-                row.reactor.call_later(PAUSE, self.look_again)
-        if self._rows and row is not None:
+                self.put_back(row)
+        if self.rows and row is not None:
             row.reactor.call_soon(self.go_on)
+
+    def put_back(self, row: Request) -> None:
+        """The host has no child or thread for the row now: it is the first in the queue."""
+        self._short = True
+        self.enter(row, last=False)
+        row.reactor.call_later(PAUSE, self.look_again)
 
     def look_again(self) -> None:
         """A child or a thread has ended: `go_on`, even if the host has refused one just before."""
@@ -84,7 +89,7 @@ class RequestQueue:
 
     def dismiss(self, row: Request, cause: Cause) -> None:
         """End a request that has not begun."""
-        del self._rows[row.serial]
+        del self.rows[row.serial]
         self._unwatch(row)
         row.error = cause
         row.reactor.budget.let_go(row)
@@ -114,5 +119,5 @@ class RequestQueue:
 
     def close(self) -> None:
         """The server closes: end all requests in the queue."""
-        for row in list(self._rows.values()):
+        for row in list(self.rows.values()):
             self.dismiss(row, Cancelled())

@@ -21,7 +21,6 @@ from ..loop.timers import NEVER
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
 from ..rows.face import FaceRow
-from ..rows.lingering import linger, unacknowledged
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
@@ -29,6 +28,7 @@ from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
 from .admission import PUT_OFF, Admission
 from .answers import finish_answers
 from .batch_size import BatchSize
+from .direct import Direct
 from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import CURRENT, InHand
@@ -74,6 +74,7 @@ class Service:
         """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
         self.intake = make_intake(self)
         self.admission = Admission(self)
+        self.direct = Direct(self)
         self.queue = RequestQueue(self.may_begin, self.begin, self.give_back, self.mode.batch)
         self.closing = False
         self.hand = InHand(server)
@@ -153,23 +154,28 @@ class Service:
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
         most = self._batch_size.expect(self.reactor.batches, self.mode.batch)
-        for taken in range(most if takes_at_once(self.server) else 1):
-            if self.admission.is_closed() or not self.take():
+        for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
+            if self.direct.is_open():
+                is_more = self.take(self.direct.take)
+            else:
+                is_more = not self.admission.is_closed() and self.take()
+            if not is_more:
                 self._batch_size.exhausted(taken)
                 return
 
-    def take(self) -> bool:
-        """Take one request if there is one. Returns whether there may be another."""
+    def take(self, take: Callable[[], bool] | None = None) -> bool:
+        """Take one request if there is one, by ``take()`` or as the mode does. Returns whether there may be another."""
         self.taken += 1
         try:
-            is_more = self.mode.take()
+            is_more = (take or self.mode.take)()
         except AGAIN:
             return False
         except OSError as error:
             if error.errno in PUT_OFF:
                 self.admission.run_short(error)
             return isinstance(error, ConnectionError)  # the client has left before accept(); others may be there
-        self.queue.go_on()
+        if self.queue.rows:
+            self.queue.go_on()
         return is_more
 
     def has_room(self) -> bool:
@@ -182,7 +188,7 @@ class Service:
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""
-        row = self._attempt(self.hand, self._check, request, client_address, make_row)
+        row = self.attempt(self.hand, self._check, request, client_address, make_row)
         if row is not None:
             self.queue.enter(row)
         return row
@@ -207,9 +213,9 @@ class Service:
 
     def begin(self, row: Request) -> None:
         """Begin the request of a row that was queued."""
-        self._attempt(row, self.server.process_request, row.request, row.peer)
+        self.attempt(row, self.server.process_request, row.request, row.peer)
 
-    def _attempt(
+    def attempt(
         self, at: Request | InHand, call: Callable[..., Result], request: Any, client_address: Any, *more: Any
     ) -> Result | None:
         """Call ``call(request, client_address, *more)`` with the current row ``at``.
@@ -219,19 +225,20 @@ class Service:
         before = CURRENT.set(at)
         try:
             return call(request, client_address, *more)
-        except NoneLeft as error:
-            self.admission.tell("can't begin requests for now: %s", error)
-            raise
         except BaseException as error:
-            self._break(self.hand.find(request), request, client_address, error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
+            self.fail(self.hand.find(request), request, client_address, error)
             return None
         finally:
             CURRENT.reset(before)
 
-    def _break(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
-        """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request."""
+    def fail(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
+        """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request.
+
+        `NoneLeft` is logged and raised again: the request begins later. What ends the program is raised again, too.
+        """
+        if isinstance(error, NoneLeft):
+            self.admission.tell("can't begin requests for now: %s", error)
+            raise error
         if row is not None:
             row.error = error
         try:
@@ -242,6 +249,8 @@ class Service:
             end_request(self.server, request)
             if row is not None:
                 self.ended(row)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
 
     # The rows that hooks are about
 
@@ -301,9 +310,9 @@ class Service:
         elif self._is_machine:
             self._finish_row(request, client_address)
         elif self.filters and not isinstance(request, Face):
-            self._finish_row(request, client_address, self._finish_blocking)
+            self._finish_row(request, client_address, self.finish_blocking)
         else:
-            self._finish_blocking(request, client_address)
+            self.finish_blocking(request, client_address)
 
     def _finish_row(
         self, request: Any, client_address: Any, blocking: Callable[[Any, Any], object] | None = None
@@ -332,7 +341,8 @@ class Service:
         if isinstance(error, BaseException) and not isinstance(error, Cause) and not row.overlooks(error):
             raise error
 
-    def _finish_blocking(self, request: Any, client_address: Any) -> None:
+    def finish_blocking(self, request: Any, client_address: Any) -> None:
+        """Make the blocking handler, which serves the request on its own socket."""
         try:
             self.reactor.blocking(self._make_blocking, request, client_address)
         except BaseException as error:
@@ -348,18 +358,10 @@ class Service:
 
     def ended(self, row: Request) -> None:
         """This process has finished the request; a child of `fork_request()` may go on with it."""
-        self.heirs.leave(row)
+        if self.heirs.exit_status is not None:
+            self.heirs.leave(row)
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
-
-    def linger(self, row: Request | None, request: Any) -> None:
-        """A request is about to be closed: linger, if a blocking handler has served it in this thread."""
-        if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
-            return
-        if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
-            left = unacknowledged(request)
-            if left:
-                self.reactor.blocking(linger, request, left)
 
     def closed(self, request: Any) -> None:
         """``close_request()`` was called: a request that the caller drives has ended."""
@@ -381,12 +383,13 @@ class Service:
         if reactor is not None:
             reactor.table.remove(row)  # before the stage changes: the table records the stage in which it ended
         row.stage = Stage.ENDED
-        row.forget()
-        forget_frames(row.whole_reason)
-        if reactor is not None:
-            reactor.budget.let_go(row)
-            if self.serving.awaits_end(reactor):
-                reactor.call_soon(self._make_room, row)
+        if row.channel is not None or row.rare is not None or row.counted:
+            row.forget()
+            forget_frames(row.whole_reason)
+            if reactor is not None:
+                reactor.budget.let_go(row)
+        if reactor is not None and self.serving.awaits_end(reactor):
+            reactor.call_soon(self._make_room, row)
 
     def _make_room(self, row: Request) -> None:
         """A request has ended: begin queued requests, then accept others."""

@@ -136,8 +136,8 @@ class Serving:
         the two sees the other, and the thread that has ended a request need not wake the loop each time.
         """
         service = self._service
-        is_idle = reactor.takes_requests and service.intake.is_listener and not reactor.awaits_ends
-        return not is_idle or bool(service.queue or reactor.paused)
+        is_idle = reactor.listening and service.intake.is_listener and not reactor.awaits_ends
+        return not is_idle or bool(service.queue.rows or reactor.paused)
 
     def _goes_on(self) -> bool:
         if not self._shutdown_asked:

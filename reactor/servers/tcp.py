@@ -108,9 +108,10 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: ``(socket, client_address)``."""
-        connection, client_address = at_once(self.socket, accept, self.socket)
-        if INHERITED or type(self.socket) is not socket.socket:
-            inherits = self.socket.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
+        sock = self.socket
+        connection, client_address = at_once(sock, accept, sock) if sock.gettimeout() else accept(sock)
+        if INHERITED or type(sock) is not socket.socket:
+            inherits = sock.gettimeout() or not is_kind(self.RequestHandlerClass, Handler)
             if inherits and socket.getdefaulttimeout() is None:
                 connection.setblocking(True)
         return connection, client_address
@@ -121,14 +122,7 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down the connection for writing, and close it."""
-        row = self._srv.hand.find(request)
-        if row is None or not row.driven_by.pid:  # else a child still uses the connection
-            try:
-                request.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client has closed or reset it first
-            else:
-                self._srv.linger(row, request)
+        self._srv.direct.shut_down(self._srv.hand.find(request), request)
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:

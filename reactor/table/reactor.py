@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
         owner: Any
         """The server that takes requests from the socket; ``None`` if none does."""
-        open: bool
-        """Whether requests are wanted."""
+
+        @property
+        def open(self) -> bool:
+            """Whether requests are wanted."""
+
         retry: Timer | None
         """The timer after which rows try to send again, when no event tells that they can."""
 
@@ -107,6 +110,8 @@ class Reactor(Loop):
         self.steps = Steps(self)
         self.sources: dict[int, RequestSource] = {}
         """The shared sockets, by descriptor."""
+        self.listening: set[RequestSource] = set()
+        """The shared sockets whose arrivals are wanted."""
         self.paused: dict[RequestSource, None] = {}
         """The shared sockets whose arrivals wait until a row ends."""
         self.pipe: Any = None
@@ -125,15 +130,12 @@ class Reactor(Loop):
     @property
     def busy(self) -> bool:
         """Whether anything can still happen."""
-        return bool(self.table or self._unsettled or self.takes_requests or super().busy)
+        return bool(self.listening or self.table or self._unsettled or super().busy)
 
     @property
     def takes_requests(self) -> bool:
-        """Whether a server takes requests on this loop."""
-        for port in tuple(self.sources.values()):  # noqa: SIM110 - a copy, for other threads ask; a generator costs more
-            if port.open:
-                return True
-        return False
+        """Whether a server takes requests on this loop. Other threads may ask."""
+        return bool(self.listening)
 
     @property
     def unfinished(self) -> bool:

@@ -165,7 +165,7 @@ class Request(Timed):
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, server: Any, peer: Any, owner: Owner, driven_by: DrivenBy = CALLER) -> None:
-        super().__init__()
+        self.deadline = self.armed = NEVER  # as `Timed` does; it is not called because each connection has a row
         self.reactor = reactor
         self.server = server
         self.owner = owner

@@ -116,10 +116,10 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
-        whole_reason = row.whole_reason
-        if whole_reason is None and row.rare is None:  # as most rows
+        if row.rare is None and (row.channel is None or row.channel.reason is None):  # as most rows
             self._count_ended(row, "", row.finished_record())
             return
+        whole_reason = row.whole_reason
         reason = None if whole_reason is None else row.reason
         if isinstance(whole_reason, Cause):
             forget_frames(whole_reason)

@@ -16,10 +16,12 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import Context
 from functools import partial
+from typing import Any
 
 from handlers import StreamHandler
-from reactor import Reactor, SelectTCPServer, SelectUDPServer
+from reactor import Reactor, SelectTCPServer, SelectUDPServer, StreamRequestHandler, TCPServer, ThreadingTCPServer
 from reactor.loop.selecting import DefaultSelector
 from tests.benchmarks.messages import LINE
 from tests.benchmarks.peers import ours
@@ -133,19 +135,39 @@ def datagrams(counter: Counter, number: int) -> None:
                 assert client.recv(len(LINE)) == LINE
 
 
-def connections(counter: Counter, number: int) -> None:
+class OneLine(StreamRequestHandler):
+    """A blocking handler: one line, as it came."""
+
+    def handle(self) -> None:
+        self.wfile.write(self.rfile.readline())
+
+
+class InOneThread(ThreadingTCPServer):
+    """Thread mode without the threads: the work of the thread that answers is done, and counted, in the loop's."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        mode: Any = self._srv.mode
+        mode.in_thread = lambda work: Context().run(work)
+
+
+def connections(kind: type, handler: type) -> Callable[[Counter, int], None]:
     """Connections, each with one line; the server ends them."""
-    with ExitStack() as stack:
-        served = Served(counter, SelectTCPServer, TCP, ours.CloseStates, stack)
-        served.server.socket.listen(4 * MESSAGES)
-        for _ in range(TIMES):
-            clients = [served.connect() for _ in range(number)]
-            served.send(clients, LINE)
-            served.step(lambda: True)
-            for client in clients:
-                assert client.recv(len(LINE) + 1, socket.MSG_WAITALL) == LINE
-                client.close()
-            served.step(lambda: not served.reactor.table)
+
+    def work(counter: Counter, number: int) -> None:
+        with ExitStack() as stack:
+            served = Served(counter, kind, TCP, handler, stack)
+            served.server.socket.listen(4 * MESSAGES)
+            for _ in range(TIMES):
+                clients = [served.connect() for _ in range(number)]
+                served.send(clients, LINE)
+                served.step(lambda: True)
+                for client in clients:
+                    assert client.recv(len(LINE) + 1, socket.MSG_WAITALL) == LINE
+                    client.close()
+                served.step(lambda: not served.reactor.table)
+
+    return work
 
 
 class Reference:
@@ -185,7 +207,9 @@ WORKS: dict[str, Callable[[Counter, int], None]] = {
     "a line, coroutine": lines(ours.LinesCoroutine),
     "16 lines, states": lines(ours.LinesStates, 16),
     "a datagram": datagrams,
-    "a connection": connections,
+    "a connection": connections(SelectTCPServer, ours.CloseStates),
+    "a connection, plain mode": connections(TCPServer, OneLine),
+    "a connection, thread mode": connections(InOneThread, OneLine),
 }
 
 

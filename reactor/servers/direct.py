@@ -1,0 +1,142 @@
+"""`Direct`: the direct way of a connection, where nothing unusual is declared.
+
+    accept -> the row, in the table -> the loop
+                                    -> a blocking handler on the socket -> shut down, linger, close -> `Service.ended`
+
+It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
+(`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
+taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes, room in the
+table, and that the request may begin now. What is unusual after that goes the general way: a connection that a limit of
+its host refuses, an exception, a host without another thread.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from socket import SHUT_WR, socket
+
+from ..handlers import StreamHandler
+from ..loop.kernel import NoneLeft, close
+from ..rows.ancillary import credentials
+from ..rows.blocking import BlockingRow
+from ..rows.lingering import linger, unacknowledged
+from ..table.request import Stage
+from .in_hand import CURRENT
+from .kinds import OF_INSTANCE, are_default, is_kind, refuse_made
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..table.request import Request
+    from .service import Service
+
+
+class Direct:
+    """Leads the connections of one server the direct way."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._is_machine = is_kind(service.handler, StreamHandler)
+        is_led = service.mode.loop_drives or not self._is_machine
+        self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
+
+    def is_open(self) -> bool:
+        """Whether the next connection may go the direct way. A program may change the answer at any time."""
+        service, server = self._service, self._service.server
+        if not self._is_possible or type(getattr(server, "socket", None)) is not socket:  # else none is wrapped
+            return False
+        kind = type(server)
+        return (
+            are_default(
+                kind.get_request, kind.verify_request, kind.process_request, kind.finish_request,
+                kind.shutdown_request, kind.close_request, getattr(kind, "connection_filters", None),
+                getattr(kind, "process_request_thread", None),
+            )
+            and OF_INSTANCE.isdisjoint(vars(server))
+            and not server.filters
+            and service.serving.share is None
+            and not service.queue.rows
+            and not (service.closing or service.holding or service.heirs.count)
+            and len(service.reactor.table) < server.max_requests
+            and service.mode.may_begin()
+        )  # fmt: skip
+
+    def take(self) -> bool:
+        """Take one connection, and serve it or have it served. Returns true. Raises ``OSError`` as ``accept()``."""
+        service, server, reactor = self._service, self._service.server, self._service.reactor
+        request, peer = server.get_request()
+        bound = server.max_per_peer
+        if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
+            service.admit(request, peer, lambda: service.intake.make_row(request, peer))
+            return True
+        row = None
+        before = CURRENT.set(service.hand)  # while the handler of a state machine is made
+        try:
+            row = self._make_row(request, peer)
+            CURRENT.set(row)
+            reactor.table.add(row)
+            service.mode.process_directly(request, peer, row)
+        except BaseException as error:
+            if row is None:  # the constructor has raised
+                service.admit(request, peer, partial(_raise, error))
+            else:
+                self._fail(row, request, peer, error)
+        finally:
+            CURRENT.reset(before)
+        return True
+
+    def _make_row(self, request: Any, peer: Any) -> Request:
+        service = self._service
+        if self._is_machine:
+            intake: Any = service.intake
+            made: Request = intake.machine_row(request, peer)
+            return made
+        row = BlockingRow(service.reactor, service.server, request, peer, service)
+        if type(peer) is not tuple:  # a Unix socket
+            row.credentials = credentials(request)
+        row.stage = Stage.SERVING
+        service.hand.keep(request, row)
+        return row
+
+    def _fail(self, row: Request, request: Any, peer: Any, error: BaseException) -> None:
+        try:
+            self._service.fail(row, request, peer, error)
+        except NoneLeft:
+            self._service.queue.put_back(row)
+
+    def handle(self, request: Any, peer: Any, row: Request) -> None:
+        """Make the handler, which serves the request."""
+        server = self._service.server
+        maker = server.RequestHandlerClass
+        try:
+            made = self._service.reactor.blocking(maker, request, peer, server)
+            if not isinstance(maker, type):
+                refuse_made(made, maker)
+        except BaseException as error:
+            row.error = row.error or error  # where the connection was broken off, that is the reason
+            raise
+
+    def close(self, request: Any, row: Request) -> None:
+        """The handler has ended: close the connection, unless a child goes on with it."""
+        self.shut_down(row, request)
+        close(request)
+
+    def shut_down(self, row: Request | None, request: Any) -> None:
+        """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
+        if row is not None and row.driven_by.pid:
+            return  # a child still uses the connection
+        try:
+            request.shutdown(SHUT_WR)
+        except OSError:
+            return  # the client has closed or reset it first
+        if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
+            return
+        if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
+            left = unacknowledged(request)
+            if left:
+                self._service.reactor.blocking(linger, request, left)
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
