@@ -344,6 +344,7 @@ def test_check_sees_the_bytes_of_files_and_closes_all_of_them(path):
             while True:
                 await Until(b"\n", limit=9)
                 self.send_file(open(path, "rb"), 0, 9)  # noqa: SIM115
+                await Flushed()  # thousands of lines may come at once, and a process may open a thousand files
 
     check(Answers, b"go\ngo\n", PATTERN[:9] * 2, examples=10)
     gc.collect()  # a file that is left open is a ResourceWarning, which fails the test
