@@ -180,10 +180,10 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
 
 def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
-    """What comes before it, and a piece that may come again, where the conversation does not come back later."""
+    """What comes before it, and a piece that may come again, where it begins and does not come back later."""
     borders, data = borders_of(tried), tried.pieces[0]
     last = {border.place: border.at for border in borders}
-    places = {border.at: border.place for border in borders}
+    places = {border.at: border.place for border in borders if border.is_first}
     for start, end in pieces_again(tried):
-        if places[end] == places[start] and last[places[end]] == end < borders[-1].at:
+        if start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
             yield data[:start], data[start:end]

@@ -48,6 +48,9 @@ BUDGET = 300_000
 TRACED = 100
 """Batches of a piece for which lines are counted. If the request then still holds more and more, they are not."""
 
+LONGEST = 8_000
+"""Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
+
 NUMBER = 4_096
 """Bytes of a number that a handler may keep: as many as the largest keys have, and more."""
 
@@ -189,7 +192,7 @@ def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
         machine.advance()
         for piece in [*tried.before, repeated.start]:
             machine.feed(piece)
-        while not machine.finished and growth.goes_on:
+        while not machine.finished and growth.goes_on and growth.batches < LONGEST:
             machine.drop_output()  # the client takes it
             machine.advance()
             machine.feed(growth.batch())
