@@ -273,7 +273,7 @@ class StreamMachine(Machine):
             return
         outbox: Any = data if self.outbox is None and data.__class__ is bytes else grown(self.outbox, data)
         self.outbox = outbox or None
-        if len(outbox) > self.running and self._overflows():
+        if len(outbox) >= self.running and self._overflows():
             close_files(outbox)
             self.outbox = None if outbox.__class__ is Files else outbox[: int(self.handler.max_output)]
         elif not self.running:
