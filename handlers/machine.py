@@ -65,7 +65,7 @@ class Machine:
         """Whether a wait has begun since the driver last looked."""
         self.blocked = False
         """Whether the driver must call `advance`: when output has drained, or when other rows have had their turn."""
-        self.running = False
+        self.running: float = False  # in the hot path: bytes of output up to which `write` looks no further
         self.calls = 0
         """The calls that are open: requests inside this one."""
         self.outbox = None

@@ -93,7 +93,7 @@ class StreamMachine(Machine):
         if wait is None or not wait.reads or self.inbox or self.running or self.blocked or self.ended:
             self._feed_slowly(data)
             return None
-        self.inbox, self.running = data, True
+        self.inbox, self.running = data, self.handler.max_output or True  # see `write`
         try:
             turns = self._feed_fast(data, wait)
             if turns is None:  # all is taken, and the wait is for more input
@@ -125,7 +125,7 @@ class StreamMachine(Machine):
         for input, the output has passed the high-water mark, or the turn or the request has ended.
         """
         state: Any = self.state
-        is_coroutine = is_of_coroutine(state)
+        is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
         turns, high_water, end, size = self.driver.turns, self.handler.high_water, 0, len(data)
         while end < size or not wait.hungry:
             start, kind = end, wait.__class__
@@ -155,8 +155,8 @@ class StreamMachine(Machine):
                 following = then = None
             is_plain = following.__class__ is kind or following.__class__ in _PLAIN
             if is_plain and (is_coroutine or then.__class__ is MethodType):
-                self.wait, self.state = wait, state = following, then
-                self.fresh = True
+                wait = self.wait = following
+                self.state, state, self.fresh = then, then, True
             else:
                 self._took(state, step)
                 wait, state = self.wait, self.state
@@ -273,7 +273,7 @@ class StreamMachine(Machine):
             return
         outbox: Any = data if self.outbox is None and data.__class__ is bytes else grown(self.outbox, data)
         self.outbox = outbox or None
-        if len(outbox) > self.handler.max_output and self._overflows():
+        if len(outbox) >= self.running and self._overflows():
             close_files(outbox)
             self.outbox = None if outbox.__class__ is Files else outbox[: int(self.handler.max_output)]
         elif not self.running:
