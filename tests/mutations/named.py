@@ -399,7 +399,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a thread that has ended a request never wakes the loop",
-        "return not is_idle or bool(service.queue or reactor.paused)", "return False",
+        "return not is_idle or bool(service.queue.rows or reactor.paused)", "return False",
         tests="tests/modes/test_threads.py",
     ),
     Mutation(
