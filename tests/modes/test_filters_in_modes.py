@@ -582,14 +582,15 @@ def test_a_peer_that_a_filter_has_found_out_may_be_refused(mode, handler, journa
     assert journal.lines() == []
 
 
-def test_a_child_whose_blocking_handler_waits_is_told_once_that_its_server_closes():
-    """The pipe that tells it stays readable: a loop that looked at it again and again would keep a processor busy."""
+def test_a_child_whose_blocking_handler_waits_is_told_once_that_its_server_drains_and_closes():
+    """The pipes that tell it stay readable: a loop that looked at them again and again would keep a processor busy."""
     place = STREAMS["tcp"]
     with made(server_class("fork", place, filters=FRONT), place, Echoing) as server, server.reactor.inside() as inner:
         mode, before = server._srv.mode, set(inner.watches)
         with mode.room():
             mode.alongside(inner)
         assert set(inner.watches) > before
+        mode.drain()
         mode._hangup.ring()
         inner.step(0)
         assert set(inner.watches) == before

@@ -124,8 +124,8 @@ HELD = {
     ("select", "tcp"): [],
     ("select", "udp"): [],
     ("thread", "tcp"): [],
-    ("fork", "tcp"): ["pipe", "pipe"],  # to report its end, and to notice the end of the server
-    ("fork", "udp"): ["pipe", "pipe", "socket", "socket"],  # and the socket of the server, and that for its packets
+    ("fork", "tcp"): ["pipe", "pipe", "pipe"],  # to report its end, and to notice a drain, and the end of the server
+    ("fork", "udp"): ["pipe", "pipe", "pipe", "socket", "socket"],  # and the server's socket, and that for its packets
 }
 
 
