@@ -20,7 +20,16 @@ import re
 
 from ..refusal import RequestRefused
 from ..waits import Exactly, LimitPassed, StreamWait, TimedOut, Until
-from .message import ChunkedBody, Malformed, plain_request, read_body, read_fields, read_request_line, refusal
+from .message import (
+    ChunkedBody,
+    Malformed,
+    plain_request,
+    read_body,
+    read_fields,
+    read_request_line,
+    refusal,
+    unchunked,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,11 +137,11 @@ class Coming:
     async def _chunked(self, room: int) -> bytearray:
         """The content of a chunked body."""
         body = ChunkedBody()
-        await Chunks(body, limit=max(room, 1))
+        chunks = await Chunks(body, limit=max(room, 1))
         if body.fault:
             raise Malformed(400, body.fault)
         await self.trailers()
-        return body.data
+        return unchunked(chunks)
 
     async def trailers(self) -> None:
         """Take the trailer section of a chunked body, which is read and dropped (RFC 9110, section 6.5.1)."""

@@ -209,21 +209,17 @@ def chunk_size(line: bytes | bytearray) -> int:
 
 
 class ChunkedBody:
-    """Reads a chunked body (RFC 9112, section 7.1) up to its trailer section, as far as it has come.
+    """Finds the end of a chunked body (RFC 9112, section 7.1), which is where its trailer section begins.
 
-    >>> body = ChunkedBody()
-    >>> body.find(b"3\\r\\nabc\\r\\n0\\r\\n", 0)
+    It keeps no data: a body that comes is held once, as it comes. See `unchunked`.
+
+    >>> ChunkedBody().find(b"3\\r\\nabc\\r\\n0\\r\\n", 0)
     11
-    >>> bytes(body.data)
-    b'abc'
     """
 
-    __slots__ = ("_size", "data", "fault", "read")
+    __slots__ = ("_size", "fault", "read")
 
     def __init__(self) -> None:
-        self.data = bytearray()
-        """The data of the chunks that are whole."""
-
         self.fault = ""
         """Why it is malformed; it ends there."""
 
@@ -270,9 +266,24 @@ class ChunkedBody:
             return -1
         if held[end : end + 2] != b"\r\n":
             self.fault = LONG_CHUNK
-        self.data += memoryview(held)[at:end]
         self._size = -1
         return end + 2
+
+
+def unchunked(body: bytes) -> bytearray:
+    """The data of a chunked body that `ChunkedBody` has found without fault.
+
+    >>> bytes(unchunked(b"3\\r\\nabc\\r\\n0\\r\\n"))
+    b'abc'
+    """
+    data, view, at = bytearray(), memoryview(body), 0
+    while True:
+        start = body.index(b"\n", at) + 1
+        size = chunk_size(body[at:start])
+        if not size:
+            return data
+        data += view[start : start + size]
+        at = start + size + 2
 
 
 _OF_THE_FRAMING = {b"content-length", b"transfer-encoding", b"trailer", b"expect"}
