@@ -42,9 +42,10 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     """The data of a message that is refused because it is too large is not taken for messages.
 
     A client may have others write the data, and so have them write messages. A right handler reads over the data, or
-    ends the request. The property looks for data whose length ends the line before, and makes it longer: of letters,
-    and of lines of the conversation. The handler must not answer the lines where it does not answer one of them. A line
-    with such a length that is answered like one without a number is not understood, and has no data.
+    ends the request. The property looks for data whose length ends the line before, and that ends as a line does. It
+    makes the data longer: of letters, and of lines of the conversation. The handler must not answer the lines where it
+    does not answer one of them. A line with such a length that is answered like one without a number is not understood,
+    and has no data.
 
     >>> from handlers.services import Echo
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
@@ -59,9 +60,10 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
 
 def _counted(piece: bytes) -> Iterator[Counted]:
     for match in _COUNT.finditer(piece):
-        count = int(match[1])
-        if 0 < count <= len(piece) - match.end():
-            yield Counted(piece[: match.start()], match[2], piece[match.end() + count :])
+        end = match.end() + int(match[1])
+        is_last = end == len(piece) or piece.startswith(match[2], end)  # else it may be a number of elements
+        if match.end() < end and is_last:
+            yield Counted(piece[: match.start()], match[2], piece[end:])
 
 
 def _lines(piece: bytes) -> list[bytes]:
