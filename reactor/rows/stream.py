@@ -24,6 +24,7 @@ from .ancillary import credentials
 from .copying import send_files
 from .driven import DRAINING, LINGERING, SERVING, SocketRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
+from .relaying import begin_relay
 from .urgent import at_mark, hears_urgent
 
 TYPE_CHECKING = False
@@ -190,8 +191,6 @@ class StreamRow(SocketRow):
         """The channel has been given what was read, and something other than its output and its wait has changed."""
         channel = self.channel
         if channel.wait is not None and channel.wait.relays:
-            from .relaying import begin_relay  # imported here because most programs have no relays
-
             begin_relay(self)
         if channel.blocked:  # if it waits for the output of another row, that row is settled first, in this batch
             self.touched()
