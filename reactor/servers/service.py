@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import RLock
 from functools import cached_property
 from selectors import EVENT_READ
 from socket import SHUT_WR
@@ -65,7 +65,7 @@ class Service:
         self.is_shared = reactor is not None
         """Whether the user has given the loop to the server, so that other servers may use it too."""
         self._reactor = reactor
-        self._making = allocate_lock()
+        self._making = RLock()  # reentrant, for a signal handler may ask for the loop while this thread makes it
         self.mode = mode_of(type(server))(self)
         self.handler: Any = self.mode.adapt(server.RequestHandlerClass)
         """The handler class; in select mode it may be an adapter of the class that the user has given."""
@@ -105,8 +105,11 @@ class Service:
         with self._making:
             if self._reactor is None:
                 reactor = Reactor()
-                reactor.descriptors.add(self)
-                self._reactor = reactor
+                self._reactor = self._reactor or reactor  # a signal handler may have made one meanwhile
+                if self._reactor is reactor:
+                    reactor.descriptors.add(self)
+                else:
+                    reactor.close()
             return self._reactor
 
     def _forget_reactor(self) -> None:

@@ -1,5 +1,6 @@
 """`handle_request()`: one request, its timeout, and its end."""
 
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from handlers import StreamRequestHandler
 from handlers.services import Echo
 from reactor import Reactor, SelectTCPServer, TCPServer
 from reactor.testing import World
+from tests import ROOT
 from tests.support.packets import Pair
 from tests.support.serving import (
     MODES,
@@ -266,3 +268,40 @@ def test_threads_that_ask_for_the_loop_at_once_get_the_same_one():
                 assert len(set(map(id, threads.map(ask, range(8))))) == 1
     finally:
         sys.setswitchinterval(interval)
+
+
+SIGNALLED = """
+import signal, sys
+from handlers.services import Echo
+from reactor import SelectTCPServer
+
+lines = 0
+
+def trace(frame, event, argument):
+    global lines
+    if event == "line" and frame.f_code.co_name in ("reactor", "__init__"):
+        lines += 1
+        if lines == place:
+            signal.raise_signal(signal.SIGTERM)
+    return trace
+
+for place in range(1, 200):
+    lines, seen = 0, []
+    with SelectTCPServer(("127.0.0.1", 0), Echo) as server:
+        signal.signal(signal.SIGTERM, lambda *_: seen.append(server.reactor))
+        sys.settrace(trace)
+        here = server.reactor
+        sys.settrace(None)
+        assert seen in ([], [here]) and server.reactor is here
+    if lines < place:
+        break
+print(place)
+"""
+
+
+def test_a_signal_handler_may_ask_for_the_loop_while_it_is_made():
+    """Whatever line the signal comes at; a lock that is not reentrant would keep the process for ever."""
+    command = [sys.executable, "-c", SIGNALLED]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 20
