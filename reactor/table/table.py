@@ -6,7 +6,7 @@ thread, a child or a caller has a table of its own, whose rows are in the server
 
 from __future__ import annotations
 
-from _thread import allocate_lock, get_ident
+from _thread import RLock, get_ident
 from collections import deque
 from functools import partial
 from itertools import count
@@ -49,7 +49,7 @@ class RequestTable:
         self._serials = count(1)
         self.next_serial = self._serials.__next__
         """Returns a serial that no row has."""
-        self._lock = allocate_lock()  # a thread that drives a row removes it
+        self._lock = RLock()  # a thread that drives a row removes it, and a signal handler may ask for stats meanwhile
         self._closed: deque[Any] = deque(maxlen=CLOSED)
         self.ends: dict[str, int] = {}
         """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
@@ -158,7 +158,7 @@ class RequestTable:
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""
-        self._lock = allocate_lock()  # a thread of the parent may have held the old one
+        self._lock = RLock()  # a thread of the parent may have held the old one
         for row in self:
             row.counted = 0
             if row is not keep:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack, closing
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 
@@ -11,6 +13,7 @@ from handlers.services import Echo
 from reactor import Reactor, Request, RequestTable, SelectTCPServer
 from reactor.loop.interest import Interest
 from reactor.rows.stream import StreamRow
+from tests import ROOT
 from tests.support.bench import bench
 from tests.support.loops import hasty_threads, in_thread, until
 from tests.support.serving import connect, serving, wait_until
@@ -143,3 +146,43 @@ def test_the_table_may_be_read_from_another_thread():
             json.dumps(table.as_dicts())
             assert str(table)
         wait_until(lambda: not len(table))
+
+
+SIGNALLED = """
+import signal, socket, sys
+from handlers.services import Daytime
+from reactor import Reactor, SelectTCPServer
+
+lines = 0
+
+def trace(frame, event, argument):
+    global lines
+    if not frame.f_code.co_filename.endswith("table/table.py"):
+        return None
+    if event == "line":
+        lines += 1
+        if lines == place:
+            signal.raise_signal(signal.SIGUSR1)
+    return trace
+
+for place in range(1, 500):
+    lines, seen = 0, []
+    with Reactor() as loop, SelectTCPServer(("127.0.0.1", 0), Daytime, reactor=loop) as server:
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append((loop.stats(), list(loop.table.closed), str(loop.table))))
+        with socket.create_connection(server.server_address) as client:
+            sys.settrace(trace)
+            while not loop.table.ends:
+                loop.step(0)
+            sys.settrace(None)
+    if lines < place:
+        break
+print(place)
+"""
+
+
+def test_a_signal_handler_may_look_at_the_table_while_a_row_enters_or_leaves_it():
+    """Whatever line the signal comes at; a lock that is not reentrant would keep the process for ever."""
+    command = [sys.executable, "-c", SIGNALLED]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 20
