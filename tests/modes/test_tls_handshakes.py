@@ -33,7 +33,8 @@ class Asking(StreamHandler):
 
     upstream: tuple
 
-    tls = partial(TLS, context=client_context(), server_side=False, server_hostname=NAME)  # not anew in each child
+    # Made once, and not anew in each child.
+    tls = staticmethod(partial(TLS, context=client_context(), server_side=False, server_hostname=NAME))
 
     async def handle(self):
         try:
