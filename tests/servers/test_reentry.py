@@ -84,6 +84,7 @@ def test_closing_a_server_that_serves_in_another_thread_ends_the_serving_first(m
         loop = stack.enter_context(Reactor()) if shared else None
         server = stack.enter_context(serving(Reverse, mode, reactor=loop))
         assert ask(server, b"5:hello,") == b"5:olleh,"
+        wait_until(lambda: not server.reactor.table)  # else its row would count as that of the next client
         clients = (
             [] if mode == "plain" else [stack.enter_context(connect(server))]
         )  # the plain mode waits for its client
