@@ -10,6 +10,7 @@ import os
 import signal
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ class Ending:
         self._tell_begin = tell  # called once, when the grace begins, perhaps in a signal handler
         self.deadline: float | None = None
         """When the grace is over, by ``time.monotonic()``; ``None`` before the first signal."""
+        self._signals = count()
         self.is_insisted = False
         """Whether a second signal has come."""
         self.unfinished: list[dict[str, Any]] = []
@@ -84,9 +86,13 @@ class Ending:
             self._tell_begin()
         return self.deadline
 
+    def is_first(self) -> bool:
+        """A signal has come: whether it is the first. It may have come in the handler of the first."""
+        return next(self._signals) == 0 and self.deadline is None
+
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """A signal has come while the loop runs."""
-        if self.deadline is None:
+        if self.is_first():
             self.begin()
             self.reactor.call_soon(bool)  # wakes it; to stop it would stop the request that begins in this batch, too
         else:
@@ -205,7 +211,7 @@ class Interruptible(BaseServer):
             self._row = None
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.ending.deadline is None:
+        if self.ending.is_first():
             self._wait_on(number, frame)
             return
         self.ending.is_insisted = True

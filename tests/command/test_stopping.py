@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from reactor import Reactor
 from reactor.command.main import CUT
+from reactor.command.stopping import Ending
 from tests import ROOT
 from tests.support.command import (
     BLOCKING,
@@ -404,3 +406,32 @@ def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
         client.close()
     assert_cut(command, requests=(3,))
     assert [to_end(client) for client in clients[3:]] == [b"Cancelled"] * 3
+
+
+def test_a_second_signal_that_comes_in_the_handler_of_the_first_ends_it_at_once() -> None:
+    """Whatever line it comes at."""
+    place = 0
+    while True:
+        place += 1
+        with Reactor() as loop:
+            ending, lines = Ending(loop, 1_000, lambda: None), 0
+
+            def trace(
+                frame: FrameType, event: str, argument: object, ending: Ending = ending, place: int = place
+            ) -> Any:
+                nonlocal lines
+                if frame.f_code.co_name not in ("signalled", "begin", "is_first"):
+                    return None
+                lines += event == "line"
+                if lines == place and event == "line":
+                    sys.settrace(None)
+                    ending.signalled(signal.SIGTERM, None)
+                return trace
+
+            sys.settrace(trace)
+            ending.signalled(signal.SIGINT, None)
+            sys.settrace(None)
+            if lines < place:
+                break
+            assert ending.is_insisted, f"at line {place}"
+    assert place > 5
