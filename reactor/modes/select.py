@@ -45,9 +45,6 @@ class SelectMode(Mode):
     def process(self, row: Request, request: Any, client_address: Any) -> None:
         self.service.leave_to_loop(row)
 
-    def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
-        self.service.leave_to_loop(row)
-
 
 class SelectMixIn(_Base):
     """The loop drives every request, in one thread and no child; a slow client delays no other.

@@ -71,10 +71,7 @@ class ThreadMode(Mode):
             self._start(row, self.service.server.process_request_thread, request, client_address)
 
     def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
-        if self.loop_drives:
-            self.service.leave_to_loop(row)
-        else:
-            self._start(row, self._serve_directly, request, client_address, row)
+        self._start(row, self._serve_directly, request, client_address, row)
 
     def _serve_directly(self, request: Any, client_address: Any, row: Request) -> None:
         """As `ThreadingMixIn.process_request_thread`."""

@@ -76,7 +76,10 @@ class Direct:
             row = self._make_row(request, peer)
             CURRENT.set(row)
             reactor.table.add(row)
-            service.mode.process_directly(request, peer, row)
+            if service.mode.loop_drives:
+                service.leave_to_loop(row)
+            else:
+                service.mode.process_directly(request, peer, row)
         except BaseException as error:
             if row is None:  # the constructor has raised
                 service.admit(request, peer, partial(_raise, error))

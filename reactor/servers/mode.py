@@ -122,7 +122,7 @@ class Mode:
     """Whether a connection may go the direct way: see `direct.Direct`."""
 
     def process_directly(self, request: Any, client_address: Any, row: Request) -> None:
-        """As `process`, where the hooks of the server are the default ones."""
+        """As `process`, where the hooks of the server are the default ones, and the loop does not drive the request."""
         direct = self.service.direct
         direct.handle(request, client_address, row)
         direct.close(request, row)

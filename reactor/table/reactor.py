@@ -111,7 +111,7 @@ class Reactor(Loop):
         self.sources: dict[int, RequestSource] = {}
         """The shared sockets, by descriptor."""
         self.listening: set[RequestSource] = set()
-        """The shared sockets whose arrivals are wanted."""
+        """The shared sockets whose arrivals are wanted. Other threads may ask whether there are any."""
         self.paused: dict[RequestSource, None] = {}
         """The shared sockets whose arrivals wait until a row ends."""
         self.pipe: Any = None
@@ -131,11 +131,6 @@ class Reactor(Loop):
     def busy(self) -> bool:
         """Whether anything can still happen."""
         return bool(self.listening or self.table or self._unsettled or super().busy)
-
-    @property
-    def takes_requests(self) -> bool:
-        """Whether a server takes requests on this loop. Other threads may ask."""
-        return bool(self.listening)
 
     @property
     def unfinished(self) -> bool:
