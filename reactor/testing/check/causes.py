@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import ToEnd
 from .borders import borders_of, is_between, pieces_again
-from .drip import dripped
+from .drip import Drip, dripped
 from .evidence import asserted, fault_of, places, spread
 from .report import fail, held_in_time
 from .run import Run, played
@@ -160,23 +160,21 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     for place in [0, *tried.borders(SPOTS)]:
         start = tried.pieces[0][:place]
         for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
-            found = dripped(tried, start, filler)
-            if found.is_kept_open:
-                fault = (
-                    f"a client that sends a byte now and then keeps the request open for {found.seconds:.0f} seconds "
-                    f"and more: each byte starts the timeout anew. Declare request_timeout or min_rate"
-                )
-                call = tried.call("drip", tried.text, repr(start), repr(filler))
-                fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
+            what = "a client that sends a byte now and then keeps"
+            why = ": each byte starts the timeout anew. Declare request_timeout or min_rate"
+            _refuse_drip(tried, dripped(tried, start, filler), what, why, [repr(start), repr(filler)])
     for start, piece in _left_for_good(tried):
-        found = dripped(tried, start, piece, grows=False)
-        if found.is_kept_open:
-            fault = (
-                f"a client that sends {literal(piece)} now and then gets no answer, and keeps the request open for "
-                f"{found.seconds:.0f} seconds and more. Bound how many come, or declare request_timeout"
-            )
-            call = tried.call("drip", tried.text, literal(start), literal(piece))
-            fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
+        what = f"a client that sends {literal(piece)} now and then gets no answer, and keeps"
+        why = ". Bound how many come, or declare request_timeout"
+        _refuse_drip(tried, dripped(tried, start, piece, grows=False), what, why, [literal(start), literal(piece)])
+
+
+def _refuse_drip(tried: Tried, found: Drip, what: str, why: str, sent: list[str]) -> None:
+    """Fail if what a client has ``sent``, again and again, keeps the request open."""
+    if found.is_kept_open:
+        fault = f"{what} the request open for {found.seconds:.0f} seconds and more{why}"
+        call = tried.call("drip", tried.text, *sent)
+        fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
 
 
 def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
