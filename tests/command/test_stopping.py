@@ -11,8 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,6 +34,7 @@ from tests.support.command import (
     to_end,
     until,
 )
+from tests.support.lines import at_each_line
 
 
 def assert_cut(command: Command, number: int = signal.SIGTERM, requests: Sequence[int] = (1,)) -> None:
@@ -410,28 +410,11 @@ def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
 
 def test_a_second_signal_that_comes_in_the_handler_of_the_first_ends_it_at_once() -> None:
     """Whatever line it comes at."""
-    place = 0
-    while True:
-        place += 1
+    for interruption in at_each_line(lambda code: code.co_name in ("signalled", "begin", "is_first")):
+        seconds: list[None] = []
         with Reactor() as loop:
-            ending, lines = Ending(loop, 1_000, lambda: None), 0
-
-            def trace(
-                frame: FrameType, event: str, argument: object, ending: Ending = ending, place: int = place
-            ) -> Any:
-                nonlocal lines
-                if frame.f_code.co_name not in ("signalled", "begin", "is_first"):
-                    return None
-                lines += event == "line"
-                if lines == place and event == "line":
-                    sys.settrace(None)
-                    ending.signalled(signal.SIGTERM, None)
-                return trace
-
-            sys.settrace(trace)
-            ending.signalled(signal.SIGINT, None)
-            sys.settrace(None)
-            if lines < place:
-                break
-            assert ending.is_insisted, f"at line {place}"
-    assert place > 5
+            ending = Ending(loop, 1_000, lambda: None)
+            with interruption.by(lambda: (seconds.append(None), ending.signalled(signal.SIGTERM, None))):  # noqa: B023
+                ending.signalled(signal.SIGINT, None)
+            assert ending.is_insisted == bool(seconds)
+    assert interruption.lines > 4

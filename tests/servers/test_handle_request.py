@@ -271,31 +271,19 @@ def test_threads_that_ask_for_the_loop_at_once_get_the_same_one():
 
 
 SIGNALLED = """
-import signal, sys
+import signal
 from handlers.services import Echo
 from reactor import SelectTCPServer
+from tests.support.lines import at_each_line
 
-lines = 0
-
-def trace(frame, event, argument):
-    global lines
-    if event == "line" and frame.f_code.co_name in ("reactor", "__init__"):
-        lines += 1
-        if lines == place:
-            signal.raise_signal(signal.SIGTERM)
-    return trace
-
-for place in range(1, 200):
-    lines, seen = 0, []
+for interruption in at_each_line(lambda code: code.co_name in ("reactor", "__init__")):
+    seen = []
     with SelectTCPServer(("127.0.0.1", 0), Echo) as server:
         signal.signal(signal.SIGTERM, lambda *_: seen.append(server.reactor))
-        sys.settrace(trace)
-        here = server.reactor
-        sys.settrace(None)
+        with interruption.by(lambda: signal.raise_signal(signal.SIGTERM)):
+            here = server.reactor
         assert seen in ([], [here]) and server.reactor is here
-    if lines < place:
-        break
-print(place)
+print(interruption.lines)
 """
 
 

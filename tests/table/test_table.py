@@ -149,34 +149,22 @@ def test_the_table_may_be_read_from_another_thread():
 
 
 SIGNALLED = """
-import signal, socket, sys
+import signal, socket
 from handlers.services import Daytime
 from reactor import Reactor, SelectTCPServer
+from tests.support.lines import at_each_line
 
-lines = 0
-
-def trace(frame, event, argument):
-    global lines
-    if not frame.f_code.co_filename.endswith("table/table.py"):
-        return None
-    if event == "line":
-        lines += 1
-        if lines == place:
-            signal.raise_signal(signal.SIGUSR1)
-    return trace
-
-for place in range(1, 500):
-    lines, seen = 0, []
+for interruption in at_each_line(lambda code: code.co_filename.endswith("table/table.py")):
+    seen = []
     with Reactor() as loop, SelectTCPServer(("127.0.0.1", 0), Daytime, reactor=loop) as server:
         signal.signal(signal.SIGUSR1, lambda *_: seen.append((loop.stats(), list(loop.table.closed), str(loop.table))))
-        with socket.create_connection(server.server_address) as client:
-            sys.settrace(trace)
+        with (
+            socket.create_connection(server.server_address) as client,
+            interruption.by(lambda: signal.raise_signal(signal.SIGUSR1)),
+        ):
             while not loop.table.ends:
                 loop.step(0)
-            sys.settrace(None)
-    if lines < place:
-        break
-print(place)
+print(interruption.lines)
 """
 
 
