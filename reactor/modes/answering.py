@@ -188,7 +188,7 @@ class Outlet(Follower):
 
     def _drained(self) -> None:
         with self._changed:
-            self._under_way = sum(map(len, self._pieces))
+            self._under_way = self._handler._machine.held_out + sum(map(len, self._pieces))
             self._changed.notify()
 
     def shut(self) -> None:
