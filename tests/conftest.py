@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import suppress
 
@@ -19,6 +20,9 @@ settings.load_profile("steady")
 settings.register_profile("quick", settings.get_profile("steady"), max_examples=20)  # --hypothesis-profile quick
 
 forks.make_cheap()
+
+# Who starts the tests in the background of a shell makes them deaf to SIGINT, which tests send to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

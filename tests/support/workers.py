@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any
 
 from tests.support.certificates import NAME, client_context
@@ -178,6 +178,6 @@ class Load:
 def write_handlers(directory: Path, version: str = "one", text: str = HANDLERS) -> None:
     """The module ``crowd`` of handlers, with a time that no compiled file of before has."""
     path = directory / "crowd.py"
+    changed = path.stat().st_mtime + 2 if path.exists() else time()  # seconds; a compiled file has whole ones
     path.write_text(text.replace('"one"', f'"{version}"'))
-    before = path.stat().st_mtime
-    os.utime(path, (before, before + len(version)))
+    os.utime(path, (changed, changed))
