@@ -2,8 +2,8 @@
 
 A test that forks costs time in proportion to the memory of its process: in one that has collected and run all modules,
 ten times as much as in a small one. So each part, a few modules of one directory, has a process of its own, which ends
-with it. As many run at a time as there are processors, or NUMBER. The arguments go to pytest. What a part says is
-printed when it ends, and its failures once more at the end of all.
+with it. One more runs at a time than there are processors, for each waits now and then, or NUMBER. The arguments go to
+pytest. What a part says is printed when it ends, and its failures once more at the end of all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from tests import ROOT
 SIZE = 8
 """Modules in a part."""
 
-DEAREST = ("tests/modes", "tests/proofs", "tests/testing/check", "tests/servers", "tests/hosts", "tests/clients")
+DEAREST = (
+    "tests/modes",
+    "tests/proofs",
+    "tests/testing/check",
+    "tests/testing/probe",
+    "tests/servers",
+    "tests/hosts",
+    "tests/clients",
+)
 """What takes longest begins first, so that no part is still running when all others have ended."""
 
 NOTHING_COLLECTED = 5  # pytest's exit status, if the arguments deselect all tests of a part
@@ -95,7 +103,8 @@ def failed(said: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no process of pytest stays
-    at_once = os.cpu_count() or 1
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the same modules each
+    at_once = (os.cpu_count() or 1) + 1
     if arguments[:1] == ["--at-once"]:
         at_once, arguments = int(arguments[1]), arguments[2:]
     return run_all(arguments, at_once)

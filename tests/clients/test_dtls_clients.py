@@ -57,6 +57,7 @@ def is_over(server):
     return not server.reactor.table and {entry["reason"] for entry in server.reactor.table.closed} == {""}
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("options", [[], ["-mtu", "300"]], ids=["", "mtu"])
 def test_openssl_is_answered_and_ends_in_order(mode, options):

@@ -101,6 +101,7 @@ def test_curl_over_tls(site: Site) -> None:
         assert curl("--cacert", KEYS / "ca.pem", "--resolve", resolve, f"{site.secure}/{name}") == content
 
 
+@pytest.mark.slow
 def test_wrk_gets_no_error(site: Site) -> None:
     result = subprocess.run(
         [program("wrk"), "-t1", "-c50", "-d1", f"{site.plain}/page.html"],

@@ -78,6 +78,7 @@ def test_gsasl_logs_in(mode, options):
         assert (row["principal"], row["reason"]) == ("ada", "")
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize(
     ("options", "who"),

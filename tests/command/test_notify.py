@@ -70,6 +70,7 @@ def manager(address: str) -> Iterator[Manager]:
         yield manager
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_tells_when_it_listens_what_is_open_and_when_the_drain_begins(
     start: Start, connect: Connect, manager: Manager, address: str, mode: str
@@ -125,6 +126,7 @@ def test_a_reload_begins_and_ends(start: Start, manager: Manager, address: str, 
     assert manager.next() == "STOPPING=1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [["--workers", "2"], ["--threads", "2"]])
 def test_several_loops_are_one_service(
     start: Start, connect: Connect, manager: Manager, address: str, many: list[str]
@@ -144,6 +146,7 @@ def test_several_loops_are_one_service(
     assert command.status() == 0
 
 
+@pytest.mark.slow
 def test_the_watchdog_hears_of_the_loop_until_that_is_blocked(start: Start, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "blocking.py").write_text(BLOCKING)
     manager = Manager(f"{tmp_path}/manager")

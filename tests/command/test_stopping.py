@@ -168,6 +168,7 @@ class Blocking(StreamRequestHandler):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "mode"), [*(("Slow", mode) for mode in MODES), *(("Blocking", mode) for mode in BLOCKING)]
 )
@@ -241,6 +242,7 @@ def test_a_users_module_may_handle_other_signals(start: Start, connect: Connect,
     assert talk(client, b"two\n") == b"TWO\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "mode"),
     [
@@ -265,12 +267,14 @@ def test_no_child_of_a_handler_outlives_the_command(
     until(lambda: not alive(int(at_work.read_text())))  # a child of a thread has not been waited for: init will
 
 
+@pytest.mark.slow
 def test_a_child_that_does_not_end_is_killed(start: Start, connect: Connect, specimens: Path) -> None:
     command = start("serve", "specimens:Stubborn", "--mode", "fork", "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
     assert receive(connect(*command.urls(1, "fork")), 5) == b"ready"
     assert_cut(command)
 
 
+@pytest.mark.slow
 def test_a_state_that_blocks_is_interrupted(start: Start, connect: Connect, specimens: Path) -> None:
     command = start("serve", "specimens:Sleeper", "--mode", "sync", "--grace", "0.3", "--bind", LOCAL, cwd=specimens)
     client = connect(*command.urls(1, "sync"))
@@ -300,6 +304,7 @@ def test_a_connection_that_a_blocking_handler_keeps_does_not_delay_the_end(
         assert_cut(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", BLOCKING)
 def test_a_reply_that_the_client_does_not_read_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str
@@ -389,6 +394,7 @@ def test_a_path_that_was_removed_meanwhile_is_no_error(start: Start, tmp_path: P
     assert command.rest() == ""
 
 
+@pytest.mark.slow
 def test_children_are_told_of_the_end_where_the_parent_ignores_their_signal(
     start: Start, connect: Connect, specimens: Path
 ) -> None:

@@ -63,6 +63,7 @@ class Terminal:
                 assert self._column < self._columns, "a line that wraps can't be overwritten"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [20, 100])
 def test_a_terminal_shows_a_line_about_the_table(start: Start, connect: Connect, columns: int) -> None:
     terminal = Terminal(columns + len("listening on tcp://127.0.0.1:12345 (select)"))
@@ -79,6 +80,7 @@ def test_a_terminal_shows_a_line_about_the_table(start: Start, connect: Connect,
         terminal.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", ["--workers=2", "--threads=2"])
 def test_the_line_is_about_the_rows_of_all_loops(start: Start, connect: Connect, many: str) -> None:
     terminal = Terminal(100)

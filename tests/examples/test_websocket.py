@@ -50,6 +50,7 @@ def message(told):
 texts = st.lists(st.text(max_size=20), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @given(texts, st.data())
 @settings(max_examples=40)
 def test_a_message_in_any_frames_is_echoed_wherever_the_stream_is_cut(parts, data):

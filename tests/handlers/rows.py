@@ -262,13 +262,14 @@ class Framed(Filter):
 
     @staticmethod
     def decode(wire):
-        data = b""
-        while wire:
-            size = wire[0]
-            data, wire = data + wire[1 : 1 + size], wire[1 + size :]
+        pieces, place = [], 0
+        while place < len(wire):
+            size = wire[place]
+            pieces.append(wire[place + 1 : place + 1 + size])
+            place += 1 + size
             if not size:
-                assert wire == b""
-        return data
+                assert place == len(wire)
+        return b"".join(pieces)
 
 
 class Deflated(Filter):

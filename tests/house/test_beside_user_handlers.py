@@ -130,10 +130,12 @@ def run(*arguments, cwd, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_names_are_imported_in_any_order_from_the_current_directory(place, project):
     assert run("-c", EVERY_ORDER, place, project, cwd=project, PYTHONPATH=place) == "passed\n" * 24
 
 
+@pytest.mark.slow
 def test_names_are_imported_in_any_order_where_the_users_come_first_on_the_path(place, project, tmp_path):
     program = "import sys; sys.path[:0] = sys.argv[2], sys.argv[1]\n" + EVERY_ORDER
     assert run("-I", "-c", program, place, project, cwd=tmp_path) == "passed\n" * 24
@@ -259,6 +261,7 @@ def test_a_world_is_simulated(simulate):
 """
 
 
+@pytest.mark.slow
 def test_the_plugin_for_pytest_runs_in_the_users_project(place, project):
     """The plugin is loaded before the project's directory is on the path, as it is where the wheel is installed."""
     (project / "test_app.py").write_text(TESTS.replace("\\\\", "\\"))

@@ -53,6 +53,7 @@ def run(program, *arguments, place=ROOT):
 EVERY_ORDER = ORDERS + "in_every_order(sys.argv[2:], check)"
 
 
+@pytest.mark.slow
 def test_no_module_exists_twice_in_whatever_order_the_names_are_imported():
     names = "reactor", "reactor.handlers", "reactor.handlers.services", "handlers", "handlers.services"
     assert run(EVERY_ORDER, *names) == "passed\n" * 120

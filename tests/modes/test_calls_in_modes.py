@@ -272,6 +272,7 @@ def test_a_server_that_closes_ends_its_calls(mode):
         assert client.recv(100) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["select", "thread"])
 def test_a_drain_lets_calls_finish_and_cuts_the_others(mode):
     with serving(Calling, mode, TCP) as server, connect(server) as quick, connect(server) as slow:

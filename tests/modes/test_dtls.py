@@ -646,6 +646,7 @@ def test_a_new_context_is_for_new_handshakes():
             pass
 
 
+@pytest.mark.slow
 def test_a_context_that_can_not_serve_is_an_error_of_new_handshakes_only():
     errors = []
     told = {"handle_error": lambda server, request, address: errors.append(address)}

@@ -319,6 +319,7 @@ def test_the_table_shows_the_filter_that_opens(mode, handler):
         assert row["state"] == {Reverse: "length", Shout: "whole", Unframed: "handle"}[handler]
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("handler", [Reverse, Shout])
 def test_a_server_that_closes_while_a_filter_opens_cancels_the_request(mode, handler):

@@ -235,6 +235,7 @@ def connect_with_little_room(server):
     return client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [200_000, 1_000])
 @pytest.mark.parametrize(("mode", "members"), [
     ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
@@ -253,6 +254,7 @@ def test_a_reply_waits_for_its_client_and_the_row_holds_little_of_it(mode, membe
         assert receive(client, 5) == b"small"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "members"), [
     ("plain", {}), ("thread", {}), ("fork", {}), ("select", {"work": "thread"}), ("select", {"work": "fork"})
 ])  # fmt: skip

@@ -95,6 +95,7 @@ def in_every_way(members, do, ways=WAYS):
     return {way: results.get(way) for way in ways}
 
 
+@pytest.mark.slow
 def test_a_connection_lasts_longer_than_one_request_may_in_every_mode():
     def do(server, client, request):
         for _ in range(4):
@@ -197,6 +198,7 @@ def test_a_client_that_takes_a_long_reply_at_the_rate_gets_it(kind, pace, gets_a
     assert ("slower than 10000 bytes a second (Kind.min_rate)" in row["reason"]) is not gets_all
 
 
+@pytest.mark.slow
 def test_min_rate_is_of_one_reply_in_every_mode():
     """A client takes 20 MB a second of replies, where 1 GB are asked for: it gets the short ones, not the long one."""
 

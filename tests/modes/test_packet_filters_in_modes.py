@@ -70,6 +70,7 @@ def test_every_datagram_handler_is_covered():
     assert found == {*ANSWERS, DiscardDatagram}
 
 
+@pytest.mark.slow
 @every_mode
 @every_place
 @pytest.mark.parametrize("handler", ANSWERS)

@@ -75,6 +75,7 @@ def test_a_host_short_of_descriptors_answers_every_client_in_every_mode(mode):
         assert len(process.said().splitlines()) == (mode != "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_host_short_of_descriptors_loses_no_packet(mode):
     slow = {"seconds": 0.01 if mode == "plain" else 0.1}  # the plain mode serves one at a time

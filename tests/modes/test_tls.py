@@ -269,6 +269,7 @@ def hello():
     return going.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["select", "thread"])
 def test_a_handshake_that_ends_after_any_byte_has_a_cause(mode):
     flight = hello()

@@ -65,6 +65,7 @@ def test_a_state_that_blocks_is_reported_while_it_blocks(kind, caplog):
     assert (record.row["serial"], record.row["handler"]) == (1, "Blocking")
 
 
+@pytest.mark.slow
 def test_a_long_call_of_c_is_reported_as_soon_as_it_returns(caplog):
     """Python calls signal handlers between two of its instructions, and a long call of C is one instruction."""
 
@@ -117,6 +118,7 @@ def test_many_short_states_in_one_batch_are_not_reported(state, caplog):
         assert dog.blocked == 1
 
 
+@pytest.mark.slow
 def test_the_watchdog_does_not_wake_an_idle_loop(caplog):
     class Counting(selectors.DefaultSelector):
         calls = 0

@@ -409,6 +409,7 @@ def test_a_call_may_wait_for_its_answers_to_leave():
         wait_until(lambda: len(server.reactor.table) == 1)
 
 
+@pytest.mark.slow
 def test_a_call_waits_for_a_client_that_takes_its_answers_slowly():
     class Pieces(DatagramHandler):
         async def handle(self):

@@ -111,6 +111,7 @@ def test_two_rows_feed_each_other():
         assert here.errors == []
 
 
+@pytest.mark.slow
 def test_a_side_that_does_not_read_holds_back_the_other():
     with listening() as listener, proxy(listener.getsockname()) as here:
         client = here.connect()

@@ -335,6 +335,7 @@ def test_read_ends_a_request_whose_file_is_too_short_after_the_bytes_that_there_
     assert isinstance(machine.reason, Failed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_small_part")
 def test_check_sees_the_bytes_of_files_and_closes_all_of_them(path):
     class Answers(StreamHandler):
@@ -350,6 +351,7 @@ def test_check_sees_the_bytes_of_files_and_closes_all_of_them(path):
     gc.collect()  # a file that is left open is a ResourceWarning, which fails the test
 
 
+@pytest.mark.slow
 def test_two_hundred_at_once(path):
     class Piece(StreamHandler):
         async def handle(self):

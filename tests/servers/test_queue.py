@@ -156,6 +156,7 @@ def test_no_queued_request_begins_after_stop():
             assert drivers(server) == ["queued"]
 
 
+@pytest.mark.slow
 @every_mode
 def test_time_in_the_queue_does_not_count_for_the_timeouts_of_the_request(mode):
     class Timed(StreamHandler):

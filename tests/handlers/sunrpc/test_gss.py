@@ -650,6 +650,7 @@ def test_a_call_that_waits_has_its_user_in_the_table():
         assert client.result(xid) == 300
 
 
+@pytest.mark.slow
 def test_a_context_is_used_by_many_connections_at_once():
     kind = type("Served", (GSS, Stream), SERVED)
     with serving(kind, "thread") as server, clients_of(server, 20) as sockets:

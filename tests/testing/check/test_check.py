@@ -149,6 +149,7 @@ def test_a_property_can_be_checked_alone(holds):
     holds(broken.Mended, CONVERSATION, examples=5)
 
 
+@pytest.mark.slow
 def test_the_modes_can_be_checked_alone():
     class TellsTheMode(StreamHandler):
         async def handle(self):

@@ -245,12 +245,14 @@ class Backtracks(StreamHandler):
             self.send(b"a word" if re.fullmatch(rb"([a-z]+)*!", line.strip()) else b"none")
 
 
+@pytest.mark.slow
 def test_a_state_that_never_returns_is_interrupted(monkeypatch):
     monkeypatch.setattr(watching, "SECONDS", 0.3)
     with pytest.raises(CheckFailed, match=r"SleepsForEver\.handle:\d+ blocks: it has not returned for 0\.3 seconds"):
         check(SleepsForEver, b"a\n")
 
 
+@pytest.mark.slow
 def test_a_call_in_c_that_computes_without_end_is_interrupted(monkeypatch):
     monkeypatch.setattr(watching, "COMPUTING", 1)
     with pytest.raises(CheckFailed, match=r"Backtracks\.handle:\d+ does not return: .* can match .* in many ways"):

@@ -164,6 +164,7 @@ def test_a_right_handler_is_not_accused(conversation):
     quick(ledger.Ledger, conversation)
 
 
+@pytest.mark.slow
 def test_a_strategy_of_messages_is_a_conversation():
     amounts = st.lists(st.sampled_from([b"ADD 10\n", b"ADD 200\n"]), max_size=5)
     quick(ledger.FramedLedger, amounts)

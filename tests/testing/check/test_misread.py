@@ -72,6 +72,7 @@ class TakesBareCR(StreamHandler):
                 line = b""
 
 
+@pytest.mark.slow
 def test_what_a_handler_takes_on_purpose_is_declared():
     with pytest.raises(CheckFailed, match=r"if it is meant: check\(\.\.\., meant=\['takes_exact_ends_only'\]\)"):
         takes_exact_ends_only(TakesBareCR, LINES)

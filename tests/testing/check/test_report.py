@@ -119,6 +119,7 @@ def test_check_tries_each_property_and_each_is_public():
     assert tried < set(testing.__all__)
 
 
+@pytest.mark.slow
 @each_property
 def test_a_property_alone_prints_a_test_that_is_red_on_the_fault_and_green_on_its_mending(row, tmp_path):
     with pytest.raises(CheckFailed) as caught:
@@ -156,6 +157,7 @@ def test_what_differs_may_be_packets_or_how_a_request_has_ended():
     assert difference("the request is open", "the request has ended normally")[0] == ""
 
 
+@pytest.mark.slow
 def test_the_report_says_what_to_declare():
     with pytest.raises(CheckFailed, match=r"if it is meant: kept=\d+ \(bytes\), or check"):
         checks.stays_in_bounds(broken.HoardsInput, LINES, examples=5)

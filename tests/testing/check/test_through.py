@@ -117,6 +117,7 @@ GOOD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("through", GOOD.values(), ids=GOOD)
 def test_the_plain_text_is_the_same_behind_every_filter(through):
     same_through_filters(Lines, b"one\ntwo", through, examples=20)
@@ -217,6 +218,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("through", "told"), BROKEN.values(), ids=BROKEN)
 def test_a_fault_of_a_filter_is_found_and_printed_as_a_test(through, told):
     def tried():

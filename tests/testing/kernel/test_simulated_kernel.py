@@ -175,6 +175,7 @@ scripts = st.builds(
 given_up = [("connect", name, 0) for name in ("second", "third", "client")] + [("shutdown", "client", 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=150)
 @given(script=scripts)

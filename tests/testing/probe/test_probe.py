@@ -55,6 +55,7 @@ def run(capsys, *arguments):
 # What it finds
 
 
+@pytest.mark.slow
 def test_a_right_server_is_not_accused(conversation, recorded, capsys):
     with probed.probed(probed.Right) as url:
         for file in conversation, recorded:
@@ -65,6 +66,7 @@ def test_a_right_server_is_not_accused(conversation, recorded, capsys):
     assert "holds, 9 tried" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
@@ -86,6 +88,7 @@ def test_the_fault_of_a_server_is_found(kind, names, recorded, capsys, tmp_path)
     assert int(suite.get("failures")) == len(names)
 
 
+@pytest.mark.slow
 def test_a_finding_shows_the_first_difference(conversation, capsys):
     with probed.probed(probed.TakesAReadForALine) as url:
         _, said = run(capsys, url, conversation, "--skip=half-close", "--skip=reset")
@@ -93,6 +96,7 @@ def test_a_finding_shows_the_first_difference(conversation, capsys):
     assert "half-close" not in said
 
 
+@pytest.mark.slow
 def test_a_server_behind_tls(conversation, capsys):
     with serving(Echo, "select", STREAMS["tcp"], filters=[partial(TLS, context=server_context())]) as server:
         host, port = server.server_address
@@ -102,6 +106,7 @@ def test_a_server_behind_tls(conversation, capsys):
         assert (status, "certificate verify failed" in said) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_server_at_a_unix_path(conversation, capsys):
     with serving(Echo, "select", STREAMS["unix"]) as server:
         status, said = run(capsys, f"unix://{server.server_address}", conversation)
@@ -157,6 +162,7 @@ def test_a_server_that_is_not_there_is_named(url, said, conversation, capsys):
     assert (status, said in printed) == (2, True), printed
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_never_the_same_needs_a_mask(conversation, capsys):
     class Counts(probed.Raw):
         count = 0
@@ -172,6 +178,7 @@ def test_an_answer_that_is_never_the_same_needs_a_mask(conversation, capsys):
     assert status == 0, said
 
 
+@pytest.mark.slow
 def test_a_conversation_without_bytes_and_one_without_an_answer(tmp_path, capsys):
     path = tmp_path / "empty"
     path.write_bytes(b"")
