@@ -35,14 +35,21 @@ def test_the_servers_take_turns_and_the_first_round_warms_up():
 
 
 def test_a_bound_is_compared_with_the_worst_of_ours_on_all_pythons():
+    tuned = "peer" + TUNED
     results = {
-        "3.11": Costs({"ours: states": [1, 2, 9], "ours: coroutine": [2, 2, 2], "peer": [2, 2, 2]}),
+        "3.11": Costs({"ours: states": [1, 2, 9], "ours: coroutine": [2, 2, 2], "peer": [2, 2, 2], tuned: [1, 1, 1]}),
         "3.13": Costs({"ours: states": [1, 1, 1], "ours: coroutine": [3, 3, 3], "peer": [2, 2, 2]}),
     }
-    bounds = Bound("peer", 1.5), Bound("peer", 1.4), Bound("peer", 1, ("ours: states",)), Bound("not installed", 1)
+    bounds = (
+        Bound("not installed", 1),
+        Bound("peer", 1.5),
+        Bound("peer", 1.4),
+        Bound("peer", 1, ("ours: states",)),
+        Bound(tuned, 1.4),
+    )
     assert list(report.bounds_of("case", bounds, results)) == [
         ("case", "peer", "1.50", "1.50", "", "ours: coroutine; 3.13"),
-        ("case", "peer", "1.50", "1.40", "more", "ours: coroutine; 3.13"),
+        ("case", tuned, "2.00", "1.40", "more", "ours: states; 3.11"),
         ("case", "peer", "1.00", "1.00", "", "ours: states; 3.11"),
     ]
 
