@@ -57,10 +57,7 @@ def accept(sock: Any) -> tuple[Any, Any]:
         connection, address = sock.accept()
         return connection, address
     descriptor, address = _accept(sock)
-    connection = _PLAIN(_family(sock), _type(sock), sock.proto, descriptor)
-    if socket.getdefaulttimeout() is None and sock.gettimeout():
-        connection.setblocking(True)
-    return connection, address
+    return _PLAIN(_family(sock), _type(sock), sock.proto, descriptor), address
 
 
 def is_final(error: BaseException) -> bool:

@@ -21,33 +21,35 @@ class InHand:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._rows: dict[Any, Request] = {}  # by the request
+        self._rows: dict[Any, Request] = {}  # by the request, or its id() where it is not hashable
 
     def find(self, request: Any) -> Request | None:
         """The row of a request that a hook was given; ``None`` if it has none."""
         try:
             row = self._rows.get(request)
         except TypeError:  # a hook has made a request object that is not hashable
-            row = None
+            row = self._rows.get(id(request))
         return self._current if row is None else row
 
     def keep(self, request: Any, row: Request) -> None:
         """Hooks may be called for the row from here on."""
         try:
             self._rows[request] = row
-        except TypeError:
-            pass  # not hashable: `find` returns the current row
+        except TypeError:  # not hashable
+            self._rows[id(request)] = row
 
     def drop(self, row: Request) -> bool:
         """No hook will be called for the row any more. Returns whether hooks could be called for it until now."""
-        request = row.request
+        request: Any = row.request
         try:
-            if self._rows.get(request) is row:
-                del self._rows[request]
-                return True
+            row_of_it = self._rows.get(request)
         except TypeError:
-            pass
-        return False
+            request = next((key for key, kept in self._rows.items() if kept is row), None)
+            row_of_it = self._rows.get(request)
+        if row_of_it is not row:
+            return False
+        del self._rows[request]
+        return True
 
     def at(self, row: Request | None) -> _Current:
         """A context in which ``row`` is the current row; ``None``: the current request has no row yet."""

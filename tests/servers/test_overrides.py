@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from socket import SHUT_WR
@@ -53,6 +55,48 @@ def pool_of(workers):
 
     with ThreadPoolExecutor(workers) as executor:
         yield Pool
+
+
+class Unhashable(socket.socket):
+    """A socket that is equal to none."""
+
+    def __eq__(self, other):
+        return False
+
+    __hash__ = None
+
+
+class Bare(StreamRequestHandler):
+    """A blocking handler without a framing."""
+
+    def handle(self):
+        self.wfile.write(self.rfile.readline().upper())
+
+
+@pytest.mark.parametrize(
+    ("handler", "mode"), [(kind, mode) for kind in (Shout, Bare) for mode in MODES if kind is Shout or mode != "select"]
+)
+def test_a_request_object_that_is_not_hashable_is_served_and_leaves_the_table(handler, mode):
+    def get_request(self):
+        connection, peer = self.socket.accept()
+        return Unhashable(fileno=connection.detach()), peer
+
+    with serving(handler, mode, get_request=get_request, max_threads=1, max_requests=1) as server:
+        for _ in range(3):
+            assert ask(server, b"hello\n") == b"HELLO\n"
+        wait_until(lambda: not server.reactor.table)
+
+
+def test_a_queued_request_begins_although_a_hook_ends_requests_before_their_thread_does():
+    def process_request_thread(self, request, client_address):
+        BaseServer.process_request(self, request, client_address)
+        time.sleep(0.05)  # meanwhile the loop looks whether a queued request may begin: no thread is free
+
+    hooks = {"process_request_thread": process_request_thread, "max_threads": 1}
+    with serving(Bare, "thread", **hooks) as server, clients_of(server, 3) as clients:
+        for client in clients:
+            client.sendall(b"hello\n")
+        assert [rest(client) for client in clients] == [b"HELLO\n"] * 3
 
 
 @pytest.mark.parametrize("mode", ["plain", "thread"])
