@@ -1,5 +1,6 @@
 """What other threads write to a row: it arrives whole and in order, and is bounded and counted as it is written."""
 
+import sys
 import threading
 from io import BytesIO
 
@@ -149,3 +150,23 @@ def test_what_is_posted_to_many_rows_is_bounded_by_max_held():
         wait_until(lambda: loop.table.closed)
         assert all("(Reactor.max_held)" in row["reason"] for row in loop.table.closed)
         wait_until(lambda: loop.budget.held == 0)
+
+
+def test_what_is_posted_to_the_row_that_holds_most_is_freed_although_its_thread_is_busy():
+    handler = busy()
+    handler.max_output = 1_000_000
+    data = b"x" * 60_000
+    with serving(handler, "thread") as server, connect(server) as worker:
+        server.reactor.max_held = 100_000
+        worker.sendall(b"work\n")
+        wait_until(lambda: handler.rows)
+        before = sys.getrefcount(data)
+        handler.rows[0].send(data)
+        assert sys.getrefcount(data) > before
+        handler.rows[0].send(data)
+        assert sys.getrefcount(data) == before
+        assert server.reactor.stats()["held"] == 0
+        handler.gate.set()
+        assert rest(worker) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert "Reactor.max_held" in server.reactor.table.closed[-1]["reason"]
