@@ -432,6 +432,30 @@ def test_what_is_under_way_when_a_drain_begins_is_answered_and_then_the_connecti
         assert [rest(client) for client in (half, unread, fresh)] == [b"two\n", b"two\nthree\n", b"two\n"]
 
 
+@pytest.mark.parametrize("mode", ["select", "thread", "fork"])
+def test_a_request_of_which_no_byte_is_held_at_its_second_wait_is_under_way(mode):
+    class TwoLines(StreamRequestHandler):
+        close_connection = False
+
+        @staticmethod
+        async def request(row):
+            await Until(b"\n")
+            await Until(b"\n", limit=80)
+
+        def handle(self):
+            self.wfile.write(self.rfile.read())
+
+    place = STREAMS["tcp"]
+    with made(server_class(mode, place), place, TwoLines) as server, connect(server) as client:
+        with running(server):
+            assert is_answered(client, b"one\ntwo\n", b"one\ntwo\n")
+            client.sendall(b"one\n")
+            wait_until(lambda: any("80" in row.wait for row in server.reactor.table))
+        server.reactor.call_later(0.02, client.sendall, b"two\n")
+        assert bounded(server.drain, 1_000) == []
+        assert rest(client) == b"one\ntwo\n"
+
+
 @pytest.mark.parametrize("handler", [Reverse, Kept])
 def test_in_plain_mode_a_request_that_a_drain_cuts_is_returned_wherever_it_was(handler):
     place = STREAMS["tcp"]
