@@ -341,6 +341,27 @@ def test_a_session_is_resumed(mode):
 
 
 @every_mode
+def test_a_packet_in_the_datagram_that_ends_the_handshake_is_answered(mode):
+    with secure(EchoDatagram, mode) as server, ExitStack() as stack:
+        with client(server) as first:
+            pass
+        other = Client(server, resumes=first.connection)  # the client's flight is the last one then
+        stack.callback(other.close)
+        while True:
+            try:
+                other.connection.do_handshake()
+                break
+            except SSL.WantReadError:
+                other.flush()
+                assert other.take()
+        sent = len(other.gone)
+        other.send(b"hello")
+        assert len(other.gone) == sent + 1
+        assert other.recv() == b"hello"
+        other.bye()
+
+
+@every_mode
 def test_many_handshakes_at_once(mode):
     with secure(EchoDatagram, mode, max_children=10, max_threads=10) as server, ExitStack() as stack:
         clients = [stack.enter_context(stalled(server)) for _ in range(1 if mode == "plain" else 10)]
