@@ -117,7 +117,6 @@ GOOD = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("through", GOOD.values(), ids=GOOD)
 def test_the_plain_text_is_the_same_behind_every_filter(through):
     same_through_filters(Lines, b"one\ntwo", through, examples=20)
