@@ -186,8 +186,9 @@ class Loop:
                     # having looked (PEP 475): input that has come is taken before a wait is declared over.
                     self._dispatch(self._selector.select(0), now)
                 self._expire(now)
-            for _ in range(len(self._soon)):
-                self._soon.popleft().expire(now)
+            if self._soon:
+                for _ in range(len(self._soon)):
+                    self._soon.popleft().expire(now)
             self.finish_batch(now)
         finally:
             self._working = 0
@@ -337,12 +338,15 @@ class Loop:
     # How a step is done
 
     def _patience(self, timeout: float | None) -> float | None:
-        due = self.timeout()
-        if due is None or (timeout is not None and timeout < due):
-            due = timeout
-        if due is None:
-            return None if self.busy else 0
-        return due if due == NEVER else min(due, LONGEST)
+        if self._soon or self.unfinished:
+            return 0
+        due = self.timers.next()
+        if due == NEVER:
+            if timeout is None:
+                return None if self.busy else 0
+            return timeout if timeout == NEVER else min(timeout, LONGEST)
+        left = max(0.0, due - self.clock.monotonic())
+        return min(left, LONGEST) if timeout is None else min(left, LONGEST, timeout)
 
     def _dispatch(self, events: list[tuple[SelectorKey, int]], now: float) -> None:
         for key, mask in events if self.policy is None else self.policy(events):

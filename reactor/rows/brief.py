@@ -34,7 +34,7 @@ class Brief:
     # Slots, because CPython 3.11 finds them faster than attributes of the class that an instance may override.
     __slots__ = (
         "_enter", "_row", "begun", "error", "finishing", "handler", "now", "packet", "packets", "peer", "principal",
-        "sent", "server", "size", "state", "step", "taken",
+        "server", "size", "state", "step", "taken",
     )  # fmt: skip
 
     # A request that has no filter and has not ended has none of these:
@@ -54,8 +54,8 @@ class Brief:
         self.now = now
         self.packets: list[bytes] | None = []
         """What the handler has sent, in order; ``None`` when the request has ended or has a row."""
-        self.size = self.sent = 0
-        """Bytes that the handler has sent, and that the kernel has taken."""
+        self.size = 0
+        """Bytes that the handler has sent."""
         self.state: Any = None
         """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
         self.step: Any = None

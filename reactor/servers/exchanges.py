@@ -151,10 +151,11 @@ class Exchanges:
     def _arrive(self) -> None:
         """Packets have come: take those whose requests need no row here, all others in the common way."""
         service = self._service
-        if self._may_be_brief():
+        rows = len(service.reactor.table)
+        if rows < service.server.max_requests and self._may_be_brief():
             service.taken += 1
             try:
-                self._take_briefly()
+                self._take_briefly(rows)
             except AGAIN:
                 return
             except OSError:
@@ -191,20 +192,20 @@ class Exchanges:
     def _may_be_brief(self) -> bool:
         """Whether requests may begin now and end in the same turn, so that they need no row."""
         service, server = self._service, self._service.server
-        return (
-            not (self._ready or self._tells_calls or service.reactor.threaded or service.queue or server.filters)
-            and len(service.reactor.table) < server.max_requests
-            and service.may_begin()
-            and CURRENT.get() is None
-            and HOOKS.isdisjoint(vars(server))
-            and not server.socket.gettimeout()
-        )
+        return not (
+            self._ready or self._tells_calls or service.reactor.threaded or service.queue.rows or server.filters
+            or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
+            or not vars(server).keys().isdisjoint(HOOKS)
+            or server.socket.gettimeout()
+        )  # fmt: skip
 
-    def _take_briefly(self) -> None:
-        """Take a batch of packets. A request that ends in its first turn needs no row. Raises ``OSError``."""
+    def _take_briefly(self, rows: int) -> None:
+        """Take a batch of packets. A request that ends in its first turn needs no row. Raises ``OSError``.
+
+        ``rows``: how many the table has.
+        """
         server, table, opened = self._service.server, self._service.reactor.table, self._open
         sock, size, port = server.socket, server.max_packet_size, self._local[1] if self._local else None
-        rows = len(table)
         passed: list[Passed] = []
         self._singles += 1
         try:
@@ -222,7 +223,7 @@ class Exchanges:
                 if len(packet) > size:
                     self._service.admission.cut(peer, size)
                     continue
-                if peer and peer[1:2] == (port,) and self._is_own(peer):
+                if port is not None and peer[1] == port and self._is_own(peer):
                     continue
                 if not peer or rows >= server.max_per_peer or (opened and self._key(packet, sock, peer) in opened):
                     self._take_one(Datagram((packet, sock)), peer)
@@ -247,17 +248,18 @@ class Exchanges:
         has_ended = brief.run()
         table.rowless = None
         if has_ended:
-            packets, number = brief.end(), 0
+            packets, number, sent = brief.packets or [], 0, 0
+            brief.packets = None
             try:
                 for answer in packets:
                     sock.sendto(answer, DONTWAIT, peer)
-                    brief.sent += len(answer)
+                    sent += len(answer)
                     number += 1
-                passed.append((table.next_serial(), peer, brief.forget(), brief.principal, len(packet), brief.sent))
+                passed.append((table.next_serial(), peer, brief.forget(), brief.principal, len(packet), sent))
                 return True
             except OSError as error:  # a row sends the others, if the error is not about this packet
                 brief.packets = packets[number:]
-                brief.row.total_out += brief.sent
+                brief.row.total_out += sent
                 if not (isinstance(error, AGAIN) or error.errno in SHORT or self.may_be_report()):
                     brief.row.lost = error
         reactor.guard(brief.row, brief.row.go_on_from, brief)
