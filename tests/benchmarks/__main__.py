@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path
 
 from tests import ROOT
-from tests.benchmarks import alone, cases, memory, report
+from tests.benchmarks import alone, cases, memory, report, workers
 from tests.benchmarks.environment import environment_of, newest_other
 from tests.benchmarks.rounds import Results, Runner
 from tests.support.tables import table
 
 LOADED = {case.name: case for case in cases.LOADED}
 ALONE = {case.name: case for case in alone.CASES}
-NAMES = [*LOADED, *ALONE, "memory"]
+NAMES = [*LOADED, *ALONE, "memory", "workers"]
 SHORT = [*cases.SHORT, "deadlines"]
 PART = 0.2  # of the messages, in the short form
 
@@ -46,6 +46,8 @@ class Benchmarks:
         """Measure a case, and print its tables."""
         if name == "memory":
             return self._memory()
+        if name == "workers":
+            return self._workers()
         if name in LOADED:
             title, bounds, load = LOADED[name].title, LOADED[name].bounds, f", by {report.load_of(LOADED[name])}"
             self.results[name] = results = self.runner.measure(LOADED[name])
@@ -62,6 +64,12 @@ class Benchmarks:
         for title, python in self.pythons.items():
             table(*memory.rows(title, python, self.runner.names[title]["lines"], floor))
             table(*memory.import_rows(title, python))
+
+    def _workers(self) -> None:
+        for title, python in self.pythons.items():
+            runner = self.runner
+            measured = workers.measure(python, runner.load, runner.folder, runner.rounds, runner.part)
+            table(*workers.rows(title, measured))
 
     def draw(self, file: Path) -> None:
         """Draw a chart of the first Python."""

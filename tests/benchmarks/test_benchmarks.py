@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks import alone, cases, report
+from tests.benchmarks import alone, cases, report, workers
 from tests.benchmarks.cases import FLOOR, IDLE, TUNED, Bound
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.rounds import Costs, interleaved
@@ -62,6 +62,19 @@ def test_the_table_has_the_cheapest_first_and_its_ratios_are_medians_over_the_ro
         ("a", "1.00 µs", "25%", "0.50", "2.00"),
         ("b", "2.00 µs", "0%", "1.00", "4.00"),
     ]
+
+
+def test_workers_are_compared_with_one_by_their_medians():
+    measured = {
+        1: [workers.Round(100, 2e-6, 1), workers.Round(200, 2e-6, 1), workers.Round(900, 4e-6, 1)],
+        2: [workers.Round(300, 3e-6, 0.5), workers.Round(100, 1e-6, 0.75), workers.Round(400, 5e-6, 0.75)],
+    }
+    head, *rows = workers.rows("3.11", measured)
+    assert rows == [
+        (1, "200", "1.00", "2.00 µs", "1.00", "100%"),
+        (2, "300", "1.50", "3.00 µs", "1.50", "75%"),
+    ]
+    assert len(head) == len(rows[0])
 
 
 @pytest.mark.parametrize(
