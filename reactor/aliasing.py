@@ -120,7 +120,9 @@ def alias(found: ModuleSpec, own_name: str) -> ModuleSpec:
 def is_of(module: ModuleType, spec: ModuleSpec) -> bool:
     """Whether ``module`` was loaded from the file that ``spec`` names. (One of the paths may have symbolic links.)"""
     file = getattr(module, "__file__", None)
-    return file is not None and spec.origin is not None and os.path.realpath(file) == os.path.realpath(spec.origin)
+    if file is None or spec.origin is None:
+        return False
+    return bool(file == spec.origin or os.path.realpath(file) == os.path.realpath(spec.origin))
 
 
 # An earlier import of this module, which has gone out of sys.modules, may have left a finder with another HOME.
