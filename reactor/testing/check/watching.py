@@ -9,6 +9,7 @@ needs the main thread of a POSIX system.
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import warnings
@@ -125,7 +126,7 @@ class _Spent:
     def look(self, _: int, frame: FrameType | None) -> None:
         """Raise `Unfit` in the state that runs, if it does not return."""
         step = self._step
-        if step is None or frame is None:
+        if step is None or frame is None or _is_collecting(frame):
             return
         seen = frame, frame.f_lasti, step
         is_same = self._looked is not None and all(map(is_, self._looked, seen))
@@ -165,6 +166,16 @@ class _Spent:
                 f"the function of {worst} takes too long to try the handler often: {total:.0f} seconds of real time so "
                 f"far; give it a function that answers at once"
             )
+
+
+def _is_collecting(frame: FrameType | None) -> bool:
+    """Whether a callback of the garbage collector runs, Hypothesis has one: Python drops what is raised in it."""
+    callbacks = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    while frame is not None:
+        if frame.f_code in callbacks:
+            return True
+        frame = frame.f_back
+    return False
 
 
 _spent: _Spent | None = None

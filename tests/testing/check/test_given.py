@@ -1,7 +1,9 @@
 """`check` with a server of the user's, with a partial, and with handlers that block; what it says of errors."""
 
+import gc
 import re
 import signal
+import sys
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -275,6 +277,27 @@ def test_the_timer_of_the_caller_goes_on(monkeypatch):
 def test_a_check_has_a_deadline_and_says_what_it_was_trying():
     with pytest.raises(CheckFailed, match=r"^the check is not done after the 0\.2 seconds of .*: it was trying"):
         check(Hits, b"a\n" * 20, modes=[], examples=1_000, deadline=0.2)
+
+
+def test_a_check_is_not_interrupted_in_a_callback_of_the_garbage_collector(monkeypatch):
+    class Collects(StreamHandler):
+        async def handle(self):
+            sum(range(300_000))
+            gc.collect(0)
+            self.send(await LINE)
+
+    def alarm(phase, info):
+        signal.raise_signal(signal.SIGALRM)
+
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    gc.callbacks.append(alarm)
+    try:
+        with pytest.raises(CheckFailed, match=r"^the check is not done after the 0\.3 seconds of its deadline"):
+            check(Collects, b"a\n", modes=[], examples=1_000, deadline=0.3)
+    finally:
+        gc.callbacks.remove(alarm)
+    assert [unraisable.exc_value for unraisable in dropped] == []
 
 
 def test_a_check_says_how_far_it_is():
