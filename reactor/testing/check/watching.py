@@ -212,9 +212,10 @@ def _looks(spent: _Spent) -> Iterator[None]:
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, spent.look)
     begun = perf_counter()
-    due, interval = signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)
+    due, interval = signal.setitimer(signal.ITIMER_REAL, 0)  # first, so that no signal of the caller comes to ``look``
+    before = signal.signal(signal.SIGALRM, spent.look)
+    signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from reactor.testing.check.loopback import modes_here
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.snippets import unlike_at
+from tests.support.serving import wait_until
 
 LINE = Until(b"\n", limit=80)
 
@@ -269,6 +270,26 @@ def test_the_timer_of_the_caller_goes_on(monkeypatch):
         check(Hits, b"a\n", modes=[], examples=2)
         time.sleep(0.2)
         assert came == ["due"]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_timer_of_the_caller_is_not_lost_where_it_is_due_as_the_check_begins(monkeypatch):
+    came = []
+
+    def set_late(*arguments, real=signal.signal):
+        before = real(*arguments)
+        time.sleep(0.05)
+        return before
+
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append("due"))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", set_late)
+            signal.setitimer(signal.ITIMER_REAL, 0.03)
+            check(Hits, b"a\n", modes=[], examples=2)
+        wait_until(lambda: came)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
