@@ -232,9 +232,10 @@ def test_a_reply_over_max_output_is_answered_with_500_in_the_loop_and_streams_el
             head, _, content = answer.partition(b"x" * 9)[2].partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
             assert (b"\r\nConnection: close" in head, content) == (True, b"the server has failed\n")
+            wait_until(lambda: server.reactor.table.closed)
             [row] = server.reactor.table.closed
             assert f"the reply is longer than 100000 bytes ({kind.__name__}.max_output)" in row["reason"]
-            assert row["reason"] in caplog.text
+            wait_until(lambda: row["reason"] in caplog.text)  # the loop logs after it has recorded the end
             assert f'declare work = "thread" or "fork" on {kind.__name__}' in caplog.text
         else:
             assert answer.count(b"x") == 300_018

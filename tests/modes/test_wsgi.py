@@ -151,7 +151,7 @@ def test_an_application_passes_check():
     check(handler_of(echo), REQUESTS["length"] + REQUESTS["chunked"], server=server, examples=2)
 
 
-@pytest.mark.parametrize("many", ["select", "fork", "thread"])
+@pytest.mark.parametrize("many", ["select", pytest.param("fork", marks=pytest.mark.slow), "thread"])
 def test_200_connections_at_once(many):
     with serving(handler_of(application), many, request_queue_size=256) as server, ExitStack() as stack:
         clients = [stack.enter_context(client_of(server)) for _ in range(200)]
