@@ -154,7 +154,7 @@ class AnswerHere:
 
     def _excuse(self) -> None:
         """The time in which the handler has computed is not that of the client, to which no step was taken."""
-        row = self._row
+        row: Any = self._row
         if row.pace is not None:
             row.pace.excuse(self._left, row.reactor.clock.monotonic())
 
