@@ -19,7 +19,7 @@ from ..handlers import StreamHandler
 from ..loop.kernel import NoneLeft, close
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
-from ..rows.lingering import linger, unacknowledged
+from ..rows.lingering import Lingering, linger, unacknowledged
 from ..table.request import Stage
 from .in_hand import CURRENT
 from .kinds import OF_INSTANCE, are_default, is_kind, refuse_made
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ..table.request import Request
     from .service import Service
 
+MOST_LINGERING = 64
+"""Connections of a server in plain mode that linger in the loop at once; the thread of the server waits for others."""
+
 
 class Direct:
     """Leads the connections of one server the direct way."""
@@ -39,6 +42,7 @@ class Direct:
         self._service = service
         self._is_machine = is_kind(service.handler, StreamHandler)
         is_led = service.mode.loop_drives or not self._is_machine
+        self._lingering: dict[Lingering, None] = {}  # the connections that `finish` has left to the loop
         self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
 
     def is_open(self) -> bool:
@@ -125,20 +129,59 @@ class Direct:
         self.shut_down(row, request)
         close(request)
 
+    def finish(self, request: Any, row: Request) -> None:
+        """As `close`, in the thread of the loop: the request ends now or, where ``serve_forever()`` goes on, later."""
+        left = self._shut(row, request)
+        if left and not self._linger_later(request, row, left):
+            self._service.reactor.blocking(linger, request, left)
+            left = 0
+        if not left:
+            close(request)
+            self._service.ended(row)
+
     def shut_down(self, row: Request | None, request: Any) -> None:
         """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
+        left = self._shut(row, request)
+        if left:
+            self._service.reactor.blocking(linger, request, left)
+
+    def _shut(self, row: Request | None, request: Any) -> int:
+        """Shut down a request that is about to be closed. Returns the bytes for which it must linger first."""
         if row is not None and row.driven_by.pid:
-            return  # a child still uses the connection
+            return 0  # a child still uses the connection
         try:
             request.shutdown(SHUT_WR)
         except OSError:
-            return  # the client has closed or reset it first
+            return 0  # the client has closed or reset it first
         if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
-            return
+            return 0
         if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
-            left = unacknowledged(request)
-            if left:
-                self._service.reactor.blocking(linger, request, left)
+            return unacknowledged(request)
+        return 0
+
+    def _linger_later(self, request: Any, row: Request, left: int) -> bool:
+        """Have the loop close the connection when it need not linger any more. Returns whether the loop does."""
+        service = self._service
+        reactor = service.reactor
+        if service.is_shared or reactor.awaits_ends or reactor.is_copy or len(self._lingering) >= MOST_LINGERING:
+            return False  # the loop may not go on, or is the parent's
+
+        def ended(lingering: Lingering) -> None:
+            del self._lingering[lingering]
+            close(request)
+            service.ended(row)
+
+        try:
+            self._lingering[Lingering(reactor, request, left, ended)] = None
+        except (OSError, ValueError):  # the selector takes no more descriptors, or no number so high
+            return False
+        row.stage = Stage.LINGERING
+        return True
+
+    def finish_lingering(self) -> None:
+        """The loop does not go on: wait for the connections that linger, and close them."""
+        for lingering in list(self._lingering):
+            lingering.finish()
 
 
 def _raise(error: BaseException) -> Any:

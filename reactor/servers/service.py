@@ -454,6 +454,7 @@ class Service:
             return
         if not self.closing:
             self.begin_to_close()
+        self.direct.finish_lingering()
         if self.mode.loop_drives:
             finish_answers(self)
         self.mode.close()
