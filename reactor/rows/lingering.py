@@ -46,10 +46,12 @@ def unacknowledged(sock: Any) -> int:
     """
     if ioctl is None or not is_tcp(sock):
         return 0
+    count = bytearray(4)  # writable: with bytes, ioctl() makes an error first, which takes longer than the system call
     try:
-        return int.from_bytes(ioctl(sock, TIOCOUTQ, _NONE), sys.byteorder)
+        ioctl(sock, TIOCOUTQ, count)
     except (OSError, ValueError):  # it is closed, or the host has this for terminals only
         return 0
+    return 0 if count == _NONE else int.from_bytes(count, sys.byteorder)
 
 
 class Acknowledgement:
