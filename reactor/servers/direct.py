@@ -42,6 +42,7 @@ class Direct:
         self._service = service
         self._is_machine = is_kind(service.handler, StreamHandler)
         is_led = service.mode.loop_drives or not self._is_machine
+        self._default_hooks: tuple[Any, ...] = ()  # those of the server's class when they were last found to be default
         self._lingering: dict[Lingering, None] = {}  # the connections that `finish` has left to the loop
         self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
 
@@ -51,13 +52,16 @@ class Direct:
         if not self._is_possible or type(getattr(server, "socket", None)) is not socket:  # else none is wrapped
             return False
         kind = type(server)
+        hooks = (
+            kind.get_request, kind.verify_request, kind.process_request, kind.finish_request, kind.shutdown_request,
+            kind.close_request, getattr(kind, "connection_filters", None), getattr(kind, "process_request_thread", None),
+        )  # fmt: skip
+        if hooks != self._default_hooks:  # most often the same objects, which are not looked at any further
+            if not are_default(*hooks):
+                return False
+            self._default_hooks = hooks
         return (
-            are_default(
-                kind.get_request, kind.verify_request, kind.process_request, kind.finish_request,
-                kind.shutdown_request, kind.close_request, getattr(kind, "connection_filters", None),
-                getattr(kind, "process_request_thread", None),
-            )
-            and OF_INSTANCE.isdisjoint(vars(server))
+            OF_INSTANCE.isdisjoint(vars(server))
             and not server.filters
             and service.serving.share is None
             and not service.queue.rows
