@@ -1,7 +1,7 @@
 """``python3 -m tests.proofs.check_figures [PART]``: the processor time that `check` takes for right handlers.
 
 The handlers are those of `tests.support.right`, of the package and of the examples; PART is a part of their names.
-Printed are the dearest ones, the median and the maximum, in seconds of user and system time with that of children.
+Printed are seconds of user and system time with that of children, and at the end the median and the maximum.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from typing import Any
 from reactor.testing.check.properties import check
 from tests.support.right import binary, lines, shown, timed
 
-SHOWN = 8
-"""How many of the dearest are printed."""
-
 
 def spent() -> float:
     """Seconds of processor time of this process and of its children until now."""
@@ -26,17 +23,15 @@ def spent() -> float:
 
 
 def main(part: str = "") -> None:
-    seconds: list[tuple[float, str]] = []
+    costs: list[float] = []
     for right in (*lines.CORPUS, *binary.CORPUS, *timed.CORPUS, *shown.CORPUS):
         kind: Any = right.kind
         name = (kind.func if isinstance(kind, partial) else kind).__name__
         if part in name:
             begun = spent()
             check(kind, right.conversation, **right.options)
-            seconds.append((spent() - begun, name))
-    for cost, name in sorted(seconds, reverse=True)[:SHOWN]:
-        print(f"{cost:6.2f} s  {name}")
-    costs = [cost for cost, _ in seconds]
+            costs.append(spent() - begun)
+            print(f"{costs[-1]:6.2f} s  {name}", flush=True)
     print(f"{len(costs)} handlers: median {median(costs):.2f} s, at most {max(costs):.2f} s of processor time")
 
 
