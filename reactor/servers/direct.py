@@ -54,7 +54,8 @@ class Direct:
         kind = type(server)
         hooks = (
             kind.get_request, kind.verify_request, kind.process_request, kind.finish_request, kind.shutdown_request,
-            kind.close_request, getattr(kind, "connection_filters", None), getattr(kind, "process_request_thread", None),
+            kind.close_request, getattr(kind, "connection_filters", None),
+            getattr(kind, "process_request_thread", None),
         )  # fmt: skip
         if hooks != self._default_hooks:  # most often the same objects, which are not looked at any further
             if not are_default(*hooks):
