@@ -20,7 +20,7 @@ from ..loop.kernel import NoneLeft, close
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
 from ..rows.lingering import Lingering, linger, unacknowledged
-from ..table.request import Stage
+from ..table.request import SERVING, Stage
 from .in_hand import CURRENT
 from .kinds import OF_INSTANCE, are_default, is_kind, refuse_made
 
@@ -107,7 +107,7 @@ class Direct:
         row = BlockingRow(service.reactor, service.server, request, peer, service)
         if type(peer) is not tuple:  # a Unix socket
             row.credentials = credentials(request)
-        row.stage = Stage.SERVING
+        row.stage = SERVING
         service.hand.keep(request, row)
         return row
 
@@ -158,7 +158,7 @@ class Direct:
             request.shutdown(SHUT_WR)
         except OSError:
             return 0  # the client has closed or reset it first
-        if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
+        if not isinstance(row, BlockingRow) or row.stage is not SERVING:
             return 0
         if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
             return unacknowledged(request)
