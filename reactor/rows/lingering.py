@@ -77,12 +77,13 @@ def linger(sock: object, left: int) -> None:
     For a blocking handler's connection whose output has been shut down, and that has ``left`` bytes `unacknowledged`.
     What the peer still sends is dropped.
     """
-    if _DONT_WAIT and hasattr(select, "poll"):
-        assert isinstance(sock, socket.socket)
-        _wait(sock, Acknowledgement(left, monotonic()), monotonic)
+    assert isinstance(sock, socket.socket)
+    _wait(sock, Acknowledgement(left, monotonic()), monotonic)
 
 
 def _wait(sock: socket.socket, awaited: Acknowledgement, now: Callable[[], float]) -> None:
+    if not _DONT_WAIT or not hasattr(select, "poll"):
+        return
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     while awaited.is_due(sock, now()):

@@ -3,6 +3,8 @@
     accept -> the row, in the table -> the loop
                                     -> a blocking handler on the socket -> shut down, linger, close -> `Service.ended`
 
+In plain mode the loop does the lingering and the close, where it goes on (`Direct.finish`).
+
 It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
 (`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
 taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes, room in the
