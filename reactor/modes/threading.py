@@ -14,7 +14,7 @@ from ..servers.mode import Mode, register_mode
 from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
-from ..table.request import CALLER, DrivenBy, Stage
+from ..table.request import CALLER, ENDED, DrivenBy
 from .mixin import ModeMixIn
 from .select import BATCH
 
@@ -115,9 +115,9 @@ class ThreadMode(Mode):
                 serve(*arguments)
             finally:
                 self._busy.discard(row)
-                early = row.stage is Stage.ENDED  # by a hook, which could not make room for another thread
+                early = row.stage is ENDED  # by a hook, which could not make room for another thread
                 service.ended(row)
-                if not row.driven_by.pid and (early or row.stage is not Stage.ENDED):  # else fork_request() has it
+                if not row.driven_by.pid and (early or row.stage is not ENDED):  # else fork_request() has it
                     service.strike(row)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from socket import SHUT_RDWR
 
 from ..handlers import Cancelled
-from ..table.request import Request
+from ..table.request import Request, Stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class BlockingRow(Request):
     @property
     def request(self) -> Any:
         return self._request
+
+    @property
+    def lingering(self) -> bool:
+        return self.stage is Stage.LINGERING
 
     def break_off(self) -> None:
         """End what the handler waits for: kill the child that runs it, or shut down its connection."""

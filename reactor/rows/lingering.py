@@ -7,13 +7,17 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from selectors import EVENT_READ
 from time import monotonic
 
 from ..loop.kernel import is_tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from ..loop.loop import Loop
 
 try:
     from fcntl import ioctl
@@ -42,10 +46,12 @@ def unacknowledged(sock: Any) -> int:
     """
     if ioctl is None or not is_tcp(sock):
         return 0
+    count = bytearray(4)  # writable: with bytes, ioctl() makes an error first, which takes longer than the system call
     try:
-        return int.from_bytes(ioctl(sock, TIOCOUTQ, _NONE), sys.byteorder)
+        ioctl(sock, TIOCOUTQ, count)
     except (OSError, ValueError):  # it is closed, or the host has this for terminals only
         return 0
+    return 0 if count == _NONE else int.from_bytes(count, sys.byteorder)
 
 
 class Acknowledgement:
@@ -71,15 +77,56 @@ def linger(sock: object, left: int) -> None:
     For a blocking handler's connection whose output has been shut down, and that has ``left`` bytes `unacknowledged`.
     What the peer still sends is dropped.
     """
+    assert isinstance(sock, socket.socket)
+    _wait(sock, Acknowledgement(left, monotonic()), monotonic)
+
+
+def _wait(sock: socket.socket, awaited: Acknowledgement, now: Callable[[], float]) -> None:
     if not _DONT_WAIT or not hasattr(select, "poll"):
         return
-    assert isinstance(sock, socket.socket)
-    awaited = Acknowledgement(left, monotonic())
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    while awaited.is_due(sock, monotonic()):
+    while awaited.is_due(sock, now()):
         if poll.poll(LOOK * 1000) and _has_ended(sock):
             return
+
+
+class Lingering:
+    """As `linger`, but the loop waits, so that the thread of a server in plain mode goes on with the next connection.
+
+    ``ended()`` is called once, and closes the socket. Raises ``OSError`` or ``ValueError`` where the selector does not
+    take the socket.
+    """
+
+    def __init__(self, loop: Loop, sock: socket.socket, left: int, ended: Callable[[Lingering], object]) -> None:
+        self._loop = loop
+        self._socket = sock
+        self._ended = ended
+        self._awaited = Acknowledgement(left, loop.clock.monotonic())
+        self._watch = loop.watch(sock, EVENT_READ, self._ready)
+        self._timer = loop.call_later(LOOK, self._look)
+
+    def _ready(self, events: int) -> None:
+        if _has_ended(self._socket):
+            self._end()
+
+    def _look(self) -> None:
+        if self._awaited.is_due(self._socket, self._loop.clock.monotonic()):
+            self._timer = self._loop.call_later(LOOK, self._look)
+        else:
+            self._end()
+
+    def finish(self) -> None:
+        """Wait for the end in the caller: the loop does not go on."""
+        try:
+            _wait(self._socket, self._awaited, self._loop.clock.monotonic)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._watch.cancel()
+        self._timer.cancel()
+        self._ended(self)
 
 
 def _has_ended(sock: socket.socket) -> bool:

@@ -3,6 +3,8 @@
     accept -> the row, in the table -> the loop
                                     -> a blocking handler on the socket -> shut down, linger, close -> `Service.ended`
 
+In plain mode the loop does the lingering and the close, where it goes on (`Direct.finish`).
+
 It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
 (`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
 taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes, room in the
@@ -19,8 +21,8 @@ from ..handlers import StreamHandler
 from ..loop.kernel import NoneLeft, close
 from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
-from ..rows.lingering import linger, unacknowledged
-from ..table.request import Stage
+from ..rows.lingering import Lingering, linger, unacknowledged
+from ..table.request import SERVING, Stage
 from .in_hand import CURRENT
 from .kinds import OF_INSTANCE, are_default, is_kind, refuse_made
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from ..table.request import Request
     from .service import Service
 
+MOST_LINGERING = 64
+"""Connections of a server in plain mode that linger in the loop at once; the thread of the server waits for others."""
+
 
 class Direct:
     """Leads the connections of one server the direct way."""
@@ -39,6 +44,8 @@ class Direct:
         self._service = service
         self._is_machine = is_kind(service.handler, StreamHandler)
         is_led = service.mode.loop_drives or not self._is_machine
+        self._default_hooks: tuple[Any, ...] = ()  # those of the server's class when they were last found to be default
+        self._lingering: dict[Lingering, None] = {}  # the connections that `finish` has left to the loop
         self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
 
     def is_open(self) -> bool:
@@ -47,13 +54,17 @@ class Direct:
         if not self._is_possible or type(getattr(server, "socket", None)) is not socket:  # else none is wrapped
             return False
         kind = type(server)
+        hooks = (
+            kind.get_request, kind.verify_request, kind.process_request, kind.finish_request, kind.shutdown_request,
+            kind.close_request, getattr(kind, "connection_filters", None),
+            getattr(kind, "process_request_thread", None),
+        )  # fmt: skip
+        if hooks != self._default_hooks:  # most often the same objects, which are not looked at any further
+            if not are_default(*hooks):
+                return False
+            self._default_hooks = hooks
         return (
-            are_default(
-                kind.get_request, kind.verify_request, kind.process_request, kind.finish_request,
-                kind.shutdown_request, kind.close_request, getattr(kind, "connection_filters", None),
-                getattr(kind, "process_request_thread", None),
-            )
-            and OF_INSTANCE.isdisjoint(vars(server))
+            OF_INSTANCE.isdisjoint(vars(server))
             and not server.filters
             and service.serving.share is None
             and not service.queue.rows
@@ -98,7 +109,7 @@ class Direct:
         row = BlockingRow(service.reactor, service.server, request, peer, service)
         if type(peer) is not tuple:  # a Unix socket
             row.credentials = credentials(request)
-        row.stage = Stage.SERVING
+        row.stage = SERVING
         service.hand.keep(request, row)
         return row
 
@@ -125,20 +136,59 @@ class Direct:
         self.shut_down(row, request)
         close(request)
 
+    def finish(self, request: Any, row: Request) -> None:
+        """As `close`, in the thread of the loop: the request ends now or, where ``serve_forever()`` goes on, later."""
+        left = self._shut(row, request)
+        if left and not self._linger_later(request, row, left):
+            self._service.reactor.blocking(linger, request, left)
+            left = 0
+        if not left:
+            close(request)
+            self._service.ended(row)
+
     def shut_down(self, row: Request | None, request: Any) -> None:
         """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
+        left = self._shut(row, request)
+        if left:
+            self._service.reactor.blocking(linger, request, left)
+
+    def _shut(self, row: Request | None, request: Any) -> int:
+        """Shut down a request that is about to be closed. Returns the bytes for which it must linger first."""
         if row is not None and row.driven_by.pid:
-            return  # a child still uses the connection
+            return 0  # a child still uses the connection
         try:
             request.shutdown(SHUT_WR)
         except OSError:
-            return  # the client has closed or reset it first
-        if not isinstance(row, BlockingRow) or row.stage is not Stage.SERVING:
-            return
+            return 0  # the client has closed or reset it first
+        if not isinstance(row, BlockingRow) or row.stage is not SERVING:
+            return 0
         if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
-            left = unacknowledged(request)
-            if left:
-                self._service.reactor.blocking(linger, request, left)
+            return unacknowledged(request)
+        return 0
+
+    def _linger_later(self, request: Any, row: Request, left: int) -> bool:
+        """Have the loop close the connection when it need not linger any more. Returns whether the loop does."""
+        service = self._service
+        reactor = service.reactor
+        if service.is_shared or reactor.awaits_ends or reactor.is_copy or len(self._lingering) >= MOST_LINGERING:
+            return False  # the loop may not go on, or is the parent's
+
+        def ended(lingering: Lingering) -> None:
+            del self._lingering[lingering]
+            close(request)
+            service.ended(row)
+
+        try:
+            self._lingering[Lingering(reactor, request, left, ended)] = None
+        except (OSError, ValueError):  # the selector takes no more descriptors, or no number so high
+            return False
+        row.stage = Stage.LINGERING
+        return True
+
+    def finish_lingering(self) -> None:
+        """The loop does not go on: wait for the connections that linger, and close them."""
+        for lingering in list(self._lingering):
+            lingering.finish()
 
 
 def _raise(error: BaseException) -> Any:

@@ -40,6 +40,8 @@ class InHand:
 
     def drop(self, row: Request) -> bool:
         """No hook will be called for the row any more. Returns whether hooks could be called for it until now."""
+        if not self._rows:
+            return False  # the loop drives all of them, as always in select mode
         request: Any = row.request
         try:
             row_of_it = self._rows.get(request)

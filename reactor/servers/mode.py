@@ -125,8 +125,7 @@ class Mode:
         """As `process`, where the hooks of the server are the default ones, and the loop does not drive the request."""
         direct = self.service.direct
         direct.handle(request, client_address, row)
-        direct.close(request, row)
-        self.service.ended(row)
+        direct.finish(request, row)
 
     def alongside(self, inner: Reactor) -> None:
         """The loop ``inner`` is about to drive a request: have it watch what the mode must hear meanwhile."""

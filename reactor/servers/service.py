@@ -24,7 +24,7 @@ from ..rows.face import FaceRow
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
-from ..table.request import CALLER, LOOP, DrivenBy, Request, Stage
+from ..table.request import CALLER, ENDED, LOOP, DrivenBy, Request
 from .admission import PUT_OFF, Admission
 from .answers import finish_answers
 from .batch_size import BatchSize
@@ -385,7 +385,7 @@ class Service:
         reactor = self._reactor
         if reactor is not None:
             reactor.table.remove(row)  # before the stage changes: the table records the stage in which it ended
-        row.stage = Stage.ENDED
+        row.stage = ENDED
         if row.channel is not None or row.rare is not None or row.counted:
             row.forget()
             forget_frames(row.whole_reason)
@@ -454,6 +454,7 @@ class Service:
             return
         if not self.closing:
             self.begin_to_close()
+        self.direct.finish_lingering()
         if self.mode.loop_drives:
             finish_answers(self)
         self.mode.close()

@@ -95,6 +95,7 @@ class Serving:
             try:
                 reactor.awaits_ends = False
                 reactor.run_while(self._goes_on, interval)
+                self._service.direct.finish_lingering()
             finally:
                 reactor.awaits_ends = True
                 self._shutdown_asked = False

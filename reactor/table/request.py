@@ -70,6 +70,10 @@ class Stage(Enum):
     """The loop has released the row."""
 
 
+QUEUED, SERVING, ENDED = Stage.QUEUED, Stage.SERVING, Stage.ENDED
+"""What each row goes through: CPython 3.11 makes a call for an attribute of an enumeration."""
+
+
 class DrivenBy:
     """What drives a row: the loop, the caller of ``serve_forever()``, a child (`pid`) or a thread (`thread`)."""
 
@@ -172,7 +176,7 @@ class Request(Timed):
         self._peer = shared_host(peer)
         self.channel: Any = None
         """What runs the handler, a `Channel`; ``None`` where a blocking handler runs itself."""
-        self.stage = Stage.QUEUED
+        self.stage = QUEUED
         self.driven_by = driven_by
         self.serial = 0
         """A number that the table gives, from 1 up, and never uses again; 0 before that."""
@@ -398,7 +402,7 @@ class Request(Timed):
     def begin(self, reactor: Reactor) -> None:
         """From now on ``reactor`` drives the row."""
         self.reactor = reactor
-        self.stage = Stage.SERVING
+        self.stage = SERVING
 
     def cancel(self, cause: Cause) -> None:
         """End the row for ``cause``: its handler is told, and its output is sent as far as the kernel takes it now."""
@@ -420,7 +424,7 @@ class Request(Timed):
 
     def release(self) -> None:
         """The loop releases the row, which is in no table any more: tell the owner."""
-        self.stage = Stage.ENDED
+        self.stage = ENDED
         self.owner.released(self)
 
     def forget(self) -> None:

@@ -99,8 +99,10 @@ class RequestTable:
             self._outer.add(row)
         elif not row.serial:
             row.serial = next(self._serials)
-            if row.is_arrival:
-                self._count(row.peer, 1)
+            host = _host(row.peer) if row.is_arrival else ""
+            if host:
+                with self._lock:
+                    self._of_host[host] = self._of_host.get(host, 0) + 1
         self._rows[row.serial] = row
 
     def remove(self, row: Request) -> None:

@@ -2,13 +2,15 @@
 
 import socket
 import sys
-from contextlib import closing
+import threading
+from contextlib import ExitStack, closing
 
 import pytest
 
 from handlers import StreamHandler, StreamRequestHandler, Until
 from reactor import Reactor, SelectTCPServer
 from reactor.rows import lingering
+from reactor.servers import direct
 from tests.support.loops import until
 from tests.support.serving import MODES, connect, reset, rest, serving, wait_until
 
@@ -123,6 +125,84 @@ def test_a_client_that_resets_is_not_waited_for(mode):
         with slow_client(server) as client:
             client.sendall(b"q\n")
             assert client.recv(1)
+        wait_until(lambda: len(server.reactor.table) == 0)
+
+
+class Plain(StreamRequestHandler):
+    """Answers with more than the window of a `slow_client`, and less than what the server's kernel takes at once."""
+
+    def handle(self):
+        self.wfile.write(self.rfile.readline() * 15_000)
+
+
+ANSWER = b"q\n" * 15_000
+
+
+def lingering_in(server):
+    return [row.stage.value for row in server.reactor.table] == ["lingering"]
+
+
+def asked(server, stack):
+    """A slow client whose answer is in the server's kernel, and that reads nothing."""
+    client = stack.enter_context(slow_client(server))
+    client.sendall(b"q\n")
+    wait_until(lambda: any(row.stage.value == "lingering" for row in server.reactor.table))
+    return client
+
+
+def test_a_client_that_reads_late_delays_no_other_in_plain_mode(monkeypatch):
+    monkeypatch.setattr(lingering, "LINGER", 60)
+    with serving(Plain, "plain") as server, ExitStack() as stack:
+        late = asked(server, stack)
+        assert lingering_in(server)
+        for _ in range(3):
+            with connect(server) as client:
+                client.sendall(b"q\n")
+                assert rest(client) == ANSWER
+        assert "lingering" in [row.stage.value for row in server.reactor.table]
+        assert rest(late) == ANSWER
+        wait_until(lambda: len(server.reactor.table) == 0)
+        assert server.reactor.table.stats()["ended"] == {"": 4}
+
+
+def test_a_client_that_resets_while_it_lingers_in_the_loop_is_not_waited_for():
+    with serving(Plain, "plain") as server, ExitStack() as stack:
+        reset(asked(server, stack))
+        wait_until(lambda: len(server.reactor.table) == 0)
+
+
+def test_a_server_that_is_shut_down_waits_for_those_that_linger():
+    with serving(Plain, "plain") as server, ExitStack() as stack:
+        late, ends = asked(server, stack), threading.Thread(target=server.shutdown)
+        ends.start()
+        late.sendall(b"more")  # a close now would be a reset
+        assert rest(late) == ANSWER
+        ends.join(10)
+        assert not ends.is_alive()
+        assert len(server.reactor.table) == 0
+
+
+def test_the_connections_that_linger_in_the_loop_are_bounded(monkeypatch):
+    monkeypatch.setattr(lingering, "LINGER", 60)
+    monkeypatch.setattr(direct, "MOST_LINGERING", 1)
+    with serving(Plain, "plain") as server, ExitStack() as stack:
+        late = asked(server, stack)
+        with slow_client(server) as other:  # the thread of the server waits for this one
+            other.sendall(b"q\n")
+            wait_until(lambda: "serving" in [row.stage.value for row in server.reactor.table])
+            assert [row.stage.value for row in server.reactor.table] == ["lingering", "serving"]
+            assert rest(other) == ANSWER
+        assert rest(late) == ANSWER
+
+
+def test_a_selector_that_is_full_makes_the_thread_wait(monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "no room")
+
+    monkeypatch.setattr(Reactor, "watch", refuse)
+    with serving(Plain, "plain") as server, slow_client(server) as client:
+        client.sendall(b"q\n")
+        assert rest(client) == ANSWER
         wait_until(lambda: len(server.reactor.table) == 0)
 
 
