@@ -545,7 +545,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the direct way passes by shutdown_request()",
-        "kind.shutdown_request, kind.close_request, getattr", "kind.close_request, getattr",
+        "kind.finish_request, kind.shutdown_request,\n", "kind.finish_request,\n",
         tests=f"{DIRECT} -k declared",
     ),
     Mutation(
@@ -555,7 +555,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the direct way closes a connection before its client has taken the rest",
-        "            if left:\n                self._service", "            if False:\n                self._service",
+        "            return unacknowledged(request)\n", "            return 0\n",
         tests="tests/rows/test_lingering.py -k without_a_framing",
     ),
 ]  # fmt: skip
