@@ -136,7 +136,9 @@ class StreamMachine(Machine):
         state: Any = self.state
         is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
         turns, end, size = self.driver.turns, 0, len(data)
-        equal = 0  # pieces after which the wait was equal; -1: it has changed, and each piece is cut on its own
+        equal = (
+            0  # pieces after which the same `Until` followed; -1: another wait did, and each piece is cut on its own
+        )
         pieces: Any = None  # cut already, for equal waits; the next one is the last
         while end < size or wait.__class__ not in _HUNGRY:
             if equal > 2 and pieces:
@@ -154,7 +156,7 @@ class StreamMachine(Machine):
                     return None if start == size and (size < end or wait.hungry) else turns
                 piece = data[start:end]
                 self.fresh = True
-                if equal == 2 and kind is Until and size <= wait.limit:
+                if equal == 2 and size <= wait.limit:
                     pieces = _split(data[end:], wait.delimiter, turns)
             self.start = end
             turns -= 1
@@ -176,9 +178,9 @@ class StreamMachine(Machine):
             self.wait, self.state, state = following, then, then
             if self.blocked or self.inbox is not data or not turns:
                 return turns
-            if equal >= 0 and end < size:
+            if kind is Until and equal >= 0 and end < size:
                 is_equal = following is wait or (
-                    kind is Until is following.__class__
+                    following.__class__ is Until
                     and following.delimiter == wait.delimiter
                     and following.limit == wait.limit
                 )
