@@ -53,8 +53,13 @@ class BaseRequestHandler:
     ``None``: in the loop. While `handle` runs there the loop can't send, and `handle` can't wait for its client. So the
     loop holds the reply until `handle` has returned, and a reply of more than ``max_output`` bytes is an error that is
     logged: the write that passes it raises ``OSError`` (ENOBUFS), nothing of the reply is sent, a client of HTTP gets
-    500, and the connection ends. ``"thread"`` or ``"fork"``: in a thread or a child, where a write waits for the client
-    past ``high_water``, so that a reply may have any length."""
+    500, and the connection ends. Two kinds of reply have any length there, too, and are sent as the client takes them:
+    a regular file that is passed to ``connection.sendfile()``, or that ``SimpleHTTPRequestHandler`` sends, which the
+    row holds and not its bytes; and what a WSGI application returns (`handlers.http.wsgi`), whose next piece is asked
+    for when the client has taken the pieces before.
+
+    ``"thread"`` or ``"fork"``: in a thread or a child, where a write waits for the client past ``high_water``, so that
+    any reply may have any length."""
 
     close_connection: bool
     """With ``request``: if it is false when `handle` has returned, the connection goes on with the next request."""
@@ -106,7 +111,9 @@ class StreamRequestHandler(BaseRequestHandler):
     """Size of the buffer of ``wfile`` in bytes; 0: each write is sent at once."""
 
     timeout: float | None = None
-    """Seconds that a blocking call may take; ``None``: no bound (with ``request``: `Handler.timeout`)."""
+    """Seconds that a blocking call may take; ``None``: no bound (with ``request``: `Handler.timeout`).
+
+    With ``request``, the client has this time for each 64 KiB of a reply, in every mode."""
 
     disable_nagle_algorithm = False
     """Whether to set ``TCP_NODELAY``; worth it only with a ``wbufsize``."""

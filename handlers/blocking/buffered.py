@@ -13,17 +13,20 @@ from types import FunctionType
 
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
-from ..waits import Cause, Failed, Flushed, Forked, Packet, StreamWait, Threaded, Wait
+from ..waits import Cause, Delay, Failed, Flushed, Forked, Packet, StreamWait, Threaded, TimedOut, Wait
 from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing
 from .whole import Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from ..handler import Step
     from .framing import Outcome
+
+PIECE = 65_536
+"""Bytes of a reply that a client takes in ``timeout`` seconds, at least, or it is too slow."""
 
 LIMITS = (
     "request_timeout", "idle_timeout", "min_rate", "high_water", "low_water", "max_output", "max_request",
@@ -110,6 +113,9 @@ class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
     ended_input: Callable[[], int] | None = None
     """Returns a descriptor that is always readable (see `Whole.fileno`). ``None``: there are no descriptors here."""
 
+    copy_of: Callable[[Any], BinaryIO | None] | None = None
+    """Returns another file object for an open regular file (see `Whole.hold_file`); ``None`` for anything else."""
+
     request: Any
     work: str
     max_request = MAX_REQUEST
@@ -131,7 +137,41 @@ class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
     def _answer_here(self, data: bytes, _: None = None) -> Step:
         face = Whole(self, data)
         self.answer(face)
+        if face.rest is not None or self._is_behind():
+            return self._send_rest(face)
         return self.handle() if self.goes_on(face.is_kept) else None
+
+    async def _send_rest(self, face: Whole) -> Step:
+        await self._sent(face)
+        return self.handle() if self.goes_on(face.is_kept) else None
+
+    def _is_behind(self) -> bool:
+        """Whether more of the reply waits for the client than `high_water`."""
+        return len(self._machine.outbox or b"") > self.high_water
+
+    async def _sent(self, face: Whole) -> None:
+        """Send the rest of the reply that the handler has left, and wait until the client is not behind."""
+        rest = face.rest
+        if rest is not None:
+            try:
+                for _ in rest:
+                    await self._taken()
+                    if not self._machine.outbox:
+                        await Delay(0)  # a step that sends nothing, again and again, stops no other row
+            finally:
+                rest.close()
+        await self._taken()
+
+    async def _taken(self) -> None:
+        """Until the client, if it is behind, has taken the output: `PIECE` bytes in each ``timeout``, at least."""
+        while self._is_behind():
+            left = len(self._machine.outbox)
+            try:
+                await Flushed()
+            except TimedOut:
+                if left - len(self._machine.outbox) < PIECE:
+                    self._machine.drop_output()
+                    raise
 
     def answered(self, outcome: Outcome) -> Step:
         """The blocking handler has answered elsewhere."""
@@ -236,6 +276,8 @@ class FramedStream(BufferedStream):
                 await Flushed()
             face = Whole(self, data)
             self.answer(face)
+            if face.rest is not None or self._is_behind():
+                await self._sent(face)
             goes_on = self.goes_on(face.is_kept)
         if goes_on and not taken:
             raise RuntimeError(

@@ -212,8 +212,25 @@ def for_one_request(kind: Any) -> type:
         members["handle_one_request"] = handle_one_request
     elif hasattr(kind, "finish"):
         members["finish"] = finish
+    copyfile = getattr(kind, "copyfile", None)
+    if getattr(copyfile, "__module__", "") == "http.server":
+        members["copyfile"] = _holding(copyfile)
     made: type = type(kind)(kind.__name__, (kind,), members)
     return made
+
+
+def _holding(copyfile: Any) -> Any:
+    """``copyfile()`` of ``http.server``, or in the loop: have the row hold the file, which it sends."""
+
+    def copyfile_or_hold(self: Any, source: Any, outputfile: Any) -> None:
+        face, held = _face_of(self), None
+        if face is not None and outputfile is self.wfile:
+            outputfile.flush()
+            held = face.hold_file(source)
+        if held is None:
+            copyfile(self, source, outputfile)
+
+    return copyfile_or_hold
 
 
 def _face_of(handler: Any) -> Whole | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 from io import BufferedReader
 
+from ..files import SMALL
 from .face import _SHUT_RD, Face
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeAlias
+    from collections.abc import Callable, Generator
+    from typing import IO, Any, TypeAlias
 
     from ..handler import StreamHandler
 
@@ -38,6 +39,8 @@ class Whole(Face):
         self.begun = False
         """Whether ``handle_one_request()`` has been called, which handlers of ``http.server`` have."""
         self._is_polled = self._has_replied = False
+        self.rest: Generator[object, None, object] | None = None
+        """What sends the rest of the reply when ``handle()`` has returned: see `leave`."""
         self.error: Exception | None = None
         """Why the request can't be answered rightly, whatever the handler does with the exception."""
 
@@ -83,6 +86,48 @@ class Whole(Face):
             raise self.error
         self._has_replied = self._has_replied or bool(octets)
         self._handler.send(octets)
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send ``count`` bytes of a binary ``file``; see `Face.sendfile`. The loop holds the file, not its bytes."""
+        size = None if count is not None and count <= 0 else self.hold_file(file, offset, count)
+        return super().sendfile(file, offset, count) if size is None else size
+
+    def hold_file(self, file: IO[bytes], offset: int | None = None, count: int | None = None) -> int | None:
+        """Have the row hold ``count`` bytes of ``file``, from where it is read next if there is no ``offset``.
+
+        Returns the number of bytes; ``None`` if this is not in the loop, or the file has to be read: it is small, or no
+        regular file.
+        """
+        handler: Any = self._handler
+        if self._send is not None or handler.copy_of is None or self.error is not None:
+            return None
+        self._require_output(0)
+        copy = handler.copy_of(file)
+        if copy is None:
+            return None
+        start = file.tell() if offset is None else offset
+        left = max(0, copy.seek(0, 2) - start)
+        size: int = left if count is None else min(left, count)
+        if size <= SMALL:
+            copy.close()
+            file.seek(start)  # the copy has moved it
+            return None
+        self._has_replied = True
+        handler.send_file(copy, start, size)
+        file.seek(start + size)
+        return size
+
+    def leave(self, rest: Generator[object, None, object]) -> None:
+        """Send the rest of the reply by ``rest``, each step of which sends a piece.
+
+        In the loop that begins when ``handle()`` has returned, and a step waits until the client has taken the pieces
+        before, but for `Handler.high_water` bytes. Elsewhere it is done now, for there a write waits for the client.
+        """
+        if self._send is None:
+            self.rest = rest
+        else:
+            for _ in rest:
+                pass
 
     def reply_instead(self, answer: bytes) -> None:
         """The handler has failed for `error`: send ``answer``, unless a part of its reply is on its way."""

@@ -90,7 +90,7 @@ def read_request_line(line: bytes) -> RequestLine:
         raise Malformed(505, f"HTTP/{major.decode()}.{minor.decode()} is not spoken here, HTTP/1.1 is")
     if method == b"CONNECT":
         raise Malformed(501, "there are no tunnels here")
-    if not (
+    if b"#" in target or not (  # a fragment is not sent (RFC 9110, section 7.1)
         target.startswith(b"/") or (target == b"*" and method == b"OPTIONS") or _ABSOLUTE.match(target) is not None
     ):
         raise Malformed(400, "the request target has none of the forms of RFC 9112, section 3.2")

@@ -2,7 +2,8 @@
 
 ``python3 -m reactor serve wsgi:MODULE:APP --mode thread`` serves one. It is a blocking handler with the framing of
 HTTP: the application is called when its request has come whole, in the loop, in a thread or in a child, as the mode of
-the server says. What it returns is sent as it is produced, in the loop when it has returned.
+the server says. What it returns is sent as it is produced. In the loop, the next piece is produced when the client has
+taken the pieces before, so that an iterable may have no end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .message import Body, read_fields, read_request_line, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from typing import Any, TypeAlias
 
     Environ: TypeAlias = dict[str, Any]
@@ -62,10 +63,13 @@ class WSGIHandler(StreamRequestHandler):
         while not section.endswith(b"\r\n\r\n") and section != b"\r\n":
             section += self.rfile.readline()
         call = _Call(self, line, section)
+        rest = call.run(self.application)
         try:
-            call.run(self.application)
+            is_more = next(rest, self) is not self  # by then the head of the response has been sent
         finally:
             self.close_connection = not call.response.is_kept
+        if is_more:
+            self.connection.leave(rest)
 
 
 class _Call:
@@ -83,15 +87,18 @@ class _Call:
 
     def send(self, data: bytes) -> None:
         """Send a part of the response."""
-        self.handler.wfile.write(data)
+        self.handler.connection.sendall(data)  # `wfile` is closed before the rest of the response is sent
 
     def now(self) -> float:
         """The time of day in seconds since 1970."""
         now: float = self.handler.connection.now()
         return now
 
-    def run(self, application: Application) -> None:
-        """Call the application and send what it returns. Raises what it raises, after status 500 if it can."""
+    def run(self, application: Application) -> Generator[None, None, None]:
+        """Call the application and send what it returns, a piece with each step.
+
+        Raises what it raises, after status 500 if it can.
+        """
         chunks: Any = ()
         try:
             chunks = application(self.environ(), self.start_response)
@@ -100,6 +107,10 @@ class _Call:
                     if _is_only(chunks):
                         self._say_length(len(chunk))
                     self.write(chunk)
+                if self.response.has_begun and not _is_only(chunks):
+                    if not self.response.has_content:
+                        break  # the iterable may have no end
+                    yield
             if not self.response.has_begun:
                 self._say_length(0)
                 self.write(b"")

@@ -6,12 +6,14 @@ An object that opens descriptors registers here, once. A child that the loop for
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, BinaryIO, Protocol
 
     class Holder(Protocol):
         """An object that holds descriptors."""
@@ -38,6 +40,16 @@ class Descriptors:
         """In a forked child: close what the request ``keep`` does not need."""
         for holder in list(self._holders):
             holder.close_copy(keep)
+
+
+def copy_of(file: Any) -> BinaryIO | None:
+    """A file object of its own for the regular file that ``file`` is open for; ``None`` if there can be none."""
+    if type(file) not in (io.BufferedReader, io.FileIO) or file.closed:  # a derived class may read otherwise
+        return None
+    try:
+        return os.fdopen(os.dup(file.fileno()), "rb") if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+    except OSError:  # no descriptor is left, or the file has none
+        return None
 
 
 @cache

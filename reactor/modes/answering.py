@@ -111,6 +111,7 @@ class AnswerHere:
     def __init__(self, row: Request, wait: Answered) -> None:
         self._row = row
         self._wait = wait
+        self._left = 0.0  # when the loop took its last step
 
     def start(self) -> None:
         """Have `Reactor.drive` run the handler."""
@@ -125,9 +126,11 @@ class AnswerHere:
 
     def _run(self) -> None:
         row: Any = self._row
+        self._left = row.reactor.clock.monotonic()
         try:
             with row.owner.hand.at(row):
                 outcome = self._wait.run(self._send)
+            self._excuse()
         except BaseException as error:  # SystemExit, which leaves the loop: the request has ended for it
             row.channel.discard(error)
             raise
@@ -138,6 +141,7 @@ class AnswerHere:
     def _send(self, octets: memoryview, timeout: float | None) -> None:
         row, handler = self._row, self._wait.handler
         seconds, most, size = patience(handler, timeout), most_held(handler), chunk_of(handler)
+        self._excuse()
         for start in range(0, len(octets), size):
             if handler._machine.finished:
                 raise _gone()
@@ -146,6 +150,13 @@ class AnswerHere:
             row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # through filters in further batches
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
                 raise _gone() if handler._machine.finished else _cut(row)
+        self._left = row.reactor.clock.monotonic()
+
+    def _excuse(self) -> None:
+        """The time in which the handler has computed is not that of the client, to which no step was taken."""
+        row: Any = self._row
+        if row.pace is not None:
+            row.pace.excuse(self._left, row.reactor.clock.monotonic())
 
 
 class Outlet(Follower):

@@ -11,7 +11,7 @@ from socket import SOCK_DGRAM
 
 from ..handlers import Handler, Packet
 from ..handlers.blocking.buffered import LIMITS, buffered, is_whole_by
-from ..loop.descriptors import ended_input
+from ..loop.descriptors import copy_of, ended_input
 from .crew import Crew
 from .kinds import class_of
 
@@ -71,7 +71,7 @@ class Mode:
         adapted: Any = buffered(handler, server.socket_type == SOCK_DGRAM, work)
         server.RequestHandlerClass = adapted.made_by
         adapted.blocking = staticmethod(_finish_request)
-        adapted.ended_input = staticmethod(ended_input)
+        adapted.ended_input, adapted.copy_of = staticmethod(ended_input), staticmethod(copy_of)
         return adapted
 
     def pool(self, work: str) -> Pool:

@@ -86,6 +86,12 @@ class Pace:
                 self._due = now + max(0.0, patience - self._debt)
         return self._next(row, handler)
 
+    def excuse(self, since: float, now: float) -> None:
+        """The loop has stood still from ``since`` to ``now``: that time is not the peer's."""
+        self._since += now - since
+        self._due += now - since
+        self._excused = now
+
     def _count(self, row: Request, handler: Handler, now: float) -> None:
         """Count the time since the last count, and the bytes."""
         moved = row.total_in + row.total_out

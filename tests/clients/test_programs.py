@@ -12,6 +12,7 @@ import subprocess
 import sys
 import xmlrpc.client
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,13 @@ ECHOES = [
     ("django", "select"),
 ]  # fmt: skip
 HALVES = 4  # slow clients at a time: the accept queue of these programs has a length of 5
+CROWD = 200
+FRAMED = [
+    (program, mode)
+    for program in ("http_server", "wsgiref", "bottle", "flask", "django", "prometheus", "xmlrpc", "dns_tcp")
+    for mode in ("framed", "select")
+] + [("flask", "forked")]  # those that have children by themselves
+HALF = b"GET / HTTP/1.1\r\nHost: a"
 
 
 def installed(program):
@@ -44,6 +52,13 @@ def installed(program):
 @contextmanager
 def running(program, mode, cwd=ROOT):
     """The port of the program; at the end its log must be free of tracebacks."""
+    with process_of(program, mode, cwd) as (port, _):
+        yield port
+
+
+@contextmanager
+def process_of(program, mode, cwd=ROOT):
+    """The port of the program, and its process; at the end its log must be free of tracebacks."""
     installed(program)
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.programs_on_reactor", program, mode],
@@ -53,7 +68,7 @@ def running(program, mode, cwd=ROOT):
         try:
             line = process.stdout.readline()
             assert line, process.communicate(timeout=PATIENCE)
-            yield int(line)
+            yield int(line), process.pid
         except BaseException:
             process.kill()
             raise
@@ -158,3 +173,42 @@ def test_messages_of_python_osc(mode):
             client.sendto(build_msg("/twice", [number]).dgram, ("127.0.0.1", port))
             answer = OscMessage(client.recv(9_999))
             assert (answer.address, answer.params) == ("/is", [2 * number])
+
+
+def threads_and_children(pid):
+    """How many of them the process has."""
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    return len(threads) + sum(len((thread / "children").read_text().split()) for thread in threads)
+
+
+def ask_well(program, port):
+    """Be a good client, once. Every answer is right."""
+    if program == "xmlrpc":
+        with xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}") as proxy:
+            assert proxy.pow(2, 10) == 1024
+    elif program == "dns_tcp":
+        from dnslib import DNSRecord
+
+        answer = DNSRecord.question("a.example").send("127.0.0.1", port, tcp=True, timeout=PATIENCE)
+        assert str(DNSRecord.parse(answer).short()) == "192.0.2.53"
+    else:
+        with client_of(port) as client:
+            status, content, _ = fetch(client, "GET", "/metrics" if program == "prometheus" else "/page")
+        expected = {"prometheus": b"\nserved_total 41.0\n", "http_server": b"some text"}.get(program, b"GET /page ")
+        assert (status, expected in content) == (200, True)
+
+
+@pytest.mark.parametrize(("program", "mode"), FRAMED)
+def test_200_half_requests_hold_no_thread_and_no_child_and_delay_no_good_client(program, mode, tmp_path):
+    (tmp_path / "page").write_bytes(b"some text")
+    half = b"\x00\x40half" if program == "dns_tcp" else HALF
+    with process_of(program, mode, tmp_path) as (port, pid), ExitStack() as stack:
+        ask_well(program, port)
+        before = threads_and_children(pid)
+        for number in range(CROWD):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            slow.sendall(half)
+            if number % HALVES == 0:
+                ask_well(program, port)
+        ask_well(program, port)
+        assert threads_and_children(pid) <= before + (0 if mode == "select" else 5)

@@ -14,7 +14,7 @@ from handlers.http import HTTPHandler
 from reactor import SelectTCPServer
 from reactor.testing import World
 from tests.support.http import Echo
-from tests.support.serving import PATIENCE, STREAMS, connect, receive, serving, wait_until
+from tests.support.serving import PATIENCE, STREAMS, connect, receive, rest, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 TCP, ADDRESS = STREAMS["tcp"], ("10.0.0.1", 80)
@@ -196,6 +196,48 @@ def test_a_client_that_takes_a_long_reply_at_the_rate_gets_it(kind, pace, gets_a
         [row] = server.reactor.table.closed
     assert (client.received.count(b"\0") == LENGTH) is gets_all
     assert ("slower than 10000 bytes a second (Kind.min_rate)" in row["reason"]) is not gets_all
+
+
+@pytest.mark.parametrize(("pace", "gets_all"), [((10_000, 0.05), True), ((1_000, 0.2), False)])
+@pytest.mark.parametrize("kind", [Lines, Framed, Page, Blocking])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_the_timeout_is_for_each_64_kib_that_a_client_takes_of_a_reply_in_the_loop(kind, pace, gets_all, is_last):
+    """As elsewhere, where it is for each piece that the handler writes."""
+    request = LONG.get(kind, b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+    capacity = 10_000  # bytes that the network holds; the client has not taken them when the row ends
+    with World(capacity=capacity) as world:
+        server = world.serve(SelectTCPServer, ADDRESS, kind_of(kind, "", timeout=1, close_connection=is_last))
+        client = world.connect(ADDRESS).send(request)
+        client.read_slowly(*pace)
+        world.run(lambda: server.reactor.table.closed)
+        [row] = server.reactor.table.closed
+    assert (client.received.count(b"\0") >= LENGTH - capacity) is gets_all
+    if gets_all:  # and the connection goes on
+        assert is_last or "timed out in Until" in row["reason"]
+    else:
+        assert row["reason"].startswith(("TimedOut: timed out in Flushed()", "TimedOut: timed out in Exactly(0)"))
+
+
+@pytest.mark.parametrize("limits", [{"min_rate": 1_000_000, "timeout": 0.15}, {"idle_timeout": 0.15}])
+def test_the_time_that_a_handler_computes_in_plain_mode_is_not_that_of_its_client(limits):
+    has_computed = threading.Event()
+
+    class Computing(Framed):
+        def handle(self):
+            for _ in range(3):
+                self.wfile.write(bytes(20_000))  # the row holds most of it, and less than makes the handler wait
+                time.sleep(0.2)
+            has_computed.set()
+
+    with serving(type("Kind", (Computing,), limits), "plain") as server, socket.socket() as client:
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.settimeout(PATIENCE)
+        client.connect(server.server_address)
+        client.sendall(b"one\n")
+        wait_until(has_computed.is_set)
+        client.shutdown(socket.SHUT_WR)
+        assert len(rest(client)) == 60_000
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """WSGI applications in every mode, behind the validator of ``wsgiref``, with ``http.client``."""
 
 import os
+import socket
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, IncompleteRead
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from handlers.http.wsgi import handler_of
 from reactor.testing import check
 from tests.support.http import REQUESTS
-from tests.support.serving import MODES, PATIENCE, serving
+from tests.support.serving import MODES, PATIENCE, receive, serving, wait_until
 
 
 def application(environ, start_response):
@@ -150,7 +151,7 @@ def test_an_application_passes_check():
     check(handler_of(echo), REQUESTS["length"] + REQUESTS["chunked"], server=server, examples=2)
 
 
-@pytest.mark.parametrize("many", ["select", "fork", "thread"])
+@pytest.mark.parametrize("many", ["select", pytest.param("fork", marks=pytest.mark.slow), "thread"])
 def test_200_connections_at_once(many):
     with serving(handler_of(application), many, request_queue_size=256) as server, ExitStack() as stack:
         clients = [stack.enter_context(client_of(server)) for _ in range(200)]
@@ -190,3 +191,42 @@ def test_what_the_application_returns_is_closed_once():
     with serving(handler_of(call), "select") as server, client_of(server) as client:
         assert ask(client, "GET", "/") == (200, b"ab")
     assert closed == [True]
+
+
+def connect_slowly(server, request):
+    """A connected client that has sent the request, and whose kernel holds little of the answer."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    client.settimeout(PATIENCE)
+    client.connect(server.server_address)
+    client.sendall(request)
+    return client
+
+
+@pytest.mark.parametrize("mode", ["select", "thread", "plain"])  # a child would have a copy of the client's socket
+@pytest.mark.parametrize("piece", [bytes(100_000), b"small" * 99])
+def test_an_iterable_without_an_end_streams_as_its_client_takes_it_and_ends_with_it(mode, piece, tmp_path):
+    def endless(environ, start_response):
+        start_response("200 OK", [])
+        try:
+            if environ["PATH_INFO"] == "/short":
+                yield b"short"
+                return
+            while True:
+                yield piece
+        finally:
+            (tmp_path / environ["REQUEST_METHOD"]).touch()
+
+    kind = type("Kind", (handler_of(endless),), {"max_output": 1 << 20})
+    with serving(kind, mode, handle_error=lambda *_: None) as server:
+        with connect_slowly(server, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") as client:
+            for _ in range(3):
+                receive(client, 1 << 20)
+                if mode != "plain":
+                    with client_of(server) as other:
+                        assert ask(other, "GET", "/short") == (200, b"short")
+                assert max((row.held_out for row in server.reactor.table), default=0) <= 1 << 20
+        wait_until((tmp_path / "GET").exists)
+        with client_of(server) as client:
+            assert ask(client, "HEAD", "/") == (200, b"")
+            assert ask(client, "HEAD", "/") == (200, b"")

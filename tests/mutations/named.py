@@ -56,6 +56,8 @@ RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
 BRIEF = "tests/servers/test_brief.py"
 TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
+RELAYING = "tests/rows/test_relaying.py"
+DIRECT = "tests/servers/test_direct.py"
 
 
 MUTATIONS = [
@@ -512,5 +514,59 @@ MUTATIONS = [
         "a packet that was too big for the path ends the exchange",
         "if error.errno == errno.EMSGSIZE:\n                    continue", "if False:\n                    continue",
         tests="tests/modes/test_bursts.py -k too_big",
+    ),
+    # Relays in the kernel, and the direct way of a connection
+    Mutation(
+        "a byte is lost of what the other side of a relay does not take",
+        "pipe.rest(taken - sent)", "pipe.rest(taken - sent)[1:]", tests=f"{RELAYING} -k slow_receiver",
+    ),
+    Mutation(
+        "a relay reads on although the other side has not taken the last piece",
+        "row.channel.advance()  # it waits", "pass  # it waits", tests=f"{RELAYING} -k slow_receiver",
+    ),
+    Mutation(
+        "a piece overtakes the output that the other side holds",
+        "or target.outbox or target.state is None", "or target.state is None", tests=f"{RELAYING} -k goes_before",
+    ),
+    Mutation(
+        "a piece is moved to a side that has ended its output",
+        " or target.output is not OPEN:\n        return None", ":\n        return None",
+        tests=f"{RELAYING} -k sent_no_more",
+    ),
+    Mutation(
+        "a relay in the kernel passes by the filters of the other side",
+        'getattr(other, "channel", None) is target and ', "", tests=f"{RELAYING} -k filters",
+    ),
+    Mutation(
+        "bytes of a relay that a signal broke off stay in the pipe for the next",
+        "        pipe.close()\n        other.lose(Failed(", "        other.lose(Failed(", tests=f"{RELAYING} -k signal",
+    ),
+    Mutation(
+        "a forked child keeps the pipe of relays",
+        "pipe is the parent's.\"\"\"\n        self.close()", "pipe is the parent's.\"\"\"",
+        tests=f"{RELAYING} -k forked_child",
+    ),
+    Mutation(
+        "a relay does not tell that the stream has ended",
+        "return None if machine.over and not machine.held_in else NOTHING", "return NOTHING",
+        tests="tests/handlers/test_relayed.py",
+    ),
+    Mutation(
+        "the direct way passes by filters", "            and not server.filters\n", "", tests=f"{DIRECT} -k declared",
+    ),
+    Mutation(
+        "the direct way passes by shutdown_request()",
+        "kind.shutdown_request, kind.close_request, getattr", "kind.close_request, getattr",
+        tests=f"{DIRECT} -k declared",
+    ),
+    Mutation(
+        "the direct way passes by max_per_peer",
+        "if bound < server.max_requests and reactor.table.count_of(peer) >= bound:", "if False:",
+        tests=f"{DIRECT} -k limit_of_the_host",
+    ),
+    Mutation(
+        "the direct way closes a connection before its client has taken the rest",
+        "            if left:\n                self._service", "            if False:\n                self._service",
+        tests="tests/rows/test_lingering.py -k without_a_framing",
     ),
 ]  # fmt: skip

@@ -1,7 +1,9 @@
 """The mutations that are written down: each has one place in the source, and is found."""
 
+import ast
 import subprocess
 import sys
+from functools import lru_cache
 
 import pytest
 
@@ -22,6 +24,19 @@ def test_each_mutation_has_one_place_in_the_source(mutation):
     mutant = mutation.mutant()
     assert mutant.source != (ROOT / mutant.path).read_text(), mutant.path
     compile(mutant.source, mutant.path, "exec", dont_inherit=True)
+
+
+@lru_cache
+def fast_tests(module):
+    """The names of the tests of a module that are not marked as slow."""
+    functions = [node for node in ast.walk(ast.parse((ROOT / module).read_text())) if isinstance(node, ast.FunctionDef)]
+    marks = {function.name: map(ast.unparse, function.decorator_list) for function in functions}
+    return [f"{module}::{name}" for name, its in marks.items() if "test_" in name and "pytest.mark.slow" not in its]
+
+
+@pytest.mark.parametrize("mutation", [mutation for mutation in MUTATIONS if mutation.tests], ids=lambda one: one.name)
+def test_each_mutation_has_a_fast_test_that_may_find_it(mutation):
+    assert any(mutation.takes(test) for module in mutation.modules() for test in fast_tests(module))
 
 
 def test_a_mutation_that_no_longer_applies_is_an_error():

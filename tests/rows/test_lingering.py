@@ -39,6 +39,14 @@ class Failing(Blocking):
         raise ArithmeticError("after the answer")
 
 
+class Bare(StreamRequestHandler):
+    """A blocking handler without a framing, which serves its connection in the caller, a child or a thread."""
+
+    def handle(self):
+        self.rfile.read(2)
+        self.wfile.write(b"a" * SIZE)
+
+
 def slow_client(server):
     """A client whose window is small, so that the server's kernel has output when the server closes."""
     client = socket.socket()
@@ -57,6 +65,13 @@ def test_the_last_answer_arrives_although_the_client_sends_more(mode, handler, u
         assert client.recv(1, socket.MSG_PEEK)
         wait_until(lambda: is_answered(server, client))
         client.send(b"x")
+        assert len(rest(client)) == SIZE
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "select"])
+def test_the_last_answer_of_a_handler_without_a_framing_arrives_although_the_client_sends_more(mode):
+    with serving(Bare, mode) as server, slow_client(server) as client:
+        client.sendall(b"q\n" + b"x" * 100_000)
         assert len(rest(client)) == SIZE
 
 

@@ -148,6 +148,7 @@ def test_a_slow_receiver_holds_the_sender_back_and_gets_all(high_water):
         relay.passes(client, target, b"first")
         sent = relay.stand.flood(client)
         assert 0 < opened.held_out <= MOST
+        assert accepted.total_in == opened.total_out + opened.held_out
         assert accepted.held_in == 0
         assert relay.stand.interest(accepted) == 0
         assert relay.loop.stats()["held"] == opened.held_out
@@ -156,6 +157,15 @@ def test_a_slow_receiver_holds_the_sender_back_and_gets_all(high_water):
         relay.passes(client, target, b"and on")
         assert opened.held_out == 0
         assert accepted.total_in == opened.total_out == len(sent) + 11
+
+
+def test_output_of_the_other_side_goes_before_a_piece_that_has_come():
+    with relaying() as relay:
+        client, target, _, opened = relay.connect()
+        relay.passes(client, target, b"first")
+        client.send(b"of the client")
+        opened.channel.handler.send(b"of the other side, ")
+        assert relay.stand.take(target, 32) == b"of the other side, of the client"
 
 
 class Twice(Filter):
@@ -300,6 +310,17 @@ def test_a_side_whose_other_side_has_gone_is_told(is_slow):
         if not is_slow:
             relay.stand.give(client, b"third")
         assert relay.stand.last_words(client).startswith(b"BrokenPipeError, ")
+
+
+def test_a_side_that_has_ended_its_output_is_sent_no_more_and_goes_on_reading():
+    with relaying(feed=Keeping.feed, finish=Keeping.finish, kind=KeptOpen) as relay:
+        client, target, _, opened = relay.connect()
+        relay.passes(client, target, b"first")
+        opened.channel.handler.send_eof()
+        assert relay.stand.last_words(target) == b""
+        relay.stand.give(client, b"second")
+        assert relay.stand.last_words(client) == b"BrokenPipeError, 6 held"
+        assert opened in relay.loop.table
 
 
 def reset_in_a_move(monkeypatch, relay, opened):

@@ -13,6 +13,7 @@ from handlers import StreamHandler, Until
 from reactor import SelectTCPServer, StreamRequestHandler, TCPServer, ThreadingTCPServer
 from reactor.access import AccessMixIn
 from reactor.servers.base import BaseServer
+from reactor.servers.direct import Direct
 
 READS = {"read": lambda handler: handler.rfile.readline(), "read all": lambda handler: handler.rfile.read()}
 ENDS = {
@@ -79,6 +80,25 @@ class Acting(StreamRequestHandler):
         super().finish()
 
 
+def serve_one(server: Any) -> None:
+    """Serve one connection in ``serve_forever()``: `handle_request` has no direct way."""
+    reactor = server.reactor
+    reactor.call_later(5, reactor.stop)
+
+    def look() -> None:
+        if server._srv.taken and not reactor.table:
+            reactor.stop()
+        else:
+            reactor.call_later(0.001, look)
+
+    reactor.call_soon(look)
+    with patch.object(Direct, "take", autospec=True, side_effect=Direct.take) as take:
+        try:
+            server.serve_forever()
+        finally:
+            assert take.called is not isinstance(server, General)
+
+
 def outcome(kind: type, acts: list[str], sent: bytes, end: str, refused: bool = False) -> dict[str, Any]:
     """All that can be seen of one connection: what the handler, the hooks, the client and the table have seen."""
     with socket.socket() as client, kind(("127.0.0.1", 0), Acting) as server:
@@ -95,7 +115,7 @@ def outcome(kind: type, acts: list[str], sent: bytes, end: str, refused: bool = 
             client.shutdown(socket.SHUT_WR)
         left = ""
         try:
-            server.handle_request()
+            serve_one(server)
         except SystemExit as error:
             left = repr(error)
         if isinstance(server, ThreadingTCPServer):
@@ -184,7 +204,7 @@ def stepped(kind: Any, acts: list[str], sent: bytes) -> dict[str, Any]:
         client.connect(server.server_address)
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
-        server.handle_request()
+        serve_one(server)
         received = b"".join(iter(lambda: client.recv(1 << 20), b""))
         records = [{**record, "peer": "", "age": 0, "idle": 0} for record in reactor.table.closed]
         return {

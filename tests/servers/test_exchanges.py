@@ -415,7 +415,6 @@ def test_packets_that_came_while_output_drained_are_handled(mode):
             assert [client.recv(8) for _ in range(9)] == [b"%d%c" % (n, c) for c in b"abc" for n in range(3)]
 
 
-@pytest.mark.slow
 def test_a_unix_peer_that_does_not_read_makes_no_spinning():
     """Our socket is always writable: the queue of the peer is full, for which there is no event."""
 

@@ -1,8 +1,9 @@
 """``python -m tests.support.programs_on_reactor PROGRAM MODE``: a program written for ``socketserver``, on `reactor`.
 
 The one change that is made to each program is ``sys.modules["socketserver"] = reactor``. In the mode ``own`` it serves
-as it does by itself, and in ``select`` after the two lines that its function has for that. The process prints its port
-when it listens, and serves until its standard input ends.
+as it does by itself, and in ``select`` after the two lines that its function has for that: a framing, and a mix-in. In
+``framed`` it has the framing, and threads as by itself or by `reactor.ThreadingMixIn`; in ``forked`` children. The
+process prints its port when it listens, and serves until its standard input ends.
 """
 
 import os
@@ -12,6 +13,15 @@ import threading
 import reactor
 from handlers import Exactly, Packet
 from handlers.http import http_request
+
+_MIXINS = {"select": reactor.SelectMixIn, "framed": reactor.ThreadingMixIn, "forked": reactor.ForkingMixIn}
+"""That of each mode in which the handlers of streams have a framing."""
+
+
+def _on(mode, kind):
+    """The server class, with the mix-in of the mode, if it has not got it by itself."""
+    mixin = _MIXINS[mode]
+    return kind if issubclass(kind, mixin) else type("Server", (mixin, kind), {"daemon_threads": True})
 
 
 def _tell(port):
@@ -39,9 +49,9 @@ def http_server(mode):
         protocol_version = "HTTP/1.1"
 
     kind = {"own": ThreadingHTTPServer, "single": HTTPServer}.get(mode)
-    if mode == "select":
+    if mode in _MIXINS:
         Handler.request = http_request
-        kind = type("Server", (reactor.SelectMixIn, HTTPServer), {})
+        kind = _on(mode, HTTPServer)
     _serve(kind(("127.0.0.1", 0), Handler))
 
 
@@ -49,9 +59,9 @@ def wsgiref(mode):
     """``wsgiref.simple_server``."""
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-    if mode == "select":
+    if mode in _MIXINS:
         WSGIRequestHandler.request = http_request
-        WSGIServer = type("Server", (reactor.SelectMixIn, WSGIServer), {})  # noqa: N806
+        WSGIServer = _on(mode, WSGIServer)  # noqa: N806
     _serve(make_server("127.0.0.1", 0, _wsgi, WSGIServer, WSGIRequestHandler))
 
 
@@ -64,10 +74,10 @@ def xmlrpc(mode):
 
     kind = SimpleXMLRPCServer
     if mode == "threaded":
-        kind = type("Server", (reactor.ThreadingMixIn, kind), {"daemon_threads": True})
-    elif mode == "select":
+        kind = _on("framed", kind)
+    elif mode in _MIXINS:
         Handler.request = http_request
-        kind = type("Server", (reactor.SelectMixIn, kind), {})
+        kind = _on(mode, kind)
     server = kind(("127.0.0.1", 0), Handler, logRequests=False)
     server.register_function(pow)
     _serve(server)
@@ -85,10 +95,13 @@ def flask(mode):
     def echo(path):
         return f"{request.method} /{path} ".encode() + request.get_data()
 
-    options = {"own": {}, "threaded": {"threaded": True}, "processes": {"processes": 4}}.get(mode, {})
-    if mode == "select":
+    if mode in _MIXINS:
         serving.WSGIRequestHandler.request = http_request
-        serving.BaseWSGIServer = type("Server", (reactor.SelectMixIn, serving.BaseWSGIServer), {})
+    if mode == "select":
+        serving.BaseWSGIServer = _on(mode, serving.BaseWSGIServer)
+    options = {"processes": {"processes": 4}, "forked": {"processes": 4}}.get(
+        mode, {"threaded": mode in ("threaded", "framed")}
+    )
     _serve(serving.make_server("127.0.0.1", 0, app, **options))
 
 
@@ -109,11 +122,12 @@ def django(mode):
         DATABASES={}, MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
     )  # fmt: skip
     django.setup()
-    if mode == "select":
-        runserver.Command.server_cls = type("WSGIServer", (reactor.SelectMixIn, runserver.WSGIServer), {})
+    if mode in _MIXINS:
         sys.modules["django.core.servers.basehttp"].WSGIRequestHandler.request = http_request
+    if mode == "select":
+        runserver.Command.server_cls = _on(mode, runserver.WSGIServer)
     runserver.Command.on_bind = lambda self, port: _tell(port)
-    options = {"use_threading": mode == "own", "use_reloader": False, "skip_checks": True}
+    options = {"use_threading": mode in ("own", "framed"), "use_reloader": False, "skip_checks": True}
     call_command("runserver", "127.0.0.1:0", stdout=sys.stderr, **options)
 
 
@@ -133,9 +147,9 @@ def bottle(mode):
         return f"{bottle.request.method} /{path} ".encode() + bottle.request.body.read()
 
     options = {"server_class": Telling}
-    if mode == "select":
+    if mode in _MIXINS:
         WSGIRequestHandler.request = http_request
-        options["server_class"] = type("Server", (reactor.SelectMixIn, Telling), {})
+        options["server_class"] = _on(mode, Telling)
     bottle.run(host="127.0.0.1", port=0, quiet=True, **options)
 
 
@@ -144,9 +158,10 @@ def prometheus(mode):
     from prometheus_client import Counter, exposition
 
     Counter("served", "Requests.").inc(41)
-    if mode == "select":
+    if mode in _MIXINS:
         exposition._SilentHandler.request = http_request
-        exposition.ThreadingWSGIServer = type("Server", (reactor.SelectMixIn, exposition.WSGIServer), {})
+    if mode == "select":
+        exposition.ThreadingWSGIServer = _on(mode, exposition.WSGIServer)
     server, thread = exposition.start_http_server(0, "127.0.0.1")
     _tell(server.server_port)
     thread.join()
@@ -182,9 +197,9 @@ def _dns(mode, tcp):
     from dnslib.server import DNSHandler, DNSLogger, DNSServer, TCPServer, UDPServer
 
     kind = TCPServer if tcp else UDPServer
-    if mode == "select":
+    if mode in _MIXINS:
         DNSHandler.request = _dns_message if tcp else Packet()
-        kind = type("Server", (reactor.SelectMixIn, kind), {})
+        kind = _on(mode, kind)
     _serve(DNSServer(Fixed(), "127.0.0.1", 0, tcp, DNSLogger("-request,-reply"), server=kind).server)
 
 
@@ -201,7 +216,7 @@ def osc(mode):
     }.get(mode)  # fmt: skip
     if mode == "select":
         osc_server._UDPHandler.request = Packet()
-        kind = type("Server", (reactor.SelectMixIn, osc_server.OSCUDPServer), {})
+        kind = _on(mode, osc_server.OSCUDPServer)
     _serve(kind(("127.0.0.1", 0), dispatcher))
 
 

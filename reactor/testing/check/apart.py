@@ -5,11 +5,14 @@ A `Meeting` is a request whose input comes in two halves, and another one that c
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
+from .borders import pieces_again
 from .evidence import alike, answers_of, places, unlike
 from .pristine import pristine
 from .run import Run, played
+from .schedule import END
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 
 SPOTS = 16
 """The most places of a conversation at which another request comes. Of more, they are evenly spread."""
+
+
+AGAIN = 20
+"""How often a stranger sends a piece, and how many are cut off: more than most limits of attempts and places allow."""
 
 
 class Evidence(NamedTuple):
@@ -39,12 +46,13 @@ class Meeting(NamedTuple):
 def meeting(tried: Tried) -> Evidence | None:
     """What shows that a request depends on another one between its halves; ``None`` if none does.
 
-    The other request is a stranger, which sends the first half and leaves the second half to this one, or it sends
-    the whole conversation between the halves.
+    The other request is a stranger, which sends the first half and leaves the second half to this one, or one piece
+    again and again before this one; or it sends the whole conversation between the halves. Or many others have come
+    before, and were cut off.
     """
     met = next((met for met in _meetings(tried) if _evidence(tried, met) is not None), None)
     if met is None:
-        return None
+        return _crowd(tried)
     for place in places(sum(map(len, met.after))) if not tried.packets else ():
         less = met._replace(after=[data[:place] for data in met.after])
         if (found := _evidence(tried, less)) is not None:
@@ -52,11 +60,34 @@ def meeting(tried: Tried) -> Evidence | None:
     return _evidence(tried, met)
 
 
+def _crowd(tried: Tried) -> Evidence | None:
+    """The evidence, if a request depends on others whose connections were cut off before it."""
+    if tried.packets or tried.world.server is not None:
+        return None
+    with pristine(tried.kind):
+        alone = played(tried, tried.pieces)
+    for place in [0, *tried.borders(SPOTS // 4)]:
+        with pristine(tried.kind):
+            for _ in range(AGAIN):
+                other = played(tried, [*tried.first(place), END], name="other")
+            run = played(tried, tried.pieces)
+        if not alike(alone, run):
+            crowd = f"for _ in range({AGAIN}):\n{indent(other.code(), '    ')}"
+            return Evidence(f"{crowd}\n{unlike(run, alone)}", answers_of(run, alone))
+    return None
+
+
 def _meetings(tried: Tried) -> Iterator[Meeting]:
     whole = tried.pieces
     halves = [(tried.first(place), tried.rest(place)) for place in tried.borders(SPOTS)]
     yield from (Meeting([], first, rest) for first, rest in halves)
-    if tried.world.server is None:  # to begin the other request would take from the server what this one has put there
+    # A server may well count failures, and to begin the other request would take from it what this one has put there.
+    if tried.world.server is None:
+        with pristine(tried.kind):
+            again = [] if tried.packets else pieces_again(tried)
+        for begin, end in again:
+            data = tried.pieces[0]
+            yield Meeting([], [data[:begin] + AGAIN * data[begin:end]], whole)
         yield from (Meeting(first, other, rest) for first, rest in halves for other in (first, whole))
 
 

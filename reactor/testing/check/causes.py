@@ -141,21 +141,30 @@ def _cancelled(tried: Tried, place: int) -> Run:
 
 @held_in_time
 def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
-    """A client that sends one byte of a message after another, each just in time, does not keep the request for ever.
+    """A client that says nothing, or sends one byte of a message after another, does not keep the request for ever.
 
     A timeout counts from the beginning of a wait. A handler that collects a message with many waits, such as `Some`
     again and again, starts it anew with each byte, so that many slow clients can hold all places of a server
     (slow loris). The property drips letters at the places of the conversation where a word begins or ends: the
-    request must end, answer, or hold no more than before. It looks only at handlers that declare a ``timeout``, in the
-    class or in the wait. One whose messages may take any time declares ``request_timeout`` or ``min_rate``, which the
-    reactor keeps, or says ``check(..., meant=["ends_if_it_drips"])``.
+    request must end, answer, or hold no more than before. A handler that catches `TimedOut` and waits again keeps the
+    request of a client that has gone: where a client says nothing more, the request must end.
+
+    The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
+    take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
+    ``check(..., meant=["ends_if_it_drips"])``.
 
     >>> from handlers.services import Echo
     >>> ends_if_it_drips(Echo, b"one")
     """
     tried = Tried(kind, conversation, world)
     handler = tried.handler
-    if tried.packets or handler.request_timeout is not None or handler.min_rate:
+    if handler.request_timeout is not None or (not tried.packets and handler.min_rate):
+        return
+    for start in tried.pieces[:1] if tried.packets else [tried.pieces[0][:at] for at in [0, *tried.borders(SPOTS)]]:
+        what = "a client that says nothing more keeps"
+        why = ": each timeout is caught, and begins another wait. Bound how many, or declare request_timeout"
+        _refuse_drip(tried, dripped(tried, start, b"", grows=False), what, why, [repr(start), repr(b"")])
+    if tried.packets:
         return
     for place in [0, *tried.borders(SPOTS)]:
         start = tried.pieces[0][:place]

@@ -1,11 +1,11 @@
-"""A slow client, which sends a byte just before the time of each wait is over, in simulated time."""
+"""A slow client, which sends a byte just before the time of each wait is over, or none, in simulated time."""
 
 from __future__ import annotations
 
 from copy import copy
 from typing import Any, NamedTuple
 
-from ...handlers import Handler, World
+from ...handlers import FirstOf, Handler, Wait, World
 from .counting import held
 from .run import Run
 from .subject import Subject
@@ -29,8 +29,9 @@ def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = No
     """The seconds for which a client that drips keeps a request of the stream handler ``kind`` open.
 
     The client sends ``start``, and then ``filler`` again and again, each time when nine tenths of the time of the wait
-    are over, until the handler answers or the request ends, 200 times at most. The result counts whole pauses. No real
-    time passes; ``self.now()`` goes on.
+    are over, until the handler answers or the request ends, 200 times at most. If ``filler`` is empty, it says nothing
+    more: each wait for it times out, until the request ends. The result counts whole pauses. No real time passes;
+    ``self.now()`` goes on.
 
     >>> from handlers import StreamHandler, Until
     >>> class Bounded(StreamHandler):
@@ -46,7 +47,8 @@ def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = No
 def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -> Drip:
     """What becomes of a request whose client sends ``start`` and then drips.
 
-    Without ``grows`` a request that holds no more than before counts as kept open too.
+    Without ``grows`` a request that holds no more than before counts as kept open too. A client that says nothing is
+    not waited for by a wait for the first of several events, such as a time.
     """
     clock = [0.0]
     run = Run(_ticking(subject, clock))
@@ -56,12 +58,13 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
         before, answered = held(run.machine), run.output
         has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
         for _ in range(DRIPS):
-            if run.finished or run.over or run.output != answered or run.patience == float("inf"):
+            ends = run.output != answered if filler else not _is_for_peer(run.wait)
+            if run.finished or run.over or ends or run.patience == float("inf"):
                 break
-            pause = SHARE * run.patience
+            pause = (SHARE if filler else 1.0) * run.patience
             clock[0] += pause
             run.step(pause)
-            if not run.finished:
+            if filler and not run.finished:
                 run.step(filler)
             run.drain()
         else:
@@ -70,6 +73,10 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
             return Drip(run.clock, has_timeout)
         run.close()
     return Drip(run.clock, False)
+
+
+def _is_for_peer(wait: Wait | None) -> bool:
+    return wait is not None and wait.reads and not isinstance(wait, FirstOf)
 
 
 def _ticking(subject: Subject, clock: list[float]) -> Subject:

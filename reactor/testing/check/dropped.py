@@ -47,7 +47,9 @@ def drops_no_step(kind: Any) -> None:
     """Each wait, and each step, that a handler makes is returned or awaited, and so is each coroutine.
 
     A statement that makes one and drops it has no effect: a ``return`` or an ``await`` is forgotten. The request goes
-    on, or ends, without the wait. The property reads the source of the handler class.
+    on, or ends, without the wait. A state that returns a step on one way through it, and goes past its last statement
+    on another, ends the request there, which ``return None`` says better. The property reads the source of the handler
+    class.
 
     >>> from handlers.services import Echo
     >>> drops_no_step(Echo)
@@ -101,6 +103,14 @@ class Reader:
         for node in within(self.tree):
             if isinstance(node, ast.Expr) and (message := self._drops(node.value)):
                 yield self.fault(node, message)
+        if isinstance(self.tree, ast.FunctionDef) and self._is_state() and goes_past(self.tree.body):
+            message = "a way through it returns no step, and another one does: return None where the request is to end"
+            yield self.fault(self.tree, message)
+
+    def _is_state(self) -> bool:
+        """Whether it returns a step somewhere that it makes itself, or that of a method whose every value is one."""
+        values = [node.value for node in within(self.tree) if isinstance(node, ast.Return)]
+        return any(self.makes_step(value, frozenset()) for value in values if value is not None)
 
     def fault(self, node: ast.expr | ast.stmt, message: str) -> Fault:
         """A fault at the place of ``node``."""
@@ -203,6 +213,14 @@ def _imported(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Any:
     if isinstance(node, ast.Import):
         return sys.modules.get(alias.name, _ABSENT)
     return getattr(sys.modules.get(node.module or ""), alias.name, _ABSENT)
+
+
+def goes_past(body: list[ast.stmt]) -> bool:
+    """Whether a function may go on behind these statements; of those that it can't tell, it says no."""
+    last = body[-1]
+    if isinstance(last, ast.If):
+        return goes_past(last.body) or not last.orelse or goes_past(last.orelse)
+    return isinstance(last, (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Pass))
 
 
 def within(tree: ast.AST) -> Iterator[ast.AST]:

@@ -9,6 +9,7 @@ needs the main thread of a POSIX system.
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import warnings
@@ -125,7 +126,7 @@ class _Spent:
     def look(self, _: int, frame: FrameType | None) -> None:
         """Raise `Unfit` in the state that runs, if it does not return."""
         step = self._step
-        if step is None or frame is None:
+        if step is None or frame is None or _is_collecting(frame):
             return
         seen = frame, frame.f_lasti, step
         is_same = self._looked is not None and all(map(is_, self._looked, seen))
@@ -167,6 +168,16 @@ class _Spent:
             )
 
 
+def _is_collecting(frame: FrameType | None) -> bool:
+    """Whether a callback of the garbage collector runs, Hypothesis has one: Python drops what is raised in it."""
+    callbacks = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    while frame is not None:
+        if frame.f_code in callbacks:
+            return True
+        frame = frame.f_back
+    return False
+
+
 _spent: _Spent | None = None
 
 
@@ -201,9 +212,10 @@ def _looks(spent: _Spent) -> Iterator[None]:
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, spent.look)
     begun = perf_counter()
-    due, interval = signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)
+    due, interval = signal.setitimer(signal.ITIMER_REAL, 0)  # first, so that no signal of the caller comes to ``look``
+    before = signal.signal(signal.SIGALRM, spent.look)
+    signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)
     try:
         yield
     finally:

@@ -101,9 +101,9 @@ class Netstrings(StreamHandler):
     ("kind", "conversation", "expected"),
     [
         (broken.Mended, CONVERSATION, CONVERSATION.upper()),
-        (Netstrings, [b"5:hello,", b"3:abc,"], b"5:olleh,3:cba,"),
+        pytest.param(Netstrings, [b"5:hello,", b"3:abc,"], b"5:olleh,3:cba,", marks=pytest.mark.slow),
         (Finger, b"ada\r\n", b"no plan for ada\r\n"),
-        (Paragraphs, b"2\nab\nc\n0\n1\nd\n", b"2\nAB\nC\n0\n1\nD\n"),
+        pytest.param(Paragraphs, b"2\nab\nc\n0\n1\nd\n", b"2\nAB\nC\n0\n1\nD\n", marks=pytest.mark.slow),
         (FingerPacket, [b"ada", b"bob"], [b"no plan for ada", b"no plan for bob"]),
     ],
 )

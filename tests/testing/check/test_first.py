@@ -36,6 +36,6 @@ class States(StreamHandler):
         return self.handle()
 
 
-@pytest.mark.parametrize("kind", [Fresh, States])
+@pytest.mark.parametrize("kind", [Fresh, pytest.param(States, marks=pytest.mark.slow)])
 def test_they_pass(kind):
     check(kind, b"one\r\ntwo\nthree\n", examples=10)

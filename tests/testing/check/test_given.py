@@ -1,7 +1,9 @@
 """`check` with a server of the user's, with a partial, and with handlers that block; what it says of errors."""
 
+import gc
 import re
 import signal
+import sys
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from reactor.testing.check.loopback import modes_here
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.snippets import unlike_at
+from tests.support.serving import wait_until
 
 LINE = Until(b"\n", limit=80)
 
@@ -272,9 +275,50 @@ def test_the_timer_of_the_caller_goes_on(monkeypatch):
         signal.signal(signal.SIGALRM, before)
 
 
+def test_the_timer_of_the_caller_is_not_lost_where_it_is_due_as_the_check_begins(monkeypatch):
+    came = []
+
+    def set_late(*arguments, real=signal.signal):
+        before = real(*arguments)
+        time.sleep(0.05)
+        return before
+
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append("due"))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", set_late)
+            signal.setitimer(signal.ITIMER_REAL, 0.03)
+            check(Hits, b"a\n", modes=[], examples=2)
+        wait_until(lambda: came)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_check_has_a_deadline_and_says_what_it_was_trying():
     with pytest.raises(CheckFailed, match=r"^the check is not done after the 0\.2 seconds of .*: it was trying"):
         check(Hits, b"a\n" * 20, modes=[], examples=1_000, deadline=0.2)
+
+
+def test_a_check_is_not_interrupted_in_a_callback_of_the_garbage_collector(monkeypatch):
+    class Collects(StreamHandler):
+        async def handle(self):
+            sum(range(300_000))
+            gc.collect(0)
+            self.send(await LINE)
+
+    def alarm(phase, info):
+        signal.raise_signal(signal.SIGALRM)
+
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    gc.callbacks.append(alarm)
+    try:
+        with pytest.raises(CheckFailed, match=r"^the check is not done after the 0\.3 seconds of its deadline"):
+            check(Collects, b"a\n", modes=[], examples=1_000, deadline=0.3)
+    finally:
+        gc.callbacks.remove(alarm)
+    assert [unraisable.exc_value for unraisable in dropped] == []
 
 
 def test_a_check_says_how_far_it_is():

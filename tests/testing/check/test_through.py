@@ -117,12 +117,19 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("through", GOOD.values(), ids=GOOD)
+AGAIN = {"tls 1.2", "proxy and tls", "tls in tls"}
+"""What repeats the mechanism of others."""
+
+
+@pytest.mark.parametrize(
+    "through",
+    [pytest.param(GOOD[name], id=name, marks=[pytest.mark.slow] if name in AGAIN else []) for name in GOOD],
+)
 def test_the_plain_text_is_the_same_behind_every_filter(through):
     same_through_filters(Lines, b"one\ntwo", through, examples=20)
 
 
-@pytest.mark.parametrize("kind", [BlockingLines, Whole, Long])
+@pytest.mark.parametrize("kind", [BlockingLines, Whole, pytest.param(Long, marks=pytest.mark.slow)])
 def test_the_plain_text_of_every_kind_of_handler_is_the_same_behind_tls(kind):
     same_through_filters(kind, b"one\ntwo", tls(), examples=20)
 

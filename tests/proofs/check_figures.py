@@ -1,0 +1,39 @@
+"""``python3 -m tests.proofs.check_figures [PART]``: the processor time that `check` takes for right handlers.
+
+The handlers are those of `tests.support.right`, of the package and of the examples; PART is a part of their names.
+Printed are seconds of user and system time with that of children, and at the end the median and the maximum.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from statistics import median
+from typing import Any
+
+from reactor.testing.check.properties import check
+from tests.support.right import binary, lines, shown, timed
+
+
+def spent() -> float:
+    """Seconds of processor time of this process and of its children until now."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def main(part: str = "") -> None:
+    costs: list[float] = []
+    for right in (*lines.CORPUS, *binary.CORPUS, *timed.CORPUS, *shown.CORPUS):
+        kind: Any = right.kind
+        name = (kind.func if isinstance(kind, partial) else kind).__name__
+        if part in name:
+            begun = spent()
+            check(kind, right.conversation, **right.options)
+            costs.append(spent() - begun)
+            print(f"{costs[-1]:6.2f} s  {name}", flush=True)
+    print(f"{len(costs)} handlers: median {median(costs):.2f} s, at most {max(costs):.2f} s of processor time")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
