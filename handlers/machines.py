@@ -136,10 +136,10 @@ class StreamMachine(Machine):
         state: Any = self.state
         is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
         turns, end, size = self.driver.turns, 0, len(data)
-        equal = (
-            0  # pieces after which the same `Until` followed; -1: another wait did, and each piece is cut on its own
+        equal = 0  # how often the same `Until` followed; -1: another wait did, and pieces are cut one by one
+        pieces: Any = (
+            None  # those that are cut already, for a third `Until` and all behind it; the next one is the last
         )
-        pieces: Any = None  # cut already, for equal waits; the next one is the last
         while end < size or wait.__class__ not in _HUNGRY:
             if equal > 2 and pieces:
                 piece = pieces.pop()
