@@ -137,9 +137,7 @@ class StreamMachine(Machine):
         is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
         turns, end, size = self.driver.turns, 0, len(data)
         equal = 0  # how often the same `Until` followed; -1: another wait did, and pieces are cut one by one
-        pieces: Any = (
-            None  # those that are cut already, for a third `Until` and all behind it; the next one is the last
-        )
+        pieces: Any = None  # what is cut already for equal waits; the next piece is the last one
         while end < size or wait.__class__ not in _HUNGRY:
             if equal > 2 and pieces:
                 piece = pieces.pop()
