@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from .handler import StreamDriver, StreamHandler
 
 _NEVER = float("inf")
-_PLAIN = frozenset(
-    (Until, UntilAny, Exactly, Some)
-)  # waits that the hot path takes as they are; others go through `_took`
+_PLAIN = frozenset((Until, UntilAny, Exactly, Some))  # the hot path goes on with these; others go through `_took`
 _HUNGRY = frozenset((Until, UntilAny, Some))  # waits that take at least one byte
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
