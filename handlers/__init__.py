@@ -5,11 +5,12 @@ handler runs wherever Python does. Filters stand between a machine and its conne
 between a machine and its datagrams (`packet_filter`).
 """
 
+from .datagrams import DatagramMachine
 from .events import Event, Happened, Queue, QueueFull, Taken
 from .first import FirstOf, InputEnded, WhileConnected
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
-from .machines import DatagramMachine, StreamMachine
+from .machines import StreamMachine
 from .programs import Finished, Ran
 from .refusal import RequestRefused
 from .waits import (

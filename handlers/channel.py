@@ -14,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from .datagrams import DatagramMachine
     from .handler import Driver, Handler, StreamDriver, World
     from .link import Link
-    from .machines import DatagramMachine, StreamMachine
+    from .machines import StreamMachine
     from .packet_link import PacketLink
     from .waits import Cause, LimitPassed, Wait
 

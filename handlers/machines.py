@@ -1,4 +1,4 @@
-"""The two machines: `StreamMachine` for the bytes of a stream, `DatagramMachine` for the packets of one exchange.
+"""`StreamMachine`: the machine for the bytes of a stream.
 
 A machine takes input by `feed`, and a stream's end by `end`, at any time; a stream may be cut anywhere. It gives output
 by `outbox` and `sent`, or by `read`. What both machines do with waits and states is in `machine`.
@@ -9,8 +9,6 @@ costs the same work for each byte as input that comes at once.
 
 from __future__ import annotations
 
-from collections import deque
-from operator import attrgetter
 from types import MethodType
 
 from .causes import Cause, EndOfStream, Failed, LimitPassed
@@ -20,17 +18,18 @@ from .files import Files, part_of
 from .first import InputEnded
 from .machine import ANYWHERE, Machine
 from .states import is_of_coroutine, is_same_place, place_of
-from .waits import Exactly, Filtered, Packet, Relayed, Some, StreamWait, Until, Wait
+from .waits import Exactly, Filtered, Relayed, Some, StreamWait, Until, UntilAny, Wait
 from .wire import grown, without
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-    from .handler import DatagramHandler, Driver, StreamDriver, StreamHandler
+    from .handler import StreamDriver, StreamHandler
 
 _NEVER = float("inf")
-_PLAIN = frozenset((Until, Exactly, Some))  # waits that the hot path takes as they are; others go through `_took`
+_PLAIN = frozenset((Until, UntilAny, Exactly, Some))  # the hot path goes on with these; others go through `_took`
+_HUNGRY = frozenset((Until, UntilAny, Some))  # waits that take at least one byte
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
 
@@ -89,18 +88,25 @@ class StreamMachine(Machine):
         nothing but its output and its wait has changed. Returns ``None`` in all other cases: then the driver must look
         at the whole channel. Raises what the handler raises. If the request has ended, the data is dropped.
         """
-        wait = self.wait
+        wait, handler, outbox = self.wait, self.handler, self.outbox
         if wait is None or not wait.reads or self.inbox or self.running or self.blocked or self.ended:
             self._feed_slowly(data)
             return None
-        self.inbox, self.running = data, self.handler.max_output or True  # see `write`
+        high_water, most = handler.high_water, handler.max_output
+        if outbox is not None and len(outbox) > high_water:  # another request has written it
+            self._feed_slowly(data)
+            return None
+        self.inbox = data
+        self.running = 1 + (high_water if high_water < most else most)  # noqa: FURB136 - see `write`; a call costs more
         try:
             turns = self._feed_fast(data, wait)
             if turns is None:  # all is taken, and the wait is for more input
-                self.inbox, self.start, self.scanned, self.running = b"", 0, 0, False
+                self.inbox = b""
+                self.start = self.scanned = 0
+                self.running = False
                 timeout = self.wait.timeout  # type: ignore[union-attr]
                 if timeout is None:
-                    timeout = self.handler.timeout
+                    timeout = handler.timeout
                 return None if self.output is not OPEN else _NEVER if timeout is None else timeout
             self.scanned = self.start
             if turns:
@@ -119,33 +125,41 @@ class StreamMachine(Machine):
     def _feed_fast(self, data: bytes, wait: Any) -> int | None:
         """The hot path: cut ``data`` into pieces and pass each piece to the next state, from wait to wait.
 
-        The caller has made sure that the request waits for input, holds no input and is not blocked. Returns ``None``
-        when all of ``data`` is taken and the request waits for more. In every other case `_loop` must continue, and the
-        number of turns that are left is returned: a piece is incomplete or empty, a wait fails, the next wait is not
-        for input, the output has passed the high-water mark, or the turn or the request has ended.
+        The caller has made sure that the request waits for input, holds no input, is not blocked, and that its output
+        has not passed the high-water mark; `write` blocks it when it does. Returns ``None`` when all of ``data`` is
+        taken and the request waits for more. In every other case `_loop` must continue, and the number of turns that
+        are left is returned: a piece is incomplete or empty, a wait fails, the next wait is not for input, the request
+        is blocked or has ended, its turn is over, or a state has changed what is held.
         """
         state: Any = self.state
         is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
-        turns, high_water, end, size = self.driver.turns, self.handler.high_water, 0, len(data)
-        while end < size or not wait.hungry:
-            start, kind = end, wait.__class__
-            if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this loop
-                found = data.find(wait.delimiter, start, start + wait.limit)
-                end = found + len(wait.delimiter) if found >= 0 else start
-            elif kind is Exactly:
-                end = start + wait.n if wait.n <= wait.limit else start
+        turns, end, size = self.driver.turns, 0, len(data)
+        equal = 0  # how often the same `Until` followed; -1: another wait did, and pieces are cut one by one
+        pieces: Any = None  # what is cut already for equal waits; the next piece is the last one
+        while end < size or wait.__class__ not in _HUNGRY:
+            if equal > 2 and pieces:
+                piece = pieces.pop()
+                end += len(piece)
             else:
-                end = _end_of(wait, data, start)
-            if not start < end <= size:
-                return turns
+                start, kind = end, wait.__class__
+                if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this
+                    found = data.find(wait.delimiter, start)
+                    end = found + len(wait.delimiter)
+                    end = end if found >= 0 and end - start <= wait.limit else start
+                else:
+                    end = start + wait.n if kind is Exactly and wait.n <= wait.limit else _end_of(wait, data, start)
+                if not start < end <= size:
+                    return None if start == size and (size < end or wait.hungry) else turns
+                piece = data[start:end]
+                self.fresh = True
+                if equal == 2 and size <= wait.limit:
+                    pieces = _split(data[end:], wait.delimiter, turns)
             self.start = end
             turns -= 1
             try:
-                step: Any = state(data[start:end])
-            except StopIteration as stop:
-                step, state = self._returned(state, stop), None
-            except Cause as cause:
-                reason = cause
+                step: Any = state(piece)
+            except (StopIteration, Cause) as error:
+                raised = error
                 break
             if is_coroutine:
                 following, then = step, state
@@ -154,21 +168,23 @@ class StreamMachine(Machine):
             else:
                 following = then = None
             is_plain = following.__class__ is kind or following.__class__ in _PLAIN
-            if is_plain and (is_coroutine or then.__class__ is MethodType):
-                wait = self.wait = following
-                self.state, state, self.fresh = then, then, True
-            else:
+            if not is_plain or not (is_coroutine or type(then) is MethodType):
                 self._took(state, step)
-                wait, state = self.wait, self.state
-                is_coroutine = is_of_coroutine(state)
-                if wait is None or not wait.reads:
-                    return turns
-            is_same = not self.blocked and self.start == end and self.inbox is data  # no state has changed them
-            if not is_same or not turns or (self.outbox is not None and len(self.outbox) > high_water):
                 return turns
+            self.wait, self.state, state = following, then, then
+            if self.blocked or self.inbox is not data or not turns:
+                return turns
+            if kind is Until and equal >= 0 and end < size:
+                is_equal = following is wait or (
+                    following.__class__ is Until
+                    and following.delimiter == wait.delimiter
+                    and following.limit == wait.limit
+                )
+                equal = equal + 1 if is_equal else -1
+            wait = following
         else:
             return None
-        self._step(self.handler.interrupted, reason, reason)
+        self._raised(state, raised)
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:
@@ -235,7 +251,11 @@ class StreamMachine(Machine):
 
     def take_held(self) -> bytes:
         """Take all input that is held; the handler's ``take_held()``."""
-        return self._cut(len(self.inbox or b""))
+        data = self._cut(len(self.inbox or b""))
+        if self.inbox:
+            self.inbox = b""
+            self.start = self.scanned = 0
+        return data
 
     def put_back(self, data: bytes) -> None:
         """Put ``data`` in front of the input that is held; the handler's ``put_back()``."""
@@ -271,13 +291,27 @@ class StreamMachine(Machine):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state is None or self.output is not OPEN or self.excess is not None:
             return
-        outbox: Any = data if self.outbox is None and data.__class__ is bytes else grown(self.outbox, data)
-        self.outbox = outbox or None
-        if len(outbox) >= self.running and self._overflows():
+        outbox: Any = self.outbox
+        if outbox is None and data.__class__ is bytes:
+            outbox = data
+            self.outbox = data or None
+        elif outbox.__class__ is bytearray:
+            outbox += data
+        else:
+            outbox = grown(outbox, data)
+            self.outbox = outbox or None
+        if len(outbox) >= self.running:
+            self._look_at(outbox)
+
+    def _look_at(self, outbox: Any) -> None:
+        """The output has grown to the bytes at which it is looked at, in a state; or no state runs."""
+        if self._overflows():
             close_files(outbox)
             self.outbox = None if outbox.__class__ is Files else outbox[: int(self.handler.max_output)]
         elif not self.running:
             self.driver.touched()
+        elif len(outbox) > self.handler.high_water:
+            self.blocked = True
 
     def write_file(self, file: BinaryIO, offset: int, count: int | None) -> None:
         """Queue the part of a file; the handler's ``send_file()``."""
@@ -292,8 +326,7 @@ class StreamMachine(Machine):
         if self.outbox.__class__ is not Files:
             self.outbox = Files(self.outbox)
         self.outbox.add(part)
-        if not self.running:
-            self.driver.touched()
+        self._look_at(self.outbox)
 
     def drop_output(self) -> None:
         close_files(self.outbox)
@@ -370,131 +403,23 @@ class StreamMachine(Machine):
             self.scanned -= start
 
 
-def _end_of(wait: StreamWait, data: bytes, start: int) -> int:
+def _split(data: bytes, delimiter: bytes, most: int) -> list[bytes]:
+    """At most so many pieces of ``data`` that end with ``delimiter``, the last one first; all if ``most`` is -1."""
+    return [part + delimiter for part in data.split(delimiter, most)[-2::-1]]
+
+
+def _end_of(wait: Any, data: bytes, start: int) -> int:
     """Where the piece that begins at ``start`` ends; ``start`` if it is empty, or has not all come, or never will."""
+    if start == len(data):
+        return start
     try:
-        return max(start, wait.find(data, start, start, False))
+        end: int = wait.find(data, start, start, False)
     except Cause:
         return start
+    return max(start, end)
 
 
 def close_files(outbox: Any) -> None:
     """Close the files in the outbox of a `StreamMachine`."""
     if outbox.__class__ is Files:
         outbox.close()
-
-
-class Packets(deque[bytes]):
-    """Packets to be sent, in order, and the sum of their sizes in bytes (`weight`).
-
-    An empty packet counts as one byte, so that a queue of empty packets is bounded too.
-    """
-
-    __slots__ = ("weight",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = 0
-
-    def put(self, packet: bytes) -> None:
-        """Append a packet."""
-        self.weight += len(packet) or 1
-        self.append(packet)
-
-    def take(self) -> bytes:
-        """Remove and return the first packet."""
-        packet = self.popleft()
-        self.weight -= len(packet) or 1
-        return packet
-
-    def drop_last(self) -> None:
-        """Remove the last packet."""
-        self.weight -= len(self.pop()) or 1
-
-
-class DatagramMachine(Machine):
-    """Runs a `DatagramHandler` over the packets of one exchange; `feed` and `read` each take or give one datagram."""
-
-    __slots__ = ()
-    accepts = (Packet, *ANYWHERE)
-    _weigh = staticmethod(attrgetter("weight"))
-    max_packets = 64
-    """Packets held for a request that does not wait for one; more are dropped, as the buffer of a socket does."""
-
-    handler: DatagramHandler
-    inbox: deque[bytes] | None
-    outbox: Packets | None
-
-    def __init__(self, handler: DatagramHandler, driver: Driver | None = None) -> None:
-        super().__init__(handler, driver)
-        self.inbox = deque()
-
-    @property
-    def held_in(self) -> int:
-        """Bytes of input held for the request."""
-        return sum(map(len, self.inbox or ()))
-
-    def feed(self, packet: bytes) -> bool:
-        """Take the next packet and let the request go on. ``False``: the packet was dropped."""
-        if self.inbox is None or len(self.inbox) >= self.max_packets:
-            return False
-        self.inbox.append(packet)
-        self._run()
-        return True
-
-    def read(self) -> bytes | None:
-        """Return the next packet of the output and drop it; go on. ``None`` if there is none."""
-        packet = self.outbox[0] if self.outbox else None
-        self.sent()
-        if self.blocked:
-            self.advance()
-        return packet
-
-    def sent(self) -> None:
-        """Drop the first packet of the outbox: the kernel has taken it."""
-        if self.outbox:
-            self.outbox.take()
-            if not self.outbox:
-                self.outbox = None
-                self._drained()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.state is None or self.excess is not None:
-            return
-        if self.outbox is None:
-            self.outbox = Packets()
-        self.outbox.put(b"".join((data,)))
-        if self.outbox.weight > self.handler.max_output and self._overflows():
-            self.outbox.drop_last()
-        elif not self.running:
-            self.driver.touched()
-
-    def take(self, wait: Wait) -> object:
-        if not isinstance(wait, Packet):
-            return super().take(wait)
-        return self.inbox.popleft() if self.inbox else NOTHING
-
-    def begin_over(self, begun: bool, state: Any) -> None:
-        """Go on in the middle of the first turn of the request, of which ``state`` runs; it began without a machine.
-
-        ``begun``: whether ``setup()`` has succeeded and ``finish()`` is still to be called.
-        """
-        self.first_place, self.first_wait = NOTHING if begun else None, self.wait
-        self.state, self.running = state or self.state, True
-
-    def take_over(self, state: Any, step: Any, error: BaseException | None, finishing: bool) -> None:
-        """The first turn is over: take the step that the state has returned, or the exception that it has raised.
-
-        ``finishing``: whether it was ``finish()`` that has raised it.
-        """
-        self.state, self.running = state or self.state, False
-        if error is None:
-            self._run(lambda _: self._took(state, step))
-        elif finishing:
-            self._run(_raise, error)
-        else:
-            self._run(lambda _: self._step(_raise, error))
-
-
-def _raise(error: BaseException) -> None:
-    raise error

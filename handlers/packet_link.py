@@ -16,8 +16,8 @@ from __future__ import annotations
 from operator import attrgetter
 
 from .base_link import FAILED, GONE, LEAVING, NEW, OPENING, SERVING, BaseLink
+from .datagrams import Packets
 from .handler import StreamHandler
-from .machines import Packets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from struct import error as StructError  # noqa: N812
 from types import CoroutineType
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
+from ..datagrams import DatagramMachine
 from ..handler import NO_MACHINE, DatagramHandler, Handler
-from ..machines import DatagramMachine
 from ..states import expect_nothing, nonsense
 from ..waits import Cause, Wait
 from . import xdr

@@ -147,7 +147,7 @@ class Brief:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         packets, size = self.packets, self.size
         if packets is not None and (not size or size <= self.handler.max_output):
-            self.size = size + (len(data) or 1)  # as in `handlers.machines.Packets`
+            self.size = size + (len(data) or 1)  # as in `handlers.datagrams.Packets`
             packets.append(bytes(data))
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:

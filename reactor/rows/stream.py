@@ -270,7 +270,10 @@ class StreamRow(SocketRow):
         if count:
             self.progress = now
             self.total_out += count
-            channel.sent(count)
+            if count == size and type(channel) is StreamMachine and not channel.followers and type(outbox) is bytes:
+                channel.outbox = None  # what `sent` does, without the call
+            else:
+                channel.sent(count)
             if self.stage is DRAINING:
                 self.took_some(count, now)
         if count < size:

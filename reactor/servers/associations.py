@@ -12,7 +12,7 @@ exchange of plain packets in it is a request with a row of its own, as each exch
 from __future__ import annotations
 
 from ..handlers import Cancelled, Cause, DatagramHandler, EndOfStream, Packet, TimedOut
-from ..handlers.machines import Packets
+from ..handlers.datagrams import Packets
 from ..loop.kernel import at_once
 from ..rows.ancillary import DONTWAIT
 from ..rows.driven import CallRow

@@ -29,7 +29,7 @@ class Slow(StreamMachine):
 
 
 class Few(World):
-    """A driver that gives a request three pieces of input in a turn."""
+    """A driver that gives a request a few pieces of input in a turn."""
 
     turns = 3
     rests = 0
@@ -129,8 +129,9 @@ class Scripted(StreamHandler):
 class Watched:
     """A machine, and all that its driver can see of it after each call."""
 
-    def __init__(self, kind, handler):
+    def __init__(self, kind, handler, turns=3):
         self.world = Few()
+        self.world.turns = turns
         self.machine = kind(handler, self.world)
         self.seen = []
         self.attempt(self.machine.advance)
@@ -166,10 +167,10 @@ class Watched:
             self.attempt(self.machine.advance)
 
 
-def told(kind, script, is_coroutine, pieces, reads):
+def told(kind, script, is_coroutine, pieces, reads, turns=3):
     """All that can be seen of a request while it is fed."""
     handler = type("Scripted", (Scripted,), {"script": script, "is_coroutine": is_coroutine})()
-    watched = Watched(kind, handler)
+    watched = Watched(kind, handler, turns)
     for piece, read in zip(pieces, reads, strict=True):
         watched.attempt(watched.feed, piece)
         if watched.machine.blocked:
@@ -186,7 +187,8 @@ def told(kind, script, is_coroutine, pieces, reads):
 @given(data=st.data(), script=scripts, is_coroutine=st.booleans(), pieces=st.lists(texts, min_size=1, max_size=6))
 def test_the_hot_path_and_the_slow_way_give_the_same(data, script, is_coroutine, pieces):
     reads = data.draw(st.lists(st.sampled_from([0, 5, 1000]), min_size=len(pieces), max_size=len(pieces)))
-    fast, slow = (told(kind, tuple(script), is_coroutine, pieces, reads) for kind in (StreamMachine, Slow))
+    turns = data.draw(st.sampled_from([3, 7, -1]))
+    fast, slow = (told(kind, tuple(script), is_coroutine, pieces, reads, turns) for kind in (StreamMachine, Slow))
     assert fast == slow
 
 
@@ -204,3 +206,22 @@ def test_the_hot_path_stops_at_the_high_water_mark(is_coroutine):
     fast, slow = (told(kind, script, is_coroutine, [b"a;b;c;"], [0]) for kind in (StreamMachine, Slow))
     assert fast == slow
     assert len(fast[1]) < 3
+
+
+@pytest.mark.parametrize("kind", [StreamMachine, Slow])
+def test_output_of_another_request_past_the_high_water_mark_blocks_the_hot_path(kind):
+    handler = type("Scripted", (Scripted,), {"script": ((Until(b";", limit=9), ""),)})()
+    watched = Watched(kind, handler)
+    handler.send(b"x" * 41)
+    watched.machine.feed(b"a;b;c;")
+    assert watched.machine.blocked
+    assert handler.log == []
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+@pytest.mark.parametrize("changed", [Until(b"b", limit=99), Until(b";", limit=2), Exactly(3), Some(limit=1)])
+def test_a_wait_that_changes_after_many_equal_ones_takes_its_own_piece(changed, is_coroutine):
+    script = (*((Until(b";", limit=99), "") for _ in range(5)), (changed, "send"))
+    piece = b"a;" * 9 + b"ab;" * 9
+    fast, slow = (told(kind, script, is_coroutine, [piece], [0], -1) for kind in (StreamMachine, Slow))
+    assert fast == slow

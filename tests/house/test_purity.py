@@ -47,6 +47,7 @@ CONTRACT = {
     "handler",
     "states",
     "machine",
+    "datagrams",
     "machines",
     "channel",
     "duplicates",

@@ -143,11 +143,11 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path passes the high-water mark",
-        "len(self.outbox) > high_water", "len(self.outbox) > 2 * high_water", tests=HOT,
+        "elif len(outbox) > self.handler.high_water", "elif len(outbox) > 2 * self.handler.high_water", tests=HOT,
     ),
     Mutation(
         "the hot path passes over what a state has put back",
-        "self.start == end and self.inbox is data  #", "True  #", tests=HOT,
+        "self.inbox is not data or not turns", "not turns", tests=HOT,
     ),
     Mutation(
         "a packet that the kernel did not take is lost with its request",
@@ -172,7 +172,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path takes a frame past its limit",
-        "end = start + wait.n if wait.n <= wait.limit else start", "end = start + wait.n", tests=HOT,
+        "if kind is Exactly and wait.n <= wait.limit else", "if kind is Exactly else", tests=HOT,
     ),
     Mutation(
         "the hot path takes part of a frame",
@@ -192,7 +192,18 @@ MUTATIONS = [
         "a relay stops reading before the other side is settled",
         "if channel.blocked:  # if it waits for", "if False:  # if it waits for", tests=HOT_ROW,
     ),
-    Mutation("the hot path has no end of a turn", "or not turns or (", "or (", tests=HOT),
+    Mutation(
+        "the hot path is taken past the high-water mark",
+        "if outbox is not None and len(outbox) > high_water", "if outbox is not None and not outbox", tests=HOT,
+    ),
+    Mutation(
+        "the hot path goes on with pieces of another wait",
+        "following.delimiter == wait.delimiter", "following.limit == wait.limit", tests=HOT,
+    ),
+    Mutation(
+        "the hot path has no end of a turn",
+        "self.inbox is not data or not turns", "self.inbox is not data", tests=HOT,
+    ),
     Mutation(
         "the hot path forgets that the output ends",
         "None if self.output is not OPEN else _NEVER if", "_NEVER if", tests=HOT,
