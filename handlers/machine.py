@@ -405,21 +405,17 @@ class Machine:
 
     def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
         """Run a state and take the step that it returns; if that is ``None``, the request ends for ``reason``."""
+        raised = None
         try:
             step = call(argument)
-        except (StopIteration, Cause) as error:
-            raised = error  # handled behind this clause, so that errors do not get it as their context
-        else:
+        except StopIteration as stop:
+            call, step = None, self._returned(call, stop)
+        except Cause as cause:
+            if reason is not None:
+                raise
+            raised = cause
+        if raised is None:
             self._took(call, step, reason)
-            return
-        self._raised(call, raised, reason)
-
-    def _raised(self, call: Any, raised: StopIteration | Cause, reason: Cause | None = None) -> None:
-        """``call`` is a coroutine that has returned, or it has raised a cause."""
-        if isinstance(raised, StopIteration):
-            self._took(None, self._returned(call, raised), reason)
-        elif reason is not None:
-            raise raised
         else:
             self._step(self.handler.interrupted, raised, raised)
 
@@ -441,7 +437,7 @@ class Machine:
             self.state = step.send
             self._step(self.state, None, reason)
             return
-        raise TypeError(nonsense(step, call, self._where(call), type(self), self.accepts))
+        raise TypeError(self._nonsense(step, call))
 
     def _returned(self, call: object, stop: StopIteration) -> object:
         """The step that a coroutine has returned."""
@@ -493,6 +489,9 @@ class Machine:
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
         return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
+
+    def _nonsense(self, step: object, call: object) -> str:
+        return nonsense(step, call, self._where(call), type(self), self.accepts)
 
 
 _BEFORE = Flushed()  # what a request that has not started waits for

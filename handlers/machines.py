@@ -158,8 +158,10 @@ class StreamMachine(Machine):
             turns -= 1
             try:
                 step: Any = state(piece)
-            except (StopIteration, Cause) as error:
-                raised = error
+            except StopIteration as stop:
+                step, state, is_coroutine = self._returned(state, stop), None, False
+            except Cause as cause:
+                reason = cause
                 break
             if is_coroutine:
                 following, then = step, state
@@ -184,7 +186,7 @@ class StreamMachine(Machine):
             wait = following
         else:
             return None
-        self._raised(state, raised)
+        self._step(self.handler.interrupted, reason, reason)
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:

@@ -97,6 +97,7 @@ class Loop:
         self.thread = get_ident()
         """The thread that drives the loop, or was the last to do so."""
         self._stopping = False
+        self._awaited = NEVER  # when something was due next, as the step began to wait for it
         self._interrupted = False  # whether KeyboardInterrupt is to be raised when the batch is done
         self.descriptors.add(self)
         _loops().add(self)
@@ -181,7 +182,7 @@ class Loop:
             self._dispatch(events, now)
             due = self.timers.next()
             if due <= now:
-                if patience != 0 and now - due > LATE:
+                if patience != 0 and now - self._awaited > LATE:
                     # A process that was stopped (SIGSTOP) for longer than select() was to wait returns from it without
                     # having looked (PEP 475): input that has come is taken before a wait is declared over.
                     self._dispatch(self._selector.select(0), now)
@@ -200,7 +201,7 @@ class Loop:
         """Seconds until `step` has something to do even if no event comes; ``None``: never."""
         if self._soon or self.unfinished:
             return 0
-        due = self.timers.next()
+        self._awaited = due = self.timers.next()
         return None if due == NEVER else max(0.0, due - self.clock.monotonic())
 
     def fileno(self) -> int:
@@ -340,7 +341,7 @@ class Loop:
     def _patience(self, timeout: float | None) -> float | None:
         if self._soon or self.unfinished:
             return 0
-        due = self.timers.next()
+        self._awaited = due = self.timers.next()
         if due == NEVER:
             if timeout is None:
                 return None if self.busy else 0

@@ -74,7 +74,13 @@ class Client:
         return True
 
     def attempt(self, call, *arguments):
-        """Make a call of the connection until it succeeds, for `PATIENCE` seconds at most."""
+        """Make a call of the connection until it succeeds, for `PATIENCE` seconds at most, and send its records."""
+        result = self.attempt_unsent(call, *arguments)
+        self.flush()
+        return result
+
+    def attempt_unsent(self, call, *arguments):
+        """As `attempt`; the records of the call itself are not sent."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -83,7 +89,6 @@ class Client:
                 self.flush()
                 self.take(self.connection.DTLSv1_get_timeout() or 1.0)
             else:
-                self.flush()
                 return result
         raise AssertionError(f"{call} did not succeed in {PATIENCE} seconds")
 
