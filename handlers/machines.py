@@ -165,10 +165,8 @@ class StreamMachine(Machine):
                 break
             if is_coroutine:
                 following, then = step, state
-            elif step.__class__ is tuple and len(step) == 2:
-                following, then = step
             else:
-                following = then = None
+                following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)
             is_plain = following.__class__ is kind or following.__class__ in _PLAIN
             if not is_plain or not (is_coroutine or type(then) is MethodType):
                 self._took(state, step)
