@@ -180,13 +180,13 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path takes what a coroutine must not await",
-        "            if is_coroutine:\n                following, then = step, state\n            elif",
-        "            if",
+        "            if is_coroutine:\n                following, then = step, state\n            else:",
+        "            if True:",
         tests=HOT,
     ),
     Mutation(
         "the hot path takes a wait without a state",
-        "following = then = None", "following, then = step, state", tests=HOT,
+        "len(step) == 2 else (None, None)", "len(step) == 2 else (step, state)", tests=HOT,
     ),
     Mutation(
         "a relay stops reading before the other side is settled",
