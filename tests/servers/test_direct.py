@@ -130,6 +130,8 @@ def outcome(kind: type, acts: list[str], sent: bytes, end: str, refused: bool = 
         for record in records:
             for changing in ("peer", "age", "idle"):
                 del record[changing]
+            if record["stage"] == "lingering":  # by the loop; the general way lingers in the thread, which serves
+                record["stage"] = "serving"
         return {
             "told": server.told, "left": left, "received": received, "records": records,
             "stats": reactor.table.stats(), "open": len(reactor.table), "held": reactor.budget.held,
