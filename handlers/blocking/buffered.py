@@ -276,8 +276,7 @@ class FramedStream(BufferedStream):
                 await Flushed()
             face = Whole(self, data)
             self.answer(face)
-            if face.rest is not None or self._is_behind():
-                await self._sent(face)
+            await self._sent(face)
             goes_on = self.goes_on(face.is_kept)
         if goes_on and not taken:
             raise RuntimeError(

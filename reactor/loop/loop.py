@@ -201,7 +201,7 @@ class Loop:
         """Seconds until `step` has something to do even if no event comes; ``None``: never."""
         if self._soon or self.unfinished:
             return 0
-        self._awaited = due = self.timers.next()
+        due = self.timers.next()
         return None if due == NEVER else max(0.0, due - self.clock.monotonic())
 
     def fileno(self) -> int:

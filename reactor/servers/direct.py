@@ -139,12 +139,12 @@ class Direct:
     def finish(self, request: Any, row: Request) -> None:
         """As `close`, in the thread of the loop: the request ends now or, where ``serve_forever()`` goes on, later."""
         left = self._shut(row, request)
-        if left and not self._linger_later(request, row, left):
+        if left:
+            if self._linger_later(request, row, left):
+                return
             self._service.reactor.blocking(linger, request, left)
-            left = 0
-        if not left:
-            close(request)
-            self._service.ended(row)
+        close(request)
+        self._service.ended(row)
 
     def shut_down(self, row: Request | None, request: Any) -> None:
         """A request is about to be closed: shut it down. Linger, if a blocking handler has served it in this thread."""
