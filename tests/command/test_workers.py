@@ -31,6 +31,7 @@ from tests.support.workers import (
     address_of,
     ask,
     assert_finished,
+    connect_to_two,
     exchange,
     is_named,
     refuses,
@@ -65,13 +66,7 @@ def test_two_workers_serve_all_addresses_at_once(start: Start, crowd: Path) -> N
 def test_connections_that_stay_are_spread_over_the_workers(start: Start, connect: Connect, crowd: Path) -> None:
     command = start(*WHO, "--bind", LOCAL, cwd=crowd)
     (url,) = command.urls(1, "select")
-    pids = []
-    for _ in range(40):
-        client = connect(url)
-        client.sendall(b"who\n")
-        pids.append(client.recv(99).split()[0])
-    assert min(pids.count(pid) for pid in set(pids)) >= 10
-    assert len(set(pids)) == 2
+    connect_to_two(connect, url, 10)
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_others_serve_on(start: Start, crowd: Path) -> None:
@@ -251,12 +246,9 @@ def test_a_signal_to_the_whole_process_group_drains_too(start: Start, connect: C
 def test_one_table_over_all_workers(start: Start, connect: Connect, crowd: Path) -> None:
     command = start(*WHO, "--bind", LOCAL, cwd=crowd)
     (url,) = command.urls(1, "select")
-    clients = [connect(url) for _ in range(8)]
-    for client in clients:
-        client.sendall(b"who\n")
-        assert receive(client, 3)
+    clients = connect_to_two(connect, url, 4)
     command.process.send_signal(signal.SIGUSR1)
-    heading, *rows = [command.line() for _ in range(9)]
+    heading, *rows = [command.line() for _ in range(1 + len(clients))]
     assert heading.startswith("worker  row  peer")
     assert {row.split()[0] for row in rows} == {"1", "2"}
     assert {row.split()[2] for row in rows} == {":".join(map(str, client.getsockname())) for client in clients}

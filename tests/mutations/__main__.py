@@ -48,6 +48,9 @@ def try_named(mutations):
 
     modules = {module for mutation in mutations for module in mutation.modules()}
     status = trials.try_mutations(work, modules)
+    for mutation in mutations:
+        if mutation not in found:
+            print(f"not found: {mutation.name}")
     print(f"{len(found)} of {len(mutations)} found")
     return status or int(len(found) < len(mutations))
 

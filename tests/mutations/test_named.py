@@ -15,6 +15,7 @@ from tests.mutations.named import MUTATIONS, Mutation
 def test_each_mutation_is_found():
     command = [sys.executable, "-m", "tests.mutations"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert [line for line in ended.stdout.splitlines() if line.startswith("not found")] == []
     assert ended.stdout.endswith(f"\n{len(MUTATIONS)} of {len(MUTATIONS)} found\n"), ended.stdout + ended.stderr
     assert ended.returncode == 0
 

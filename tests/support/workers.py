@@ -12,7 +12,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 from tests.support.certificates import NAME, client_context
-from tests.support.command import Command, receive, until
+from tests.support.command import Command, Connect, receive, until
 
 PATIENCE = 20.0
 
@@ -69,15 +69,35 @@ def ask(address: Any, word: bytes = b"who", patience: float = PATIENCE) -> tuple
     with socket.socket(family) as client:
         client.settimeout(patience)
         client.connect(address)
-        client.sendall(word + b"\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            piece = client.recv(100)
-            if not piece:
-                raise ConnectionResetError("no answer")
-            answer += piece
+        return ask_on(client, word)
+
+
+def ask_on(client: socket.socket, word: bytes = b"who") -> tuple[int, str]:
+    """`ask` on a connection that is open."""
+    client.sendall(word + b"\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        piece = client.recv(100)
+        if not piece:
+            raise ConnectionResetError("no answer")
+        answer += piece
     pid, _, version = answer.decode().strip().partition(" ")
     return int(pid), version
+
+
+def connect_to_two(connect: Connect, url: str, least: int) -> list[socket.socket]:
+    """Connections that stay, at least ``least`` with each of two workers, processes or threads.
+
+    The host may be slow to run a worker that it has woken, and then another one takes what the first has left.
+    """
+    clients: list[socket.socket] = []
+    takers: list[int] = []
+    while len(set(takers)) < 2 or min(takers.count(taker) for taker in set(takers)) < least:
+        clients.append(connect(url))
+        takers.append(ask_on(clients[-1])[0])
+        assert len(takers) < 200, takers
+    assert len(set(takers)) == 2
+    return clients
 
 
 def address_of(url: str) -> Any:
