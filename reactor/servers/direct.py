@@ -162,7 +162,7 @@ class Direct:
             return 0  # the client has closed or reset it first
         if not isinstance(row, BlockingRow) or row.stage is not SERVING:
             return 0
-        if row.rare is None or row.error is None or isinstance(row.error, Exception):  # else the process ends
+        if row.error is None or isinstance(row.error, Exception):  # else the process ends
             return unacknowledged(request)
         return 0
 

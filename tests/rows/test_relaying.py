@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import stat
 from collections import Counter
 from contextlib import contextmanager
 
@@ -235,6 +236,60 @@ def test_without_splice_the_bytes_come_all_the_same(what, monkeypatch, caplog):
     is_told = SPLICES and "pipe" in what
     assert [record.message.partition(",")[0] for record in caplog.records] == ["relays copy their bytes"] * is_told
     assert len(tries) == 0 if what == "no splice" or not SPLICES else is_told <= len(tries) <= 20
+
+
+def test_a_pipe_with_room_for_one_piece_will_do(monkeypatch, caplog, splices):
+    """A new pipe of Linux has 64 KiB, and a user with many pipes can't widen it."""
+    if not SPLICES:
+        return
+    from fcntl import F_SETPIPE_SZ, fcntl
+
+    monkeypatch.setattr("reactor.rows.relaying._widened", lambda pipe: fcntl(pipe, F_SETPIPE_SZ, MOST))
+    with relaying() as relay, caplog.at_level(logging.WARNING, "reactor"):
+        client, target, _, _ = relay.connect()
+        relay.passes(client, target, b"first")
+        for _ in range(3):
+            relay.passes(client, target, PATTERN[:100_000])
+    assert splices["moved"] >= 2 * 300_000
+    assert not caplog.records
+
+
+def test_the_pipe_of_a_process_without_standard_input_has_its_number():
+    if not SPLICES:
+        return
+    kept = os.dup(0)
+    try:
+        with relaying() as relay:
+            client, target, _, _ = relay.connect()
+            os.close(0)
+            for _ in range(3):
+                relay.passes(client, target, b"a piece")
+            before = descriptors()
+            relay.passes(client, target, b"the last piece")
+            assert stat.S_ISFIFO(os.fstat(0).st_mode)
+            assert descriptors() == before
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
+def test_a_socket_of_another_class_is_sent_all_by_its_own_method():
+    counted = Counter()
+
+    class Counting(socket.socket):
+        def send(self, data, flags=0):
+            count = super().send(data, flags)
+            counted.update(sent=count)
+            return count
+
+    with relaying(wrap=Counting) as relay:
+        client, target, _, _ = relay.connect()
+        for _ in range(3):
+            relay.passes(target, client, b"to the client")
+            relay.passes(client, target, b"to the target")
+    assert counted["sent"] == 3 * len(b"to the client")
 
 
 def test_relays_that_rest_hold_no_descriptors_but_those_of_their_connections():

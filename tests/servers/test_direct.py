@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from threading import Thread
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -158,6 +159,23 @@ def test_a_limit_of_the_host_refuses_the_same(mode: str) -> None:
     assert seen == outcome(general, ["write"], b"", "shutdown", refused=True)
     assert seen["stats"]["refused"] == {"max_per_peer": 1}
     assert not seen["told"]
+
+
+def test_a_host_without_another_thread_has_the_connection_wait_for_one_the_same() -> None:
+    seen = []
+    for kind in KINDS["ThreadingTCPServer"]:
+        refusals = iter([RuntimeError("can't start new thread")] * 2)
+
+        def start(thread: Thread, refusals: Any = refusals, real: Any = Thread.start) -> None:
+            for refusal in refusals:
+                raise refusal
+            real(thread)
+
+        with patch.object(Thread, "start", start):
+            seen.append(outcome(kind, ["read", "write"], b"line\n", "shutdown"))
+        assert next(refusals, None) is None
+    assert seen[0] == seen[1]
+    assert seen[0]["received"] == b"x" * 100
 
 
 class Steps(StreamHandler):
