@@ -44,7 +44,7 @@ def try_named(mutations):
         sound = [trials.Seeds(RARE), trials.Seeds(SEEDS, calm=True), *finders.values()]
         if (finding := tried.attempt(None, sound, known)) is not None:
             found.clear()
-            print(f"without a mutation\n    {': '.join(finding)}")
+            print(f"fails without a mutation: {': '.join(finding)}")
 
     modules = {module for mutation in mutations for module in mutation.modules()}
     status = trials.try_mutations(work, modules)
