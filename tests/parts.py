@@ -4,6 +4,9 @@ A test that forks costs time in proportion to the memory of its process: in one 
 ten times as much as in a small one. So each part, a few modules of one directory, has a process of its own, which ends
 with it. One more runs at a time than there are processors, for each waits now and then, or NUMBER. The arguments go to
 pytest. What a part says is printed when it ends, and its failures once more at the end of all.
+
+With the variable ``REACTOR_UNSTEADY=NUMBER``, up to so many tests that fail are run again, alone. One that passes then
+has failed for the load of the others: it is named as unsteady, for somebody has to find out why, and is no failure.
 """
 
 from __future__ import annotations
@@ -92,8 +95,20 @@ def run_all(arguments: list[str], at_once: int) -> int:
         except BaseException:
             runs.cut()
             raise
+    if 0 < len(failures) <= int(os.environ.get("REACTOR_UNSTEADY", "0")):
+        failures = [failure for failure in failures if fails_again(runs, failure)]
     print(f"{len(failures)} failed", *failures, sep="\n")
     return 1 if failures else 0
+
+
+def fails_again(runs: Runs, failure: str) -> bool:
+    """Whether the test of a failure fails once more, when it runs alone."""
+    test = failure.partition(" ")[2].partition(" - ")[0]
+    status, said = runs.run([test])
+    print(said, flush=True)
+    if status == 0:
+        print(f"unsteady: {failure}", flush=True)
+    return status != 0
 
 
 def failed(said: str) -> list[str]:

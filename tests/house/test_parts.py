@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests import ROOT
-from tests.parts import SIZE, failed, parts
+from tests.parts import SIZE, Runs, failed, fails_again, parts
 from tests.support.resources import children_of
 from tests.support.serving import PATIENCE, wait_until
 
@@ -31,3 +33,17 @@ def test_a_run_that_is_ended_ends_its_processes():
         os.kill(run.pid, signal.SIGTERM)
         assert run.wait(PATIENCE) == 128 + signal.SIGTERM
     wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
+
+
+@pytest.mark.parametrize("body", ["pass", "assert False"])
+def test_a_failed_test_runs_again_alone_and_is_named_if_it_passes(body, tmp_path, capsys):
+    module = tmp_path / "test_unsteady.py"
+    module.write_text(f"def test_other():\n    assert False\n\n\ndef test_unsteady():\n    {body}\n")
+    failure = f"FAILED {module}::test_unsteady - OSError: of the first run - really"
+    assert fails_again(Runs([]), failure) == (body != "pass")
+    said = capsys.readouterr().out
+    assert (f"unsteady: {failure}" in said) == (body == "pass")
+
+
+def test_a_part_that_ended_without_a_word_fails_again():
+    assert fails_again(Runs([]), "exit status -11: ")
