@@ -173,6 +173,7 @@ class Interruptible(BaseServer):
 
     ending: Ending
     _row: Request | None = None
+    _is_within = False  # whether a signal, or the timer, is for the request in hand
     _told = False
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -187,6 +188,7 @@ class Interruptible(BaseServer):
             super().finish_request(request, client_address)
         elif self.reactor.children.is_child:
             self._row = self._srv.hand.find(request)
+            self._is_within = True
             signal.signal(signal.SIGTERM, self._end)
             if LOOK:
                 signal.signal(LOOK, self._end_if_quiet)
@@ -198,24 +200,36 @@ class Interruptible(BaseServer):
     @contextmanager
     def _interruptible(self, request: Any) -> Iterator[None]:
         """A context in which signals are for ``request``."""
-        self._row = self._srv.hand.find(request)
-        handle_signals(self._signalled)
-        if self.ending.deadline is not None:
-            self._wait_on(0, None)
         try:
-            yield
-        finally:
-            if hasattr(signal, "setitimer"):
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            handle_signals(self.ending.signalled)
-            self._row = None
+            try:
+                self._row = self._srv.hand.find(request)
+                self._is_within = True
+                handle_signals(self._signalled)
+                if self.ending.deadline is not None:
+                    self._wait_on(0, None)
+                yield
+            finally:
+                self._leave()
+        except Stopped:  # a signal may have come in `_leave`
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """The request is over. A timer that stayed would end the process by SIGALRM while Python ends."""
+        self._is_within = False
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        handle_signals(self.ending.signalled)
+        self._row = None
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.ending.is_first():
+        if not self._is_within:
+            self.ending.signalled(number, frame)
+        elif self.ending.is_first():
             self._wait_on(number, frame)
-            return
-        self.ending.is_insisted = True
-        self._end(number, frame)
+        else:
+            self.ending.is_insisted = True
+            self._end(number, frame)
 
     def _wait_on(self, number: int, frame: FrameType | None) -> None:
         """End the request when the grace is over, or before, when nothing is under way on its connection."""
@@ -252,8 +266,12 @@ class Interruptible(BaseServer):
         raise Stopped
 
     def _set_timer(self, call: Callable[[int, FrameType | None], None], seconds: float) -> None:
+        def is_due(number: int, frame: FrameType | None) -> None:
+            if self._is_within:
+                call(number, frame)
+
         if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, call)
+            signal.signal(signal.SIGALRM, is_due)
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
 
 

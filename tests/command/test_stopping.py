@@ -9,15 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from reactor import Reactor
+from reactor import DatagramRequestHandler, Reactor, UDPServer
 from reactor.command.main import CUT
-from reactor.command.stopping import Ending
+from reactor.command.stopping import Ending, Interruptible, Stopped, handle_signals
 from tests import ROOT
 from tests.support.command import (
     BLOCKING,
@@ -424,3 +425,37 @@ def test_a_second_signal_that_comes_in_the_handler_of_the_first_ends_it_at_once(
                 ending.signalled(signal.SIGINT, None)
             assert ending.is_insisted == bool(seconds)
     assert interruption.lines > 4
+
+
+@pytest.fixture
+def handlers_of_signals() -> Iterator[None]:
+    """The test may change the handlers of these signals."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers_of_signals")
+def test_a_signal_that_comes_as_a_request_begins_or_ends_leaves_no_timer() -> None:
+    """Whatever line it comes at. The timer's SIGALRM would end the process as Python ends."""
+
+    class Server(Interruptible, UDPServer):
+        pass
+
+    class Upper(DatagramRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(self.rfile.read().upper())
+
+    for interruption in at_each_line(lambda code: code.co_name in ("_interruptible", "_leave", "handle_signals")):
+        with Server(("127.0.0.1", 0), Upper) as server, socket.socket(type=socket.SOCK_DGRAM) as client:
+            server.ending = Ending(server.reactor, 1_000, lambda: None)
+            handle_signals(server.ending.signalled)
+            client.connect(server.server_address)
+            client.send(b"one")
+            with suppress(Stopped), interruption.by(lambda: signal.raise_signal(signal.SIGTERM)):
+                server.handle_request()
+            assert signal.getitimer(signal.ITIMER_REAL) == (0, 0), interruption.lines
+    assert interruption.lines > 10

@@ -201,6 +201,15 @@ def test_the_hot_path_takes_no_frame_past_its_limit(is_coroutine):
 
 
 @pytest.mark.parametrize("is_coroutine", [False, True])
+@pytest.mark.parametrize("wait", [Until(b";", limit=9), Exactly(2), Some(limit=2)])
+def test_the_hot_path_takes_no_step_that_is_none(wait, is_coroutine):
+    script = ((wait, ""), (wait, "nonsense"))
+    fast, slow = (told(kind, script, is_coroutine, [b"a;b;c;"], [0]) for kind in (StreamMachine, Slow))
+    assert fast == slow
+    assert "TypeError" in repr(fast)
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
 def test_the_hot_path_stops_at_the_high_water_mark(is_coroutine):
     script = ((Until(b";", limit=9), "much"),)
     fast, slow = (told(kind, script, is_coroutine, [b"a;b;c;"], [0]) for kind in (StreamMachine, Slow))

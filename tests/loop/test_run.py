@@ -124,5 +124,5 @@ def test_an_idle_loop_makes_no_steps(reactor, pipe):
     reactor.call_later(0.3, reactor.stop)
     with counted_calls() as calls:
         reactor.run()
-    assert len(reactor.recorded.timeouts) <= 4
-    assert calls.python < 200
+    assert len(reactor.recorded.timeouts) <= 10  # one that is called late looks once more, and select(2) may be early
+    assert calls.python < 500
