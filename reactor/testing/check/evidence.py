@@ -102,10 +102,10 @@ def answers_of(run: Run, model: Run) -> Answers | None:
     if run.output != model.output:
         least = min(len(run.output), len(model.output)) if run.endless or model.endless else None
         return Answers(run.output[:least], model.output[:least])
-    return Answers(_ending(run), _ending(model))
+    return Answers(ended(run), ended(model))
 
 
-def _ending(run: Run) -> str:
+def ended(run: Run) -> str:
     """How a run has ended, in words."""
     if not run.finished:
         return "the request is open"
