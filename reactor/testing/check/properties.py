@@ -110,6 +110,9 @@ def check(
       deadline.
     - ``progress``: called with a line of text before each property, such as ``print``.
 
+    Calls (`Handler.call`) are made in their order, each to its end. In the modes, those that wait may be answered in
+    another one.
+
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
     functions of its `Forked` and `Threaded` may take 20: then the check fails and names the state. In the main thread
