@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from examples import https, mutual, nfs_server
+import examples
+from examples import https, mutual, nameserver, nfs_server
 from examples.nfs.procedures import Export
 from examples.nfs.tree import Node, Tree
+from examples.vxi11 import channels
 from handlers import World
 from reactor.rows.filters.tls import TLS
 from reactor.testing import Through, play, tls
@@ -18,6 +20,7 @@ from reactor.testing.peers.tls import TLSPeer
 from tests import ROOT
 from tests.support import certificates
 from tests.support.nfs import KEY
+from tests.support.package import classes_above, classes_of, classes_run
 from tests.support.right import binary, lines, shown, timed
 
 CORPUS = [*lines.CORPUS, *binary.CORPUS, *timed.CORPUS]
@@ -47,7 +50,14 @@ def test_a_small_right_handler_is_not_accused_with_few_examples(right):
 @pytest.mark.slow
 @pytest.mark.parametrize("right", shown.CORPUS, ids=name_of)
 def test_a_handler_of_the_examples_is_not_accused(right):
-    check(right.kind, right.conversation, modes=["select"], examples=5, **right.options)
+    check(right.kind, right.conversation, **{"modes": ["select"], "examples": 5, **right.options})
+
+
+def test_every_handler_of_the_examples_has_a_conversation_or_a_reason():
+    found, run = classes_of(examples), classes_run(shown.CORPUS)
+    assert {nameserver.Stream, channels.Abort, nfs_server.Handler, https.Files} <= found
+    needless = set(shown.ELSEWHERE) & run
+    assert (found - run - classes_above(shown.ELSEWHERE), needless) == (set(), set())
 
 
 def nfs_conversation(root):
