@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from handlers.packet_filter import PacketFilter
 from reactor.rows.filters.tls import TLS, Truncated
 from reactor.testing import Peer, Through, tls
 from tests.handlers.rows import Framed, Xor
@@ -45,8 +46,28 @@ class StrictFramed(Framed):
         raise Truncated("in the middle of a frame")
 
 
+class Numbered(PacketFilter):
+    def received(self, packet):
+        if not packet.startswith(b"?"):
+            raise ValueError(packet)
+        self.deliver(packet[1:])
+
+    def flow(self, packet):
+        self.put(b"!" + packet)
+
+
+class NumberedPeer(Peer):
+    def send(self, plain):
+        return b"?" + plain
+
+    def received(self, wire):
+        assert wire[:1] == b"!"
+        return wire[1:]
+
+
 XOR = Through(Xor, XorPeer)
 FRAMED = Through(StrictFramed, FramedPeer)
+NUMBERED = Through(Numbered, NumberedPeer)
 
 
 # Filters with faults

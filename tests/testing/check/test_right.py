@@ -14,14 +14,16 @@ from examples.nfs.tree import Node, Tree
 from examples.vxi11 import channels
 from handlers import World
 from reactor.rows.filters.tls import TLS
-from reactor.testing import Through, play, tls
+from reactor.testing import Through, ends_at_any_byte_of_the_wire, play, proxy, same_through_filters, tls
 from reactor.testing.check.properties import check
+from reactor.testing.check.subject import world_of
 from reactor.testing.peers.tls import TLSPeer
 from tests import ROOT
 from tests.support import certificates
+from tests.support.behind import FRAMED, NUMBERED
 from tests.support.nfs import KEY
 from tests.support.package import classes_above, classes_of, classes_run
-from tests.support.right import binary, lines, shown, timed
+from tests.support.right import binary, lines, packaged, shown, timed
 
 CORPUS = [*lines.CORPUS, *binary.CORPUS, *timed.CORPUS]
 CHEAP = [right for right in CORPUS if right.kind in (lines.Ident, lines.Gopher, binary.Hello, timed.Names, timed.Ntp)]
@@ -104,3 +106,26 @@ MUTUAL = Through(
 )
 def test_a_handler_behind_tls_is_not_accused(kind, conversation, through):
     check(kind, conversation, through=through, modes=["select"], examples=5)
+
+
+PACKAGED = {name_of(right): right for right in packaged.CORPUS}
+SHOWN = {name_of(right): right for right in shown.CORPUS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "through"),
+    [
+        pytest.param(PACKAGED["Measuring"], tls(), id="HTTP behind TLS"),
+        pytest.param(SHOWN["Page"], [proxy(), tls()], id="HTTP with a server behind a PROXY header and TLS"),
+        pytest.param(PACKAGED["Application"], tls(), id="WSGI with a server behind TLS"),
+        pytest.param(PACKAGED["Paragraphs"], FRAMED, id="a framing behind a filter"),
+        pytest.param(PACKAGED["PortsStream"], tls(), id="RPC behind TLS"),
+        pytest.param(PACKAGED["PortsDatagram"], NUMBERED, id="RPC behind a filter of packets"),
+        pytest.param(SHOWN["Stream"], proxy(), id="calls with a server behind a PROXY header"),
+    ],
+)
+def test_a_right_handler_is_not_accused_behind_filters(right, through):
+    world = world_of(None, right.options.get("server"))
+    same_through_filters(right.kind, right.conversation, through, world=world, examples=5)
+    ends_at_any_byte_of_the_wire(right.kind, right.conversation, through, world=world)

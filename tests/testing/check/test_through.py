@@ -37,7 +37,7 @@ from reactor.testing import (
     tls,
 )
 from tests.handlers.rows import Identity
-from tests.support.behind import BROKEN, FRAMED, XOR, Forgetful, FramedPeer
+from tests.support.behind import BROKEN, FRAMED, NUMBERED, XOR, Forgetful, FramedPeer, Numbered, NumberedPeer
 from tests.support.pasted import assert_red_then_green
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -189,25 +189,6 @@ def test_a_peer_that_answers_without_end_is_an_error():
 # Datagrams
 
 
-class Numbered(PacketFilter):
-    def received(self, packet):
-        if not packet.startswith(b"?"):
-            raise ValueError(packet)
-        self.deliver(packet[1:])
-
-    def flow(self, packet):
-        self.put(b"!" + packet)
-
-
-class NumberedPeer(Peer):
-    def send(self, plain):
-        return b"?" + plain
-
-    def received(self, wire):
-        assert wire[:1] == b"!"
-        return wire[1:]
-
-
 class Pair(DatagramHandler):
     async def handle(self):
         self.send(await Packet() + await Packet())
@@ -220,8 +201,7 @@ class Swallowing(Numbered):
 
 @pytest.mark.parametrize("kind", [EchoDatagram, Pair])
 def test_packets_are_the_same_behind_a_filter(kind):
-    numbered = Through(Numbered, NumberedPeer)
-    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), numbered], modes=[], examples=10)
+    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), NUMBERED], modes=[], examples=10)
 
 
 def test_a_fault_of_a_packet_filter_is_found():
