@@ -42,7 +42,7 @@ def make_calls(machine: Any) -> None:
 
 
 def may_call(machine: Any, driver: Any) -> bool:
-    """Whether a call is to be made, and its answer has room."""
+    """Whether there is a call to be made, and room for its answer."""
     return bool(driver.calls) and not machine.finished and machine.held_out <= machine.handler.high_water
 
 
