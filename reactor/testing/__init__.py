@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .check.blocking import calls_nothing_that_blocks
     from .check.bombs import bears_any_bomb, memory
+    from .check.calls import make_calls
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, largest_number, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
@@ -104,6 +105,7 @@ _ROOMS = {
     "check.matching": ("matches_in_time", "seconds"),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
+    "check.calls": ("make_calls",),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
     "check.drip": ("drip",),
@@ -185,6 +187,7 @@ __all__ = [
     "leaves_nothing_behind",
     "line_limit",
     "lint",
+    "make_calls",
     "matches_in_time",
     "memory",
     "mutations",

@@ -8,17 +8,20 @@ from reactor.testing.check.counting import EndlessLoop
 from reactor.testing.check.pristine import pristine
 
 
-def assert_red_then_green(code, kind, mended, tmp_path):
-    """The printed test, pasted into a file, fails with the broken handler and passes with the correct one."""
+def assert_red_then_green(code, kind, mended, tmp_path, given=(), right=()):
+    """The printed test, pasted into a file, fails with the broken handler and passes with the correct one.
+
+    ``given`` are the arguments of the test that fails, such as filters, and ``right`` those of the one that passes.
+    """
     path = tmp_path / "pasted.py"
     path.write_text(code)
     module = runpy.run_path(str(path))
     [test] = [value for name, value in module.items() if name.startswith("test_")]
     with pytest.raises((Exception, EndlessLoop)) as failed, pristine(kind):
-        test()
+        test(*given)
     assert not isinstance(failed.value, (NameError, ImportError, SyntaxError))
     test.__globals__[kind.__name__] = mended
-    test()
+    test(*right)
 
 
 def assert_told(caught, pair, tmp_path):

@@ -12,6 +12,7 @@ from handlers import (
     Delay,
     Event,
     Failed,
+    Flushed,
     Happened,
     Packet,
     StreamHandler,
@@ -388,6 +389,57 @@ def amnesia(mended):
     return amnesia
 
 
+class Ship(StreamHandler):
+    """Sends lines, and forgets each when the kernel has taken it; ``waits``: when the other host has."""
+
+    def __init__(self, lines, waits):
+        self.lines, self.waits = lines, waits
+        self.timeout = 60 if waits else inf
+        self.ended = Event()
+
+    async def handle(self):
+        while self.lines:
+            self.send(self.lines[0])
+            await Flushed()
+            if self.waits:
+                await Until(b"\n")
+            del self.lines[0]
+            await Delay(3)
+        await ToEnd(timeout=inf)  # there may be more to send later
+
+    def finish(self):
+        self.ended.set(None)
+
+
+def late_error(mended):
+    """A client forgets what the kernel has taken. That it never arrives, the kernel says a quarter of an hour later."""
+
+    def late_error(world, hosts, clients):
+        numbers = [b"%d\n" % number for number in range(5)]
+        to_send, stored = list(numbers), set()  # files, which a crash leaves
+
+        async def store(line):
+            stored.add(line + b"\n")
+            return line
+
+        async def run(self):
+            while to_send:
+                ship = Ship(to_send, waits=mended)
+                try:
+                    await Connected((FIRST, PORT), ship, timeout=60)
+                except (Failed, TimedOut):
+                    await Delay(10)
+                else:
+                    await Happened(ship.ended)
+
+        world.host(lambda host: serve(host, lines(store)))
+        world.host(lambda host: host.start(program(run)))
+        run_for(world, LATE)
+        assert stored == set(numbers)
+
+    return late_error
+
+
 FAULTS = {
     "half_open": (half_open, [Crash(0, at=1.0)]),
     "no_reconnect": (no_reconnect, [Crash(0, at=1.0)]),
@@ -399,6 +451,7 @@ FAULTS = {
     "half_close": (half_close, [Cut(0, 1, at=2.0, seconds=2000.0, one_way=True)]),
     "reordered": (reordered, [Slow(0, 1, delay=10.0)]),
     "amnesia": (amnesia, [Crash(0, at=3.0)]),
+    "late_error": (late_error, [Cut(0, 1, at=2.0, seconds=2000.0)]),
 }
 
 

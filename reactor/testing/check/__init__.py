@@ -20,6 +20,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``recorded``     conversations in files: the filter `Recording` writes them
 ``driver``       stands in for the row of a machine: answers the handler, keeps the deadline
 ``transcript``   the calls of a run as the statements of a test
+``calls``        makes the calls of a handler: `make_calls`
 ``run``          runs a schedule: `play`, `work`
 ``remaining``    what requests that have ended leave behind: `remains`
 ``filtered``     runs a schedule through filters, with their peers: `play_through`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...table.bounds import Pace
 
@@ -49,6 +49,8 @@ class RecordingDriver:
         self.alpn: Any = world.alpn
         self.proxy_header: Any = world.proxy_header
         self.left = world.left
+        self.calls: list[tuple[DatagramHandler, bytes, Callable[[bytes], object]]] = []
+        """The calls that the handler has made, and that are not begun."""
         self.asked: set[str] = set()
         """The questions so far: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
 
@@ -94,8 +96,8 @@ class RecordingDriver:
         return self._world.queue_step(step)
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Callable[[bytes], object]) -> None:
-        """The handler makes a call: the world keeps it in `World.calls`."""
-        self._world.call(handler, packet, answer)
+        """The handler makes a call: the run makes it (`make_calls`)."""
+        self.calls.append((handler, packet, answer))
 
     def replace(self, channel: StreamChannel, by: StreamChannel) -> None:
         """A filter comes or goes: the world keeps the outermost channel."""
@@ -117,6 +119,17 @@ class RecordingDriver:
     def rest(self) -> None:
         """See `handlers.handler.Driver`."""
         self._world.rest()
+
+
+class Unbounded(NamedTuple):
+    """A wait that has no bound."""
+
+    calls: int
+    """The number of calls after which it began."""
+    lack: str
+    """What it lacks, in words."""
+    bound: str
+    """The expression that is false because of it."""
 
 
 class PacedRow:

@@ -140,8 +140,18 @@ def _stretched(tried: Tried) -> Iterator[Stretched]:
         numbers = list(_NUMBER.finditer(piece))
         for match in numbers[:: len(numbers) // SPOTS + 1]:
             yield Stretched(tried, place, _word(piece, *match.span(), b"1"), letter=b"1")
-        yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
-        yield from [Stretched(tried, place, build, most, is_text=False) for build, most in _binary(piece)][:SPOTS]
+        yield from _measured(tried, place, piece)
+
+
+def measured(tried: Tried) -> Iterator[Stretched]:
+    """The pieces whose length is written before them."""
+    for place, piece in enumerate(tried.pieces):
+        yield from _measured(tried, place, piece)
+
+
+def _measured(tried: Tried, place: int, piece: bytes) -> Iterator[Stretched]:
+    yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
+    yield from [Stretched(tried, place, build, most, is_text=False) for build, most in _binary(piece)][:SPOTS]
 
 
 def _word(piece: bytes, start: int, end: int, letter: bytes = b"a") -> Callable[[int], bytes]:

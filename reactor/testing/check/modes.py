@@ -57,8 +57,8 @@ def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
     model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
     sent = first if tried.packets else b"".join(first)
     answer, raised = ask_for_fault(mode, tried, sent, model.output)
-    if answer == model.output:
-        return None
+    if answer == model.output or (model.calls_waited and answer is not None and sorted(answer) == sorted(model.output)):
+        return None  # calls that wait may be answered in any order
     asked = tried.call("ask", repr(mode), tried.text, literal(sent))
     fault = f"it raises {raised}" if raised else f"the output is different: {unlike_at(answer, model.output)}"
     answers = None if raised or answer is None else Answers(answer, model.output)

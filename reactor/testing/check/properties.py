@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ from .filtered import listed
 from .lapses import answers_duplicates_once, forgives_timeouts
 from .learned import Try, conversations, tries_of
 from .lengths import takes_true_lengths_only
-from .limits import same_at_its_limits
+from .limits import measured, same_at_its_limits
 from .loopback import modes_of
 from .matching import matches_in_time
 from .modes import same_in_every_mode
@@ -109,6 +109,9 @@ def check(
     - ``deadline``: seconds of real time after which the check fails, and says what it was trying. By default it has no
       deadline.
     - ``progress``: called with a line of text before each property, such as ``print``.
+
+    Calls (`Handler.call`) are made in their order, each to its end. In the modes, those that wait may be answered in
+    another one.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the
@@ -422,7 +425,7 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again.
+    conversation again and again; or a piece is made longer, with its length before it.
     """
     tried = Tried(kind, conversation, world)
 
@@ -441,23 +444,45 @@ def works_linearly(
         return next((run for run in runs if run.error is not None), None)
 
     def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
-        """Whether work grows too much twice in a row: work that begins only after some hundred bytes does it once."""
-        before, lines = None, 0
-        for times in 1, 4, 16:
-            run, cost = worked(tried, flood(start, filler, at_once, times)[0])
-            lines += run.limit.lines
-            if run.error is not None:
-                return raised((start, filler, at_once)) is not None, lines  # without counting objects too
-            if before is not None and cost <= LINEAR * before:
-                return False, lines
-            before = cost
-        return True, lines
+        drawn = start, filler, at_once
+        is_steep, lines = _is_steep(tried, (flood(*drawn, times)[0] for times in (1, 4, 16)))
+        # What raises must do it without counting objects too.
+        return raised(drawn) is not None if is_steep is None else is_steep, lines
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
     found = smallest(tried, floods, Budget(_LINES, steep).is_faulty, examples, _FEW)
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
-        short, long = (tried.call("work", tried.text, flood(*found, times)[1]) for times in (1, 4))
-        code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
-        fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
+        _fail_steeply(tried, [flood(*found, times)[1] for times in (1, 4)])
+    for piece in measured(tried):
+        schedules = [piece.schedule(_SHORT * times) for times in (1, 4, 16) if _SHORT * times <= piece.most]
+        if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
+            steps = ([*tried.before, *schedule] for schedule in schedules[:2])
+            _fail_steeply(
+                tried, [f"[{', '.join('END' if step is END else literal(step) for step in made)}]" for made in steps]
+            )
+
+
+def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:
+    """Whether work grows too much twice in a row, and the lines of Python that it took to see that.
+
+    Work that begins only after some hundred bytes grows so once. ``None`` if the handler raises.
+    """
+    before, lines = None, 0
+    for schedule in schedules:
+        run, cost = worked(tried, schedule)
+        lines += run.limit.lines
+        if run.error is not None:
+            return None, lines
+        if before is not None and cost <= LINEAR * before:
+            return False, lines
+        before = cost
+    return True, lines
+
+
+def _fail_steeply(tried: Tried, schedules: list[str]) -> NoReturn:
+    """Fail because of two schedules, the second of which is four times as long."""
+    short, long = (tried.call("work", tried.text, schedule) for schedule in schedules)
+    code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
+    fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)

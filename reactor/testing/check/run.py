@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import textwrap
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...handlers import Cancelled, Delay, Exactly, Failed, LimitPassed, Reset, StreamWait, events, first
 from .builtin import counted_builtins
+from .calls import make_call, may_call
 from .counting import (
     LINES,
     LINES_PER_BYTE,
@@ -27,7 +28,7 @@ from .counting import (
     counting_machine,
     line_limit,
 )
-from .driver import PacedRow, RecordingDriver
+from .driver import PacedRow, RecordingDriver, Unbounded
 from .patterns import counted_patterns
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
@@ -50,20 +51,11 @@ YEAR = 31_536_000
 ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
-_OWN = frozenset(f"{__package__}.{name}" for name in ("run", "watching", "driver", "transcript", "patterns", "builtin"))
+_OWN = frozenset(
+    f"{__package__}.{name}" for name in ("run", "calls", "watching", "driver", "transcript", "patterns", "builtin")
+)
 _OWN |= {first.__name__, events.__name__}  # a wait of several takes a few lines for each
 """The modules whose lines do not count as lines of the handler."""
-
-
-class Unbounded(NamedTuple):
-    """A wait that has no bound."""
-
-    calls: int
-    """The number of calls after which it began."""
-    lack: str
-    """What it lacks, in words."""
-    bound: str
-    """The expression that is false because of it."""
 
 
 class Run:
@@ -91,6 +83,8 @@ class Run:
         """Seconds that this wait may take."""
         self.unbounded: Unbounded | None = None
         """The first wait without a bound."""
+        self.calls_waited = False
+        """Whether a call has waited, so that others may be answered before it."""
         self.fed = 0
         """Bytes that the handler took; of a datagram handler, packets."""
         self.limit = line_limit(LINES, but=_OWN)
@@ -171,7 +165,7 @@ class Run:
             if self.over:
                 break
             wait = self.machine.wait
-            if self.machine.blocked and self.machine.outbox:
+            if self.machine.outbox and (self.machine.blocked or self._driver.calls):
                 self.drain()
             elif type(wait) is Delay or to_the_end or (not self.subject.packets and self.machine.ended):
                 if self._row.deadline == float("inf"):
@@ -197,6 +191,11 @@ class Run:
         finally:
             self.machine.drop_output()  # closes the files in it
 
+    @property
+    def left_calls(self) -> bool:
+        """Whether the request has ended before all its calls were made."""
+        return bool(self._driver.calls) and self.finished
+
     def cancel(self) -> None:
         """The server closes."""
         self._call("abandon(Cancelled())", self.machine.abandon, Cancelled())
@@ -214,6 +213,7 @@ class Run:
         self._guarded(self._abandon)
 
     def _construct(self) -> None:
+        self._driver.calls.clear()  # a request that has ended takes its calls with it
         self.machine: Any = self._channel()
         self._row = PacedRow(self.machine.handler, self._clock)
         self._transcript.construct()
@@ -248,6 +248,8 @@ class Run:
                 self._work(machine.wait)
                 rounds += 1
                 self._gave_up = rounds > ROUNDS
+            elif self._driver.calls and may_call(machine, self._driver):
+                self._make_call()
             elif self._arrivals and (machine.wants_input or self.subject.packets):
                 self._deliver(self._arrivals.popleft())
                 rounds = 0
@@ -297,6 +299,13 @@ class Run:
             again = f"{self.name}.wait.function(*{self.name}.wait.arguments)"
             said = literal(result) if is_literal(result) else again
             self._call(f"resume({said})", self.machine.resume, whole.answer(wait, result))
+
+    def _make_call(self) -> None:
+        self._since_input = 0
+        before = self._allowed if self._transcript.make_calls() else 0
+        size = len(self._driver.calls[0][1])
+        self.calls_waited |= bool(self._guarded(make_call, self.machine, self._driver, size=size))
+        self._allowed += before
 
     def _abandon(self) -> None:
         try:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from .report import fail, held_in_time
+from .report import Answers, fail, held_in_time
 from .run import Run
-from .snippets import literal
+from .snippets import brief, literal
 from .strategies import smallest
 from .subject import Message, pieces_of
 from .tried import Tried
@@ -222,12 +222,14 @@ def answers_as_told(kind: Any, grammar: Any, *, world: World | None = None, exam
     tried = Tried(kind, b"", world)
     found = smallest(tried, walks(grammar), lambda said: _wrong(tried, said) is not None, max(WALKS, examples or 0))
     if found is not None and (wrong := _wrong(tried, found)) is not None:
-        fail(tried, wrong.fault, "answers_as_told", wrong.code)
+        fail(tried, wrong.fault, "answers_as_told", wrong.code, answers=wrong.answers, remedy=wrong.remedy)
 
 
 class _Wrong(NamedTuple):
     fault: str
     code: str
+    answers: Answers | None = None
+    remedy: str = ""
 
 
 def _wrong(tried: Tried, told: Iterable[Said]) -> _Wrong | None:
@@ -246,7 +248,8 @@ def _wrong(tried: Tried, told: Iterable[Said]) -> _Wrong | None:
             if answer is not None and not _matches(answer, text):
                 right = answer if isinstance(answer, bytes) else answer.pattern
                 fault = f"it answers {text!r} to the message {message!r} of the rule {name}, not {right!r}"
-                return _Wrong(fault, f"{run.code()}\n{_assertion(tried, run, before, answer)}")
+                code = f"{run.code()}\n{_assertion(tried, run, before, answer)}"
+                return _Wrong(fault, code, _answers(text, answer), f"the rule {name} returns only its message")
     finally:
         run.close()
     return None
@@ -254,6 +257,13 @@ def _wrong(tried: Tried, told: Iterable[Said]) -> _Wrong | None:
 
 def _matches(answer: bytes | re.Pattern[bytes], text: bytes) -> bool:
     return text == answer if isinstance(answer, bytes) else answer.fullmatch(text) is not None
+
+
+def _answers(text: bytes, answer: bytes | re.Pattern[bytes]) -> Answers:
+    """Both answers; what a regular expression matches in words."""
+    return (
+        Answers(text, answer) if isinstance(answer, bytes) else Answers(brief(text), f"a match of {answer.pattern!r}")
+    )
 
 
 def _assertion(tried: Tried, run: Run, before: int, answer: bytes | re.Pattern[bytes]) -> str:

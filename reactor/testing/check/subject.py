@@ -161,6 +161,7 @@ class Subject:
                 "held",
                 "largest_number",
                 "line_limit",
+                "make_calls",
                 "memory",
                 "play",
                 "play_through",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from ...handlers import Cause
-from .evidence import alike, answers_of, fault_of, minimal, places
+from .evidence import alike, answers_of, ended, fault_of, minimal, places
 from .filtered import WHOLE, FilteredRun, listed, played_through
-from .report import fail, held_in_time
+from .report import Answers, fail, held_in_time
 from .run import Run, played
 from .schedule import END, RESET
 from .snippets import literal, unlike_at
@@ -66,7 +66,11 @@ def same_through_filters(
         code = f"run = {_call(tried, schedule, sizes)}\n"
         if run.error is not None:
             fail(tried, f"behind the filters {fault_of(run, '')}", "through_filters", f"{code}assert run.error is None")
-        fault, wrong = _difference(run, right)
+        if alike(right, played(tried, schedule)):  # it does not depend on the facts that the filters have found
+            code += f"plain = {tried.call('play', tried.text, literal(schedule))}\n"
+            fault, wrong = _difference(run, right, "plain")
+        else:
+            fault, wrong = _difference(run, right)
         fail(tried, f"behind the filters {fault}", "through_filters", code + wrong, answers=answers_of(run, right))
 
 
@@ -89,25 +93,39 @@ def ends_at_any_byte_of_the_wire(
     for ending in END, RESET:
         for place in places(first.wire_in - 1):
             run = played_through(tried, schedule, filters, stop=place, ending=ending, to_the_end=True)
-            fault = _fault(run, ending, has_end) if run.was_stopped else ""
-            if fault and not _finishes_alone(tried, schedule, filters, place):
+            found = _fault(run, ending, has_end) if run.was_stopped else None
+            if found is not None and not _finishes_alone(tried, schedule, filters, place):
                 call = _call(tried, schedule, (), f"stop={place}, ending={ending!r}")
-                asserted = "run.error is None" if run.error is not None else "run.finished and run.reason is not None"
                 fail(
-                    tried, f"where the wire ends after byte {place} of {first.wire_in}, {fault}",
-                    "at_any_byte_of_the_wire", f"run = {call}\nassert {asserted}",
+                    tried, f"where the wire ends after byte {place} of {first.wire_in}, {found.fault}",
+                    "at_any_byte_of_the_wire", f"run = {call}\nassert {found.right}",
+                    answers=found.answers, remedy=found.remedy,
                 )  # fmt: skip
 
 
-def _fault(run: FilteredRun, ending: Event, has_end: bool) -> str:
-    """What is wrong with a run whose wire has ended early; empty if nothing is."""
+class _Fault(NamedTuple):
+    """What is wrong with a run, and what would be right as an expression."""
+
+    fault: str
+    right: str
+    answers: Answers | None = None
+    remedy: str = ""
+
+
+def _fault(run: FilteredRun, ending: Event, has_end: bool) -> _Fault | None:
+    """What is wrong with a run whose wire has ended early."""
+    needs_cause = has_end or ending is RESET
     if run.error is not None:
-        return fault_of(run, "")
+        return _Fault(fault_of(run, ""), "run.error is None")
     if not run.finished:
-        return "the request goes on for ever"
-    if (has_end or ending is RESET) and not isinstance(run.reason, Cause):
-        return "the request has no cause: the truncated input passes for all of it"
-    return ""
+        right = "run.finished and run.reason is not None" if needs_cause else "run.finished"
+        return _Fault("the request goes on for ever", right, Answers(ended(run), "the request has ended"))
+    if needs_cause and not isinstance(run.reason, Cause):
+        fault = "the request has no cause: the truncated input passes for all of it"
+        answers = Answers(ended(run), "the request has ended, for a cause")
+        remedy = "has_end = False (of the Peer)" if ending is END else ""
+        return _Fault(fault, "run.finished and run.reason is not None", answers, remedy)
+    return None
 
 
 def _finishes_alone(tried: Tried, schedule: Schedule, filters: Sequence[Through], place: int) -> bool:
@@ -135,13 +153,21 @@ def _call(tried: Tried, schedule: Schedule, sizes: Sequence[int], options: str =
     return tried.call("play_through", *arguments)
 
 
-def _difference(run: Run, right: Run) -> tuple[str, str]:
-    """What differs between a run through filters and the run without, in words and as an assertion."""
+def _difference(run: Run, right: Run, plain: str = "") -> tuple[str, str]:
+    """What differs between a run through filters and the run without, in words and as an assertion.
+
+    ``plain`` is the name of the run without filters in the printed code, if it is there.
+    """
     if run.output != right.output:
         told = unlike_at(run.output, right.output)
-        return f"the output is different: {told}", f"assert run.output == {literal(right.output)}"
+        expected = f"{plain}.output" if plain else literal(right.output)
+        return f"the output is different: {told}", f"assert run.output == {expected}"
     if run.finished != right.finished:
         told = "ends" if run.finished else "does not end"
-        return f"the request {told}", f"assert {'not ' if run.finished else ''}run.finished"
+        expected = f"run.finished == {plain}.finished" if plain else f"{'not ' if run.finished else ''}run.finished"
+        return f"the request {told}", f"assert {expected}"
+    told = f"it ends for {run.reason!r}, not {right.reason!r}"
+    if plain:
+        return told, f"assert type(run.reason) is type({plain}.reason)"
     kind = "type(None)" if right.reason is None else run.subject.mention(type(right.reason))
-    return f"it ends for {run.reason!r}, not {right.reason!r}", f"assert type(run.reason) is {kind}"
+    return told, f"assert type(run.reason) is {kind}"

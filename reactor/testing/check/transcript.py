@@ -32,6 +32,14 @@ class Transcript:
         """A method of the machine is called; ``call`` has its name and its arguments."""
         self.calls.append(f"{self._machine}.{call}")
 
+    def make_calls(self) -> bool:
+        """A call of the handler is made. Whether that is in the statement that makes the one before it."""
+        code = f"make_calls({self._machine})"
+        is_same = self.calls[-1] == code
+        if not is_same:
+            self.calls.append(code)
+        return is_same
+
     def take(self, limit: int) -> None:
         """At most ``limit`` bytes of output are read, or one packet."""
         read = f".append({self._machine}.read())" if self._packets else f" += {self._machine}.read({limit})"

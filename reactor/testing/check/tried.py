@@ -64,7 +64,7 @@ class Tried(Subject):
     def call(self, function: str, *arguments: str) -> str:
         """The source text of a call of ``function``, with the world if one was given."""
         world = self.in_world(played(self, self.pieces).asked - {"peer"}) if self._given else ""
-        return f"{function}({', '.join([*arguments, *([world] if world else [])])})"
+        return f"{function}({', '.join([*arguments, *([f'world={world}'] if world else [])])})"
 
     def simple_cuts(self) -> Iterator[Schedule]:
         """Beginnings of the conversation in two pieces, then byte by byte, short ones first. A long one only whole."""

@@ -25,7 +25,7 @@ depends only on its seed or its list of faults: not on the host, on hashes or on
 ==============  ========================================================================================
 
 Scenarios with several hosts (`explore`) find the faults of programs in this table; the tests plant each of the first
-eleven. Beside them is what turmoil 0.7 (Rust, tokio) and simloom (Python, asyncio) simulate, as far as their
+twelve. Beside them is what turmoil 0.7 (Rust, tokio) and simloom (Python, asyncio) simulate, as far as their
 documentation and sources tell.
 
 ==================================================  ======  =======  =======

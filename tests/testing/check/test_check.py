@@ -6,9 +6,8 @@ import runpy
 import pytest
 from hypothesis import find
 
+import handlers
 from handlers import (
-    DatagramHandler,
-    DatagramRequestHandler,
     Exactly,
     Failed,
     Flushed,
@@ -21,6 +20,10 @@ from handlers import (
     World,
     services,
 )
+from handlers.auth.unix import UnixPeer
+from handlers.http import HTTPHandler
+from handlers.sunrpc.rpcbind import Rpcbind
+from handlers.sunrpc.tls import StartTLS
 from reactor.testing.check import properties as checks
 from reactor.testing.check.loopback import MODES, ask, modes_here
 from reactor.testing.check.properties import check
@@ -28,9 +31,12 @@ from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.run import play
 from reactor.testing.check.schedule import Take
 from reactor.testing.check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+from reactor.testing.check.subject import Subject
 from tests.support import broken
 from tests.support.broken import CONVERSATION
-from tests.support.package import handlers_here
+from tests.support.package import classes_of, classes_run
+from tests.support.right import packaged
+from tests.support.right.packaged import Finger, FingerPacket, Paragraphs
 
 PACKETS = [b"one", b"two", b"three"]
 
@@ -39,42 +45,24 @@ PACKETS = [b"one", b"two", b"three"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", handlers_here(), ids=lambda kind: kind.__name__)
-def test_every_handler_of_the_package_passes(kind):
-    check(kind, PACKETS if issubclass(kind, DatagramHandler) else CONVERSATION, examples=10)
+@pytest.mark.parametrize("right", packaged.CORPUS, ids=lambda right: Subject(right.kind).name)
+def test_every_handler_of_the_package_passes(right, monkeypatch):
+    monkeypatch.setattr(packaged.CHANCE, bytes)
+    check(right.kind, right.conversation, examples=10, **right.options)
 
 
-def test_handlers_here_finds_the_services():
-    assert {services.Echo, services.CharGen, services.TimeDatagram} <= set(handlers_here())
+def test_every_handler_of_the_package_has_a_conversation_or_a_reason():
+    found, run = classes_of(handlers), classes_run(packaged.CORPUS)
+    assert {services.Echo, UnixPeer, HTTPHandler, StartTLS, Rpcbind} <= found  # of each package in it
+    assert found - run == set(packaged.WITHOUT)
 
 
-class Finger(StreamRequestHandler):
-    request = Until(b"\r\n", limit=80)
+def test_a_new_handler_has_no_conversation(monkeypatch):
+    class New(services.Echo):
+        __module__ = services.__name__
 
-    def handle(self):
-        self.wfile.write(b"no plan for " + self.rfile.readline())
-
-
-async def lines(row):
-    """A framing: a digit in a line, and as many lines as it says."""
-    number = await Until(b"\n", limit=2)
-    for _ in range(int(number) if number.strip().isdigit() else 0):
-        await Until(b"\n", limit=80)
-
-
-class Paragraphs(StreamRequestHandler):
-    """Is asked again and again over one connection."""
-
-    request = lines
-    close_connection = False
-
-    def handle(self):
-        self.wfile.write(self.rfile.read().upper())
-
-
-class FingerPacket(DatagramRequestHandler):
-    def handle(self):
-        self.wfile.write(b"no plan for " + self.rfile.readline())
+    monkeypatch.setattr(services, "New", New, raising=False)
+    assert New in classes_of(handlers) - classes_run(packaged.CORPUS)
 
 
 class Netstrings(StreamHandler):

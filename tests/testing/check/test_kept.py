@@ -1,11 +1,12 @@
 """`check` tells the handler that keeps ever more from the one that does not, in each pair of `tests.support.kept`."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from handlers import StreamHandler, Until
-from reactor.testing import END, remains, work, works_linearly
+from handlers import StreamHandler, Until, World
+from reactor.testing import END, remains, stays_in_bounds_when_repeated, work, works_linearly
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
 from tests.support.kept import GREETED, JOINS, PAIRS, EndsSessions, KeepsSessions, LeavesOpen
@@ -42,6 +43,29 @@ def test_what_requests_leave_behind_is_counted_and_restored():
     assert remains(EndsSessions, [GREETED, END], 3) == (0, 0)
     assert remains(LeavesOpen, [GREETED], 3).descriptors == 3
     assert KeepsSessions.sessions == {}
+
+
+class KeepsGreetings(StreamHandler):
+    """Adds to a list of its class, and removes nothing."""
+
+    greetings = []
+
+    async def handle(self):
+        self.greetings.append(self.server.name + await Until(b"\n", limit=80))
+
+
+class EndsGreetings(KeepsGreetings):
+    def finish(self):
+        self.greetings.clear()
+
+
+def test_a_printed_test_of_what_requests_leave_behind_takes_the_server(tmp_path):
+    server = SimpleNamespace(name=b"hello ")
+    with pytest.raises(CheckFailed, match="each request that has ended leaves items behind") as caught:
+        stays_in_bounds_when_repeated(KeepsGreetings, b"ann\n", world=World(server=server))
+    code = str(caught.value).partition("\n\n")[2]
+    assert "(server):" in code
+    assert_red_then_green(code, KeepsGreetings, EndsGreetings, tmp_path, [server], [server])
 
 
 @pytest.mark.parametrize("pair", JOINS, ids=lambda pair: pair.wrong.__name__)

@@ -1,5 +1,6 @@
 """The report of each property: its form, its printed test, and that each can be tried alone and is tried by `check`."""
 
+import re
 import time
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,11 +9,13 @@ import pytest
 
 from handlers import Delay, StreamHandler, Until
 from reactor import testing
+from reactor.testing import Conversation, Through, rule
 from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
-from tests.support import broken, kept, lapses, misread, nested, shipped, unseen
+from tests.support import broken, kept, lapses, ledger, misread, nested, shipped, unseen
+from tests.support.behind import FRAMED, XOR, FramedPeer, Lossy, Trusting, XorPeer
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
 
@@ -61,22 +64,47 @@ class Rests(Sleeps):
         return Delay(0.1), self.handle
 
 
+class AnswersAnything(StreamHandler):
+    async def handle(self):
+        while True:
+            self.send(self.answer(await Until(b"\n", limit=80)))
+
+    def answer(self, line):
+        return line
+
+
+class AnswersDigits(AnswersAnything):
+    def answer(self, line):
+        return line if line.strip().isdigit() else b"0\n"
+
+
+class AsksForDigits(Conversation):
+    @rule()
+    def ask(self):
+        return b"ten\n", re.compile(rb"[0-9]+\n")
+
+
 class Broken(NamedTuple):
-    """A property, the name of a handler that breaks it, the mended handler, and their conversation."""
+    """A property, a handler that breaks it, the mended handler, and their conversation.
+
+    ``through`` are the filters in front of the two. If the fault is one of a filter, both have the same handler.
+    """
 
     holds: Any
     wrong: type
     right: type
     conversation: Any = LINES
     """``None`` for a property that reads the source."""
+    through: Any = ((), ())
 
-    def tried(self, kind):
-        self.holds(kind) if self.conversation is None else self.holds(kind, self.conversation)
+    def tried(self, kind, through):
+        self.holds(kind, *([] if self.conversation is None else [self.conversation]), *through)
 
 
 mended = broken.Mended
 in_a_thread = partial(checks.same_in_every_mode, modes=["thread"])
 upper = partial(checks.answers, expected=LINES.upper())
+through_filters = partial(checks.same_through_filters, examples=10)
 TABLE = [
     Broken(checks.drops_no_step, Forgets, Returns, None),
     Broken(checks.calls_nothing_that_blocks, Sleeps, Rests, None),
@@ -104,8 +132,25 @@ TABLE = [
     Broken(checks.skips_what_it_refuses, unseen.ReadsTheRefused, unseen.SkipsTheRefused, unseen.MEMCACHED),
     Broken(checks.matches_in_time, unseen.ChallengesBacktrack, unseen.ChallengesAtOnce, unseen.CHALLENGE),
     Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
+    Broken(through_filters, broken.CountsChunks, mended, LINES, ([XOR], [XOR])),
+    Broken(through_filters, mended, mended, b"\0ne\n", ([Through(Lossy, XorPeer)], [XOR])),
+    Broken(checks.ends_at_any_byte_of_the_wire, broken.WaitsOutTheEnd, mended, LINES, ([XOR], [XOR])),
+    Broken(checks.ends_at_any_byte_of_the_wire, mended, mended, LINES, ([Through(Trusting, FramedPeer)], [FRAMED])),
+    Broken(checks.answers_as_told, ledger.Miscounts, ledger.Ledger, ledger.Bookkeeper),
+    Broken(checks.answers_as_told, AnswersAnything, AnswersDigits, AsksForDigits),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
+TWO_ANSWERS = {
+    "answers",
+    "answers_as_told",
+    "ends_at_any_byte_of_the_wire",
+    "leaves_nothing_behind",
+    "same_for_any_chunking",
+    "same_for_any_chunking_of_faults",
+    "same_in_every_mode",
+    "same_through_filters",
+}
+"""The properties whose fault in ``TABLE`` is the difference of two answers, or of two ends of a request."""
 
 
 def function_of(holds):
@@ -113,27 +158,37 @@ def function_of(holds):
 
 
 def test_check_tries_each_property_and_each_is_public():
-    tries = checks._all(mended, [LINES], None, 0, [], None)
-    tried = {function_of(holds).__name__ for holds in tries}
-    assert tried | {"answers"} == {function_of(row.holds).__name__ for row in TABLE}
+    tried = set()
+    for conversation, expected in (AsksForDigits, None), (LINES, LINES.upper()):
+        with pytest.raises(ValueError, match="'none' is not one of") as caught:
+            check(mended, conversation, expected, through=XOR, meant=["none"])
+        tried.update(re.findall(r"'(\w+)'", str(caught.value).partition("is not one of")[2]))
+    assert tried == {function_of(row.holds).__name__ for row in TABLE}
     assert tried < set(testing.__all__)
 
 
 @pytest.mark.slow
 @each_property
 def test_a_property_alone_prints_a_test_that_is_red_on_the_fault_and_green_on_its_mending(row, tmp_path):
+    given, right = row.through
     with pytest.raises(CheckFailed) as caught:
-        row.tried(row.wrong)
+        row.tried(row.wrong, given)
     report, _, code = str(caught.value).partition("\n\n")
     holds = function_of(row.holds)
-    fault, told, *_, meant = report.split("\n")
+    fault, told, *compared, meant = report.split("\n")
     assert fault.startswith(f"{row.wrong.__name__}: ")
     assert told == f"  property {holds.__name__}: {sentence_of(holds)}"
     assert sentence_of(holds).endswith(".")
+    if holds.__name__ in TWO_ANSWERS:
+        first, got, expected = compared
+        assert first.startswith("  first difference")
+        assert got.removeprefix("    got      ") != expected.removeprefix("    expected ")
+    else:
+        assert compared == []
     assert meant.startswith("  if it is meant: ")
     assert meant.endswith(f"check(..., meant=['{holds.__name__}'])")
-    assert_red_then_green(code, row.wrong, row.right, tmp_path)
-    row.tried(row.right)
+    assert_red_then_green(code, row.wrong, row.right, tmp_path, given, right)
+    row.tried(row.right, right)
 
 
 def test_two_answers_are_shown_about_their_first_difference():
@@ -163,7 +218,28 @@ def test_the_report_says_what_to_declare():
         checks.stays_in_bounds(broken.HoardsInput, LINES, examples=5)
     with pytest.raises(CheckFailed, match=r"if it is meant: modes=\[\.\.\.\], or check"):
         in_a_thread(TellsItsServer, b"")
+    with pytest.raises(CheckFailed, match=r"if it is meant: has_end = False \(of the Peer\), or check"):
+        checks.ends_at_any_byte_of_the_wire(mended, LINES, Through(Trusting, FramedPeer))
+    with pytest.raises(CheckFailed, match=r"if it is meant: the rule ask returns only its message, or check"):
+        checks.answers_as_told(AnswersAnything, AsksForDigits)
 
 
 def test_what_a_report_says_to_write_is_taken():
     check(misread.LogsInAll, misread.LOGIN, modes=[], examples=5, meant=["leaves_nothing_behind"])
+
+
+class EndlessPeer(FramedPeer):
+    has_end = False
+
+
+@pytest.mark.slow
+def test_what_a_report_says_of_filters_and_rules_is_taken():
+    class Asks(Conversation):
+        @rule()
+        def ask(self):
+            return b"ten\n"
+
+    checks.ends_at_any_byte_of_the_wire(mended, LINES, Through(Trusting, EndlessPeer))
+    checks.answers_as_told(AnswersAnything, Asks)
+    meant = ["answers_as_told", "same_through_filters", "ends_at_any_byte_of_the_wire"]
+    check(AnswersAnything, AsksForDigits, through=Through(Lossy, FramedPeer), modes=[], examples=2, meant=meant)

@@ -7,18 +7,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from examples import https, mutual, nfs_server
+import examples
+from examples import https, mutual, nameserver, nfs_server
 from examples.nfs.procedures import Export
 from examples.nfs.tree import Node, Tree
+from examples.vxi11 import channels
 from handlers import World
 from reactor.rows.filters.tls import TLS
-from reactor.testing import Through, play, tls
+from reactor.testing import Through, ends_at_any_byte_of_the_wire, play, proxy, same_through_filters, tls
 from reactor.testing.check.properties import check
+from reactor.testing.check.subject import world_of
 from reactor.testing.peers.tls import TLSPeer
 from tests import ROOT
 from tests.support import certificates
+from tests.support.behind import FRAMED, NUMBERED
 from tests.support.nfs import KEY
-from tests.support.right import binary, lines, shown, timed
+from tests.support.package import classes_above, classes_of, classes_run
+from tests.support.right import binary, lines, packaged, shown, timed
 
 CORPUS = [*lines.CORPUS, *binary.CORPUS, *timed.CORPUS]
 CHEAP = [right for right in CORPUS if right.kind in (lines.Ident, lines.Gopher, binary.Hello, timed.Names, timed.Ntp)]
@@ -47,7 +52,14 @@ def test_a_small_right_handler_is_not_accused_with_few_examples(right):
 @pytest.mark.slow
 @pytest.mark.parametrize("right", shown.CORPUS, ids=name_of)
 def test_a_handler_of_the_examples_is_not_accused(right):
-    check(right.kind, right.conversation, modes=["select"], examples=5, **right.options)
+    check(right.kind, right.conversation, **{"modes": ["select"], "examples": 5, **right.options})
+
+
+def test_every_handler_of_the_examples_has_a_conversation_or_a_reason():
+    found, run = classes_of(examples), classes_run(shown.CORPUS)
+    assert {nameserver.Stream, channels.Abort, nfs_server.Handler, https.Files} <= found
+    needless = set(shown.ELSEWHERE) & run
+    assert (found - run - classes_above(shown.ELSEWHERE), needless) == (set(), set())
 
 
 def nfs_conversation(root):
@@ -94,3 +106,26 @@ MUTUAL = Through(
 )
 def test_a_handler_behind_tls_is_not_accused(kind, conversation, through):
     check(kind, conversation, through=through, modes=["select"], examples=5)
+
+
+PACKAGED = {name_of(right): right for right in packaged.CORPUS}
+SHOWN = {name_of(right): right for right in shown.CORPUS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "through"),
+    [
+        pytest.param(PACKAGED["Measuring"], tls(), id="HTTP behind TLS"),
+        pytest.param(SHOWN["Page"], [proxy(), tls()], id="HTTP with a server behind a PROXY header and TLS"),
+        pytest.param(PACKAGED["Application"], tls(), id="WSGI with a server behind TLS"),
+        pytest.param(PACKAGED["Paragraphs"], FRAMED, id="a framing behind a filter"),
+        pytest.param(PACKAGED["PortsStream"], tls(), id="RPC behind TLS"),
+        pytest.param(PACKAGED["PortsDatagram"], NUMBERED, id="RPC behind a filter of packets"),
+        pytest.param(SHOWN["Stream"], proxy(), id="calls with a server behind a PROXY header"),
+    ],
+)
+def test_a_right_handler_is_not_accused_behind_filters(right, through):
+    world = world_of(None, right.options.get("server"))
+    same_through_filters(right.kind, right.conversation, through, world=world, examples=5)
+    ends_at_any_byte_of_the_wire(right.kind, right.conversation, through, world=world)

@@ -2,10 +2,21 @@
 
 import ssl
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
-from handlers import DatagramHandler, EndOfStream, Exactly, Packet, StreamHandler, StreamRequestHandler, ToEnd, Until
+from handlers import (
+    DatagramHandler,
+    EndOfStream,
+    Exactly,
+    Packet,
+    StreamHandler,
+    StreamRequestHandler,
+    ToEnd,
+    Until,
+    World,
+)
 from handlers.filter import Filter
 from handlers.packet_filter import PacketFilter
 from handlers.services import Echo, EchoDatagram
@@ -25,7 +36,9 @@ from reactor.testing import (
     same_through_filters,
     tls,
 )
-from tests.handlers.rows import Framed, Identity, Xor
+from tests.handlers.rows import Identity
+from tests.support.behind import BROKEN, FRAMED, NUMBERED, XOR, Forgetful, FramedPeer, Numbered, NumberedPeer
+from tests.support.pasted import assert_red_then_green
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 every_version = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
@@ -66,44 +79,6 @@ class Long(StreamHandler):
         await ToEnd(limit=1 << 16)
 
 
-class XorPeer(Peer):
-    send = received = staticmethod(Xor.encode)
-
-
-class FramedPeer(Peer):
-    """The other end of `Framed`."""
-
-    has_end = True
-
-    def __init__(self):
-        self.held, self.ended = b"", False
-
-    def send(self, plain):
-        return Framed.frames(plain)
-
-    def received(self, wire):
-        self.held += wire
-        plain = b""
-        while self.held and len(self.held) > self.held[0]:
-            self.ended = not self.held[0]
-            plain += self.held[1 : 1 + self.held[0]]
-            self.held = self.held[1 + self.held[0] :]
-        return plain
-
-    def end(self):
-        return b"\0"
-
-    def received_end(self):
-        assert self.ended, "no empty frame"
-
-
-class StrictFramed(Framed):
-    """An end without an empty frame is a cause."""
-
-    def input_ended(self):
-        raise Truncated("in the middle of a frame")
-
-
 GOOD = {
     "tls": tls(),
     "tls 1.2": tls(VERSIONS[0]),
@@ -111,8 +86,8 @@ GOOD = {
     "proxy and tls": [proxy(), tls()],
     "tls in tls": [tls(), tls()],
     "a tap": Through(Identity),
-    "xor": Through(Xor, XorPeer),
-    "framed": Through(StrictFramed, FramedPeer),
+    "xor": XOR,
+    "framed": FRAMED,
     "chaos in front of tls": [Through(partial(Chaos, seed=1)), tls()],
 }
 
@@ -154,7 +129,7 @@ def test_a_handshake_that_is_cut_after_any_byte_has_a_cause(version, ending):
 
 
 def test_check_tries_a_handler_behind_its_filters():
-    check(Echo, b"hello", b"hello", through=[proxy(), Through(Xor, XorPeer)], modes=[], examples=5)
+    check(Echo, b"hello", b"hello", through=[proxy(), XOR], modes=[], examples=5)
 
 
 def test_the_run_without_filters_has_the_facts_that_the_filters_have_found():
@@ -172,61 +147,9 @@ def test_a_schedule_may_take_output_slowly_let_time_pass_and_reset():
 # Filters with faults
 
 
-class Lossy(Xor):
-    """Loses what comes after a zero byte in one piece."""
-
-    def received(self, data):
-        super().received(data.partition(b"\x55")[0] if len(data) > 2 else data)
-
-
-class Trusting(Framed):
-    """Takes an end in the middle for an end."""
-
-    def input_ended(self):
-        self.deliver_end()
-
-
-class Mute(Framed):
-    """Says no last word."""
-
-    def farewell(self):
-        pass
-
-
-class Forgetful(Framed):
-    """Forgets a length that has come without its payload."""
-
-    def received(self, data):
-        super().received(data)
-        if len(self.held) == 1:
-            self.held = b""
-
-
-class Careless(TLS):
-    """Takes a truncated stream for an end in order, as ``OP_IGNORE_UNEXPECTED_EOF`` does."""
-
-    def input_ended(self):
-        self.deliver_end()
-
-
-class Raising(Xor):
-    def input_ended(self):
-        raise KeyError("no such thing")
-
-
-BROKEN = {
-    "bytes are lost": (Through(Lossy, XorPeer), "the output is different"),
-    "an end in the middle": (Through(Trusting, FramedPeer), "the truncated input passes for all of it"),
-    "no last word": (Through(Mute, FramedPeer), "no empty frame"),
-    "bytes are lost if they are cut": (Through(Forgetful, FramedPeer), "the output is different|the request"),
-    "an exception": (Through(Raising, XorPeer), "it raises KeyError"),
-    "truncation": (tls()._replace(filter=partial(Careless, **tls().filter.keywords)), "the truncated input passes"),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("through", "told"), BROKEN.values(), ids=BROKEN)
-def test_a_fault_of_a_filter_is_found_and_printed_as_a_test(through, told):
+@pytest.mark.parametrize(("through", "right", "told"), BROKEN.values(), ids=BROKEN)
+def test_a_fault_of_a_filter_is_found_with_a_test_that_its_mending_passes(through, right, told, tmp_path):
     def tried():
         same_through_filters(Lines, b"\0ne\ntwo", through, examples=20)
         ends_at_any_byte_of_the_wire(Lines, b"\0ne\ntwo", through)
@@ -234,11 +157,24 @@ def test_a_fault_of_a_filter_is_found_and_printed_as_a_test(through, told):
     with pytest.raises(CheckFailed, match=told) as failed:
         tried()
     code = str(failed.value).partition("\n\n")[2]
-    names = {"Lines": Lines}
-    exec(code.replace(f"from {Lines.__module__} import Lines\n", ""), names)
-    [test] = [value for name, value in names.items() if name.startswith("test_")]
-    with pytest.raises(AssertionError):
-        test(through)
+    assert_red_then_green(code, Lines, Lines, tmp_path, given=[through], right=[right])
+
+
+class Named(StreamHandler):
+    """Answers with a name that its server has."""
+
+    async def handle(self):
+        self.send(self.server.name + await Until(b"\n", limit=80))
+
+
+def test_a_printed_test_takes_the_server_that_the_handler_needs(tmp_path):
+    server = SimpleNamespace(name=b"ann ")
+    with pytest.raises(CheckFailed, match="behind the filters") as failed:
+        same_through_filters(Named, b"one\n", Through(Forgetful, FramedPeer), world=World(server=server), examples=5)
+    code = str(failed.value).partition("\n\n")[2]
+    assert "(server, through):" in code
+    given, right = [server, Through(Forgetful, FramedPeer)], [server, FRAMED]
+    assert_red_then_green(code, Named, Named, tmp_path, given, right)
 
 
 def test_a_peer_that_answers_without_end_is_an_error():
@@ -253,25 +189,6 @@ def test_a_peer_that_answers_without_end_is_an_error():
 # Datagrams
 
 
-class Numbered(PacketFilter):
-    def received(self, packet):
-        if not packet.startswith(b"?"):
-            raise ValueError(packet)
-        self.deliver(packet[1:])
-
-    def flow(self, packet):
-        self.put(b"!" + packet)
-
-
-class NumberedPeer(Peer):
-    def send(self, plain):
-        return b"?" + plain
-
-    def received(self, wire):
-        assert wire[:1] == b"!"
-        return wire[1:]
-
-
 class Pair(DatagramHandler):
     async def handle(self):
         self.send(await Packet() + await Packet())
@@ -284,8 +201,7 @@ class Swallowing(Numbered):
 
 @pytest.mark.parametrize("kind", [EchoDatagram, Pair])
 def test_packets_are_the_same_behind_a_filter(kind):
-    numbered = Through(Numbered, NumberedPeer)
-    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), numbered], modes=[], examples=10)
+    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), NUMBERED], modes=[], examples=10)
 
 
 def test_a_fault_of_a_packet_filter_is_found():
