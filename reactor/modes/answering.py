@@ -111,6 +111,7 @@ class AnswerHere:
         self._row = row
         self._wait = wait
         self._left = 0.0  # when the loop took its last step
+        self._is_cut = False  # whether a piece of output was not sent, or not all of it
 
     def start(self) -> None:
         """Have `Reactor.drive` run the handler."""
@@ -142,12 +143,13 @@ class AnswerHere:
         seconds, most, size = patience(handler, timeout), most_held(handler), chunk_of(handler)
         self._excuse()
         for start in range(0, len(octets), size):
-            if handler._machine.finished:
+            if handler._machine.finished or self._is_cut:
                 raise _gone()
             handler.send(octets[start : start + size])
             row.reactor.finish_batch(row.reactor.clock.monotonic())  # what the kernel takes leaves
             row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # through filters in further batches
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
+                self._is_cut = True
                 raise _gone() if handler._machine.finished else _cut(row)
         self._left = row.reactor.clock.monotonic()
 

@@ -245,6 +245,33 @@ def test_a_cause_while_the_handler_answers_is_told_to_finish_and_logged_once(mod
         assert set(told) <= AS_ERRORS[kind]
 
 
+@pytest.mark.parametrize(("mode", "work"), [way for way in WAYS if way != ("select", "")])
+def test_nothing_follows_a_piece_of_an_answer_that_was_cut(mode, work, journal):
+    class Persistent(Answers):
+        timeout = 0.3
+
+        def handle(self):
+            self.rfile.readline()
+            try:
+                while True:
+                    self.wfile.write(bytes(100_000))
+            except OSError:
+                self.server.journal.write("caught")
+            for _ in range(3):
+                with suppress(OSError):
+                    self.wfile.write(b"tail")
+
+    kind = type("Kind", (Persistent,), {"work": work} if work else {})
+    with serving(kind, mode, TCP, journal=journal) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        wait_until(lambda: "caught" in journal.lines())
+        received = b""
+        with suppress(ConnectionError):
+            while piece := client.recv(1 << 20):
+                received += piece
+        assert set(received) == {0}
+
+
 @every_way
 @pytest.mark.parametrize(("line", "members", "error"), [
     (b"raise\n", {}, "ZeroDivisionError"), (b"long\n", {"max_output": 100_000}, "OSError"),
