@@ -14,7 +14,7 @@ from types import FunctionType
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
 from ..waits import Cause, Delay, Failed, Flushed, Forked, Packet, StreamWait, Threaded, TimedOut, Wait
-from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing
+from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing, too_long
 from .whole import Whole
 
 TYPE_CHECKING = False
@@ -128,6 +128,8 @@ class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
 
     def whole(self, data: bytes) -> Step:
         """The request has come."""
+        if len(data) > self.max_request:
+            raise too_long(self.request, type(self).__name__)
         if self.work:
             return Answered(self, data, self.work), self.answered
         if self._machine.outbox:  # replies leave one by one, so that `max_output` is for one of them
@@ -185,7 +187,7 @@ class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
             end = self.request.find(held, 0, 0, False)
         except Cause:
             return None
-        return (held[:end], end) if end > 0 else None
+        return (held[:end], end) if 0 < end <= self.max_request else None  # one that is too long is for `whole`
 
     def goes_on(self, is_kept: bool) -> bool:
         """Whether there may be another request: the handler keeps the connection, and its stream has not ended."""

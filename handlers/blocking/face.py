@@ -132,16 +132,21 @@ class Face:
             self._wait(has_left)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """Send ``data``; with timeout 0, as much of it as can leave at once. Return the number of bytes."""
-        if self._timeout != 0 or self._pump is None:
+        """Send the beginning of ``data``, 64 KiB at most, when what was sent before has left. Return its bytes.
+
+        So a file with a buffer knows after a timeout what is still to be sent, as it does with a socket.
+        """
+        if self._pump is None:
             self.sendall(data, flags)
             with memoryview(data) as view:
                 return view.nbytes
         self._require_output(flags)
         self._wait(lambda: not self._has_output())
+        self._require_output(flags)  # the row may have ended meanwhile
+        machine = self._handler._machine
         with memoryview(data) as view, view.cast("B") as octets:
             self._handler.send(octets[:_CHUNK])
-            self._pump(lambda: not self._has_output(), 0)
+            self._pump(lambda: not self._has_output() or machine.finished, self._timeout)
             return min(len(octets), _CHUNK)
 
     def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None) -> int:

@@ -48,6 +48,11 @@ def is_framing(request: object) -> bool:
     return code is not None and bool(code.co_flags & _COROUTINE_FUNCTION)
 
 
+def too_long(wait: Wait, name: str) -> LimitPassed:
+    """The cause for a request, taken by ``wait``, of more than the ``max_request`` of the handler class ``name``."""
+    return LimitPassed(wait, what=f"the request is longer than {name}.max_request")
+
+
 class Framed:
     """One request that comes: runs the framing, and keeps what its waits have taken of the stream."""
 
@@ -106,7 +111,7 @@ class Framed:
     def _keep(self, wait: Wait, piece: bytes) -> None:
         self.taken += len(piece)
         if self.taken > self._most:
-            raise LimitPassed(wait, what=f"the request is longer than {self._name.rpartition('.')[0]}.max_request")
+            raise too_long(wait, self._name.rpartition(".")[0])
         self._held = grown(self._held, piece)
 
     def _go_on(self, call: Callable[[Any], Any], argument: object) -> Wait | None:

@@ -11,14 +11,13 @@ import os
 import select
 import threading
 from contextlib import suppress
-from functools import partial
 from selectors import EVENT_READ
 
 from ..handlers import Flushed, TimedOut
 from ..handlers.blocking.framing import Answered, Outcome, as_exception
 from ..loop.children import died
 from ..servers.hooks import call_hook
-from ..servers.words import answer_report, apply_answer_report
+from ..servers.words import answer_report, apply_answer_report, was_cut
 from ..table.ends import forget_frames
 from ..table.work import does
 from .workers import PipedJob, ThreadedJob
@@ -112,6 +111,7 @@ class AnswerHere:
         self._row = row
         self._wait = wait
         self._left = 0.0  # when the loop took its last step
+        self._is_cut = False  # whether a piece of output was not sent, or not all of it
 
     def start(self) -> None:
         """Have `Reactor.drive` run the handler."""
@@ -143,12 +143,13 @@ class AnswerHere:
         seconds, most, size = patience(handler, timeout), most_held(handler), chunk_of(handler)
         self._excuse()
         for start in range(0, len(octets), size):
-            if handler._machine.finished:
+            if handler._machine.finished or self._is_cut:
                 raise _gone()
             handler.send(octets[start : start + size])
             row.reactor.finish_batch(row.reactor.clock.monotonic())  # what the kernel takes leaves
             row.reactor.drive_until(row, lambda: not handler._machine.outbox, 0)  # through filters in further batches
             if not row.reactor.drive_until(row, lambda: bool(handler._machine.held_out <= most), seconds):
+                self._is_cut = True
                 raise _gone() if handler._machine.finished else _cut(row)
         self._left = row.reactor.clock.monotonic()
 
@@ -289,6 +290,10 @@ class AnswerInChild(PipedJob, Follower):
     def _exited(self, status: int | None, words: bytes) -> None:
         self._service.mode.child_ended(self._pid)
         self._pid = 0
+        if was_cut(words) and not self._is_cancelled:
+            apply_answer_report(self.row, words)
+            self.row.reactor.call_soon(self.row.lose, TimedOut(Flushed()))  # as in `_cut`
+            return
         self._end = status, words
         self._take_rest()
 
@@ -335,15 +340,16 @@ class AnswerInChild(PipedJob, Follower):
         try:
             os.set_blocking(pipe, False)
             with self._service.hand.at(row):
-                outcome, taken = self._answer_held(partial(_write, pipe, wait.handler))
-                if outcome.error is not None:
+                outflow = Outflow(pipe, wait.handler)
+                outcome, taken = self._answer_held(outflow.send)
+                if outcome.error is not None and not outflow.is_cut:  # else the parent logs the cause
                     try:
                         raise outcome.error
                     except Exception as error:
                         row.error = error
                         call_hook(server, "handle_error", row.request, row.peer)
             os.close(pipe)
-            row.reactor.children.tell(answer_report(row, outcome.goes_on, taken))
+            row.reactor.children.tell(answer_report(row, outcome.goes_on, taken, outflow.is_cut))
             status = 0
         finally:
             os._exit(status)
@@ -362,16 +368,29 @@ class AnswerInChild(PipedJob, Follower):
         return outcome, taken
 
 
-def _write(pipe: int, handler: Any, octets: memoryview, timeout: float | None) -> None:
-    """In the child: write all octets to the parent, which reads no more while the client takes nothing."""
-    seconds = patience(handler, timeout)
-    poller = select.poll()
-    poller.register(pipe, select.POLLOUT)
-    while octets:
-        if not poller.poll(None if seconds is None else seconds * 1000):
-            raise TimeoutError("timed out")
-        with suppress(BlockingIOError):
-            octets = octets[os.write(pipe, octets) :]
+class Outflow:
+    """In the child: the output of the handler, to the parent, which reads no more while the client takes nothing."""
+
+    def __init__(self, pipe: int, handler: Any) -> None:
+        self._pipe = pipe
+        self._handler = handler
+        self.is_cut = False
+        """Whether a piece could not be written, or not all of it: the row ends, for what follows would be in a gap."""
+
+    def send(self, octets: memoryview, timeout: float | None) -> None:
+        """Write all octets. Raises ``OSError``, from then on each time."""
+        if self.is_cut:
+            raise _gone()
+        seconds = patience(self._handler, timeout)
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLOUT)
+        self.is_cut = True
+        while octets:
+            if not poller.poll(None if seconds is None else seconds * 1000):
+                raise TimeoutError("timed out")
+            with suppress(BlockingIOError):
+                octets = octets[os.write(self._pipe, octets) :]
+        self.is_cut = False
 
 
 _PLACES: dict[str, Any] = {"here": AnswerHere, "thread": AnswerInThread, "fork": AnswerInChild}

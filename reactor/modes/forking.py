@@ -38,6 +38,7 @@ class ForkMode(Mode):
 
     batch = BATCH
     work = "fork"
+    bound = ("max_children", "children")
     serves_directly = False
     _hangup: Hangup | None = None
     _draining: Hangup
@@ -65,7 +66,7 @@ class ForkMode(Mode):
             return True  # a child is for a whole request
         server = self.service.server
         busy = len(server.active_children or ())
-        return busy < int(server.max_children) or self.waits_for("max_children", "children")
+        return busy < int(server.max_children)
 
     def take(self) -> bool:
         if self.loop_drives:

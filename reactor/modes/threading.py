@@ -42,6 +42,7 @@ class ThreadMode(Mode):
 
     batch = BATCH
     work = "thread"
+    bound = ("max_threads", "threads")
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -59,7 +60,7 @@ class ThreadMode(Mode):
     def may_begin(self) -> bool:
         if self.loop_drives:
             return True  # a thread is for a whole request: see `start_thread`
-        return len(self._busy) < int(self.service.server.max_threads) or self.waits_for("max_threads", "threads")
+        return len(self._busy) < int(self.service.server.max_threads)
 
     def listen(self) -> None:
         self.service.reactor.make_wakeup()  # the end of a thread must wake the loop, so that a queued request begins

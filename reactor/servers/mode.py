@@ -39,13 +39,17 @@ class Mode:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._told = False  # whether `waits_for` has logged
+        self._told = False  # whether `waits` has logged
         self._crew: Crew | None = None
 
-    def waits_for(self, bound: str, what: str) -> bool:
-        """Requests wait because the server's attribute ``bound`` is reached: log that once. Returns false."""
+    bound = ("", "")
+    """The server's attribute that bounds the requests which have begun, and what drives them. Here there is none."""
+
+    def waits(self) -> bool:
+        """A request waits because `bound` is reached: log that once. Returns false."""
         if not self._told:
             self._told = True
+            bound, what = self.bound
             self.service.admission.tell(
                 f"requests wait: all {bound} = %d {what} are busy; raise {bound}, or declare on the handler class when "
                 "a whole request is here (request = ...), or take a Select server class: then a silent client delays "

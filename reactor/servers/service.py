@@ -186,8 +186,9 @@ class Service:
         return len(self.reactor.table) < self.server.max_requests and self.intake.has_room()
 
     def may_begin(self) -> bool:
-        """Whether one more request that has been taken may begin."""
-        return not self.closing and not self.holding and self.heirs.may_grow and self.mode.may_begin()
+        """Whether a request that has been taken, and waits, may begin."""
+        is_held = self.closing or self.holding or not self.heirs.may_grow
+        return not is_held and (self.mode.may_begin() or self.mode.waits())
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""

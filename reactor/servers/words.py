@@ -46,15 +46,16 @@ def _texts(size: int, *values: object) -> list[str | None]:
     ]
 
 
-def answer_report(row: Request, goes_on: bool, taken: int) -> bytes:
+def answer_report(row: Request, goes_on: bool, taken: int, is_cut: bool) -> bytes:
     """In a child that has answered requests of a connection: the report. The parent has the other facts itself.
 
     ``goes_on``: whether the connection goes on. ``taken``: the bytes that the child has taken of the input that the row
-    holds. The report also has the error and the principal.
+    holds. ``is_cut``: whether the client has not taken the reply in time. The report also has the error and the
+    principal.
     """
     error = row.error
     kind = "" if error is None else type(error).__name__
-    return marshal.dumps((goes_on, taken, *_texts(MIN_TEXT, kind), *_texts(MAX_TEXT, error, row.principal)))
+    return marshal.dumps((is_cut, goes_on, taken, *_texts(MIN_TEXT, kind), *_texts(MAX_TEXT, error, row.principal)))
 
 
 def apply_answer_report(row: Request, words: bytes) -> tuple[bool, int]:
@@ -64,12 +65,17 @@ def apply_answer_report(row: Request, words: bytes) -> tuple[bool, int]:
     """
     goes_on: bool
     taken: int
-    goes_on, taken, kind, text, principal = marshal.loads(words)
+    _, goes_on, taken, kind, text, principal = marshal.loads(words)
     if principal is not None:
         row.principal = principal
     if kind:
         row.error = _error(kind, text)
     return goes_on, taken
+
+
+def was_cut(words: bytes) -> bool:
+    """In the parent: whether the child has reported that the client has not taken its reply in time."""
+    return bool(words) and bool(marshal.loads(words)[0])
 
 
 def _error(kind: str, text: str) -> ChildProcessError:

@@ -130,7 +130,7 @@ class OutsideWork:
     def _finish(self, row: Request, work: Work, result: object) -> None:
         channel, jobs = row.channel, self.jobs.get(row.serial, [])
         for place, (job, part) in enumerate(jobs):
-            if job is work and channel is not None:
+            if job is work and channel is not None and not channel.fresh:
                 del jobs[place]
                 if not jobs:
                     del self.jobs[row.serial]
@@ -140,7 +140,8 @@ class OutsideWork:
                 else:
                     self._reactor.guard(row, channel.resume, channel.wait.answer(part, result))
                 return
-        forget_frames(getattr(result, "error", None))  # the row waits no more, and nobody else will
+        # The row has ended, or waits for something else since this batch; `forget` will cancel the work.
+        forget_frames(getattr(result, "error", None))  # nobody else will
 
 
 class Pool:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 PACKAGES = {
     "flask": "flask", "django": "django", "bottle": "bottle", "prometheus": "prometheus_client", "dns_udp": "dnslib",
-    "dns_tcp": "dnslib", "osc": "pythonosc",
+    "dns_tcp": "dnslib", "osc": "pythonosc", "prometheus_kept": "prometheus_client", "dns_kept": "dnslib",
 }  # fmt: skip
 
 ECHOES = [
@@ -140,6 +140,18 @@ def test_metrics_of_prometheus(mode):
         assert b"\nserved_total 41.0\n" in content
 
 
+@pytest.mark.parametrize(("program", "mode", "keeps"), [
+    ("prometheus", "own", False), ("prometheus", "framed", False), ("prometheus", "select", False),  # as wsgiref does
+    ("prometheus_kept", "framed", True), ("prometheus_kept", "select", True),
+])  # fmt: skip
+def test_a_client_of_prometheus_gets_one_answer_after_another(program, mode, keeps):
+    with running(program, mode) as port, client_of(port) as client:
+        for number in range(3):
+            status, content, was_kept = fetch(client, "GET", "/metrics", headers={"Connection": "keep-alive"})
+            assert (status, was_kept) == (200, keeps and number > 0)
+            assert b"\nserved_total 41.0\n" in content
+
+
 @pytest.mark.parametrize("mode", ["own", "threaded", "select"])
 def test_procedures_of_xmlrpc(mode):
     with running("xmlrpc", mode) as port, xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}") as proxy:
@@ -160,6 +172,78 @@ def test_names_of_dnslib(mode, tcp):
         for name in "a.example", "b.example":
             answer = DNSRecord.question(name).send("127.0.0.1", port, tcp=tcp, timeout=PATIENCE)
             assert str(DNSRecord.parse(answer).short()) == "192.0.2.53"
+
+
+def queries(number):
+    """So many queries for a name each, as a client sends them over TCP."""
+    from dnslib import DNSRecord
+
+    packed = [DNSRecord.question(f"n{each}.example").pack() for each in range(number)]
+    return [len(one).to_bytes(2, "big") + one for one in packed]
+
+
+def answered(file):
+    """The name that the next answer in the file is for, and the address; ``None`` at the end of the stream."""
+    from dnslib import DNSRecord
+
+    head = file.read(2)
+    if not head:
+        return None
+    answer = DNSRecord.parse(file.read(int.from_bytes(head, "big")))
+    return str(answer.q.qname), str(answer.short())
+
+
+@pytest.mark.parametrize("mode", ["framed", "forked", "select"])
+def test_queries_of_one_connection_of_dnslib_are_answered_in_order(mode):
+    names = [(f"n{each}.example.", "192.0.2.53") for each in range(9)]
+    with (
+        running("dns_kept", mode) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client,
+        client.makefile("rb") as answers,
+    ):
+        one, *others = queries(9)
+        client.sendall(one)
+        assert answered(answers) == names[0]
+        stream = b"".join(others)
+        for start in range(0, len(stream), 50):  # of several queries, or a part of one
+            client.sendall(stream[start : start + 50])
+        client.shutdown(socket.SHUT_WR)
+        assert [answered(answers) for _ in range(9)] == [*names[1:], None]
+
+
+@pytest.mark.parametrize("mode", ["own", "framed", "select"])
+def test_a_connection_of_dnslib_is_for_one_query_where_nothing_is_declared(mode):
+    with (
+        running("dns_tcp", mode) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client,
+        client.makefile("rb") as answers,
+    ):
+        client.sendall(queries(1)[0])
+        assert [answered(answers), answered(answers)] == [("n0.example.", "192.0.2.53"), None]
+
+
+@pytest.mark.parametrize("mode", ["own", "threaded", "forked", "select"])
+def test_packets_that_two_clients_of_python_osc_send_at_once_are_answered_each(mode):
+    with running("osc", mode) as port, ExitStack() as stack:
+        from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+        from pythonosc.osc_message import OscMessage
+        from pythonosc.osc_message_builder import build_msg
+
+        def bundle(number):
+            builder = OscBundleBuilder(IMMEDIATELY)
+            builder.add_content(build_msg("/twice", [number]))
+            return builder.build()
+
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
+        for number in range(10):
+            for place, client in enumerate(clients):
+                packet = build_msg("/twice", [number]) if number % 2 else bundle(number)
+                client.sendto(packet.dgram, ("127.0.0.1", port))
+                client.sendto(b"no packet of OSC", ("127.0.0.1", port)) if place else None
+        for client in clients:
+            client.settimeout(PATIENCE)
+            answers = [OscMessage(client.recv(9_999)).params for _ in range(10)]
+            assert sorted(answers) == [[2 * number] for number in range(10)]
 
 
 @pytest.mark.parametrize("mode", ["own", "threaded", "forked", "select"])

@@ -166,6 +166,16 @@ def test_a_request_is_bounded_by_max_request_whatever_its_waits_allow():
     assert machine.handler.held <= 11
 
 
+def test_a_request_that_a_wait_takes_is_bounded_by_max_request_too():
+    machine = machine_for(handler(Until(b"\n"), max_request=10))
+    machine.feed(b"123456789\n")
+    assert machine.read() == b"<123456789\n>"
+    machine.feed(b"1234567890\n")
+    assert isinstance(machine.reason, LimitPassed)
+    assert str(machine.reason) == "the request is longer than Answers.max_request"
+    assert machine.read() == b""
+
+
 def test_the_limits_of_the_class_are_those_of_the_machine():
     limits = {"timeout": 3, "request_timeout": 4, "idle_timeout": 5, "min_rate": 6, "high_water": 7, "low_water": 8,
               "max_output": 9, "max_request": 10}  # fmt: skip

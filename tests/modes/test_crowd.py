@@ -8,11 +8,14 @@ from threading import Event
 import pytest
 
 from tests.support.counting import Calls
+from tests.support.queue import drivers
 from tests.support.serving import (
     MODES,
     PATIENCE,
     Conversation,
     Reverse,
+    Shout,
+    Unframed,
     clients_of,
     connect,
     receive,
@@ -23,6 +26,7 @@ from tests.support.serving import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
 CROWD = 500
+SILENT, THREADS = 300, 256  # more silent clients than `max_threads` is by default
 
 
 @pytest.fixture
@@ -88,6 +92,46 @@ def calls(server, client, requests=300):
             client.sendall(b"5:hello,")
             receive(client, 8)
     return counted.python + counted.c
+
+
+# A crowd that says nothing, and threads without a framing
+
+
+def test_silent_clients_over_the_bound_of_threads_are_told_of_once_and_the_good_client_waits(many_descriptors, caplog):
+    with serving(Unframed, "thread", request_queue_size=CROWD) as server:
+        assert server.max_threads == THREADS
+        with clients_of(server, SILENT) as silent, connect(server) as good:
+            good.sendall(b"hello\n")
+            wait_until(lambda: drivers(server) == ["thread"] * THREADS + ["queued"] * (SILENT + 1 - THREADS))
+            [record] = caplog.records
+            assert (record.levelname, record.name) == ("WARNING", "reactor")
+            line = record.getMessage()
+            assert f"all max_threads = {THREADS} threads are busy" in line
+            for remedy in "raise max_threads", "(request = ...)", "take a Select server class":
+                assert remedy in line
+            for client in silent[: SILENT + 1 - THREADS]:
+                client.close()
+            assert rest(good) == b"HELLO\n"
+        assert caplog.records == [record]
+
+
+@pytest.mark.parametrize(("mode", "handler", "members", "threads"), [
+    ("thread", Unframed, {"max_threads": SILENT + 1}, SILENT + 1), ("thread", Shout, {}, 0), ("select", Shout, {}, 0),
+])  # fmt: skip
+def test_with_each_remedy_a_good_client_is_served_beside_300_silent_ones(
+    mode, handler, members, threads, many_descriptors, caplog
+):
+    with (
+        serving(handler, mode, request_queue_size=CROWD, **members) as server,
+        clients_of(server, SILENT),
+        connect(server) as good,
+    ):
+        driver = "thread" if threads else "loop"
+        wait_until(lambda: drivers(server) == [driver] * (SILENT + 1))
+        good.sendall(b"hello\n")
+        assert rest(good) == b"HELLO\n"
+        wait_until(lambda: drivers(server) == [driver] * SILENT)
+    assert caplog.records == []
 
 
 # Bounds

@@ -1,11 +1,14 @@
 """Events, queues, and waits for one of several things, in servers of every mode."""
 
 import os
+import socket
+import threading
 import time
 
 import pytest
 
 from handlers import (
+    Connected,
     Delay,
     EndOfStream,
     Event,
@@ -19,6 +22,7 @@ from handlers import (
     Until,
     WhileConnected,
 )
+from tests.support.bench import bench
 from tests.support.outside import is_there
 from tests.support.serving import MODES, PATIENCE, connect, receive_lines, reset, rest, serving, wait_until
 
@@ -223,3 +227,67 @@ def test_the_first_of_two_pieces_of_work_is_taken_and_the_other_broken_off(mode,
 
     with serving(Race, mode) as server, connect(server) as client:
         assert rest(client) == b"True 4\n"
+
+
+# Two results in one batch
+
+
+class Names(StreamHandler):
+    """Sends the name of the first of two results, then each line with its number of bytes."""
+
+    parts: tuple
+
+    async def handle(self):
+        wait, _ = await FirstOf(*self.parts)
+        self.send(b"%d" % self.parts.index(wait))
+        while True:
+            line = await LINE
+            self.send(b" %d" % len(line) + line)
+
+
+class Listens(StreamHandler):
+    async def handle(self):
+        await LINE
+
+
+def test_of_two_results_of_threads_in_one_batch_the_handler_gets_one():
+    may_end = threading.Event()
+
+    class Works(Names):
+        parts = Threaded(may_end.wait, PATIENCE), Threaded(may_end.wait, PATIENCE)
+
+    before = threading.active_count()
+    with bench(Works) as here:
+        client = here.connect()
+        wait_until(lambda: threading.active_count() == before + 2)
+        may_end.set()
+        wait_until(lambda: threading.active_count() == before)
+        here.rest()
+        client.sendall(b"one\n")
+        assert here.take(client, 7) in (b"0 4one\n", b"1 4one\n")
+        assert not here.errors
+
+
+def test_of_two_connections_that_open_in_one_batch_the_handler_gets_one_and_the_other_is_closed():
+    class Opens(Names):
+        def setup(self):
+            self.parts = tuple(Connected(upstream.getsockname(), Listens()) for _ in range(2))
+
+    with socket.create_server(("127.0.0.1", 0)) as upstream, bench(Opens) as here:
+        client = here.connect()
+        client.sendall(b"one\n")
+        assert here.take(client, 7) == b"0 4one\n"
+        upstream.settimeout(PATIENCE)
+        pair = [upstream.accept()[0] for _ in range(2)]
+        here.rest()
+        for end in pair:
+            end.settimeout(0)
+        ended = []
+        for end in pair:
+            try:
+                ended.append(end.recv(1))
+            except BlockingIOError:
+                ended.append(None)
+            end.close()
+        assert ended == [None, b""]
+        assert not here.errors

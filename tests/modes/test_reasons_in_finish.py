@@ -162,9 +162,9 @@ def closes(client, server):
 ENDS = {
     "client gone": (leaves, {}, "end None", ""),
     "reset": (resets, {}, "cause Reset", "Reset"),
-    "idle_timeout": (stays, {"idle_timeout": 0.1}, "cause TimedOut", "TimedOut"),
+    "idle_timeout": (stays, {"idle_timeout": 0.5}, "cause TimedOut", "TimedOut"),
     "timeout": (stays, {"timeout": 0.1}, "cause TimedOut", "TimedOut"),
-    "request_timeout": (begins, {"request_timeout": 0.1}, "cause TimedOut", "TimedOut"),
+    "request_timeout": (begins, {"request_timeout": 0.5}, "cause TimedOut", "TimedOut"),
     "drain": (drains, {}, "cause Cancelled", "Cancelled"),
     "server_close": (closes, {}, "cause Cancelled", "Cancelled"),
 }

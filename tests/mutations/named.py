@@ -58,6 +58,7 @@ TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
 RELAYING = "tests/rows/test_relaying.py"
 DIRECT = "tests/servers/test_direct.py"
+EVERY_CAUSE = "tests/modes/test_every_cause.py"
 
 
 MUTATIONS = [
@@ -568,5 +569,34 @@ MUTATIONS = [
         "the direct way closes a connection before its client has taken the rest",
         "            return unacknowledged(request)\n", "            return 0\n",
         tests="tests/rows/test_lingering.py -k without_a_framing",
+    ),
+    Mutation(
+        "a result is handed to a row that has gone on in the same batch",
+        "channel is not None and not channel.fresh:", "channel is not None:",
+        tests="tests/modes/test_events.py -k of_two",
+    ),
+    Mutation(
+        "that requests wait is logged when none does",
+        "return len(self._busy) < int(self.service.server.max_threads)",
+        "return len(self._busy) < int(self.service.server.max_threads) or self.waits()",
+        tests="tests/servers/test_queue.py -k nothing_is_logged",
+    ),
+    Mutation(
+        "a child logs that the client of its reply was too slow, and so does the loop",
+        "if outcome.error is not None and not outflow.is_cut:", "if outcome.error is not None:",
+        tests=f"{EVERY_CAUSE} -k answers_is_told",
+    ),
+    Mutation(
+        "max_request is not for a request that one wait takes",
+        "if len(data) > self.max_request:", "if False:", tests="tests/handlers/test_framings.py -k a_wait_takes",
+    ),
+    Mutation(
+        "a handler in the caller sends on after a piece that was cut",
+        "if handler._machine.finished or self._is_cut:", "if handler._machine.finished:",
+        tests=f"{EVERY_CAUSE} -k nothing_follows",
+    ),
+    Mutation(
+        "a child sends on after a piece that was cut", "        if self.is_cut:\n            raise _gone()\n", "",
+        tests=f"{EVERY_CAUSE} -k nothing_follows",
     ),
 ]  # fmt: skip

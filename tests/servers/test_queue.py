@@ -216,6 +216,18 @@ def test_that_requests_wait_for_the_bound_is_logged_once_with_the_two_ways_out(m
 
 
 @every_mode
+@pytest.mark.parametrize(("handler", "answer"), [(Polite, b"one\ntwo\n"), (Unframed, b"ONE\n")])
+def test_nothing_is_logged_while_all_are_busy_and_no_request_waits(mode, handler, answer, caplog):
+    driver = {"fork": "child", "thread": "thread"}[mode]
+    with serving(handler, mode, **one_at_a_time(mode, 2)) as server, clients_of(server, 2) as clients:
+        wait_until(lambda: drivers(server) == [driver] * 2)
+        for client in clients:
+            client.sendall(b"one\ntwo\n")
+            assert rest(client) == answer
+    assert caplog.messages == []
+
+
+@every_mode
 def test_a_client_that_resets_the_connection_frees_its_place_in_the_queue(mode):
     with serving(Polite, mode, **one_at_a_time(mode)) as server, connect(server) as first, connect(server) as last:
         wait_until(lambda: len(server.reactor.table) == 2)

@@ -167,6 +167,16 @@ def prometheus(mode):
     thread.join()
 
 
+def prometheus_kept(mode):
+    """The WSGI application of ``prometheus_client``, in `handlers.http.wsgi`, which keeps connections."""
+    from prometheus_client import Counter, make_wsgi_app
+
+    from handlers.http.wsgi import handler_of
+
+    Counter("served", "Requests.").inc(41)
+    _serve(_on(mode, reactor.TCPServer)(("127.0.0.1", 0), handler_of(make_wsgi_app())))
+
+
 class Fixed:
     """A resolver of ``dnslib`` that knows one address."""
 
@@ -185,6 +195,14 @@ def dns_udp(mode):
 
 def dns_tcp(mode):
     """A name server of ``dnslib``, over TCP."""
+    _dns(mode, True)
+
+
+def dns_kept(mode):
+    """The same, whose handler declares that a connection goes on."""
+    from dnslib.server import DNSHandler
+
+    DNSHandler.close_connection = False
     _dns(mode, True)
 
 
