@@ -12,7 +12,8 @@ from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
-from tests.support import broken, kept, lapses, misread, nested, shipped, unseen
+from tests.support import broken, kept, lapses, misread, nested, shipped, thirty, unseen
+from tests.support import thirty_binary as binary
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
 
@@ -74,6 +75,12 @@ class Broken(NamedTuple):
         self.holds(kind) if self.conversation is None else self.holds(kind, self.conversation)
 
 
+def of_thirty(holds, wrong):
+    """The row of the pair of `thirty` with this broken handler."""
+    pair = next(pair for pair in thirty.PAIRS if pair.broken is wrong)
+    return Broken(holds, wrong, pair.right, pair.conversation)
+
+
 mended = broken.Mended
 in_a_thread = partial(checks.same_in_every_mode, modes=["thread"])
 upper = partial(checks.answers, expected=LINES.upper())
@@ -104,6 +111,7 @@ TABLE = [
     Broken(checks.skips_what_it_refuses, unseen.ReadsTheRefused, unseen.SkipsTheRefused, unseen.MEMCACHED),
     Broken(checks.matches_in_time, unseen.ChallengesBacktrack, unseen.ChallengesAtOnce, unseen.CHALLENGE),
     Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
+    of_thirty(checks.bears_any_number, binary.DnsLoop),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
