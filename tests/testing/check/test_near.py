@@ -5,7 +5,19 @@ import pytest
 from handlers import Exactly, StreamHandler
 from reactor.testing import (
     bears_any_number,
+    takes_true_lengths_only,
 )
+
+
+class Padded(StreamHandler):
+    """Answers the data of a record, behind which up to 255 bytes of padding may stand."""
+
+    async def handle(self):
+        while True:
+            record = await Exactly(int.from_bytes(await Exactly(2), "big"), limit=1 << 16)
+            if len(record) < 2 or 2 + int.from_bytes(record[:2], "big") > len(record):
+                return
+            self.send(record[2 : 2 + int.from_bytes(record[:2], "big")])
 
 
 class Points(StreamHandler):
@@ -20,6 +32,7 @@ class Points(StreamHandler):
 @pytest.mark.parametrize(
     ("holds", "kind", "conversation"),
     [
+        (takes_true_lengths_only, Padded, b"\0\x17\0\5hello" + bytes(16) + b"\0\x0d\0\3abc" + bytes(8)),
         (bears_any_number, Points, b"\5\3hello\3\1abc"),
     ],
 )

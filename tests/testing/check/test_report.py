@@ -112,6 +112,7 @@ TABLE = [
     Broken(checks.matches_in_time, unseen.ChallengesBacktrack, unseen.ChallengesAtOnce, unseen.CHALLENGE),
     Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
     of_thirty(checks.bears_any_number, binary.DnsLoop),
+    of_thirty(checks.takes_true_lengths_only, binary.HeartbeatBleed),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
