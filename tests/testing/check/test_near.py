@@ -5,6 +5,7 @@ import pytest
 from handlers import Exactly, StreamHandler
 from reactor.testing import (
     bears_any_number,
+    takes_exact_ends_only,
     takes_true_lengths_only,
 )
 
@@ -29,11 +30,21 @@ class Points(StreamHandler):
             self.send(record[record[0] :][:1])
 
 
+class Reserved(StreamHandler):
+    """Skips two bytes behind each name, which are reserved."""
+
+    async def handle(self):
+        while True:
+            data = await Exactly((await Exactly(1))[0] + 2)
+            self.send(data[:-2] + b";")
+
+
 @pytest.mark.parametrize(
     ("holds", "kind", "conversation"),
     [
         (takes_true_lengths_only, Padded, b"\0\x17\0\5hello" + bytes(16) + b"\0\x0d\0\3abc" + bytes(8)),
         (bears_any_number, Points, b"\5\3hello\3\1abc"),
+        (takes_exact_ends_only, Reserved, b"\5hello\0\0\3ab\xff\0\0"),
     ],
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):

@@ -14,6 +14,7 @@ from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
 from tests.support import broken, kept, lapses, misread, nested, shipped, thirty, unseen
 from tests.support import thirty_binary as binary
+from tests.support import thirty_http as http
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
 
@@ -113,6 +114,7 @@ TABLE = [
     Broken(in_a_thread, TellsItsServer, TellsNoServer, b""),
     of_thirty(checks.bears_any_number, binary.DnsLoop),
     of_thirty(checks.takes_true_lengths_only, binary.HeartbeatBleed),
+    of_thirty(checks.takes_exact_ends_only, http.ChunksUnchecked),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
