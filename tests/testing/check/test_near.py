@@ -5,6 +5,7 @@ import pytest
 from handlers import Exactly, StreamHandler
 from reactor.testing import (
     bears_any_number,
+    stays_in_bounds_when_repeated,
     takes_exact_ends_only,
     takes_true_lengths_only,
 )
@@ -39,12 +40,26 @@ class Reserved(StreamHandler):
             self.send(data[:-2] + b";")
 
 
+class Varints(StreamHandler):
+    """Adds up numbers of any number of bytes, modulo 2 ** 32."""
+
+    async def handle(self):
+        total = shift = 0
+        while True:
+            byte = (await Exactly(1))[0]
+            total = total + ((byte & 127) << shift) & 0xFFFFFFFF
+            shift = min(shift + 7, 35) if byte & 128 else 0
+            if not byte & 128:
+                self.send(total.to_bytes(4, "big"))
+
+
 @pytest.mark.parametrize(
     ("holds", "kind", "conversation"),
     [
         (takes_true_lengths_only, Padded, b"\0\x17\0\5hello" + bytes(16) + b"\0\x0d\0\3abc" + bytes(8)),
         (bears_any_number, Points, b"\5\3hello\3\1abc"),
         (takes_exact_ends_only, Reserved, b"\5hello\0\0\3ab\xff\0\0"),
+        (stays_in_bounds_when_repeated, Varints, b"\x05\x96\x01"),
     ],
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):

@@ -115,6 +115,7 @@ TABLE = [
     of_thirty(checks.bears_any_number, binary.DnsLoop),
     of_thirty(checks.takes_true_lengths_only, binary.HeartbeatBleed),
     of_thirty(checks.takes_exact_ends_only, http.ChunksUnchecked),
+    of_thirty(checks.stays_in_bounds_when_repeated, binary.MqttEndless),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
