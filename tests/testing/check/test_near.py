@@ -2,9 +2,10 @@
 
 import pytest
 
-from handlers import Exactly, StreamHandler
+from handlers import Exactly, StreamHandler, Until
 from reactor.testing import (
     bears_any_number,
+    same_at_its_limits,
     stays_in_bounds_when_repeated,
     takes_exact_ends_only,
     takes_true_lengths_only,
@@ -53,6 +54,18 @@ class Varints(StreamHandler):
                 self.send(total.to_bytes(4, "big"))
 
 
+class Digits(StreamHandler):
+    """Refuses what is no number of up to three digits, and ends without an answer if more than 500 bytes follow."""
+
+    async def handle(self):
+        while True:
+            digits = (await Until(b":", limit=8))[:-1]
+            if not digits.isdigit() or len(digits) > 3:
+                self.send(b"bad length\n")
+                return
+            self.send(await Exactly(int(digits), limit=500) + b"\n")
+
+
 @pytest.mark.parametrize(
     ("holds", "kind", "conversation"),
     [
@@ -60,6 +73,7 @@ class Varints(StreamHandler):
         (bears_any_number, Points, b"\5\3hello\3\1abc"),
         (takes_exact_ends_only, Reserved, b"\5hello\0\0\3ab\xff\0\0"),
         (stays_in_bounds_when_repeated, Varints, b"\x05\x96\x01"),
+        (same_at_its_limits, Digits, b"5:hello"),
     ],
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):

@@ -15,6 +15,7 @@ from reactor.testing.check.snippets import difference
 from tests.support import broken, kept, lapses, misread, nested, shipped, thirty, unseen
 from tests.support import thirty_binary as binary
 from tests.support import thirty_http as http
+from tests.support import thirty_lines as lines
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
 
@@ -116,6 +117,7 @@ TABLE = [
     of_thirty(checks.takes_true_lengths_only, binary.HeartbeatBleed),
     of_thirty(checks.takes_exact_ends_only, http.ChunksUnchecked),
     of_thirty(checks.stays_in_bounds_when_repeated, binary.MqttEndless),
+    of_thirty(checks.same_at_its_limits, lines.BeanstalkdBound),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
