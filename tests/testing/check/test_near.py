@@ -2,8 +2,9 @@
 
 import pytest
 
-from handlers import Exactly, StreamHandler, Until
+from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
 from reactor.testing import (
+    answers_duplicates_once,
     bears_any_number,
     same_at_its_limits,
     stays_in_bounds_when_repeated,
@@ -66,6 +67,31 @@ class Digits(StreamHandler):
             self.send(await Exactly(int(digits), limit=500) + b"\n")
 
 
+class Counter(DatagramHandler):
+    """Packets of several kinds, which have numbers: 1 counts up, 2 counts down, 3 tells the count."""
+
+    async def handle(self):
+        count = 0
+        while True:
+            packet = await Packet()
+            if packet[:1] not in (b"\1", b"\2", b"\3"):
+                continue
+            count += {1: 1, 2: -1}.get(packet[0], 0)
+            self.send(packet[:1] + count.to_bytes(4, "big", signed=True))
+
+
+class Blocks(DatagramHandler):
+    """Acknowledges blocks with their numbers, and each again that comes twice."""
+
+    async def handle(self):
+        expected = 0
+        while True:
+            packet = await Packet()
+            if packet[:1] and packet[0] <= expected:
+                expected = max(expected, packet[0] + 1)
+                self.send(packet[:1])
+
+
 @pytest.mark.parametrize(
     ("holds", "kind", "conversation"),
     [
@@ -74,6 +100,8 @@ class Digits(StreamHandler):
         (takes_exact_ends_only, Reserved, b"\5hello\0\0\3ab\xff\0\0"),
         (stays_in_bounds_when_repeated, Varints, b"\x05\x96\x01"),
         (same_at_its_limits, Digits, b"5:hello"),
+        (answers_duplicates_once, Counter, [b"\1", b"\2", b"\3"]),
+        (answers_duplicates_once, Blocks, [b"\0one", b"\1two", b"\2three"]),
     ],
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):

@@ -14,6 +14,7 @@ from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
 from tests.support import broken, kept, lapses, misread, nested, shipped, thirty, unseen
 from tests.support import thirty_binary as binary
+from tests.support import thirty_datagrams as datagrams
 from tests.support import thirty_http as http
 from tests.support import thirty_lines as lines
 from tests.support.misread import LINES
@@ -118,6 +119,7 @@ TABLE = [
     of_thirty(checks.takes_exact_ends_only, http.ChunksUnchecked),
     of_thirty(checks.stays_in_bounds_when_repeated, binary.MqttEndless),
     of_thirty(checks.same_at_its_limits, lines.BeanstalkdBound),
+    of_thirty(checks.answers_duplicates_once, datagrams.UploadTwice),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
