@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .check.drip import drip
     from .check.dropped import drops_no_step
     from .check.filtered import play_through
+    from .check.headers import splits_no_answer
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
@@ -116,6 +117,7 @@ _ROOMS = {
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
+    "check.headers": ("splits_no_answer",),
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
@@ -204,6 +206,7 @@ __all__ = [
     "schedules",
     "seconds",
     "skips_what_it_refuses",
+    "splits_no_answer",
     "stays_in_bounds",
     "stays_in_bounds_when_repeated",
     "survives_any_input",

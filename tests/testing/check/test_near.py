@@ -1,5 +1,7 @@
 """Right handlers that come near to what a property of `check` accuses are not accused."""
 
+from urllib.parse import unquote_to_bytes
+
 import pytest
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
@@ -7,6 +9,7 @@ from reactor.testing import (
     answers_duplicates_once,
     bears_any_number,
     same_at_its_limits,
+    splits_no_answer,
     stays_in_bounds_when_repeated,
     takes_exact_ends_only,
     takes_true_lengths_only,
@@ -92,6 +95,19 @@ class Blocks(DatagramHandler):
                 self.send(packet[:1])
 
 
+class Mirror(StreamHandler):
+    """Answers each request with its head as the body, and with its path in plain text."""
+
+    async def handle(self):
+        while True:
+            head = await Until(b"\r\n\r\n", limit=2048)
+            body = head + unquote_to_bytes(head.split(b" ")[1])
+            self.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+GET = b"GET /%7Eann HTTP/1.1\r\nHost: a.example\r\nX-Trace: 1\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("holds", "kind", "conversation"),
     [
@@ -102,6 +118,7 @@ class Blocks(DatagramHandler):
         (same_at_its_limits, Digits, b"5:hello"),
         (answers_duplicates_once, Counter, [b"\1", b"\2", b"\3"]),
         (answers_duplicates_once, Blocks, [b"\0one", b"\1two", b"\2three"]),
+        (splits_no_answer, Mirror, GET * 2),
     ],
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):
