@@ -12,6 +12,7 @@ from reactor.testing import (
     splits_no_answer,
     stays_in_bounds_when_repeated,
     takes_exact_ends_only,
+    takes_names_in_any_case,
     takes_true_lengths_only,
 )
 
@@ -119,6 +120,7 @@ GET = b"GET /%7Eann HTTP/1.1\r\nHost: a.example\r\nX-Trace: 1\r\n\r\n"
         (answers_duplicates_once, Counter, [b"\1", b"\2", b"\3"]),
         (answers_duplicates_once, Blocks, [b"\0one", b"\1two", b"\2three"]),
         (splits_no_answer, Mirror, GET * 2),
+        (takes_names_in_any_case, Mirror, GET * 2),
     ],
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):

@@ -121,6 +121,7 @@ TABLE = [
     of_thirty(checks.same_at_its_limits, lines.BeanstalkdBound),
     of_thirty(checks.answers_duplicates_once, datagrams.UploadTwice),
     of_thirty(checks.splits_no_answer, http.RedirectSplit),
+    of_thirty(checks.takes_names_in_any_case, http.SipCase),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 
