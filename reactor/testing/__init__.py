@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .check.drip import drip
     from .check.dropped import drops_no_step
     from .check.filtered import play_through
+    from .check.headers import splits_no_answer, takes_names_in_any_case
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
@@ -118,6 +119,7 @@ _ROOMS = {
     "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
+    "check.headers": ("splits_no_answer", "takes_names_in_any_case"),
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
@@ -207,11 +209,13 @@ __all__ = [
     "schedules",
     "seconds",
     "skips_what_it_refuses",
+    "splits_no_answer",
     "stays_in_bounds",
     "stays_in_bounds_when_repeated",
     "survives_any_input",
     "takes_causes_for_ends",
     "takes_exact_ends_only",
+    "takes_names_in_any_case",
     "takes_one_length_only",
     "takes_plain_numbers_only",
     "takes_true_lengths_only",

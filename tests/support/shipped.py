@@ -53,7 +53,7 @@ class LastLengthWins(StreamHandler):
     async def handle(self):
         while True:
             head = await Until(b"\r\n\r\n", limit=512)
-            sizes, is_chunked = self.sizes(head), b"\r\nTransfer-Encoding: chunked\r\n" in head
+            sizes, is_chunked = self.sizes(head), b"\r\ntransfer-encoding: chunked\r\n" in head.lower()
             if len(sizes) == 1:
                 body = await Exactly(int(sizes[0])) if int(sizes[0]) else b""
             elif sizes or not is_chunked:
@@ -73,8 +73,8 @@ class LastLengthWins(StreamHandler):
 
 class OneLengthOnly(LastLengthWins):
     def sizes(self, head):
-        found = re.findall(rb"\r\n(Content-Length: [0-9]{1,3}|Transfer-Encoding: chunked)(?=\r\n)", head)
-        lengths = [line.partition(b": ")[2] for line in found if line.startswith(b"C")]
+        found = re.findall(rb"(?i)\r\n(Content-Length: [0-9]{1,3}|Transfer-Encoding: chunked)(?=\r\n)", head)
+        lengths = [line.partition(b": ")[2] for line in found if line[:1] in b"Cc"]
         return lengths if len(found) == 1 else [b"", b""]  # more than one, or none: refused
 
 

@@ -30,7 +30,8 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     short answer may be an acknowledgement. A packet that has the same answer in any order is a question, and may be
     asked twice.
 
-    A packet may have a number of two binary bytes, which its answer has too and other packets have not. Then a packet
+    A packet may have a number of two binary bytes, which its answer has too and other packets have not. Or the packets
+    are numbered in one byte, one after another, and the handler is silent if one of them is left out. Then a packet
     that comes again at once is the same one, and must have the same answer: it may not be acted on again (RFC 7252,
     section 4.5).
 
@@ -75,7 +76,7 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
 def _refuse_twice(tried: Tried) -> None:
     """Fail if a packet with a number is acted on again."""
     answers = _answers(tried, tried.pieces)
-    if answers is None or not _is_numbered(tried.pieces, answers):
+    if answers is None or not (_is_numbered(tried.pieces, answers) or _is_counted(tried, answers)):
         return
     for place, packet in enumerate(tried.pieces[:FEW]):
         twice = _answers(tried, [*tried.pieces[:place], packet, packet])
@@ -96,6 +97,25 @@ def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:
         if is_told and len(set(numbers)) == len(numbers) and all(number[0] < 0x20 for number in numbers):
             return True
     return False
+
+
+def _is_counted(tried: Tried, answers: list[list[bytes]]) -> bool:
+    """Whether a byte of the packets counts them. Kinds of packets have such numbers too, but come in any order."""
+    packets = tried.pieces
+    if len(packets) < 3 or not all(answers):
+        return False
+    for at in range(min(map(len, packets))):
+        numbers = [packet[at : at + 1] for packet in packets]
+        is_told = all(number in b"".join(answer) for number, answer in zip(numbers, answers, strict=True))
+        if is_told and all(number[0] == numbers[0][0] + place < 0x20 for place, number in enumerate(numbers)):
+            return not any(_is_taken_without(tried, place) for place in range(min(FEW, len(packets) - 1)))
+    return False
+
+
+def _is_taken_without(tried: Tried, place: int) -> bool:
+    """Whether a packet is answered although the one before it, at ``place``, has not come."""
+    answers = _answers(tried, [*tried.pieces[:place], tried.pieces[place + 1]])
+    return answers is None or bool(answers[-1])
 
 
 def _answers(tried: Tried, packets: Sequence[bytes]) -> list[list[bytes]] | None:

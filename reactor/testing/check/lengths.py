@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SPOTS = 16
 """The most lengths that are tried."""
 
+PADDING = 16
+"""The most bytes that may follow the data."""
+
 SHORT = 3
 """Bytes of the shortest data whose length is tried: shorter ones have it by chance."""
 
@@ -26,13 +29,18 @@ MORE = 1, 2, 8
 
 
 class Field(NamedTuple):
-    """A length in a conversation, and the data that it is the length of, up to the end of a part or packet."""
+    """A length in a conversation, and the data that it is the length of, up to the end of a part or packet.
+
+    Data that begins behind its length may have padding, or a checksum, behind it.
+    """
 
     pieces: list[bytes]
     """The conversation up to the message, and with it."""
     at: int
     size: int
     end: int
+    padding: int
+    """Bytes between the data and the end of the part or packet."""
 
     @property
     def length(self) -> int:
@@ -57,7 +65,8 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     A slice of Python ends where its bytes end, so ``data[2 : 2 + size]`` takes a size that is too large, and says
     nothing. A handler that answers as many bytes as the client says it has sent answers with bytes of others
     (CVE-2014-0160). The property looks for a binary length in front of the last bytes of a part, or packet, that the
-    answer contains, and makes it larger. The answer must not be that for the right length, nor have more bytes.
+    answer contains, and makes it larger than all that follows it: up to 16 bytes of padding may stand behind the data.
+    The answer must not be that for the right length, nor have more bytes.
 
     >>> from handlers.services import Echo
     >>> takes_true_lengths_only(Echo, b"\\0\\5hello")
@@ -80,28 +89,31 @@ def _fields(tried: Tried) -> Iterator[Field]:
     for pieces, begun, end in spans:
         for at in range(begun, end - SHORT):
             for size in 1, 2, 4:
-                found = Field(pieces, at, size, end)
-                if at + size + SHORT <= end and SHORT <= found.length <= end - at - size:
-                    yield found
+                found = Field(pieces, at, size, end, 0)
+                room = end - at - size
+                if not SHORT <= found.length <= room:
+                    continue
+                yield found
+                if 0 < room - found.length <= PADDING:
+                    yield found._replace(end=at + size + found.length, padding=room - found.length)
 
 
 def _refuse(tried: Tried, field: Field) -> None:
     """Fail if a length that is too large is believed."""
-    length = field.length
-    if length + max(MORE) >= 1 << 8 * field.size:
+    length, steps = field.length, [field.padding + more for more in MORE]
+    if length + steps[-1] >= 1 << 8 * field.size:
         return
-    plain, less, *more = (_answer(tried, field.said(length + step)) for step in (0, -1, *MORE))
+    plain, less, *more = (_answer(tried, field.said(length + step)) for step in (0, -1, *steps))
     if field.data not in plain or field.data in less:
         return
     if all(answer == plain for answer in more):
-        fault = f"it takes the length {length + 1} for {literal(field.data)}, which has {length} bytes"
-        _fail(tried, field, MORE[0], fault)
+        fault = f"it takes the length {length + steps[0]} for {literal(field.data)}, which has {length} bytes"
+        _fail(tried, field, steps[0], fault)
     grown = [len(answer) - len(plain) for answer in more]
-    if grown == list(MORE) and all(field.data in answer for answer in more):
-        fault = (
-            f"for the length {length + MORE[-1]} of {length} bytes it answers with {MORE[-1]} bytes that nobody sent"
-        )
-        _fail(tried, field, MORE[-1], fault)
+    if grown == steps and all(field.data in answer for answer in more):
+        said = length + steps[-1]
+        fault = f"for the length {said} of {length} bytes it answers with {MORE[-1]} bytes that nobody sent"
+        _fail(tried, field, steps[-1], fault)
 
 
 def _answer(tried: Tried, pieces: list[bytes]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ...handlers import Exactly, LimitPassed
 from .evidence import alike, answers_of, differing, fault_of
 from .report import fail, held_in_time
 from .run import Run, played
@@ -28,6 +29,9 @@ SHORT = 64
 
 COSTLY = 20_000
 """Lines of Python that a run may cost; a handler that costs more is not tried with longer pieces."""
+
+GAP = 8
+"""The most lengths between those that are taken and those that are refused, none of which may have no answer."""
 
 SPOTS = 4
 """The most words, the most numbers and the most binary lengths that are stretched."""
@@ -101,6 +105,19 @@ class Stretched:
             low, high = (middle, high) if self._kind(self.run(middle)) == kind else (low, middle)
         return [length for length in (low - 1, low, high, high + 1) if 0 < length <= self.most]
 
+    def is_gap(self, length: int, run: Run) -> bool:
+        """Whether the request ends in silence, between shorter lengths that are taken and longer ones refused.
+
+        The handler must have waited for so many bytes, and a few more for the end of the piece.
+        """
+        wait = run.reason.wait if isinstance(run.reason, LimitPassed) else None
+        if not isinstance(wait, Exactly) or not 1 < length <= wait.n <= length + GAP <= self.most:
+            return False
+        beside = [self.run(other) for other in (length - 1, length + GAP)]
+        return all(
+            not isinstance(other.reason, LimitPassed) and len(other.output) > len(run.output) for other in beside
+        )
+
 
 @held_in_time
 def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
@@ -110,7 +127,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     ``5\\r\\nhello``), or one whose length is in one, two or four bytes before it, up to 64 KiB. Where the handler
     begins to answer in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A
     limit that counts the delimiter in one place and not in the other is off by one, and so is a field for a length that
-    is one too small. It also stretches a word that the rest of its line does not follow, up to 64 bytes.
+    is one too small: a length between those that are taken and those that are refused ends the request in silence. It
+    also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
@@ -124,6 +142,13 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
             run = stretched.run(length)
             if run.error is not None:
                 fail(tried, f"for a piece of {length} bytes {fault_of(run, '')}", "at_its_limits", run.code())
+            if stretched.is_gap(length, run):
+                fault = (
+                    f"a piece of {length - 1} bytes is taken, one of {length + GAP} refused with an answer, and one of "
+                    f"{length} ends the request in silence"
+                )
+                code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
+                fail(tried, fault, "at_its_limits", code)
             for cut in () if tried.packets else stretched.cuts(length):
                 other = played(tried, cut)
                 if not alike(run, other):

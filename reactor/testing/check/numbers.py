@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .borders import borders_of
 from .evidence import fault_of, spread
 from .report import fail, held_in_time
 from .run import played
@@ -22,6 +23,12 @@ SPOTS = 24
 BUDGET = 400_000
 """Lines of Python after which no further number is tried."""
 
+POINTER = 0xC000
+"""The bits of two bytes that are an offset, if DNS has them in place of a label (RFC 1035, section 4.1.4)."""
+
+POINTERS = 50_000
+"""Lines of Python after which no further offset is tried."""
+
 _TEXT = frozenset(b"\t\n\r\x1b") | frozenset(range(0x20, 0x7F))
 
 
@@ -31,36 +38,65 @@ def bears_any_number(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
     Faults are where a number no longer fits: a length of 0 at which a search stands still, a count whose double has no
     room in a byte, one that is negative in 32 bits. The property writes 0, the powers of two, and their neighbours into
-    each byte, and each two and four bytes, that are not text. A wait that such a number makes must be bounded, too.
+    each byte, and each two and four bytes, that are not text; before these the offset of the number itself, for an
+    offset that is followed leads to itself then. A wait that such a number makes must be bounded, too.
 
     >>> from handlers.services import Echo
     >>> bears_any_number(Echo, b"\\0\\5hello")
     """
     tried = Tried(kind, conversation, world)
-    spent = 0
-    for schedule in _numbered(tried):
-        run = played(tried, schedule)
-        if run.error is not None:
-            fail(tried, fault_of(run, ""), "any_number", run.code())
-        if run.unbounded is not None:
-            calls, lack, bound = run.unbounded
-            fail(tried, lack, "any_number", f"{run.code(calls)}\nassert {bound}")
-        spent += run.limit.lines
-        if spent > BUDGET:
-            break
+    for schedules, budget in (_pointing(tried), POINTERS), (_numbered(tried), BUDGET):
+        spent = 0
+        for schedule in schedules:
+            spent += _refuse(tried, schedule)
+            if spent > budget:
+                break
+
+
+def _refuse(tried: Tried, schedule: Schedule) -> int:
+    """Fail if the handler raises, or waits without a bound; otherwise the lines of Python that this has cost."""
+    run = played(tried, schedule)
+    if run.error is not None:
+        fail(tried, fault_of(run, ""), "any_number", run.code())
+    if run.unbounded is not None:
+        calls, lack, bound = run.unbounded
+        fail(tried, lack, "any_number", f"{run.code(calls)}\nassert {bound}")
+    return run.limit.lines
 
 
 def _numbered(tried: Tried) -> Iterator[Schedule]:
     """The conversation with each number; the least first."""
-    ending: Schedule = [] if tried.packets else [END]
     for place, piece in enumerate(tried.pieces):
         for size in 1, 2, 4:
-            spots = [at for at in range(len(piece) - size + 1) if _is_binary(piece[at : at + size])]
-            chosen = [spots[at] for at in spread(0, len(spots) - 1, SPOTS)] if spots else []
-            for number in _values(size):
-                for at in chosen:
-                    changed = piece[:at] + number.to_bytes(size, "big") + piece[at + size :]
-                    yield [*tried.pieces[:place], changed, *tried.pieces[place + 1 :], *ending]
+            spots = _spots(piece, size)
+            yield from (_written(tried, place, at, size, number) for number in _values(size) for at in spots)
+
+
+def _pointing(tried: Tried) -> Iterator[Schedule]:
+    """The conversation with its own offset in each place: from the beginning of the packet or of the part it is in."""
+    starts = sorted({0, *(border.at for border in borders_of(tried))})
+    for place, piece in enumerate(tried.pieces):
+        for size in 2, 1:
+            for at in _spots(piece, size):
+                begun = max(start for start in starts if start <= at)
+                for offset in dict.fromkeys([at - begun, *(at - before for before in (0, 2, 4) if before <= at)]):
+                    numbers = [offset | POINTER, offset] if size == 2 and offset < POINTER else [offset]
+                    for number in numbers:
+                        if number < 1 << 8 * size:
+                            yield _written(tried, place, at, size, number)
+
+
+def _spots(piece: bytes, size: int) -> list[int]:
+    """Where numbers are written in a piece."""
+    spots = [at for at in range(len(piece) - size + 1) if _is_binary(piece[at : at + size])]
+    return [spots[at] for at in spread(0, len(spots) - 1, SPOTS)] if spots else []
+
+
+def _written(tried: Tried, place: int, at: int, size: int, number: int) -> Schedule:
+    """The conversation with a number in one of its pieces."""
+    piece = tried.pieces[place]
+    changed = piece[:at] + number.to_bytes(size, "big") + piece[at + size :]
+    return [*tried.pieces[:place], changed, *tried.pieces[place + 1 :], *([] if tried.packets else [END])]
 
 
 def _is_binary(data: bytes) -> bool:

@@ -35,6 +35,7 @@ from .evidence import (
     unlike,
 )  # fmt: skip
 from .filtered import listed
+from .headers import splits_no_answer, takes_names_in_any_case
 from .lapses import answers_duplicates_once, forgives_timeouts
 from .learned import Try, conversations, tries_of
 from .lengths import takes_true_lengths_only
@@ -207,6 +208,8 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(takes_exact_ends_only, kind, pieces, world=world),
         partial(takes_one_length_only, kind, pieces, world=world),
         partial(takes_true_lengths_only, kind, pieces, world=world),
+        partial(takes_names_in_any_case, kind, pieces, world=world),
+        partial(splits_no_answer, kind, pieces, world=world),
         partial(skips_what_it_refuses, kind, pieces, world=world),
         partial(same_in_every_mode, kind, pieces, world=world, modes=modes),
     ]

@@ -81,9 +81,9 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
     another one. The property writes each end of a line, and each lone dot, in these forms. It replaces CR LF
-    behind a chunk of HTTP, and the byte behind data of a given length that is the same each time. It puts NUL and a
-    letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that for the
-    right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    behind a chunk of HTTP, and the byte, or the two, behind data of a given length that are the same each time. It puts
+    NUL and a letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that
+    for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
@@ -157,26 +157,28 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
 
 
 def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
-    """The last byte of all that is read by length in one place of the handler, if it is the same each time."""
+    """The last byte, and the last two, of all that is read by length in one place, if they are the same each time."""
     found: dict[object, list[tuple[int, int]]] = {}
     for border, end in parts_of(tried):
         if isinstance(border.wait, Exactly) and end - border.at > 1:
             found.setdefault(border.place, []).append((border.at, end))
     for spans in found.values():
         parts = [tried.pieces[0][start:end] for start, end in spans]
-        [*marks] = {part[-1:] for part in parts}
-        lengths = {len(part) for part in parts}
-        if len(marks) == 1 and len(lengths) > 1 and _is_mark(marks[0], parts):
-            end = spans[0][1]
-            last = parts[0][-2:-1]
-            other = b"x" if last != b"x" else b"y"
-            yield Swap("end", 0, end - 2, end, last + b"x", (other + marks[0],))
+        end, are_equal = spans[0][1], len({len(part) for part in parts}) == 1
+        for size in 1, 2:
+            mark = parts[0][-size:]
+            if are_equal or any(len(part) <= size or part[-size:] != mark for part in parts):
+                break
+            if _is_mark(mark, parts):
+                last = parts[0][-size - 1 : -size]  # the byte of the data that is looked at
+                other = b"x" if last != b"x" else b"y"
+                yield Swap("end", 0, end - size - 1, end, last + b"x" * size, (other + mark,))
 
 
 def _is_mark(mark: bytes, parts: list[bytes]) -> bool:
-    """Whether the byte may be the end of the parts. NUL is often a reserved byte, or a part of a number."""
-    is_text = all(b"\0" not in part[:-1] and part[:-1].isascii() for part in parts)
-    return not mark.isalnum() and (mark != b"\0" or is_text)
+    """Whether the bytes may be the end of the parts. NUL is often a reserved byte, or a part of a number."""
+    is_text = all(b"\0" not in part[: -len(mark)] and part[: -len(mark)].isascii() for part in parts)
+    return not any(mark[at : at + 1].isalnum() for at in range(len(mark))) and (b"\0" not in mark or is_text)
 
 
 def _chunks(pieces: list[bytes]) -> Iterator[Swap]:

@@ -8,7 +8,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
-from .borders import pieces_again
+from .borders import borders_of, pieces_again
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
 from .evidence import fault_of, limit_of
@@ -60,6 +60,7 @@ SHORT = 64
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
 _BATCH = 64
+_CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that another byte follows
 
 
 class Repeated(NamedTuple):
@@ -106,16 +107,17 @@ def stays_in_bounds_when_repeated(
     Header lines, elements of an array, calls that are remembered, sessions that nobody ends: each is small, and a
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
     request, as they are and with a number in place of a word; and what is between two places of the conversation where
-    the handler waits for the same, such as frames, with other numbers in it. What the request holds (see `held`)
-    is bounded as in `stays_in_bounds`. It also makes many requests one after another. Each may leave no item in the
-    state that the class shares, and no descriptor. A cache is right if it has a bound of at most 1,024 items.
+    the handler waits for the same, such as frames, with other numbers in it; and at each such place bytes of a binary
+    number that goes on in the next byte. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It
+    also makes many requests one after another. Each may leave no item in the state that the class shares, and no
+    descriptor. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
     """
     tried = Tried(kind, conversation, world)
     if not tried.packets:
-        for several in _pieces(tried.pieces[0]), _again(tried):
+        for several in _pieces(tried.pieces[0]), _again(tried), _continued(tried):
             spent = 0
             for repeated in several:
                 with pristine(tried.kind):
@@ -151,6 +153,13 @@ def _again(tried: Tried) -> Iterator[Repeated]:
         named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
         named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about
         yield from (Repeated(start, piece, None, name) for start, piece, name in named)
+
+
+def _continued(tried: Tried) -> Iterator[Repeated]:
+    """A number without end (LEB128, BER) at the first border of each place in the handler."""
+    firsts = {border.place: border.at for border in reversed(borders_of(tried))}
+    starts = [tried.pieces[0][:at] for at in sorted(firsts.values())]
+    yield from (Repeated(start, byte, None) for start in starts[: 2 * SPOTS] for byte in _CONTINUED)
 
 
 def _numbers(piece: bytes, size: int) -> list[bytes]:

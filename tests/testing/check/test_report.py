@@ -14,7 +14,11 @@ from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
-from tests.support import broken, kept, lapses, ledger, misread, nested, shipped, unseen
+from tests.support import broken, kept, lapses, ledger, misread, nested, shipped, thirty, unseen
+from tests.support import thirty_binary as binary
+from tests.support import thirty_datagrams as datagrams
+from tests.support import thirty_http as http
+from tests.support import thirty_lines as lines
 from tests.support.behind import FRAMED, XOR, FramedPeer, Lossy, Trusting, XorPeer
 from tests.support.misread import LINES
 from tests.support.pasted import assert_red_then_green
@@ -101,6 +105,12 @@ class Broken(NamedTuple):
         self.holds(kind, *([] if self.conversation is None else [self.conversation]), *through)
 
 
+def of_thirty(holds, wrong):
+    """The row of the pair of `thirty` with this broken handler."""
+    pair = next(pair for pair in thirty.PAIRS if pair.broken is wrong)
+    return Broken(holds, wrong, pair.right, pair.conversation)
+
+
 mended = broken.Mended
 in_a_thread = partial(checks.same_in_every_mode, modes=["thread"])
 upper = partial(checks.answers, expected=LINES.upper())
@@ -138,6 +148,14 @@ TABLE = [
     Broken(checks.ends_at_any_byte_of_the_wire, mended, mended, LINES, ([Through(Trusting, FramedPeer)], [FRAMED])),
     Broken(checks.answers_as_told, ledger.Miscounts, ledger.Ledger, ledger.Bookkeeper),
     Broken(checks.answers_as_told, AnswersAnything, AnswersDigits, AsksForDigits),
+    of_thirty(checks.bears_any_number, binary.DnsLoop),
+    of_thirty(checks.takes_true_lengths_only, binary.HeartbeatBleed),
+    of_thirty(checks.takes_exact_ends_only, http.ChunksUnchecked),
+    of_thirty(checks.stays_in_bounds_when_repeated, binary.MqttEndless),
+    of_thirty(checks.same_at_its_limits, lines.BeanstalkdBound),
+    of_thirty(checks.answers_duplicates_once, datagrams.UploadTwice),
+    of_thirty(checks.splits_no_answer, http.RedirectSplit),
+    of_thirty(checks.takes_names_in_any_case, http.SipCase),
 ]
 each_property = pytest.mark.parametrize("row", TABLE, ids=lambda row: function_of(row.holds).__name__)
 TWO_ANSWERS = {

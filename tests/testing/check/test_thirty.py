@@ -1,0 +1,35 @@
+"""`check` tells the handlers of `thirty` apart.
+
+The thirty pairs were written before the source of `check` was read. When they were first tried, it found 12 of the 30
+faults, and accused one right handler of the 30, for it did not make the calls of handlers. Now it finds 20, and accuses
+none. Those that it misses are `MISSED`.
+"""
+
+import pytest
+
+from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
+from tests.support import thirty
+
+MISSED = {
+    "http: the body of a refused request is not read",
+    "smtp: recipients are kept",
+    "stomp: a subscriber is kept",
+    "relp: no reply to what is unknown",
+    "chat: a name is stolen",
+    "redis: answers out of order",
+    "ntp: an answer is answered",
+    "statsd: names without a bound",
+    "game: a short question, a long answer",
+    "resolver: a key that raises",
+}
+EXAMPLES = 2  # few: what these handlers need is tried before any example is drawn
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", thirty.PAIRS, ids=lambda pair: pair.name.partition(":")[0])
+def test_a_wrong_handler_is_caught_and_the_right_one_is_not_accused(pair):
+    check(pair.right, pair.conversation, modes=[], examples=EXAMPLES, **pair.options)
+    if pair.name not in MISSED:
+        with pytest.raises(CheckFailed):
+            check(pair.broken, pair.conversation, modes=["sync"], examples=EXAMPLES, **pair.options)
