@@ -23,13 +23,22 @@ MISSED = {
     "game: a short question, a long answer",
     "resolver: a key that raises",
 }
+ONCE_ACCUSED = {"redis: answers out of order"}
+"""The others take minutes: `tests.proofs.check_figures` has them."""
+
 EXAMPLES = 2  # few: what these handlers need is tried before any example is drawn
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", thirty.PAIRS, ids=lambda pair: pair.name.partition(":")[0])
-def test_a_wrong_handler_is_caught_and_the_right_one_is_not_accused(pair):
-    check(pair.right, pair.conversation, modes=[], examples=EXAMPLES, **pair.options)
-    if pair.name not in MISSED:
-        with pytest.raises(CheckFailed):
-            check(pair.broken, pair.conversation, modes=["sync"], examples=EXAMPLES, **pair.options)
+@pytest.mark.parametrize("pair", [pair for pair in thirty.PAIRS if pair.name not in MISSED], ids=lambda pair: pair.name)
+def test_a_wrong_handler_is_caught(pair):
+    with pytest.raises(CheckFailed):
+        check(pair.broken, pair.conversation, modes=["sync"], examples=EXAMPLES, **pair.options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pair", [pair for pair in thirty.PAIRS if pair.name in ONCE_ACCUSED], ids=lambda pair: pair.name
+)
+def test_a_right_handler_is_not_accused(pair):
+    check(pair.right, pair.conversation, modes=["sync"], examples=EXAMPLES, **pair.options)
