@@ -37,16 +37,19 @@ class Mode:
     loop_drives = False
     """Whether the loop drives the rows. Then one that is served can be ended from outside, to make room for another."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self._told = False  # whether `waits` has logged
-        self._crew: Crew | None = None
-
     bound = ("", "")
     """The server's attribute that bounds the requests which have begun, and what drives them. Here there is none."""
 
-    def waits(self) -> bool:
-        """A request waits because `bound` is reached: log that once. Returns false."""
+    work = "here"
+    """Where a blocking handler with a framing answers its whole request: see `handlers.blocking.framing.Answered`."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._told = False  # whether `tell_of_waiting` has logged
+        self._crew: Crew | None = None
+
+    def tell_of_waiting(self) -> None:
+        """Log once that a request waits, because `bound` is reached."""
         if not self._told:
             self._told = True
             bound, what = self.bound
@@ -56,10 +59,6 @@ class Mode:
                 "no other",
                 getattr(self.service.server, bound),
             )
-        return False
-
-    work = "here"
-    """Where a blocking handler with a framing answers its whole request: see `handlers.blocking.framing.Answered`."""
 
     def adapt(self, handler: Any) -> Any:
         """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""

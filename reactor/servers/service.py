@@ -187,8 +187,12 @@ class Service:
 
     def may_begin(self) -> bool:
         """Whether a request that has been taken, and waits, may begin."""
-        is_held = self.closing or self.holding or not self.heirs.may_grow
-        return not is_held and (self.mode.may_begin() or self.mode.waits())
+        if self.closing or self.holding or not self.heirs.may_grow:
+            return False
+        if self.mode.may_begin():
+            return True
+        self.mode.tell_of_waiting()
+        return False
 
     def admit(self, request: Any, client_address: Any, make_row: Callable[[], Request]) -> Request | None:
         """Check a new request and put its row into the table and the queue. Returns ``None`` if it is refused."""

@@ -578,7 +578,7 @@ MUTATIONS = [
     Mutation(
         "that requests wait is logged when none does",
         "return len(self._busy) < int(self.service.server.max_threads)",
-        "return len(self._busy) < int(self.service.server.max_threads) or self.waits()",
+        "return len(self._busy) < int(self.service.server.max_threads) or bool(self.tell_of_waiting())",
         tests="tests/servers/test_queue.py -k nothing_is_logged",
     ),
     Mutation(
