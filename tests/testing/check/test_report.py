@@ -167,6 +167,7 @@ TWO_ANSWERS = {
     "same_for_any_chunking_of_faults",
     "same_in_every_mode",
     "same_through_filters",
+    "takes_names_in_any_case",
 }
 """The properties whose fault in ``TABLE`` is the difference of two answers, or of two ends of a request."""
 
