@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .check.dropped import drops_no_step
     from .check.filtered import play_through
     from .check.headers import splits_no_answer, takes_names_in_any_case
+    from .check.keys import has_a_key_for_any_packet
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
@@ -120,6 +121,7 @@ _ROOMS = {
     "pytest.leaks": ("Leak", "leaks_nothing"),
     "reading.linter": ("lint",),
     "check.headers": ("splits_no_answer", "takes_names_in_any_case"),
+    "check.keys": ("has_a_key_for_any_packet",),
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
@@ -183,6 +185,7 @@ __all__ = [
     "explore",
     "fewest",
     "forgives_timeouts",
+    "has_a_key_for_any_packet",
     "held",
     "largest_number",
     "leaks_nothing",

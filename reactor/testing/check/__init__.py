@@ -35,6 +35,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``damaged``      the property of damaged conversations that are cut
 ``headers``      the properties of header fields: the case of names, and fields that a client writes
+``keys``         the property of the keys of datagrams: any packet has one
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``lengths``      the property of lengths that say more than is there
 ``limits``       the property of pieces that are as long as may be

@@ -36,6 +36,7 @@ from .evidence import (
 )  # fmt: skip
 from .filtered import listed
 from .headers import splits_no_answer, takes_names_in_any_case
+from .keys import has_a_key_for_any_packet
 from .lapses import answers_duplicates_once, forgives_timeouts
 from .learned import Try, conversations, tries_of
 from .lengths import takes_true_lengths_only
@@ -194,6 +195,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(stays_in_bounds, kind, pieces, world=world, kept=kept, examples=examples),
         partial(works_linearly, kind, pieces, world=world, examples=examples),
         partial(same_for_any_chunking_of_faults, kind, pieces, world=world, examples=examples),
+        partial(has_a_key_for_any_packet, kind, pieces, world=world),
         partial(bears_any_number, kind, pieces, world=world),
         partial(same_at_its_limits, kind, pieces, world=world),
         partial(matches_in_time, kind, pieces, world=world),

@@ -154,6 +154,7 @@ TABLE = [
     of_thirty(checks.stays_in_bounds_when_repeated, binary.MqttEndless),
     of_thirty(checks.same_at_its_limits, lines.BeanstalkdBound),
     of_thirty(checks.answers_duplicates_once, datagrams.UploadTwice),
+    of_thirty(checks.has_a_key_for_any_packet, datagrams.ResolverKey),
     of_thirty(checks.splits_no_answer, http.RedirectSplit),
     of_thirty(checks.takes_names_in_any_case, http.SipCase),
 ]
