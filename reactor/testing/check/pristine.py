@@ -76,9 +76,8 @@ class _Snapshot:
         self.items = 0
         """The items of the lists, dictionaries and sets among it."""
         self._seen: set[int] = set()
-        classes = _own(kind)
-        self._homes = {base.__module__ for base in (*classes, *_own(user))}
-        for base in classes:
+        self._homes = homes_of(kind, user)
+        for base in _own(kind):
             self._class(base)
 
     def _class(self, base: type) -> None:
@@ -136,6 +135,11 @@ class _Snapshot:
         self.items += len(value) if isinstance(value, (*_SEQUENCES, dict, set)) else 0
         for item in inner:
             self.contents(item)
+
+
+def homes_of(*kinds: type | None) -> set[str]:
+    """The modules of the classes, and of those of their base classes that are part of the handler under test."""
+    return {base.__module__ for kind in kinds for base in _own(kind)}
 
 
 def _own(kind: type | None) -> list[type]:

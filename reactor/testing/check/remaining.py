@@ -1,14 +1,18 @@
-"""What requests leave behind when they have ended: items in the state that they share, and descriptors."""
+"""What requests leave behind when they have ended: items in the state that they share, descriptors, and themselves."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from copy import copy
+from functools import partial
+from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Cancelled
+from ...servers.kinds import class_of
 from .driver import RecordingDriver
-from .pristine import pristine, shared_items
+from .pristine import homes_of, pristine, shared_items
 from .schedule import END
 from .subject import Subject
 
@@ -29,17 +33,21 @@ class Remains(NamedTuple):
     """Items more in the containers that requests of the class share: in the class, its module, default arguments."""
     descriptors: int
     """Open descriptors more; 0 on a host that does not list them."""
+    handlers: int
+    """Handlers more in the containers of the server, or methods or machines of these."""
 
 
 def remains(
-    kind: Any, schedule: Iterable[Step], times: int, number: tuple[int, int] | None = None, world: World | None = None
-) -> Remains:
+    kind: Any, schedule: Iterable[Step], times: int, number: tuple[int, int] | None = None, world: World | None = None,
+    last: Iterable[Step] = (),
+) -> Remains:  # fmt: skip
     """What ``times`` requests of the handler class ``kind`` leave behind, one after another, after a first one.
 
     Each request comes from another port, takes the bytes of the ``schedule``, and ends: with the stream if the
     schedule has an `END`, and in any case by `Cancelled`, as when the server closes. ``number`` is the start and the
     end of the part of the first bytes that is replaced by the number of the request, in letters if
-    it is a word. The state that requests share is restored afterwards. A request that raises is left as it is.
+    it is a word. One more request takes the schedule ``last``, if that is not empty: it may clear up after the others.
+    The state that requests share is restored afterwards. A request that raises is left as it is.
 
     >>> from handlers import StreamHandler, Until
     >>> class LeavesOpen(StreamHandler):
@@ -47,18 +55,54 @@ def remains(
     ...         self.descriptor = os.open(os.devnull, os.O_RDONLY)
     ...         await Until(b";", limit=9)
     >>> remains(LeavesOpen, [b"abc;"], 5)
-    Remains(items=0, descriptors=5)
+    Remains(items=0, descriptors=5, handlers=0)
     """
-    subject, steps = Subject(kind, world), list(schedule)
+    subject, steps, tidying = Subject(kind, world), list(schedule), list(last)
     with pristine(subject.kind):
         subject.restore()
         ended = [_ended(subject, _numbered(steps, number, 0), 0)]  # what the first one sets up is not counted
-        items, opened = shared_items(subject.kind), _descriptors()
+        before = _all_now(subject)
         ended += [_ended(subject, _numbered(steps, number, count), count) for count in range(1, times + 1)]
-        found = Remains(shared_items(subject.kind) - items, _descriptors() - opened)
+        if tidying:
+            ended.append(_ended(subject, tidying, times + 1))
+        now = _all_now(subject)
     subject.restore()
     del ended  # what a collection of garbage would close is still open: so is the machine of a row until it is reaped
-    return found
+    return Remains(*(more - less for more, less in zip(now, before, strict=True)))
+
+
+def _all_now(subject: Subject) -> Remains:
+    return Remains(shared_items(subject.kind), _descriptors(), _in_containers(subject))
+
+
+def _in_containers(subject: Subject) -> int:
+    """The handlers in the containers of the server, each counted once."""
+    server = subject.world.server
+    kinds, homes = (subject.kind, class_of(subject.handler)), homes_of(subject.kind, type(server))
+    found, seen, left = set[int](), set[int](), [getattr(server, "__dict__", None)]
+    left += [value for base in type(server).__mro__ if base.__module__ in homes for value in vars(base).values()]
+    while left:
+        value: Any = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, kinds):
+            found.add(id(value))
+        elif isinstance(value, (list, tuple, set, frozenset, deque)):
+            left += value
+        elif isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, subject.machine):
+            left.append(value.handler)
+        elif isinstance(value, MethodType):
+            left.append(value.__self__)
+        elif isinstance(value, FunctionType):
+            left += [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
+        elif isinstance(value, partial):
+            left += [value.func, *value.args, *value.keywords.values()]
+        elif type(value).__module__ in homes and hasattr(value, "__dict__"):
+            left.append(vars(value))
+    return len(found)
 
 
 def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> list[Step]:

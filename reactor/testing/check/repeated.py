@@ -11,7 +11,7 @@ from ...handlers import Cancelled
 from .borders import borders_of, pieces_again
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
-from .evidence import fault_of, limit_of
+from .evidence import fault_of, limit_of, spread
 from .pristine import pristine
 from .remaining import remains
 from .report import Found, fail, held_in_time
@@ -32,6 +32,9 @@ KEPT = 65_536
 
 MANY = 1_100
 """Requests after which each may not have left something behind. A bound of 1,024 entries is not accused."""
+
+BOUND = 1_024
+"""Handlers that have ended, of so many requests, that may still be in containers of the server."""
 
 FEW = 8
 """Requests that are tried first."""
@@ -109,8 +112,9 @@ def stays_in_bounds_when_repeated(
     request, as they are and with a number in place of a word; and what is between two places of the conversation where
     the handler waits for the same, such as frames, with other numbers in it; and at each such place bytes of a binary
     number that goes on in the next byte. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It
-    also makes many requests one after another. Each may leave no item in the state that the class shares, and no
-    descriptor. A cache is right if it has a bound of at most 1,024 items.
+    also makes many requests one after another, whole and broken off. Each may leave no item in the state that the class
+    shares, no descriptor, and not itself in a container of the server (``self.server``), where others find it and send
+    to it; a later request may take it out. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
@@ -283,6 +287,10 @@ def _refuse_remains(tried: Tried) -> None:
         few = remains(tried.given, schedule, FEW, number, tried.world)
         if few.descriptors >= FEW:
             _fail_of(tried, schedule, FEW, number, "descriptors")
+        if few.handlers >= FEW:
+            many = remains(tried.given, schedule, MANY, number, tried.world, tried.pieces)
+            if many.handlers > BOUND:
+                _fail_of_handlers(tried, schedule, number)
         if few.items >= FEW and remains(tried.given, schedule, MANY, number, tried.world).items >= MANY:
             _fail_of(tried, schedule, MANY, number, "items")
 
@@ -296,10 +304,36 @@ def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]
     names = list(_NAME.finditer(tried.pieces[0])) if tried.pieces else []
     for match in names[:: len(names) // SPOTS + 1]:
         yield [*tried.pieces, *endings[-1]], match.span()
+    if tried.world.server is not None:
+        yield from _broken_off(tried)
+
+
+def _broken_off(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]:
+    """Requests that end where a wait begins, and that differ in a word or a number before it."""
+    ends = list(range(1, tried.length)) if tried.packets else [border.at for border in borders_of(tried) if border.at]
+    for end in [ends[at] for at in spread(0, len(ends) - 1, SPOTS // 2)] if ends else []:
+        first = tried.first(end)
+        yield [*first], None
+        names = list(_NAME.finditer(first[0]))
+        for match in names[:: len(names) // SPOTS + 1]:
+            yield [*first], match.span()
+
+
+def _fail_of_handlers(tried: Tried, schedule: Schedule, number: tuple[int, int] | None) -> NoReturn:
+    numbered = [f"number={number}"] if number else []
+    last = f"last={literal(tried.pieces)}"
+    call = tried.call("remains", tried.text, _listed(schedule), str(MANY), *numbered, last)
+    fault = (
+        "each request that has ended is still in a container of the server: take it out in finish(), or in `finally`"
+    )
+    fail(tried, fault, "bounds_when_repeated", f"assert {call}.handlers <= {BOUND}")
+
+
+def _listed(schedule: Schedule) -> str:
+    return f"[{', '.join('END' if step is END else literal(step) for step in schedule)}]"
 
 
 def _fail_of(tried: Tried, schedule: Schedule, times: int, number: tuple[int, int] | None, noun: str) -> NoReturn:
-    steps = ", ".join("END" if step is END else literal(step) for step in schedule)
-    call = tried.call("remains", tried.text, f"[{steps}]", str(times), *([str(number)] if number else []))
+    call = tried.call("remains", tried.text, _listed(schedule), str(times), *([str(number)] if number else []))
     fault = f"each request that has ended leaves {noun} behind: release them in finish(), or in `finally`"
     fail(tried, fault, "bounds_when_repeated", f"assert {call}.{noun} < {times}")
