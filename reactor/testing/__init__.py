@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .check.modes import same_in_every_mode
     from .check.nested import bears_any_nesting
     from .check.numbers import bears_any_number
+    from .check.overlapping import bears_two_at_once
     from .check.properties import (
         answers,
         check,
@@ -132,6 +133,7 @@ _ROOMS = {
     "check.modes": ("same_in_every_mode",),
     "check.nested": ("bears_any_nesting",),
     "check.numbers": ("bears_any_number",),
+    "check.overlapping": ("bears_two_at_once",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.recorded": ("Recording",),
@@ -172,6 +174,7 @@ __all__ = [
     "bears_any_bomb",
     "bears_any_nesting",
     "bears_any_number",
+    "bears_two_at_once",
     "calls_nothing_that_blocks",
     "chaotic",
     "check",

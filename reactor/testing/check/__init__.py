@@ -44,6 +44,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``matching``     the property of regular expressions that try ever more ways: `seconds`
 ``modes``        the property of the modes: `same_in_every_mode`
 ``nested``       the property of what is nested deeper than Python can recurse
+``overlapping``  the property of two requests of one server that are open at once
 ``refused``      the property of data that is refused
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``through``      the properties of a handler behind filters

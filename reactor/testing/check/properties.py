@@ -46,6 +46,7 @@ from .matching import matches_in_time
 from .modes import same_in_every_mode
 from .nested import bears_any_nesting
 from .numbers import bears_any_number
+from .overlapping import bears_two_at_once
 from .pristine import pristine, restorer, shared_on_purpose
 from .refused import skips_what_it_refuses
 from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
@@ -189,6 +190,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(drops_no_step, kind),
         partial(calls_nothing_that_blocks, kind),
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
+        partial(bears_two_at_once, kind, pieces, world=world),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
         partial(survives_any_input, kind, pieces, world=world, examples=examples),

@@ -68,6 +68,30 @@ class Rests(Sleeps):
         return Delay(0.1), self.handle
 
 
+class TakesTheName(StreamHandler):
+    names = {}
+
+    async def handle(self):
+        self.name = await Until(b"\n", limit=80)
+        self.take()
+        await Until(b"\n", limit=80)
+
+    def take(self):
+        self.names[self.name] = self
+
+    def finish(self):
+        if self.name:
+            del self.names[self.name]
+
+    name = b""
+
+
+class LeavesTheName(TakesTheName):
+    def take(self):
+        if self.names.setdefault(self.name, self) is not self:
+            self.name = b""
+
+
 class AnswersAnything(StreamHandler):
     async def handle(self):
         while True:
@@ -120,6 +144,7 @@ TABLE = [
     Broken(checks.calls_nothing_that_blocks, Sleeps, Rests, None),
     Broken(upper, broken.CountsChunks, mended),
     Broken(checks.leaves_nothing_behind, misread.LogsInAll, misread.LogsInOne, misread.LOGIN),
+    Broken(checks.bears_two_at_once, TakesTheName, LeavesTheName),
     Broken(checks.same_for_any_chunking, broken.SplitsCRLF, mended),
     Broken(checks.ends_at_any_byte, broken.SwallowsTheEnd, mended),
     Broken(checks.survives_any_input, broken.TrustsTheLength, broken.MendedNetstrings, b"5:hello,"),
