@@ -2,10 +2,11 @@
 
 import os
 
-from handlers import Some, StreamHandler, Until
+from handlers import DatagramHandler, Packet, Some, StreamHandler, Until
 
 from .misread import Pair
 
+PARTS = [b"\0\0\0\1good ", b"\0\0\0\1bye."]
 GREETED = b"HELO ann\r\nHELO bob\r\n"
 HEADERS = b"GET /\r\nHost: a\r\nAccept: b\r\n\r\n"
 ARRAY = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
@@ -55,6 +56,26 @@ class CollectsElements(StreamHandler):
 
 class CollectsFewElements(CollectsElements):
     most = 64
+
+
+class CollectsParts(DatagramHandler):
+    """Puts messages together of parts, each of which has the number of its message. It may have 8,000 bytes."""
+
+    most = 1 << 40
+
+    async def handle(self):
+        parts = {}
+        while (packet := await Packet()) != b"end":
+            found = parts.setdefault(packet[:4], [])
+            found.append(packet[4:])
+            if packet.endswith(b".") or sum(map(len, found)) > 8_000:
+                self.send(b"".join(parts.pop(packet[:4])))
+            elif len(parts) > self.most:
+                parts.clear()
+
+
+class CollectsFewParts(CollectsParts):
+    most = 9
 
 
 class KeepsSessions(StreamHandler):
@@ -157,6 +178,7 @@ class JoinsAttributes(JoinsAtTheEnd):
 PAIRS = [
     Pair(CollectsHeaders, CollectsFew, HEADERS, REPEATED, HOLDS),
     Pair(CollectsElements, CollectsFewElements, ARRAY, REPEATED, HOLDS),
+    Pair(CollectsParts, CollectsFewParts, PARTS, REPEATED, HOLDS),
     Pair(KeepsSessions, EndsSessions, GREETED, REPEATED, LEAVES.format("items")),
     Pair(RemembersNames, RemembersSomeNames, GREETED, REPEATED, LEAVES.format("items")),
     Pair(LeavesOpen, ClosesAlways, GREETED, REPEATED, LEAVES.format("descriptors")),

@@ -69,8 +69,8 @@ _CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that a
 class Repeated(NamedTuple):
     """A piece of a conversation that comes again and again."""
 
-    start: bytes
-    """What comes before it."""
+    start: tuple[bytes, ...]
+    """What comes before it: some bytes of a stream, or packets."""
     before: bytes
     """The piece up to its number."""
     after: bytes | None
@@ -78,27 +78,30 @@ class Repeated(NamedTuple):
     name: bytes = b""
     """Bytes of the piece that are a binary number each time, wherever they are in it."""
 
-    def batch(self, first: int) -> bytes:
+    def batch(self, first: int) -> list[bytes]:
         """The piece 64 times, numbered from ``first`` on."""
         numbers = range(first, first + _BATCH)
         if self.name:
             size = len(self.name)
-            return b"".join(self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers)
+            return [self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers]
         if self.after is None:
-            return self.before * _BATCH
-        return b"".join(b"%b%d%b" % (self.before, number, self.after) for number in numbers)
+            return [self.before] * _BATCH
+        return [b"%b%d%b" % (self.before, number, self.after) for number in numbers]
 
-    def code(self, name: str, batches: int) -> str:
-        """The statements that feed the machine ``name``."""
-        start = f"{name}.feed({literal(self.start)})\n" if self.start else ""
+    def code(self, name: str, batches: int, packets: bool) -> str:
+        """The statements that feed the machine ``name``; a client takes the answers to ``packets``."""
+        start = "".join(f"{name}.feed({literal(piece)})\n" for piece in self.start if piece)
+        count = _BATCH * batches
         if self.name:
-            renamed = f"replace({literal(self.name)}, number.to_bytes({len(self.name)}, 'big'))"
-            fed = f"{name}.feed({literal(self.before)}.{renamed})"
-            return f"{start}for number in range(1, {_BATCH * batches + 1}):\n    {fed}"
-        if self.after is None:
-            return f"{start}for _ in range({_BATCH * batches}):\n    {name}.feed({literal(self.before)})"
-        form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
-        return f"{start}for number in range({_BATCH * batches}):\n    {name}.feed({form} % number)"
+            loop = f"number in range(1, {count + 1})"
+            fed = f"{literal(self.before)}.replace({literal(self.name)}, number.to_bytes({len(self.name)}, 'big'))"
+        elif self.after is None:
+            loop, fed = f"_ in range({count})", literal(self.before)
+        else:
+            form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
+            loop, fed = f"number in range({count})", f"{form} % number"
+        taken = f"\n    list(iter({name}.read, None))" if packets else ""
+        return f"{start}for {loop}:\n    {name}.feed({fed}){taken}"
 
 
 @held_in_time
@@ -111,23 +114,24 @@ def stays_in_bounds_when_repeated(
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
     request, as they are and with a number in place of a word; and what is between two places of the conversation where
     the handler waits for the same, such as frames, with other numbers in it; and at each such place bytes of a binary
-    number that goes on in the next byte. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It
-    also makes many requests one after another, whole and broken off. Each may leave no item in the state that the class
-    shares, no descriptor, and not itself in a container of the server (``self.server``), where others find it and send
-    to it; a later request may take it out. A cache is right if it has a bound of at most 1,024 items.
+    number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a
+    number in it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also makes many requests
+    one after another, whole and broken off. Each may leave no item in the state that the class shares, no descriptor,
+    and not itself in a container of the server (``self.server``), where others find it and send to it; a later request
+    may take it out. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
     """
     tried = Tried(kind, conversation, world)
-    if not tried.packets:
-        for several in _pieces(tried.pieces[0]), _again(tried), _continued(tried):
-            spent = 0
-            for repeated in several:
-                with pristine(tried.kind):
-                    spent += _refuse_growth(tried, repeated, kept)
-                if spent > BUDGET:
-                    break
+    streams = () if tried.packets else (_pieces(tried.pieces[0]), _again(tried), _continued(tried))
+    for several in (_packets(tried.pieces),) if tried.packets else streams:
+        spent = 0
+        for repeated in several:
+            with pristine(tried.kind):
+                spent += _refuse_growth(tried, repeated, kept)
+            if spent > BUDGET:
+                break
     if not tried.before:
         _refuse_remains(tried)
 
@@ -139,15 +143,29 @@ def _pieces(data: bytes) -> Iterator[Repeated]:
     for start, end in dict.fromkeys([*spans[:: len(spans) // SPOTS + 1], (0, len(data))]):
         piece = data[start:end]
         for before in dict.fromkeys([data[:start], _announced(data[:start])]):
-            yield Repeated(before, piece, None)
-            for match in list(_NAME.finditer(piece))[:2]:
-                yield Repeated(before, piece[: match.start()], piece[match.end() :])
+            yield Repeated((before,), piece, None)
+            yield from _with_numbers((before,), piece)
+
+
+def _packets(packets: list[bytes]) -> Iterator[Repeated]:
+    """Each packet with numbers in it; `stays_in_bounds` repeats it as it is."""
+    for at in spread(0, len(packets) - 1, SPOTS) if packets else []:
+        start = tuple(packets[:at])
+        yield from _with_numbers(start, packets[at])
+        named = [name for size in (4, 2) for name in _numbers(packets[at], size)]
+        yield from (Repeated(start, packets[at], None, name) for name in named[:2])
+
+
+def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
+    """The piece with a number in the place of each of its first words."""
+    for match in list(_NAME.finditer(piece))[:2]:
+        yield Repeated(start, piece[: match.start()], piece[match.end() :])
 
 
 def _again(tried: Tried) -> Iterator[Repeated]:
     """What may come again where the handler waits for the same, as it is and with other numbers in it."""
     spans = sorted(pieces_again(tried), key=lambda span: span[1] - span[0])  # short ones cost little
-    pieces = [(tried.pieces[0][:start], tried.pieces[0][start:end]) for start, end in spans]
+    pieces = [((tried.pieces[0][:start],), tried.pieces[0][start:end]) for start, end in spans]
     yield from (Repeated(start, piece, None) for start, piece in pieces)
     for start, piece in pieces:
         match = _NAME.search(piece)
@@ -162,7 +180,7 @@ def _again(tried: Tried) -> Iterator[Repeated]:
 def _continued(tried: Tried) -> Iterator[Repeated]:
     """A number without end (LEB128, BER) at the first border of each place in the handler."""
     firsts = {border.place: border.at for border in reversed(borders_of(tried))}
-    starts = [tried.pieces[0][:at] for at in sorted(firsts.values())]
+    starts = [(tried.pieces[0][:at],) for at in sorted(firsts.values())]
     yield from (Repeated(start, byte, None) for start in starts[: 2 * SPOTS] for byte in _CONTINUED)
 
 
@@ -182,11 +200,17 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     """Fail if a request holds more and more; otherwise the lines of Python that this has cost."""
     run = Run(tried)
     growth = _Growth(tried, repeated, kept, run.name)
-    if repeated.start:
-        run.step(repeated.start)
+    for piece in repeated.start:
+        if piece and not (tried.packets and run.finished):
+            run.step(piece)
     while not (run.over or run.finished or run.unbounded) and growth.goes_on and growth.batches < TRACED:
-        run.step(growth.batch())
-        run.drain()
+        pieces = growth.batch()
+        run.limit.allow(LINES)
+        with run.limit:  # entered once for all packets
+            for piece in pieces:
+                if not (run.over or run.finished):
+                    run.step(piece)
+                    run.drain()
         growth.look(run.machine)
     run.close()
     if run.error is not None:
@@ -203,12 +227,13 @@ def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
     growth = _Growth(tried, repeated, kept, "machine")
     try:
         machine.advance()
-        for piece in [*tried.before, repeated.start]:
+        for piece in [*tried.before, *repeated.start]:
             machine.feed(piece)
         while not machine.finished and growth.goes_on and growth.batches < LONGEST:
-            machine.drop_output()  # the client takes it
-            machine.advance()
-            machine.feed(growth.batch())
+            for piece in growth.batch():
+                machine.drop_output()  # the client takes it
+                machine.advance()
+                machine.feed(piece)
             growth.look(machine)
         machine.abandon(Cancelled())
     except Found:
@@ -237,11 +262,11 @@ class _Growth:
         least = self._brought * (len(sizes) - half) // (32 * len(sizes))
         return len(sizes) <= 2 or sizes[-1] - sizes[half] > least
 
-    def batch(self) -> bytes:
-        """The next one."""
-        data = self._repeated.batch(_BATCH * self.batches)
-        self._brought += len(data)
-        return data
+    def batch(self) -> list[bytes]:
+        """The next one: packets, or all its bytes at once."""
+        pieces = self._repeated.batch(_BATCH * self.batches)
+        self._brought += sum(map(len, pieces))
+        return pieces if self._tried.packets else [b"".join(pieces)]
 
     def look(self, machine: Any) -> None:
         """Fail if the request holds too much."""
@@ -249,9 +274,9 @@ class _Growth:
         size, number = held(machine), largest_number(machine)
         self._sizes.append(size + number)
         bound = self._kept + self._limit + self._brought // self.batches
-        fed = self._repeated.code(self._name, self.batches)
+        fed = self._repeated.code(self._name, self.batches, self._tried.packets)
         if size > bound:
-            fault = f"it holds {size} bytes, and more with each {literal(self._repeated.batch(0)[:40])} that comes"
+            fault = f"it holds {size} bytes, and more with each {literal(self._told())} that comes"
             self._fail(fault, f"{fed}\nassert held({self._name}) <= {bound}", f"kept={2 * size} (bytes)")
         if number > NUMBER:
             fault = (
@@ -259,12 +284,16 @@ class _Growth:
             )
             self._fail(fault, f"{fed}\nassert largest_number({self._name}) <= {NUMBER}", "")
 
+    def _told(self) -> bytes:
+        """What the first ones are, shortened."""
+        return (self._repeated.batch(0)[0] if self._tried.packets else b"".join(self._repeated.batch(0)))[:40]
+
     def refuse(self, run: Run) -> NoReturn:
         """Fail because of what the last batch has raised."""
         again = f"for each {literal(self._repeated.before[:40])} that comes, it goes over more and more: "
         fault = f"{again if isinstance(run.error, EndlessLoop) else ''}{fault_of(run, '')}"
         allowed = LINES + LINES_PER_BYTE * self._brought
-        code = self._repeated.code(self._name, self.batches + 1)
+        code = self._repeated.code(self._name, self.batches + 1, self._tried.packets)
         self._fail(fault, f"with line_limit({allowed}):\n{indent(code, '    ')}", "")
 
     def _fail(self, fault: str, code: str, remedy: str) -> NoReturn:

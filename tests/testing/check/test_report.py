@@ -177,6 +177,7 @@ TABLE = [
     of_thirty(checks.takes_true_lengths_only, binary.HeartbeatBleed),
     of_thirty(checks.takes_exact_ends_only, http.ChunksUnchecked),
     of_thirty(checks.stays_in_bounds_when_repeated, binary.MqttEndless),
+    of_thirty(checks.stays_in_bounds_when_repeated, datagrams.StatsdNames),
     of_thirty(checks.same_at_its_limits, lines.BeanstalkdBound),
     of_thirty(checks.answers_duplicates_once, datagrams.UploadTwice),
     of_thirty(checks.has_a_key_for_any_packet, datagrams.ResolverKey),
