@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers.states import is_same_place, place_of
+from .evidence import thinned
 from .run import Run
 
 if TYPE_CHECKING:
@@ -86,4 +87,4 @@ def pieces_again(tried: Tried) -> list[tuple[int, int]]:
         spans += [(one.at, end) for end in ends[:2]]
     data = tried.pieces[0] if spans else b""
     distinct = list({(data[start:end]): (start, end) for start, end in reversed(spans)}.values())[::-1]
-    return distinct[:: len(distinct) // PAIRS + 1]
+    return thinned(distinct, PAIRS)

@@ -5,7 +5,7 @@ Nothing here draws examples or needs Hypothesis.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...handlers import Exactly
 from .counting import EndlessLoop, held
@@ -16,11 +16,14 @@ from .schedule import END
 from .snippets import literal, unlike_at
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
 
     from ...handlers import Wait
     from .schedule import Schedule
     from .subject import Subject
+
+_T = TypeVar("_T")
 
 FLOOD = 4_096
 """Bytes that one round of a flood brings."""
@@ -70,6 +73,27 @@ def spread(first: int, last: int, most: int) -> list[int]:
     if last - first < most:
         return list(range(first, last + 1))
     return [first + (last - first) * step // max(1, most - 1) for step in range(most)]
+
+
+def thinned(found: list[_T], most: int) -> list[_T]:
+    """At most so many of what was found, evenly spread, the first among them.
+
+    >>> thinned([1, 2, 3], 3), thinned([1, 2, 3, 4], 3)
+    ([1, 2, 3], [1, 3])
+    """
+    return found[:: -(-len(found) // most) or 1]
+
+
+def spots(pieces: list[bytes], pattern: re.Pattern[bytes], most: int) -> list[tuple[int, int, int]]:
+    """Where the pieces have the pattern, at most so many places: the index of the piece, start and end."""
+    matches = ((place, match) for place, piece in enumerate(pieces) for match in pattern.finditer(piece))
+    return thinned([(place, *match.span()) for place, match in matches], most)
+
+
+def replaced(pieces: list[bytes], place: int, start: int, end: int, instead: bytes) -> list[bytes]:
+    """The pieces, with other bytes in one place of one piece."""
+    piece = pieces[place]
+    return [*pieces[:place], piece[:start] + instead + piece[end:], *pieces[place + 1 :]]
 
 
 def fillers(pieces: list[bytes], packets: bool) -> list[bytes]:

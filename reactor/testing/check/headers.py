@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .evidence import replaced, spots, thinned
 from .report import Answers, fail, held_in_time
 from .run import Run, played
-from .schedule import END
 from .snippets import literal
 from .tried import Tried
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from ...handlers import World
 
@@ -75,7 +75,7 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     >>> splits_no_answer(Echo, b"GET /%7Eann HTTP/1.1\\r\\n\\r\\n")
     """
     tried = Tried(kind, conversation, world)
-    for place, start, end in _spots(tried.pieces, _ESCAPE):
+    for place, start, end in spots(tried.pieces, _ESCAPE, SPOTS):
         for instead in _SPLITS:
             run, answer = _answered(tried, place, start, end, instead)
             head = _BLANK.split(answer, 1)[0]
@@ -88,18 +88,8 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 def _names(pieces: list[bytes]) -> list[tuple[int, int, int]]:
     """Where the heads of the pieces have names of fields: the index of the piece, start and end."""
     heads = [(place, head) for place, piece in enumerate(pieces) for head in _HEAD.finditer(piece)]
-    return _few(
-        (place, *match.span()) for place, head in heads for match in _NAME.finditer(pieces[place], *head.span())
-    )
-
-
-def _spots(pieces: list[bytes], pattern: re.Pattern[bytes]) -> list[tuple[int, int, int]]:
-    return _few((place, *match.span()) for place, piece in enumerate(pieces) for match in pattern.finditer(piece))
-
-
-def _few(spots: Iterator[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    found = list(spots)
-    return found[:: len(found) // SPOTS + 1]
+    names = ((place, match) for place, head in heads for match in _NAME.finditer(pieces[place], *head.span()))
+    return thinned([(place, *match.span()) for place, match in names], SPOTS)
 
 
 def _unknown(name: bytes) -> bytes:
@@ -114,9 +104,7 @@ def _folded(run: Run) -> list[bytes]:
 
 def _with(tried: Tried, place: int, start: int, end: int, instead: bytes, name: str = "machine") -> Run:
     """The run of the conversation with other bytes in one place."""
-    piece = tried.pieces[place]
-    changed = [*tried.pieces[:place], piece[:start] + instead + piece[end:], *tried.pieces[place + 1 :]]
-    return played(tried, changed if tried.packets else [*changed, END], name=name)
+    return played(tried, tried.whole(replaced(tried.pieces, place, start, end, instead)), name=name)
 
 
 def _answered(tried: Tried, place: int, start: int, end: int, instead: bytes) -> tuple[Run, bytes]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...rows.filters.tap import RECEIVED
 from . import recorded
+from .evidence import thinned
 from .report import CheckFailed
 from .snippets import brief
 from .stateful import Drawn, drawn, is_grammar, verb_of
@@ -104,9 +105,9 @@ def deep(messages: list[bytes]) -> list[Message]:
     """
     last = {verb_of(message): place for place, message in enumerate(messages)}
     ends = sorted(place for place in last.values() if place)
-    ends = ends[:: len(ends) // MOST + 1]
+    ends = thinned(ends, MOST)
     others = [place for place in range(1, len(messages)) if place not in ends]
-    chosen = others[:: len(others) // (MOST - len(ends) + 1) + 1] if len(ends) < MOST else []
+    chosen = thinned(others, MOST - len(ends) + 1) if len(ends) < MOST else []
     return [Message(messages[:place], messages[place]) for place in sorted([*ends, *chosen])]
 
 

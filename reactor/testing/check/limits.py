@@ -9,10 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ...handlers import Exactly, LimitPassed
-from .evidence import alike, answers_of, differing, fault_of
+from .evidence import alike, answers_of, differing, fault_of, thinned
 from .report import fail, held_in_time
 from .run import Run, played
-from .schedule import END
 from .tried import Tried
 
 if TYPE_CHECKING:
@@ -63,8 +62,7 @@ class Stretched:
     def schedule(self, length: int) -> Schedule:
         """All of it, the piece being ``length`` bytes long."""
         pieces = self._tried.pieces
-        changed: Schedule = [*pieces[: self._place], self._build(length), *pieces[self._place + 1 :]]
-        return changed if self._tried.packets else [*changed, END]
+        return self._tried.whole([*pieces[: self._place], self._build(length), *pieces[self._place + 1 :]])
 
     def run(self, length: int) -> Run:
         """What the handler makes of it."""
@@ -158,12 +156,10 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
 
 def _stretched(tried: Tried) -> Iterator[Stretched]:
     for place, piece in enumerate(tried.pieces):
-        words = list(_WORD.finditer(piece))
-        for match in words[:: len(words) // SPOTS + 1]:
+        for match in thinned(list(_WORD.finditer(piece)), SPOTS):
             yield Stretched(tried, place, _word(piece, *match.span()))
             yield Stretched(tried, place, _broken(piece, *match.span()), SHORT)
-        numbers = list(_NUMBER.finditer(piece))
-        for match in numbers[:: len(numbers) // SPOTS + 1]:
+        for match in thinned(list(_NUMBER.finditer(piece)), SPOTS):
             yield Stretched(tried, place, _word(piece, *match.span(), b"1"), letter=b"1")
         yield from _measured(tried, place, piece)
 

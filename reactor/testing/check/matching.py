@@ -12,10 +12,10 @@ from time import thread_time
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .evidence import replaced, thinned
 from .patterns import is_countable
 from .report import fail, held_in_time
 from .run import played
-from .schedule import END
 from .snippets import literal
 from .strategies import borders
 from .subject import Subject
@@ -144,19 +144,17 @@ def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]
     for place, piece in enumerate(tried.pieces):
         ends = [0, *(match.end() for match in re.finditer(rb"\n", piece)), len(piece)]
         spans = [(begin, end) for begin, end in pairwise(ends) if begin < end]
-        for begin, end in spans[:: len(spans) // LINES + 1]:
+        for begin, end in thinned(spans, LINES):
             line = piece[begin:end]
             places = [at for at in borders(line) if at < len(line.rstrip(b"\r\n"))]
-            for at in [*places[:: len(places) // SPOTS + 1], len(line.rstrip(b"\r\n"))]:
+            for at in [*thinned(places, SPOTS), len(line.rstrip(b"\r\n"))]:
                 for letter in letters[: 2 * SPOTS]:
                     yield _built(tried, place, begin + at, end, letter)
 
 
 def _built(tried: Tried, place: int, at: int, end: int, letter: bytes) -> Callable[[int], Schedule]:
-    piece, ending = tried.pieces[place], [] if tried.packets else [END]
-    stop = at + len(piece[at:end].rstrip(b"\r\n"))
-    before, after = tried.pieces[:place], tried.pieces[place + 1 :]
-    return lambda count: [*before, piece[:at] + letter * count + b"!" + piece[stop:], *after, *ending]
+    stop = at + len(tried.pieces[place][at:end].rstrip(b"\r\n"))
+    return lambda count: tried.whole(replaced(tried.pieces, place, at, stop, letter * count + b"!"))
 
 
 def _patterns(kind: type) -> list[bytes]:

@@ -7,9 +7,9 @@ import sys
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from .evidence import replaced
 from .report import fail, held_in_time
 from .run import Run, played
-from .schedule import END
 from .snippets import literal
 from .tried import Tried
 
@@ -140,8 +140,8 @@ def _enclosing(before: bytes, group: Group) -> Iterator[bytes]:
 def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -> None:
     """Fail if the handler raises `RecursionError` for groups in groups."""
     pieces, after = tried.pieces, group.inner + tried.pieces[place][group.end :]
-    whole = before + group.heads(_depth()) + after
-    run = played(tried, [*pieces[:place], whole, *pieces[place + 1 :], *([] if tried.packets else [END])])
+    deep = before + group.heads(_depth()) + after
+    run = played(tried, tried.whole(replaced(pieces, place, 0, len(pieces[place]), deep)))
     if isinstance(run.error, RecursionError):
         parts = f"{literal(before)} + {group.code(_depth())} + {literal(after)}"
         _fail(tried, pieces[:place], parts, f"{literal(group.head)} and a length, {_depth()} times", run)
@@ -156,8 +156,8 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> N
     """Fail if the handler raises `RecursionError` for this depth."""
     data, pieces = tried.pieces[nest.piece], tried.pieces
     before, inner, after = data[: nest.start], data[nest.start : nest.end], data[nest.end :]
-    whole = before + nest.opening * depth + inner + closing * depth + after
-    run = played(tried, [*pieces[: nest.piece], whole, *pieces[nest.piece + 1 :], *([] if tried.packets else [END])])
+    deep = nest.opening * depth + inner + closing * depth
+    run = played(tried, tried.whole(replaced(pieces, nest.piece, nest.start, nest.end, deep)))
     if isinstance(run.error, RecursionError):
         levels = f"{literal(nest.opening)} * {depth}"
         parts = [literal(before), levels, literal(inner), *([f"{literal(closing)} * {depth}"] if closing else [])]

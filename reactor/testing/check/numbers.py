@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .borders import borders_of
-from .evidence import fault_of, spread
+from .evidence import fault_of, replaced, spread
 from .report import fail, held_in_time
 from .run import played
-from .schedule import END
 from .tried import Tried
 
 if TYPE_CHECKING:
@@ -94,9 +93,7 @@ def _spots(piece: bytes, size: int) -> list[int]:
 
 def _written(tried: Tried, place: int, at: int, size: int, number: int) -> Schedule:
     """The conversation with a number in one of its pieces."""
-    piece = tried.pieces[place]
-    changed = piece[:at] + number.to_bytes(size, "big") + piece[at + size :]
-    return [*tried.pieces[:place], changed, *tried.pieces[place + 1 :], *([] if tried.packets else [END])]
+    return tried.whole(replaced(tried.pieces, place, at, at + size, number.to_bytes(size, "big")))
 
 
 def _is_binary(data: bytes) -> bool:

@@ -465,10 +465,7 @@ def works_linearly(
     for piece in measured(tried):
         schedules = [piece.schedule(_SHORT * times) for times in (1, 4, 16) if _SHORT * times <= piece.most]
         if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
-            steps = ([*tried.before, *schedule] for schedule in schedules[:2])
-            _fail_steeply(
-                tried, [f"[{', '.join('END' if step is END else literal(step) for step in made)}]" for made in steps]
-            )
+            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[:2]])
 
 
 def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:

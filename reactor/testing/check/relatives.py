@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
 from .borders import parts_of
-from .evidence import fault_of, places
+from .evidence import fault_of, places, replaced, spots
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -116,7 +116,7 @@ def _has_chunks(pieces: list[bytes]) -> bool:
 
 def _lengths(pieces: list[bytes]) -> Iterator[Swap]:
     """Each length with another one beside it."""
-    for place, start, end in _spots(pieces, _LENGTH) if _has_chunks(pieces) else ():
+    for place, start, end in spots(pieces, _LENGTH, SPOTS) if _has_chunks(pieces) else ():
         line = pieces[place][start:end]
         name, _, number = line.partition(b":")
         other = b"%b: %d" % (name, int(number) + 1)
@@ -127,7 +127,7 @@ def _lengths(pieces: list[bytes]) -> Iterator[Swap]:
 
 def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
     """Each number in other forms."""
-    for place, start, end in _spots(pieces, _NUMBER):
+    for place, start, end in spots(pieces, _NUMBER, SPOTS):
         piece = pieces[place]
         number, before, after = piece[start:end], piece[start - 1 : start], piece[end : end + 1]
         digits = number.decode()
@@ -140,17 +140,17 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
 
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     """Each end in other forms."""
-    for place, start, end in _spots(pieces, _DOT):
+    for place, start, end in spots(pieces, _DOT, SPOTS):
         for instead in b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r":
             yield Swap("end", place, start, end, instead, (b"\r\n,\r\n", instead.replace(b".", b",")))
-    for place, start, end in _spots(pieces, _FRAMING_HEADER):
+    for place, start, end in spots(pieces, _FRAMING_HEADER, SPOTS):
         name = pieces[place][start:end]
         yield Swap("name", place, start, end, name + b" ", (b"x" + name[1:], name + b"x"))
     yield from _chunks(pieces)
-    for place, start, end in [] if b"\0" in b"".join(pieces) else _spots(pieces, _WORD):
+    for place, start, end in [] if b"\0" in b"".join(pieces) else spots(pieces, _WORD, SPOTS):
         word = pieces[place][start:end]
         yield Swap("word", place, start, end, word + b"\0x", (word + b"x", word + b"."))
-    for place, start, end in _spots(pieces, _END):
+    for place, start, end in spots(pieces, _END, SPOTS):
         for instead in _LOOK_LIKE_ENDS:
             controls = (control * size for size in (1, len(instead)) for control in (b"x", b" "))
             yield Swap("end", place, start, end, instead, tuple(controls))  # " ": words need no end of a line
@@ -183,19 +183,13 @@ def _is_mark(mark: bytes, parts: list[bytes]) -> bool:
 
 def _chunks(pieces: list[bytes]) -> Iterator[Swap]:
     """Each chunk (RFC 9112, section 7.1) with something else than CR LF behind its bytes."""
-    for place, start, end in _spots(pieces, _CHUNK) if _has_chunks(pieces) else ():
+    for place, start, end in spots(pieces, _CHUNK, SPOTS) if _has_chunks(pieces) else ():
         piece = pieces[place]
         size = int(piece[start : end - 2], 16)
         chunk = piece[end : end + size]
         if size and piece.startswith(b"\r\n", end + size):
             controls = (b"%x\r\n%b\r\n" % (other, chunk) for other in (size + 1, size - 1))
             yield Swap("chunk", place, start, end + size + 2, piece[start:end] + chunk + b"xx", tuple(controls))
-
-
-def _spots(pieces: list[bytes], pattern: re.Pattern[bytes]) -> list[tuple[int, int, int]]:
-    """Where the pattern is in the pieces: the index of the piece, start and end."""
-    found = [(place, *match.span()) for place, piece in enumerate(pieces) for match in pattern.finditer(piece)]
-    return found[:: len(found) // SPOTS + 1]
 
 
 def _refuse_same(tried: Tried, swaps: Iterable[Swap], title: str) -> None:
@@ -234,8 +228,7 @@ def _fail(tried: Tried, pieces: list[bytes], swap: Swap, ending: Schedule, title
 
 
 def _swapped(pieces: list[bytes], swap: Swap, instead: bytes) -> list[bytes]:
-    piece = pieces[swap.piece]
-    return [*pieces[: swap.piece], piece[: swap.start] + instead + piece[swap.end :], *pieces[swap.piece + 1 :]]
+    return replaced(pieces, swap.piece, swap.start, swap.end, instead)
 
 
 def _shortest(tried: Tried, swap: Swap, same: Callable[[list[bytes], Swap], bool]) -> tuple[list[bytes], Swap]:

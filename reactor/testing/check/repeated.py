@@ -11,7 +11,7 @@ from ...handlers import Cancelled
 from .borders import borders_of, pieces_again
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
-from .evidence import fault_of, limit_of, spread
+from .evidence import fault_of, limit_of, spread, thinned
 from .pristine import pristine
 from .remaining import remains
 from .report import Found, fail, held_in_time
@@ -140,7 +140,7 @@ def _pieces(data: bytes) -> Iterator[Repeated]:
     """Each line, and each pair of lines, with and without numbers in it."""
     ends = [match.end() for match in _LINE.finditer(data)]
     spans = [*zip([0, *ends], ends, strict=False), *zip([0, *ends], ends[1:], strict=False)]
-    for start, end in dict.fromkeys([*spans[:: len(spans) // SPOTS + 1], (0, len(data))]):
+    for start, end in dict.fromkeys([*thinned(spans, SPOTS), (0, len(data))]):
         piece = data[start:end]
         for before in dict.fromkeys([data[:start], _announced(data[:start])]):
             yield Repeated((before,), piece, None)
@@ -330,8 +330,7 @@ def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]
     for place in [tried.length, *tried.borders(SPOTS)]:
         for ending in endings:
             yield [*tried.first(place), *ending], None
-    names = list(_NAME.finditer(tried.pieces[0])) if tried.pieces else []
-    for match in names[:: len(names) // SPOTS + 1]:
+    for match in thinned(list(_NAME.finditer(tried.pieces[0])), SPOTS) if tried.pieces else ():
         yield [*tried.pieces, *endings[-1]], match.span()
     if tried.world.server is not None:
         yield from _broken_off(tried)
@@ -343,26 +342,21 @@ def _broken_off(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None
     for end in [ends[at] for at in spread(0, len(ends) - 1, SPOTS // 2)] if ends else []:
         first = tried.first(end)
         yield [*first], None
-        names = list(_NAME.finditer(first[0]))
-        for match in names[:: len(names) // SPOTS + 1]:
+        for match in thinned(list(_NAME.finditer(first[0])), SPOTS):
             yield [*first], match.span()
 
 
 def _fail_of_handlers(tried: Tried, schedule: Schedule, number: tuple[int, int] | None) -> NoReturn:
     numbered = [f"number={number}"] if number else []
     last = f"last={literal(tried.pieces)}"
-    call = tried.call("remains", tried.text, _listed(schedule), str(MANY), *numbered, last)
+    call = tried.call("remains", tried.text, literal(schedule), str(MANY), *numbered, last)
     fault = (
         "each request that has ended is still in a container of the server: take it out in finish(), or in `finally`"
     )
     fail(tried, fault, "bounds_when_repeated", f"assert {call}.handlers <= {BOUND}")
 
 
-def _listed(schedule: Schedule) -> str:
-    return f"[{', '.join('END' if step is END else literal(step) for step in schedule)}]"
-
-
 def _fail_of(tried: Tried, schedule: Schedule, times: int, number: tuple[int, int] | None, noun: str) -> NoReturn:
-    call = tried.call("remains", tried.text, _listed(schedule), str(times), *([str(number)] if number else []))
+    call = tried.call("remains", tried.text, literal(schedule), str(times), *([str(number)] if number else []))
     fault = f"each request that has ended leaves {noun} behind: release them in finish(), or in `finally`"
     fail(tried, fault, "bounds_when_repeated", f"assert {call}.{noun} < {times}")

@@ -248,7 +248,7 @@ class Run:
                 self._work(machine.wait)
                 rounds += 1
                 self._gave_up = rounds > ROUNDS
-            elif self._driver.calls and may_call(machine, self._driver):
+            elif may_call(machine, self._driver):
                 self._make_call()
             elif self._arrivals and (machine.wants_input or self.subject.packets):
                 self._deliver(self._arrivals.popleft())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from .evidence import thinned
 from .report import Answers, fail, held_in_time
 from .run import Run
 from .snippets import brief, literal
@@ -192,7 +193,7 @@ def drawn(tried: Tried, grammar: Any) -> Drawn:
     chosen = sorted((Message(said[:-1], said[-1]) for said in messages if len(said) > 1), key=lambda one: len(one[0]))
     deep = [one for number, one in enumerate(chosen) if one not in chosen[:number]]
     longest = _deepest(told or [[]])
-    return Drawn([said.message for said in longest], deep[:: len(deep) // MOST + 1])
+    return Drawn([said.message for said in longest], thinned(deep, MOST))
 
 
 def _first(walks: list[list[Said]]) -> list[Said]:

@@ -13,6 +13,7 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 
+from .evidence import thinned
 from .report import fail
 from .schedule import END, RESET, Take
 from .subject import pieces_of
@@ -162,7 +163,7 @@ def slips(data: bytes, tokens: Sequence[bytes] = (b"", *_TOKENS)) -> Iterator[by
     ([b'7', b'\\n7', b'\\r7'], 91)
     """
     chosen = borders(data)
-    chosen = chosen[:: len(chosen) // max(2, min(16, 4_096 // (len(data) + 1))) + 1]
+    chosen = thinned(chosen, max(2, min(16, 4_096 // (len(data) + 1))))
     for start, end in [*((border, border) for border in chosen), *pairwise(chosen)]:
         for token in tokens:
             yield data[:start] + token + data[end:]

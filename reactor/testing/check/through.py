@@ -54,7 +54,7 @@ def same_through_filters(
     def differs(drawn: tuple[Schedule, list[int]]) -> bool:
         return not alike(played_through(tried, drawn[0], filters, drawn[1]), model(drawn[0]))
 
-    whole: Schedule = [*tried.pieces] if tried.packets else [*tried.pieces, END]
+    whole = tried.whole(tried.pieces)
     cuts = [[], [1], *([place, WHOLE] for place in places(first.wire_in)[1:])]
     found = next(filter(differs, ((whole, cut) for cut in cuts)), None)
     if found is None:
@@ -66,11 +66,11 @@ def same_through_filters(
         code = f"run = {_call(tried, schedule, sizes)}\n"
         if run.error is not None:
             fail(tried, f"behind the filters {fault_of(run, '')}", "through_filters", f"{code}assert run.error is None")
+        plain_name = ""
         if alike(right, played(tried, schedule)):  # it does not depend on the facts that the filters have found
+            plain_name = "plain"
             code += f"plain = {tried.call('play', tried.text, literal(schedule))}\n"
-            fault, wrong = _difference(run, right, "plain")
-        else:
-            fault, wrong = _difference(run, right)
+        fault, wrong = _difference(run, right, plain_name)
         fail(tried, f"behind the filters {fault}", "through_filters", code + wrong, answers=answers_of(run, right))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from . import strategies
-from .evidence import beginning, extent, fillers, places
+from .evidence import beginning, extent, fillers, places, thinned
 from .run import Run, played
 from .schedule import END, RESET
 from .strategies import smallest
@@ -56,10 +56,14 @@ class Tried(Subject):
         """The conversation without its first ``length`` bytes, or packets."""
         return self.pieces[length:] if self.packets else [self.pieces[0][length:]]
 
+    def whole(self, pieces: list[bytes]) -> Schedule:
+        """The schedule in which these pieces come; behind them the stream ends."""
+        return [*pieces] if self.packets else [*pieces, END]
+
     def borders(self, most: int) -> list[int]:
-        """Places in the conversation, at most about ``most``, at which a word, or a packet, ends and another begins."""
+        """Places in the conversation, at most ``most``, at which a word, or a packet, ends and another begins."""
         found = list(range(1, self.length)) if self.packets else strategies.borders(self.pieces[0])[1:-1]
-        return found[:: len(found) // most + 1]
+        return thinned(found, most)
 
     def call(self, function: str, *arguments: str) -> str:
         """The source text of a call of ``function``, with the world if one was given."""
