@@ -66,10 +66,11 @@ class Benchmarks:
             table(*memory.import_rows(title, python))
 
     def _workers(self) -> None:
+        runner = self.runner
         for title, python in self.pythons.items():
-            runner = self.runner
-            measured = workers.measure(python, runner.load, runner.folder, runner.rounds, runner.part)
-            table(*workers.rows(title, measured))
+            for message, handler in workers.HANDLERS.items():
+                measured = workers.measure(python, runner.load, runner.folder, runner.rounds, runner.part, *handler)
+                table(*workers.rows(title, message, measured))
 
     def draw(self, file: Path) -> None:
         """Draw a chart of the first Python."""

@@ -69,7 +69,7 @@ def test_workers_are_compared_with_one_by_their_medians():
         1: [workers.Round(100, 2e-6, 1), workers.Round(200, 2e-6, 1), workers.Round(900, 4e-6, 1)],
         2: [workers.Round(300, 3e-6, 0.5), workers.Round(100, 1e-6, 0.75), workers.Round(400, 5e-6, 0.75)],
     }
-    head, *rows = workers.rows("3.11", measured)
+    head, *rows = workers.rows("3.11", "line", measured)
     assert rows == [
         (1, "200", "1.00", "2.00 µs", "1.00", "100%"),
         (2, "300", "1.50", "3.00 µs", "1.50", "75%"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from hashlib import pbkdf2_hmac
 
 from examples.proxy import Client
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, Until
@@ -61,6 +62,14 @@ class LinesCoroutine(StreamHandler):
 
 
 ours("lines", "ours: Echo")(Echo)
+
+
+class LinesHashed(LinesStates):
+    """Each line is work for the handler."""
+
+    def line(self, data):
+        pbkdf2_hmac("sha256", data, b"salt", 300)
+        return super().line(data)
 
 
 @ours("frames", STATES)
