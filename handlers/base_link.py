@@ -198,7 +198,7 @@ class BaseLink:
     peer, principal, secured = of("driver", "peer"), of("driver", "principal"), of("driver", "secured")
     peer_certificate, alpn = of("driver", "peer_certificate"), of("driver", "alpn")
     proxy_header, left = of("driver", "proxy_header"), of("driver", "left")
-    server, turns = of("driver", "server"), of("driver", "turns")
+    server, turns, plain = of("driver", "server"), of("driver", "turns"), of("driver", "plain")
     now, call, rest = of("driver", "now"), of("driver", "call"), of("driver", "rest")
     queue_step = of("driver", "queue_step")
 

@@ -11,12 +11,15 @@ filter is its `link`, as a machine runs a handler. Filters of datagrams are in `
 
 from __future__ import annotations
 
+from functools import partial
+
+from .events import NOTHING
 from .link import WINDOW, Link
 from .waits import REFUSE, TooEarly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Protocol, TypeVar
 
     from .base_link import BaseLink
@@ -141,6 +144,11 @@ class Filter(BaseFilter):
     window = WINDOW
     """Bytes of output, at least 1, that the next call of `flow` is given at most."""
 
+    facts: Mapping[str, object] = {}
+    """What the handler finds of its connection where the filter counts as open, and is not made: see `World`.
+
+    By name, such as ``{"secured": "tls1.3"}``."""
+
     transparent = False
     """Whether urgent data is urgent behind the filter too (see `StreamHandler.urgent`).
 
@@ -247,13 +255,20 @@ def chain(channel: C, filters: Iterable[Callable[[C], Front[C]]]) -> C:
     return channel
 
 
-def put_in(machine: StreamMachine, wait: Filtered) -> None:
-    """Put the filter of ``wait`` in front of ``machine``, whose output has drained. Raises `TooEarly`."""
+def put_in(machine: StreamMachine, wait: Filtered) -> object:
+    """Put the filter of ``wait`` in front of ``machine``, whose output has drained. Raises `TooEarly`.
+
+    Returns `NOTHING`, for the filter satisfies the wait; in a plain `World`, where there is none, its result.
+    """
     driver = machine.driver
+    if driver.plain:
+        for name, value in facts_of(wait.make).items():
+            setattr(driver, name, value)
+        return None
     ahead = 0
     if isinstance(driver, Link):
         if driver.is_put_in_by(wait):
-            return  # it is there, and opens
+            return NOTHING  # it is there, and opens
         ahead = driver.ahead
     held = machine.take_held()
     if wait.held == REFUSE and (held or ahead):
@@ -263,3 +278,11 @@ def put_in(machine: StreamMachine, wait: Filtered) -> None:
     machine.ended = False  # that is for the filter to say
     driver.replace(machine, link)
     driver.touched()
+    return NOTHING
+
+
+def facts_of(make: object) -> Mapping[str, object]:
+    """The `Filter.facts` of the filter that ``make`` makes, which is a class or a `functools.partial` of one."""
+    while isinstance(make, partial):
+        make = make.func
+    return getattr(make, "facts", {})

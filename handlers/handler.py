@@ -40,6 +40,10 @@ if TYPE_CHECKING:
         @property
         def server(self) -> Any: ...
         @property
+        def plain(self) -> bool:
+            """Whether a filter that the handler puts in counts as open, and is not made: see `World`."""
+
+        @property
         def turns(self) -> int:
             """Pieces of input that a request may take before it has to `rest`; -1: no bound."""
 

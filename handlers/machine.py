@@ -362,11 +362,11 @@ class Machine:
                 return None
             self.blocked = True
         elif isinstance(wait, Filtered):
-            self._put_in(wait)
+            return self._put_in(wait)
         return NOTHING
 
-    def _put_in(self, wait: Filtered) -> None:
-        """Put in the filter that the request waits for, if all output from before has left."""
+    def _put_in(self, wait: Filtered) -> object:
+        """Put in the filter that the request waits for, if all output from before has left. Returns as `take`."""
         raise NotImplementedError
 
     def notice(self) -> None:

@@ -348,13 +348,13 @@ class StreamMachine(Machine):
         """Take note that the driver has shut down the output."""
         self.output = ENDED
 
-    def _put_in(self, wait: Filtered) -> None:
+    def _put_in(self, wait: Filtered) -> object:
         if self.outbox:
             self.blocked = True
-        else:
-            from .filter import put_in  # imported here because most programs have no filters
+            return NOTHING
+        from .filter import put_in  # imported here because most programs have no filters
 
-            put_in(self, wait)
+        return put_in(self, wait)
 
     def take(self, wait: Wait) -> object:
         if not isinstance(wait, StreamWait):

@@ -16,6 +16,10 @@ class World:
 
     ``now`` is a function that returns seconds since 1970-01-01 00:00 UTC, such as ``time.time``.
     ``credentials`` and ``descriptors`` are what a `StreamHandler` finds under these names.
+
+    In a ``plain`` world, input and output are the plain text of the conversation whatever filter the handler puts in
+    front of itself (`Filtered`): the filter is not made and counts as open, and the handler finds its `Filter.facts`.
+    The client is one that waits for the filter, so what it has sent is not `TooEarly`.
     """
 
     turns = -1  # no other request waits
@@ -29,13 +33,14 @@ class World:
 
     def __init__(
         self, peer: Address | None = None, server: object = None, now: Callable[[], float] | None = None, *,
-        credentials: tuple[int, int, int] | None = None, descriptors: Sequence[int] = (),
+        credentials: tuple[int, int, int] | None = None, descriptors: Sequence[int] = (), plain: bool = False,
     ) -> None:  # fmt: skip
         self.peer = peer
         self.server = server
         self._now = now
         self.credentials = credentials
         self.descriptors = list(descriptors)
+        self.plain = plain
         self.passed: list[int] = []
         """The descriptors that the handler has sent."""
         self.calls: list[tuple[DatagramHandler, bytes, Answer]] = []

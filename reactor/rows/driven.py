@@ -53,6 +53,9 @@ class ChannelRow(Request):
     turns = 256
     """Pieces of input that the handler takes before the other rows have their turn."""
 
+    plain = False
+    """See `handlers.handler.Driver`."""
+
     __slots__ = ()
     channel: Any
 

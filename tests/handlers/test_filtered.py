@@ -1,5 +1,7 @@
 """`Filtered`: a handler puts a filter in front of itself in mid-stream, as STARTTLS does."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -373,3 +375,40 @@ def test_the_machine_may_be_looked_at_while_the_filter_opens():
 def test_a_cause_for_a_filter_is_a_cause():
     assert issubclass(TooEarly, Cause)
     assert issubclass(Greeting, Filter)
+
+
+# In a world of plain text no filter is made
+
+
+class Known(Greeting):
+    facts = {"secured": "greeted"}
+
+
+class Telling(StreamHandler):
+    async def handle(self):
+        while True:
+            line = await Until(b"\n")
+            self.send(b"%s %b" % (str(self.secured).encode(), line))
+            if line == b"up\n":
+                await Filtered(partial(Known), held=REFUSE)
+
+
+@given(st.data())
+@pytest.mark.parametrize("kind", [Upgrading, Conversing, Fed, ConversingFed])
+def test_in_a_plain_world_the_filter_counts_as_open_however_the_input_is_cut(kind, data):
+    handler = kind()
+    machine, output = StreamMachine(handler, World(plain=True)), b""
+    for piece in data.draw(cuts(b"one\nup\ntwo\n")):
+        machine.feed(piece)
+        output += machine.read()
+    assert output + machine.read() == b"[one][go][up][two]"
+    assert handler.log[-4:] == [b"one\n", b"up\n", None, b"two\n"]
+    assert not machine.finished
+
+
+def test_in_a_plain_world_a_handler_finds_what_the_filter_says():
+    machine = StreamMachine(Telling(), World(plain=True))
+    machine.feed(b"one\nup\n")
+    output = machine.read()
+    machine.feed(b"two\n")
+    assert output + machine.read() == b"None one\nNone up\ngreeted two\n"

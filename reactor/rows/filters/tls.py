@@ -19,7 +19,7 @@ from .bindings import end_point, end_point_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from ...handlers.channel import StreamChannel
@@ -90,6 +90,7 @@ class TLS(Filter):
     __slots__ = ("_in", "_make", "_open", "_out", "_part", "_shut", "_timeout", "object")
 
     name = "TLS"
+    facts: Mapping[str, object] = {"secured": "tls1.3"}
 
     def __init__(
         self, inner: StreamChannel, context: ssl.SSLContext, server_side: bool = True,

@@ -52,7 +52,7 @@ class RecordingDriver:
         self.calls: list[tuple[DatagramHandler, bytes, Callable[[bytes], object]]] = []
         """The calls that the handler has made, and that are not begun."""
         self.asked: set[str] = set()
-        """The questions so far: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
+        """The questions so far: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``, ``"plain"``."""
 
     @property
     def peer(self) -> Any:
@@ -77,6 +77,12 @@ class RecordingDriver:
         if self._world.credentials is not None:
             self.asked.add("credentials")
         return self._world.credentials
+
+    @property
+    def plain(self) -> bool:
+        """True: a run is one of the plain text, whatever filter the handler puts in front of itself."""
+        self.asked.add("plain")
+        return True
 
     @property
     def descriptors(self) -> list[int]:

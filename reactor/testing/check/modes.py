@@ -55,6 +55,8 @@ def _differs(tried: Tried, mode: str, length: int) -> _Differing | None:
     """What is wrong with the output for the first ``length`` bytes in ``mode``; ``None`` if it is right."""
     first = tried.first(length)
     model = played(tried, first) if tried.packets else foretell(tried, b"".join(first))
+    if "plain" in model.asked:
+        return None  # the handler puts a filter in front of itself, whose protocol the client does not speak
     sent = first if tried.packets else b"".join(first)
     answer, raised = ask_for_fault(mode, tried, sent, model.output)
     if answer == model.output or (model.calls_waited and answer is not None and sorted(answer) == sorted(model.output)):

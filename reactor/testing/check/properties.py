@@ -113,8 +113,9 @@ def check(
       deadline.
     - ``progress``: called with a line of text before each property, such as ``print``.
 
-    Calls (`Handler.call`) are made in their order, each to its end. In the modes, those that wait may be answered in
-    another one.
+    A filter that the handler puts in front of itself, as for STARTTLS, counts as open (`World`): the conversation is
+    plain text, and the modes are left out. Calls (`Handler.call`) are made in their order, each to its end. In the
+    modes, those that wait may be answered in another one.
 
     Raises `CheckFailed`, an ``AssertionError``, for the first property that does not hold, and `TypeError` or
     `ValueError` for a wrong argument. A handler may block for 2 seconds of real time, in all runs together, and the

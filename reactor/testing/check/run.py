@@ -113,7 +113,7 @@ class Run:
 
     @property
     def asked(self) -> set[str]:
-        """What the handlers asked their world for: ``"peer"``, ``"server"``, ``"credentials"``, ``"now"``."""
+        """What the handlers asked their world for: see `RecordingDriver.asked`."""
         return self._driver.asked
 
     @property

@@ -134,6 +134,7 @@ class Subject:
             "server": lambda: "server=server",
             "credentials": lambda: f"credentials={self.world.credentials!r}",
             "now": lambda: f"now=lambda: {self.world.now()!r}",
+            "plain": lambda: "plain=True",
         }
         world = ", ".join(text() for name, text in say.items() if name in asked)
         return f"World({world})" if world else ""

@@ -34,7 +34,9 @@ from . import Right
 
 LINES = b"one\r\ntwo\r\n"
 MAIL = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhi\r\n..x\r\n.\r\nQUIT\r\n"
+MAIL_TLS = MAIL.replace(b"EHLO a\r\n", b"EHLO a\r\nSTARTTLS\r\nEHLO a\r\n")
 LOGIN = b"a CAPABILITY\r\nb WHO\r\nc LOGOUT\r\n"
+LOGIN_TLS = b"a CAPABILITY\r\nb STARTTLS\r\nc CAPABILITY\r\nd WHO\r\ne LOGOUT\r\n"
 GET = b"GET /__init__.py HTTP/1.1\r\nHost: a\r\n\r\nHEAD /none HTTP/1.1\r\nHost: a\r\n\r\n"
 QUERY = b"\0\7\1\0\0\1\0\0\0\0\0\0\4here\7example\0\0\1\0\1"
 OTHER = QUERY.replace(b"\0\7", b"\0\10", 1).replace(b"here", b"gone")
@@ -100,12 +102,14 @@ CORPUS = [
     Right(channels.Handler, mark(call(1, 395_183, 1, 0)) + mark(UNKNOWN), {"server": SimpleNamespace(device=Device())}),
     Right(channels.Handler, b"".join(ABORT), {"server": DEVICE}),
     Right(login.Service, LOGIN, {"server": SimpleNamespace(context=None)}),
+    Right(login.Service, LOGIN_TLS, {"server": SimpleNamespace(context=None)}),
     Right(mutual.Echo, LINES),
     Right(nameserver.Query, [QUERY], {"server": SimpleNamespace(upstream=("127.0.0.1", 9))}),
     Right(nameserver.Stream, framed(QUERY) + framed(OTHER), {"server": SimpleNamespace(upstream=("127.0.0.1", 9))}),
     Right(proxy.Client, LINES),
     Right(resp.Session, COMMANDS, {"server": SimpleNamespace(store=resp.Store()), "meant": ["stays_in_bounds"]}),
     Right(smtp.Receiver, MAIL, {"server": POST}),
+    Right(smtp.Receiver, MAIL_TLS, {"server": POST}),
     Right(upper.States, LINES),
     Right(upper.Conversation, LINES),
     Right(upper.Blocking, LINES),

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from handlers import StreamHandler, StreamRequestHandler, Threaded, Until, World
+from handlers import REFUSE, Filtered, StreamHandler, StreamRequestHandler, Threaded, Until, World
 from reactor.testing.check import properties as checks
 from reactor.testing.check import watching
 from reactor.testing.check.loopback import modes_here
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.snippets import unlike_at
+from reactor.tls import TLS
 from tests.support.serving import wait_until
 
 LINE = Until(b"\n", limit=80)
@@ -384,3 +385,41 @@ def test_long_answers_are_shown_from_their_first_difference_on():
     assert unlike_at([long + b"a"], [long + b"a", b"y"]) == "at packet 1: [], not [b'y']"
     assert unlike_at(b"a", b"b") == "b'a', not b'b'"
     assert unlike_at(None, long + b"b").startswith("None, not b'0123")
+
+
+class Mail(StreamHandler):
+    """Knows STARTTLS (RFC 3207)."""
+
+    timeout = 30
+
+    async def handle(self):
+        while True:
+            verb = (await Until(b"\r\n", limit=80))[:-2]
+            if verb == b"STARTTLS" and not self.secured:
+                self.send(b"220 go ahead\r\n")
+                await Filtered(partial(TLS, context=self.server.context), held=REFUSE)
+            else:
+                self.send(b"250 secured\r\n" if self.secured else b"250 plain\r\n")
+
+
+class MailForgets(Mail):
+    """What comes in one read with STARTTLS is lost."""
+
+    async def handle(self):
+        while True:
+            verb = (await Until(b"\r\n", limit=80))[:-2]
+            self.send(b"250 secured\r\n" if self.secured else b"250 plain\r\n")
+            if verb == b"STARTTLS" and not self.secured:
+                self.take_held()
+                await Filtered(partial(TLS, context=self.server.context), held=REFUSE)
+
+
+STARTTLS = [b"NOOP\r\n", b"STARTTLS\r\n", b"NOOP\r\n", b"STARTTLS\r\n"]
+
+
+def test_a_handler_that_puts_tls_in_front_of_itself_is_tried_in_plain_text():
+    server = SimpleNamespace(context=None)
+    answer = b"250 plain\r\n220 go ahead\r\n250 secured\r\n250 secured\r\n"
+    check(Mail, STARTTLS, answer, server=server, examples=5)
+    with pytest.raises(CheckFailed, match="World\\(server=server, plain=True\\)"):
+        checks.same_for_any_chunking(MailForgets, STARTTLS, world=World(server=server), examples=5)
