@@ -1,8 +1,9 @@
 """`check` tells the handlers of `kinds` apart: three pairs for each of twelve kinds of faults.
 
 The thirty-six pairs were written before the source of `check` was read. When they were first tried, it found 24 of the
-36 faults, and accused one right handler, for a buffer of 2 KiB that it searches anew with each read. `FINDERS` are the
-properties that fail; each is tried alone here, and `tests.proofs.check_figures` runs all of them on the right handlers.
+36 faults, one of them for another reason: the pair of stomp had a second fault, which was mended. It accused no right
+handler. `FINDERS` are the properties that fail; each is tried alone here. `tests.proofs.check_figures` runs all
+properties on the right handlers.
 """
 
 import pytest
