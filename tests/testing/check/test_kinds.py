@@ -23,6 +23,7 @@ FINDERS = {
     "dnp3": "bears_any_number",
     "ftp": "calls_nothing_that_blocks",
     "graphite": "same_at_its_limits",
+    "irc": "skips_what_it_refuses",
     "json-rpc": "bears_any_nesting",
     "memcached": "same_at_its_limits",
     "nntp": "takes_causes_for_ends",
@@ -38,6 +39,7 @@ FINDERS = {
     "stomp": "same_for_any_chunking_of_faults",
     "stun": "ends_at_any_byte",
     "tftp": "answers_duplicates_once",
+    "websocket": "works_linearly",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
 
