@@ -249,6 +249,22 @@ def test_a_forking_server_may_serve_a_request_itself():
         assert not server.active_children
 
 
+def test_a_child_may_follow_a_request_that_the_forking_server_has_served_itself():
+    class Number(StreamHandler):
+        async def handle(self):
+            self.send(b"%d" % os.getpid())
+
+    class Both:
+        kinds = [TCPServer, ForkingTCPServer] * 2
+
+        def process_request(self, request, client_address):
+            self.kinds.pop(0).process_request(self, request, client_address)
+
+    with serving(Number, "fork", STREAMS["tcp"], Both) as server:
+        ours = b"%d" % os.getpid()
+        assert [ask(server) == ours for _ in range(4)] == [True, False, True, False]
+
+
 def test_a_forking_server_reaps_children_when_handle_request_times_out():
     with made(server_class("fork", STREAMS["tcp"], timeout=0.01), STREAMS["tcp"], Echo) as server:
         with connect(server) as client:
