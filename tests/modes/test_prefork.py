@@ -146,6 +146,51 @@ def test_shutdown_leaves_the_listener_and_the_next_serve_forever_serves_what_wai
             assert server.serving_workers == 0
 
 
+def test_shutdown_returns_when_the_workers_have_ended():
+    with prefork(Who) as server, connect(server) as half:
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 1)
+        bounded(server.shutdown)
+        assert server.serving_workers == 0
+
+
+@pytest.mark.parametrize("call", ["shutdown", "drain"])
+def test_a_request_that_has_begun_has_time_to_finish(call):
+    class Ends(Who):
+        ends_when_idle = True
+
+    with prefork(Ends, workers=1, grace=PATIENCE) as server, connect(server) as idle, connect(server) as half:
+        idle.sendall(b"who\n")
+        assert idle.recv(99)
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 2)
+        ending = threading.Thread(target=getattr(server, call), args=[PATIENCE] * (call == "drain"))
+        ending.start()
+        assert idle.recv(99) == b""  # a connection between messages ends at once
+        half.sendall(b"o\n")
+        assert half.recv(99)
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
+
+
+def test_a_drain_serves_what_the_kernel_has_completed():
+    with prefork(Who, workers=1) as server, ExitStack() as stack:
+        pid, _ = ask(server.server_address)
+        os.kill(pid, signal.SIGSTOP)
+        clients = [stack.enter_context(connect(server)) for _ in range(100)]
+        for client in clients:
+            client.sendall(b"who\n")
+            client.shutdown(socket.SHUT_WR)
+        supervisor = server._srv.mode.supervisor
+        draining = threading.Thread(target=server.drain, args=[PATIENCE])
+        draining.start()
+        wait_until(lambda: all(process.is_told for process in supervisor))
+        os.kill(pid, signal.SIGCONT)
+        assert [client.recv(99) for client in clients] == [b"%d \n" % pid] * 100
+        draining.join(PATIENCE)
+        assert not draining.is_alive()
+
+
 def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled():
     with prefork(Who) as server, connect(server) as done, connect(server) as half:
         half.sendall(b"wh")
