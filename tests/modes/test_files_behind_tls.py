@@ -150,10 +150,10 @@ class FramedMemory(SendsMemory):
 
 @every_way
 def test_a_file_without_a_descriptor_is_read(framing, mode, work):
-    with secure(kind_of((SendsMemory, FramedMemory), framing, work), mode) as server, connect(server) as plain:
-        with secured(plain) as client:
-            client.sendall(b"go\n")
-            assert slowly(client) == CONTENT[:100_000] + b" tail"
+    kind = kind_of((SendsMemory, FramedMemory), framing, work)
+    with secure(kind, mode) as server, connect(server) as plain, secured(plain) as client:
+        client.sendall(b"go\n")
+        assert slowly(client) == CONTENT[:100_000] + b" tail"
 
 
 def open_in(pids, path):

@@ -149,6 +149,7 @@ def test_a_partial_of_a_handler_class_is_a_handler(mode, blocking):
     with serving(partial(Blocking if blocking else Words, word=b"w"), mode) as server:
         assert ask(server, b"x\n") == b"wx\n"
 
+
 def test_a_worker_with_more_than_its_share_leaves_connections_to_the_others_for_a_moment():
     clock, counts = Clock(), memoryview(bytearray(16)).cast("q")
     with Reactor(clock=clock) as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as server:
