@@ -25,10 +25,11 @@ def test_the_filter_of_a_unix_listener_is_left():
 @pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
 def test_no_handshake_begins_meanwhile_and_what_has_come_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as late:
-        listener.setblocking(False)
+        listener.settimeout(PATIENCE)
         late.setblocking(False)
         with socket.create_connection(listener.getsockname(), PATIENCE), last.no_new_handshakes(listener):
             late.connect_ex(listener.getsockname())
             listener.accept()[0].close()
+            listener.setblocking(False)
             with pytest.raises(BlockingIOError):
                 listener.accept()
