@@ -14,6 +14,7 @@ import reactor
 from handlers import DatagramHandler, Forked, Packet, StreamHandler, Threaded, Until
 from handlers.services import Echo
 from reactor import PreforkMixIn, PreforkTCPServer, Reactor, UDPServer
+from reactor.servers.serving import Serving
 from tests import ROOT
 from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, wait_until
 from tests.support.workers import ask
@@ -34,6 +35,10 @@ class Who(StreamHandler):
             if word == b"stop\n":
                 self.server.reactor.stop()
             self.send(b"%d %s\n" % (os.getpid(), said.encode()))
+
+
+class EndsIdle(Who):
+    ends_when_idle = True
 
 
 class WhoAsks(DatagramHandler):
@@ -156,10 +161,7 @@ def test_shutdown_returns_when_the_workers_have_ended():
 
 @pytest.mark.parametrize("call", ["shutdown", "drain"])
 def test_a_request_that_has_begun_has_time_to_finish(call):
-    class Ends(Who):
-        ends_when_idle = True
-
-    with prefork(Ends, workers=1, grace=PATIENCE) as server, connect(server) as idle, connect(server) as half:
+    with prefork(EndsIdle, workers=1, grace=PATIENCE) as server, connect(server) as idle, connect(server) as half:
         idle.sendall(b"who\n")
         assert idle.recv(99)
         half.sendall(b"wh")
@@ -202,6 +204,32 @@ def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled(
         assert record["reason"].startswith("Cancelled")
         with socket.socket() as late, pytest.raises(ConnectionRefusedError):
             late.connect(server.server_address)
+
+
+def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypatch):
+    ask_to_end = Serving.ask_to_end
+
+    def ask_and_wait(serving):
+        ask_to_end(serving)
+        supervisor = serving._service.mode.supervisor
+        if supervisor is not None:
+            looked = threading.Event()
+            supervisor.loop.call_soon(supervisor.loop.call_soon, looked.set)
+            assert looked.wait(PATIENCE)
+
+    monkeypatch.setattr(Serving, "ask_to_end", ask_and_wait)
+    with prefork(EndsIdle, workers=1, grace=0.0) as server, connect(server) as idle, connect(server) as half:
+        idle.sendall(b"who\n")
+        assert idle.recv(99)
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 2)
+        draining = threading.Thread(target=server.drain, args=[PATIENCE])
+        draining.start()
+        assert idle.recv(99) == b""
+        half.sendall(b"o\n")
+        assert half.recv(99)
+        draining.join(PATIENCE)
+        assert not draining.is_alive()
 
 
 def test_a_worker_that_ends_by_itself_is_replaced():
