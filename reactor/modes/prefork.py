@@ -49,6 +49,7 @@ class PreforkMode(SelectMode):
     """In the parent: the sockets of the workers, and the supervisor while they run. In a worker: select mode."""
 
     supervisor: Supervisor | None = None
+    _stop: Callable[[Supervisor], object] | None = None  # what `end` was called with
     sockets: tuple[socket.socket, ...] = ()
     """The datagram sockets of the workers, in the order of their numbers; empty for a listener."""
 
@@ -69,11 +70,23 @@ class PreforkMode(SelectMode):
     def end(self, stop: Callable[[Supervisor], object]) -> None:
         """Have the supervisor's loop call ``stop(supervisor)``, and wait until `PreforkMixIn.serve_forever` is over."""
         serving = self.service.serving
+        self._stop = stop  # before the loop can find that it is asked to end
         serving.ask_to_end()
         supervisor = self.supervisor  # one that comes after this finds that it is asked to end
         if supervisor is not None:
-            supervisor.loop.call_soon(stop, supervisor)
+            supervisor.loop.call_soon(self.stop, supervisor)
         serving.shutdown()
+
+    def stop(self, supervisor: Supervisor) -> None:
+        """In the loop of the supervisor: have the workers end, as `end` says. A second call does nothing."""
+        if supervisor.stopping:
+            return
+        stop, self._stop = self._stop, None
+        if stop is None:
+            server: Any = self.service.server
+            supervisor.stop(server.grace)
+        else:
+            stop(supervisor)
 
     def take_socket(self, number: int) -> socket.socket | None:
         """In the worker with this number: its socket, ``None`` if others get all packets. The others' are closed."""
@@ -170,7 +183,7 @@ class PreforkMixIn(SelectMixIn):
 
             def goes_on() -> bool:
                 if serving.is_asked_to_end:
-                    supervisor.stop(self.grace)
+                    mode.stop(supervisor)
                 return not supervisor.is_over
 
             try:

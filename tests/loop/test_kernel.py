@@ -1,11 +1,12 @@
 """What the kernel's errors and sockets mean."""
 
+import os
 import socket
 from types import SimpleNamespace
 
 import pytest
 
-from reactor.loop.kernel import is_tcp
+from reactor.loop.kernel import close, is_tcp
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,10 @@ def test_a_tcp_socket_is_known_also_of_a_class_that_has_replaced_socket(family, 
     monkeypatch.setattr(socket, "socket", replaced)
     assert is_tcp(replaced(family=family, type=kind)) is expected
     assert not is_tcp(SimpleNamespace(family=family, type=kind))
+
+
+def test_a_socket_is_closed_whatever_close_reports():
+    sock = socket.socket()
+    os.close(sock.fileno())
+    close(sock)
+    assert sock.fileno() == -1

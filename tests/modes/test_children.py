@@ -249,6 +249,34 @@ def test_a_forking_server_may_serve_a_request_itself():
         assert not server.active_children
 
 
+def test_a_plain_server_may_fork_for_a_request_itself_after_others():
+    class Number(StreamHandler):
+        async def handle(self):
+            self.send(b"%d" % os.getpid())
+
+    class Forks:
+        served = []
+
+        def process_request(self, request, client_address):
+            if len(self.served) % 2 == 0:
+                self.served.append(os.getpid())
+                super().process_request(request, client_address)
+                return
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    self.finish_request(request, client_address)
+                finally:
+                    os._exit(0)
+            else:
+                self.served.append(pid)
+                self.close_request(request)
+                os.waitpid(pid, 0)
+
+    with serving(Number, "plain", STREAMS["tcp"], Forks) as server:
+        assert [int(ask(server)) for _ in range(4)] == Forks.served
+
+
 def test_a_forking_server_reaps_children_when_handle_request_times_out():
     with made(server_class("fork", STREAMS["tcp"], timeout=0.01), STREAMS["tcp"], Echo) as server:
         with connect(server) as client:

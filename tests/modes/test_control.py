@@ -25,3 +25,13 @@ def test_messages_come_whole_and_a_control_that_is_closed_leaves_nothing_in_the_
         theirs.close()
         assert not loop.watches
         assert not loop.busy
+
+
+def test_a_control_with_output_closes_after_the_other_end():
+    here, there = socket.socketpair()
+    with Reactor() as loop:
+        ours = Control(loop, here, print, print)
+        ours.send(text="x" * 1_000_000)  # more than the kernel takes
+        there.close()
+        ours.close()
+        assert here.fileno() == -1

@@ -1,5 +1,6 @@
 """Files that blocking handlers send behind TLS, where the kernel can't copy them: whole, and closed at every end."""
 
+import io
 import os
 import random
 import socket
@@ -132,6 +133,27 @@ def slowly_read(answer):
         received += piece
         time.sleep(0.1)
     return received
+
+
+class SendsMemory(StreamRequestHandler):
+    """Answers each line with a file that has no descriptor."""
+
+    def handle(self):
+        self.rfile.readline()
+        assert self.connection.sendfile(io.BufferedReader(io.BytesIO(CONTENT[:100_000]))) == 100_000
+        self.wfile.write(b" tail")
+
+
+class FramedMemory(SendsMemory):
+    request = Until(b"\n")
+
+
+@every_way
+def test_a_file_without_a_descriptor_is_read(framing, mode, work):
+    kind = kind_of((SendsMemory, FramedMemory), framing, work)
+    with secure(kind, mode) as server, connect(server) as plain, secured(plain) as client:
+        client.sendall(b"go\n")
+        assert slowly(client) == CONTENT[:100_000] + b" tail"
 
 
 def open_in(pids, path):

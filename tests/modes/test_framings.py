@@ -26,12 +26,13 @@ from handlers import (
     TimedOut,
     Until,
 )
-from reactor import ForkingMixIn, SelectMixIn, TCPServer, ThreadingMixIn
+from reactor import ForkingMixIn, Reactor, SelectMixIn, TCPServer, ThreadingMixIn
 from tests import ROOT
 from tests.support.serving import (
     MODES,
     PACKETS,
     PATIENCE,
+    STREAMS,
     ask,
     clients_of,
     connect,
@@ -39,6 +40,7 @@ from tests.support.serving import (
     peer,
     receive,
     rest,
+    server_class,
     serving,
     wait_until,
 )  # fmt: skip
@@ -470,6 +472,33 @@ def test_a_server_that_closes_lets_handlers_answer(mode, members, journal):
             reader.start()
         reader.join(PATIENCE)
     assert got == [300_000]
+
+
+@elsewhere
+def test_a_server_that_is_closed_by_its_loop_does_not_wait_for_a_client(mode, members, journal):
+    class Floods(Reply):
+        timeout = None
+
+        def handle(self):
+            with suppress(OSError):
+                self.wfile.write(b"x" * 50_000_000)
+            self.server.journal.write("told")
+
+    kind = server_class(mode, STREAMS["tcp"], journal=journal, block_on_close=True)
+    with Reactor() as loop:
+        loop.make_wakeup()
+        server = kind(("127.0.0.1", 0), type("Kind", (Floods,), members), reactor=loop)
+        running = threading.Thread(target=loop.run)
+        running.start()
+        with connect(server) as client:
+            client.sendall(packed(b"a"))
+            assert receive(client, 1) == b"x"
+            loop.call_soon(server.server_close)
+            running.join(PATIENCE)
+            assert not running.is_alive()
+            assert not loop.table
+        if members.get("work", mode) == "thread":  # a child is killed
+            assert journal.wait_for(1) == ["told"]
 
 
 def test_work_is_a_place():

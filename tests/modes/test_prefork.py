@@ -14,6 +14,7 @@ import reactor
 from handlers import DatagramHandler, Forked, Packet, StreamHandler, Threaded, Until
 from handlers.services import Echo
 from reactor import PreforkMixIn, PreforkTCPServer, Reactor, UDPServer
+from reactor.servers.serving import Serving
 from tests import ROOT
 from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, wait_until
 from tests.support.workers import ask
@@ -34,6 +35,10 @@ class Who(StreamHandler):
             if word == b"stop\n":
                 self.server.reactor.stop()
             self.send(b"%d %s\n" % (os.getpid(), said.encode()))
+
+
+class EndsIdle(Who):
+    ends_when_idle = True
 
 
 class WhoAsks(DatagramHandler):
@@ -146,6 +151,48 @@ def test_shutdown_leaves_the_listener_and_the_next_serve_forever_serves_what_wai
             assert server.serving_workers == 0
 
 
+def test_shutdown_returns_when_the_workers_have_ended():
+    with prefork(Who) as server, connect(server) as half:
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 1)
+        bounded(server.shutdown)
+        assert server.serving_workers == 0
+
+
+@pytest.mark.parametrize("call", ["shutdown", "drain"])
+def test_a_request_that_has_begun_has_time_to_finish(call):
+    with prefork(EndsIdle, workers=1, grace=PATIENCE) as server, connect(server) as idle, connect(server) as half:
+        idle.sendall(b"who\n")
+        assert idle.recv(99)
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 2)
+        ending = threading.Thread(target=getattr(server, call), args=[PATIENCE] * (call == "drain"))
+        ending.start()
+        assert idle.recv(99) == b""  # a connection between messages ends at once
+        half.sendall(b"o\n")
+        assert half.recv(99)
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
+
+
+def test_a_drain_serves_what_the_kernel_has_completed():
+    with prefork(Who, workers=1) as server, ExitStack() as stack:
+        pid, _ = ask(server.server_address)
+        os.kill(pid, signal.SIGSTOP)
+        clients = [stack.enter_context(connect(server)) for _ in range(100)]
+        for client in clients:
+            client.sendall(b"who\n")
+            client.shutdown(socket.SHUT_WR)
+        supervisor = server._srv.mode.supervisor
+        draining = threading.Thread(target=server.drain, args=[PATIENCE])
+        draining.start()
+        wait_until(lambda: all(process.is_told for process in supervisor))
+        os.kill(pid, signal.SIGCONT)
+        assert [client.recv(99) for client in clients] == [b"%d \n" % pid] * 100
+        draining.join(PATIENCE)
+        assert not draining.is_alive()
+
+
 def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled():
     with prefork(Who) as server, connect(server) as done, connect(server) as half:
         half.sendall(b"wh")
@@ -157,6 +204,32 @@ def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled(
         assert record["reason"].startswith("Cancelled")
         with socket.socket() as late, pytest.raises(ConnectionRefusedError):
             late.connect(server.server_address)
+
+
+def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypatch):
+    ask_to_end = Serving.ask_to_end
+
+    def ask_and_wait(serving):
+        ask_to_end(serving)
+        supervisor = serving._service.mode.supervisor
+        if supervisor is not None:
+            looked = threading.Event()
+            supervisor.loop.call_soon(supervisor.loop.call_soon, looked.set)
+            assert looked.wait(PATIENCE)
+
+    monkeypatch.setattr(Serving, "ask_to_end", ask_and_wait)
+    with prefork(EndsIdle, workers=1, grace=0.0) as server, connect(server) as idle, connect(server) as half:
+        idle.sendall(b"who\n")
+        assert idle.recv(99)
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 2)
+        draining = threading.Thread(target=server.drain, args=[PATIENCE])
+        draining.start()
+        assert idle.recv(99) == b""
+        half.sendall(b"o\n")
+        assert half.recv(99)
+        draining.join(PATIENCE)
+        assert not draining.is_alive()
 
 
 def test_a_worker_that_ends_by_itself_is_replaced():

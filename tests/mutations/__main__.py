@@ -18,12 +18,13 @@ def main(arguments=None):
     parser.add_argument("part", nargs="?", default="", help="only those whose names contain this")
     parser.add_argument("--all", action="store_true", help="those made by rule, in the background: it takes hours")
     parser.add_argument("--count", type=int, default=200, help="how many of these are chosen (200)")
+    parser.add_argument("--after", type=int, default=0, help="how many of the chosen are left out: a new sample (0)")
     parser.add_argument("--again", action="store_true", help="also those of which the result is known")
     options = parser.parse_args(arguments)
     if options.all:
         from tests.mutations import background
 
-        return background.try_ruled(options.count, options.again)
+        return background.try_ruled(options.count, options.after, options.again)
     return try_named([mutation for mutation in MUTATIONS if options.part in mutation.name])
 
 

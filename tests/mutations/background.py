@@ -12,8 +12,8 @@ from tests.mutations.touched import Touched, directory
 
 MODULES = ("tests/handlers/test_*.py", "tests/loop/test_*.py", "tests/table/test_*.py", "tests/rows/test_*.py",
            "tests/servers/test_*.py", "tests/modes/test_*.py", "tests/monitor/test_*.py", "tests/command/test_*.py",
-           "tests/testing/kernel/test_*.py")  # fmt: skip
-"""The tests that are tried: those of the hot modules' rooms, and of what is above them."""
+           "tests/testing/kernel/test_*.py", "tests/proofs/test_cost.py")  # fmt: skip
+"""The tests that are tried: those of the hot modules' rooms, and of what is above them, and the bounds of costs."""
 
 PROGRAMS = ("tests/command/", "tests/modes/test_prefork.py")
 """Tests that start programs; they are tried for a line that no other test is known to run."""
@@ -25,12 +25,16 @@ BUDGET = 30.0
 """Seconds of tests that are tried for each mutation at most, the fastest first."""
 
 
-def try_ruled(count, again):
-    """Try ``count`` of the candidates; ``again``: also those of the results. Returns 0 if none has survived."""
+def try_ruled(count, after, again):
+    """Try those of the first ``count`` that come after ``after`` others. Returns 0 if none has survived.
+
+    ``again``: also those of which the result is known.
+    """
     candidates = sum(1 for path in ruled.hot_modules() for _ in ruled.candidates(path))
     equivalent = ruled.equivalent()
-    chosen = [mutation for mutation in ruled.choice(count) if mutation.key not in equivalent]
-    print(f"{candidates:,} candidates, {len(chosen)} of {count} chosen are not known as equivalent", flush=True)
+    sample = ruled.choice(count)[after:]
+    chosen = [mutation for mutation in sample if mutation.key not in equivalent]
+    print(f"{candidates:,} candidates, {len(chosen)} of {len(sample)} chosen are not known as equivalent", flush=True)
     results = Results(again)
     os.nice(19)
 
@@ -53,8 +57,8 @@ def try_ruled(count, again):
 
 def _try(tried, mutation, touched):
     """What finds the mutation: a pair of the finder, which is empty if nothing does, and the error."""
-    steps = touched.by(mutation.path, mutation.lines)
-    steps = steps or [step for name, step in tried.tests.items() if name.startswith(PROGRAMS)]
+    running = touched.by(mutation.path, mutation.lines)
+    steps = running or [step for name, step in tried.tests.items() if name.startswith(PROGRAMS)]
     total, budgeted = 0.0, []
     for step in steps:
         total += touched.seconds[str(step)]
@@ -71,7 +75,8 @@ def _try(tried, mutation, touched):
         if _is_steady(tried, mutation, budgeted[place], touched.seconds):
             return finding
         budgeted = budgeted[place + 1 :]
-    return "", f"{len(budgeted)} of {len(steps)} tests that run this line do not find it"
+    which = "tests that run this line" if running else "tests of programs, the only ones that may run this line,"
+    return "", f"{len(budgeted)} of {len(steps)} {which} do not find it"
 
 
 def _is_steady(tried, mutation, step, known):

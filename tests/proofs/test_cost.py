@@ -21,7 +21,7 @@ from tests.benchmarks.peers.ours import LinesStates as States
 from tests.support.bench import bench
 from tests.support.counting import counted_calls
 
-SPELLINGS = {States: (25, 8), OneWait: (23, 6), Coroutine: (26, 9), Echo: (23, 0)}
+SPELLINGS = {States: (13, 8), OneWait: (11, 6), Coroutine: (15, 9), Echo: (13, 0)}
 """For each handler the most calls of Python for a message of one line, and for each further line of a message."""
 
 CLIENTS = 20

@@ -1,14 +1,18 @@
 """`Connected`: connections that a handler opens, in every mode."""
 
+import errno
 import os
 import socket
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from handlers import Cancelled, Connected, Delay, EndOfStream, Exactly, Failed, Flushed, Some, StreamHandler, TimedOut
 from handlers.services import Echo
+from reactor import Reactor
 from tests.support.bench import Noting, bench
 from tests.support.loops import Clock
 from tests.support.outside import cancel_row, close_row, close_server, deaf, listening
@@ -241,6 +245,30 @@ def test_a_full_backlog_of_a_unix_socket_is_waited_for_without_spinning(tmp_path
         upstream = accept(here, listener)
         client.sendall(b"word")
         assert here.take(upstream, 4) == b"word"
+
+
+def test_an_address_for_which_the_kernel_has_no_room_is_tried_again_before_the_next():
+    """EAGAIN of other families than Unix: see connect(2)."""
+
+    class Busy(socket.socket):
+        tried = []
+
+        def connect(self, address):
+            self.tried.append(address)
+            if len(self.tried) == 1:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            super().connect(address)
+
+    with listening() as first, listening() as second:
+        places = [first.getsockname(), second.getsockname()]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        network = SimpleNamespace(**{**vars(socket), "socket": Busy, "getaddrinfo": lambda *_, **__: found})
+        with proxy(("two.example", 80), reactor_class=partial(Reactor, network=network)) as here:
+            client = here.connect()
+            upstream = accept(here, first)
+            client.sendall(b"word")
+            assert here.take(upstream, 4) == b"word"
+    assert Busy.tried == places[:1] * 2
 
 
 @pytest.mark.parametrize("method", ["setup", "handle", "finish"])

@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from handlers import DatagramHandler, DatagramMachine, Packet, World
+from handlers import DatagramHandler, DatagramMachine, Packet, TimedOut, World
 from handlers.filter import chain
 from reactor.rows.filters.dtls import DTLS, LIFETIME, Cookie, Door, datagrams, drain, is_hello
 from tests import ROOT
@@ -168,6 +168,17 @@ def test_packets_that_are_lost_doubled_and_reordered_make_the_same_plain_text(co
 
 
 # Cookies
+
+
+def test_a_handshake_is_over_at_its_deadline_and_not_before():
+    moments = [100.0]
+    dtls = partial(DTLS, context=CONTEXT, timeout=30.0, clock=lambda: moments[-1])
+    server = chain(DatagramMachine(Keeper(), World("peer")), [dtls])
+    server.advance()
+    for moment, is_over in (129.5, False), (130.0, True):
+        moments.append(moment)
+        server.expire()
+        assert isinstance(server.reason, TimedOut) is is_over
 
 
 def test_a_cookie_is_right_for_a_minute_and_for_one_peer():

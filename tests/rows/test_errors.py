@@ -32,6 +32,12 @@ class Echo(StreamHandler):
         raise Mishap("as it was told")
 
 
+class ItsOwnCause(Echo):
+    def fail(self):
+        error = Mishap("and for no other cause")
+        raise error from error
+
+
 class InConstructor(Echo):
     def __init__(self):
         raise Mishap("before it was made")
@@ -122,6 +128,7 @@ class Blocking(StreamRequestHandler):
 
 FAILING = {
     Echo: "Mishap: as it was told",
+    ItsOwnCause: "Mishap: and for no other cause",
     InConstructor: "Mishap: before it was made",
     InHandle: "Mishap: at the start",
     InSetup: "Mishap: before the start",

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from handlers import Failed, Flushed, LimitPassed, Reset, StreamHandler, StreamMachine, TimedOut, Until
 from handlers.files import SMALL as SMALL_PART
+from handlers.files import FilePart, Files
 from handlers.filter import Filter, chain
+from reactor.rows.copying import CHUNK, send_files
 from reactor.testing import check
 from tests.support.bench import PATTERN, SMALL, bench
 from tests.support.resources import descriptors
@@ -103,6 +105,21 @@ def test_a_part_of_a_file(path):
 
 
 # Bounds
+
+
+def test_what_stands_behind_the_share_of_a_call_waits_for_the_next(path):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(path, "rb") as file:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        ours.setblocking(False)
+        outbox = Files(None)
+        outbox.add(FilePart(file, 0, CHUNK))
+        outbox += b"tail"
+        counts = []
+        while outbox:
+            counts.append(send_files(ours, outbox))
+            del outbox[: counts[-1]]
+        assert counts == [CHUNK, 4]
 
 
 class Slow(Sending):

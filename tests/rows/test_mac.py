@@ -1,6 +1,7 @@
 """The MAC of datagrams: only what is authentic is taken, and each packet at most once."""
 
 import os
+import tempfile
 import threading
 
 import pytest
@@ -81,6 +82,12 @@ def test_senders_have_windows_of_their_own_and_there_is_room_for_so_many():
     assert windows.issue("a", 0) == 1
     with pytest.raises(OverflowError):
         windows.issue("d", 0)
+
+
+def test_the_memory_leaves_no_file_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert ReplayWindows(since=0).take("ada", 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_counters_that_are_issued_grow_whatever_the_clock_does():

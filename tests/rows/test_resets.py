@@ -181,5 +181,11 @@ def test_a_hang_up_has_the_error_of_the_socket_or_that_of_a_reset(pending):
         assert (type(error), error.errno) == (ConnectionResetError, errno.ECONNRESET)
 
 
+def test_a_hang_up_of_a_socket_that_a_hook_has_closed_has_the_error_of_that():
+    with socket.socket() as closed:
+        closed.close()
+        assert hangup(closed).errno == errno.EBADF
+
+
 def connect_to(listener):
     return socket.create_connection(listener.getsockname(), PATIENCE)

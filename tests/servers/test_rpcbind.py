@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from handlers import StreamHandler
 from handlers.services import Echo, EchoDatagram
 from handlers.sunrpc.rpcbind import Registration
 from reactor import SelectTCPServer, SelectUDPServer
-from reactor.servers.rpcbind import registrations
+from reactor.servers import rpcbind
+from reactor.servers.rpcbind import RegistrationError, registered, registrations
+from tests.support.serving import STREAMS, serving
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,17 @@ def test_a_server_of_both_families_is_registered_for_both(host, netids):
         found = registrations(server)
     assert [each.netid for each in found] == netids
     assert [each.address.startswith(("::", "0.0.0.0.")) for each in found] == [True] * len(netids)
+
+
+class Closes(StreamHandler):
+    def handle(self):
+        return None
+
+
+def test_what_closes_at_the_place_of_rpcbind_is_an_error(monkeypatch):
+    versions = (SimpleNamespace(program=200_000, version=1),)
+    program = type("Program", (Echo,), {"versions": versions})
+    with serving(Closes, "select", STREAMS["unix"]) as other, SelectTCPServer(("127.0.0.1", 0), program) as server:
+        monkeypatch.setattr(rpcbind, "PATH", other.server_address)
+        with pytest.raises(RegistrationError, match="rpcbind does not answer as it should"), registered(server):
+            pass

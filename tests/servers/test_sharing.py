@@ -8,12 +8,22 @@ import pytest
 
 from handlers import StreamHandler, Until
 from handlers.services import Echo, EchoDatagram
-from reactor import SelectTCPServer, SelectUnixDatagramServer, SelectUnixStreamServer, StreamRequestHandler, TCPServer
+from reactor import (
+    Reactor,
+    SelectTCPServer,
+    SelectUnixDatagramServer,
+    SelectUnixStreamServer,
+    StreamRequestHandler,
+    TCPServer,
+)
+from reactor.servers.sharing import PAUSE, share_listeners
+from tests.support.loops import Clock
 from tests.support.serving import (
     PATIENCE,
     STREAMS,
     ask,
     bounded,
+    clients_of,
     connect,
     made,
     running,
@@ -138,3 +148,24 @@ def test_a_partial_of_a_handler_class_is_a_handler(mode, blocking):
 
     with serving(partial(Blocking if blocking else Words, word=b"w"), mode) as server:
         assert ask(server, b"x\n") == b"wx\n"
+
+
+def test_a_worker_with_more_than_its_share_leaves_connections_to_the_others_for_a_moment():
+    clock, counts = Clock(), memoryview(bytearray(16)).cast("q")
+    with Reactor(clock=clock) as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as server:
+        share_listeners([server], counts, 0)
+        with clients_of(server, 6):
+
+            def taken():
+                for _ in range(3):
+                    loop.step(0)
+                assert counts[0] == len(loop.table)
+                return counts[0]
+
+            assert taken() == 2  # the other worker has none
+            clock.seconds += 2 * PAUSE
+            assert taken() == 3
+            assert taken() == 3
+            counts[1] = 3
+            clock.seconds += 2 * PAUSE
+            assert taken() == 5

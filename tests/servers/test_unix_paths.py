@@ -218,6 +218,32 @@ def test_a_locked_directory_is_waited_for_a_bounded_time(path, monkeypatch):
         os.close(directory)
 
 
+def test_a_child_that_is_forked_meanwhile_keeps_no_directory_locked(path, monkeypatch):
+    monkeypatch.setattr("reactor.servers.unix.PATIENCE", 0.02)
+    left_behind(path)
+    reader, writer = os.pipe()
+    children, unlink = [], os.unlink
+
+    def fork_and_unlink(path):
+        children.append(os.fork())
+        if children[-1] == 0:
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        unlink(path)
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "unlink", fork_and_unlink)
+            make(path).server_close()
+        left_behind(path + " of another")
+        make(path + " of another").server_close()
+    finally:
+        os.close(writer)
+        os.close(reader)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0]
+
+
 @every_kind
 def test_a_path_on_a_file_system_without_locks_is_taken_over(path, kind, monkeypatch):
     def flock(descriptor, operation):

@@ -12,6 +12,7 @@ ZONE = {
     ("both.example.", "AAAA"): ["2001:db8::1"],
     ("six.example.", "AAAA"): ["2001:db8::6"],
     ("alias.example.", "CNAME"): ["six.example."],
+    ("itself.example.", "CNAME"): ["itself.example."],
 }
 
 
