@@ -27,6 +27,7 @@ from tests.support.command import (
     PATIENCE,
     Command,
     Connect,
+    Refused,
     Start,
     alive,
     assert_refused,
@@ -216,8 +217,8 @@ def test_idle_connections_do_not_delay_the_end(start: Start, connect: Connect, m
 
 
 @pytest.mark.parametrize("grace", ["x", "-1", "nan", "inf"])
-def test_a_grace_that_is_no_number_of_seconds_is_refused(start: Start, grace: str) -> None:
-    assert_refused(start("serve", f"--grace={grace}"), "--grace", "seconds")
+def test_a_grace_that_is_no_number_of_seconds_is_refused(refused: Refused, grace: str) -> None:
+    refused("serve", f"--grace={grace}", words=["--grace", "seconds"])
 
 
 def test_a_child_of_a_handler_ends_at_sigterm(start: Start, connect: Connect, specimens: Path) -> None:
