@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import LOCAL, MODES, SPECIMENS, Connect, Refused, Start, assert_refused, talk
+from tests.support.grids import grid
 
 BROKEN = {
     "broken.py": "import os\n\nos.no_such_thing\n",
@@ -95,8 +96,7 @@ def test_wrong_arguments_are_refused(start: Start, refused: Refused, arguments: 
     assert_refused(start(*arguments), "--help")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix"])
+@grid(mode=MODES, scheme=["tcp", "udp", "unix"], together=1)
 def test_an_address_in_use_is_refused(
     start: Start, refused: Refused, connect: Connect, tmp_path: Path, scheme: str, mode: str
 ) -> None:

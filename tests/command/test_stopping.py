@@ -36,6 +36,7 @@ from tests.support.command import (
     to_end,
     until,
 )
+from tests.support.grids import grid
 from tests.support.lines import at_each_line
 
 
@@ -47,8 +48,7 @@ def assert_cut(command: Command, number: int = signal.SIGTERM, requests: Sequenc
     assert told.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("mode", MODES)
+@grid(mode=MODES, number=[signal.SIGINT, signal.SIGTERM], together=1)
 def test_stalled_clients_are_told_of_the_end_in_every_mode(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
 ) -> None:
@@ -68,8 +68,7 @@ def test_stalled_clients_are_told_of_the_end_in_every_mode(
         assert to_end(late) == b""  # the caller was busy and begins no other request
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("mode", BLOCKING)
+@grid(mode=BLOCKING, number=[signal.SIGINT, signal.SIGTERM], together=1)
 def test_a_handler_blocked_in_readline_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
 ) -> None:

@@ -2,24 +2,27 @@
 
 from itertools import combinations, product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.grids import grid, pairwise
+from tests.support.grids import covering, grid
 
 
-@given(st.lists(st.integers(1, 5), min_size=2, max_size=4))
-def test_any_two_places_on_two_axes_are_in_one_of_the_few_combinations(sizes):
-    few = pairwise(sizes)
+@settings(max_examples=40)
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.integers(1, 2))
+def test_any_places_on_so_many_axes_are_in_one_of_the_few_combinations(sizes, together):
+    few = covering(sizes, together)
     assert set(few) <= set(product(*map(range, sizes)))
-    for one, other in combinations(range(len(sizes)), 2):
-        met = {(places[one], places[other]) for places in few}
-        assert met == set(product(range(sizes[one]), range(sizes[other])))
+    for axes in combinations(range(len(sizes)), together):
+        met = {tuple(places[axis] for axis in axes) for places in few}
+        assert met == set(product(*(range(sizes[axis]) for axis in axes)))
 
 
-@given(st.integers(2, 6), st.integers(2, 6), st.integers(2, 6))
+@settings(max_examples=40)
+@given(st.integers(2, 5), st.integers(2, 5), st.integers(2, 5))
 def test_of_three_axes_the_combinations_are_few(one, other, third):
-    assert len(pairwise([one, other, third])) <= 1.5 * max(one * other, other * third, one * third)
+    assert len(covering([one, other, third], 1)) == max(one, other, third)
+    assert len(covering([one, other, third], 2)) <= 1.5 * max(one * other, other * third, one * third)
 
 
 def test_the_combinations_that_no_pair_needs_are_slow():

@@ -1,4 +1,4 @@
-"""`grid`: a test for every combination of several parameters, of which few are fast: they have each pair of values."""
+"""`grid`: a test for every combination of several parameters. Few of them are fast: in those each pair of values meets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 
-def grid(**axes: Iterable[Any]) -> pytest.MarkDecorator:
-    """Parametrize with all combinations of the values. Those that no pair of values needs are marked as slow."""
+def grid(*, together: int = 2, **axes: Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrize with all combinations of the values. Those are marked as slow that no pair of values needs.
+
+    ``together``: how many values of different parameters must meet in a fast test; with 1 each value is in one.
+    """
     values = [list(axis) for axis in axes.values()]
-    few = set(pairwise([len(axis) for axis in values]))
+    few = set(covering([len(axis) for axis in values], together))
     cases = []
     for places in product(*(range(len(axis)) for axis in values)):
         case = [axis[place] for axis, place in zip(values, places, strict=True)]
@@ -21,21 +24,20 @@ def grid(**axes: Iterable[Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(list(axes), cases)
 
 
-def pairwise(sizes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Few combinations of places on axes of these sizes, so that any two places on two axes are in one of them."""
-    left = dict.fromkeys(product(*map(range, sizes)))
-    missing = {pair for places in left for pair in _pairs(places)}
+def covering(sizes: Sequence[int], together: int) -> list[tuple[int, ...]]:
+    """Few combinations of places on axes of these sizes: any ``together`` places on as many axes are in one of them."""
+
+    def groups(places: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
+        return set(combinations(enumerate(places), together))
+
+    left = {places: groups(places) for places in product(*map(range, sizes))}
+    missing = {group for found in left.values() for group in found}
     found = []
     while missing:
-        best = max(left, key=lambda places: len(missing & _pairs(places)))
-        del left[best]
-        missing -= _pairs(best)
+        best = max(left, key=lambda places: len(missing & left[places]))
+        missing -= left.pop(best)
         found.append(best)
     return found
-
-
-def _pairs(places: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
-    return set(combinations(enumerate(places), 2))
 
 
 def _name(value: Any) -> str:
