@@ -51,10 +51,13 @@ def forking_command() -> Iterator[ForkingCommand]:
 
 @pytest.fixture
 def refused(forking_command: ForkingCommand) -> Refused:
-    """``refused(ARGUMENT..., words=[...])``: the command prints one line with these words, and exits with status 2."""
+    """``refused(ARGUMENT..., words=[...])``: the command prints one line with these words, and exits with status 2.
 
-    def refused(*arguments: str, words: Sequence[str], cwd: Path = ROOT, **environment: str) -> None:
-        status, said = forking_command.call(arguments, cwd, environment, PATIENCE)
+    ``passed``: the sockets that `tests.support.manager` passes to it.
+    """
+
+    def refused(*arguments: str, words: Sequence[str], cwd: Path = ROOT, passed: str = "", **environment: str) -> None:
+        status, said = forking_command.call(arguments, cwd, environment, passed, PATIENCE)
         assert_refusal(status, said, words)
 
     return refused

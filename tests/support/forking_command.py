@@ -15,9 +15,10 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests import ROOT
+from tests.support import manager
 
 
 class Ended(NamedTuple):
@@ -37,12 +38,14 @@ class ForkingCommand:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def call(self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], patience: float) -> Ended:
-        """Call the command, which must end by itself, in so many seconds."""
+    def call(
+        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], passed: str, patience: float
+    ) -> Ended:
+        """Call the command, which must end by itself, in so many seconds; ``passed``: sockets of `manager`, if any."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps([*arguments, str(cwd), dict(environment)]) + "\n")
+        stdin.write(json.dumps([arguments, str(cwd), dict(environment), passed]) + "\n")
         stdin.flush()
         if not select.select([stdout], [], [], patience)[0]:
             self.close()
@@ -58,7 +61,7 @@ class ForkingCommand:
 # In that process
 
 
-def called(arguments: Sequence[str], cwd: str, environment: Mapping[str, str]) -> Ended:
+def called(*call: Any) -> Ended:
     """Fork a child that becomes the command, and wait for its end."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -67,17 +70,21 @@ def called(arguments: Sequence[str], cwd: str, environment: Mapping[str, str]) -
         os.dup2(writer, 2)
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(0, 1)
-        os._exit(become(arguments, cwd, environment))
+        os._exit(become(*call))
     os.close(writer)
     with os.fdopen(reader) as said:
         text = said.read()
     return Ended(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text)
 
 
-def become(arguments: Sequence[str], cwd: str, environment: Mapping[str, str]) -> int:
+def become(arguments: Sequence[str], cwd: str, environment: Mapping[str, str], passed: str) -> int:
     """Run the command as a new interpreter in that directory does; returns the exit status."""
     os.chdir(cwd)
     os.environ.update(environment)
+    if passed:
+        variables = manager.passed(passed)
+        os.environ.clear()
+        os.environ.update(variables)
     sys.path[:1] = dict.fromkeys([cwd, str(ROOT)])  # as `-m` and PYTHONPATH make it
     sys.argv[1:] = arguments
     try:
@@ -94,8 +101,7 @@ def main() -> None:
     import reactor.command.main  # noqa: F401 - what each child has then
 
     for line in sys.stdin:
-        *arguments, cwd, environment = json.loads(line)
-        print(json.dumps(called(arguments, cwd, environment)), flush=True)
+        print(json.dumps(called(*json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

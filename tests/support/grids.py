@@ -1,4 +1,4 @@
-"""`grid`: a test for every combination of several parameters. Few of them are fast: in those each pair of values meets."""
+"""`grid`: a test for each combination of several parameters. In the few that are fast each pair of values meets."""
 
 from __future__ import annotations
 
