@@ -183,7 +183,7 @@ def told(kind, script, is_coroutine, pieces, reads, turns=3):
     return watched.seen, handler.log
 
 
-@settings(max_examples=300)
+@settings(max_examples=600)
 @given(data=st.data(), script=scripts, is_coroutine=st.booleans(), pieces=st.lists(texts, min_size=1, max_size=6))
 def test_the_hot_path_and_the_slow_way_give_the_same(data, script, is_coroutine, pieces):
     reads = data.draw(st.lists(st.sampled_from([0, 5, 1000]), min_size=len(pieces), max_size=len(pieces)))
