@@ -5,6 +5,9 @@ ten times as much as in a small one. So each part, a few modules of one director
 with it. One more runs at a time than there are processors, for each waits now and then, or NUMBER. The arguments go to
 pytest. What a part says is printed when it ends, and its failures once more at the end of all.
 
+With the variable ``REACTOR_OTHERS=PYTHON:PYTHON``, these other Pythons run the fast tests too, but those in
+`SAME_EVERYWHERE`. Their parts are in the same queue, behind the others.
+
 With the variable ``REACTOR_UNSTEADY=NUMBER``, up to so many tests that fail are run again, alone. One that passes then
 has failed for the load of the others: it is named as unsteady, for somebody has to find out why, and is no failure.
 """
@@ -18,54 +21,111 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from tests import ROOT
 
-SIZE = 8
-"""Modules in a part."""
+SIZE = 10
+"""Modules in a part, at most."""
 
-DEAREST = (
-    "tests/modes",
-    "tests/proofs",
-    "tests/testing/check",
-    "tests/testing/probe",
-    "tests/servers",
-    "tests/hosts",
-    "tests/clients",
+MOST = 120
+"""Seconds of a part, at most, if it has several modules."""
+
+USUAL = 4
+DEAR = {
+    "handlers/http/test_files": 30, "handlers/http/test_framing": 30, "handlers/http/test_handler": 30,
+    "handlers/http/test_websocket": 30, "handlers/sunrpc/test_gss": 40, "handlers/sunrpc/test_rpc": 30,
+    "handlers/sunrpc/test_rpcgen": 40, "handlers/test_fuzz": 60, "handlers/test_telnet": 30,
+    "hosts/test_everywhere": 90, "hosts/test_kernel": 60, "house/test_beside_user_handlers": 40,
+    "clients/test_programs": 60, "clients/test_slow": 40, "command/test_workers": 30,
+    "modes/test_files_behind_tls": 40, "modes/test_framings": 40, "modes/test_http": 40, "modes/test_modes": 20,
+    "modes/test_bursts": 20, "modes/test_tls_handshakes": 60, "mutations/test_named": 300,
+    "reactor": 60, "proofs/test_attack": 60, "proofs/test_http_figures": 60, "proofs/test_instructions": 60,
+    "testing/kernel/test_planted_faults": 60, "testing/probe/test_probe": 60, "testing/pytest/test_plugin": 60,
+}  # fmt: skip
+"""What takes much more than `USUAL` seconds of a processor, with its slow tests: about how many."""
+
+DEAR_ROOM, OF_DEAR_ROOM = "testing/check/", 40
+"""A room whose modules all do."""
+
+SAME_EVERYWHERE = (
+    "tests/benchmarks/",
+    "tests/clients/",
+    "tests/house/test_grids.py",
+    "tests/house/test_layers.py",
+    "tests/house/test_parts.py",
+    "tests/house/test_purity.py",
+    "tests/house/test_readme.py",
+    "tests/house/test_room_heads.py",
+    "tests/house/test_rooms.py",
+    "tests/house/test_testing_rooms.py",
+    "tests/mutations/",
+    "tests/proofs/",
 )
-"""What takes longest begins first, so that no part is still running when all others have ended."""
+"""What finds the same on every Python.
+
+These tests read files of the project, run programs that are not Python, or play schedules in the simulated kernel; and
+that a schedule is the same on every Python is for `tests.testing.kernel.test_determinism` to show.
+"""
 
 NOTHING_COLLECTED = 5  # pytest's exit status, if the arguments deselect all tests of a part
 
 
+class Part(NamedTuple):
+    """What one process of pytest runs: modules of tests, or a package whose docstrings have examples."""
+
+    python: str
+    arguments: list[str]
+    paths: list[str]
+
+
 def parts() -> list[list[str]]:
-    """The paths of each part: modules of tests, or a package whose docstrings have examples."""
+    """The paths of each part. What takes longest comes first, so that nothing runs for long when the rest has ended."""
     modules = sorted((ROOT / "tests").rglob("test_*.py"))
     found = [["handlers"], ["reactor"]]
     for _, group in groupby(modules, key=lambda module: module.parent):
-        paths = [str(module.relative_to(ROOT)) for module in group]
-        found += [paths[start : start + SIZE] for start in range(0, len(paths), SIZE)]
-    return sorted(found, key=_rank)
+        found += cut([str(module.relative_to(ROOT)) for module in group])
+    return sorted(found, key=seconds, reverse=True)
 
 
-def _rank(part: list[str]) -> int:
-    directory = str(Path(part[0]).parent)
-    return DEAREST.index(directory) if directory in DEAREST else len(DEAREST)
+def cut(paths: list[str]) -> list[list[str]]:
+    """The modules of one directory in parts: each goes, the dearest first, to the first part that has room for it."""
+    found: list[list[str]] = []
+    for path in sorted(paths, key=lambda path: seconds([path]), reverse=True):
+        room = next((part for part in found if len(part) < SIZE and seconds([*part, path]) <= MOST), None)
+        if room is None:
+            found.append([path])
+        else:
+            room.append(path)
+    return found
+
+
+def seconds(part: list[str]) -> int:
+    """About what a part takes of a processor."""
+    names = [path.removeprefix("tests/").removesuffix(".py") for path in part]
+    return sum(DEAR.get(name, OF_DEAR_ROOM if name.startswith(DEAR_ROOM) else USUAL) for name in names)
+
+
+def parts_of_others(others: list[str]) -> list[Part]:
+    """What the other Pythons run. A fast test takes little, so their modules are not cut by what they take."""
+    modules = [path for part in parts() for path in part if not path.startswith(SAME_EVERYWHERE)]
+    groups = [list(group) for _, group in groupby(sorted(modules), key=lambda path: Path(path).parent)]
+    pieces = [group[start : start + SIZE] for group in groups for start in range(0, len(group), SIZE)]
+    return [Part(python, ["-m", "not slow"], piece) for python in others for piece in pieces]
 
 
 class Runs:
     """The processes that run now."""
 
-    def __init__(self, arguments: list[str]) -> None:
-        self._arguments = arguments
+    def __init__(self) -> None:
         self._processes: set[subprocess.Popen[str]] = set()
         self._is_cut = False
 
-    def run(self, part: list[str]) -> tuple[int, str]:
+    def run(self, part: Part) -> tuple[int, str]:
         """Run pytest on a part; returns its exit status and what it said."""
         if self._is_cut:
             return 0, ""
-        command = [sys.executable, "-m", "pytest", *self._arguments, *part]
+        command = [part.python, "-m", "pytest", *part.arguments, *part.paths]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "errors": "replace"}
         with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
             self._processes.add(process)
@@ -80,31 +140,32 @@ class Runs:
             process.send_signal(signal.SIGINT)  # a test that is cut off ends its own processes
 
 
-def run_all(arguments: list[str], at_once: int) -> int:
+def run_all(queue: list[Part], at_once: int) -> int:
     """Run all parts; returns 0 if no test has failed."""
-    runs = Runs(arguments)
-    failures: list[str] = []
+    runs = Runs()
+    failures: list[tuple[Part, str]] = []
     with ThreadPoolExecutor(at_once) as pool:
-        futures = [pool.submit(runs.run, part) for part in parts()]
+        futures = {pool.submit(runs.run, part): part for part in queue}
         try:
             for future in as_completed(futures):
                 status, said = future.result()
                 if status not in (0, NOTHING_COLLECTED):
-                    failures += failed(said) or [f"exit status {status}: {said[-2_000:]}"]
+                    told = failed(said) or [f"exit status {status}: {said[-2_000:]}"]
+                    failures += [(futures[future], failure) for failure in told]
                 print(said, flush=True)
         except BaseException:
             runs.cut()
             raise
     if 0 < len(failures) <= int(os.environ.get("REACTOR_UNSTEADY", "0")):
-        failures = [failure for failure in failures if fails_again(runs, failure)]
-    print(f"{len(failures)} failed", *failures, sep="\n")
+        failures = [(part, failure) for part, failure in failures if fails_again(runs, part, failure)]
+    print(f"{len(failures)} failed", *[failure for _, failure in failures], sep="\n")
     return 1 if failures else 0
 
 
-def fails_again(runs: Runs, failure: str) -> bool:
-    """Whether the test of a failure fails once more, when it runs alone."""
+def fails_again(runs: Runs, part: Part, failure: str) -> bool:
+    """Whether the test of a failure in this part fails once more, when it runs alone."""
     test = failure.partition(" ")[2].partition(" - ")[0]
-    status, said = runs.run([test])
+    status, said = runs.run(part._replace(paths=[test]))
     print(said, flush=True)
     if status == 0:
         print(f"unsteady: {failure}", flush=True)
@@ -122,7 +183,9 @@ def main(arguments: list[str]) -> int:
     at_once = (os.cpu_count() or 1) + 1
     if arguments[:1] == ["--at-once"]:
         at_once, arguments = int(arguments[1]), arguments[2:]
-    return run_all(arguments, at_once)
+    others = list(filter(None, os.environ.pop("REACTOR_OTHERS", "").split(os.pathsep)))
+    queue = [Part(sys.executable, arguments, paths) for paths in parts()]
+    return run_all(queue + parts_of_others(others), at_once)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests import ROOT
-from tests.support.command import PATIENCE, SPECIMENS, Command, Start
+from tests.support.command import PATIENCE, SPECIMENS, Command, Refused, Start, assert_refusal
+from tests.support.forking_command import ForkingCommand
 
 
 @pytest.fixture
@@ -38,6 +39,28 @@ def start() -> Iterator[Start]:
     yield start
     for command in commands:
         command.destroy()
+
+
+@pytest.fixture(scope="session")
+def forking_command() -> Iterator[ForkingCommand]:
+    """A process that has imported the command."""
+    command = ForkingCommand()
+    yield command
+    command.close()
+
+
+@pytest.fixture
+def refused(forking_command: ForkingCommand) -> Refused:
+    """``refused(ARGUMENT..., words=[...])``: the command prints one line with these words, and exits with status 2.
+
+    ``passed``: the sockets that `tests.support.manager` passes to it.
+    """
+
+    def refused(*arguments: str, words: Sequence[str], cwd: Path = ROOT, passed: str = "", **environment: str) -> None:
+        status, said = forking_command.call(arguments, cwd, environment, passed, PATIENCE)
+        assert_refusal(status, said, words)
+
+    return refused
 
 
 @pytest.fixture

@@ -15,7 +15,19 @@ import pytest
 
 from tests import ROOT
 from tests.support.certificates import KEYS, NAME, client_context
-from tests.support.command import MODES, PATIENCE, Connect, Start, assert_refused, echoes, serves, talk, to_end, until
+from tests.support.command import (
+    MODES,
+    PATIENCE,
+    Connect,
+    Refused,
+    Start,
+    assert_refused,
+    echoes,
+    serves,
+    talk,
+    to_end,
+    until,
+)
 from tests.support.programs import program
 
 MANAGER = (sys.executable, "-m", "tests.support.manager")
@@ -130,10 +142,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("passed", "variables", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_can_not_be_served_is_refused_with_the_variable_and_the_remedy(
-    start: Start, tmp_path: Path, passed: str, variables: dict[str, str], words: list[str]
+    refused: Refused, tmp_path: Path, passed: str, variables: dict[str, str], words: list[str]
 ) -> None:
-    command = start(passed.format(tmp_path), "serve", ECHO, "--bind=systemd:", python=MANAGER, **variables)
-    assert_refused(command, *words)
+    refused("serve", ECHO, "--bind=systemd:", words=words, passed=passed.format(tmp_path), **variables)
 
 
 MISNAMED = {
@@ -146,8 +157,8 @@ MISNAMED = {
 
 
 @pytest.mark.parametrize(("binds", "words"), MISNAMED.values(), ids=MISNAMED)
-def test_names_that_do_not_fit_are_refused(start: Start, binds: list[str], words: list[str]) -> None:
-    assert_refused(start("tcp,tcp", "serve", *binds, python=MANAGER, LISTEN_FDNAMES="a:b"), *words)
+def test_names_that_do_not_fit_are_refused(refused: Refused, binds: list[str], words: list[str]) -> None:
+    refused("serve", *binds, words=words, passed="tcp,tcp", LISTEN_FDNAMES="a:b")
 
 
 def test_tls_is_refused_for_a_unix_socket(start: Start, tmp_path: Path) -> None:

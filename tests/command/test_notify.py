@@ -20,8 +20,8 @@ from tests.support.command import (
     PATIENCE,
     Command,
     Connect,
+    Refused,
     Start,
-    assert_refused,
     receive,
     serves,
     talk,
@@ -236,8 +236,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("variables", "words"), REFUSED.values(), ids=REFUSED)
-def test_variables_that_can_not_be_right_are_refused(start: Start, variables: dict[str, str], words: list[str]) -> None:
-    assert_refused(start("serve", "--bind", LOCAL, **variables), *words)
+def test_variables_that_can_not_be_right_are_refused(
+    refused: Refused, variables: dict[str, str], words: list[str]
+) -> None:
+    refused("serve", "--bind", LOCAL, words=words, **variables)
 
 
 def test_a_child_does_not_keep_the_socket(start: Start, connect: Connect, tmp_path: Path) -> None:

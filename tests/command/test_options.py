@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import KEYS, NAME, client_context
-from tests.support.command import LOCAL, Connect, Start, assert_refused, serves, talk
+from tests.support.command import LOCAL, Connect, Refused, Start, serves, talk
 
 
 def written(directory: Path, text: str | bytes) -> str:
@@ -75,18 +75,18 @@ WRONG = {
 
 @pytest.mark.parametrize(("text", "words"), WRONG.values(), ids=WRONG)
 def test_an_error_names_the_file_the_line_and_the_remedy(
-    start: Start, tmp_path: Path, text: str | bytes, words: list[str]
+    refused: Refused, tmp_path: Path, text: str | bytes, words: list[str]
 ) -> None:
-    assert_refused(start("serve", "--options", written(tmp_path, text)), *words)
+    refused("serve", "--options", written(tmp_path, text), words=words)
 
 
 @pytest.mark.parametrize(("name", "words"), [("none", ["No such file"]), (".", ["Is a directory"]), ("", ["No such"])])
-def test_a_file_that_can_not_be_read_is_refused(start: Start, tmp_path: Path, name: str, words: list[str]) -> None:
-    assert_refused(start("serve", "--options", f"{tmp_path}/{name}" if name else ""), "--options", *words)
+def test_a_file_that_can_not_be_read_is_refused(refused: Refused, tmp_path: Path, name: str, words: list[str]) -> None:
+    refused("serve", "--options", f"{tmp_path}/{name}" if name else "", words=["--options", *words])
 
 
-def test_what_is_wrong_in_the_values_together_is_told_as_for_the_command_line(start: Start, tmp_path: Path) -> None:
-    assert_refused(start("serve", "--options", written(tmp_path, "tls-key = x")), "--tls-key", "--tls CERT")
+def test_what_is_wrong_in_the_values_together_is_told_as_for_the_command_line(refused: Refused, tmp_path: Path) -> None:
+    refused("serve", "--options", written(tmp_path, "tls-key = x"), words=["--tls-key", "--tls CERT"])
 
 
 def test_help_tells_of_the_file_and_every_option_but_this_can_be_in_it(start: Start, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import LOCAL, MODES, SPECIMENS, Connect, Start, assert_refused, talk
+from tests.support.command import LOCAL, MODES, SPECIMENS, Connect, Refused, Start, assert_refused, talk
+from tests.support.grids import grid
 
 BROKEN = {
     "broken.py": "import os\n\nos.no_such_thing\n",
@@ -84,29 +85,28 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
 def test_an_error_is_one_line_with_what_is_wrong_and_the_remedy(
-    start: Start, modules: Path, arguments: list[str], words: list[str]
+    refused: Refused, modules: Path, arguments: list[str], words: list[str]
 ) -> None:
-    assert_refused(start("serve", *arguments, cwd=modules), *words)
+    refused("serve", *arguments, words=words, cwd=modules)
 
 
 @pytest.mark.parametrize("arguments", [[], ["server"], ["serve", "--fast"]])
-def test_wrong_arguments_are_refused(start: Start, arguments: list[str]) -> None:
+def test_wrong_arguments_are_refused(start: Start, refused: Refused, arguments: list[str]) -> None:
+    refused(*arguments, words=["--help"])
     assert_refused(start(*arguments), "--help")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix"])
+@grid(mode=MODES, scheme=["tcp", "udp", "unix"], together=1)
 def test_an_address_in_use_is_refused(
-    start: Start, connect: Connect, modules: Path, tmp_path: Path, scheme: str, mode: str
+    start: Start, refused: Refused, connect: Connect, tmp_path: Path, scheme: str, mode: str
 ) -> None:
     handler = "handlers.services:EchoDatagram" if scheme == "udp" else "handlers.services:Echo"
     bind = f"unix://{tmp_path}/socket" if scheme == "unix" else f"{scheme}://127.0.0.1:0"
     first = start("serve", handler, "--bind", bind)
     (url,) = first.urls(1, "select")
     other = f"unix://{tmp_path}/other" if scheme == "unix" else bind
-    assert_refused(
-        start("serve", handler, "--mode", mode, "--bind", other, "--bind", url), url, "stop the server that uses it"
-    )
+    words = [url, "stop the server that uses it"]
+    refused("serve", handler, "--mode", mode, "--bind", other, "--bind", url, words=words)
     assert talk(connect(url), b"hello") == b"hello"
     assert not (tmp_path / "other").exists()
 

@@ -27,6 +27,7 @@ from tests.support.command import (
     PATIENCE,
     Command,
     Connect,
+    Refused,
     Start,
     alive,
     assert_refused,
@@ -35,6 +36,7 @@ from tests.support.command import (
     to_end,
     until,
 )
+from tests.support.grids import grid
 from tests.support.lines import at_each_line
 
 
@@ -46,8 +48,7 @@ def assert_cut(command: Command, number: int = signal.SIGTERM, requests: Sequenc
     assert told.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("mode", MODES)
+@grid(mode=MODES, number=[signal.SIGINT, signal.SIGTERM], together=1)
 def test_stalled_clients_are_told_of_the_end_in_every_mode(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
 ) -> None:
@@ -67,8 +68,7 @@ def test_stalled_clients_are_told_of_the_end_in_every_mode(
         assert to_end(late) == b""  # the caller was busy and begins no other request
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("mode", BLOCKING)
+@grid(mode=BLOCKING, number=[signal.SIGINT, signal.SIGTERM], together=1)
 def test_a_handler_blocked_in_readline_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
 ) -> None:
@@ -216,8 +216,8 @@ def test_idle_connections_do_not_delay_the_end(start: Start, connect: Connect, m
 
 
 @pytest.mark.parametrize("grace", ["x", "-1", "nan", "inf"])
-def test_a_grace_that_is_no_number_of_seconds_is_refused(start: Start, grace: str) -> None:
-    assert_refused(start("serve", f"--grace={grace}"), "--grace", "seconds")
+def test_a_grace_that_is_no_number_of_seconds_is_refused(refused: Refused, grace: str) -> None:
+    refused("serve", f"--grace={grace}", words=["--grace", "seconds"])
 
 
 def test_a_child_of_a_handler_ends_at_sigterm(start: Start, connect: Connect, specimens: Path) -> None:

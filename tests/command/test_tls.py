@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import KEYS, NAME, client_context
-from tests.support.command import MODES, PATIENCE, Start, assert_refused, until
+from tests.support.command import MODES, PATIENCE, Refused, Start, until
 
 TLS = "tls://127.0.0.1:0"
 CERTIFICATE = str(KEYS / f"{NAME}.pem")
@@ -95,5 +95,7 @@ def answers(url: str) -> bool:
         (["--tls", CERTIFICATE, "--tls-client-ca", "missing.pem", "--bind", TLS], ["--tls-client-ca missing.pem"]),
     ],
 )
-def test_what_can_not_be_served_is_refused_with_the_remedy(start: Start, options: list[str], words: list[str]) -> None:
-    assert_refused(start("serve", *options), *words)
+def test_what_can_not_be_served_is_refused_with_the_remedy(
+    refused: Refused, options: list[str], words: list[str]
+) -> None:
+    refused("serve", *options, words=words)

@@ -17,6 +17,7 @@ from tests.support.command import (
     LOCAL,
     PATIENCE,
     Connect,
+    Refused,
     Start,
     alive,
     assert_refused,
@@ -306,8 +307,8 @@ def test_an_address_that_another_server_has_is_refused(start: Start, crowd: Path
         (["--workers", "2", "--rpcbind"], ["--rpcbind", "--workers"]),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(start: Start, options: list[str], words: list[str]) -> None:
-    assert_refused(start("serve", *options, "--bind", LOCAL), *words)
+def test_options_that_do_not_go_together_are_refused(refused: Refused, options: list[str], words: list[str]) -> None:
+    refused("serve", *options, "--bind", LOCAL, words=words)
 
 
 @pytest.mark.parametrize("text", ["oops", "import missing_module", "Who = 1"])

@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers import Delay, EndOfStream, Exactly, Flushed, StreamHandler, StreamMachine, TimedOut, Until
@@ -95,6 +95,7 @@ def converse(channel, cuts):
 
 @kinds
 @filters
+@settings(max_examples=40)  # there are 12 places for the end
 @given(data=st.data())
 def test_a_clean_end_between_messages_finishes_and_any_other_is_a_cause(kind, filtered, data):
     stream = b"ada\na:1\nb:2\n"

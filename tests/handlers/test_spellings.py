@@ -28,6 +28,7 @@ in_every_spelling = pytest.mark.parametrize("kind", netstrings)
 
 
 @in_every_spelling
+@settings(max_examples=40)
 @given(texts=st.lists(st.binary(max_size=12), max_size=4), data=st.data())
 def test_every_spelling_gives_the_same_bytes_however_the_input_was_cut(kind, texts, data):
     fed = data.draw(pieces(st.just(written(texts))))
@@ -36,6 +37,7 @@ def test_every_spelling_gives_the_same_bytes_however_the_input_was_cut(kind, tex
 
 
 @in_every_spelling
+@settings(max_examples=40)
 @given(fed=pieces(st.text("0123:,ax-", max_size=24).map(str.encode)))
 def test_every_spelling_ends_for_the_same_reason(kind, fed):
     assert outcome(kind, fed) == outcome(netstrings[0], [b"".join(fed)])

@@ -210,7 +210,7 @@ def ask(port, data):
         return client.makefile("rb").read()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [MODES[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])])
 def test_the_command_serves_the_users_handler(place, project, mode):
     with serving("-m", "reactor", "serve", "app:Upper", "--mode", mode, cwd=project, PYTHONPATH=place) as port:
         assert ask(port, b"abc\n") == b"> ABC\n"

@@ -3,6 +3,8 @@
 Imports inside functions count. Imports below ``if TYPE_CHECKING`` do not run, so they may go up; they are listed apart.
 """
 
+from functools import cache
+
 import pytest
 
 from tests.support.imports import circle, modules, split_imports
@@ -25,6 +27,7 @@ def layer(module):
     return LAYERS.index("handlers" if parts[0] == "handlers" else parts[1])
 
 
+@cache
 def graphs():
     """What each module imports at run time, and what it imports for a type checker only."""
     paths = modules("handlers", "reactor")

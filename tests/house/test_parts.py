@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from tests import ROOT
-from tests.parts import SIZE, Runs, failed, fails_again, parts
+from tests.parts import DEAR, SAME_EVERYWHERE, SIZE, Part, Runs, failed, fails_again, parts, parts_of_others
 from tests.support.resources import children_of
 from tests.support.serving import PATIENCE, wait_until
+
+PART = Part(sys.executable, [], [])
 
 
 def test_each_module_is_in_one_part():
@@ -18,6 +20,21 @@ def test_each_module_is_in_one_part():
     modules = [str(module.relative_to(ROOT)) for module in (ROOT / "tests").rglob("test_*.py")]
     assert paths == sorted(["handlers", "reactor", *modules])
     assert max(map(len, parts())) <= SIZE
+
+
+def test_another_python_runs_each_module_once_but_those_that_find_the_same():
+    found = parts_of_others(["one", "two"])
+    paths = {path for part in parts() for path in part}
+    for python in "one", "two":
+        given = [path for part in found if part.python == python for path in part.paths]
+        assert len(given) == len(set(given))
+        assert set(given) == {path for path in paths if not path.startswith(SAME_EVERYWHERE)}
+    assert all(part.arguments == ["-m", "not slow"] for part in found)
+
+
+def test_what_is_named_in_the_parts_is_there():
+    assert [name for name in DEAR if not (ROOT / name).exists() and not (ROOT / "tests" / f"{name}.py").exists()] == []
+    assert [path for path in SAME_EVERYWHERE if not (ROOT / path).exists()] == []
 
 
 def test_the_failures_of_a_part_are_the_lines_at_its_end():
@@ -40,10 +57,10 @@ def test_a_failed_test_runs_again_alone_and_is_named_if_it_passes(body, tmp_path
     module = tmp_path / "test_unsteady.py"
     module.write_text(f"def test_other():\n    assert False\n\n\ndef test_unsteady():\n    {body}\n")
     failure = f"FAILED {module}::test_unsteady - OSError: of the first run - really"
-    assert fails_again(Runs([]), failure) == (body != "pass")
+    assert fails_again(Runs(), PART, failure) == (body != "pass")
     said = capsys.readouterr().out
     assert (f"unsteady: {failure}" in said) == (body == "pass")
 
 
 def test_a_part_that_ended_without_a_word_fails_again():
-    assert fails_again(Runs([]), "exit status -11: ")
+    assert fails_again(Runs(), PART, "exit status -11: ")

@@ -3,8 +3,8 @@
 The imports are read and not executed, so those in functions and behind conditions are found too.
 """
 
-import ast
 import inspect
+import re
 import subprocess
 import sys
 
@@ -241,7 +241,8 @@ def test_a_name_without_a_docstring_is_found():
 def test_every_module_has_a_docstring():
     files = [path for folder in ("handlers", "reactor", "examples", "tests") for path, _ in sources(folder)]
     assert len(files) > 20
-    assert [path for path in files if (text := path.read_text()) and not ast.get_docstring(ast.parse(text))] == []
+    begins = re.compile(r'''(\s*#.*\n|\s*\n)*r?"""''')
+    assert [path for path in files if (text := path.read_text()) and not begins.match(text)] == []
 
 
 def test_no_module_is_too_long():

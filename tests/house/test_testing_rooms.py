@@ -8,6 +8,7 @@ import itertools
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -23,6 +24,7 @@ MAY_IMPORT = {
 """The rooms, and the other rooms that each may import from."""
 
 
+@cache
 def graph():
     """What each module of the package imports of the package."""
     paths = modules("reactor/testing")
@@ -107,20 +109,32 @@ IMPORTS = (
 )
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(IMPORTS)))
-def test_check_is_the_function_whatever_is_imported_first(order):
-    script = "\n".join(
-        [
-            *order,
-            "import reactor.testing, sys, types",
-            "from reactor.testing import check as again",
-            "from reactor.testing.check import properties",
-            "assert type(sys.modules['reactor.testing.check']) is types.ModuleType",
-            "assert reactor.testing.check is again is properties.check",
-            "assert isinstance(again, types.FunctionType)",
-        ]
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+CHECKED = """
+import reactor.testing, sys, types
+from reactor.testing import check as again
+from reactor.testing.check import properties
+assert type(sys.modules['reactor.testing.check']) is types.ModuleType
+assert reactor.testing.check is again is properties.check
+assert isinstance(again, types.FunctionType)
+"""
+IN_A_CHILD = """
+import os, sys, hypothesis
+for order in sys.argv[1:]:
+    pid = os.fork()
+    if not pid:
+        try:
+            exec(order, {})
+        except BaseException as error:
+            os.write(2, f"{order}{error!r}".encode())
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_check_is_the_function_whatever_is_imported_first():
+    orders = ["\n".join(order) + CHECKED for order in itertools.permutations(IMPORTS)]
+    subprocess.run([sys.executable, "-c", IN_A_CHILD, *orders], cwd=ROOT, check=True, timeout=60)
 
 
 @pytest.mark.parametrize("first", ["import pytest", "import reactor.testing.pytest.plugin", "import reactor.testing"])

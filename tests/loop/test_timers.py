@@ -293,7 +293,7 @@ def test_postponing_costs_the_same_however_many_items_there_are(timeout):
 
         return lines_of(work) / number
 
-    assert turns(20_000) < 1.1 * turns(1_000) + 1
+    assert turns(5_000) < 1.1 * turns(500) + 1
 
 
 SPREADS = {"one slot": 0.2, "minutes": 900.0, "hours": 36_000.0, "weeks": 2e6}

@@ -16,6 +16,7 @@ from handlers import DatagramHandler, DatagramMachine, Delay, Packet, Reset, Wor
 from handlers.services import CharGenDatagram, DaytimeDatagram, EchoDatagram, TimeDatagram
 from reactor import Reactor, SelectUDPServer
 from reactor.servers import exchanges
+from tests.support.grids import grid
 from tests.support.loops import until
 from tests.support.packets import Bare, Pair, PairConversation, Shout
 from tests.support.serving import (
@@ -33,13 +34,16 @@ from tests.support.serving import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
 every_mode = pytest.mark.parametrize("mode", MODES)
-every_place = pytest.mark.parametrize("place", ["udp", "udp6", "unix"])
+
 UDP, UNIX = PACKETS["udp"], PACKETS["unix"]
 
 
 class Conversation(DatagramHandler):
     async def handle(self):
         self.send(await Packet())
+
+
+HANDLERS = [EchoDatagram, Conversation, Pair, PairConversation, Shout, Bare]
 
 
 def many(mode):
@@ -64,9 +68,7 @@ def waiting(server):
     return bool(select.select([server], [], [], 0)[0])
 
 
-@every_mode
-@every_place
-@pytest.mark.parametrize("handler", [EchoDatagram, Conversation, Pair, PairConversation, Shout, Bare])
+@grid(mode=MODES, place=["udp", "udp6", "unix"], handler=HANDLERS)
 def test_every_packet_of_a_burst_is_answered_once(mode, place, handler):
     packets = [b"%03d" % number for number in range(many(mode))]
     expected = packets

@@ -6,6 +6,7 @@ import pytest
 
 from handlers import Connected, DatagramHandler, Delay, Failed, Forked, Packet, StreamHandler, Threaded, ToEnd
 from handlers.services import CharGenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, TimeDatagram
+from tests.support.grids import grid
 from tests.support.packets import Bare, Pair, Shout, Slow, Upload
 from tests.support.resources import resources
 from tests.support.serving import MODES, PACKETS, exchange, journal_error, peer, serving, stopped_clock, wait_until
@@ -90,9 +91,7 @@ def assert_silent(client):
         client.recv(65_536)
 
 
-@every_mode
-@every_place
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.handler.__name__)
+@grid(mode=MODES, place=PACKETS, case=CASES)
 def test_a_handler_gives_the_same_answers(mode, place, case, journal, upstream):
     members = {"handle_error": journal_error, "journal": journal, "upstream": upstream}
     with (

@@ -26,6 +26,7 @@ from reactor.rows.filters.chaos import Chaos
 from reactor.rows.filters.tap import Tap
 from tests.handlers.rows import Framed, Greeting, Header, Xor, decoded, encoded
 from tests.support.conversations import CASES, Case, converse, whole
+from tests.support.grids import grid
 from tests.support.serving import (
     MODES,
     STREAMS,
@@ -100,8 +101,7 @@ def test_a_filter_changes_what_is_on_the_wire(mode, chain, handler, cut):
         assert decoded(chain, wire) == b"dias si tahw"
 
 
-@every_mode
-@pytest.mark.parametrize("handler", [Whole, ToTheEnd])
+@grid(mode=MODES, handler=[Whole, ToTheEnd], together=1)
 def test_a_mebibyte_goes_through_a_chain_both_ways(mode, handler):
     data = bytes(range(251)) * 4_200
     chain = [Greeting, Framed]

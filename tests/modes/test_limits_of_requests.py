@@ -185,10 +185,10 @@ def test_a_pause_between_requests_is_no_debt(kind):
     assert "timed out in Until" in reason
 
 
-@pytest.mark.parametrize(("pace", "gets_all"), [((2_000, 0.1), True), ((2_000, 0.5), False)])
+@pytest.mark.parametrize(("pace", "gets_all"), [((10_000, 0.5), True), ((10_000, 2.5), False)])
 @pytest.mark.parametrize("kind", [Lines, Framed, Page, Blocking])
 def test_a_client_that_takes_a_long_reply_at_the_rate_gets_it(kind, pace, gets_all):
-    with World(capacity=1_000) as world:
+    with World(capacity=5_000) as world:
         server = world.serve(SelectTCPServer, ADDRESS, kind_of(kind, "", min_rate=10_000, timeout=5))
         client = world.connect(ADDRESS).send(LONG.get(kind, b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n"))
         client.read_slowly(*pace)

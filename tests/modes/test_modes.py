@@ -20,6 +20,7 @@ from handlers import (
 from handlers.services import Daytime, Discard, Echo, EchoDatagram, Time
 from reactor import SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
 from tests.support.conversations import CASES, Broken, Password, converse, whole
+from tests.support.grids import grid
 from tests.support.resources import resources
 from tests.support.serving import (
     MODES,
@@ -49,9 +50,7 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 at_once = pytest.mark.parametrize("mode", ["select", "fork", "thread"])  # the plain mode serves one client at a time
 
 
-@every_mode
-@pytest.mark.parametrize("place", STREAMS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.handler.__name__)
+@grid(mode=MODES, place=STREAMS, case=CASES)
 def test_a_handler_gives_the_same_bytes(mode, place, case, journal, upstream):
     members = {"handle_error": journal_error, "journal": journal, "upstream": upstream}
     with (

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -18,8 +18,11 @@ TCP = STREAMS["tcp"]
 every_mode = pytest.mark.parametrize("mode", MODES)
 every_version = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 ends_or_is_reset = pytest.mark.parametrize("ending", ["Truncated", "Reset"])
-strides = pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.slow)])
-"""Every so many bytes. The places are few in the tests that one runs all day, and all in the others."""
+strides = pytest.mark.parametrize("stride", [37, pytest.param(len(MODES), marks=pytest.mark.slow)])
+"""Every so many bytes, and in each mode from another byte on.
+
+The places are few in the tests that one runs all day. In the others the modes have every byte between them.
+"""
 
 
 class Lines(StreamHandler):
@@ -54,14 +57,17 @@ class Target(StreamHandler):
         self.asking.send(await Until(b"\n", limit=80))
 
 
+client_of, server_of = cache(client_context), cache(server_context)  # to make one takes longer than a handshake
+
+
 def client(version):
     with no_fork:
-        return TLSPeer(client_context(version), NAME)
+        return TLSPeer(client_of(version), NAME)
 
 
 def server(version):
     with no_fork:
-        return TLSPeer(server_context(version), server_side=True)
+        return TLSPeer(server_of(version), server_side=True)
 
 
 def speak(plain, peer, size, stop=1 << 30):
@@ -94,15 +100,15 @@ def break_off(plain, ending):
         pass
 
 
-def places(make, other, stride):
-    """The places of a handshake, in bytes that the one end has sent, after which it is not done for the other."""
+def places(mode, make, other, stride):
+    """Places of a handshake, in bytes that the one end has sent, after which it is not done for the other."""
     here, there, size = make(), other(), 0
     while not (here.is_open and there.is_open):
         wire = here.send(b"")
         size += len(wire)
         there.received(wire)
         here.received(there.send(b""))
-    return range(1, size, stride)
+    return range(1 + list(MODES).index(mode), size, stride)
 
 
 @strides
@@ -110,7 +116,7 @@ def places(make, other, stride):
 @every_version
 @every_mode
 def test_a_handshake_that_a_client_cuts_has_a_cause_and_frees_the_row(mode, version, ending, stride):
-    cuts = places(partial(client, version), partial(server, version), stride)
+    cuts = places(mode, partial(client, version), partial(server, version), stride)
     with serving(Lines, mode, TCP, TLSMixIn, context=server_context(version)) as served:
         table = served.reactor.table
         for count, place in enumerate(cuts, 1):
@@ -131,7 +137,7 @@ def test_a_handshake_that_a_server_cuts_has_a_cause_and_frees_the_row(mode, vers
         upstream.settimeout(PATIENCE)
         kind = type("Asking", (Asking,), {"upstream": upstream.getsockname()})
         with serving(kind, mode, TCP) as served:
-            for place in places(partial(server, version), partial(client, version), stride):
+            for place in places(mode, partial(server, version), partial(client, version), stride):
                 with connect(served) as plain:
                     plain.settimeout(PATIENCE)
                     accepted, _ = upstream.accept()

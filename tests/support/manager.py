@@ -30,8 +30,8 @@ def opened(what):
     return sock.detach()
 
 
-def main(wanted, *arguments):
-    """Pass the sockets and become the command."""
+def passed(wanted):
+    """Open the sockets as a manager passes them; returns the variables of whoever gets them."""
     descriptors = [None if one is None else os.dup2(one, 100 + place, False)
                    for place, one in enumerate(map(opened, wanted.split(",")))]  # fmt: skip
     os.closerange(FIRST, 100)
@@ -39,7 +39,12 @@ def main(wanted, *arguments):
         if descriptor is not None:
             os.dup2(descriptor, FIRST + place)
     said = {"LISTEN_FDS": str(len(descriptors)), "LISTEN_PID": str(os.getpid()), **os.environ}
-    environment = {name: value for name, value in said.items() if value != "-"}
+    return {name: value for name, value in said.items() if value != "-"}
+
+
+def main(wanted, *arguments):
+    """Pass the sockets and become the command."""
+    environment = passed(wanted)
     os.execve(sys.executable, [sys.executable, "-m", "reactor", *arguments], environment)
 
 

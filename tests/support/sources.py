@@ -1,6 +1,7 @@
 """The source of the project, and the imports in it."""
 
 import ast
+from functools import cache
 
 from tests import ROOT
 
@@ -10,6 +11,7 @@ def sources(folder):
     return [(path, ".".join(path.parent.relative_to(ROOT).parts)) for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
+@cache
 def imported(source, package):
     """The modules that the source imports anywhere, by their absolute names.
 
@@ -27,4 +29,4 @@ def imported(source, package):
             names.update(f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Name) and node.id == "__import__":
             names.add("importlib")
-    return names
+    return frozenset(names)

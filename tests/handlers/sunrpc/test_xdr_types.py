@@ -206,7 +206,7 @@ def test_an_error_names_the_field(value, message):
 
 def test_an_error_at_the_end_of_a_long_list_is_found_in_time():
     entry = Entry(-1, None)
-    for item in range(10_000):
+    for item in range(3_000):  # three times as many as Python has frames
         entry = Entry(item, entry)
     with pytest.raises(xdr.Error, match=f"^Entry{'.following' * 8}: "):
         xdr.pack(Entry, entry)
