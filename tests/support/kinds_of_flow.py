@@ -271,8 +271,7 @@ class Graphite(Buffered):
         if len(self.buffer) > self.max_line:
             self.send(b"line too long\n")
             return False
-        *lines, self.buffer = self.buffer.split(b"\n")
-        for line in lines:
+        for line in self.whole(b"\n"):
             self.metric(line)
         return True
 
@@ -283,8 +282,7 @@ class Graphite(Buffered):
 
 class GraphiteRight(Graphite):
     def take(self):
-        *lines, self.buffer = self.buffer.split(b"\n")
-        for line in lines:
+        for line in self.whole(b"\n"):
             if len(line) >= self.max_line:
                 break
             self.metric(line)
@@ -301,7 +299,7 @@ class STOMP(Buffered):
     max_frame = 2048
 
     def take(self):
-        *frames, self.buffer = self.buffer.split(b"\0")
+        frames = self.whole(b"\0")
         receipts, is_good = [], len(self.buffer) <= self.max_frame
         for frame in frames:
             receipt = re.match(rb"SEND\ndestination:/[a-z]+\nreceipt:(\w{1,16})\n\n", frame)
@@ -335,7 +333,8 @@ class Modbus(Buffered):
                 return False
             if len(self.buffer) < 6 + size:
                 break
-            request, self.buffer = self.buffer[7 : 6 + size], self.buffer[6 + size :]
+            request = bytes(self.buffer[7 : 6 + size])
+            del self.buffer[: 6 + size]
             if protocol:
                 self.skipped()
                 continue
@@ -344,7 +343,7 @@ class Modbus(Buffered):
         return True
 
     def skipped(self):
-        self.buffer = b""
+        self.buffer.clear()
 
     def answer(self, request):
         if request[0] != 3 or len(request) != 5:

@@ -43,7 +43,7 @@ class Buffered(StreamHandler):
 
     def setup(self):
         self.one_by_one = 0
-        self.buffer = b""
+        self.buffer, self.searched = bytearray(), 0
 
     def handle(self):
         return ANY, self.first
@@ -52,6 +52,7 @@ class Buffered(StreamHandler):
         return self.more(data)
 
     def more(self, data):
+        self.searched = len(self.buffer)
         self.buffer += data
         before = len(self.buffer)
         if not self.take():
@@ -62,3 +63,12 @@ class Buffered(StreamHandler):
     def take(self):
         """Take the messages in the buffer. Whether more may follow."""
         raise NotImplementedError
+
+    def whole(self, end):
+        """The messages in the buffer that the byte ``end`` ends, without it. What was held has none."""
+        last = self.buffer.rfind(end, self.searched)
+        if last < 0:
+            return []
+        messages = bytes(self.buffer[:last]).split(end)
+        del self.buffer[: last + 1]
+        return messages
