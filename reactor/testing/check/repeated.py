@@ -61,7 +61,7 @@ SHORT = 64
 """Bytes of a piece among which there may be a binary number."""
 
 WIDE = 4
-"""Letters of a word of a binary piece in whose place a number of so many digits comes: shorter ones are used up soon."""
+"""Letters of a word of a binary piece from which on a number has as many digits: fewer are used up soon."""
 
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")

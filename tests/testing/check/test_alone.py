@@ -8,6 +8,7 @@ from tests.support.kinds import PAIRS
 from tests.support.pasted import assert_red_then_green
 
 FOUND = {
+    "ldap": "bears_any_nesting",
     "gelf": "stays_in_bounds_when_repeated",
 }
 NAMED = {pair.name: pair for pair in PAIRS}
