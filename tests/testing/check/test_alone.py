@@ -9,6 +9,7 @@ from tests.support.pasted import assert_red_then_green
 
 FOUND = {
     "ldap": "bears_any_nesting",
+    "whois": "matches_in_time",
     "gelf": "stays_in_bounds_when_repeated",
 }
 NAMED = {pair.name: pair for pair in PAIRS}
