@@ -10,6 +10,7 @@ from tests.support.pasted import assert_red_then_green
 FOUND = {
     "ldap": "bears_any_nesting",
     "whois": "matches_in_time",
+    "dhcp": "leaves_nothing_behind",
     "gelf": "stays_in_bounds_when_repeated",
 }
 NAMED = {pair.name: pair for pair in PAIRS}
