@@ -48,6 +48,7 @@ from .nested import bears_any_nesting
 from .numbers import bears_any_number
 from .overlapping import bears_two_at_once
 from .pristine import pristine, restorer, shared_on_purpose
+from .process import leaves_the_process_as_it_was
 from .refused import skips_what_it_refuses
 from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
@@ -58,6 +59,7 @@ from .snippets import literal
 from .stateful import answers_as_told, is_grammar
 from .strategies import NOT_REPEATABLE, smallest
 from .subject import world_of
+from .surroundings import Surroundings
 from .through import ends_at_any_byte_of_the_wire, same_through_filters
 from .tried import Tried, is_open_for_ever
 from .watching import trying
@@ -170,10 +172,12 @@ def check(
 
 def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:
     """Try a property, and put what requests share back into the state that it had."""
+    around = Surroundings()
     try:
         with pristine(kind):
             holds()
     finally:
+        around.restore()
         restore()
 
 
@@ -191,6 +195,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(drops_no_step, kind),
         partial(calls_nothing_that_blocks, kind),
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
+        partial(leaves_the_process_as_it_was, kind, pieces, world=world),
         partial(bears_two_at_once, kind, pieces, world=world),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),

@@ -11,6 +11,7 @@ FOUND = {
     "ldap": "bears_any_nesting",
     "whois": "matches_in_time",
     "dhcp": "leaves_nothing_behind",
+    "calculator": "leaves_the_process_as_it_was",
     "gelf": "stays_in_bounds_when_repeated",
 }
 NAMED = {pair.name: pair for pair in PAIRS}
