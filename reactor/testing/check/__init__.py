@@ -43,6 +43,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``numbers``      the property of binary numbers: any value in each
 ``repeated``     the property of pieces, and of requests, that come many times
 ``matching``     the property of regular expressions that try ever more ways: `seconds`
+``lists``        what lists of many different elements cost
 ``modes``        the property of the modes: `same_in_every_mode`
 ``elements``     elements of BER, and what they are when one is wrapped in itself
 ``nested``       the property of what is nested deeper than Python can recurse

@@ -62,7 +62,7 @@ LONGEST = 10.0
 """Seconds of processor time after which no further line is tried."""
 
 
-class _Cost(NamedTuple):
+class Cost(NamedTuple):
     """What a run has cost."""
 
     seconds: float
@@ -91,20 +91,20 @@ def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: 
     spent, taken = 0, 0.0
     for build in _lines(tried, b"".join(patterns)):
         count = FIRST
-        cost = _cost(tried, build(count))
+        cost = cost_of(tried, build(count))
         while SLOW / 16 < cost.seconds < SLOW and count < FEW:
             count += 2
-            cost = _cost(tried, build(count))
+            cost = cost_of(tried, build(count))
         taken += cost.seconds
         if cost.seconds > SLOW:
             _refuse(tried, build, count, count - 2, cost)
             continue
         for count in MANY:
-            cost = _cost(tried, build(count))
+            cost = cost_of(tried, build(count))
             while SLOW < cost.seconds < VERY_SLOW and count < MANY[-1]:
                 taken += cost.seconds
                 count = min(count * 3 // 2, MANY[-1])
-                cost = _cost(tried, build(count))
+                cost = cost_of(tried, build(count))
             spent, taken = spent + cost.lines, taken + cost.seconds
             if cost.seconds > VERY_SLOW:
                 _refuse(tried, build, count, count // 2, cost)
@@ -121,14 +121,14 @@ def seconds(kind: Any, schedule: Iterable[Step], world: World | None = None) -> 
     >>> seconds(Echo, [b"one"]) < 0.5
     True
     """
-    return _cost(Subject(kind, world), list(schedule)).seconds
+    return cost_of(Subject(kind, world), list(schedule)).seconds
 
 
-def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int, cost: _Cost) -> None:
+def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int, cost: Cost) -> None:
     """Fail if the longer line takes far longer than the shorter one, each time."""
     schedule = build(count)
-    long = min(cost.seconds, _cost(tried, schedule).seconds)
-    short = min(_cost(tried, build(fewer)).seconds for _ in range(3))
+    long = min(cost.seconds, cost_of(tried, schedule).seconds)
+    short = min(cost_of(tried, build(fewer)).seconds for _ in range(3))
     if long > STEEP * short:
         data = [step for step in schedule if isinstance(step, bytes)]
         fault = (
@@ -139,10 +139,10 @@ def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: i
         fail(tried, fault, "in_time", f"assert {call} < {long / 2:.2f}")
 
 
-def _cost(subject: Subject, schedule: Schedule) -> _Cost:
+def cost_of(subject: Subject, schedule: Schedule) -> Cost:
     begun = thread_time()
     run = played(subject, schedule)
-    return _Cost(thread_time() - begun, run.limit.lines)
+    return Cost(thread_time() - begun, run.limit.lines)
 
 
 def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:

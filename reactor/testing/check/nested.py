@@ -189,6 +189,8 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> N
 
 
 def _fail(tried: Tried, before: list[bytes], code: str, levels: str, run: Run, first: str = "") -> NoReturn:
+    if tried.packets and played(tried, before).finished:  # the next packet begins another exchange
+        before = []
     feeds = [f"machine.feed({literal(piece)})" for piece in [*tried.before, *before]]
     feeds.append(f"machine.feed({code})  # RecursionError")
     fault = (

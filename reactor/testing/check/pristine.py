@@ -14,7 +14,7 @@ from functools import partial
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from .surroundings import of_runs
+from .surroundings import Surroundings, of_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,9 +27,9 @@ _SEQUENCES = (list, bytearray, deque)
 def pristine(kind: type) -> Iterator[None]:
     """Restore, after the ``with`` block, the state that requests of the handler class ``kind`` share.
 
-    That is also what belongs to the whole process, as far as it is restored before each run.
+    That is also what belongs to the whole process.
     """
-    before, around = _Snapshot(kind), of_runs()
+    before, around = _Snapshot(kind), Surroundings()
     try:
         yield
     finally:

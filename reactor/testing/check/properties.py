@@ -41,6 +41,7 @@ from .lapses import answers_duplicates_once, forgives_timeouts
 from .learned import Try, conversations, tries_of
 from .lengths import takes_true_lengths_only
 from .limits import measured, same_at_its_limits
+from .lists import refuse_steep_lists
 from .loopback import modes_of
 from .matching import matches_in_time
 from .modes import same_in_every_mode
@@ -59,7 +60,6 @@ from .snippets import literal
 from .stateful import answers_as_told, is_grammar
 from .strategies import NOT_REPEATABLE, smallest
 from .subject import world_of
-from .surroundings import Surroundings
 from .through import ends_at_any_byte_of_the_wire, same_through_filters
 from .tried import Tried, is_open_for_ever
 from .watching import trying
@@ -172,12 +172,10 @@ def check(
 
 def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:
     """Try a property, and put what requests share back into the state that it had."""
-    around = Surroundings()
     try:
         with pristine(kind):
             holds()
     finally:
-        around.restore()
         restore()
 
 
@@ -438,7 +436,8 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it.
+    conversation again and again; or a piece is made longer, with its length before it. Lists of elements that are
+    alike get very many different ones, whose processor time must not grow much more than they do.
     """
     tried = Tried(kind, conversation, world)
 
@@ -472,6 +471,7 @@ def works_linearly(
         schedules = [piece.schedule(_SHORT * times) for times in (1, 4, 16) if _SHORT * times <= piece.most]
         if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
             _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[:2]])
+    refuse_steep_lists(tried)
 
 
 def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:
