@@ -106,7 +106,8 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
         whole, less = tried.pieces, [packet[:end] for packet in tried.pieces for end in borders(packet)[1:-1]]
     else:
         data = tried.pieces[0]
-        firsts = [border.at for border in borders_of(tried) if border.is_first] or [0]
+        with pristine(tried.kind):
+            firsts = [border.at for border in borders_of(tried) if border.is_first] or [0]
         spans = [match.span() for match in _LINE.finditer(data)]
         whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
         less = [data[:begin] + data[end:] for begin, end in spans]
