@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .check.nested import bears_any_nesting
     from .check.numbers import bears_any_number
     from .check.overlapping import bears_two_at_once
+    from .check.process import changed, leaves_the_process_as_it_was
     from .check.properties import (
         answers,
         check,
@@ -137,6 +138,7 @@ _ROOMS = {
     "check.overlapping": ("bears_two_at_once",),
     "check.remaining": ("remains",),
     "check.repeated": ("stays_in_bounds_when_repeated",),
+    "check.process": ("changed", "leaves_the_process_as_it_was"),
     "check.recorded": ("Recording",),
     "check.run": ("play", "work"),
     "check.stateful": ("Conversation", "answers_as_told", "rule"),
@@ -177,6 +179,7 @@ __all__ = [
     "bears_any_number",
     "bears_two_at_once",
     "calls_nothing_that_blocks",
+    "changed",
     "chaotic",
     "check",
     "chunkings",
@@ -194,6 +197,7 @@ __all__ = [
     "largest_number",
     "leaks_nothing",
     "leaves_nothing_behind",
+    "leaves_the_process_as_it_was",
     "line_limit",
     "lint",
     "make_calls",

@@ -11,6 +11,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``patterns``     counts what regular expressions go over
 ``watching``     ends a check because the handler blocks, or does not await a coroutine
 ``errors``       an exception of a handler in words
+``surroundings`` what belongs to the whole process, and restores it
 ``pristine``     restores the state that requests of a class share
 ``schedule``     the steps of a schedule
 ``subject``      the handler class, and the test function that is printed for it
@@ -43,8 +44,11 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``numbers``      the property of binary numbers: any value in each
 ``repeated``     the property of pieces, and of requests, that come many times
 ``matching``     the property of regular expressions that try ever more ways: `seconds`
+``lists``        what lists of many different elements cost
 ``modes``        the property of the modes: `same_in_every_mode`
+``elements``     elements of BER, and what they are when one is wrapped in itself
 ``nested``       the property of what is nested deeper than Python can recurse
+``process``      the property of what belongs to the whole process: `changed`
 ``overlapping``  the property of two requests of one server that are open at once
 ``refused``      the property of data that is refused
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends

@@ -5,14 +5,17 @@ A `Meeting` is a request whose input comes in two halves, and another one that c
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
-from .borders import pieces_again
-from .evidence import alike, answers_of, places, unlike
+from .borders import borders_of, pieces_again
+from .evidence import alike, answers_of, places, thinned, unlike
 from .pristine import pristine
 from .run import Run, played
 from .schedule import END
+from .strategies import borders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,11 @@ SPOTS = 16
 
 AGAIN = 20
 """How often a stranger sends a piece, and how many are cut off: more than most limits of attempts and places allow."""
+
+LESS = 8
+"""The most packets that end early, the most messages alone, and the most lines that are left out."""
+
+_LINE = re.compile(rb"[^\n]*\n")
 
 
 class Evidence(NamedTuple):
@@ -47,8 +55,8 @@ def meeting(tried: Tried) -> Evidence | None:
     """What shows that a request depends on another one between its halves; ``None`` if none does.
 
     The other request is a stranger, which sends the first half and leaves the second half to this one, or one piece
-    again and again before this one; or it sends the whole conversation between the halves. Or many others have come
-    before, and were cut off.
+    again and again before this one; or it sends the whole conversation between the halves. Or it sends it before this
+    one, which says less. Or many others have come before, and were cut off.
     """
     met = next((met for met in _meetings(tried) if _evidence(tried, met) is not None), None)
     if met is None:
@@ -80,6 +88,7 @@ def _crowd(tried: Tried) -> Evidence | None:
 def _meetings(tried: Tried) -> Iterator[Meeting]:
     whole = tried.pieces
     halves = [(tried.first(place), tried.rest(place)) for place in tried.borders(SPOTS)]
+    yield from (Meeting([], whole, less) for less in _less(tried))
     yield from (Meeting([], first, rest) for first, rest in halves)
     # A server may well count failures, and to begin the other request would take from it what this one has put there.
     if tried.world.server is None:
@@ -89,6 +98,21 @@ def _meetings(tried: Tried) -> Iterator[Meeting]:
             data = tried.pieces[0]
             yield Meeting([], [data[:begin] + AGAIN * data[begin:end]], whole)
         yield from (Meeting(first, other, rest) for first, rest in halves for other in (first, whole))
+
+
+def _less(tried: Tried) -> Iterator[list[bytes]]:
+    """What says less than the conversation: beginnings of packets, or all lines but one; and each message alone."""
+    if tried.packets:
+        whole, less = tried.pieces, [packet[:end] for packet in tried.pieces for end in borders(packet)[1:-1]]
+    else:
+        data = tried.pieces[0]
+        with pristine(tried.kind):
+            firsts = [border.at for border in borders_of(tried) if border.is_first] or [0]
+        spans = [match.span() for match in _LINE.finditer(data)]
+        whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
+        less = [data[:begin] + data[end:] for begin, end in spans]
+    for several in less, whole:
+        yield from ([less] for less in thinned(list(dict.fromkeys(several)), LESS))
 
 
 def _evidence(tried: Tried, met: Meeting) -> Evidence | None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from .borders import pieces_again
 from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
+from .lists import refuse_steep_lists
 from .report import fail, held_in_time
 from .run import Run, played, worked
 from .schedule import END
@@ -39,7 +40,8 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it, or comes again and again.
+    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. Lists of
+    elements that are alike get very many different ones, whose processor time must not grow much more than they do.
     """
     tried = Tried(kind, conversation, world)
 
@@ -72,6 +74,7 @@ def works_linearly(
     for schedules in _grown(tried):
         if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
             _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[:2]])
+    refuse_steep_lists(tried)
 
 
 def _grown(tried: Tried) -> Iterator[list[Schedule]]:

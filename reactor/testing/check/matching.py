@@ -42,8 +42,8 @@ FIRST = 22
 FEW = 34
 """Letters: two more make an exponential search four times as long, and any other hardly longer."""
 
-VERY_SLOW = 2.0
-"""Seconds of processor time after which a run with `MANY` letters is slow."""
+VERY_SLOW = 1.0
+"""Seconds of processor time after which a run with up to `MANY` letters is slow."""
 
 MANY = 2_000, 16_000, 64_000
 """Letters: of twice as many a linear search takes twice the time, a quadratic one four times."""
@@ -58,8 +58,11 @@ COSTLY = 5_000
 BUDGET = 200_000
 """Lines of Python after which no further line is tried."""
 
+LONGEST = 10.0
+"""Seconds of processor time after which no further line is tried."""
 
-class _Cost(NamedTuple):
+
+class Cost(NamedTuple):
     """What a run has cost."""
 
     seconds: float
@@ -74,7 +77,7 @@ def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: 
 
     ``(?:.*,)*x`` matches commas in as many ways as there are subsets of them, ``\s+$`` begins anew at each blank. The
     property repeats a letter at the places of a line where a word begins or ends, and lets something follow that does
-    not match. It measures processor time: a line is accused that takes 0.3 seconds with up to 34 letters, or 2 seconds
+    not match. It measures processor time: a line is accused that takes 0.3 seconds with up to 34 letters, or 1 second
     with more, and at least 3 times as long as one with 2 letters less, or with half of the letters. It tries only
     handlers whose modules have regular expressions.
 
@@ -85,24 +88,29 @@ def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: 
     patterns = _patterns(tried.kind)
     if not patterns:
         return
-    spent = 0
+    spent, taken = 0, 0.0
     for build in _lines(tried, b"".join(patterns)):
         count = FIRST
-        cost = _cost(tried, build(count))
+        cost = cost_of(tried, build(count))
         while SLOW / 16 < cost.seconds < SLOW and count < FEW:
             count += 2
-            cost = _cost(tried, build(count))
+            cost = cost_of(tried, build(count))
+        taken += cost.seconds
         if cost.seconds > SLOW:
-            _refuse(tried, build, count, count - 2)
+            _refuse(tried, build, count, count - 2, cost)
             continue
         for count in MANY:
-            cost = _cost(tried, build(count))
-            spent += cost.lines
+            cost = cost_of(tried, build(count))
+            while SLOW < cost.seconds < VERY_SLOW and count < MANY[-1]:
+                taken += cost.seconds
+                count = min(count * 3 // 2, MANY[-1])
+                cost = cost_of(tried, build(count))
+            spent, taken = spent + cost.lines, taken + cost.seconds
             if cost.seconds > VERY_SLOW:
-                _refuse(tried, build, count, count // 2)
+                _refuse(tried, build, count, count // 2, cost)
             if cost.seconds > SLOW or cost.lines > COSTLY:
                 break
-        if spent > BUDGET:
+        if spent > BUDGET or taken > LONGEST:
             break
 
 
@@ -113,14 +121,14 @@ def seconds(kind: Any, schedule: Iterable[Step], world: World | None = None) -> 
     >>> seconds(Echo, [b"one"]) < 0.5
     True
     """
-    return _cost(Subject(kind, world), list(schedule)).seconds
+    return cost_of(Subject(kind, world), list(schedule)).seconds
 
 
-def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int) -> None:
+def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int, cost: Cost) -> None:
     """Fail if the longer line takes far longer than the shorter one, each time."""
     schedule = build(count)
-    long = min(_cost(tried, schedule).seconds for _ in range(2))
-    short = min(_cost(tried, build(fewer)).seconds for _ in range(3))
+    long = min(cost.seconds, cost_of(tried, schedule).seconds)
+    short = min(cost_of(tried, build(fewer)).seconds for _ in range(3))
     if long > STEEP * short:
         data = [step for step in schedule if isinstance(step, bytes)]
         fault = (
@@ -131,10 +139,10 @@ def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: i
         fail(tried, fault, "in_time", f"assert {call} < {long / 2:.2f}")
 
 
-def _cost(subject: Subject, schedule: Schedule) -> _Cost:
+def cost_of(subject: Subject, schedule: Schedule) -> Cost:
     begun = thread_time()
     run = played(subject, schedule)
-    return _Cost(thread_time() - begun, run.limit.lines)
+    return Cost(thread_time() - begun, run.limit.lines)
 
 
 def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from .elements import FORMS, constructed, deep_code
 from .evidence import replaced
 from .report import fail, held_in_time
 from .run import Run, played
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from .elements import Element, Form
 
 SPOTS = 2
 """The most places of a conversation at which each kind of opening is repeated."""
+
+ELEMENTS = 6
+"""The most constructed elements of BER, each with other tags about it, that are wrapped in themselves."""
 
 DEEPEST = 12_000
 """Levels that are more than functions in C may recurse (``C_RECURSION_LIMIT`` of CPython 3.12 and 3.13)."""
@@ -53,8 +58,8 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     kilobytes, and it is no ``ValueError``. The property looks for ``[...]``, ``(...)``, ``{...}``, ``<a>...</a>``, the
     arrays of RESP (``*1`` and CR LF) and the lists of bencoding in the conversation. There it opens more levels than
     `sys.getrecursionlimit` has, and closes all or none of them. It does the same where a binary length has a like one
-    behind it, with the same bytes before it, such as that of a group of attributes in a group. A right handler counts
-    the levels, or answers.
+    behind it, with the same bytes before it, such as that of a group of attributes in a group; and with constructed
+    elements of BER, whose lengths are definite. A right handler counts the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -66,8 +71,11 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
                 _refuse_recursion(tried, nest, depth, closing)
     for place, piece in enumerate(tried.pieces):
         for group in list(_groups(piece))[:SPOTS]:
-            for before in _enclosing(piece[: group.begin], group):
+            for before in _enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
                 _refuse_deep_groups(tried, place, before, group)
+    for place, element, about in constructed(tried.pieces, ELEMENTS):
+        for form in FORMS:
+            _refuse_deep_elements(tried, place, element, about, form)
 
 
 class Group(NamedTuple):
@@ -126,12 +134,11 @@ def _depth() -> int:
     return sys.getrecursionlimit() * 4 // 3
 
 
-def _enclosing(before: bytes, group: Group) -> Iterator[bytes]:
-    """What comes before a group: with a length in it that is that of the whole, made greater; and as it is."""
-    growth = group.width * (_depth() - 1)
+def _enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
+    """What comes before a group that grows: with a length in it that is that of the whole, made greater; as it is."""
     for size, at in product((4, 3, 2), range(len(before))):
         length = int.from_bytes(before[at : at + size], "big")
-        is_whole = length in (group.end, group.end - at, group.end - at - size)
+        is_whole = length in (end, end - at, end - at - size)
         if at + size <= len(before) and is_whole and length + growth < 1 << 8 * size:
             yield before[:at] + (length + growth).to_bytes(size, "big") + before[at + size :]
     yield before
@@ -145,6 +152,23 @@ def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -
     if isinstance(run.error, RecursionError):
         parts = f"{literal(before)} + {group.code(_depth())} + {literal(after)}"
         _fail(tried, pieces[:place], parts, f"{literal(group.head)} and a length, {_depth()} times", run)
+
+
+def _refuse_deep_elements(tried: Tried, place: int, element: Element, about: list[Element], form: Form) -> None:
+    """Fail if the handler raises `RecursionError` for an element of BER in a like one, and so on."""
+    outermost, pieces = (about or [element])[0], tried.pieces
+    piece, levels = pieces[place], _depth()
+    deep = element.wrapped(piece[element.inside : element.end], levels, form)
+    for outer, inner in reversed(list(pairwise([*about, element]))):
+        deep = outer.around(piece, inner, deep, form)
+    growth = len(deep) - (outermost.end - outermost.begin)
+    for before in _enclosing(piece[: outermost.begin], outermost.end, growth):
+        data = before + deep + piece[outermost.end :]
+        run = played(tried, tried.whole(replaced(pieces, place, 0, len(piece), data)))
+        if isinstance(run.error, RecursionError):
+            code = deep_code(piece, element, about, levels, form)
+            parts = f"{literal(before)} + deep + {literal(piece[outermost.end :])}"
+            _fail(tried, pieces[:place], parts, f"{literal(element.tag)} and a length, {levels} times", run, code)
 
 
 def _depths(nest: Nest) -> list[int]:
@@ -164,14 +188,18 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> N
         _fail(tried, pieces[: nest.piece], " + ".join([*parts, literal(after)]), levels, run)
 
 
-def _fail(tried: Tried, before: list[bytes], code: str, levels: str, run: Run) -> NoReturn:
+def _fail(tried: Tried, before: list[bytes], code: str, levels: str, run: Run, first: str = "") -> NoReturn:
+    if tried.packets and played(tried, before).finished:  # the next packet begins another exchange
+        before = []
     feeds = [f"machine.feed({literal(piece)})" for piece in [*tried.before, *before]]
     feeds.append(f"machine.feed({code})  # RecursionError")
     fault = (
         f"it raises RecursionError for a message that is nested deeply ({levels}): bound the depth, or catch "
         "RecursionError where the message is parsed"
     )
-    fail(tried, fault, "any_nesting", "\n".join([f"machine = {tried.construct(run.asked)}", *feeds]))
+    fail(
+        tried, fault, "any_nesting", "\n".join([*first.splitlines(), f"machine = {tried.construct(run.asked)}", *feeds])
+    )
 
 
 def _nests(pieces: list[bytes]) -> Iterator[Nest]:

@@ -14,6 +14,8 @@ from functools import partial
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from .surroundings import Surroundings, of_runs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,11 +25,15 @@ _SEQUENCES = (list, bytearray, deque)
 
 @contextmanager
 def pristine(kind: type) -> Iterator[None]:
-    """Restore, after the ``with`` block, the state that requests of the handler class ``kind`` share."""
-    before = _Snapshot(kind)
+    """Restore, after the ``with`` block, the state that requests of the handler class ``kind`` share.
+
+    That is also what belongs to the whole process.
+    """
+    before, around = _Snapshot(kind), Surroundings()
     try:
         yield
     finally:
+        around.restore()
         for restore in before.undo:
             restore()
 
@@ -54,11 +60,12 @@ def shared_on_purpose(is_meant: bool) -> Iterator[None]:
 def restorer(server: object, kind: type) -> Callable[[], None]:
     """A function that puts what requests share on purpose into the state that it has now.
 
-    That is ``server``, and in `shared_on_purpose` also what requests of the handler class ``kind`` share.
+    That is ``server``, and in `shared_on_purpose` also what requests of the handler class ``kind`` share; and what
+    belongs to the whole process.
     """
     before = _Snapshot(type(server), kind)
     before.contents(getattr(server, "__dict__", ()))
-    undo = before.undo + (_Snapshot(kind).undo if _is_shared_on_purpose else [])
+    undo = [of_runs().restore, *before.undo, *(_Snapshot(kind).undo if _is_shared_on_purpose else [])]
 
     def restore() -> None:
         for call in undo:

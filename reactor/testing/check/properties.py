@@ -51,6 +51,7 @@ from .nested import bears_any_nesting
 from .numbers import bears_any_number
 from .overlapping import bears_two_at_once
 from .pristine import pristine, restorer, shared_on_purpose
+from .process import leaves_the_process_as_it_was
 from .refused import skips_what_it_refuses
 from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
@@ -187,6 +188,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(drops_no_step, kind),
         partial(calls_nothing_that_blocks, kind),
         partial(leaves_nothing_behind, kind, pieces, world=world, examples=examples),
+        partial(leaves_the_process_as_it_was, kind, pieces, world=world),
         partial(bears_two_at_once, kind, pieces, world=world),
         partial(same_for_any_chunking, kind, pieces, world=world, examples=examples),
         partial(ends_at_any_byte, kind, pieces, world=world, examples=examples),
@@ -249,8 +251,8 @@ def leaves_nothing_behind(
 
     State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
     run. The other request comes first, or between the halves of this one; or it sends the first half, such as the
-    login, and this one only the second. A chat room or a counter shares state on purpose: then
-    ``check(..., meant=["leaves_nothing_behind"])`` restores it before each run, and tries all other properties.
+    login, and this one only the second; or it sends all, and this one less. A chat room or a counter shares state on
+    purpose: then ``check(..., meant=["leaves_nothing_behind"])`` restores it before each run, and tries all others.
     """
     tried = Tried(kind, conversation, world)
     with pristine(tried.kind):

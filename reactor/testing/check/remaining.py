@@ -17,7 +17,7 @@ from .schedule import END
 from .subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ...handlers import World
     from .schedule import Step
@@ -60,14 +60,14 @@ def remains(
     subject, steps, tidying = Subject(kind, world), list(schedule), list(last)
     with pristine(subject.kind):
         subject.restore()
-        ended = [_ended(subject, _numbered(steps, number, 0), 0)]  # what the first one sets up is not counted
+        over = [ended(subject, _numbered(steps, number, 0), 0)]  # what the first one sets up is not counted
         before = _all_now(subject)
-        ended += [_ended(subject, _numbered(steps, number, count), count) for count in range(1, times + 1)]
+        over += [ended(subject, _numbered(steps, number, count), count) for count in range(1, times + 1)]
         if tidying:
-            ended.append(_ended(subject, tidying, times + 1))
+            over.append(ended(subject, tidying, times + 1))
         now = _all_now(subject)
     subject.restore()
-    del ended  # what a collection of garbage would close is still open: so is the machine of a row until it is reaped
+    del over  # what a collection of garbage would close is still open: so is the machine of a row until it is reaped
     return Remains(*(more - less for more, less in zip(now, before, strict=True)))
 
 
@@ -115,8 +115,8 @@ def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> 
     return [steps[0][:start] + told + steps[0][end:], *steps[1:]]
 
 
-def _ended(subject: Subject, steps: list[Step], count: int) -> Any:
-    """The machine of a request that has ended."""
+def ended(subject: Subject, steps: Iterable[Step], count: int = 0, look: Callable[[], object] = int) -> Any:
+    """The machine of a request that has ended. It calls ``look`` after each step, and at the end."""
     world = copy(subject.world)
     if isinstance(world.peer, tuple) and len(world.peer) > 1:
         peer: Any = world.peer
@@ -124,14 +124,17 @@ def _ended(subject: Subject, steps: list[Step], count: int) -> Any:
     machine: Any = subject.machine(subject.make(), RecordingDriver(world))
     try:
         machine.advance()
+        look()
         for step in steps:
             if not machine.finished:
                 machine.end() if step is END else machine.feed(step)
             machine.drop_output()
+            look()
         if not machine.finished:
             machine.abandon(Cancelled())
     except Exception:
         pass  # other properties tell of it
+    look()
     return machine
 
 

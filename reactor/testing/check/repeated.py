@@ -60,8 +60,12 @@ NUMBER = 4_096
 SHORT = 64
 """Bytes of a piece among which there may be a binary number."""
 
+WIDE = 4
+"""Letters of a word of a binary piece from which on a number has as many digits: fewer are used up soon."""
+
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
+_BINARY = re.compile(rb"[^\t\n\r -~]")
 _BATCH = 64
 _CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that another byte follows
 
@@ -77,6 +81,8 @@ class Repeated(NamedTuple):
     """The rest of the piece; ``None`` if it has no number and is always the same."""
     name: bytes = b""
     """Bytes of the piece that are a binary number each time, wherever they are in it."""
+    width: int = 0
+    """The digits of the number, with zeros in front, if it has to be as long as what it is in the place of."""
 
     def batch(self, first: int) -> list[bytes]:
         """The piece 64 times, numbered from ``first`` on."""
@@ -86,7 +92,7 @@ class Repeated(NamedTuple):
             return [self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers]
         if self.after is None:
             return [self.before] * _BATCH
-        return [b"%b%d%b" % (self.before, number, self.after) for number in numbers]
+        return [b"%b%0*d%b" % (self.before, self.width, number, self.after) for number in numbers]
 
     def code(self, name: str, batches: int, packets: bool) -> str:
         """The statements that feed the machine ``name``; a client takes the answers to ``packets``."""
@@ -98,7 +104,8 @@ class Repeated(NamedTuple):
         elif self.after is None:
             loop, fed = f"_ in range({count})", literal(self.before)
         else:
-            form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
+            digits = b"%%0%dd" % self.width if self.width else b"%d"
+            form = literal(self.before.replace(b"%", b"%%") + digits + self.after.replace(b"%", b"%%"))
             loop, fed = f"number in range({count})", f"{form} % number"
         taken = f"\n    list(iter({name}.read, None))" if packets else ""
         return f"{start}for {loop}:\n    {name}.feed({fed}){taken}"
@@ -158,8 +165,13 @@ def _packets(packets: list[bytes]) -> Iterator[Repeated]:
 
 def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
     """The piece with a number in the place of each of its first words."""
-    for match in list(_NAME.finditer(piece))[:2]:
-        yield Repeated(start, piece[: match.start()], piece[match.end() :])
+    yield from (_numbered(start, piece, match) for match in list(_NAME.finditer(piece))[:2])
+
+
+def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) -> Repeated:
+    """The piece with a number in the place of a word; in a binary one it is as long, for what follows has its place."""
+    width = len(match[0]) if _BINARY.search(piece) and len(match[0]) >= WIDE else 0
+    return Repeated(start, piece[: match.start()], piece[match.end() :], width=width)
 
 
 def _again(tried: Tried) -> Iterator[Repeated]:
@@ -170,7 +182,7 @@ def _again(tried: Tried) -> Iterator[Repeated]:
     for start, piece in pieces:
         match = _NAME.search(piece)
         if match is not None:
-            yield Repeated(start, piece[: match.start()], piece[match.end() :])
+            yield _numbered(start, piece, match)
     for size in 4, 2:
         named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
         named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about

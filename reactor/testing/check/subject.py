@@ -157,6 +157,7 @@ class Subject:
                 "Take",
                 "ask",
                 "calls_nothing_that_blocks",
+                "changed",
                 "drip",
                 "drops_no_step",
                 "held",

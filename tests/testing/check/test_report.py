@@ -15,6 +15,7 @@ from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference
 from tests.support import broken, kept, lapses, ledger, misread, nested, shipped, thirty, unseen
+from tests.support import kinds_of_content as content
 from tests.support import thirty_binary as binary
 from tests.support import thirty_datagrams as datagrams
 from tests.support import thirty_http as http
@@ -144,6 +145,7 @@ TABLE = [
     Broken(checks.calls_nothing_that_blocks, Sleeps, Rests, None),
     Broken(upper, broken.CountsChunks, mended),
     Broken(checks.leaves_nothing_behind, misread.LogsInAll, misread.LogsInOne, misread.LOGIN),
+    Broken(checks.leaves_the_process_as_it_was, content.Calculator, content.CalculatorRight, b"PREC 12\nDIV 1 3\n"),
     Broken(checks.bears_two_at_once, TakesTheName, LeavesTheName),
     Broken(checks.same_for_any_chunking, broken.SplitsCRLF, mended),
     Broken(checks.ends_at_any_byte, broken.SwallowsTheEnd, mended),

@@ -1,0 +1,131 @@
+"""Lists of many different elements in a line or packet: what they cost grows as their number does, also in C.
+
+``number in found`` goes over all that is found, and no line of Python runs meanwhile. So this counts processor time, as
+`matching` does.
+"""
+
+from __future__ import annotations
+
+import re
+from textwrap import indent
+from typing import TYPE_CHECKING, NamedTuple
+
+from .counting import EndlessLoop
+from .evidence import fault_of, replaced
+from .matching import SLOW, STEEP, cost_of
+from .report import fail
+from .run import played
+from .snippets import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .schedule import Schedule
+    from .tried import Tried
+
+SIZE = 60_000
+"""Bytes of a long list: less than the 64 KiB that a line may have at most by default."""
+
+SPOTS = 4
+"""The most lists of a conversation that are made longer."""
+
+_LINE = re.compile(rb"[^\r\n]+")
+_WORD = re.compile(rb"[0-9]+|[A-Za-z]+")
+_SEPARATORS = b",", b";", b" "
+_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
+
+
+class List(NamedTuple):
+    """A list in a piece of a conversation: many elements come in the place of its last one."""
+
+    piece: int
+    start: int
+    end: int
+    separator: bytes
+    before: bytes
+    """What an element has before its number."""
+    after: bytes
+    is_word: bool
+    """Whether the number is in letters."""
+
+    def elements(self, count: int) -> bytes:
+        """So many of them."""
+        numbers = (b"%d" % number for number in range(1, count + 1))
+        told = (number.translate(_LETTERS) if self.is_word else number for number in numbers)
+        return self.separator.join(self.before + number + self.after for number in told)
+
+    def schedule(self, tried: Tried, count: int) -> Schedule:
+        """The conversation with so many elements."""
+        return tried.whole(replaced(tried.pieces, self.piece, self.start, self.end, self.elements(count)))
+
+    def code(self, tried: Tried) -> str:
+        """The function that returns it."""
+        number = "b'%d' % number"
+        if self.is_word:
+            number = f"({number}).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
+        parts = [
+            *([literal(self.before)] if self.before else []),
+            number,
+            *([literal(self.after)] if self.after else []),
+        ]
+        piece, others = tried.pieces[self.piece], tried.pieces
+        joined = f"{literal(self.separator)}.join({' + '.join(parts)} for number in range(1, count + 1))"
+        before, after = [*tried.before, *others[: self.piece]], others[self.piece + 1 :]
+        said = f"{literal(piece[: self.start])} + elements + {literal(piece[self.end :])}"
+        told = ", ".join([*map(literal, before), said, *map(literal, after)])
+        return f"def said(count):\n{indent(f'elements = {joined}', '    ')}\n    return [{told}]"
+
+
+def refuse_steep_lists(tried: Tried) -> None:
+    """Fail if a list of twice as many elements takes far more than twice the time, twice in a row."""
+    for found, _ in zip(lists_of(tried.pieces), range(SPOTS), strict=False):
+        count = SIZE // (len(found.before + found.after) + 6)  # digits and a separator
+        steps = found.schedule(tried, count)
+        long = cost_of(tried, steps).seconds
+        if long > SLOW:
+            _refuse(tried, found, count, long)
+
+
+def _refuse(tried: Tried, found: List, count: int, long: float) -> None:
+    """Fail if so many elements, which took so long, take far longer than half of them, and these than a quarter."""
+    run = played(tried, found.schedule(tried, count))
+    if isinstance(run.error, EndlessLoop):
+        fault = f"for {count} different elements in a list {fault_of(run, '')}"
+        fail(tried, fault, "works_linearly", run.code())
+    half, quarter = (
+        min(cost_of(tried, found.schedule(tried, count // part)).seconds for _ in range(2)) for part in (2, 4)
+    )
+    long = min(long, cost_of(tried, found.schedule(tried, count)).seconds)
+    if long > STEEP * half and half > STEEP * quarter:
+        fault = (
+            f"{count} different elements in a list take it {long:.1f} seconds of processor time, and half of them "
+            f"{half:.2f}: it looks for each among all others, where a set or a dict would find it at once"
+        )
+        call = tried.call("seconds", tried.text, f"said({count})")
+        fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {long / 2:.2f}")
+
+
+def lists_of(pieces: list[bytes]) -> Iterator[List]:
+    """Where elements that are alike follow one another: those between commas first, and those between blanks last.
+
+    >>> [(found.start, found.end) for found in lists_of([b"a FETCH 1,2,3\\r\\nUID 4 5\\r\\n"])]
+    [(12, 13), (21, 22)]
+    """
+    lines = [(place, match) for place, piece in enumerate(pieces) for match in _LINE.finditer(piece)]
+    for separator in _SEPARATORS:
+        for place, line in lines:
+            at, before = line.start(), b""
+            ends: list[tuple[int, bytes]] = []
+            for element in line[0].split(separator):
+                if before and _shape(element) == _shape(before):
+                    ends.append((at, element))
+                at, before = at + len(element) + len(separator), element
+            for start, element in ends[-1:]:
+                if word := _WORD.search(element):
+                    before, after = element[: word.start()], element[word.end() :]
+                    yield List(place, start, start + len(element), separator, before, after, word[0].isalpha())
+
+
+def _shape(element: bytes) -> bytes:
+    """What elements that are alike have in common."""
+    return re.sub(rb"[0-9]+", b"0", re.sub(rb"[A-Za-z]+", b"a", element))
