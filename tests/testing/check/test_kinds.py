@@ -26,6 +26,7 @@ FINDERS = {
     "ident": "ends_if_it_drips",
     "json-rpc": "bears_any_nesting",
     "memcached": "same_at_its_limits",
+    "modbus": "same_for_any_chunking_of_faults",
     "mqtt": "ends_if_it_drips",
     "nntp": "takes_causes_for_ends",
     "pop3": "leaves_nothing_behind",
