@@ -24,6 +24,7 @@ FINDERS = {
     "ftp": "calls_nothing_that_blocks",
     "graphite": "same_at_its_limits",
     "ident": "ends_if_it_drips",
+    "irc": "takes_causes_for_ends",
     "json-rpc": "bears_any_nesting",
     "memcached": "same_at_its_limits",
     "modbus": "same_for_any_chunking_of_faults",
@@ -41,6 +42,7 @@ FINDERS = {
     "stomp": "same_for_any_chunking_of_faults",
     "stun": "ends_at_any_byte",
     "tftp": "answers_duplicates_once",
+    "xmpp": "forgives_timeouts",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
 
