@@ -42,6 +42,7 @@ FINDERS = {
     "stomp": "same_for_any_chunking_of_faults",
     "stun": "ends_at_any_byte",
     "tftp": "answers_duplicates_once",
+    "websocket": "works_linearly",
     "xmpp": "forgives_timeouts",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
