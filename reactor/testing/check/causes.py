@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...handlers import ToEnd
 from .borders import borders_of, is_between, pieces_again
 from .drip import Drip, dripped
-from .evidence import asserted, fault_of, places, spread
+from .evidence import asserted, fault_of, places, spread, thinned
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from .borders import Border
     from .schedule import Schedule
+
+FEW = 6
+"""The most places at which a message may begin where the end of the stream is compared with silence."""
 
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
@@ -36,6 +40,9 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
     is told of the end at each wait. The property tries this after each byte of the conversation. It also cancels the
     request there, as a server does that closes: the handler may raise nothing but the cause. A handler that sends
     without end of its own accord, and waits for no input, is not meant.
+
+    A handler that answers each silence in the same way, such as with a question whether the client is there, and waits
+    on, may not answer so the end of the stream inside a message: only `TimedOut` means silence.
 
     A message that the end of the stream cuts off is not whole: where a length says how long a part of it is, or where
     more parts must follow, the handler may not answer it as it answers the whole message. A timeout there may not make
@@ -57,7 +64,10 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
         run = _cancelled(tried, place)
         if run.error is not None:
             fail(tried, f"when it is cancelled {fault_of(run, '')}", "takes_causes_for_ends", run.code())
-    for message in _messages(tried):
+    borders = borders_of(tried)
+    for border in thinned([border for border in borders if border.is_first], FEW):
+        _refuse_asked_end(tried, border.at)
+    for message in _messages(borders):
         for place in spread(message.second, message.end - 1, SPOTS):
             _refuse_cut(tried, message, place)
             _refuse_leftover(tried, message, place)
@@ -74,13 +84,30 @@ class _Message(NamedTuple):
     end: int
 
 
-def _messages(tried: Tried) -> Iterator[_Message]:
-    borders = borders_of(tried)
+def _messages(borders: list[Border]) -> Iterator[_Message]:
     firsts = [border for border in borders if border.is_first]
     for one, following in pairwise(firsts):
         inside = [border.at for border in borders if one.at < border.at < following.at]
         if inside and not isinstance(one.wait, ToEnd):
             yield _Message(one.at, inside[0], following.at)
+
+
+def _refuse_asked_end(tried: Tried, place: int) -> None:
+    """Fail if the end of the stream, in the message that begins here, is answered as any silence is."""
+    before, begun = [tried.pieces[0][:place]], [tried.pieces[0][: place + 1]]
+    plain, ended = played(tried, begun), played(tried, [*begun, END])
+    question = ended.output[len(plain.output) :]
+    if not question or plain.over or plain.patience == inf:
+        return
+    inside = played(tried, [*begun, plain.patience])
+    between = played(tried, [*before, plain.patience, plain.patience])
+    is_asked = inside.output == plain.output + question and not (inside.finished or inside.over)
+    if is_asked and between.output.endswith(question * 2):
+        fault = (
+            "it answers the end of the stream as it answers silence: only TimedOut means that the client is silent, "
+            "end the request for any other cause"
+        )
+        fail(tried, fault, "takes_causes_for_ends", asserted(ended, plain.output))
 
 
 def _refuse_cut(tried: Tried, message: _Message, place: int) -> None:
@@ -145,9 +172,10 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
     A timeout counts from the beginning of a wait. A handler that collects a message with many waits, such as `Some`
     again and again, starts it anew with each byte, so that many slow clients can hold all places of a server
-    (slow loris). The property drips letters at the places of the conversation where a word begins or ends: the
-    request must end, answer, or hold no more than before. A handler that catches `TimedOut` and waits again keeps the
-    request of a client that has gone: where a client says nothing more, the request must end.
+    (slow loris). The property drips letters at the places of the conversation where a word begins or ends: within 32
+    bytes the request must end, answer, or hold no more than before. A limit of the bytes that comes later ends it too
+    late; a handler that reads a line, or a body, by one wait is right. A handler that catches `TimedOut` and waits
+    again keeps the request of a client that has gone: where a client says nothing more, the request must end.
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
@@ -181,7 +209,8 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 def _refuse_drip(tried: Tried, found: Drip, what: str, why: str, sent: list[str]) -> None:
     """Fail if what a client has ``sent``, again and again, keeps the request open."""
     if found.is_kept_open:
-        fault = f"{what} the request open for {found.seconds:.0f} seconds and more{why}"
+        seconds = f"{found.seconds:.0f} seconds{' and more' if found.is_open else ''}"
+        fault = f"{what} the request open for {seconds}{why}"
         call = tried.call("drip", tried.text, *sent)
         fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from . import strategies
-from .evidence import alike, answers_of, differing, minimal
+from .borders import borders_of
+from .evidence import alike, answers_of, differing, minimal, thinned
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 FEW = 25
 """The most schedules that are drawn. Before them, each of `slips` with a few tokens is tried."""
 
+WRONG = 24
+"""The most places of a conversation at which one byte is wrong: in its last bit, or in all, by turns."""
+
 _TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999"
 
 
@@ -33,7 +38,8 @@ def same_for_any_chunking_of_faults(
     A handler breaks this that holds a limit against all that came in a read, that sends an error before the answers
     to what came before it, that throws away the rest of the read after a broken frame, or that answers a line too
     long once for each piece of it. The property tries damaged conversations (see `mutations`) in one piece, byte by
-    byte, and with any cuts. Datagrams are not cut.
+    byte, and with any cuts; and the conversation with one wrong byte, in one piece and message by message. Datagrams
+    are not cut.
     """
     tried = Tried(kind, conversation, world)
     if tried.packets:
@@ -47,7 +53,7 @@ def same_for_any_chunking_of_faults(
     def differs(schedule: Schedule) -> bool:
         return not alike(model(schedule), played(tried, schedule))
 
-    found = next(filter(differs, _cut_slips(tried)), None)
+    found = next(filter(differs, chain(_cut_slips(tried), _wrong_bytes(tried))), None)
     if found is None:
         cut = tried.damaged().flatmap(
             lambda pieces: strategies.schedules(pieces[0], whole=True, seconds=None, resets=False)
@@ -65,3 +71,13 @@ def _cut_slips(tried: Tried) -> Iterator[Schedule]:
     """Damaged conversations byte by byte."""
     for data in strategies.slips(tried.pieces[0], _TOKENS):
         yield [*(data[place : place + 1] for place in range(len(data))), END]
+
+
+def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:
+    """The conversation with one wrong byte, cut where its messages begin, if there are several."""
+    data = tried.pieces[0]
+    firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
+    for number, place in enumerate(thinned(list(range(len(data))), WRONG) if firsts else []):
+        wrong = data[place] ^ (1 if number % 2 else 0xFF)
+        wrongly = data[:place] + bytes([wrong]) + data[place + 1 :]
+        yield [*(wrongly[start:end] for start, end in pairwise([0, *firsts, len(data)])), END]

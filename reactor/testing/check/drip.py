@@ -13,6 +13,9 @@ from .subject import Subject
 DRIPS = 200
 """Bytes after which a client that drips gives up."""
 
+LONG = 32
+"""Bytes of a message, each with a wait of its own, after which no right handler waits for more of it."""
+
 SHARE = 0.9
 """The part of the time of each wait that passes before the next byte comes."""
 
@@ -22,7 +25,9 @@ class Drip(NamedTuple):
 
     seconds: float
     is_kept_open: bool
-    """Whether it is open, has answered nothing, and holds more with each byte, although the handler has a timeout."""
+    """Whether it was open too long, unanswered, and held more with each byte, although the handler has a timeout."""
+    is_open: bool = False
+    """Whether it is still open when the client gives up."""
 
 
 def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = None) -> float:
@@ -47,17 +52,20 @@ def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = No
 def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -> Drip:
     """What becomes of a request whose client sends ``start`` and then drips.
 
-    Without ``grows`` a request that holds no more than before counts as kept open too. A client that says nothing is
-    not waited for by a wait for the first of several events, such as a time.
+    It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not.
+    Without ``grows`` it is if it is open at the end, even if it holds no more than before. A client that says nothing
+    is not waited for by a wait for the first of several events, such as a time.
     """
     clock = [0.0]
     run = Run(_ticking(subject, clock))
     with run.limit:
         run.step(start)
         run.drain()
-        before, answered = held(run.machine), run.output
+        sizes: list[int] = []
+        answered = run.output
         has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
-        for _ in range(DRIPS):
+        is_long = False
+        for number in range(1, DRIPS + 1):
             ends = run.output != answered if filler else not _is_for_peer(run.wait)
             if run.finished or run.over or ends or run.patience == float("inf"):
                 break
@@ -67,12 +75,14 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
             if filler and not run.finished:
                 run.step(filler)
             run.drain()
+            if number in (LONG // 2, LONG) and not run.over:
+                sizes.append(held(run.machine))
+                is_long = number == LONG and sizes[-1] - sizes[-2] >= LONG // 2 * len(filler)
         else:
-            has_timeout = has_timeout and (not grows or held(run.machine) - before >= DRIPS * len(filler))
             run.close()
-            return Drip(run.clock, has_timeout)
+            return Drip(run.clock, has_timeout and (is_long or not grows), is_open=True)
         run.close()
-    return Drip(run.clock, False)
+    return Drip(run.clock, has_timeout and is_long and grows)
 
 
 def _is_for_peer(wait: Wait | None) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .borders import borders_of
 from .report import fail, held_in_time
 from .run import Run, played
 from .tried import Tried
@@ -149,7 +151,8 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     A handler that sends again after a timeout, or asks whether the client is alive, counts how often, and sets the
     count to 0 when something comes. Otherwise a long exchange over a network that loses a packet now and then fails.
     The property finds how many timeouts in a row the handler bears after each line, or packet; it must bear as many
-    after each of them in one request. A handler that declares ``request_timeout`` is not tried.
+    after each of them in one request. Where there are no lines, messages are cut where the handler waits for the next
+    one. A handler that declares ``request_timeout`` is not tried.
 
     >>> from handlers.services import Echo
     >>> forgives_timeouts(Echo, b"one\\r\\ntwo\\r\\n")
@@ -157,8 +160,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     tried = Tried(kind, conversation, world)
     if tried.handler.request_timeout is not None:
         return
-    pieces = tried.pieces if tried.packets else tried.pieces[0].splitlines(keepends=True)
-    pieces = pieces[:FEW]
+    pieces = (tried.pieces if tried.packets else _messages(tried))[:FEW]
     while pieces and not _quiet(tried, pieces, [0] * len(pieces)).is_open:
         pieces = pieces[:-1]
     if len(pieces) < 2:
@@ -173,6 +175,16 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
             "timeouts to 0 when something comes"
         )
         fail(tried, fault, "forgives_timeouts", f"{given_up.run.code()}\nassert not machine.finished")
+
+
+def _messages(tried: Tried) -> list[bytes]:
+    """The lines of a stream; if it has no two, its messages."""
+    data = tried.pieces[0]
+    lines = data.splitlines(keepends=True)
+    if len(lines) > 1:
+        return lines
+    firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
+    return [data[start:end] for start, end in pairwise([0, *firsts, len(data)])]
 
 
 def _borne(tried: Tried, pieces: list[bytes], place: int) -> int:

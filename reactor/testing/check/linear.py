@@ -29,6 +29,12 @@ LINEAR = 6
 SHORT = 128
 """Bytes of the shortest flood whose work is compared."""
 
+BOUNDED = 32
+"""The times as many bytes of a flood, 4 KiB, that a request does not take if it has a bound of its own.
+
+Work that this bound ends harms nobody, however steep it is: 4 KiB, gone over with each byte, are some milliseconds.
+"""
+
 AGAIN = 32
 """The fewest times that a piece comes whose work is compared."""
 
@@ -40,8 +46,9 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. Lists of
-    elements that are alike get very many different ones, whose processor time must not grow much more than they do.
+    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. A
+    flood that the handler does not take to the end, because it has a bound of its own below 4 KiB, may cost more. Lists
+    of elements that are alike get very many different ones, whose processor time must not grow much more than they do.
     """
     tried = Tried(kind, conversation, world)
 
@@ -62,6 +69,9 @@ def works_linearly(
     def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
         drawn = start, filler, at_once
         is_steep, lines = _is_steep(tried, (flood(*drawn, times)[0] for times in (1, 4, 16)))
+        if is_steep and not tried.packets:
+            run = played(tried, flood(start, filler, True, BOUNDED)[0][:-1])
+            is_steep = not run.finished or run.error is not None
         # What raises must do it without counting objects too.
         return raised(drawn) is not None if is_steep is None else is_steep, lines
 

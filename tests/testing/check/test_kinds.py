@@ -27,11 +27,14 @@ FINDERS = {
     "ftp": "calls_nothing_that_blocks",
     "gelf": "stays_in_bounds_when_repeated",
     "graphite": "same_at_its_limits",
-    "irc": "skips_what_it_refuses",
+    "ident": "ends_if_it_drips",
     "imap": "works_linearly",
+    "irc": "takes_causes_for_ends",
     "json-rpc": "bears_any_nesting",
     "ldap": "bears_any_nesting",
     "memcached": "same_at_its_limits",
+    "modbus": "same_for_any_chunking_of_faults",
+    "mqtt": "ends_if_it_drips",
     "nntp": "takes_causes_for_ends",
     "pop3": "leaves_nothing_behind",
     "postgresql": "drops_no_step",
@@ -47,6 +50,7 @@ FINDERS = {
     "tftp": "answers_duplicates_once",
     "websocket": "works_linearly",
     "whois": "matches_in_time",
+    "xmpp": "forgives_timeouts",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
 
