@@ -27,6 +27,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``filtered``     runs a schedule through filters, with their peers: `play_through`
 ``drip``         a slow client, in simulated time: `drip`
 ``evidence``     compares runs, shortens schedules, writes the assertion that fails
+``choices``      what is drawn, with Hypothesis or quickly: `Choice`
 ``strategies``   Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``loopback``     a real server on loopback and its client, in each mode: `ask`
 ``tried``        a handler class with the conversation to try it with
@@ -58,8 +59,8 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``properties``   the properties, and `check`, which tries them all
 ===============  =======================================================================================
 
-This room imports the room ``peers``. Only ``strategies``, ``tried``, ``learned`` and the modules that have properties
-import Hypothesis. Only ``loopback`` opens sockets. The function `check` has the name of this room: write ``from
-reactor.testing.check import run``, because ``import reactor.testing.check.run as run`` asks the function for a
+This room imports the room ``peers``. Only ``choices``, ``strategies``, ``tried``, ``learned`` and the modules that have
+properties import Hypothesis. Only ``loopback`` opens sockets. The function `check` has the name of this room: write
+``from reactor.testing.check import run``, because ``import reactor.testing.check.run as run`` asks the function for a
 submodule and fails.
 """

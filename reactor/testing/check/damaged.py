@@ -56,7 +56,7 @@ def same_for_any_chunking_of_faults(
     found = next(filter(differs, chain(_cut_slips(tried), _wrong_bytes(tried))), None)
     if found is None:
         cut = tried.damaged().flatmap(
-            lambda pieces: strategies.schedules(pieces[0], whole=True, seconds=None, resets=False)
+            lambda pieces: strategies.stream_schedules(pieces[0], whole=True, seconds=None, resets=False)
         )
         found = smallest(tried, cut, differs, examples, FEW)
     if found is not None:

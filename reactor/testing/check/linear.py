@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hypothesis import strategies as st
-
 from .borders import pieces_again
+from .choices import each, one_of
 from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
 from .lists import refuse_steep_lists
@@ -75,8 +74,8 @@ def works_linearly(
         # What raises must do it without counting objects too.
         return raised(drawn) is not None if is_steep is None else is_steep, lines
 
-    floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
-    found = smallest(tried, floods, Budget(COSTLY, steep).is_faulty, examples, FEW)
+    floods = each(tried.lengths, one_of(tried.fillers), one_of([False, True]))
+    found: tuple[int, bytes, bool] | None = smallest(tried, floods, Budget(COSTLY, steep).is_faulty, examples, FEW)
     if found is not None:
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())

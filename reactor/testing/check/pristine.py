@@ -10,8 +10,8 @@ import builtins
 import dis
 from collections import deque
 from contextlib import contextmanager
-from functools import partial
-from types import CellType, FunctionType
+from functools import lru_cache, partial
+from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .surroundings import Surroundings, of_runs
@@ -103,7 +103,7 @@ class _Snapshot:
         for cell in function.__closure__ or ():
             self._cell(cell)
         space = function.__globals__
-        for name in _globals(function):
+        for name in _globals(function.__code__):
             value = space.get(name, _ABSENT)
             if value is _ABSENT and hasattr(builtins, name):
                 continue
@@ -159,14 +159,15 @@ _FOREIGN = "builtins", "handlers", "reactor"
 """The packages whose classes are not part of the handler under test."""
 
 
-def _globals(function: FunctionType) -> set[str]:
-    """The global variables that a function names, also in the functions and classes inside it."""
-    names, codes = set[str](), [function.__code__]
+@lru_cache(maxsize=1_024)
+def _globals(code: CodeType) -> frozenset[str]:
+    """The global variables that a function with this code names, also in the functions and classes inside it."""
+    names, codes = set[str](), [code]
     while codes:
         code = codes.pop()
-        codes.extend(const for const in code.co_consts if isinstance(const, type(code)))
+        codes.extend(const for const in code.co_consts if isinstance(const, CodeType))
         names |= {step.argval for step in dis.get_instructions(code) if step.opname.endswith(("_GLOBAL", "_NAME"))}
-    return names
+    return frozenset(names)
 
 
 def _is_data(name: str, value: object) -> bool:

@@ -11,13 +11,12 @@ from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
-
 from . import strategies
 from .apart import Evidence, meeting
 from .blocking import calls_nothing_that_blocks
 from .bombs import bears_any_bomb
 from .causes import ends_if_it_drips, takes_causes_for_ends
+from .choices import each, either, one_of
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
 from .evidence import (
@@ -277,8 +276,8 @@ def leaves_nothing_behind(
         alone, _, after = runs(*drawn)
         return not alike(alone, after)
 
-    others = st.one_of(tried.lengths.map(tried.first), tried.damaged())
-    found = smallest(tried, st.tuples(others, tried.lengths), differs, examples)
+    others = either(tried.lengths.map(tried.first), tried.damaged())
+    found = smallest(tried, each(others, tried.lengths), differs, examples)
     if found is not None:
         alone, before, after = runs(*found)
         evidence: Evidence | None = Evidence(f"{before.code()}\n{unlike(after, alone)}", answers_of(after, alone))
@@ -346,7 +345,7 @@ def ends_at_any_byte(
     stops: list[Schedule] = [[*tried.first(place), *end] for end in endings for place in places(tried.length)]
     found = next(filter(goes_on, stops), None)
     if found is None and not tried.packets:
-        cut = strategies.schedules(tried.pieces[0], seconds=None, ends=False, resets=False)
+        cut = strategies.stream_schedules(tried.pieces[0], seconds=None, ends=False, resets=False)
         found = smallest(tried, cut.map(lambda schedule: [*schedule, END]), goes_on, examples)
     if found is not None:
         run = played(tried, found, to_the_end=True)
@@ -393,7 +392,7 @@ def stays_in_bounds(
         made = flood(start, filler)
         return made.is_fault, made.run.limit.lines
 
-    floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
+    floods = each(tried.lengths, one_of(tried.fillers))
     found = smallest(tried, floods, Budget(COSTLY, attempt).is_faulty, examples, FEW)
     if found is not None:
         run, size, bound = flood(*found)

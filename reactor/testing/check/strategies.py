@@ -7,12 +7,14 @@ and a short conversation. They draw schedules, which are plain data; see `reacto
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 
+from .choices import Choice, binary, each, either, made, number, one_of, several
 from .evidence import thinned
 from .report import fail
 from .schedule import END, RESET, Take
@@ -22,22 +24,25 @@ from .watching import Unfit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hypothesis.strategies import DrawFn, SearchStrategy
+    from hypothesis.strategies import SearchStrategy
 
-    from .schedule import Schedule, Step
+    from .choices import Draw
+    from .schedule import Schedule
     from .subject import Subject
 
 _T = TypeVar("_T")
 
-SECONDS = st.floats(0, 1_000)
+SECONDS: SearchStrategy[float] = st.floats(0, 1_000)
 """Seconds that pass: fewer and more than the 300 that a wait may take by default."""
 
 _TOKENS = b"\n", b"\r", b"\r\n", b"\0", b" ", b":", b"-1", b"0", b"99", b"9999999999", b"\xff", b"\xc3"
 """Bytes that parsers often handle wrongly: line ends, negative, zero and huge numbers, invalid UTF-8."""
 
-_INDEX = st.integers(0, 99)
+_SECONDS = Choice(lambda: SECONDS, lambda below: below(4_001) / 4)
 
-_MORE = st.integers(0, 19)
+_INDEX = number(0, 99)
+
+_MORE = number(0, 19)
 """Whether to draw more: false once in twenty draws, and shrinks to false."""
 
 
@@ -54,25 +59,23 @@ def chunkings(data: bytes) -> SearchStrategy[list[bytes]]:
     """
     if not isinstance(data, bytes):
         raise TypeError(f"chunkings: data is bytes, not {data!r}")
+    return made(lambda draw: _chunks(draw, data)).strategy
+
+
+def _chunks(draw: Draw, data: bytes) -> list[bytes]:
+    """The data in pieces. Unlike Hypothesis's own lists, the cuts are often many."""
     if not data:
-        return st.just([])
-    return _cuts(len(data)).map(lambda cuts: [data[start:end] for start, end in pairwise([0, *cuts, len(data)])])
-
-
-@st.composite
-def _cuts(draw: DrawFn, length: int) -> list[int]:
-    """The places to cut, in order. Unlike Hypothesis's own lists, they are often many."""
+        return []
     cuts: set[int] = set()
-    while draw(_MORE) and len(cuts) < length - 1:  # one draw before each cut, so shrinking can drop both
-        cuts.add(draw(st.integers(1, length - 1)))
-    return sorted(cuts)
+    while draw(_MORE) and len(cuts) < len(data) - 1:  # one draw before each cut, so shrinking can drop both
+        cuts.add(draw(number(1, len(data) - 1)))
+    return [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
 
 
-@st.composite
 def schedules(
-    draw: DrawFn, data: bytes, *, whole: bool = False, takes: bool = True,
-    seconds: SearchStrategy[float] | None = SECONDS, ends: bool = True, resets: bool = True,
-) -> Schedule:  # fmt: skip
+    data: bytes, *, whole: bool = False, takes: bool = True, seconds: SearchStrategy[float] | None = SECONDS,
+    ends: bool = True, resets: bool = True,
+) -> SearchStrategy[Schedule]:  # fmt: skip
     """Schedules in which ``data``, or with ``whole=False`` any beginning of it, comes to a stream handler.
 
     With ``takes``, the kernel takes parts of the output, or none, between the chunks. ``seconds`` draws how much time
@@ -82,17 +85,32 @@ def schedules(
     """
     if not isinstance(data, bytes):
         raise TypeError(f"schedules: data is bytes, not {data!r}")
-    if not whole:
-        data = data[: draw(_lengths(data))]
-    schedule: Schedule = list(draw(chunkings(data)))
-    _interleave(draw, schedule, takes, seconds)
+    return stream_schedules(data, whole, takes, _quick(seconds), ends, resets).strategy
+
+
+def stream_schedules(
+    data: bytes, whole: bool = False, takes: bool = True, seconds: Choice[float] | None = _SECONDS, ends: bool = True,
+    resets: bool = True,
+) -> Choice[Schedule]:  # fmt: skip
+    """What `schedules` draws."""
     endings = [None, *([END] if ends else []), *([RESET] if resets else [])]
-    ending = draw(st.sampled_from(endings))
-    return schedule if ending is None else [*schedule, ending]
+
+    def drawn(draw: Draw) -> Schedule:
+        arriving = data if whole else data[: draw(_lengths(data))]
+        schedule: Schedule = list(_chunks(draw, arriving))
+        _interleave(draw, schedule, takes, seconds)
+        ending = draw(one_of(endings))
+        return schedule if ending is None else [*schedule, ending]
+
+    return made(drawn)
 
 
-@st.composite
-def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True) -> list[bytes]:
+def _quick(seconds: SearchStrategy[float] | None) -> Choice[float] | None:
+    """What draws the seconds; quickly it draws the usual ones."""
+    return None if seconds is None else Choice(lambda: seconds, _SECONDS.quick)
+
+
+def deliveries(packets: Sequence[bytes], *, truncates: bool = True) -> SearchStrategy[list[bytes]]:
     """What arrives of ``packets`` over a network that loses, duplicates, reorders and truncates datagrams.
 
     With ``truncates=False`` it truncates none. Shrinks to all packets, once each, in order and whole. Raises
@@ -104,10 +122,15 @@ def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True
     >>> find(deliveries([b"one", b"two", b"three"]), twice, settings=fixed)
     [b'one', b'two', b'two', b'three']
     """
-    arriving = _packets(packets, "deliveries")
-    kinds = st.sampled_from(["double", "lose", "overtake", *(["truncate"] if truncates else [])])
-    size = st.integers(0, max(map(len, packets), default=0))
-    for kind, place, where, left in draw(st.lists(st.tuples(kinds, _INDEX, _INDEX, size), max_size=4)):
+    whole = _packets(packets, "deliveries")
+    return made(lambda draw: _delivered(draw, whole, truncates)).strategy
+
+
+def _delivered(draw: Draw, packets: Sequence[bytes], truncates: bool = True) -> list[bytes]:
+    arriving = list(packets)
+    kinds = one_of(["double", "lose", "overtake", *(["truncate"] if truncates else [])])
+    size = number(0, max(map(len, packets), default=0))
+    for kind, place, where, left in draw(several(each(kinds, _INDEX, _INDEX, size), 4)):
         if not arriving:
             break
         place %= len(arriving)
@@ -121,21 +144,31 @@ def deliveries(draw: DrawFn, packets: Sequence[bytes], *, truncates: bool = True
     return arriving
 
 
-@st.composite
 def packet_schedules(
-    draw: DrawFn, packets: Sequence[bytes], *, whole: bool = False, lossy: bool = True, takes: bool = True,
+    packets: Sequence[bytes], *, whole: bool = False, lossy: bool = True, takes: bool = True,
     seconds: SearchStrategy[float] | None = SECONDS,
-) -> Schedule:  # fmt: skip
+) -> SearchStrategy[Schedule]:  # fmt: skip
     """Schedules in which ``packets``, or with ``whole=False`` the first few of them, come to a datagram handler.
 
     With ``lossy`` the network does what `deliveries` draws. ``takes`` and ``seconds`` are those of `schedules`.
     """
-    packets = _packets(packets, "packet_schedules")
-    if not whole:
-        packets = packets[: draw(st.integers(0, len(packets)))]
-    schedule: Schedule = list(draw(deliveries(packets))) if lossy else list(packets)
-    _interleave(draw, schedule, takes, seconds)
-    return schedule
+    given = _packets(packets, "packet_schedules")
+    return datagram_schedules(given, whole, lossy, takes, _quick(seconds)).strategy
+
+
+def datagram_schedules(
+    packets: Sequence[bytes], whole: bool = False, lossy: bool = True, takes: bool = True,
+    seconds: Choice[float] | None = _SECONDS,
+) -> Choice[Schedule]:  # fmt: skip
+    """What `packet_schedules` draws."""
+
+    def drawn(draw: Draw) -> Schedule:
+        arriving = packets if whole else packets[: draw(number(0, len(packets)))]
+        schedule: Schedule = list(_delivered(draw, arriving) if lossy else arriving)
+        _interleave(draw, schedule, takes, seconds)
+        return schedule
+
+    return made(drawn)
 
 
 def mutations(data: bytes) -> SearchStrategy[bytes]:
@@ -147,13 +180,20 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
     """
     if not isinstance(data, bytes):
         raise TypeError(f"mutations: data is bytes, not {data!r}")
-    place = st.one_of(st.sampled_from(borders(data)), st.integers(0, len(data)))
-    piece = st.tuples(place, place).map(lambda ends: data[min(ends) : max(ends)])
-    middle = st.lists(st.one_of(st.sampled_from(_TOKENS), st.binary(max_size=4), piece), max_size=5)
-    return st.builds(
-        lambda start, middle, rest: b"".join([data[:start], *middle, data[rest:] if rest else b""]),
-        place, middle, place,
-    )  # fmt: skip
+    return mutated(data).strategy
+
+
+def mutated(data: bytes) -> Choice[bytes]:
+    """What `mutations` draws."""
+    place = either(one_of(borders(data)), number(0, len(data)))
+    piece = each(place, place).map(lambda ends: data[min(ends) : max(ends)])
+    middle = several(either(one_of(_TOKENS), binary(4), piece), 5)
+
+    def joined(drawn: tuple[int, list[bytes], int]) -> bytes:
+        start, middle, rest = drawn
+        return b"".join([data[:start], *middle, data[rest:] if rest else b""])
+
+    return each(place, middle, place).map(joined)
 
 
 def slips(data: bytes, tokens: Sequence[bytes] = (b"", *_TOKENS)) -> Iterator[bytes]:
@@ -175,9 +215,9 @@ def _packets(given: Sequence[bytes], name: str) -> list[bytes]:
     return pieces_of(given, f"{name}: packets")
 
 
-def _lengths(data: bytes) -> SearchStrategy[int]:
+def _lengths(data: bytes) -> Choice[int]:
     """Lengths of a beginning of ``data``; most are its whole length, or end where a word ends."""
-    return st.one_of(st.integers(0, len(data)), st.sampled_from(borders(data)), st.just(len(data)))
+    return either(number(0, len(data)), one_of(borders(data)), one_of([len(data)]))
 
 
 def borders(data: bytes) -> list[int]:
@@ -192,21 +232,23 @@ def _class(data: bytes, place: int) -> str:
     return next((kind for kind, is_it in kinds.items() if is_it), "none")
 
 
-def _interleave(draw: DrawFn, schedule: Schedule, takes: bool, seconds: SearchStrategy[float] | None) -> None:
+def _interleave(draw: Draw, schedule: Schedule, takes: bool, seconds: Choice[float] | None) -> None:
     """Insert takes and pauses between the steps."""
-    kinds: list[SearchStrategy[Step]] = []
+    kinds: list[Choice[Any]] = []
     if takes:
-        kinds.append(st.integers(0, 9).map(Take))
+        kinds.append(number(0, 9).map(Take))
     if seconds is not None:
         kinds.append(seconds)
     if not kinds:
         return
-    places = st.integers(0, len(schedule))
-    for place, step in draw(st.lists(st.tuples(places, st.one_of(kinds)), max_size=4)):
+    for place, step in draw(several(each(number(0, len(schedule)), either(*kinds)), 4)):
         schedule.insert(min(place, len(schedule)), step)
 
 
 # The search
+
+AGAIN = 4
+"""How many times as many examples Hypothesis tries once it is known that some break the property."""
 
 NOT_REPEATABLE = (
     "the same schedule gives different results: requests share state that the check cannot restore, "
@@ -215,7 +257,7 @@ NOT_REPEATABLE = (
 
 
 def smallest(
-    tried: Subject, strategy: SearchStrategy[_T], breaks: Callable[[_T], bool], examples: int | None,
+    tried: Subject, drawn: Choice[_T] | SearchStrategy[_T], breaks: Callable[[_T], bool], examples: int | None,
     most: int | None = None,
 ) -> _T | None:  # fmt: skip
     """The smallest example that breaks a property; ``None`` if no example that was tried does."""
@@ -225,6 +267,22 @@ def smallest(
         profile, max_examples=count if most is None else min(most, count), database=None, deadline=None,
         phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
+    if not isinstance(drawn, Choice):
+        return _found(tried, drawn, breaks, chosen)
+    quick = drawn.some(chosen.max_examples, Random(0 if chosen.derandomize else None))
+    broken = next(filter(breaks, quick), None)
+    if broken is None:
+        return None
+    less = _found(tried, drawn.strategy, breaks, settings(chosen, max_examples=AGAIN * chosen.max_examples))
+    if less is None and not breaks(broken):
+        fail(tried, NOT_REPEATABLE)
+    return broken if less is None else less
+
+
+def _found(
+    tried: Subject, strategy: SearchStrategy[_T], breaks: Callable[[_T], bool], chosen: settings
+) -> _T | None:  # fmt: skip
+    """The smallest example that breaks a property, as Hypothesis finds it."""
     unfit: list[Unfit] = []
 
     def breaks_or_is_unfit(example: _T) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hypothesis import strategies as st
-
 from ...handlers import Cause
+from .choices import each, either, number, several
 from .evidence import alike, answers_of, ended, fault_of, minimal, places
 from .filtered import WHOLE, FilteredRun, listed, played_through
 from .report import Answers, fail, held_in_time
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ..peers.peer import Through
     from .schedule import Event, Schedule
 
-_SIZES = st.lists(st.integers(1, 9) | st.integers(1, 2_000), min_size=1, max_size=4)
+_SIZES = several(either(number(1, 9), number(1, 2_000)), 4, least=1)
 
 
 @held_in_time
@@ -58,7 +57,7 @@ def same_through_filters(
     cuts = [[], [1], *([place, WHOLE] for place in places(first.wire_in)[1:])]
     found = next(filter(differs, ((whole, cut) for cut in cuts)), None)
     if found is None:
-        found = smallest(tried, st.tuples(tried.faithful(), _SIZES), differs, examples)
+        found = smallest(tried, each(tried.faithful(), _SIZES), differs, examples)
     if found is not None:
         schedule, sizes = found
         schedule = minimal(schedule, lambda less: differs((less, sizes)), tried.packets)

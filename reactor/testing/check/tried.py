@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
-
 from . import strategies
+from .choices import either, number, one_of, several
 from .evidence import beginning, extent, fillers, places, thinned
 from .run import Run, played
 from .schedule import END, RESET
@@ -16,9 +15,8 @@ from .subject import Message, Subject
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from hypothesis.strategies import SearchStrategy
-
     from ...handlers import World
+    from .choices import Choice
     from .schedule import Schedule
 
 SMALL = 32
@@ -45,7 +43,7 @@ class Tried(Subject):
         self._given = world is not None
         self.pieces = self.conversation(conversation)
         self.length = extent(self.pieces, self.packets)
-        self.lengths = st.integers(0, self.length)
+        self.lengths = number(0, self.length)
         self.fillers = fillers(self.pieces, self.packets)
 
     def first(self, length: int) -> list[bytes]:
@@ -82,11 +80,11 @@ class Tried(Subject):
         for length in lengths:
             yield [data[place : place + 1] for place in range(length)]
 
-    def faithful(self) -> SearchStrategy[Schedule]:
+    def faithful(self) -> Choice[Schedule]:
         """Schedules without loss, damage or the passing of time."""
         if self.packets:
-            return strategies.packet_schedules(self.pieces, lossy=False, seconds=None)
-        return strategies.schedules(self.pieces[0], seconds=None, resets=False)
+            return strategies.datagram_schedules(self.pieces, lossy=False, seconds=None)
+        return strategies.stream_schedules(self.pieces[0], seconds=None, resets=False)
 
     def harm(
         self, breaks: Callable[[Schedule], bool], examples: int | None, most: int | None = None
@@ -107,16 +105,16 @@ class Tried(Subject):
             for data in strategies.slips(packet):
                 yield [*self.pieces[:place], data, *self.pieces[place + 1 :]]
 
-    def _hostile(self) -> SearchStrategy[Schedule]:
+    def _hostile(self) -> Choice[Schedule]:
         """Schedules of a faulty or hostile client, over a network on which anything may happen."""
         if self.packets:
-            return self.damaged().flatmap(lambda packets: strategies.packet_schedules(packets, whole=True))
-        return self.damaged().flatmap(lambda pieces: strategies.schedules(pieces[0], whole=True))
+            return self.damaged().flatmap(lambda packets: strategies.datagram_schedules(packets, whole=True))
+        return self.damaged().flatmap(lambda pieces: strategies.stream_schedules(pieces[0], whole=True))
 
-    def damaged(self) -> SearchStrategy[list[bytes]]:
+    def damaged(self) -> Choice[list[bytes]]:
         """The conversation as a faulty client sends it."""
         if not self.packets:
-            return strategies.mutations(self.pieces[0]).map(lambda data: [data])
-        whole = st.sampled_from(self.pieces or [b""])
-        packet = st.one_of(whole, whole.flatmap(strategies.mutations))
-        return st.lists(packet, max_size=len(self.pieces) + 2)
+            return strategies.mutated(self.pieces[0]).map(lambda data: [data])
+        whole = one_of(self.pieces or [b""])
+        packet = either(whole, whole.flatmap(strategies.mutated))
+        return several(packet, len(self.pieces) + 2)

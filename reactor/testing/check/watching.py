@@ -273,7 +273,8 @@ def timed(machine: Any) -> type[Machine]:
                 super()._step(call, argument, reason)
                 spent.refuse_unawaited()
             finally:
-                seconds, has_waited = step.blocked(), step.has_waited()
+                has_waited = step.has_waited()
+                seconds = step.blocked() if has_waited else 0.0
                 spent.end()
                 if has_waited:
                     spent.blocked(state, seconds)

@@ -11,8 +11,11 @@ from reactor.testing import (
     answers,
     check,
     ends_at_any_byte,
+    ends_at_any_byte_of_the_wire,
     make_calls,
     play,
+    same_in_every_mode,
+    same_through_filters,
     survives_any_input,
     tls,
     works_linearly,
@@ -109,7 +112,7 @@ def test_calls_are_made_without_a_network():
 )
 def test_a_handler_that_makes_calls_passes(kind, expected):
     check(kind, LINES, expected, modes=[], examples=5)
-    check(kind, LINES, modes=["select"], examples=1, meant=["same_at_its_limits", "works_linearly"])
+    same_in_every_mode(kind, LINES, modes=["select"])
 
 
 @pytest.mark.slow
@@ -120,7 +123,14 @@ def test_an_exchange_of_packets_that_makes_calls_passes():
 @pytest.mark.slow
 @pytest.mark.parametrize("through", [FRAMED, tls()], ids=["framed", "tls"])
 def test_calls_behind_filters_with_a_server_pass(through):
-    check(Named, LINES, server=SERVER, through=through, modes=["select"], examples=3)
+    world = world_of(None, SERVER)
+    same_through_filters(Named, LINES, through, world=world, examples=3)
+    ends_at_any_byte_of_the_wire(Named, LINES, through, world=world)
+
+
+@pytest.mark.slow
+def test_calls_with_a_server_pass():
+    check(Named, LINES, server=SERVER, modes=["select"], examples=3)
 
 
 # Faults

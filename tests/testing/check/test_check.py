@@ -96,7 +96,7 @@ class Netstrings(StreamHandler):
     ],
 )
 def test_handlers_of_each_kind_pass(kind, conversation, expected):
-    check(kind, conversation, expected, examples=15)
+    check(kind, conversation, expected, examples=5)
 
 
 def test_a_blocking_handler_without_a_framing_is_refused():

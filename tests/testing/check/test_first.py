@@ -38,4 +38,4 @@ class States(StreamHandler):
 
 @pytest.mark.parametrize("kind", [Fresh, pytest.param(States, marks=pytest.mark.slow)])
 def test_they_pass(kind):
-    check(kind, b"one\r\ntwo\nthree\n", examples=10)
+    check(kind, b"one\r\ntwo\nthree\n", examples=3)

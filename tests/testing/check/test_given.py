@@ -420,6 +420,6 @@ STARTTLS = [b"NOOP\r\n", b"STARTTLS\r\n", b"NOOP\r\n", b"STARTTLS\r\n"]
 def test_a_handler_that_puts_tls_in_front_of_itself_is_tried_in_plain_text():
     server = SimpleNamespace(context=None)
     answer = b"250 plain\r\n220 go ahead\r\n250 secured\r\n250 secured\r\n"
-    check(Mail, STARTTLS, answer, server=server, examples=5)
+    check(Mail, STARTTLS, answer, server=server, examples=2)
     with pytest.raises(CheckFailed, match="World\\(server=server, plain=True\\)"):
         checks.same_for_any_chunking(MailForgets, STARTTLS, world=World(server=server), examples=5)

@@ -101,11 +101,11 @@ def test_state_that_requests_share_on_purpose_is_declared():
         CheckFailed, match=r"another request has sent\n(?s:.)*if it is meant: .*meant=\['leaves_nothing_behind'"
     ):
         check(Counts, LINES, examples=5)
-    check(Counts, LINES, b"1\r\n2\r\n", examples=5, meant=["leaves_nothing_behind"])
+    check(Counts, LINES, b"1\r\n2\r\n", modes=["select"], examples=2, meant=["leaves_nothing_behind"])
 
 
 def test_a_chat_room_passes():
     conversation = b"ann\nhello\n"
     with pytest.raises(CheckFailed, match="another request has sent"):
         leaves_nothing_behind(chat.Chat, conversation, examples=25)
-    check(chat.Chat, conversation, b"Your name? ", examples=10, meant="leaves_nothing_behind")
+    check(chat.Chat, conversation, b"Your name? ", modes=["select"], examples=2, meant="leaves_nothing_behind")

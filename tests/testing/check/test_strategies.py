@@ -8,7 +8,19 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from reactor.testing.check.schedule import END, RESET, Take
-from reactor.testing.check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+from reactor.testing.check.strategies import (
+    chunkings,
+    datagram_schedules,
+    deliveries,
+    mutated,
+    mutations,
+    packet_schedules,
+    schedules,
+    smallest,
+    stream_schedules,
+)
+from reactor.testing.check.subject import Subject
+from tests.support import broken
 from tests.support.broken import CONVERSATION
 
 PACKETS = [b"one", b"two", b"three"]
@@ -62,6 +74,7 @@ def test_a_schedule_is_data_whose_repr_is_code(schedule):
 )
 def test_every_event_of_a_stream_is_generated(wanted):
     assert wanted(find(schedules(CONVERSATION), wanted, settings=SOON))
+    assert any(map(wanted, stream_schedules(CONVERSATION).some(SOON.max_examples, random.Random(1))))
 
 
 def _bytes(step):
@@ -80,6 +93,8 @@ def _bytes(step):
 )
 def test_every_event_of_datagrams_is_generated(wanted, least):
     assert find(deliveries(PACKETS), wanted, random=random.Random(1)) == least
+    quick = datagram_schedules(PACKETS, seconds=None, takes=False).some(SOON.max_examples, random.Random(1))
+    assert any(map(wanted, quick))
 
 
 @given(deliveries(PACKETS, truncates=False))
@@ -105,3 +120,40 @@ def test_without_loss_packets_arrive_as_they_were_sent(schedule):
 )
 def test_mutations_leave_out_repeat_and_insert(wanted):
     assert wanted(find(mutations(CONVERSATION), wanted, settings=SOON))
+    assert any(map(wanted, mutated(CONVERSATION).some(SOON.max_examples, random.Random(1))))
+
+
+@pytest.mark.parametrize("choice", [stream_schedules(CONVERSATION), datagram_schedules(PACKETS), mutated(CONVERSATION)])
+def test_examples_drawn_quickly_begin_with_the_simplest_and_are_different(choice):
+    some = [repr(example) for example in choice.some(200, random.Random(1))]
+    assert some[0] == repr(find(choice.strategy, lambda _: True, settings=SOON))
+    assert len(set(some)) == len(some) == 200
+
+
+def test_few_examples_are_drawn_of_few():
+    assert list(datagram_schedules([], seconds=None, takes=False).some(50, random.Random(1))) == [[]]
+
+
+@given(st.integers(0, 1_000))
+def test_a_schedule_drawn_quickly_has_the_data_in_its_order(seed):
+    for schedule in stream_schedules(CONVERSATION).some(5, random.Random(seed)):
+        chunks = [step for step in schedule if isinstance(step, bytes)]
+        assert CONVERSATION.startswith(b"".join(chunks))
+        assert all(chunks)
+        assert all(step not in (END, RESET) for step in schedule[:-1])
+
+
+def test_what_is_drawn_quickly_leads_to_the_smallest_example():
+    found = smallest(Subject(broken.Mended), mutated(CONVERSATION), lambda data: b"\xff" in data, None)
+    assert found == b"\xff"
+
+
+def test_an_example_that_hypothesis_does_not_draw_is_found_as_it_was_drawn():
+    drawn = []
+
+    def breaks(data):
+        drawn.append(data)
+        return data == drawn[min(5, len(drawn) - 1)] and len(drawn) > 5
+
+    found = smallest(Subject(broken.Mended), mutated(CONVERSATION * 40), breaks, 10)
+    assert found == drawn[5]

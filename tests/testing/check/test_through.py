@@ -101,12 +101,12 @@ AGAIN = {"tls 1.2", "proxy and tls", "tls in tls"}
     [pytest.param(GOOD[name], id=name, marks=[pytest.mark.slow] if name in AGAIN else []) for name in GOOD],
 )
 def test_the_plain_text_is_the_same_behind_every_filter(through):
-    same_through_filters(Lines, b"one\ntwo", through, examples=20)
+    same_through_filters(Lines, b"one\ntwo", through, examples=8)
 
 
 @pytest.mark.parametrize("kind", [BlockingLines, Whole, pytest.param(Long, marks=pytest.mark.slow)])
 def test_the_plain_text_of_every_kind_of_handler_is_the_same_behind_tls(kind):
-    same_through_filters(kind, b"one\ntwo", tls(), examples=20)
+    same_through_filters(kind, b"one\ntwo", tls(), examples=8)
 
 
 @pytest.mark.slow
@@ -201,7 +201,7 @@ class Swallowing(Numbered):
 
 @pytest.mark.parametrize("kind", [EchoDatagram, Pair])
 def test_packets_are_the_same_behind_a_filter(kind):
-    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), NUMBERED], modes=[], examples=10)
+    check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), NUMBERED], modes=[], examples=3)
 
 
 def test_a_fault_of_a_packet_filter_is_found():
