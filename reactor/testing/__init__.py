@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
+    from .check.linear import works_linearly
     from .check.loopback import ask
     from .check.matching import matches_in_time, seconds
     from .check.modes import same_in_every_mode
@@ -72,7 +73,6 @@ if TYPE_CHECKING:
         same_for_any_chunking,
         stays_in_bounds,
         survives_any_input,
-        works_linearly,
     )
     from .check.recorded import Recording
     from .check.refused import skips_what_it_refuses
@@ -102,7 +102,7 @@ _ROOMS = {
     "kernel.chaos": ("chaotic",),
     "check.properties": (
         "answers", "check", "ends_at_any_byte", "leaves_nothing_behind", "same_for_any_chunking",
-        "stays_in_bounds", "survives_any_input", "works_linearly",
+        "stays_in_bounds", "survives_any_input",
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "largest_number", "line_limit"),
@@ -127,6 +127,7 @@ _ROOMS = {
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
+    "check.linear": ("works_linearly",),
     "check.loopback": ("ask",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.refused": ("skips_what_it_refuses",),

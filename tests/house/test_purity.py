@@ -257,9 +257,9 @@ def test_no_module_is_too_long():
 
 
 DRAWING = (
-    "strategies", "tried", "bombs", "causes", "damaged", "headers", "keys", "lapses", "lengths", "limits", "matching",
-    "modes", "nested", "numbers", "overlapping", "refused", "relatives", "repeated", "through", "stateful", "learned",
-    "properties",
+    "strategies", "tried", "bombs", "causes", "damaged", "headers", "keys", "lapses", "lengths", "limits", "linear",
+    "matching", "modes", "nested", "numbers", "overlapping", "refused", "relatives", "repeated", "through", "stateful",
+    "learned", "properties",
 )  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""
 

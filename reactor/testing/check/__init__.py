@@ -40,6 +40,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``lengths``      the property of lengths that say more than is there
 ``limits``       the property of pieces that are as long as may be
+``linear``       the property of work that grows faster than the input
 ``numbers``      the property of binary numbers: any value in each
 ``repeated``     the property of pieces, and of requests, that come many times
 ``matching``     the property of regular expressions that try ever more ways: `seconds`

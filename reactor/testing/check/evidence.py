@@ -28,6 +28,12 @@ _T = TypeVar("_T")
 FLOOD = 4_096
 """Bytes that one round of a flood brings."""
 
+COSTLY = 300_000
+"""Lines of Python after which a costly property tries no further example."""
+
+FEW = 25
+"""The most examples that a costly property tries."""
+
 PLACES = 256
 """Places in a conversation that are tried one by one. In a longer conversation they are evenly spread."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
@@ -21,6 +21,8 @@ from .causes import ends_if_it_drips, takes_causes_for_ends
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
 from .evidence import (
+    COSTLY,
+    FEW,
     Budget,
     Flood,
     alike,
@@ -40,8 +42,8 @@ from .keys import has_a_key_for_any_packet
 from .lapses import answers_duplicates_once, forgives_timeouts
 from .learned import Try, conversations, tries_of
 from .lengths import takes_true_lengths_only
-from .limits import measured, same_at_its_limits
-from .lists import refuse_steep_lists
+from .limits import same_at_its_limits
+from .linear import works_linearly
 from .loopback import modes_of
 from .matching import matches_in_time
 from .modes import same_in_every_mode
@@ -54,9 +56,8 @@ from .refused import skips_what_it_refuses
 from .relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
 from .repeated import KEPT, stays_in_bounds_when_repeated
 from .report import Answers, fail, held_in_time, in_all
-from .run import Run, played, worked
+from .run import Run, played
 from .schedule import END, RESET
-from .snippets import literal
 from .stateful import answers_as_told, is_grammar
 from .strategies import NOT_REPEATABLE, smallest
 from .subject import world_of
@@ -74,13 +75,7 @@ if TYPE_CHECKING:
 
     Conversation: TypeAlias = "bytes | Iterable[bytes]"
 
-LINEAR = 6
-"""The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
-
 _FOR_EVER = "it goes on for ever when nothing more comes"
-_SHORT = 128  # bytes of the shortest flood whose work is compared
-_LINES = 300_000  # lines of Python after which a costly property tries no further example
-_FEW = 25  # the most examples that a costly property tries
 
 
 def check(
@@ -399,7 +394,7 @@ def stays_in_bounds(
         return made.is_fault, made.run.limit.lines
 
     floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers))
-    found = smallest(tried, floods, Budget(_LINES, attempt).is_faulty, examples, _FEW)
+    found = smallest(tried, floods, Budget(COSTLY, attempt).is_faulty, examples, FEW)
     if found is not None:
         run, size, bound = flood(*found)
         if run.error is None:
@@ -422,77 +417,8 @@ def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
 
     stops: Iterator[Schedule] = ([*tried.first(place)] for place in places(tried.length))
     found = next(filter(passes, stops), None)
-    if found is None and (hostile := tried.harm(passes, examples, _FEW)) is not None:
+    if found is None and (hostile := tried.harm(passes, examples, FEW)) is not None:
         found = minimal(hostile, passes, tried.packets, damaged=True)
     if found is not None and (run := passing(found)) is not None and run.unbounded is not None:
         calls, lack, bound = run.unbounded
         fail(tried, lack, "stays_in_bounds", f"{run.code(calls)}\nassert {bound}")
-
-
-@held_in_time
-def works_linearly(
-    kind: Any, conversation: Conversation, *, world: World | None = None, examples: int | None = None
-) -> None:
-    """Four times as many bytes cost about four times the work, byte by byte and in one piece.
-
-    `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it. Lists of elements that are
-    alike get very many different ones, whose processor time must not grow much more than they do.
-    """
-    tried = Tried(kind, conversation, world)
-
-    def flood(start: int, filler: bytes, at_once: bool, times: int) -> tuple[Schedule, str]:
-        """The schedule of a flood, and its source text."""
-        count = times * max(1, _SHORT // len(filler or b"a"))
-        one = [filler] if tried.packets else [filler[place : place + 1] for place in range(len(filler))]
-        flow = [filler * count] if at_once else one * count
-        first = tried.first(start)
-        begun = [*tried.before, *first]
-        end, ending = ([], "") if tried.packets else ([END], " + [END]")
-        return [*first, *flow, *end], (f"{literal(begun)} + {literal(flow)}" if begun else literal(flow)) + ending
-
-    def raised(drawn: tuple[int, bytes, bool]) -> Run | None:
-        runs = (played(tried, flood(*drawn, times)[0]) for times in (1, 4, 16))
-        return next((run for run in runs if run.error is not None), None)
-
-    def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
-        drawn = start, filler, at_once
-        is_steep, lines = _is_steep(tried, (flood(*drawn, times)[0] for times in (1, 4, 16)))
-        # What raises must do it without counting objects too.
-        return raised(drawn) is not None if is_steep is None else is_steep, lines
-
-    floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
-    found = smallest(tried, floods, Budget(_LINES, steep).is_faulty, examples, _FEW)
-    if found is not None:
-        if (run := raised(found)) is not None:
-            fail(tried, fault_of(run, ""), "works_linearly", run.code())
-        _fail_steeply(tried, [flood(*found, times)[1] for times in (1, 4)])
-    for piece in measured(tried):
-        schedules = [piece.schedule(_SHORT * times) for times in (1, 4, 16) if _SHORT * times <= piece.most]
-        if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
-            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[:2]])
-    refuse_steep_lists(tried)
-
-
-def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:
-    """Whether work grows too much twice in a row, and the lines of Python that it took to see that.
-
-    Work that begins only after some hundred bytes grows so once. ``None`` if the handler raises.
-    """
-    before, lines = None, 0
-    for schedule in schedules:
-        run, cost = worked(tried, schedule)
-        lines += run.limit.lines
-        if run.error is not None:
-            return None, lines
-        if before is not None and cost <= LINEAR * before:
-            return False, lines
-        before = cost
-    return True, lines
-
-
-def _fail_steeply(tried: Tried, schedules: list[str]) -> NoReturn:
-    """Fail because of two schedules, the second of which is four times as long."""
-    short, long = (tried.call("work", tried.text, schedule) for schedule in schedules)
-    code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
-    fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)

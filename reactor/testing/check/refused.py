@@ -1,10 +1,12 @@
-"""The property of data that a handler refuses: it belongs to the message, and is no message."""
+"""The property of what a handler refuses because it is too large: the rest of it is no message."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...handlers import Until
+from .borders import borders_of
 from .report import fail, held_in_time
 from .run import played
 from .schedule import END
@@ -15,9 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from .borders import Border
+    from .schedule import Schedule
 
 SPOTS = 4
 """The most lengths, and the most lines, of a conversation that are tried."""
+
+MOST = 65_536
+"""The longest line that is tried."""
 
 SIZES = 64, 512, 4_096, 32_768
 """Bytes of data, about, that may be too many."""
@@ -39,10 +46,12 @@ class Counted(NamedTuple):
 
 @held_in_time
 def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
-    """The data of a message that is refused because it is too large is not taken for messages.
+    """What comes behind the refused part of a line, or of data, that is too long is not taken for messages.
 
-    A client may have others write the data, and so have them write messages. A right handler reads over the data, or
-    ends the request. The property looks for data whose length ends the line before, and that ends as a line does. It
+    A client may have others write the data, and so have them write messages. A right handler reads over the rest, or
+    ends the request. At each `Until` of the conversation the property sends as many letters as that takes, and a line
+    of the conversation behind them: it is the end of one line, so it must not be answered like a line of its own. For
+    data the property looks for data whose length ends the line before, and that ends as a line does. It
     makes the data longer: of letters, and of lines of the conversation. The handler must not answer the lines where it
     does not answer one of them. A line with such a length that is answered like one without a number is not understood,
     and has no data.
@@ -53,6 +62,10 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     tried = Tried(kind, conversation, world)
     if tried.packets:
         return
+    limits = {border.wait: border for border in borders_of(tried) if isinstance(border.wait, Until)}
+    for border in list(limits.values())[:SPOTS]:
+        for line in _lines(tried.pieces[0]):
+            _refuse_rest(tried, border, line)
     for counted in list(_counted(tried.pieces[0]))[:SPOTS]:
         for line in _lines(tried.pieces[0]):
             _refuse_messages(tried, counted, line)
@@ -68,6 +81,20 @@ def _counted(piece: bytes) -> Iterator[Counted]:
 
 def _lines(piece: bytes) -> list[bytes]:
     return list(dict.fromkeys(re.findall(rb"[^\n]+\n", piece)))[:SPOTS]
+
+
+def _refuse_rest(tried: Tried, border: Border, line: bytes) -> None:
+    """Fail if ``line`` behind letters that are one line with it, and too many, is answered like a line of its own."""
+    limit: int = border.wait.limit  # type: ignore[attr-defined]
+    before = tried.first(border.at)
+    steps: tuple[Schedule, ...] = [], [line], [b"a" * limit], [b"a" * limit, line], [b"a" * limit, b"a" + line]
+    none, alone, refused, behind, one = (played(tried, [*before, *more]) for more in steps)
+    answer, rest = (run.output[len(less.output) :] for run, less in ((alone, none), (behind, refused)))
+    if limit <= MOST and answer and rest == answer and one.output != behind.output:
+        refused, behind = played(tried, [*before, *steps[2]], name="refused"), played(tried, [*before, *steps[3]])
+        got, told = f"{behind.output_code()}[len({refused.output_code()}):]", literal(answer)
+        fault = f"it refuses a line that begins with {limit} letters, and takes {literal(line)}, its end, for a line"
+        fail(tried, fault, "what_it_refuses", f"{refused.code()}\n{behind.code()}\nassert {got} != {told}")
 
 
 def _refuse_messages(tried: Tried, counted: Counted, line: bytes) -> None:

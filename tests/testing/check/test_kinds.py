@@ -28,6 +28,7 @@ FINDERS = {
     "gelf": "stays_in_bounds_when_repeated",
     "graphite": "same_at_its_limits",
     "imap": "works_linearly",
+    "irc": "skips_what_it_refuses",
     "json-rpc": "bears_any_nesting",
     "ldap": "bears_any_nesting",
     "memcached": "same_at_its_limits",
@@ -45,6 +46,7 @@ FINDERS = {
     "stun": "ends_at_any_byte",
     "tftp": "answers_duplicates_once",
     "whois": "matches_in_time",
+    "websocket": "works_linearly",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
 

@@ -1,0 +1,110 @@
+"""The property of work: it grows as the input does, and no faster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hypothesis import strategies as st
+
+from .borders import pieces_again
+from .evidence import COSTLY, FEW, Budget, fault_of
+from .limits import measured
+from .lists import refuse_steep_lists
+from .report import fail, held_in_time
+from .run import Run, played, worked
+from .schedule import END
+from .snippets import literal
+from .strategies import smallest
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...handlers import World
+    from .schedule import Schedule
+
+LINEAR = 6
+"""The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
+
+SHORT = 128
+"""Bytes of the shortest flood whose work is compared."""
+
+AGAIN = 32
+"""The fewest times that a piece comes whose work is compared."""
+
+
+@held_in_time
+def works_linearly(
+    kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, examples: int | None = None
+) -> None:
+    """Four times as many bytes cost about four times the work, byte by byte and in one piece.
+
+    `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
+    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. Lists
+    of elements that are alike get very many different ones: there processor time is compared.
+    """
+    tried = Tried(kind, conversation, world)
+
+    def flood(start: int, filler: bytes, at_once: bool, times: int) -> tuple[Schedule, str]:
+        """The schedule of a flood, and its source text."""
+        count = times * max(1, SHORT // len(filler or b"a"))
+        one = [filler] if tried.packets else [filler[place : place + 1] for place in range(len(filler))]
+        flow = [filler * count] if at_once else one * count
+        first = tried.first(start)
+        begun = [*tried.before, *first]
+        end, ending = ([], "") if tried.packets else ([END], " + [END]")
+        return [*first, *flow, *end], (f"{literal(begun)} + {literal(flow)}" if begun else literal(flow)) + ending
+
+    def raised(drawn: tuple[int, bytes, bool]) -> Run | None:
+        runs = (played(tried, flood(*drawn, times)[0]) for times in (1, 4, 16))
+        return next((run for run in runs if run.error is not None), None)
+
+    def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
+        drawn = start, filler, at_once
+        is_steep, lines = _is_steep(tried, (flood(*drawn, times)[0] for times in (1, 4, 16)))
+        # What raises must do it without counting objects too.
+        return raised(drawn) is not None if is_steep is None else is_steep, lines
+
+    floods = st.tuples(tried.lengths, st.sampled_from(tried.fillers), st.booleans())
+    found = smallest(tried, floods, Budget(COSTLY, steep).is_faulty, examples, FEW)
+    if found is not None:
+        if (run := raised(found)) is not None:
+            fail(tried, fault_of(run, ""), "works_linearly", run.code())
+        _fail_steeply(tried, [flood(*found, times)[1] for times in (1, 4)])
+    for schedules in _grown(tried):
+        if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
+            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[:2]])
+    refuse_steep_lists(tried)
+
+
+def _grown(tried: Tried) -> Iterator[list[Schedule]]:
+    """Schedules of which each is four times as long as the one before, for pieces that can be longer or come again."""
+    for piece in measured(tried):
+        yield [piece.schedule(SHORT * times) for times in (1, 4, 16) if SHORT * times <= piece.most]
+    for begin, end in dict(reversed(pieces_again(tried))).items():  # of those that begin in one place, the first
+        again = tried.pieces[0][begin:end]
+        yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16)]
+
+
+def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:
+    """Whether work grows too much twice in a row, and the lines of Python that it took to see that.
+
+    Work that begins only after some hundred bytes grows so once. ``None`` if the handler raises.
+    """
+    before, lines = None, 0
+    for schedule in schedules:
+        run, cost = worked(tried, schedule)
+        lines += run.limit.lines
+        if run.error is not None:
+            return None, lines
+        if before is not None and cost <= LINEAR * before:
+            return False, lines
+        before = cost
+    return True, lines
+
+
+def _fail_steeply(tried: Tried, schedules: list[str]) -> NoReturn:
+    """Fail because of two schedules, the second of which is four times as long."""
+    short, long = (tried.call("work", tried.text, schedule) for schedule in schedules)
+    code = f"short = {short}\nlong = {long}\nassert long <= {LINEAR} * short"
+    fail(tried, "four times as many bytes cost far more than four times the work", "works_linearly", code)
