@@ -28,10 +28,10 @@ LINEAR = 6
 SHORT = 128
 """Bytes of the shortest flood whose work is compared."""
 
-BOUNDED = 32
-"""The times as many bytes of a flood, 4 KiB, that a request does not take if it has a bound of its own.
+BOUNDED = 20
+"""The times as many bytes of a flood, 2,560, that a request does not take if it has a bound of its own.
 
-Work that this bound ends harms nobody, however steep it is: 4 KiB, gone over with each byte, are some milliseconds.
+Work that this bound ends harms nobody, however steep it is: 2 KiB, gone over with each byte, are a few milliseconds.
 """
 
 AGAIN = 32
@@ -46,8 +46,8 @@ def works_linearly(
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
     conversation again and again; or a piece is made longer, with its length before it, or comes again and again. A
-    flood that the handler does not take to the end, because it has a bound of its own below 4 KiB, may cost more. Lists
-    of elements that are alike get very many different ones, whose processor time must not grow much more than they do.
+    flood that the handler does not take to the end, because it has a bound of its own of 2 KiB, may cost more. Lists of
+    elements that are alike get very many different ones, whose processor time must not grow much more than they do.
     """
     tried = Tried(kind, conversation, world)
 
