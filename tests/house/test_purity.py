@@ -258,9 +258,9 @@ def test_no_module_is_too_long():
 
 
 DRAWING = (
-    "choices", "strategies", "tried", "bombs", "causes", "damaged", "headers", "keys", "lapses", "lengths", "limits",
-    "linear", "matching", "modes", "nested", "numbers", "overlapping", "refused", "relatives", "repeated", "through",
-    "stateful", "learned", "properties",
+    "choices", "strategies", "tried", "apart", "bombs", "causes", "damaged", "headers", "keys", "lapses", "lengths",
+    "limits", "linear", "lists", "matching", "modes", "nested", "numbers", "overlapping", "process", "refused",
+    "relatives", "repeated", "through", "stateful", "learned", "properties",
 )  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""
 
