@@ -35,7 +35,10 @@ Work that this bound ends harms nobody, however steep it is: 2 KiB, gone over wi
 """
 
 AGAIN = 32
-"""The fewest times that a piece comes whose work is compared."""
+"""The fewest times that a piece comes whose work is compared; the most are 64 times as many.
+
+Pieces that are joined anew each time cost the more the longer they are, and short ones up to a bound of 4 KiB little.
+"""
 
 
 @held_in_time
@@ -81,8 +84,8 @@ def works_linearly(
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
         _fail_steeply(tried, [flood(*found, times)[1] for times in (1, 4)])
     for schedules in _grown(tried):
-        if len(schedules) == 3 and _is_steep(tried, schedules)[0]:
-            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[:2]])
+        if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
+            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])
     refuse_steep_lists(tried)
 
 
@@ -92,11 +95,11 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
         yield [piece.schedule(SHORT * times) for times in (1, 4, 16) if SHORT * times <= piece.most]
     for begin, end in dict(reversed(pieces_again(tried))).items():  # of those that begin in one place, the first
         again = tried.pieces[0][begin:end]
-        yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16)]
+        yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16, 64)]
 
 
 def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:
-    """Whether work grows too much twice in a row, and the lines of Python that it took to see that.
+    """Whether work grows too much each time, twice or more in a row, and the lines of Python that it took to see that.
 
     Work that begins only after some hundred bytes grows so once. ``None`` if the handler raises.
     """
