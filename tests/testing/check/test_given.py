@@ -2,6 +2,7 @@
 
 import gc
 import re
+import secrets
 import signal
 import sys
 import time
@@ -423,3 +424,18 @@ def test_a_handler_that_puts_tls_in_front_of_itself_is_tried_in_plain_text():
     check(Mail, STARTTLS, answer, server=server, examples=2)
     with pytest.raises(CheckFailed, match="World\\(server=server, plain=True\\)"):
         checks.same_for_any_chunking(MailForgets, STARTTLS, world=World(server=server), examples=5)
+
+
+class Challenges(StreamHandler):
+    """Answers what it does not know with a random number."""
+
+    timeout = 30
+
+    async def handle(self):
+        while True:
+            line = await LINE
+            self.send(line if line == b"get\n" else secrets.token_bytes(8))
+
+
+def test_random_numbers_in_the_answer_to_a_damaged_conversation_show_nothing():
+    checks.same_for_any_chunking_of_faults(Challenges, b"get\nget\n", examples=5)
