@@ -111,8 +111,8 @@ def _refuse(tried: Tried, found: List, count: int, long: float) -> None:
 def lists_of(pieces: list[bytes]) -> Iterator[List]:
     """Where elements that are alike follow one another: those between commas first, and those between blanks last.
 
-    >>> [(found.start, found.end) for found in lists_of([b"a FETCH 1,2,3\\r\\nUID 4 5\\r\\n"])]
-    [(12, 13), (21, 22)]
+    >>> [(found.start, found.end) for found in lists_of([b"1,2,3\\r\\nUID 4 5\\r\\n"])]
+    [(4, 5), (13, 14)]
     """
     lines = [(place, match) for place, piece in enumerate(pieces) for match in _LINE.finditer(piece)]
     for separator in _SEPARATORS:
