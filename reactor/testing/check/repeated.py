@@ -61,7 +61,7 @@ SHORT = 64
 """Bytes of a piece among which there may be a binary number."""
 
 WIDE = 4
-"""Letters of a word of a binary piece from which on a number has as many digits: fewer are used up soon."""
+"""Digits in a binary piece from which on another number has as many: fewer are used up soon."""
 
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
@@ -169,8 +169,9 @@ def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
 
 
 def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) -> Repeated:
-    """The piece with a number in the place of a word; in a binary one it is as long, for what follows has its place."""
-    width = len(match[0]) if _BINARY.search(piece) and len(match[0]) >= WIDE else 0
+    """The piece with a number in the place of a word. In a binary one it is as long as that of digits was."""
+    is_wide = match[0].isdigit() and len(match[0]) >= WIDE and _BINARY.search(piece)
+    width = len(match[0]) if is_wide else 0
     return Repeated(start, piece[: match.start()], piece[match.end() :], width=width)
 
 
