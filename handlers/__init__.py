@@ -11,22 +11,18 @@ from .first import FirstOf, InputEnded, WhileConnected
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import StreamMachine
-from .programs import Finished, Ran
 from .refusal import RequestRefused
 from .waits import (
     FEED,
     REFUSE,
     Cancelled,
     Cause,
-    Connected,
     Delay,
-    Elsewhere,
     EndOfStream,
     Exactly,
     Failed,
     Filtered,
     Flushed,
-    Forked,
     LimitPassed,
     Outside,
     Packet,
@@ -34,7 +30,6 @@ from .waits import (
     Reset,
     Some,
     StreamWait,
-    Threaded,
     TimedOut,
     ToEnd,
     TooEarly,
@@ -46,10 +41,13 @@ from .waits import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from .connected import Connected
+    from .elsewhere import Elsewhere, Forked, Threaded
     from .filter import Filter, chain
     from .handler import State as State  # what annotations of handlers are made of
     from .handler import Step as Step
     from .packet_filter import PacketFilter
+    from .programs import Finished, Ran
 
 __all__ = [
     "FEED",
@@ -115,6 +113,12 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
             from . import filter as module
         elif name == "PacketFilter":
             from . import packet_filter as module
+        elif name in ("Elsewhere", "Forked", "Threaded"):
+            from . import elsewhere as module
+        elif name == "Connected":
+            from . import connected as module
+        elif name in ("Finished", "Ran"):
+            from . import programs as module
         else:
             from . import blocking as module
 

@@ -40,6 +40,9 @@ class Wait:
     relays = False
     """Whether the input goes to another request: see `Relayed`. Each byte that passes begins the time of it anew."""
 
+    answers = False
+    """Whether a blocking handler answers a whole request meanwhile: see `handlers.blocking.framing.Answered`."""
+
     outside = False
     """Whether the driver has to do work for the wait: fork, start a thread, connect."""
 

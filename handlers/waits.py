@@ -19,8 +19,8 @@ from .causes import TooEarly as TooEarly
 from .causes import output_passed as output_passed
 from .channel import OPEN
 from .events import NOTHING
-from .handler import NO_MACHINE, NoMachine
-from .saying import safe_repr, safe_str
+from .handler import NO_MACHINE
+from .saying import safe_str
 from .wait import LIMIT as LIMIT
 from .wait import StreamWait as StreamWait
 from .wait import Wait as Wait
@@ -29,12 +29,12 @@ from .wait import is_seconds
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
     from typing import Any, TypeAlias
 
     from .channel import PacketChannel, StreamChannel
     from .filter import Filter
-    from .handler import DatagramHandler, Handler, StreamHandler
+    from .handler import Handler, StreamHandler
     from .machine import Machine
     from .packet_filter import PacketFilter
 
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     MakePacketFilter: TypeAlias = Callable[[PacketChannel], PacketFilter]
 
 
-def _name(function: object) -> str:
+def function_name(function: object) -> str:
+    """The name of a function, for a text."""
     return safe_str(getattr(function, "__qualname__", function))
 
 
@@ -355,91 +356,6 @@ class Outside(Wait):
     outside = True
 
 
-class Elsewhere(Outside):
-    """A call of a function that must not run in the loop; what it returns is the result of the wait.
-
-    If the function raises, or its child dies, the cause is `Failed`.
-    """
-
-    __slots__ = ("arguments", "function")
-
-    def __init__(self, function: Callable[..., object], *arguments: object, timeout: float | None = None) -> None:
-        if not callable(function):
-            raise TypeError(f"{type(self).__name__}: {function!r} can't be called")
-        super().__init__(timeout)
-        self.function = function
-        self.arguments = arguments
-
-    def _said(self) -> tuple[object, ...]:
-        return (self.function, *self.arguments)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({_name(self.function)})"
-
-
-class Forked(Elsewhere):
-    """``function(*arguments)`` in a forked child, which sends the result back pickled.
-
-    The child has a copy of the process as it is now, so the arguments need not be pickled. When the wait times out, or
-    the row ends, the child is killed.
-    """
-
-    __slots__ = ()
-
-
-class Threaded(Elsewhere):
-    """``function(*arguments)`` in a thread of this process.
-
-    A thread can't be stopped: when the wait times out, the function goes on, and its result is dropped.
-    """
-
-    __slots__ = ()
-
-
-class Connected(Outside):
-    """Until a connection that this handler opens is established; the result is ``handler``, which runs it.
-
-    ``address`` is ``(host, port)`` or a Unix path, as in ``socketserver``. ``handler`` is a `StreamHandler` or a
-    `DatagramHandler`; it has a row of its own, and begins when the connection is established. If ``connect(2)`` fails,
-    the cause is `Failed`, with the ``OSError`` as its ``error``.
-
-    A `DatagramHandler` has a socket of its own, connected to ``address``, so it gets packets of that peer only; it
-    begins without one. That nobody receives at the port (ICMP) is the cause `Reset` of its request, with a
-    ``ConnectionRefusedError``; an answer that does not come is `TimedOut`.
-
-    A host name is looked up with ``getaddrinfo``, which blocks; where that matters, use a numeric address, or those
-    that `reactor.names.resolve` finds.
-
-    ``filters`` are callables that make the filters of the connection (see `handlers.filter`); the first is next to the
-    socket.
-    """
-
-    __slots__ = ("address", "filters", "handler")
-
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Wait, Any, Any]: ...
-
-    def __init__(
-        self, address: Address, handler: StreamHandler | DatagramHandler, timeout: float | None = None, *,
-        filters: Sequence[MakeFilter | MakePacketFilter] = (),
-    ) -> None:  # fmt: skip
-        super().__init__(timeout)
-        if isinstance(handler, type) or not hasattr(handler, "handle"):
-            raise TypeError(f"Connected: handler is an instance of a handler class, not {handler!r}")
-        if not isinstance(getattr(handler, "_machine", NO_MACHINE), NoMachine):
-            raise ValueError(f"Connected: this {type(handler).__name__} has a request already; make a new one")
-        self.address = address
-        self.handler = handler
-        self.filters = tuple(filters)
-
-    def _said(self) -> tuple[object, ...]:
-        return (self.address, self.handler, self.filters)
-
-    def __repr__(self) -> str:
-        return f"Connected({safe_repr(self.address)})"
-
-
 REFUSE, FEED = "refuse", "feed"
 """What `Filtered` does with input that is held already (its argument ``held``)."""
 
@@ -476,7 +392,7 @@ class Filtered(Wait):
 
     def __repr__(self) -> str:
         timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
-        return f"Filtered({_name(self.make)}, held={self.held!r}{timeout})"
+        return f"Filtered({function_name(self.make)}, held={self.held!r}{timeout})"
 
 
 class Opening(Wait):

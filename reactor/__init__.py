@@ -51,13 +51,9 @@ if TYPE_CHECKING:
         PreforkUnixDatagramServer,
         PreforkUnixStreamServer,
     )
-    from .modes.select import (
-        SelectMixIn,
-        SelectTCPServer,
-        SelectUDPServer,
-        SelectUnixDatagramServer,
-        SelectUnixStreamServer,
-    )
+    from .modes.select import SelectMixIn, SelectTCPServer
+    from .modes.select_udp import SelectUDPServer
+    from .modes.select_unix import SelectUnixDatagramServer, SelectUnixStreamServer
     from .modes.threading import (
         ThreadingMixIn,
         ThreadingTCPServer,
@@ -116,6 +112,8 @@ _ROOMS = (
     ("RequestHandler", ".handlers.blocking"),
     ("Forking", ".modes.forking"),
     ("Prefork", ".modes.prefork"),
+    ("SelectUDP", ".modes.select_udp"),
+    ("SelectUnix", ".modes.select_unix"),
     ("Select", ".modes.select"),
     ("Threading", ".modes.threading"),
     ("Unix", ".servers.unix"),
@@ -130,9 +128,18 @@ _ROOMS = (
 
 
 def _prepare() -> None:
-    """Import the rooms whose modules register themselves: modes, and what does work that rows wait for."""
-    from .modes import answering, programs, workers  # noqa: F401
-    from .rows import connecting  # noqa: F401
+    """Import what does the work of the waits that the program has imported: those modules register themselves."""
+    from . import handlers
+
+    known = vars(handlers)
+    if "connected" in known:
+        from .rows import connecting  # noqa: F401
+    if "programs" in known:
+        from .modes import programs  # noqa: F401
+    if "elsewhere" in known:
+        from .modes import workers  # noqa: F401
+    if "buffered" in vars(known.get("blocking", _socket)):
+        from .modes import answering  # noqa: F401
 
 
 _preparations.append(_prepare)

@@ -16,8 +16,9 @@ from __future__ import annotations
 import hmac
 from secrets import token_bytes
 
+from ..elsewhere import Threaded
 from ..handler import StreamHandler
-from ..waits import Threaded, Until
+from ..waits import Until
 from .attempts import Attempts, Refused
 from .store import key_of
 

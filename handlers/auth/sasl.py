@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from base64 import b64decode
 
+from ..elsewhere import Threaded
 from ..handler import StreamHandler
-from ..waits import Threaded, Wait
+from ..waits import Wait
 from .attempts import Attempts, Refused
 from .prepare import saslprep
 from .store import DUMMY, verify

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from secrets import token_bytes
 
-from ..waits import Threaded
+from ..elsewhere import Threaded
 from .attempts import Refused
 
 TYPE_CHECKING = False

@@ -11,9 +11,10 @@ from functools import partial
 from io import UnsupportedOperation
 from types import FunctionType
 
+from ..elsewhere import Forked, Threaded
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
-from ..waits import Cause, Delay, Failed, Flushed, Forked, Packet, StreamWait, Threaded, TimedOut, Wait
+from ..waits import Cause, Delay, Failed, Flushed, Packet, StreamWait, TimedOut, Wait
 from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing, too_long
 from .whole import Whole
 

@@ -141,7 +141,7 @@ class Answered(Outside):
     """
 
     __slots__ = ("handler", "place", "request")
-    writes = True
+    writes = answers = True
 
     def __init__(self, handler: Any, request: bytes, place: str) -> None:
         super().__init__(float("inf"))  # the calls of the handler's connection have a time, not its work

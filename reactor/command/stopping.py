@@ -186,7 +186,7 @@ class Interruptible(BaseServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self._row is not None:
             super().finish_request(request, client_address)
-        elif self.reactor.children.is_child:
+        elif self.reactor.is_child:
             self._row = self._srv.hand.find(request)
             self._is_within = True
             signal.signal(signal.SIGTERM, self._end)
@@ -247,7 +247,7 @@ class Interruptible(BaseServer):
 
         A state may block although it shouldn't; so may ``finish()``, which flushes a buffered ``wfile``.
         """
-        if self._row is not None and not self._told and not self.reactor.children.is_child:
+        if self._row is not None and not self._told and not self.reactor.is_child:
             self.ending.tell([self._row])
         self._told = True
         self.reactor.stop()

@@ -8,7 +8,8 @@
 `signals`      how signals reach a loop
 `children`     forked processes
 `descriptors`  the objects that must close their descriptors in a forked child
-`kernel`       what the kernel's errors mean
+`kernel`       what the kernel's errors mean; short calls on a socket
+`log`          messages, for ``logging`` or for standard error
 
 Nothing here knows a row, a handler or a server: the loop calls an `interest.Source`, whatever it is.
 """

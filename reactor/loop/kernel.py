@@ -1,10 +1,14 @@
-"""What the kernel's errors mean: which are normal, and which say that the host has run out of something."""
+"""What the kernel's errors mean: which are normal, and which say that the host has run out of something.
+
+And calls on a socket that are short for what the module ``socket`` does at length.
+"""
 
 from __future__ import annotations
 
 import _socket
 import errno
 import socket
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +39,13 @@ _type: Callable[[Any], int] = vars(_socket.socket)["type"].__get__
 INET = socket.AF_INET, getattr(socket, "AF_INET6", -1)
 """The address families of IP."""
 
+DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+"""The flag that makes one call non-blocking: the socket stays as blocking handlers expect it."""
+
+_UNIX = getattr(socket, "AF_UNIX", -1)
+_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None) if sys.platform == "linux" else None
+"""The credentials of a peer: three numbers of four bytes on Linux, another structure elsewhere."""
+
 
 def family(sock: Any) -> Any:
     """The address family of ``sock`` as a number; ``None`` if it has none.
@@ -42,6 +53,20 @@ def family(sock: Any) -> Any:
     ``socket.socket.family`` makes an enumeration of it each time, which takes as long as a system call.
     """
     return _family(sock) if isinstance(sock, _socket.socket) else getattr(sock, "family", None)
+
+
+def credentials(sock: Any) -> tuple[int, int, int] | None:
+    """``(pid, uid, gid)`` of the peer when it connected; ``None`` for another kind of socket, or host than Linux.
+
+    (``unix(7)``, SO_PEERCRED.)
+    """
+    if family(sock) != _UNIX or _PEERCRED is None:
+        return None
+    try:
+        told = sock.getsockopt(socket.SOL_SOCKET, _PEERCRED, 12)
+    except OSError:
+        return None  # the socket is closed, or the host knows the name of the option, but not the option
+    return tuple(int.from_bytes(told[place : place + 4], sys.byteorder, signed=not place) for place in (0, 4, 8))  # type: ignore[return-value]
 
 
 def is_tcp(sock: Any) -> bool:

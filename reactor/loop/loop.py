@@ -18,6 +18,7 @@ from selectors import EVENT_READ
 from . import selecting
 from .descriptors import Descriptors
 from .interest import Interest
+from .signals import Signals
 from .timers import LONGEST, NEVER, Timer, Timers
 from .watches import Wakeup, Watch
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .signals import Signals
+    from .children import Children
 
     class Clock(Protocol):
         """What a loop asks of its clock; the module ``time`` is one."""
@@ -79,9 +80,7 @@ class Loop:
         self.timers = Timers()
         self.watches: set[Watch] = set()
         self.descriptors: Descriptors = Descriptors() if outer is None else outer.descriptors
-        from .children import Children  # not at the head of the module: it imports `signal`
-
-        self.children = Children(self)
+        self._children: dict[str, Children] = {}  # at most one, by ""
         self.inner: Loop | None = None
         """The loop that runs inside a batch of this one, in the same thread, if there is one."""
         self.is_copy = False
@@ -101,6 +100,25 @@ class Loop:
         self._interrupted = False  # whether KeyboardInterrupt is to be raised when the batch is done
         self.descriptors.add(self)
         _loops().add(self)
+
+    @property
+    def children(self) -> Children:
+        """The children that this loop forks. Made when it is asked for first, because most loops fork none."""
+        if not self._children:
+            from .children import Children
+
+            return self._children.setdefault("", Children(self))  # one, even if two threads ask
+        return self._children[""]
+
+    @property
+    def may_have_children(self) -> bool:
+        """Whether `children` was asked for."""
+        return bool(self._children)
+
+    @property
+    def is_child(self) -> bool:
+        """Whether this loop has forked this process; ``False`` in a child that another part of it has forked."""
+        return bool(self._children) and self.children.is_child
 
     # What a subclass adds
 
@@ -143,8 +161,6 @@ class Loop:
 
     def signals(self) -> Signals:
         """A context in which signals reach this loop: see `Signals`."""
-        from .signals import Signals
-
         return Signals(self, self._wakeup)
 
     @property
@@ -219,7 +235,8 @@ class Loop:
     def close(self) -> None:
         """Close what the loop has opened; not while it runs. A second call does nothing."""
         self.require_rest("close()")
-        self.children.close()
+        if self._children:
+            self.children.close()
         for watch in list(self.watches):
             watch.cancel()
         if self._wakeup is not None:

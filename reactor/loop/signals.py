@@ -2,21 +2,23 @@
 
 Python calls signal handlers between any two of its instructions. A handler that is called just before ``select()``
 can't end it: only a byte on a watched descriptor does, and ``signal.set_wakeup_fd()`` has Python write it. And a
-`KeyboardInterrupt` that is raised in the middle of a batch would leave a row half done. Imported when a reactor is
-made: see ``workers``.
+`KeyboardInterrupt` that is raised in the middle of a batch would leave a row half done.
+
+``_signal`` has the functions of the module ``signal`` without its enumerations, which take long to make.
 """
 
 from __future__ import annotations
 
-import signal
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
     from typing import Any
 
     from .loop import Loop
     from .watches import Wakeup
+else:
+    import _signal as signal
 
 _descriptors: set[int] = set()  # the descriptors of loops that were given to set_wakeup_fd()
 

@@ -1,14 +1,11 @@
-"""Select mode: the loop drives every request."""
+"""Select mode: the loop drives every request. The servers of other sockets are in `select_udp` and `select_unix`."""
 
 from __future__ import annotations
-
-import socket
 
 from ..handlers import DatagramHandler, StreamHandler
 from ..servers.kinds import class_of, is_kind
 from ..servers.mode import Mode, register_mode
 from ..servers.tcp import QUEUE, TCPServer
-from ..servers.udp import UDPServer
 from .mixin import ModeMixIn
 
 TYPE_CHECKING = False
@@ -70,19 +67,3 @@ class SelectTCPServer(SelectMixIn, TCPServer):
     """TCP, one loop for all connections."""
 
     request_queue_size = QUEUE
-
-
-class SelectUDPServer(SelectMixIn, UDPServer):
-    """UDP, one loop for all exchanges."""
-
-
-if hasattr(socket, "AF_UNIX"):
-    from ..servers.unix import UnixDatagramServer, UnixStreamServer
-
-    class SelectUnixStreamServer(SelectMixIn, UnixStreamServer):
-        """Unix stream sockets, one loop for all connections."""
-
-        request_queue_size = QUEUE
-
-    class SelectUnixDatagramServer(SelectMixIn, UnixDatagramServer):
-        """Unix datagram sockets, one loop for all exchanges."""

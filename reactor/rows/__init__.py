@@ -16,7 +16,7 @@
 `hangup`      whether a hang-up means that no input is left
 `lingering`   closes a connection without losing output
 `urgent`      urgent data of TCP
-`ancillary`   what recvmsg(2) returns besides the data: addresses, errors, credentials, descriptors
+`ancillary`   what recvmsg(2) returns besides the data: addresses, errors, descriptors
 `networks`    networks, as a user writes them
 `filters`     the filters that need more than bytes
 

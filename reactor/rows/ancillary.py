@@ -1,5 +1,4 @@
-"""What the kernel passes besides the data: the address that a packet was sent to, ICMP errors, the credentials of a
-peer, and descriptors.
+"""What the kernel passes besides the data: the address that a packet was sent to, ICMP errors, and descriptors.
 
 Most of this needs recvmsg(2), which costs more than recv(2), so recvmsg(2) is called only where it is needed.
 """
@@ -15,7 +14,7 @@ import sys
 from collections import deque
 
 from ..handlers import LimitPassed
-from ..loop.kernel import family
+from ..loop.kernel import DONTWAIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ LINUX = sys.platform == "linux"
 IP, IPV6 = socket.IPPROTO_IP, getattr(socket, "IPPROTO_IPV6", -1)
 INET6 = getattr(socket, "AF_INET6", -1)
 UNIX = getattr(socket, "AF_UNIX", -1)
-DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
-"""The flag that makes one call non-blocking: the socket stays as blocking handlers expect it."""
 
 # Names that Python's module ``socket`` lacks, always or in some versions, and their numbers on Linux.
 IP_PKTINFO: int = getattr(socket, "IP_PKTINFO", 8 if LINUX else -1)
@@ -42,8 +39,6 @@ SPACE = 512
 _QUOTE = 1_280  # bytes that an ICMP error quotes at most (RFC 1812, section 4.3.2.3: 576; RFC 4443, section 2.4: 1280)
 
 WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
-_CREDENTIALS = struct.Struct("iII")
-_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None) if LINUX else None  # elsewhere it has another structure
 _INT = struct.calcsize("i")
 _LINGER = struct.Struct("ii")
 _MAX_PASSED = 253  # descriptors in one message (SCM_MAX_FD)
@@ -182,21 +177,6 @@ def _set(sock: Any, level: int, option: int, value: bool = True) -> bool:
     except OSError:
         return False  # the host knows the name of the option, but not the option
     return True
-
-
-# The credentials of the peer (``unix(7)``, SO_PEERCRED)
-
-
-def credentials(sock: Any) -> tuple[int, int, int] | None:
-    """``(pid, uid, gid)`` of the peer when it connected; ``None`` for another kind of socket, or host than Linux."""
-    if family(sock) != UNIX or _PEERCRED is None:
-        return None
-    try:
-        told = sock.getsockopt(socket.SOL_SOCKET, _PEERCRED, _CREDENTIALS.size)
-    except OSError:
-        return None  # the socket is closed, or the host knows the name of the option, but not the option
-    pid, uid, gid = _CREDENTIALS.unpack(told)
-    return pid, uid, gid
 
 
 # Descriptors that are passed (``unix(7)``, SCM_RIGHTS)

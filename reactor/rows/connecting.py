@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..table.request import Owner, Request
     from .driven import ChannelRow
 
+"\u00f6".encode("idna")  # imports the codec, for host names that are not ASCII
+
 RETRY = 0.05
 """Seconds until a connection to a Unix path whose accept queue is full is tried again."""
 

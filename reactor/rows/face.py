@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..handlers import Cancelled
 from ..handlers.blocking.face import Passive
-from .ancillary import credentials
+from ..loop.kernel import credentials
 from .driven import OPENING
 from .stream import StreamRow
 
@@ -29,6 +29,7 @@ class FaceRow(StreamRow):
     """The row of a connection whose blocking handler is behind filters. The table shows the name of its class."""
 
     __slots__ = ("_passive",)
+    has_face = True
 
     def __init__(
         self, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, owner: Owner, filters: Sequence[MakeFilter]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .stream import StreamRow
+from ..handlers.blocking.buffered import FramedStream
+from .stream import StreamRow, stream_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,3 +33,8 @@ class FramedRow(StreamRow):
         super().ready(events, now)
         if self.channel.handler.held:  # the hot path does not count it
             self.weigh()
+
+
+def row_of(handler: type) -> Any:
+    """What makes the row for the class that runs a blocking handler: `FramedRow` if that has a framing."""
+    return FramedRow if issubclass(handler, FramedStream) else stream_row

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from ..loop.kernel import AGAIN
-from .ancillary import DONTWAIT
+from ..loop.kernel import AGAIN, DONTWAIT
 
 
 def hangup(sock: socket.socket) -> OSError | None:

@@ -11,9 +11,8 @@ from collections import deque
 
 from ..handlers import Cancelled, DatagramMachine, Reset
 from ..handlers.filter import chain
-from ..loop.kernel import AGAIN, SHORT, at_once
+from ..loop.kernel import AGAIN, DONTWAIT, SHORT, at_once
 from ..table.request import CALLER, LOOP, Stage
-from .ancillary import DONTWAIT
 from .driven import ChannelRow
 from .shared import shared
 

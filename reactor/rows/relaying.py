@@ -17,6 +17,7 @@ import socket
 from ..handlers import Failed, Relayed, Reset, StreamMachine
 from ..handlers.channel import OPEN
 from ..loop.kernel import AGAIN
+from ..loop.log import WARNING, log
 from .driven import SERVING
 
 TYPE_CHECKING = False
@@ -173,9 +174,7 @@ class Pipe:
         self._due = now + PAUSE
         if not self._told:
             self._told = True
-            import logging  # not imported with the package
-
-            logging.getLogger("reactor").warning("relays copy their bytes, for the host has no pipe for them: %s", why)
+            log(WARNING, "relays copy their bytes, for the host has no pipe for them: %s", why)
         return False
 
     def fill(self, sock: socket.socket) -> int:

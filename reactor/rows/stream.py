@@ -15,12 +15,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Reset, StreamMachine
 from ..handlers.channel import ENDED, ENDING, is_between_messages
 from ..handlers.files import Files
-from ..handlers.filter import chain
 from ..handlers.machines import close_files
-from ..loop.kernel import AGAIN, INET
+from ..loop.kernel import AGAIN, INET, credentials
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER
-from .ancillary import credentials
 from .copying import send_files
 from .driven import DRAINING, LINGERING, SERVING, SocketRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
@@ -70,6 +68,8 @@ class StreamRow(SocketRow):
         super().__init__(reactor, server, sock, peer, owner, driven_by)
         self.channel = StreamMachine(handler, self)
         if filters:
+            from ..handlers.filter import chain  # here, because most servers have no filters
+
             self.channel = chain(self.channel, filters)
 
     def close_copy(self) -> None:

@@ -14,6 +14,7 @@ leads a request from its arrival to its end. Its parts:
     `mode`          the contract of a mode, and the plain mode; the room ``modes`` registers the others
     `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`
     `periodic`      calls that the server makes while it takes requests
+    `framed`        blocking handlers that run over requests which have come whole
     `answers`       which requests blocking handlers answer in threads and children, and their end
     `crew`          the threads in which they answer
     `last`          how listening ends

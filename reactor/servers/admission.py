@@ -8,10 +8,10 @@ row of the table, and begins when it is its turn (`queue.RequestQueue`).
 from __future__ import annotations
 
 import errno
-import logging
 
 from ..handlers import Cancelled
 from ..loop.kernel import SHORT
+from ..loop.log import WARNING, log
 from ..loop.timers import NEVER
 
 TYPE_CHECKING = False
@@ -150,4 +150,4 @@ class Admission:
         if now - self._told.get(text, -NEVER) >= SILENCE:
             self._told[text] = now
             told = f"%s at %s {text}"
-            logging.getLogger("reactor").warning(told, type(server).__name__, server.server_address, *arguments)
+            log(WARNING, told, type(server).__name__, server.server_address, *arguments)

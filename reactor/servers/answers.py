@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..handlers.blocking.framing import Answered
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..table.request import Request
@@ -12,7 +10,7 @@ if TYPE_CHECKING:
 
 def is_answering(row: Request) -> bool:
     """Whether a blocking handler answers the row's whole request, outside the loop."""
-    return row.channel is not None and isinstance(row.channel.wait, Answered)
+    return row.channel is not None and row.channel.wait is not None and row.channel.wait.answers
 
 
 def finish_answers(service: Service) -> None:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from ..handlers import Cancelled, Cause, DatagramHandler, EndOfStream, Packet, TimedOut
 from ..handlers.datagrams import Packets
-from ..loop.kernel import at_once
-from ..rows.ancillary import DONTWAIT
+from ..loop.kernel import DONTWAIT, at_once
 from ..rows.driven import CallRow
 from ..rows.filters.dtls import Door, is_hello
 from ..rows.packets import PENDING, Exchange, PacketRow

@@ -48,11 +48,11 @@ class BaseServer:
     _srv: Service
 
     def __init__(self, server_address: Any, RequestHandlerClass: Any, *, reactor: Reactor | None = None) -> None:
-        prepare()
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
         has_packets = getattr(self, "socket_type", None) == SOCK_DGRAM
         self._srv = Service(self, reactor, intake_of(type(self), _intake(has_packets)))
+        prepare()
 
     @property
     def reactor(self) -> Reactor:

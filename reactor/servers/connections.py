@@ -6,9 +6,6 @@ import os
 import socket
 
 from ..handlers import StreamHandler
-from ..handlers.blocking.buffered import FramedStream
-from ..rows.face import FaceRow
-from ..rows.framed import FramedRow
 from ..rows.stream import stream_row
 from .kinds import is_kind, is_ours
 from .wrapped import require_plain, unwrapped, without_handshake
@@ -32,8 +29,17 @@ class Connections:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._is_machine = is_kind(service.handler, StreamHandler)
-        if service.filters and not self._is_machine:
-            self._require_hooks()
+        self._row: Any = stream_row
+        if not self._is_machine:
+            from ..rows.face import FaceRow
+
+            self._face_row = FaceRow
+            if service.filters:
+                self._require_hooks()
+        elif service.is_framed:
+            from ..rows.framed import row_of
+
+            self._row = row_of(service.handler)
         self._simulated: float | None = None  # the timeout of a simulated socket, before it was made non-blocking
 
     def _require_hooks(self) -> None:
@@ -109,16 +115,17 @@ class Connections:
             return service.blocking_row(request, client_address)
         require_plain(service.handler, request)
         if not self._is_machine:
-            return FaceRow(service.reactor, service.server, request, client_address, service, filters)
+            return self._face_row(service.reactor, service.server, request, client_address, service, filters)
         return self.machine_row(request, client_address, filters)
 
     def machine_row(self, request: Any, client_address: Any, filters: Sequence[MakeFilter] = ()) -> Request:
         """The row of a plain connection that a state machine serves."""
         service = self._service
         handler = service.handler()
-        if isinstance(handler, FramedStream):
-            return FramedRow(service.reactor, service.server, request, client_address, handler, service, filters)
-        return stream_row(service.reactor, service.server, request, client_address, handler, service, filters)
+        row: Request = self._row(
+            service.reactor, service.server, request, client_address, handler, service, filters,
+        )  # fmt: skip
+        return row
 
     def pause(self) -> None:
         source = self._service.source

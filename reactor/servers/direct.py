@@ -18,8 +18,7 @@ from functools import partial
 from socket import SHUT_WR, socket
 
 from ..handlers import StreamHandler
-from ..loop.kernel import NoneLeft, close
-from ..rows.ancillary import credentials
+from ..loop.kernel import NoneLeft, close, credentials
 from ..rows.blocking import BlockingRow
 from ..rows.lingering import Lingering, linger, unacknowledged
 from ..table.request import SERVING, Stage

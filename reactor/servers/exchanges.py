@@ -16,9 +16,8 @@ from functools import cached_property
 
 from ..handlers import Cause, DatagramHandler
 from ..handlers.duplicates import NoDuplicates
-from ..loop.kernel import AGAIN, SHORT, at_once
+from ..loop.kernel import AGAIN, DONTWAIT, SHORT, at_once
 from ..rows.ancillary import (
-    DONTWAIT,
     SPACE,
     WILDCARDS,
     CalledSocket,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from ..table.request import LOOP, DrivenBy
-from .words import apply_exit_report, exit_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ class Heirs:
                 "take the Forking server class"
             )
 
+        from .words import apply_exit_report  # here, as below: only blocking handlers fork
+
         def on_exit(status: int | None, words: bytes) -> None:
             self.count -= 1
             apply_exit_report(row, status, words)
@@ -58,6 +59,8 @@ class Heirs:
 
     def leave(self, row: Request) -> None:
         """The handler has returned in such a child: report to the parent, and exit with `exit_status`."""
+        from .words import exit_report
+
         assert self.exit_status is not None
         try:
             self._service.reactor.children.tell(exit_report(row))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..loop.log import ERROR, log
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -17,9 +19,7 @@ def call_hook(server: Any, name: str, *arguments: object) -> bool:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
-        import logging
-
-        logging.getLogger("reactor").exception("%s.%s() has raised; the request ends", type(server).__name__, name)
+        log(ERROR, "%s.%s() has raised; the request ends", type(server).__name__, name, raised=True)
         return False
     return True
 

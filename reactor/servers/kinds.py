@@ -92,6 +92,13 @@ def refuse_made(made: object, maker: Any) -> None:
         )
 
 
+def is_face(request: Any) -> bool:
+    """Whether a blocking handler that is behind filters has ``request`` for its connection."""
+    from ..handlers.blocking.face import Face  # here, because most servers have no such handler
+
+    return isinstance(request, Face)
+
+
 def takes_at_once(server: Any) -> bool:
     """Whether ``get_request()`` returns at once if nothing has arrived.
 

@@ -6,14 +6,10 @@ mix-in.
 
 from __future__ import annotations
 
-import logging
 from socket import SOCK_DGRAM
 
-from ..handlers import Handler, Packet
-from ..handlers.blocking.buffered import LIMITS, buffered, is_whole_by
-from ..loop.descriptors import copy_of, ended_input
-from .crew import Crew
-from .kinds import class_of
+from ..handlers import Handler
+from .kinds import is_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +19,7 @@ if TYPE_CHECKING:
     from ..table.reactor import Reactor
     from ..table.request import Request
     from ..table.work import Pool
+    from .crew import Crew
     from .service import Service
 
 _modes: dict[type, type[Mode]] = {}
@@ -39,6 +36,9 @@ class Mode:
 
     bound = ("", "")
     """The server's attribute that bounds the requests which have begun, and what drives them. Here there is none."""
+
+    is_framed = False
+    """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
 
     work = "here"
     """Where a blocking handler with a framing answers its whole request: see `handlers.blocking.framing.Answered`."""
@@ -62,19 +62,25 @@ class Mode:
 
     def adapt(self, handler: Any) -> Any:
         """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""
+        if is_kind(handler, Handler):
+            return handler
+        from .framed import has_framing, tell_unkept  # here, as in other methods: most servers have state machines
+
         if not has_framing(handler) or getattr(self.service.server, "socket_type", None) == SOCK_DGRAM:
-            _tell_unkept(handler)
+            tell_unkept(handler)
             return handler
         self.loop_drives = self.work != "here"
         return self.framed(handler, self.work)
 
     def framed(self, handler: Any, work: str) -> Any:
         """What runs the blocking ``handler`` over requests that have come whole."""
+        from .framed import framed_by
+
         server = self.service.server
-        adapted: Any = buffered(handler, server.socket_type == SOCK_DGRAM, work)
+        packets = server.socket_type == SOCK_DGRAM
+        adapted = framed_by(handler, packets, work)
         server.RequestHandlerClass = adapted.made_by
-        adapted.blocking = staticmethod(_finish_request)
-        adapted.ended_input, adapted.copy_of = staticmethod(ended_input), staticmethod(copy_of)
+        self.is_framed = not packets
         return adapted
 
     def pool(self, work: str) -> Pool:
@@ -91,6 +97,8 @@ class Mode:
     def in_thread(self, work: Callable[[], object]) -> None:
         """Have a thread call ``work()``, in which a handler answers a whole request. Raises `RuntimeError`."""
         if self._crew is None:
+            from .crew import Crew
+
             self._crew = Crew(self.start_thread)
         self._crew.do(work)
 
@@ -151,34 +159,6 @@ class Mode:
         """The server closes."""
         if self._crew is not None:
             self._crew.dismiss()
-
-
-def has_framing(handler: Any) -> bool:
-    """Whether ``handler`` is a blocking handler of streams whose class says when a whole request is here."""
-    kind = class_of(handler)
-    request = getattr(kind, "request", None)
-    if request is None or not isinstance(kind, type) or issubclass(kind, Handler) or isinstance(request, Packet):
-        return False
-    return is_whole_by(request, False)
-
-
-def _tell_unkept(handler: Any) -> None:
-    """Log which limits a blocking handler declares that nothing keeps: it reads and writes its socket by itself."""
-    kind = class_of(handler)
-    if not isinstance(kind, type) or issubclass(kind, Handler):
-        return
-    unkept = [limit for limit in LIMITS if getattr(kind, limit, None) is not None]
-    if unkept:
-        logging.getLogger("reactor").warning(
-            "%s declares %s, and no such limit is kept for a blocking handler without a framing: declare on the class "
-            "when a whole request is here (request = ...), or take a Select server class", kind.__name__,
-            ", ".join(unkept),
-        )  # fmt: skip
-
-
-def _finish_request(request: Any, client_address: Any, server: Any) -> None:
-    """Make the blocking handler by `finish_request`, which may be overridden to give it more arguments."""
-    server.finish_request(request, client_address)
 
 
 def register_mode(mixin: type, mode: type[Mode]) -> None:

@@ -14,13 +14,9 @@ from selectors import EVENT_READ
 from socket import SHUT_WR
 
 from ..handlers import Cause, Handler
-from ..handlers.blocking.buffered import BufferedStream
-from ..handlers.blocking.face import Face
-from ..loop.kernel import AGAIN, NoneLeft
+from ..loop.kernel import AGAIN, NoneLeft, credentials
 from ..loop.timers import NEVER
-from ..rows.ancillary import credentials
 from ..rows.blocking import BlockingRow
-from ..rows.face import FaceRow
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
@@ -33,7 +29,7 @@ from .heirs import Heirs
 from .hooks import call_hook, end_request
 from .in_hand import CURRENT, InHand
 from .inners import Inners
-from .kinds import is_kind, refuse_made, takes_at_once
+from .kinds import is_face, is_kind, refuse_made, takes_at_once
 from .mode import mode_of
 from .queue import RequestQueue
 from .serving import Serving
@@ -70,8 +66,10 @@ class Service:
         self.handler: Any = self.mode.adapt(server.RequestHandlerClass)
         """The handler class; in select mode it may be an adapter of the class that the user has given."""
         self._is_machine = is_kind(self.handler, Handler)
-        self.is_framed = is_kind(self.handler, BufferedStream)
+        self.is_framed = self.mode.is_framed
         """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
+        if not self._is_machine or self.is_framed:
+            from . import words  # noqa: F401 - for `fork_request()`
         self.intake = make_intake(self)
         self.admission = Admission(self)
         self.direct = Direct(self)
@@ -145,7 +143,7 @@ class Service:
     def is_copy(self) -> bool:
         """Whether this is the copy of a server in a child that the user has forked: it only closes descriptors."""
         reactor = self._reactor
-        return reactor is not None and reactor.is_copy and not reactor.children.is_child
+        return reactor is not None and reactor.is_copy and not reactor.is_child
 
     @property
     def has_reactor(self) -> bool:
@@ -281,9 +279,10 @@ class Service:
 
     def do(self, request: Any, client_address: Any) -> None:
         """Call ``finish_request()``; for a blocking handler behind filters, with the face of its connection."""
+        row = self.hand.find(request)
         if self.is_framed:
             self._finish_row(request, client_address)
-        elif isinstance(self.hand.find(request), FaceRow):
+        elif row is not None and row.has_face:
             self._finish_row(request, client_address, self.server.finish_request)
         else:
             self.server.finish_request(request, client_address)
@@ -317,7 +316,7 @@ class Service:
             self.reactor.blocking(self._make_blocking, request, client_address)
         elif self._is_machine:
             self._finish_row(request, client_address)
-        elif self.filters and not isinstance(request, Face):
+        elif self.filters and not is_face(request):
             self._finish_row(request, client_address, self.finish_blocking)
         else:
             self.finish_blocking(request, client_address)
@@ -447,7 +446,7 @@ class Service:
         """Give open requests ``seconds`` to finish; then shut down the connections of blocking handlers."""
         unfinished = self.reactor.drain(seconds, self.server)
         for row in self.reactor.table:
-            if row.server is self.server and isinstance(row, (BlockingRow, FaceRow)):
+            if row.server is self.server:
                 row.break_off()
         return unfinished
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from _thread import RLock, get_ident
-from contextlib import contextmanager
 from selectors import EVENT_READ
 
 from ..loop.timers import NEVER
+from ..table.preparing import prepare_to_serve
 from .kinds import takes_at_once
 from .last import no_new_handshakes
 from .periodic import Periodic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from ..table.reactor import Reactor
@@ -26,9 +26,12 @@ class Serving:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._shutdown_asked = False
-        self._serving = RLock()  # reentrant, so that shutdown() in the thread that serves can't wait for itself
-        self._serving_thread = 0
+        self.is_asked_to_end = False
+        """Whether `shutdown` was called, and the call that serves has not returned for it."""
+        self.lock = RLock()
+        """The thread that serves holds it. Reentrant, so that `shutdown` there can't wait for itself."""
+        self.thread = 0
+        """The thread that runs `serve_forever` or `handle_request`; 0 if none does."""
         self.periodic: list[Periodic] = []
         """The calls that are made while the server takes requests."""
         self.share: Share | None = None
@@ -36,23 +39,18 @@ class Serving:
         self.leaves_arrivals = False
         """Whether other workers go on to serve the socket, so that a drain takes nothing more from it."""
 
-    @property
-    def is_asked_to_end(self) -> bool:
-        """Whether `shutdown` was called, and the call that serves has not returned for it."""
-        return self._shutdown_asked
-
     def ask_to_end(self) -> None:
         """Have `supervise` end; `shutdown` waits for that."""
-        self._shutdown_asked = True
+        self.is_asked_to_end = True
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether another thread runs `serve_forever` or `handle_request`."""
-        return self._serving_thread not in (0, get_ident())
+        return self.thread not in (0, get_ident())
 
     def forget_threads(self) -> None:
         """In a forked child: a thread of the parent may have held the lock."""
-        self._serving = RLock()
+        self.lock = RLock()
 
     def start(self) -> None:
         """Take requests from now on, whenever the reactor runs."""
@@ -82,14 +80,15 @@ class Serving:
         return periodic
 
     def _listen(self, arrivals: Callable[[], object]) -> None:
+        prepare_to_serve()
         self._service.mode.listen()
         self._service.intake.listen(arrivals)
 
     def serve_forever(self, interval: float | None) -> None:
         """Serve until `shutdown`, until the reactor is stopped, or until nothing is open."""
-        if get_ident() == self._serving_thread or self._service.hand.is_within:
+        if get_ident() == self.thread or self._service.hand.is_within:
             raise RuntimeError("serve_forever() is running already: a handler or a hook can't call it")
-        with self._here():
+        with _Here(self):
             self.start()
             reactor = self._service.reactor
             try:
@@ -98,37 +97,18 @@ class Serving:
                 self._service.direct.finish_lingering()
             finally:
                 reactor.awaits_ends = True
-                self._shutdown_asked = False
+                self.is_asked_to_end = False
                 if not self._service.is_shared:
                     self.stop()
 
-    @contextmanager
-    def supervise(self) -> Iterator[None]:
+    def supervise(self) -> _Supervised:
         """A context in which worker processes serve, and this thread watches them; for `shutdown` it serves itself."""
-        with self._here():
-            try:
-                yield
-            finally:
-                self._shutdown_asked = False
+        return _Supervised(self)
 
     def be_worker(self) -> None:
         """In a worker process, forked in `supervise`: nothing serves here yet."""
         self.forget_threads()
-        self._serving_thread, self._shutdown_asked = 0, False
-
-    @contextmanager
-    def _here(self) -> Iterator[None]:
-        """A context in which this thread serves. Raises `RuntimeError` if another thread does."""
-        if self.is_elsewhere:
-            raise RuntimeError(
-                "another thread runs serve_forever() or handle_request() of this server: shutdown() ends it"
-            )
-        with self._serving:
-            before, self._serving_thread = self._serving_thread, get_ident()
-            try:
-                yield
-            finally:
-                self._serving_thread = before
+        self.thread, self.is_asked_to_end = 0, False
 
     def awaits_end(self, reactor: Reactor) -> bool:
         """Whether the loop must hear of the end of a request. Called in any thread, when the row has left the table.
@@ -141,36 +121,36 @@ class Serving:
         return not is_idle or bool(service.queue.rows or reactor.paused)
 
     def _goes_on(self) -> bool:
-        if not self._shutdown_asked:
+        if not self.is_asked_to_end:
             self._service.server.service_actions()
-        return not self._shutdown_asked and self._service.reactor.busy
+        return not self.is_asked_to_end and self._service.reactor.busy
 
     def shutdown(self) -> None:
         """End `serve_forever` or `handle_request`; wait until it has returned, unless it runs in this thread."""
         if self._service.is_copy:
             return  # the thread that serves is the parent's
-        self._shutdown_asked = True
+        self.is_asked_to_end = True
         if self._service.has_reactor:
             reactor = self._service.reactor
             reactor.call_soon(nothing)  # wakes the loop
             inner: Any = reactor.inner
             if inner is not None:
                 inner.call_soon(inner.end_idle)  # plain mode: a connection between requests is no request in progress
-        with self._serving:
+        with self.lock:
             pass
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it."""
-        is_nested = self._serving_thread == get_ident()
-        with self._here():
-            asked = self._shutdown_asked
+        is_nested = self.thread == get_ident()
+        with _Here(self):
+            asked = self.is_asked_to_end
             if not is_nested:
-                self._shutdown_asked = False  # an earlier shutdown() is for the next serve_forever(), not for this call
+                self.is_asked_to_end = False  # an earlier shutdown() is for the next serve_forever(), not for this call
             try:
                 self._handle_one()
             finally:
                 if not is_nested:
-                    self._shutdown_asked = asked
+                    self.is_asked_to_end = asked
 
     def _handle_one(self) -> None:
         service, reactor = self._service, self._service.reactor
@@ -186,31 +166,25 @@ class Serving:
         def waits() -> bool:
             nonlocal looks
             looks += 1
-            goes_on = service.taken == taken and not self._shutdown_asked
+            goes_on = service.taken == taken and not self.is_asked_to_end
             return goes_on and (looks == 1 or not is_over())  # a timeout of 0 looks once
 
         if service.hand.is_within_blocking:
             self._take_within(waits, deadline)
         else:
-            with self._listening(self._one_arrival):
+            source = service.source
+            was_open = source is not None and source.open
+            self._listen(self._one_arrival)
+            try:
                 self._run_until(deadline, waits)
                 if service.taken != taken:
                     self._see_through(newest, patience)
-        if service.taken == taken and is_over() and not self._shutdown_asked:
+            finally:
+                self.stop()
+                if was_open:
+                    self.start()
+        if service.taken == taken and is_over() and not self.is_asked_to_end:
             service.server.handle_timeout()
-
-    @contextmanager
-    def _listening(self, arrivals: Callable[[], object]) -> Iterator[None]:
-        """A context in which ``arrivals()`` is called for arrivals instead of `Service.arrivals`."""
-        source = self._service.source
-        was_open = source is not None and source.open
-        self._listen(arrivals)
-        try:
-            yield
-        finally:
-            self.stop()
-            if was_open:
-                self.start()
 
     def _take_within(self, waits: Callable[[], bool], deadline: float) -> None:
         """`handle_request` in a blocking handler: the server's loop waits for it, so an inner loop waits here."""
@@ -239,7 +213,7 @@ class Serving:
 
         def goes_on() -> bool:
             nonlocal carried
-            if self._shutdown_asked or mode.is_through(newest):
+            if self.is_asked_to_end or mode.is_through(newest):
                 return False
             if reactor.clock.monotonic() < deadline:
                 return True
@@ -306,7 +280,8 @@ class Serving:
             service = self._service
             with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
                 self._take_completed()
-                service.reactor.children.wait_for_copies(COPIES)  # on one of them, a handshake could still complete
+                if service.reactor.may_have_children:  # on the copy of one, a handshake could still complete
+                    service.reactor.children.wait_for_copies(COPIES)
 
     def _take_completed(self) -> None:
         """Take the connections in the accept queue, as many as the table has room for."""
@@ -323,6 +298,36 @@ class Serving:
         finally:
             service.holding = False
             service.reactor.call_soon(service.queue.go_on)
+
+
+class _Here:
+    """A context in which this thread serves. Entering it raises `RuntimeError` if another thread does."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._before = 0  # the thread that has served before: none, or this one
+
+    def __enter__(self) -> None:
+        serving = self._serving
+        if serving.is_elsewhere:
+            raise RuntimeError(
+                "another thread runs serve_forever() or handle_request() of this server: shutdown() ends it"
+            )
+        self._lock = serving.lock
+        self._lock.acquire()
+        self._before, serving.thread = serving.thread, get_ident()
+
+    def __exit__(self, *error: object) -> None:
+        self._serving.thread = self._before
+        self._lock.release()
+
+
+class _Supervised(_Here):
+    """See `Serving.supervise`."""
+
+    def __exit__(self, *error: object) -> None:
+        self._serving.is_asked_to_end = False
+        super().__exit__(*error)
 
 
 COPIES = 1.0

@@ -6,8 +6,6 @@ import socket
 import sys
 
 from ..handlers import DatagramHandler, Handler, StreamHandler
-from ..handlers.filter import Filter
-from ..handlers.packet_filter import PacketFilter
 from ..loop.kernel import INET, accept, at_once, close
 from ..rows.stream import tune
 from ..rows.urgent import hears_urgent
@@ -155,6 +153,14 @@ def _refuse_wrong_kind(server: TCPServer, handler: Any) -> None:
             f"{class_of(handler).__name__} is a {wrong.__name__}, but {type(server).__name__} has "
             f"{'datagram' if packets else 'stream'} sockets: it serves a {right} or a blocking handler"
         )
+    if server.connection_filters():
+        _refuse_wrong_filter(server, handler, packets)
+
+
+def _refuse_wrong_filter(server: TCPServer, handler: Any, packets: bool) -> None:
+    from ..handlers.filter import Filter  # here, because most servers have no filters
+    from ..handlers.packet_filter import PacketFilter
+
     wrong_filter, right_filter = (Filter, "PacketFilter") if packets else (PacketFilter, "Filter")
     for make in server.connection_filters():
         if is_kind(make, wrong_filter):

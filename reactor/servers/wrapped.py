@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import sys
+from _thread import _local
 from functools import partial
-from threading import local
 
 from .kinds import class_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HANDSHAKE = 30.0
 """Seconds that a handshake may take in front of a blocking handler."""
 
-_here = local()  # ``defers``: whether this thread is in `without_handshake`
+_here = _local()  # ``defers``: whether this thread is in `without_handshake`
 
 
 def is_tls(sock: Any) -> bool:

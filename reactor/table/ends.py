@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from ..handlers import Cancelled, Cause, Failed
 from ..handlers.saying import safe_repr
+from ..loop.log import DEBUG, ERROR, INFO, WARNING, is_logged, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .request import Request
-
-DEBUG, INFO, WARNING = 10, 20, 30  # of `logging`, which is not imported with the package
 
 LEVELS: dict[type[BaseException], int] = {Cancelled: DEBUG, Cause: INFO, SystemExit: WARNING}
 """The levels by class. INFO, which all other causes have, is off by default: so no peer can fill the log."""
@@ -27,16 +26,13 @@ def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) 
         return
     if isinstance(reason, Failed) and reason.error is row.error:
         return  # logged by handle_error()
-    import logging
-
     level = next(LEVELS[kind] for kind in type(reason).__mro__ if kind in LEVELS)
     if isinstance(reason, Cause) and reason.nothing_lost:
         level = DEBUG
-    logger = logging.getLogger("reactor")
-    if logger.isEnabledFor(level):
+    if is_logged(level):
         principal = record["principal"]
         who = record["peer"] if principal is None else f"{safe_repr(principal)} at {record['peer']}"
-        logger.log(
+        log(
             level, "request %d of %s (%s) ended in stage %s: %s", record["serial"], who, record["handler"],
             record["stage"], record["reason"], extra={"row": record},
         )  # fmt: skip
@@ -44,12 +40,9 @@ def log_end(row: Request, reason: BaseException | None, record: dict[str, Any]) 
 
 def log_error(row: Request | None, client_address: object) -> None:
     """Log the current exception with its traceback; the row's record is in ``extra``. Call it in an except clause."""
-    import logging
-
-    logging.getLogger("reactor").error(
-        "Exception occurred during processing of request from %s", client_address,
-        exc_info=True, extra={"row": None if row is None else row.record()},
-    )  # fmt: skip
+    extra = {"row": None if row is None else row.record()}
+    text = "Exception occurred during processing of request from %s"
+    log(ERROR, text, client_address, raised=True, extra=extra)
 
 
 def forget_frames(error: BaseException | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,20 +11,37 @@ if TYPE_CHECKING:
 preparations: list[Callable[[], object]] = []
 """Functions that `prepare` calls. ``reactor/__init__.py`` adds one that imports rooms above this one."""
 
+PRINTS_BY_MODULE = sys.version_info >= (3, 13)
+"""Whether ``sys.__excepthook__`` imports the module ``traceback``."""
 
-@cache
+_tracebacks: list[str] = []  # one that was made, when that has been prepared
+
+
 def prepare() -> None:
-    """Import what may be needed while serving.
+    """Import what may be needed while serving, as far as the program has imported what needs it.
 
-    Called whenever a reactor or a server is made; not with the package, whose import stays light.
+    Called when a reactor or a server is made, and when a server begins to serve: not with the package, whose import
+    stays light.
     """
-    "\u00f6".encode("idna")  # imports the codec, for host names that are not ASCII
-    import logging  # noqa: F401
-    import traceback
-
     for preparation in preparations:
         preparation()
-    try:
-        raise LookupError("made for its traceback")
-    except LookupError:
-        traceback.format_exc()  # for handle_error(): the first traceback imports more
+    if "logging" in sys.modules:
+        prepare_tracebacks()
+
+
+def prepare_to_serve() -> None:
+    """As `prepare`, and for the traceback of a handler that raises."""
+    prepare()
+    if PRINTS_BY_MODULE:
+        prepare_tracebacks()
+
+
+def prepare_tracebacks() -> None:
+    """Make a traceback: the first one imports more than ``traceback``."""
+    if not _tracebacks:
+        import traceback
+
+        try:
+            raise LookupError("made for its traceback")
+        except LookupError:
+            _tracebacks.append(traceback.format_exc())

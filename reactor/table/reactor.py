@@ -195,7 +195,7 @@ class Reactor(Loop):
 
         In a child that the program has forked, it closes the child's copies of the descriptors, and nothing else.
         """
-        if self.is_copy and not self.children.is_child:
+        if self.is_copy and not self.is_child:
             self.descriptors.close_copies(None)
             return
         self.require_rest("close()")

@@ -163,6 +163,8 @@ class Request(Timed):
     mask = 0  # the events that are registered; a row with a descriptor of its own has a slot for it
     is_arrival = True
     """Whether it counts as a request of its host (``max_per_peer``); a call is part of the request that made it."""
+    has_face = False
+    """Whether its blocking handler has a `Face` for its socket, because there are filters in front of it."""
     __slots__ = (
         "_peer", "channel", "counted", "created", "driven_by", "owner", "progress", "rare", "reactor",
         "serial", "server", "stage", "total_in", "total_out", "unsettled",
@@ -434,6 +436,9 @@ class Request(Timed):
     def request(self) -> Any:
         """What ``socketserver`` calls the request: a connected socket, or ``(packet, socket)``."""
         return None
+
+    def break_off(self) -> None:
+        """End what a blocking handler waits for, from any thread. Nothing to do for another handler."""
 
     def close_copy(self) -> None:
         """In a forked child that does not drive the row: close the copy of its descriptor."""

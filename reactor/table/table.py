@@ -13,6 +13,7 @@ from itertools import count
 
 from ..handlers import Cause
 from ..handlers.saying import safe_str
+from ..loop.log import WARNING, log
 from .ends import forget_frames, log_end
 from .request import Request, passed_record
 
@@ -250,10 +251,8 @@ def text_of(rows: list[dict[str, Any]], of_workers: bool = False) -> str:
 def log_unfinished(records: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
     """Log how many requests did not finish in ``seconds``, and name the first ten. Returns ``records``."""
     if records:
-        import logging
-
         some = ", ".join(f"{record['serial']} of {record['peer']}" for record in records[:10])
-        logging.getLogger("reactor").warning("%d requests did not finish in %g s: %s", len(records), seconds, some)
+        log(WARNING, "%d requests did not finish in %g s: %s", len(records), seconds, some)
     return records
 
 

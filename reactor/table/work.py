@@ -19,7 +19,9 @@ from collections import deque
 
 from ..handlers import Cause
 from ..loop.kernel import PAUSE, NoneLeft
+from ..loop.log import WARNING, log
 from .ends import forget_frames
+from .preparing import prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +71,12 @@ def does(kind: type[Wait]) -> Callable[[Maker], Maker]:
 
 def make_work(row: Request, wait: Wait) -> Work:
     """An object of the class that is registered for the wait. Raises `RuntimeError` if there is none."""
-    for kind in type(wait).__mro__:
-        if kind in _makers:
-            return _makers[kind](row, wait)
+    for attempt in range(2):
+        for kind in type(wait).__mro__:
+            if kind in _makers:
+                return _makers[kind](row, wait)
+        if not attempt:
+            prepare()  # the program has imported the wait while it was serving
     raise RuntimeError(f"nothing does the work of {wait!r}: register a class with reactor.table.work.does")
 
 
@@ -216,6 +221,4 @@ class Pool:
     def _tell(self, is_full: bool, why: str) -> None:
         if is_full not in self._told:
             self._told.add(is_full)
-            import logging  # not imported with the package
-
-            logging.getLogger("reactor").warning("work waits for one of %s: %s", self._bound, why)
+            log(WARNING, "work waits for one of %s: %s", self._bound, why)

@@ -39,6 +39,8 @@ CONTRACT = {
     "causes",
     "wait",
     "waits",
+    "elsewhere",
+    "connected",
     "events",
     "first",
     "files",

@@ -7,7 +7,7 @@ import pytest
 
 from handlers import BaseRequestHandler, Connected, Some, StreamHandler, StreamMachine, World
 from handlers.services import Echo
-from reactor.rows.ancillary import credentials
+from reactor.loop.kernel import credentials
 from tests.support.serving import MODES, STREAMS, ask, connect, rest, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are

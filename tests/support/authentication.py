@@ -2,11 +2,10 @@
 
 from base64 import b64encode
 
-from handlers import Cause, Delay, Failed, StreamHandler, Until, World
+from handlers import Cause, Delay, Elsewhere, Failed, StreamHandler, Until, World
 from handlers.auth import Attempts, Credentials, Refused, dummy, hash_password
 from handlers.auth.sasl import SASL, External, Plain, decoded
 from handlers.auth.scram import Scram, ScramPlus, scram_keys
-from handlers.waits import Elsewhere
 
 COST = {"n": 16, "r": 1, "p": 1}
 """A hash that takes no time."""

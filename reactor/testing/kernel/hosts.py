@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...modes.select import SelectUnixStreamServer
+from ...modes.select_unix import SelectUnixStreamServer
 from .faults import Plan
 from .network import Network
 from .process import Process
