@@ -5,13 +5,12 @@ handler runs wherever Python does. Filters stand between a machine and its conne
 between a machine and its datagrams (`packet_filter`).
 """
 
+from .causes import RequestRefused
 from .datagrams import DatagramMachine
-from .events import Event, Happened, Queue, QueueFull, Taken
 from .first import FirstOf, InputEnded, WhileConnected
 from .handler import DatagramHandler, Handler, StreamHandler, World
 from .machine import Machine
 from .machines import StreamMachine
-from .refusal import RequestRefused
 from .waits import (
     FEED,
     REFUSE,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from .blocking import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
     from .connected import Connected
     from .elsewhere import Elsewhere, Forked, Threaded
+    from .events import Event, Happened, Queue, QueueFull, Taken
     from .filter import Filter, chain
     from .handler import State as State  # what annotations of handlers are made of
     from .handler import Step as Step
@@ -115,6 +115,8 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
             from . import packet_filter as module
         elif name in ("Elsewhere", "Forked", "Threaded"):
             from . import elsewhere as module
+        elif name in ("Event", "Happened", "Queue", "QueueFull", "Taken"):
+            from . import events as module
         elif name == "Connected":
             from . import connected as module
         elif name in ("Finished", "Ran"):

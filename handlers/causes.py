@@ -100,3 +100,15 @@ class Failed(Cause):
         super().__init__(f"{safe_repr(wait)}: {type(error).__name__}: {safe_str(error)}")
         self.wait = wait
         self.error = error
+
+
+class RequestRefused(Cause):
+    """A request is refused. ``answer`` is sent, then the connection ends; ``why`` is logged with the row.
+
+    A framing of a blocking handler raises it (see `handlers.blocking`). The connection lingers until the peer has ended
+    the stream or has had its time, because the peer may still send the request and would not get the answer otherwise.
+    """
+
+    def __init__(self, answer: bytes, why: str) -> None:
+        super().__init__(f"request refused: {why}")
+        self.answer = answer

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
-from .events import NOTHING
 from .machine import ANYWHERE, Machine
+from .sources import NOTHING
 from .waits import Packet, Wait
 
 TYPE_CHECKING = False

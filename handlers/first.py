@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .causes import EndOfStream
-from .events import NOTHING, Sourced
+from .sources import NOTHING, Sourced
 from .wait import StreamWait, Wait
 from .waits import Delay, Outside, Packet
 

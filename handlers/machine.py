@@ -9,10 +9,10 @@ from __future__ import annotations
 from types import CoroutineType
 
 from .causes import Cancelled, Cause, LimitPassed, TimedOut, output_passed
-from .events import NOTHING, Sourced
 from .first import FirstOf
 from .handler import NO_MACHINE, DatagramHandler, World
 from .saying import safe_repr
+from .sources import NOTHING, Sourced
 from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of, shared
 from .waits import Delay, Filtered, Flushed, Outside, Relayed, Wait
 

@@ -13,10 +13,10 @@ from types import MethodType
 
 from .causes import Cause, EndOfStream, Failed, LimitPassed
 from .channel import ENDED, ENDING, OPEN
-from .events import NOTHING
 from .files import Files, part_of
 from .first import InputEnded
 from .machine import ANYWHERE, Machine
+from .sources import NOTHING
 from .states import is_of_coroutine, is_same_place, place_of
 from .waits import Exactly, Filtered, Relayed, Some, StreamWait, Until, UntilAny, Wait
 from .wire import grown, without

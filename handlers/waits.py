@@ -18,9 +18,9 @@ from .causes import TimedOut as TimedOut
 from .causes import TooEarly as TooEarly
 from .causes import output_passed as output_passed
 from .channel import OPEN
-from .events import NOTHING
 from .handler import NO_MACHINE
 from .saying import safe_str
+from .sources import NOTHING
 from .wait import LIMIT as LIMIT
 from .wait import StreamWait as StreamWait
 from .wait import Wait as Wait

@@ -132,6 +132,8 @@ def _prepare() -> None:
     from . import handlers
 
     known = vars(handlers)
+    if "filter" in known:
+        from .table import steps  # noqa: F401
     if "connected" in known:
         from .rows import connecting  # noqa: F401
     if "programs" in known:

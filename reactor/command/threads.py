@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .. import Reactor
 from ..modes.prefork import spread
-from ..servers.last import no_new_handshakes
+from ..servers.last import NoNewHandshakes
 from ..servers.sharing import ABSENT, share_listeners
 from .errors import say
 from .places import on_sockets
@@ -127,7 +127,7 @@ class Threads:
         if self._endings[0].deadline is None:
             self._notifier.stopping()
             for source in self.sources:
-                self._when_taken.enter_context(no_new_handshakes(source.socket))
+                self._when_taken.enter_context(NoNewHandshakes(source.socket))
             self.reactor.call_later(self._grace + 2 * GRACE, self._give_up)
         for ending in self._endings:
             ending.signalled(0, None)

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from _thread import get_ident
+from _weakrefset import WeakSet  # of `weakref`
 from collections import deque
 from functools import cache
 from selectors import EVENT_READ
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from selectors import BaseSelector, SelectorKey
     from typing import Any, Protocol
-    from weakref import WeakSet
 
     from typing_extensions import Self
 
@@ -400,8 +400,6 @@ class Loop:
 @cache
 def _loops() -> WeakSet[Loop]:
     """All loops of this process. In a child that any part of the program forks, they become copies."""
-    from weakref import WeakSet  # now, and not with the package
-
     loops: WeakSet[Loop] = WeakSet()
 
     def mark_copies() -> None:

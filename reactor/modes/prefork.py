@@ -26,7 +26,7 @@ from ..loop.children import NO_FORK
 from ..loop.kernel import INET
 from ..loop.loop import Loop
 from ..servers.kinds import is_ours
-from ..servers.last import no_new_handshakes
+from ..servers.last import NoNewHandshakes
 from ..servers.mode import register_mode
 from ..servers.tcp import QUEUE, TCPServer
 from ..servers.udp import UDPServer
@@ -279,7 +279,7 @@ def stop_for_good(supervisor: Supervisor, servers: Sequence[TCPServer], seconds:
     """
     kept_off = ExitStack()
     for server in servers:
-        kept_off.enter_context(no_new_handshakes(server.socket))
+        kept_off.enter_context(NoNewHandshakes(server.socket))
 
     def close() -> None:
         kept_off.close()

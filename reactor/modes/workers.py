@@ -16,6 +16,7 @@ from ..handlers import Failed, Forked, Threaded
 from ..handlers.saying import safe_str
 from ..loop.children import NO_FORK, died
 from ..loop.kernel import NONE_LEFT, NoneLeft, is_final
+from ..table import posted  # noqa: F401 - `Threaded` work may write to a request
 from ..table.work import Pool, does
 from .threading import NO_THREADS
 

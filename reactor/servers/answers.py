@@ -1,16 +1,12 @@
-"""The answers of blocking handlers to requests that have come whole: which are under way, and their end."""
+"""The end of the answers of blocking handlers to requests that have come whole, when their server closes."""
 
 from __future__ import annotations
 
+from .in_hand import is_answering
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..table.request import Request
     from .service import Service
-
-
-def is_answering(row: Request) -> bool:
-    """Whether a blocking handler answers the row's whole request, outside the loop."""
-    return row.channel is not None and row.channel.wait is not None and row.channel.wait.answers
 
 
 def finish_answers(service: Service) -> None:

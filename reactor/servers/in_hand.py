@@ -9,11 +9,16 @@ from __future__ import annotations
 from _contextvars import ContextVar  # `contextvars` has nothing else of it
 
 from ..table.request import Request
-from .answers import is_answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def is_answering(row: Request) -> bool:
+    """Whether a blocking handler answers the row's whole request, outside the loop."""
+    wait = None if row.channel is None else row.channel.wait
+    return wait is not None and bool(wait.answers)
 
 
 class InHand:

@@ -14,41 +14,43 @@ process a socket of its own (``allow_reuse_port``) where processes are killed an
 from __future__ import annotations
 
 import socket
-import struct
 import sys
 from array import array
-from contextlib import contextmanager
 
 from ..loop.kernel import is_tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 
-_NO_SYN = b"".join(
-    struct.pack("HBBI", *instruction)
-    for instruction in (
-        (0x30, 0, 0, 13),  # load the byte of the flags (RFC 9293, 3.1); a segment begins at 0
-        (0x54, 0, 0, 0x12),  # SYN and ACK
-        (0x15, 0, 1, 0x02),  # if it is SYN alone,
-        (0x06, 0, 0, 0),  # drop it,
-        (0x06, 0, 0, 0xFFFF_FFFF),  # else keep it
+_NO_SYN = b"".join(  # each instruction is a ``struct sock_filter``
+    code.to_bytes(2, sys.byteorder) + bytes(jumps) + number.to_bytes(4, sys.byteorder)
+    for code, jumps, number in (
+        (0x30, (0, 0), 13),  # load the byte of the flags (RFC 9293, 3.1); a segment begins at 0
+        (0x54, (0, 0), 0x12),  # SYN and ACK
+        (0x15, (0, 1), 0x02),  # if it is SYN alone,
+        (0x06, (0, 0), 0),  # drop it,
+        (0x06, (0, 0), 0xFFFF_FFFF),  # else keep it
     )
 )
+_POINTER = 8 if sys.maxsize >> 32 else 4  # bytes
 
 
-@contextmanager
-def no_new_handshakes(sock: Any) -> Iterator[None]:
+class NoNewHandshakes:
     """A context in which a listening TCP socket completes the handshakes that have begun, and begins none (Linux)."""
-    attached = _attach(sock)
-    try:
-        yield
-    finally:
-        if attached:
-            _detach(sock)
+
+    def __init__(self, sock: Any) -> None:
+        self._socket = sock
+        self._is_attached = False
+
+    def __enter__(self) -> None:
+        self._is_attached = _attach(self._socket)
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_attached:
+            _detach(self._socket)
 
 
 def _attach(sock: Any) -> bool:
@@ -56,8 +58,9 @@ def _attach(sock: Any) -> bool:
         return False
     program = array("B", _NO_SYN)
     address, length = program.buffer_info()
+    said = (length // 8).to_bytes(2, sys.byteorder), bytes(_POINTER - 2), address.to_bytes(_POINTER, sys.byteorder)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", length // 8, address))
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, b"".join(said))  # a ``struct sock_fprog``
     except OSError:  # this kernel has no filters, or a sandbox takes none
         return False
     return True

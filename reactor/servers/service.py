@@ -22,7 +22,6 @@ from ..table.ends import forget_frames
 from ..table.reactor import Reactor
 from ..table.request import CALLER, ENDED, LOOP, DrivenBy, Request
 from .admission import PUT_OFF, Admission
-from .answers import finish_answers
 from .batch_size import BatchSize
 from .direct import Direct
 from .heirs import Heirs
@@ -68,8 +67,9 @@ class Service:
         self._is_machine = is_kind(self.handler, Handler)
         self.is_framed = self.mode.is_framed
         """Whether a state machine runs the blocking handler of streams over requests that have come whole."""
-        if not self._is_machine or self.is_framed:
-            from . import words  # noqa: F401 - for `fork_request()`
+        if not (self._is_machine and self.mode.loop_drives) or self.is_framed:
+            from ..table import posted  # noqa: F401 - for requests that a thread drives
+            from . import answers, words  # noqa: F401 - for blocking handlers, and for their `fork_request()`
         self.intake = make_intake(self)
         self.admission = Admission(self)
         self.direct = Direct(self)
@@ -459,7 +459,9 @@ class Service:
         if not self.closing:
             self.begin_to_close()
         self.direct.finish_lingering()
-        if self.mode.loop_drives:
+        if self.is_framed and self.mode.loop_drives:
+            from .answers import finish_answers
+
             finish_answers(self)
         self.mode.close()
         self._inners.close()

@@ -8,7 +8,7 @@ from selectors import EVENT_READ
 from ..loop.timers import NEVER
 from ..table.preparing import prepare_to_serve
 from .kinds import takes_at_once
-from .last import no_new_handshakes
+from .last import NoNewHandshakes
 from .periodic import Periodic
 
 TYPE_CHECKING = False
@@ -278,7 +278,7 @@ class Serving:
         self._take_completed()
         if self.share is None:  # else the parent of the workers keeps new handshakes off, and closes the socket last
             service = self._service
-            with no_new_handshakes(service.server.socket):  # only for those that have come meanwhile
+            with NoNewHandshakes(service.server.socket):  # only for those that have come meanwhile
                 self._take_completed()
                 if service.reactor.may_have_children:  # on the copy of one, a handshake could still complete
                     service.reactor.children.wait_for_copies(COPIES)

@@ -11,14 +11,12 @@ from _thread import allocate_lock, get_ident
 from collections import deque
 
 from ..handlers import Cancelled
-from ..handlers.events import Guard
+from ..handlers.sources import Guard
 from ..loop import selecting
 from ..loop.loop import Loop
 from .bounds import Budget
-from .posted import Posted
 from .preparing import prepare
 from .request import Stage
-from .steps import Steps
 from .table import RequestTable, log_unfinished
 from .work import OutsideWork
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from ..loop.loop import Clock, Policy
     from ..loop.timers import Timer
     from .request import Request
+    from .steps import Steps
 
     class RequestSource(Protocol):
         """A socket that many requests share: one that listens, or one of datagrams."""
@@ -107,7 +106,7 @@ class Reactor(Loop):
         self.table: RequestTable = RequestTable(self.interest, None if outer is None else outer.table)
         self.budget: Budget = Budget(self) if outer is None else outer.budget
         self.work = OutsideWork(self)
-        self.steps = Steps(self)
+        self._steps: Steps | None = None
         self.sources: dict[int, RequestSource] = {}
         """The shared sockets, by descriptor."""
         self.listening: set[RequestSource] = set()
@@ -126,6 +125,15 @@ class Reactor(Loop):
         self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
         self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
         self._ended: dict[int, Request] = {}
+
+    @property
+    def steps(self) -> Steps:
+        """The costly steps of filters."""
+        if self._steps is None:
+            from .steps import Steps  # here, because few servers have such filters
+
+            self._steps = Steps(self)
+        return self._steps
 
     @property
     def busy(self) -> bool:
@@ -240,6 +248,8 @@ class Reactor(Loop):
 
     def _post(self, row: Request) -> None:
         """Put a `Posted` in front of the machine of ``row``."""
+        from .posted import Posted  # here, because few servers have threads
+
         handler = row.channel.handler
         rare = row.make_rare()
         if rare.posted is None:

@@ -41,6 +41,7 @@ CONTRACT = {
     "waits",
     "elsewhere",
     "connected",
+    "sources",
     "events",
     "first",
     "files",

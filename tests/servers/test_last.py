@@ -1,4 +1,4 @@
-"""`no_new_handshakes`: what a listener that is about to be closed still takes."""
+"""`NoNewHandshakes`: what a listener that is about to be closed still takes."""
 
 import socket
 import struct
@@ -17,7 +17,7 @@ def test_the_filter_of_a_unix_listener_is_left():
         keep_all = array("B", struct.pack("HBBI", 6, 0, 0, 0xFFFF_FFFF))
         program = struct.pack("HP", 1, keep_all.buffer_info()[0])
         listener.setsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, program)
-        with last.no_new_handshakes(listener):
+        with last.NoNewHandshakes(listener):
             pass
         assert len(listener.getsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, 64)) == 1  # SO_GET_FILTER: its length
 
@@ -27,7 +27,7 @@ def test_no_handshake_begins_meanwhile_and_what_has_come_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as late:
         listener.settimeout(PATIENCE)
         late.setblocking(False)
-        with socket.create_connection(listener.getsockname(), PATIENCE), last.no_new_handshakes(listener):
+        with socket.create_connection(listener.getsockname(), PATIENCE), last.NoNewHandshakes(listener):
             late.connect_ex(listener.getsockname())
             listener.accept()[0].close()
             listener.setblocking(False)
