@@ -11,9 +11,8 @@ import os
 import socket
 import time
 from _thread import get_ident
-from _weakrefset import WeakSet  # of `weakref`
+from _weakref import ref
 from collections import deque
-from functools import cache
 from selectors import EVENT_READ
 
 from . import selecting
@@ -99,7 +98,7 @@ class Loop:
         self._awaited = NEVER  # when something was due next, as the step began to wait for it
         self._interrupted = False  # whether KeyboardInterrupt is to be raised when the batch is done
         self.descriptors.add(self)
-        _loops().add(self)
+        _loops.add(ref(self, _loops.discard))
 
     @property
     def children(self) -> Children:
@@ -397,15 +396,16 @@ class Loop:
                 self.timers.arm(timed)
 
 
-@cache
-def _loops() -> WeakSet[Loop]:
-    """All loops of this process. In a child that any part of the program forks, they become copies."""
-    loops: WeakSet[Loop] = WeakSet()
+_loops: set[ref[Loop]] = set()
+"""All loops of this process. In a child that any part of the program forks, they become copies."""
 
-    def mark_copies() -> None:
-        for loop in list(loops):
+
+def _mark_copies() -> None:
+    for known in list(_loops):
+        loop = known()
+        if loop is not None:
             loop.become_copy()
 
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=mark_copies)
-    return loops
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_copies)
