@@ -26,7 +26,8 @@ The way of a byte: kernel -> row.ready -> (filters) -> machine.feed -> state -> 
 After each batch of events, the rows that it has touched are settled; then the rows that have ended are reaped.
 
 A public name is imported when it is first used, with the one module that it is in (PEP 562); after that it is an
-ordinary name of this package. The first reactor or server imports what else serving may need (`table.preparing`).
+ordinary name of this package. A reactor or server imports what else serving may need, as far as the program has
+imported what needs it, such as the wait `Forked` (`table.preparing`).
 """
 
 import socket as _socket
@@ -140,7 +141,7 @@ def _prepare() -> None:
         from .modes import programs  # noqa: F401
     if "elsewhere" in known:
         from .modes import workers  # noqa: F401
-    if "buffered" in vars(known.get("blocking", _socket)):
+    if "blocking" in known and "buffered" in vars(known["blocking"]):
         from .modes import answering  # noqa: F401
 
 

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .. import BaseServer, Reactor, handlers
+from ..loop import children  # noqa: F401 - so that nothing is imported in the end, when descriptors may be short
 from ..servers.kinds import is_kind
 from ..table.table import log_unfinished
 
@@ -297,14 +298,14 @@ def wind_down(servers: Sequence[BaseServer], ending: Ending) -> None:
         finish(servers, ending)
     except Stopped:
         ending.tell(reactor.table)
-    children = reactor.children
-    children.send_signal(signal.SIGTERM)
+    forked = reactor.children
+    forked.send_signal(signal.SIGTERM)
     for server in servers:
         server.server_close()
     deadline = monotonic() + GRACE
     while monotonic() < deadline and not ending.is_insisted:
-        if not len(children) and not any(row.channel is not None for row in reactor.table):
+        if not len(forked) and not any(row.channel is not None for row in reactor.table):
             break
         reactor.step(0.02)  # bounded: a thread that ends doesn't wake it
-    children.kill_all()
+    forked.kill_all()
     reactor.close()

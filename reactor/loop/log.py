@@ -2,7 +2,8 @@
 
 The import of ``logging`` takes longer than that of all else that a server needs. So it is left to the program. One that
 has not imported it has configured nothing, and ``logging`` would print messages of the level WARNING and above on
-standard error, and no others (``logging.lastResort``). `log` does so itself then.
+standard error, and no others (``logging.lastResort``). `log` does so itself then, line by line; so what has several
+threads or processes, whose lines could mix, imports ``logging``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - prints the traceback of one child whole, see `loop.log`
 import os
 import socket
 from contextlib import contextmanager

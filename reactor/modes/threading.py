@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging  # noqa: F401 - prints the traceback of one thread whole, see `loop.log`
 import socket
 from _thread import start_new_thread
 from functools import partial

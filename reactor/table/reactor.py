@@ -101,7 +101,8 @@ class Reactor(Loop):
         network: Any = socket,
         outer: Reactor | None = None,
     ) -> None:
-        prepare()
+        if outer is None:
+            prepare()
         super().__init__(selector, clock, policy, network=network, outer=outer)
         self.table: RequestTable = RequestTable(self.interest, None if outer is None else outer.table)
         self.budget: Budget = Budget(self) if outer is None else outer.budget

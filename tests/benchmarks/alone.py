@@ -24,7 +24,8 @@ IMPORTS = {
     "`import reactor`": "import reactor",
     "`import reactor`, and a server that listens": LISTENER,
 }
-"""A server imports all that it may need before it serves."""
+"""A server imports all that its handler may need before it serves. CPython 3.13 prints a traceback by a module that is
+imported when the server begins to serve, which is not in these figures."""
 
 
 class Alone(NamedTuple):
