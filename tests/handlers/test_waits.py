@@ -527,7 +527,8 @@ def test_a_stream_wait_must_define_take():
 
 def test_each_wait_declares_what_satisfies_it():
     """Drivers rely on it: some waits are satisfied by input, some by outside work."""
-    kinds = {kind for kind in vars(handlers).values() if isinstance(kind, type) and issubclass(kind, Wait)}
+    public = [getattr(handlers, name) for name in handlers.__all__]
+    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Wait)}
     kinds -= {FirstOf, WhileConnected}  # these have what the waits have that they are made of
     reading = {kind.__name__ for kind in kinds if kind.reads}
     outside = {kind.__name__ for kind in kinds if kind.outside}
