@@ -56,6 +56,8 @@ class Loop:
     those to work on now, in that order. What it leaves out is ready again next time.
     """
 
+    _children: Children | None = None
+
     def __init__(
         self,
         selector: BaseSelector | None = None,
@@ -79,7 +81,6 @@ class Loop:
         self.timers = Timers()
         self.watches: set[Watch] = set()
         self.descriptors: Descriptors = Descriptors() if outer is None else outer.descriptors
-        self._children: dict[str, Children] = {}  # at most one, by ""
         self.inner: Loop | None = None
         """The loop that runs inside a batch of this one, in the same thread, if there is one."""
         self.is_copy = False
@@ -103,21 +104,22 @@ class Loop:
     @property
     def children(self) -> Children:
         """The children that this loop forks. Made when it is asked for first, because most loops fork none."""
-        if not self._children:
+        if self._children is None:
             from .children import Children
 
-            return self._children.setdefault("", Children(self))  # one, even if two threads ask
-        return self._children[""]
+            made: Children = vars(self).setdefault("_children", Children(self))  # one, even if two threads ask
+            return made
+        return self._children
 
     @property
     def may_have_children(self) -> bool:
         """Whether `children` was asked for."""
-        return bool(self._children)
+        return self._children is not None
 
     @property
     def is_child(self) -> bool:
         """Whether this loop has forked this process; ``False`` in a child that another part of it has forked."""
-        return bool(self._children) and self.children.is_child
+        return self._children is not None and self._children.is_child
 
     # What a subclass adds
 
@@ -234,8 +236,8 @@ class Loop:
     def close(self) -> None:
         """Close what the loop has opened; not while it runs. A second call does nothing."""
         self.require_rest("close()")
-        if self._children:
-            self.children.close()
+        if self._children is not None:
+            self._children.close()
         for watch in list(self.watches):
             watch.cancel()
         if self._wakeup is not None:

@@ -6,7 +6,7 @@ row of the running code, a context variable, which each thread has for itself.
 
 from __future__ import annotations
 
-from _contextvars import ContextVar  # `contextvars` has nothing else of it
+from contextvars import ContextVar
 
 from ..table.request import Request
 
