@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .events import NOTHING
+from .sources import NOTHING
 from .link import WINDOW, Link
 from .waits import REFUSE, TooEarly
 
