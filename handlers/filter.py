@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from .sources import NOTHING
 from .link import WINDOW, Link
+from .sources import NOTHING
 from .waits import REFUSE, TooEarly
 
 TYPE_CHECKING = False

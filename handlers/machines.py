@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _NEVER = float("inf")
 _PLAIN = frozenset((Until, UntilAny, Exactly, Some))  # the hot path goes on with these; others go through `_took`
 _HUNGRY = frozenset((Until, UntilAny, Some))  # waits that take at least one byte
+_STRETCH = 4_096  # bytes that are searched at once for pieces with one delimiter
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
 
@@ -134,35 +135,25 @@ class StreamMachine(Machine):
         state: Any = self.state
         is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
         turns, end, size = self.driver.turns, 0, len(data)
-        equal = 0  # how often the same `Until` followed; -1: another wait did, and pieces are cut one by one
-        pieces: Any = None  # what is cut already for equal waits; the next piece is the last one
         while end < size or wait.__class__ not in _HUNGRY:
-            if equal > 2 and pieces:
-                piece = pieces.pop()
-                end += len(piece)
+            start, kind = end, wait.__class__
+            if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this
+                found = data.find(wait.delimiter, start)
+                end = found + len(wait.delimiter)
+                end = end if found >= 0 and end - start <= wait.limit else start
             else:
-                start, kind = end, wait.__class__
-                if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this
-                    found = data.find(wait.delimiter, start)
-                    end = found + len(wait.delimiter)
-                    end = end if found >= 0 and end - start <= wait.limit else start
-                else:
-                    end = start + wait.n if kind is Exactly and wait.n <= wait.limit else _end_of(wait, data, start)
-                if not start < end <= size:
-                    return None if start == size and (size < end or wait.hungry) else turns
-                piece = data[start:end]
-                self.fresh = True
-                if equal == 2 and size <= wait.limit:
-                    pieces = _split(data[end:], wait.delimiter, turns)
-            self.start = end
+                end = start + wait.n if kind is Exactly and wait.n <= wait.limit else _end_of(wait, data, start)
+            if not start < end <= size:
+                return None if start == size and (size < end or wait.hungry) else turns
+            self.start, self.fresh = end, True
             turns -= 1
             try:
-                step: Any = state(piece)
+                step: Any = state(data[start:end])
             except StopIteration as stop:
                 step, state, is_coroutine = self._returned(state, stop), None, False
             except Cause as cause:
-                reason = cause
-                break
+                self._step(self.handler.interrupted, cause, cause)
+                return turns
             if is_coroutine:
                 following, then = step, state
             else:
@@ -172,19 +163,52 @@ class StreamMachine(Machine):
                 self._took(state, step)
                 return turns
             self.wait, self.state, state = following, then, then
-            if self.blocked or self.inbox is not data or not turns:
+            if kind is Until and end < size and following.__class__ is Until and following.delimiter == wait.delimiter:
+                turns = self._feed_equal(data, following, turns)
+                end, following, state = self.start, self.wait, self.state
+                is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
+            if self.blocked or self.inbox is not data or not turns or following.__class__ not in _PLAIN:
                 return turns
-            if kind is Until and equal >= 0 and end < size:
-                is_equal = following is wait or (
-                    following.__class__ is Until
-                    and following.delimiter == wait.delimiter
-                    and following.limit == wait.limit
-                )
-                equal = equal + 1 if is_equal else -1
             wait = following
-        else:
-            return None
-        self._step(self.handler.interrupted, reason, reason)
+        return None
+
+    def _feed_equal(self, data: bytes, wait: Any, turns: int) -> int:
+        """The hot path for pieces with one delimiter, as long as the waits are equal: one search finds all pieces.
+
+        It begins where `_feed_fast` has got to. It ends when what is found is used up, when the next wait is another,
+        and when a reason to leave the hot path applies. Returns the number of turns that are left.
+        """
+        state: Any = self.state
+        is_coroutine = state.__class__ is not MethodType  # `_feed_fast` goes on with nothing else
+        delimiter, limit, end = wait.delimiter, wait.limit, self.start
+        for part in data[end : end + _STRETCH].split(delimiter, turns)[:-1]:
+            piece = part + delimiter
+            if len(piece) > limit or self.blocked or self.inbox is not data:
+                return turns
+            self.start = end = end + len(piece)
+            turns -= 1
+            try:
+                step: Any = state(piece)
+            except StopIteration as stop:
+                self._took(None, self._returned(state, stop))
+                return turns
+            except Cause as cause:
+                self._step(self.handler.interrupted, cause, cause)
+                return turns
+            if is_coroutine:
+                following, then = step, state
+            else:
+                following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)
+            if following is not wait:
+                if following.__class__ is not Until or following.delimiter != delimiter or following.limit != limit:
+                    self._took(state, step)
+                    return turns
+                self.wait = wait = following
+            if then is not state:
+                if then.__class__ is not MethodType:
+                    self._took(state, step)
+                    return turns
+                self.state = state = then
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:
@@ -401,11 +425,6 @@ class StreamMachine(Machine):
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0
             self.scanned -= start
-
-
-def _split(data: bytes, delimiter: bytes, most: int) -> list[bytes]:
-    """At most so many pieces of ``data`` that end with ``delimiter``, the last one first; all if ``most`` is -1."""
-    return [part + delimiter for part in data.split(delimiter, most)[-2::-1]]
 
 
 def _end_of(wait: Any, data: bytes, start: int) -> int:

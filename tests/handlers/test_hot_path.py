@@ -45,7 +45,9 @@ waits = st.one_of(
     st.builds(ToEnd, limit=st.sampled_from([4, 1000])),
     st.sampled_from([Flushed(), Delay(1)]),
 )
-ACTIONS = ["", "send", "send", "much", "take", "put back", "eof", "raise", "error", "call", "end", "excess", "nonsense"]
+SENT = {"send": 7, "much": 60, "excess": 500}
+ENDS = ["eof", "raise", "error", "end", "excess", "nonsense", "no state"]
+ACTIONS = ["", "send", "send", "much", "take", "put back", "call", *ENDS]
 scripts = st.lists(st.tuples(waits, st.sampled_from(ACTIONS)), min_size=1, max_size=8)
 texts = st.text(alphabet="ab;\n", min_size=1, max_size=12).map(str.encode)
 
@@ -74,7 +76,7 @@ class Scripted(StreamHandler):
     def __init__(self):
         self.log = []
         self.place = 0
-        self.is_nonsense = False
+        self.is_nonsense = self.has_no_state = False
 
     def handle(self):
         return self.converse() if self.is_coroutine else (self.script[0][0], self.got)
@@ -83,7 +85,7 @@ class Scripted(StreamHandler):
         if not self.do(result):
             return None
         wait = self.script[self.place % len(self.script)][0]
-        return wait if self.is_nonsense else (wait, self.got)
+        return wait if self.is_nonsense else (wait, None if self.has_no_state else self.got)
 
     async def converse(self):
         result = await self.script[0][0]
@@ -103,7 +105,7 @@ class Scripted(StreamHandler):
         action = self.script[self.place % len(self.script)][1]
         self.place += 1
         self.log.append((action, result))
-        self.is_nonsense = action == "nonsense"
+        self.is_nonsense, self.has_no_state = action == "nonsense", action == "no state"
         if action == "raise":
             raise Cause("said by the script")
         if action == "error":
@@ -116,8 +118,8 @@ class Scripted(StreamHandler):
             self.put_back(b"ab;")
         elif action == "eof":
             self.send_eof()
-        elif action in ("send", "much", "excess"):
-            self.send(b"x" * {"send": 7, "much": 60, "excess": 500}[action])
+        elif action in SENT:
+            self.send(b"x" * SENT[action])
         return action != "end" and self.place < 60
 
     def interrupted(self, cause):
@@ -190,6 +192,26 @@ def test_the_hot_path_and_the_slow_way_give_the_same(data, script, is_coroutine,
     turns = data.draw(st.sampled_from([3, 7, -1]))
     fast, slow = (told(kind, tuple(script), is_coroutine, pieces, reads, turns) for kind in (StreamMachine, Slow))
     assert fast == slow
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+@pytest.mark.parametrize("action", sorted({*ACTIONS}))
+def test_one_odd_step_among_many_equal_ones(action, is_coroutine):
+    wait = Until(b";", limit=9)
+    for before, turns in ((before, turns) for before in range(6) for turns in (3, 7, -1)):
+        script = (*((wait, "") for _ in range(before)), (wait, action))
+        fast, slow = (told(kind, script, is_coroutine, [b"a;" * 12], [0], turns) for kind in (StreamMachine, Slow))
+        assert fast == slow
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_one_piece_past_the_limit_among_many_others(is_coroutine):
+    for before in range(6):
+        pieces = [b"a;" * before + b"a" * 9 + b";" + b"a;" * 4]
+        script = ((Until(b";", limit=9), "send"),)
+        fast, slow = (told(kind, script, is_coroutine, pieces, [0], -1) for kind in (StreamMachine, Slow))
+        assert fast == slow
+        assert "LimitPassed" in repr(fast)
 
 
 @pytest.mark.parametrize("is_coroutine", [False, True])

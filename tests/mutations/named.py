@@ -57,6 +57,7 @@ RARE = 500
 
 CHECKED = "tests/testing/check/test_through.py -k plain_text"
 HOT = "tests/handlers/test_hot_path.py"
+STEP = "            following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)"
 HOT_ROW = "tests/rows/test_hot_path.py"
 RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
 BRIEF = "tests/servers/test_brief.py"
@@ -187,13 +188,21 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path takes what a coroutine must not await",
-        "            if is_coroutine:\n                following, then = step, state\n            else:",
-        "            if True:",
-        tests=HOT,
+        f"            if is_coroutine:\n                following, then = step, state\n            else:\n    {STEP}\n"
+        "            is_plain", f"{STEP}\n            is_plain", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes one of many waits that a coroutine must not await",
+        f"            if is_coroutine:\n                following, then = step, state\n            else:\n    {STEP}\n"
+        "            if", f"{STEP}\n            if", tests=HOT,
     ),
     Mutation(
         "the hot path takes a wait without a state",
-        "len(step) == 2 else (None, None)", "len(step) == 2 else (step, state)", tests=HOT,
+        f"{STEP}\n            is_plain", "            following, then = step, state\n            is_plain", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes one of many waits without a state",
+        "                if then.__class__ is not MethodType:", "                if False:", tests=HOT,
     ),
     Mutation(
         "a relay stops reading before the other side is settled",
@@ -205,7 +214,19 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path goes on with pieces of another wait",
-        "following.delimiter == wait.delimiter", "following.limit == wait.limit", tests=HOT,
+        "following.delimiter != delimiter or following.limit", "following.limit", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes one of many pieces past its limit",
+        "if len(piece) > limit or self.blocked or", "if self.blocked or", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes many pieces although a state has changed what is held",
+        "or self.blocked or self.inbox is not data:", "or self.blocked:", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes many pieces past the high-water mark",
+        "or self.blocked or self.inbox is not data:", "or self.inbox is not data:", tests=HOT,
     ),
     Mutation(
         "the hot path has no end of a turn",
