@@ -60,7 +60,7 @@ class Pair:
     """What a coroutine must not await: it yields what a state returns."""
 
     def __await__(self):
-        yield Until(b";"), Idle().finish
+        yield Until(b";", limit=9), Idle().finish
 
 
 class Scripted(StreamHandler):
