@@ -93,10 +93,11 @@ class Tried(Subject):
 
         After the simple ones, at most ``most`` are drawn.
         """
-        found = next(filter(breaks, self._slips()), None)
+        found = next(filter(breaks, self.slips()), None)
         return smallest(self, self._hostile(), breaks, examples, most) if found is None else found
 
-    def _slips(self) -> Iterator[Schedule]:
+    def slips(self) -> Iterator[Schedule]:
+        """The conversation with one simple fault, in each schedule another."""
         if not self.packets:
             for data in strategies.slips(self.pieces[0]):
                 yield [data, END]
