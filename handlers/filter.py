@@ -11,10 +11,9 @@ filter is its `link`, as a machine runs a handler. Filters of datagrams are in `
 
 from __future__ import annotations
 
-from functools import partial
-
 from .link import WINDOW, Link
 from .sources import NOTHING
+from .states import bare
 from .waits import REFUSE, TooEarly
 
 TYPE_CHECKING = False
@@ -283,6 +282,4 @@ def put_in(machine: StreamMachine, wait: Filtered) -> object:
 
 def facts_of(make: object) -> Mapping[str, object]:
     """The `Filter.facts` of the filter that ``make`` makes, which is a class or a `functools.partial` of one."""
-    while isinstance(make, partial):
-        make = make.func
-    return getattr(make, "facts", {})
+    return getattr(bare(make), "facts", {})

@@ -19,6 +19,9 @@ _BUILTIN: type = type(len)  # what the methods of a coroutine are
 
 
 _SHARED = frozenset((Until, Exactly, Some))
+_MOST_EQUAL = 64
+_equal: dict[Wait, Wait] = {}
+"""Waits that rows hold, each beside itself."""
 _MOST_PLACES = 256
 _places: dict[tuple[int, ...], object] = {}
 """Places in coroutines, by the identities and offsets of their code, which the places keep alive: many rows that wait
@@ -30,11 +33,11 @@ def is_of_coroutine(call: object) -> bool:
     return call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
 
 
-def bare(state: Any) -> Any:
-    """The function that a `functools.partial` calls."""
-    while hasattr(state, "func"):
-        state = state.func
-    return state
+def bare(call: Any) -> Any:
+    """What a `functools.partial`, or what has a ``func`` as that has, calls in the end; else ``call`` itself."""
+    while not isinstance(call, type) and hasattr(call, "func"):
+        call = call.func
+    return call
 
 
 def name_of(state: Any) -> str:
@@ -70,12 +73,11 @@ def place_of(state: Any) -> object:
 
 def shared(wait: Wait | None) -> Wait | None:
     """``wait``, or the equal one that other rows hold: of the classes whose equal instances wait for the same."""
-    return _equal(wait) if wait.__class__ in _SHARED else wait
-
-
-@lru_cache(maxsize=64)
-def _equal(wait: Wait | None) -> Wait | None:
-    return wait
+    if wait is None or wait.__class__ not in _SHARED:
+        return wait
+    if len(_equal) >= _MOST_EQUAL:
+        _equal.clear()
+    return _equal.setdefault(wait, wait)
 
 
 def is_same_place(one: Any, other: Any) -> bool:

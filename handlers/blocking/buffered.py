@@ -14,6 +14,7 @@ from types import FunctionType
 from ..elsewhere import Forked, Threaded
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
+from ..states import bare
 from ..waits import Cause, Delay, Failed, Flushed, Packet, StreamWait, TimedOut, Wait
 from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing, too_long
 from .whole import Whole
@@ -42,9 +43,7 @@ def buffered(blocking: Any, packets: bool, work: str = "") -> type[StreamHandler
     a place of `Answered`. Raises `TypeError` for a class that does not declare ``request``: the wait that a whole
     request satisfies, or for a stream a framing.
     """
-    kind = blocking
-    while hasattr(kind, "func"):  # a functools.partial of a class
-        kind = kind.func
+    kind = bare(blocking)
     request: Any = getattr(kind, "request", None)
     name = getattr(kind, "__name__", repr(blocking))
     if not is_whole_by(request, packets):

@@ -15,10 +15,10 @@ caught ends the request.
 
 from __future__ import annotations
 
-from functools import partial
 from types import CoroutineType, FunctionType
 
 from ..saying import safe_str
+from ..states import bare
 from ..waits import Cause, LimitPassed, Outside, StreamWait, Wait
 from ..wire import grown
 from .whole import Whole
@@ -39,8 +39,7 @@ MAX_REQUEST = 16 << 20
 
 def is_framing(request: object) -> bool:
     """Whether ``request`` is a coroutine function, or an object with an asynchronous ``__call__``."""
-    while isinstance(request, partial):
-        request = request.func
+    request = bare(request)
     if not callable(request) or isinstance(request, type):
         return False
     function = request if isinstance(request, FunctionType) else type(request).__call__

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import _socket
 import socket
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from ..handlers import Handler
 from ..handlers.saying import safe_repr
+from ..handlers.states import bare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def class_of(handler: Any) -> Any:
     ``handler`` is a class, a `functools.partial` of one, or any callable that is declared to return one: a function
     or a method with an annotation (``-> Echo``), or an object whose ``__call__`` has one.
     """
-    while isinstance(handler, partial):
-        handler = handler.func
+    handler = bare(handler)
     return handler if isinstance(handler, type) else _declared(handler) or handler
 
 

@@ -15,7 +15,8 @@ import textwrap
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...handlers import Cancelled, Delay, Exactly, Failed, LimitPassed, Reset, StreamWait, events, first
+from ...handlers import Cancelled, Delay, Exactly, Failed, LimitPassed, Reset, StreamWait, events, first, sources
+from ...handlers import wait as of_wait
 from .builtin import counted_builtins
 from .calls import make_call, may_call
 from .counting import (
@@ -51,10 +52,9 @@ YEAR = 31_536_000
 ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
-_OWN = frozenset(
-    f"{__package__}.{name}" for name in ("run", "calls", "watching", "driver", "transcript", "patterns", "builtin")
-)
-_OWN |= {first.__name__, events.__name__}  # a wait of several takes a few lines for each
+_OWN = {f"{__package__}.{name}" for name in ("run", "calls", "watching", "driver", "transcript", "patterns", "builtin")}
+_OWN |= {module.__name__ for module in (first, events, sources)}  # a wait of several takes a few lines for each
+_OWN.add(of_wait.__name__)  # a wait is compared only if an equal one is known
 """The modules whose lines do not count as lines of the handler."""
 
 
