@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 END = b"]]>]]>"
 LARGEST = 1 << 18
+LONGEST = 1 << 15
 
 
 class ManagedBroken(StreamHandler):
@@ -94,7 +95,7 @@ class ScannerRight(ScannerBroken):
 
 
 class DatabaseBroken(StreamHandler):
-    """OVSDB (RFC 7047): JSON-RPC, one object after another without a mark between them. ASCII only."""
+    """OVSDB (RFC 7047): JSON-RPC, one object after another without a mark between them."""
 
     def setup(self) -> None:
         self.text = ""
@@ -103,18 +104,16 @@ class DatabaseBroken(StreamHandler):
         return Some(), self.more
 
     def more(self, data: bytes) -> Step:
-        if not data.isascii():
-            return None
-        self.text = (self.text + data.decode()).lstrip(" \t\r\n")
+        self.text = (self.text + data.decode("latin-1")).lstrip(" \t\r\n")
         while self.text:
             try:
                 request, end = json.JSONDecoder().raw_decode(self.text)
             except ValueError:
-                return (Some(), self.more) if len(self.text) < 1 << 15 and self.text[0] == "{" else None
+                return (Some(), self.more) if len(self.text) <= LONGEST and self.text[0] == "{" else None
             except RecursionError:
                 return None
             self.text = self.text[end:].lstrip(" \t\r\n")
-            if not self.answer(request):
+            if end > LONGEST or not self.answer(request):
                 return None
         return Some(), self.more
 
@@ -126,7 +125,7 @@ class DatabaseBroken(StreamHandler):
         error = None if result is not None else "unknown method"
         try:
             answer = json.dumps({"id": request["id"], "result": result, "error": error}, allow_nan=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         self.send(answer.encode())
         return True
@@ -143,7 +142,7 @@ class DatabaseRight(DatabaseBroken):
             if self.opened_by or byte not in b" \t\r\n":
                 self.held.append(byte)
                 self.follow(byte)
-                if len(self.held) > 1 << 15 or not 0 <= self.opened_by <= 32 or self.held[0] != 0x7B or byte > 0x7E:
+                if len(self.held) > LONGEST or not 0 <= self.opened_by <= 32 or self.held[0] != 0x7B:
                     return None
                 if not self.opened_by and not self.whole():
                     return None
@@ -162,7 +161,7 @@ class DatabaseRight(DatabaseBroken):
     def whole(self) -> bool:
         text, self.held = self.held, bytearray()
         try:
-            return self.answer(json.loads(text))
+            return self.answer(json.loads(text.decode("latin-1")))
         except ValueError:
             return False
 
