@@ -1,7 +1,7 @@
 """``python3 -m tests.proofs.check_figures [PART]``: the processor time that `check` takes for right handlers.
 
 The handlers are those of `tests.support.right`, of the package and of the examples, and the right ones of
-`tests.support.thirty` and `tests.support.kinds`; PART is a part of their names.
+`tests.support.thirty`, `kinds` and `third`; PART is a part of their names.
 Printed are seconds of user and system time with that of children, and at the end the median and the maximum.
 """
 
@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from reactor.testing.check.properties import check
-from tests.support import kinds, thirty
+from tests.support import kinds, third, thirty
 from tests.support.right import Right, binary, lines, shown, timed
 
 
@@ -26,7 +26,7 @@ def spent() -> float:
 
 def main(part: str = "") -> None:
     costs: list[float] = []
-    twins = [Right(pair.right, pair.conversation, pair.options) for pair in (*thirty.PAIRS, *kinds.PAIRS)]
+    twins = [Right(pair.right, pair.conversation, pair.options) for pair in (*thirty.PAIRS, *kinds.PAIRS, *third.PAIRS)]
     for right in (*lines.CORPUS, *binary.CORPUS, *timed.CORPUS, *shown.CORPUS, *twins):
         kind: Any = right.kind
         name = (kind.func if isinstance(kind, partial) else kind).__name__

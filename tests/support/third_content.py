@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
-from tests.support.third_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers import Step

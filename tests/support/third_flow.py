@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from handlers import DatagramHandler, Delay, Exactly, FirstOf, Packet, Some, StreamHandler, TimedOut, Until
-from tests.support.third_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers import Step

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler
-from tests.support.third_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers import Step

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from handlers import DatagramHandler, Delay, Exactly, Flushed, Packet, Some, StreamHandler, Until
-from tests.support.third_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers import Step
