@@ -48,6 +48,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``repeated``      the property of pieces, and of requests, that come many times
 ``modes``         the property of the modes: `same_in_every_mode`
 ``elements``      elements of BER, and what they are when one is wrapped in itself
+``regions``       what a message may have in itself again: regions with a length, a few bytes
 ``nested``        the property of what is nested deeper than Python can recurse
 ``process``       the property of what belongs to the whole process: `changed`
 ``overlapping``   the property of two requests of one server that are open at once

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .elements import FORMS, constructed, deep_code
 from .evidence import replaced
+from .regions import again, bencoded, wrapped
 from .report import fail, held_in_time
 from .run import Run, played
 from .snippets import literal
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
 
     from ...handlers import World
     from .elements import Element, Form
+    from .regions import Wrapped
 
 SPOTS = 2
 """The most places of a conversation at which each kind of opening is repeated."""
 
 ELEMENTS = 6
 """The most constructed elements of BER, each with other tags about it, that are wrapped in themselves."""
+
+REGIONS = 6
+"""The most regions of a message that are wrapped in those about them."""
+
+STARTS = 48
+"""Bytes of a binary message at which a few bytes are repeated."""
+
+BUDGET = 100_000
+"""Lines of Python after which no further bytes are repeated."""
 
 DEEPEST = 12_000
 """Levels that are more than functions in C may recurse (``C_RECURSION_LIMIT`` of CPython 3.12 and 3.13)."""
@@ -56,10 +67,12 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
 
     A parser that calls itself for each level, and ``json.loads`` before Python 3.14, raise it for a message of a few
     kilobytes, and it is no ``ValueError``. The property looks for ``[...]``, ``(...)``, ``{...}``, ``<a>...</a>``, the
-    arrays of RESP (``*1`` and CR LF) and the lists of bencoding in the conversation. There it opens more levels than
-    `sys.getrecursionlimit` has, and closes all or none of them. It does the same where a binary length has a like one
-    behind it, with the same bytes before it, such as that of a group of attributes in a group; and with constructed
-    elements of BER, whose lengths are definite. A right handler counts the levels, or answers.
+    arrays of RESP (``*1`` and CR LF) and the lists and dictionaries of bencoding in the conversation. There it opens
+    more levels than `sys.getrecursionlimit` has, and closes all or none of them. It does the same where a binary length
+    has a like one behind it, with the same bytes before it, such as that of a group of attributes in a group; where a
+    region of four bytes' length has a like one in it, such as a document in a document; and with constructed elements
+    of BER, whose lengths are definite. In a binary message it repeats up to four bytes in their place, such as the head
+    of a field, and corrects the length of the whole. A right handler counts the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -73,6 +86,9 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
         for group in list(_groups(piece))[:SPOTS]:
             for before in _enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
                 _refuse_deep_groups(tried, place, before, group)
+        for region in wrapped(piece, _depth(), REGIONS):
+            _refuse_deep_regions(tried, place, region)
+        _refuse_again(tried, place)
     for place, element, about in constructed(tried.pieces, ELEMENTS):
         for form in FORMS:
             _refuse_deep_elements(tried, place, element, about, form)
@@ -136,11 +152,11 @@ def _depth() -> int:
 
 def _enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
     """What comes before a group that grows: with a length in it that is that of the whole, made greater; as it is."""
-    for size, at in product((4, 3, 2), range(len(before))):
-        length = int.from_bytes(before[at : at + size], "big")
+    for order, size, at in product(("big", "little"), (4, 3, 2), range(len(before))):
+        length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
         is_whole = length in (end, end - at, end - at - size)
         if at + size <= len(before) and is_whole and length + growth < 1 << 8 * size:
-            yield before[:at] + (length + growth).to_bytes(size, "big") + before[at + size :]
+            yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]
     yield before
 
 
@@ -152,6 +168,33 @@ def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -
     if isinstance(run.error, RecursionError):
         parts = f"{literal(before)} + {group.code(_depth())} + {literal(after)}"
         _fail(tried, pieces[:place], parts, f"{literal(group.head)} and a length, {_depth()} times", run)
+
+
+def _refuse_deep_regions(tried: Tried, place: int, region: Wrapped) -> None:
+    """Fail if the handler raises `RecursionError` for a region in a like one, and so on."""
+    pieces, after = tried.pieces, tried.pieces[place][region.end :]
+    growth = region.width * (_depth() - 1)
+    for before in list(_enclosing(pieces[place][: region.begin], region.end + len(after), growth))[:SPOTS]:
+        deep = before + region.deep(_depth()) + after
+        run = played(tried, tried.whole(replaced(pieces, place, 0, len(pieces[place]), deep)))
+        if isinstance(run.error, RecursionError):
+            parts = f"{literal(before)} + {region.code(_depth())} + {literal(after)}"
+            _fail(tried, pieces[:place], parts, f"a length and {literal(region.before)}, {_depth()} times", run)
+
+
+def _refuse_again(tried: Tried, place: int) -> None:
+    """Fail if the handler raises `RecursionError` for a few bytes that come again and again."""
+    pieces, piece, spent = tried.pieces, tried.pieces[place], 0
+    for at, few in again(piece, STARTS):
+        before = next(_enclosing(piece[:at], len(piece), len(few) * _depth()))
+        deep = before + few * _depth() + piece[at:]
+        run = played(tried, tried.whole(replaced(pieces, place, 0, len(piece), deep)))
+        if isinstance(run.error, RecursionError):
+            levels = f"{literal(few)} * {_depth()}"
+            _fail(tried, pieces[:place], f"{literal(before)} + {levels} + {literal(piece[at:])}", levels, run)
+        spent += run.limit.lines
+        if spent > BUDGET:
+            break
 
 
 def _refuse_deep_elements(tried: Tried, place: int, element: Element, about: list[Element], form: Form) -> None:
@@ -207,3 +250,5 @@ def _nests(pieces: list[bytes]) -> Iterator[Nest]:
         for pattern, opening, closing in _FORMS:
             for match in list(pattern.finditer(piece))[:SPOTS]:
                 yield Nest(place, *match.span(), opening, closing)
+        for start, end in islice(bencoded(piece), SPOTS):
+            yield Nest(place, start, end, b"l", b"e")
