@@ -1,7 +1,8 @@
 """Restores the state that requests share: so each run starts like the first one, and a property can detect the sharing.
 
-This is the state that the functions of a handler class can reach: attributes of its classes, default arguments,
-variables of enclosing functions and of the module, and the contents of containers among these.
+This is the state that the functions of a handler class can reach, also by properties and by functions of its modules:
+attributes of its classes, default arguments, variables of enclosing functions and of the module, and the contents of
+containers among these.
 """
 
 from __future__ import annotations
@@ -93,11 +94,13 @@ class _Snapshot:
         for value in before.values():
             self.contents(value)
         for value in list(vars(base).values()):
-            function = getattr(value, "__func__", value)  # of a classmethod or staticmethod
-            if isinstance(function, FunctionType):
+            for function in _functions_of(value):
                 self._function(function)
 
     def _function(self, function: FunctionType) -> None:
+        if id(function) in self._seen:
+            return
+        self._seen.add(id(function))
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.contents(value)
         for cell in function.__closure__ or ():
@@ -110,6 +113,8 @@ class _Snapshot:
             if value is _ABSENT or _is_data(name, value):
                 self.undo.append(partial(_put, space, name, value))
                 self.contents(value)
+            elif isinstance(value, FunctionType) and value.__module__ in self._homes:
+                self._function(value)
 
     def _cell(self, cell: CellType) -> None:
         try:
@@ -157,6 +162,12 @@ def _own(kind: type | None) -> list[type]:
 
 _FOREIGN = "builtins", "handlers", "reactor"
 """The packages whose classes are not part of the handler under test."""
+
+
+def _functions_of(value: object) -> Iterator[FunctionType]:
+    """The functions of an attribute of a class: of a method, or of a property."""
+    found = [value, *(getattr(value, name, None) for name in ("__func__", "fget", "fset", "fdel", "func"))]
+    return (function for function in found if isinstance(function, FunctionType))
 
 
 @lru_cache(maxsize=1_024)

@@ -79,6 +79,7 @@ FINDERS = {
     "socks": "drops_no_step",
     "spooler": "ends_if_it_drips",
     "ward": "same_at_its_limits",
+    "words": "leaves_nothing_behind",
     "worker": "leaves_nothing_behind",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
