@@ -132,7 +132,7 @@ def _form(answer: bytes, message: bytes) -> list[bytes]:
 
 def _refuse_leftover(tried: Tried, message: _Message, place: int) -> None:
     """Fail if a timeout in a message leaves a part of it for the next message."""
-    data = tried.pieces[0]
+    data = tried.pieces[0][: message.end]  # what follows may well end the request
     run = Run(tried)
     with run.limit:
         run.step(data[:place])

@@ -78,6 +78,7 @@ FINDERS = {
     "shell": "ends_if_it_drips",
     "socks": "drops_no_step",
     "spooler": "ends_if_it_drips",
+    "tube": "takes_causes_for_ends",
     "ward": "same_at_its_limits",
     "words": "leaves_nothing_behind",
     "worker": "leaves_nothing_behind",
