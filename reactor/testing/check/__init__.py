@@ -34,13 +34,14 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``borders``       where the waits of a handler begin in a conversation
 ``apart``         two requests at once, one between the halves of the other
 ``bombs``         the property of what is compressed: `memory`
-``causes``        the properties of causes: those that a handler catches, and a slow client
 ``damaged``       the property of damaged conversations that are cut
 ``headers``       the properties of header fields: the case of names, and fields that a client writes
 ``keys``          the property of the keys of datagrams: any packet has one
 ``lapses``        the properties of duplicates, and of clients that are quiet now and then
 ``lengths``       the property of lengths that say more than is there
+``regions``       what a message may have in itself again: regions with a length, a few bytes
 ``limits``        the property of pieces that are as long as may be
+``causes``        the properties of causes: those that a handler catches, and a slow client
 ``matching``      the property of regular expressions that try ever more ways: `seconds`
 ``lists``         what lists of many different elements cost
 ``linear``        the property of work that grows faster than the input
@@ -48,7 +49,6 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``repeated``      the property of pieces, and of requests, that come many times
 ``modes``         the property of the modes: `same_in_every_mode`
 ``elements``      elements of BER, and what they are when one is wrapped in itself
-``regions``       what a message may have in itself again: regions with a length, a few bytes
 ``nested``        the property of what is nested deeper than Python can recurse
 ``process``       the property of what belongs to the whole process: `changed`
 ``overlapping``   the property of two requests of one server that are open at once

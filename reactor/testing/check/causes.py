@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import ToEnd
 from .borders import borders_of, is_between, pieces_again
-from .drip import Drip, dripped
+from .drip import LONG, Drip, dripped
 from .evidence import asserted, fault_of, places, spread, thinned
+from .limits import measured
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -171,11 +172,12 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     """A client that says nothing, or sends one byte of a message after another, does not keep the request for ever.
 
     A timeout counts from the beginning of a wait. A handler that collects a message with many waits, such as `Some`
-    again and again, starts it anew with each byte, so that many slow clients can hold all places of a server
-    (slow loris). The property drips letters at the places of the conversation where a word begins or ends: within 32
-    bytes the request must end, answer, or hold no more than before. A limit of the bytes that comes later ends it too
-    late; a handler that reads a line, or a body, by one wait is right. A handler that catches `TimedOut` and waits
-    again keeps the request of a client that has gone: where a client says nothing more, the request must end.
+    again and again, starts it anew with each byte, so that many slow clients can hold all places of a server (slow
+    loris). The property drips letters at the places of the conversation where a word begins or ends, and behind a
+    length that says more: within 32 bytes the request must end, answer, or hold no more than before. A limit of the
+    bytes that comes later ends it too late; a handler that reads a line, or a body, by one wait is right. A handler
+    that catches `TimedOut` and waits again keeps the request of a client that has gone: where a client says nothing
+    more, the request must end.
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
@@ -194,8 +196,8 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
         _refuse_drip(tried, dripped(tried, start, b"", grows=False), what, why, [repr(start), repr(b"")])
     if tried.packets:
         return
-    for place in [0, *tried.borders(SPOTS)]:
-        start = tried.pieces[0][:place]
+    starts = [tried.pieces[0][:place] for place in [0, *tried.borders(SPOTS)]]
+    for start in [*starts, *(stretched.begun(2 * LONG) for stretched in measured(tried))]:
         for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
             what = "a client that sends a byte now and then keeps"
             why = ": each byte starts the timeout anew. Declare request_timeout or min_rate"

@@ -6,10 +6,12 @@ The limits need not be given: a piece of the conversation is stretched until the
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...handlers import Exactly, LimitPassed
 from .evidence import alike, answers_of, differing, fault_of, thinned
+from .regions import enclosing
 from .report import fail, held_in_time
 from .run import Run, played
 from .tried import Tried
@@ -31,6 +33,12 @@ COSTLY = 20_000
 
 GAP = 8
 """The most lengths between those that are taken and those that are refused, none of which may have no answer."""
+
+TAIL = 2
+"""Bytes that may be behind a piece, such as an end or a checksum."""
+
+SMALLEST = 3
+"""Bytes of the shortest piece whose length is taken for one although it is not that of all that follows."""
 
 SPOTS = 4
 """The most words, the most numbers and the most binary lengths that are stretched."""
@@ -63,6 +71,10 @@ class Stretched:
         """All of it, the piece being ``length`` bytes long."""
         pieces = self._tried.pieces
         return self._tried.whole([*pieces[: self._place], self._build(length), *pieces[self._place + 1 :]])
+
+    def begun(self, length: int) -> bytes:
+        """All of it up to the piece, of which ``length`` bytes are to come."""
+        return self._build(length).partition(self._letter * length)[0]
 
     def run(self, length: int) -> Run:
         """What the handler makes of it."""
@@ -122,8 +134,9 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     """A piece as long as the handler takes, and one byte longer or shorter, raises nothing and may be cut anywhere.
 
     The property stretches a word, a number, a piece whose length is written before it (``5:hello``,
-    ``5\\r\\nhello``), or one whose length is in one, two or four bytes before it, up to 64 KiB. Where the handler
-    begins to answer in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A
+    ``5\\r\\nhello``), or one whose length is in one, two or four bytes before it, up to 64 KiB; such a length may count
+    itself, and an end may be behind the piece. Where the handler begins to answer in another way, it tries the lengths
+    about this limit, whole and cut about the end of the piece. A
     limit that counts the delimiter in one place and not in the other is off by one, and so is a field for a length that
     is one too small: a length between those that are taken and those that are refused ends the request in silence. It
     also stretches a word that the rest of its line does not follow, up to 64 bytes.
@@ -204,13 +217,27 @@ def _with_length(piece: bytes, start: int, sign: bytes, end: int, form: bytes) -
 
 
 def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
-    """Pieces with their length in one, two or four bytes before them, up to the end of the conversation."""
-    for size in 4, 2, 1:
-        for start in range(len(piece) - size):
-            count, begun = int.from_bytes(piece[start : start + size], "big"), start + size
-            if 0 < count == len(piece) - begun:
-                yield _with_bytes(piece[:start], size), (1 << 8 * size) - 1
+    """Pieces with their length in one, two or four bytes before them, up to the end of the conversation.
+
+    Where three bytes or more follow, an end of one or two bytes may be behind them; or the length may count itself and
+    one byte before it, which says what the piece is.
+    """
+    for size, start in product((4, 2, 1), range(len(piece))):
+        count, rest = int.from_bytes(piece[start : start + size], "big"), len(piece) - start - size
+        if 0 < count == rest:
+            yield _with_bytes(piece, start, size, len(piece)), (1 << 8 * size) - 1
+        elif rest >= SMALLEST and rest - TAIL <= count < rest:
+            yield _with_bytes(piece, start, size, start + size + count), (1 << 8 * size) - 1
+        elif rest >= SMALLEST and count in (rest + size, rest + size + 1):
+            yield _with_bytes(piece, start, size, len(piece), count - rest), (1 << 8 * size) - 1 - (count - rest)
 
 
-def _with_bytes(before: bytes, size: int) -> Callable[[int], bytes]:
-    return lambda length: before + length.to_bytes(size, "big") + b"a" * length
+def _with_bytes(piece: bytes, start: int, size: int, end: int, more: int = 0) -> Callable[[int], bytes]:
+    """A piece of any length up to ``end``; its own length says ``more``. Lengths of the whole are corrected."""
+
+    def build(length: int) -> bytes:
+        growth = length - (end - start - size)
+        before = next(enclosing(piece[:start], len(piece), growth))
+        return before + (length + more).to_bytes(size, "big") + b"a" * length + piece[end:]
+
+    return build

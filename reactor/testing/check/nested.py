@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .elements import FORMS, constructed, deep_code
 from .evidence import replaced
-from .regions import again, bencoded, wrapped
+from .regions import again, bencoded, enclosing, wrapped
 from .report import fail, held_in_time
 from .run import Run, played
 from .snippets import literal
@@ -84,7 +84,7 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
                 _refuse_recursion(tried, nest, depth, closing)
     for place, piece in enumerate(tried.pieces):
         for group in list(_groups(piece))[:SPOTS]:
-            for before in _enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
+            for before in enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
                 _refuse_deep_groups(tried, place, before, group)
         for region in wrapped(piece, _depth(), REGIONS):
             _refuse_deep_regions(tried, place, region)
@@ -150,16 +150,6 @@ def _depth() -> int:
     return sys.getrecursionlimit() * 4 // 3
 
 
-def _enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
-    """What comes before a group that grows: with a length in it that is that of the whole, made greater; as it is."""
-    for order, size, at in product(("big", "little"), (4, 3, 2), range(len(before))):
-        length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
-        is_whole = length in (end, end - at, end - at - size)
-        if at + size <= len(before) and is_whole and length + growth < 1 << 8 * size:
-            yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]
-    yield before
-
-
 def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -> None:
     """Fail if the handler raises `RecursionError` for groups in groups."""
     pieces, after = tried.pieces, group.inner + tried.pieces[place][group.end :]
@@ -174,7 +164,7 @@ def _refuse_deep_regions(tried: Tried, place: int, region: Wrapped) -> None:
     """Fail if the handler raises `RecursionError` for a region in a like one, and so on."""
     pieces, after = tried.pieces, tried.pieces[place][region.end :]
     growth = region.width * (_depth() - 1)
-    for before in list(_enclosing(pieces[place][: region.begin], region.end + len(after), growth))[:SPOTS]:
+    for before in list(enclosing(pieces[place][: region.begin], region.end + len(after), growth))[:SPOTS]:
         deep = before + region.deep(_depth()) + after
         run = played(tried, tried.whole(replaced(pieces, place, 0, len(pieces[place]), deep)))
         if isinstance(run.error, RecursionError):
@@ -186,7 +176,7 @@ def _refuse_again(tried: Tried, place: int) -> None:
     """Fail if the handler raises `RecursionError` for a few bytes that come again and again."""
     pieces, piece, spent = tried.pieces, tried.pieces[place], 0
     for at, few in again(piece, STARTS):
-        before = next(_enclosing(piece[:at], len(piece), len(few) * _depth()))
+        before = next(enclosing(piece[:at], len(piece), len(few) * _depth()))
         deep = before + few * _depth() + piece[at:]
         run = played(tried, tried.whole(replaced(pieces, place, 0, len(piece), deep)))
         if isinstance(run.error, RecursionError):
@@ -205,7 +195,7 @@ def _refuse_deep_elements(tried: Tried, place: int, element: Element, about: lis
     for outer, inner in reversed(list(pairwise([*about, element]))):
         deep = outer.around(piece, inner, deep, form)
     growth = len(deep) - (outermost.end - outermost.begin)
-    for before in _enclosing(piece[: outermost.begin], outermost.end, growth):
+    for before in enclosing(piece[: outermost.begin], outermost.end, growth):
         data = before + deep + piece[outermost.end :]
         run = played(tried, tried.whole(replaced(pieces, place, 0, len(piece), data)))
         if isinstance(run.error, RecursionError):

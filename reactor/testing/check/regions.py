@@ -84,6 +84,16 @@ def wrapped(piece: bytes, depth: int, most: int) -> list[Wrapped]:
     return sorted(found, key=lambda one: (one.end - one.begin, len(one.before) + len(one.after)))[:most]
 
 
+def enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
+    """What comes before a part that grows: with a length in it that is that of the whole, made greater; as it is."""
+    for order, size, at in product(_ORDERS, (4, 3, 2), range(len(before))):
+        length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
+        is_whole = length in (end, end - at, end - at - size)
+        if at + size <= len(before) and is_whole and length + growth < 1 << 8 * size:
+            yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]
+    yield before
+
+
 def bencoded(piece: bytes) -> Iterator[tuple[int, int]]:
     """The spans of the lists and dictionaries of bencoding, the outer ones first. Empty ones are left out.
 

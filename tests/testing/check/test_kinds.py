@@ -55,6 +55,7 @@ FINDERS = {
     "whois": "matches_in_time",
     "xmpp": "forgives_timeouts",
     # those of `third`
+    "access": "same_at_its_limits",
     "calls": "bears_any_nesting",
     "database": "works_linearly",
     "delivery": "takes_exact_ends_only",
@@ -71,6 +72,7 @@ FINDERS = {
     "node": "bears_any_nesting",
     "orders": "survives_any_input",
     "positions": "same_for_any_chunking_of_faults",
+    "queues": "same_at_its_limits",
     "registers": "stays_in_bounds_when_repeated",
     "scanner": "works_linearly",
     "scripts": "takes_causes_for_ends",
@@ -78,6 +80,7 @@ FINDERS = {
     "shell": "ends_if_it_drips",
     "socks": "drops_no_step",
     "spooler": "ends_if_it_drips",
+    "tables": "ends_if_it_drips",
     "tube": "takes_causes_for_ends",
     "ward": "same_at_its_limits",
     "words": "leaves_nothing_behind",
@@ -88,7 +91,7 @@ FINDERS = {
 NO_TEST = {"ftp", "manager", "postgresql", "radius", "socks"}
 """What the source shows, or what ends the check at once, has no test to print."""
 
-DEEP = {"amqp": 2, "calls": 2, "documents": 1}
+DEEP = {"amqp": 2, "calls": 2, "documents": 1, "queues": 2}
 """`check` tries the later messages too, and finds these in this one."""
 
 found = pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.name in FINDERS], ids=lambda pair: pair.name)
