@@ -29,6 +29,8 @@ _STATUS = re.compile(rb"[A-Z]+/[0-9](?:\.[0-9])? [0-9]{3}[ \r\n]")
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _MARK = b"X-Mark:"
 _LINE = b"\n" + _MARK
+_QUOTED = re.compile(rb'"[^"\\\r\n]*"')
+_ESCAPED = (rb"\r\nX-Mark", b"\r\nX-Mark"), (rb"\nX-Mark", b"\nX-Mark")
 _SPLITS = b"%0D%0AX-Mark:%20x", b"%0AX-Mark:%20x"
 
 
@@ -71,6 +73,9 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     conversation. No line of the answer before its first blank line may begin with ``X-Mark:``. An answer that does not
     begin with a status line, such as ``HTTP/1.1 302``, is not looked at.
 
+    In the stream of another protocol it writes ``\\r\\nX-Mark`` and ``\\nX-Mark`` into each quoted string. The output
+    may not be the same with one more end of a line in it, and nothing that tells so, such as a length.
+
     >>> from handlers.services import Echo
     >>> splits_no_answer(Echo, b"GET /%7Eann HTTP/1.1\\r\\n\\r\\n")
     """
@@ -82,6 +87,19 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
             if _STATUS.match(head) and _LINE in head:
                 fault = f"{instead!r} in a request writes a field into the head of the answer"
                 code = f"{run.code()}\nassert {literal(_LINE)} not in {run.output_code()}"
+                fail(tried, fault, "splits_no_answer", code)
+    if not tried.packets and not _HEAD.search(tried.pieces[0]):
+        _refuse_unescaped(tried)
+
+
+def _refuse_unescaped(tried: Tried) -> None:
+    """Fail if an end of a line that is escaped in a quoted string ends a line of the output."""
+    for place, _, end in spots(tried.pieces, _QUOTED, SPOTS):
+        for escaped, meant in _ESCAPED:
+            plain, run = (_with(tried, place, end - 1, end - 1, instead) for instead in (b"", escaped))
+            if meant in run.output and run.output.replace(meant, b"") == plain.output:
+                fault = f"{escaped!r} in a quoted string of a request begins a line of the output"
+                code = f"{run.code()}\nassert {literal(meant)} not in {run.output_code()}"
                 fail(tried, fault, "splits_no_answer", code)
 
 
