@@ -67,6 +67,7 @@ _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
 _BINARY = re.compile(rb"[^\t\n\r -~]")
 _BATCH = 64
+_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 _CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that another byte follows
 
 
@@ -83,6 +84,8 @@ class Repeated(NamedTuple):
     """Bytes of the piece that are a binary number each time, wherever they are in it."""
     width: int = 0
     """The digits of the number, with zeros in front, if it has to be as long as what it is in the place of."""
+    is_word: bool = False
+    """Whether the number is in letters, because a word is there: where one is, a number may be none."""
 
     def batch(self, first: int) -> list[bytes]:
         """The piece 64 times, numbered from ``first`` on."""
@@ -92,7 +95,8 @@ class Repeated(NamedTuple):
             return [self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers]
         if self.after is None:
             return [self.before] * _BATCH
-        return [b"%b%0*d%b" % (self.before, self.width, number, self.after) for number in numbers]
+        told = (b"%0*d" % (self.width, number) for number in numbers)
+        return [self.before + (digits.translate(_LETTERS) if self.is_word else digits) + self.after for digits in told]
 
     def code(self, name: str, batches: int, packets: bool) -> str:
         """The statements that feed the machine ``name``; a client takes the answers to ``packets``."""
@@ -107,6 +111,9 @@ class Repeated(NamedTuple):
             digits = b"%%0%dd" % self.width if self.width else b"%d"
             form = literal(self.before.replace(b"%", b"%%") + digits + self.after.replace(b"%", b"%%"))
             loop, fed = f"number in range({count})", f"{form} % number"
+            if self.is_word:
+                letters = "(b'%d' % number).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
+                fed = f"{literal(self.before)} + {letters} + {literal(self.after)}"
         taken = f"\n    list(iter({name}.read, None))" if packets else ""
         return f"{start}for {loop}:\n    {name}.feed({fed}){taken}"
 
@@ -119,13 +126,13 @@ def stays_in_bounds_when_repeated(
 
     Header lines, elements of an array, calls that are remembered, sessions that nobody ends: each is small, and a
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
-    request, as they are and with a number in place of a word; and what is between two places of the conversation where
-    the handler waits for the same, such as frames, with other numbers in it; and at each such place bytes of a binary
-    number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a
-    number in it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also makes many requests
-    one after another, whole and broken off. Each may leave no item in the state that the class shares, no descriptor,
-    and not itself in a container of the server (``self.server``), where others find it and send to it; a later request
-    may take it out. A cache is right if it has a bound of at most 1,024 items.
+    request, as they are and with a number (in letters) in place of a word; what is between two places of the
+    conversation where the handler waits for the same, such as frames, with other numbers in it; and at each such place
+    bytes of a binary number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that
+    stays open, with a number in it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also
+    makes many requests one after another, whole and broken off. Each may leave no item in the state that the class
+    shares, no descriptor, and not itself in a container of the server (``self.server``), where others find it and send
+    to it; a later request may take it out. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
@@ -172,7 +179,8 @@ def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) ->
     """The piece with a number in the place of a word. In a binary one it is as long as that of digits was."""
     is_wide = match[0].isdigit() and len(match[0]) >= WIDE and _BINARY.search(piece)
     width = len(match[0]) if is_wide else 0
-    return Repeated(start, piece[: match.start()], piece[match.end() :], width=width)
+    is_word = match[0].isalpha()
+    return Repeated(start, piece[: match.start()], piece[match.end() :], width=width, is_word=is_word)
 
 
 def _again(tried: Tried) -> Iterator[Repeated]:

@@ -56,7 +56,9 @@ FINDERS = {
     "xmpp": "forgives_timeouts",
     # those of `third`
     "access": "same_at_its_limits",
+    "broker": "stays_in_bounds_when_repeated",
     "calls": "bears_any_nesting",
+    "control": "splits_no_answer",
     "database": "works_linearly",
     "delivery": "takes_exact_ends_only",
     "documents": "bears_any_nesting",
@@ -91,7 +93,7 @@ FINDERS = {
 NO_TEST = {"ftp", "manager", "postgresql", "radius", "socks"}
 """What the source shows, or what ends the check at once, has no test to print."""
 
-DEEP = {"amqp": 2, "calls": 2, "documents": 1, "queues": 2}
+DEEP = {"amqp": 2, "broker": 1, "calls": 2, "documents": 1, "queues": 2}
 """`check` tries the later messages too, and finds these in this one."""
 
 found = pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.name in FINDERS], ids=lambda pair: pair.name)
