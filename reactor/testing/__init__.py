@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .check.limits import same_at_its_limits
     from .check.linear import works_linearly
     from .check.loopback import ask
+    from .check.looping import answers_no_answer
     from .check.matching import matches_in_time, seconds
     from .check.modes import same_in_every_mode
     from .check.nested import bears_any_nesting
@@ -106,6 +107,7 @@ _ROOMS = {
     ),
     "reading.diagram": ("Diagram", "observed", "written"),
     "check.counting": ("held", "largest_number", "line_limit"),
+    "check.looping": ("answers_no_answer",),
     "check.matching": ("matches_in_time", "seconds"),
     "check.blocking": ("calls_nothing_that_blocks",),
     "check.bombs": ("bears_any_bomb", "memory"),
@@ -173,6 +175,7 @@ __all__ = [
     "answers",
     "answers_as_told",
     "answers_duplicates_once",
+    "answers_no_answer",
     "ask",
     "bears_any_bomb",
     "bears_any_nesting",

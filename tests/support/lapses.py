@@ -77,11 +77,39 @@ class MissesBeatsInARow(MissesBeats):
     resets = True
 
 
+class AnswersAnswers(DatagramHandler):
+    """Tells what it knows of a name: a kind, a name, and behind that a value. Takes an answer for a question."""
+
+    kinds = b"\1\2"
+
+    def handle(self):
+        return Packet(), self.packet
+
+    def packet(self, packet):
+        if packet[:1] and packet[:1] in self.kinds and packet[1:2] == b"/":
+            name, _, value = packet[1:].partition(b"=")
+            self.send(b"\2" + name + b"=" + (b"known" if value else b"unknown"))
+
+
+class AnswersQuestions(AnswersAnswers):
+    kinds = b"\1"
+
+
+class Answers(DatagramHandler):
+    """Answers anything, its own answers too: it has nothing to tell them by."""
+
+    async def handle(self):
+        self.send((await Packet())[::-1] + b"!")
+
+
+ASKED = [b"\1/a", b"\1/b"]
 TWICE = "answers_duplicates_once", "it answers a packet that comes twice with the next packet twice"
+ROUND = "answers_no_answer", "it answers its own answer, and the answer to that, and so on"
 QUIET = "forgives_timeouts", "it bears {} timeouts in a row, but not as many again"
 
 PAIRS = [
     Pair(SendsAgain, SendsOnce, READ, *TWICE),
+    Pair(AnswersAnswers, AnswersQuestions, ASKED, *ROUND),
     Pair(CountsAllTimeouts, CountsTimeoutsInARow, READ, QUIET[0], QUIET[1].format(3)),
     Pair(MissesBeats, MissesBeatsInARow, LINES, QUIET[0], QUIET[1].format(2)),
 ]

@@ -39,6 +39,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``keys``          the property of the keys of datagrams: any packet has one
 ``lapses``        the properties of duplicates, and of clients that are quiet now and then
 ``lengths``       the property of lengths that say more than is there
+``looping``       the property of answers that come as packets
 ``regions``       what a message may have in itself again: regions with a length, a few bytes
 ``limits``        the property of pieces that are as long as may be
 ``causes``        the properties of causes: those that a handler catches, and a slow client

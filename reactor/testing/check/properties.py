@@ -45,6 +45,7 @@ from .lengths import takes_true_lengths_only
 from .limits import same_at_its_limits
 from .linear import works_linearly
 from .loopback import modes_of
+from .looping import answers_no_answer
 from .matching import matches_in_time
 from .modes import same_in_every_mode
 from .nested import bears_any_nesting
@@ -207,6 +208,7 @@ def _all(kind: Any, pieces: Any, world: World, kept: int, modes: Any, examples: 
         partial(stays_in_bounds_when_repeated, kind, pieces, world=world, kept=kept),
         partial(bears_any_bomb, kind, pieces, world=world),
         partial(answers_duplicates_once, kind, pieces, world=world),
+        partial(answers_no_answer, kind, pieces, world=world),
         partial(forgives_timeouts, kind, pieces, world=world),
         partial(takes_causes_for_ends, kind, pieces, world=world),
         partial(ends_if_it_drips, kind, pieces, world=world),

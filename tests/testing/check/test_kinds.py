@@ -58,6 +58,7 @@ FINDERS = {
     "access": "same_at_its_limits",
     "broker": "stays_in_bounds_when_repeated",
     "calls": "bears_any_nesting",
+    "clock": "answers_no_answer",
     "control": "splits_no_answer",
     "database": "works_linearly",
     "delivery": "takes_exact_ends_only",

@@ -3,18 +3,18 @@
 import pytest
 
 from handlers import DatagramHandler, Packet
-from reactor.testing import answers_duplicates_once, forgives_timeouts
+from reactor import testing
+from reactor.testing import answers_duplicates_once, answers_no_answer, forgives_timeouts
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support.lapses import PAIRS
+from tests.support.lapses import PAIRS, Answers
 from tests.support.pasted import assert_told
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
 def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
-    tries = answers_duplicates_once if pair.title == "answers_duplicates_once" else forgives_timeouts
     with pytest.raises(CheckFailed) as caught:
-        tries(pair.wrong, pair.conversation)
+        getattr(testing, pair.title)(pair.wrong, pair.conversation)
     assert_told(caught, pair, tmp_path)
 
 
@@ -51,3 +51,7 @@ class Receives(DatagramHandler):
 def test_questions_and_blocks_may_come_twice(kind, packets):
     answers_duplicates_once(kind, packets)
     forgives_timeouts(kind, packets)
+
+
+def test_a_handler_that_answers_anything_has_nothing_to_tell_answers_by():
+    answers_no_answer(Answers, [b"one", b"two"])

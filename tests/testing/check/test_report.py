@@ -158,6 +158,7 @@ TABLE = [
     Broken(checks.bears_any_nesting, nested.Documents, nested.DocumentsOfAnyDepth, b'{"a": [1]}\n'),
     Broken(checks.bears_any_bomb, shipped.Inflates, shipped.InflatesLittle, shipped.PACKED),
     Broken(checks.answers_duplicates_once, lapses.SendsAgain, lapses.SendsOnce, lapses.READ),
+    Broken(checks.answers_no_answer, lapses.AnswersAnswers, lapses.AnswersQuestions, lapses.ASKED),
     Broken(checks.forgives_timeouts, lapses.MissesBeats, lapses.MissesBeatsInARow),
     Broken(checks.takes_causes_for_ends, misread.AnswersEachCause, misread.AnswersMistakes),
     Broken(checks.ends_if_it_drips, misread.StartsAnewWithEachByte, misread.BoundsTheRate),
