@@ -14,7 +14,7 @@ from ...servers.kinds import class_of
 from .driver import RecordingDriver
 from .pristine import homes_of, pristine, shared_items
 from .schedule import END
-from .subject import Subject
+from .subject import PEER, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,6 +35,8 @@ class Remains(NamedTuple):
     """Open descriptors more; 0 on a host that does not list them."""
     handlers: int
     """Handlers more in the containers of the server, or methods or machines of these."""
+    entries: int
+    """Items more in the dictionaries and sets of the server."""
 
 
 def remains(
@@ -55,7 +57,7 @@ def remains(
     ...         self.descriptor = os.open(os.devnull, os.O_RDONLY)
     ...         await Until(b";", limit=9)
     >>> remains(LeavesOpen, [b"abc;"], 5)
-    Remains(items=0, descriptors=5, handlers=0)
+    Remains(items=0, descriptors=5, handlers=0, entries=0)
     """
     subject, steps, tidying = Subject(kind, world), list(schedule), list(last)
     with pristine(subject.kind):
@@ -72,20 +74,23 @@ def remains(
 
 
 def _all_now(subject: Subject) -> Remains:
-    return Remains(shared_items(subject.kind), _descriptors(), _in_containers(subject))
+    return Remains(shared_items(subject.kind), _descriptors(), *_in_containers(subject))
 
 
-def _in_containers(subject: Subject) -> int:
-    """The handlers in the containers of the server, each counted once."""
+def _in_containers(subject: Subject) -> tuple[int, int]:
+    """The handlers in the containers of the server, each counted once, and the items of its dictionaries and sets."""
     server = subject.world.server
     kinds, homes = (subject.kind, class_of(subject.handler)), homes_of(subject.kind, type(server))
-    found, seen, left = set[int](), set[int](), [getattr(server, "__dict__", None)]
+    found, seen, entries = set[int](), set[int](), 0
+    left = [*getattr(server, "__dict__", {}).values()]
     left += [value for base in type(server).__mro__ if base.__module__ in homes for value in vars(base).values()]
     while left:
         value: Any = left.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
+        if isinstance(value, (set, frozenset, dict)):
+            entries += len(value)
         if isinstance(value, kinds):
             found.add(id(value))
         elif isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -101,8 +106,8 @@ def _in_containers(subject: Subject) -> int:
         elif isinstance(value, partial):
             left += [value.func, *value.args, *value.keywords.values()]
         elif type(value).__module__ in homes and hasattr(value, "__dict__"):
-            left.append(vars(value))
-    return len(found)
+            left += vars(value).values()
+    return len(found), entries
 
 
 def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> list[Step]:
@@ -118,6 +123,7 @@ def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> 
 def ended(subject: Subject, steps: Iterable[Step], count: int = 0, look: Callable[[], object] = int) -> Any:
     """The machine of a request that has ended. It calls ``look`` after each step, and at the end."""
     world = copy(subject.world)
+    world.peer = PEER if world.peer is None else world.peer
     if isinstance(world.peer, tuple) and len(world.peer) > 1:
         peer: Any = world.peer
         world.peer = (peer[0], (peer[1] + count) % 65_536, *peer[2:])

@@ -132,7 +132,8 @@ def stays_in_bounds_when_repeated(
     stays open, with a number in it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also
     makes many requests one after another, whole and broken off. Each may leave no item in the state that the class
     shares, no descriptor, and not itself in a container of the server (``self.server``), where others find it and send
-    to it; a later request may take it out. A cache is right if it has a bound of at most 1,024 items.
+    to it; a later request may take it out. An exchange of datagrams may leave no item in a dictionary or a set of the
+    server either: any packet may begin one. A cache is right if it has a bound of at most 1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
@@ -341,6 +342,8 @@ def _refuse_remains(tried: Tried) -> None:
             many = remains(tried.given, schedule, MANY, number, tried.world, tried.pieces)
             if many.handlers > BOUND:
                 _fail_of_handlers(tried, schedule, number)
+        if tried.packets and few.entries >= FEW:
+            _refuse_entries(tried, schedule, number)
         if few.items >= FEW and remains(tried.given, schedule, MANY, number, tried.world).items >= MANY:
             _fail_of(tried, schedule, MANY, number, "items")
 
@@ -375,6 +378,19 @@ def _fail_of_handlers(tried: Tried, schedule: Schedule, number: tuple[int, int] 
         "each request that has ended is still in a container of the server: take it out in finish(), or in `finally`"
     )
     fail(tried, fault, "bounds_when_repeated", f"assert {call}.handlers <= {BOUND}")
+
+
+def _refuse_entries(tried: Tried, schedule: Schedule, number: tuple[int, int] | None) -> None:
+    """Fail if each of many exchanges leaves an item in a dictionary or a set of the server."""
+    if remains(tried.given, schedule, MANY, number, tried.world).entries >= MANY:
+        call = tried.call(
+            "remains", tried.text, literal(schedule), str(MANY), *([f"number={number}"] if number else [])
+        )
+        fault = (
+            "each exchange leaves an item in a dictionary or a set of the server, and any packet may begin one, from "
+            "whatever address: bound how many, and drop the oldest"
+        )
+        fail(tried, fault, "bounds_when_repeated", f"assert {call}.entries < {MANY}")
 
 
 def _fail_of(tried: Tried, schedule: Schedule, times: int, number: tuple[int, int] | None, noun: str) -> NoReturn:

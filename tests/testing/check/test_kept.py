@@ -43,7 +43,7 @@ def test_a_right_handler_is_not_accused(pair):
 
 def test_what_requests_leave_behind_is_counted_and_restored():
     assert remains(KeepsSessions, [GREETED, END], 3).items == 3
-    assert remains(EndsSessions, [GREETED, END], 3) == (0, 0, 0)
+    assert remains(EndsSessions, [GREETED, END], 3) == (0, 0, 0, 0)
     assert remains(LeavesOpen, [GREETED], 3).descriptors == 3
     assert KeepsSessions.sessions == {}
 

@@ -73,6 +73,7 @@ FINDERS = {
     "miner": "stays_in_bounds_when_repeated",
     "news": "takes_plain_numbers_only",
     "node": "bears_any_nesting",
+    "options": "stays_in_bounds_when_repeated",
     "orders": "survives_any_input",
     "positions": "same_for_any_chunking_of_faults",
     "queues": "same_at_its_limits",
