@@ -96,10 +96,12 @@ class AnswersQuestions(AnswersAnswers):
 
 
 class Answers(DatagramHandler):
-    """Answers anything, its own answers too: it has nothing to tell them by."""
+    """Answers anything that has a number, its own answers too: it has nothing to tell them by."""
 
     async def handle(self):
-        self.send((await Packet())[::-1] + b"!")
+        packet = await Packet()
+        if len(packet) > 2:
+            self.send(packet[:2] + packet[:1:-1] + b"!")
 
 
 ASKED = [b"\1/a", b"\1/b"]

@@ -36,7 +36,8 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
     >>> answers_no_answer(EchoDatagram, [b"one", b"two"])
     """
     tried = Tried(kind, conversation, world)
-    if not tried.packets or any(_answer(tried, stray) is not None for stray in _STRAY):
+    strays = [stray * size for size in (1, *map(len, tried.pieces[:1])) for stray in _STRAY]
+    if not tried.packets or any(_answer(tried, stray) is not None for stray in strays):
         return
     for packet in list(dict.fromkeys(tried.pieces))[:FEW]:
         sent = packet

@@ -54,4 +54,4 @@ def test_questions_and_blocks_may_come_twice(kind, packets):
 
 
 def test_a_handler_that_answers_anything_has_nothing_to_tell_answers_by():
-    answers_no_answer(Answers, [b"one", b"two"])
+    answers_no_answer(Answers, [b"1-one", b"2-two"])
