@@ -5,9 +5,8 @@ Each loop runs inside the loop of the main thread, which only hears signals, so 
 What several connections use is used by several threads here. ``max_requests`` holds for each thread, and
 ``max_per_peer`` may be passed by as many connections as there are threads, which look at the same time. Only a
 free-threaded Python (PEP 703) runs the threads on several cores at once; with the global interpreter lock they take
-turns. On CPython 3.13.5, free-threaded, two threads send back 1.7 times as many lines as one; where all time goes into
-a handler's loop in Python they gain between nothing and a half, because the threads count references to the constants
-of their code one after the other (`tests.benchmarks.workers`; ``--workers 2`` gains 0.9 there).
+turns, and two are slower than one. On CPython 3.13.5, free-threaded, two threads answer 1.6 times as many lines as one
+where these are only sent back, and 1.8 times where each is work (``python3 -m tests.benchmarks.workers``).
 """
 
 from __future__ import annotations
