@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..handlers import Handler, Packet
+from ..handlers import Packet
 from ..handlers.blocking.buffered import LIMITS, buffered, is_whole_by
 from ..loop.descriptors import copy_of, ended_input
 from ..loop.log import WARNING, log
@@ -22,10 +22,10 @@ def framed_by(handler: Any, packets: bool, work: str) -> Any:
 
 
 def has_framing(handler: Any) -> bool:
-    """Whether ``handler`` is a blocking handler of streams whose class says when a whole request is here."""
+    """Whether the class of the blocking ``handler`` of streams says when a whole request is here."""
     kind = class_of(handler)
     request = getattr(kind, "request", None)
-    if request is None or not isinstance(kind, type) or issubclass(kind, Handler) or isinstance(request, Packet):
+    if request is None or not isinstance(kind, type) or isinstance(request, Packet):
         return False
     return is_whole_by(request, False)
 
@@ -33,7 +33,7 @@ def has_framing(handler: Any) -> bool:
 def tell_unkept(handler: Any) -> None:
     """Log which limits a blocking handler declares that nothing keeps: it reads and writes its socket by itself."""
     kind = class_of(handler)
-    if not isinstance(kind, type) or issubclass(kind, Handler):
+    if not isinstance(kind, type):
         return
     unkept = [limit for limit in LIMITS if getattr(kind, limit, None) is not None]
     if unkept:

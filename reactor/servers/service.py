@@ -279,10 +279,9 @@ class Service:
 
     def do(self, request: Any, client_address: Any) -> None:
         """Call ``finish_request()``; for a blocking handler behind filters, with the face of its connection."""
-        row = self.hand.find(request)
         if self.is_framed:
             self._finish_row(request, client_address)
-        elif row is not None and row.has_face:
+        elif (row := self.hand.find(request)) is not None and row.has_face:
             self._finish_row(request, client_address, self.server.finish_request)
         else:
             self.server.finish_request(request, client_address)

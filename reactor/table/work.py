@@ -71,13 +71,17 @@ def does(kind: type[Wait]) -> Callable[[Maker], Maker]:
 
 def make_work(row: Request, wait: Wait) -> Work:
     """An object of the class that is registered for the wait. Raises `RuntimeError` if there is none."""
-    for attempt in range(2):
-        for kind in type(wait).__mro__:
-            if kind in _makers:
-                return _makers[kind](row, wait)
-        if not attempt:
-            prepare()  # the program has imported the wait while it was serving
-    raise RuntimeError(f"nothing does the work of {wait!r}: register a class with reactor.table.work.does")
+    maker = _maker_of(wait)
+    if maker is None:
+        prepare()  # the program may have imported the wait while it was serving
+        maker = _maker_of(wait)
+    if maker is None:
+        raise RuntimeError(f"nothing does the work of {wait!r}: register a class with reactor.table.work.does")
+    return maker(row, wait)
+
+
+def _maker_of(wait: Wait) -> Callable[[Request, Any], Work] | None:
+    return next((_makers[kind] for kind in type(wait).__mro__ if kind in _makers), None)
 
 
 class OutsideWork:

@@ -150,11 +150,15 @@ def _depth() -> int:
     return sys.getrecursionlimit() * 4 // 3
 
 
+def _with(tried: Tried, place: int, piece: bytes) -> Run:
+    """The run of the conversation with another piece at this place."""
+    return played(tried, tried.whole(replaced(tried.pieces, place, 0, len(tried.pieces[place]), piece)))
+
+
 def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -> None:
     """Fail if the handler raises `RecursionError` for groups in groups."""
     pieces, after = tried.pieces, group.inner + tried.pieces[place][group.end :]
-    deep = before + group.heads(_depth()) + after
-    run = played(tried, tried.whole(replaced(pieces, place, 0, len(pieces[place]), deep)))
+    run = _with(tried, place, before + group.heads(_depth()) + after)
     if isinstance(run.error, RecursionError):
         parts = f"{literal(before)} + {group.code(_depth())} + {literal(after)}"
         _fail(tried, pieces[:place], parts, f"{literal(group.head)} and a length, {_depth()} times", run)
@@ -165,8 +169,7 @@ def _refuse_deep_regions(tried: Tried, place: int, region: Wrapped) -> None:
     pieces, after = tried.pieces, tried.pieces[place][region.end :]
     growth = region.width * (_depth() - 1)
     for before in list(enclosing(pieces[place][: region.begin], region.end + len(after), growth))[:SPOTS]:
-        deep = before + region.deep(_depth()) + after
-        run = played(tried, tried.whole(replaced(pieces, place, 0, len(pieces[place]), deep)))
+        run = _with(tried, place, before + region.deep(_depth()) + after)
         if isinstance(run.error, RecursionError):
             parts = f"{literal(before)} + {region.code(_depth())} + {literal(after)}"
             _fail(tried, pieces[:place], parts, f"a length and {literal(region.before)}, {_depth()} times", run)
@@ -177,8 +180,7 @@ def _refuse_again(tried: Tried, place: int) -> None:
     pieces, piece, spent = tried.pieces, tried.pieces[place], 0
     for at, few in again(piece, STARTS):
         before = next(enclosing(piece[:at], len(piece), len(few) * _depth()))
-        deep = before + few * _depth() + piece[at:]
-        run = played(tried, tried.whole(replaced(pieces, place, 0, len(piece), deep)))
+        run = _with(tried, place, before + few * _depth() + piece[at:])
         if isinstance(run.error, RecursionError):
             levels = f"{literal(few)} * {_depth()}"
             _fail(tried, pieces[:place], f"{literal(before)} + {levels} + {literal(piece[at:])}", levels, run)
@@ -196,8 +198,7 @@ def _refuse_deep_elements(tried: Tried, place: int, element: Element, about: lis
         deep = outer.around(piece, inner, deep, form)
     growth = len(deep) - (outermost.end - outermost.begin)
     for before in enclosing(piece[: outermost.begin], outermost.end, growth):
-        data = before + deep + piece[outermost.end :]
-        run = played(tried, tried.whole(replaced(pieces, place, 0, len(piece), data)))
+        run = _with(tried, place, before + deep + piece[outermost.end :])
         if isinstance(run.error, RecursionError):
             code = deep_code(piece, element, about, levels, form)
             parts = f"{literal(before)} + deep + {literal(piece[outermost.end :])}"

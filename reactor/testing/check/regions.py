@@ -24,10 +24,12 @@ WIDEST = 4
 LONGEST = 1 << 20
 """Bytes of the longest message that is made."""
 
+BINARY = re.compile(rb"[^\t\n\r -~]")
+"""A byte that a text has not."""
+
 _ORDERS = "big", "little"
 _SIMPLE = re.compile(rb"i-?[0-9]+e")
 _TEXT = re.compile(rb"([0-9]+):")
-_BINARY = re.compile(rb"[^\t\n\r -~]")
 
 
 class Wrapped(NamedTuple):
@@ -130,7 +132,7 @@ def again(piece: bytes, most: int) -> Iterator[tuple[int, bytes]]:
     >>> list(again(b"\\x91\\x01", 8))
     [(0, b'\\x91'), (0, b'\\x91\\x01'), (1, b'\\x01')]
     """
-    if not _BINARY.search(piece):
+    if not BINARY.search(piece):
         return
     known = set[bytes]()
     for at in range(min(len(piece), most)):

@@ -13,6 +13,7 @@ from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
 from .evidence import fault_of, limit_of, spread, thinned
 from .pristine import pristine
+from .regions import BINARY
 from .remaining import remains
 from .report import Found, fail, held_in_time
 from .run import Run, played
@@ -65,7 +66,6 @@ WIDE = 4
 
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
-_BINARY = re.compile(rb"[^\t\n\r -~]")
 _BATCH = 64
 _LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 _CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that another byte follows
@@ -178,7 +178,7 @@ def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
 
 def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) -> Repeated:
     """The piece with a number in the place of a word. In a binary one it is as long as that of digits was."""
-    is_wide = match[0].isdigit() and len(match[0]) >= WIDE and _BINARY.search(piece)
+    is_wide = match[0].isdigit() and len(match[0]) >= WIDE and BINARY.search(piece)
     width = len(match[0]) if is_wide else 0
     is_word = match[0].isalpha()
     return Repeated(start, piece[: match.start()], piece[match.end() :], width=width, is_word=is_word)
@@ -342,10 +342,13 @@ def _refuse_remains(tried: Tried) -> None:
             many = remains(tried.given, schedule, MANY, number, tried.world, tried.pieces)
             if many.handlers > BOUND:
                 _fail_of_handlers(tried, schedule, number)
-        if tried.packets and few.entries >= FEW:
-            _refuse_entries(tried, schedule, number)
-        if few.items >= FEW and remains(tried.given, schedule, MANY, number, tried.world).items >= MANY:
-            _fail_of(tried, schedule, MANY, number, "items")
+        leaves_entries = tried.packets and few.entries >= FEW
+        if leaves_entries or few.items >= FEW:
+            many = remains(tried.given, schedule, MANY, number, tried.world)
+            if leaves_entries and many.entries >= MANY:
+                _fail_of_entries(tried, schedule, number)
+            if few.items >= FEW and many.items >= MANY:
+                _fail_of(tried, schedule, MANY, number, "items")
 
 
 def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]:
@@ -371,26 +374,26 @@ def _broken_off(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None
 
 
 def _fail_of_handlers(tried: Tried, schedule: Schedule, number: tuple[int, int] | None) -> NoReturn:
-    numbered = [f"number={number}"] if number else []
-    last = f"last={literal(tried.pieces)}"
-    call = tried.call("remains", tried.text, literal(schedule), str(MANY), *numbered, last)
+    call = _many(tried, schedule, number, f"last={literal(tried.pieces)}")
     fault = (
         "each request that has ended is still in a container of the server: take it out in finish(), or in `finally`"
     )
     fail(tried, fault, "bounds_when_repeated", f"assert {call}.handlers <= {BOUND}")
 
 
-def _refuse_entries(tried: Tried, schedule: Schedule, number: tuple[int, int] | None) -> None:
-    """Fail if each of many exchanges leaves an item in a dictionary or a set of the server."""
-    if remains(tried.given, schedule, MANY, number, tried.world).entries >= MANY:
-        call = tried.call(
-            "remains", tried.text, literal(schedule), str(MANY), *([f"number={number}"] if number else [])
-        )
-        fault = (
-            "each exchange leaves an item in a dictionary or a set of the server, and any packet may begin one, from "
-            "whatever address: bound how many, and drop the oldest"
-        )
-        fail(tried, fault, "bounds_when_repeated", f"assert {call}.entries < {MANY}")
+def _fail_of_entries(tried: Tried, schedule: Schedule, number: tuple[int, int] | None) -> NoReturn:
+    fault = (
+        "each exchange leaves an item in a dictionary or a set of the server, and any packet may begin one, from "
+        "whatever address: bound how many, and drop the oldest"
+    )
+    call = _many(tried, schedule, number)
+    fail(tried, fault, "bounds_when_repeated", f"assert {call}.entries < {MANY}")
+
+
+def _many(tried: Tried, schedule: Schedule, number: tuple[int, int] | None, *more: str) -> str:
+    """The source text of what many requests leave behind."""
+    numbered = [f"number={number}"] if number else []
+    return tried.call("remains", tried.text, literal(schedule), str(MANY), *numbered, *more)
 
 
 def _fail_of(tried: Tried, schedule: Schedule, times: int, number: tuple[int, int] | None, noun: str) -> NoReturn:
