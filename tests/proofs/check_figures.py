@@ -2,7 +2,8 @@
 
 The handlers are those of `tests.support.right`, of the package and of the examples, and the right ones of
 `tests.support.thirty`, `kinds` and `third`; PART is a part of their names.
-Printed are seconds of user and system time with that of children, and at the end the median and the maximum.
+Printed are seconds of user and system time with that of children, what `check` accuses one of, and at the end the
+median and the maximum.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from reactor.testing.check.properties import check
+from reactor.testing.check.report import CheckFailed
 from tests.support import kinds, third, thirty
 from tests.support.right import Right, binary, lines, shown, timed
 
@@ -31,10 +33,13 @@ def main(part: str = "") -> None:
         kind: Any = right.kind
         name = (kind.func if isinstance(kind, partial) else kind).__name__
         if part in name:
-            begun = spent()
-            check(kind, right.conversation, **right.options)
+            begun, said = spent(), ""
+            try:
+                check(kind, right.conversation, **right.options)
+            except CheckFailed as failed:
+                said = f"  ACCUSED: {failed.args[0].splitlines()[0]}"
             costs.append(spent() - begun)
-            print(f"{costs[-1]:6.2f} s  {name}", flush=True)
+            print(f"{costs[-1]:6.2f} s  {name}{said}", flush=True)
     print(f"{len(costs)} handlers: median {median(costs):.2f} s, at most {max(costs):.2f} s of processor time")
 
 

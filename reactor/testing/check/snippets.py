@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LONG_RUN = re.compile(rb"(.)\1{47,}", re.DOTALL)  # one byte again and again
+_LONG_RUN = re.compile(rb"(.)\1{48,}", re.DOTALL)  # one byte again and again
 _CONTEXT = 22  # bytes on each side of a difference
 _BRIEF = 48  # letters of source text that fit into a comment
 

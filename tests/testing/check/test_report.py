@@ -1,11 +1,14 @@
 """The report of each property: its form, its printed test, and that each can be tried alone and is tried by `check`."""
 
+import operator
 import re
 import time
 from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from handlers import Delay, StreamHandler, Until
 from reactor import testing
@@ -13,7 +16,7 @@ from reactor.testing import Conversation, Through, rule
 from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
-from reactor.testing.check.snippets import difference
+from reactor.testing.check.snippets import difference, literal
 from tests.support import broken, kept, lapses, ledger, misread, nested, shipped, thirty, unseen
 from tests.support import kinds_of_content as content
 from tests.support import thirty_binary as binary
@@ -252,6 +255,26 @@ def test_two_answers_are_shown_about_their_first_difference():
         "    got      … b'4567890123456789 ends ' b'here, and not there en' …",
         "    expected … b'4567890123456789 ends ' b'there'",
     ]
+
+
+LETTERS = st.sampled_from([b"a", b"ab", b":"])
+RUNS = st.tuples(LETTERS, st.one_of(st.integers(0, 3), st.integers(46, 50), st.integers(95, 99)))
+RUNS_OF_BYTES = st.lists(RUNS, max_size=3).map(lambda runs: b"".join(letters * times for letters, times in runs))
+
+
+@given(st.one_of(RUNS_OF_BYTES, st.builds(operator.mul, st.lists(RUNS_OF_BYTES, max_size=2), st.integers(0, 60))))
+def test_source_text_of_bytes_and_lists_has_their_value(value):
+    assert eval(literal(value)) == value
+
+
+@example(47)
+@example(48)
+@example(49)
+@given(st.integers(1, 10_000))
+def test_a_run_of_any_length_has_source_text(times):
+    for value in (b"a" * times, b"1:" + b"a" * times + b","):
+        assert eval(literal(value)) == value
+        assert len(literal(value)) < 80
 
 
 def test_what_differs_may_be_packets_or_how_a_request_has_ended():
