@@ -81,6 +81,15 @@ def spread(first: int, last: int, most: int) -> list[int]:
     return [first + (last - first) * step // max(1, most - 1) for step in range(most)]
 
 
+def spread_over(found: list[_T], most: int) -> list[_T]:
+    """At most so many of what was found, evenly spread, the first and the last among them.
+
+    >>> spread_over([1, 2, 3], 3), spread_over([1, 2, 3, 4], 3), spread_over([], 3)
+    ([1, 2, 3], [1, 2, 4], [])
+    """
+    return [found[at] for at in spread(0, len(found) - 1, most)] if found else []
+
+
 def thinned(found: list[_T], most: int) -> list[_T]:
     """At most so many of what was found, evenly spread, the first among them.
 

@@ -9,7 +9,7 @@ from ...servers.kinds import class_of
 from . import strategies
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, line_limit
 from .errors import told
-from .evidence import places, spread
+from .evidence import places, spread, spread_over
 from .report import fail, held_in_time
 from .snippets import brief, literal
 from .tried import Tried
@@ -54,7 +54,7 @@ def has_a_key_for_any_packet(kind: Any, conversation: bytes | Iterable[bytes], *
 
 def _packets(pieces: list[bytes]) -> Iterator[bytes]:
     """Each beginning of each packet, the shortest first, and each packet with one word or one byte changed."""
-    few = [pieces[at] for at in spread(0, len(pieces) - 1, SPOTS)] if pieces else []
+    few = spread_over(pieces, SPOTS)
     begun = {piece[:length] for piece in [b"", *few] for length in places(len(piece))}
     yield from sorted(begun, key=lambda packet: (len(packet), packet))
     for piece in few:

@@ -90,28 +90,31 @@ def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: 
         return
     spent, taken = 0, 0.0
     for build in _lines(tried, b"".join(patterns)):
-        count = FIRST
-        cost = cost_of(tried, build(count))
-        while SLOW / 16 < cost.seconds < SLOW and count < FEW:
-            count += 2
-            cost = cost_of(tried, build(count))
-        taken += cost.seconds
-        if cost.seconds > SLOW:
-            _refuse(tried, build, count, count - 2, cost)
-            continue
-        for count in MANY:
-            cost = cost_of(tried, build(count))
-            while SLOW < cost.seconds < VERY_SLOW and count < MANY[-1]:
-                taken += cost.seconds
-                count = min(count * 3 // 2, MANY[-1])
-                cost = cost_of(tried, build(count))
+        for cost in _lengthened(tried, build):
             spent, taken = spent + cost.lines, taken + cost.seconds
-            if cost.seconds > VERY_SLOW:
-                _refuse(tried, build, count, count // 2, cost)
-            if cost.seconds > SLOW or cost.lines > COSTLY:
-                break
         if spent > BUDGET or taken > LONGEST:
             break
+
+
+def _lengthened(tried: Tried, build: Callable[[int], Schedule]) -> Iterator[Cost]:
+    """What a line costs with ever more letters. Fails if it takes far longer with some of them."""
+    count = FIRST
+    yield (cost := cost_of(tried, build(count)))
+    while SLOW / 16 < cost.seconds < SLOW and count < FEW:
+        count += 2
+        yield (cost := cost_of(tried, build(count)))
+    if cost.seconds > SLOW:
+        _refuse(tried, build, count, count - 2, cost)
+        return
+    for count in MANY:
+        yield (cost := cost_of(tried, build(count)))
+        while SLOW < cost.seconds < VERY_SLOW and count < MANY[-1]:
+            count = min(count * 3 // 2, MANY[-1])
+            yield (cost := cost_of(tried, build(count)))
+        if cost.seconds > VERY_SLOW:
+            _refuse(tried, build, count, count // 2, cost)
+        if cost.seconds > SLOW or cost.lines > COSTLY:
+            return
 
 
 def seconds(kind: Any, schedule: Iterable[Step], world: World | None = None) -> float:

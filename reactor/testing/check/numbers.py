@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .borders import borders_of
-from .evidence import fault_of, replaced, spread
+from .evidence import fault_of, replaced, spread_over
 from .report import fail, held_in_time
 from .run import played
 from .tried import Tried
@@ -87,8 +87,7 @@ def _pointing(tried: Tried) -> Iterator[Schedule]:
 
 def _spots(piece: bytes, size: int) -> list[int]:
     """Where numbers are written in a piece."""
-    spots = [at for at in range(len(piece) - size + 1) if _is_binary(piece[at : at + size])]
-    return [spots[at] for at in spread(0, len(spots) - 1, SPOTS)] if spots else []
+    return spread_over([at for at in range(len(piece) - size + 1) if _is_binary(piece[at : at + size])], SPOTS)
 
 
 def _written(tried: Tried, place: int, at: int, size: int, number: int) -> Schedule:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .borders import borders_of
-from .evidence import beginning, fault_of, spread
+from .evidence import beginning, fault_of, spread_over
 from .pristine import pristine, shared_items
 from .report import fail, held_in_time
 from .run import Run
@@ -62,7 +62,7 @@ def bears_two_at_once(kind: Any, conversation: bytes | Iterable[bytes], *, world
 def _ends(tried: Tried) -> list[int]:
     """The lengths of the beginnings of the conversation behind which the other request comes."""
     ends = [*range(1, tried.length)] if tried.packets else [border.at for border in borders_of(tried) if border.at]
-    return list(dict.fromkeys([*(ends[at] for at in spread(0, len(ends) - 1, SPOTS)), tried.length]))
+    return list(dict.fromkeys([*spread_over(ends, SPOTS), tried.length]))
 
 
 def _shares(tried: Tried, ends: list[int]) -> bool:

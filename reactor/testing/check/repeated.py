@@ -11,7 +11,7 @@ from ...handlers import Cancelled
 from .borders import borders_of, pieces_again
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
-from .evidence import fault_of, limit_of, spread, thinned
+from .evidence import fault_of, limit_of, spread_over, thinned
 from .pristine import pristine
 from .regions import BINARY
 from .remaining import remains
@@ -164,11 +164,11 @@ def _pieces(data: bytes) -> Iterator[Repeated]:
 
 def _packets(packets: list[bytes]) -> Iterator[Repeated]:
     """Each packet with numbers in it; `stays_in_bounds` repeats it as it is."""
-    for at in spread(0, len(packets) - 1, SPOTS) if packets else []:
+    for at, packet in spread_over(list(enumerate(packets)), SPOTS):
         start = tuple(packets[:at])
-        yield from _with_numbers(start, packets[at])
-        named = [name for size in (4, 2) for name in _numbers(packets[at], size)]
-        yield from (Repeated(start, packets[at], None, name) for name in named[:2])
+        yield from _with_numbers(start, packet)
+        named = [name for size in (4, 2) for name in _numbers(packet, size)]
+        yield from (Repeated(start, packet, None, name) for name in named[:2])
 
 
 def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
@@ -366,7 +366,7 @@ def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]
 def _broken_off(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]:
     """Requests that end where a wait begins, and that differ in a word or a number before it."""
     ends = list(range(1, tried.length)) if tried.packets else [border.at for border in borders_of(tried) if border.at]
-    for end in [ends[at] for at in spread(0, len(ends) - 1, SPOTS // 2)] if ends else []:
+    for end in spread_over(ends, SPOTS // 2):
         first = tried.first(end)
         yield [*first], None
         for match in thinned(list(_NAME.finditer(first[0])), SPOTS):
