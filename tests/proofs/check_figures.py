@@ -1,7 +1,7 @@
 """``python3 -m tests.proofs.check_figures [PART]``: the processor time that `check` takes for right handlers.
 
-The handlers are those of `tests.support.right`, of the package and of the examples, and the right ones of
-`tests.support.thirty`, `kinds` and `third`; PART is a part of their names.
+The handlers are those of `tests.support.right`, of the package and of the examples, and the right ones of all pairs
+in `tests.support`; PART is a part of their names.
 Printed are seconds of user and system time with that of children, what `check` accuses one of, and at the end the
 median and the maximum.
 """
@@ -16,8 +16,14 @@ from typing import Any
 
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support import kinds, third, thirty
+from tests.support import fresh, kept, kinds, lapses, misread, nested, shipped, third, thirty, unseen
 from tests.support.right import Right, binary, lines, shown, timed
+
+PAIRS = (
+    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *shipped.PAIRS, *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH,
+    *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
+)  # fmt: skip
+TWINS = {pair.right: Right(pair.right, pair.conversation, getattr(pair, "options", {})) for pair in PAIRS}.values()
 
 
 def spent() -> float:
@@ -28,8 +34,7 @@ def spent() -> float:
 
 def main(part: str = "") -> None:
     costs: list[float] = []
-    twins = [Right(pair.right, pair.conversation, pair.options) for pair in (*thirty.PAIRS, *kinds.PAIRS, *third.PAIRS)]
-    for right in (*lines.CORPUS, *binary.CORPUS, *timed.CORPUS, *shown.CORPUS, *twins):
+    for right in (*lines.CORPUS, *binary.CORPUS, *timed.CORPUS, *shown.CORPUS, *TWINS):
         kind: Any = right.kind
         name = (kind.func if isinstance(kind, partial) else kind).__name__
         if part in name:

@@ -1,9 +1,11 @@
 """A test that `check` has printed, pasted into a file and run."""
 
+import re
 import runpy
 
 import pytest
 
+from reactor import testing
 from reactor.testing.check.counting import EndlessLoop
 from reactor.testing.check.pristine import pristine
 
@@ -24,9 +26,16 @@ def assert_red_then_green(code, kind, mended, tmp_path, given=(), right=()):
     test(*right)
 
 
+def assert_passes(caught, kind, conversation):
+    """The right handler passes the property that has failed for the wrong one."""
+    [name] = re.findall(r"^  property (\w+): ", str(caught.value), re.MULTILINE)
+    getattr(testing, name)(kind, conversation)
+
+
 def assert_told(caught, pair, tmp_path):
     """The property has failed for the wrong handler of the pair, in its words, and with such a test."""
     message, _, code = str(caught.value).partition("\n\n")
     assert message.startswith(f"{pair.wrong.__name__}: {pair.told}")
     assert f"_{pair.title}():\n" in code
     assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+    assert_passes(caught, pair.right, pair.conversation)

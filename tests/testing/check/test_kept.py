@@ -35,12 +35,6 @@ def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, t
     assert_told(caught, pair, tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.right.__name__)
-def test_a_right_handler_is_not_accused(pair):
-    check(pair.right, pair.conversation, modes=[], examples=5, meant=["leaves_nothing_behind"])
-
-
 def test_what_requests_leave_behind_is_counted_and_restored():
     assert remains(KeepsSessions, [GREETED, END], 3).items == 3
     assert remains(EndsSessions, [GREETED, END], 3) == (0, 0, 0, 0)

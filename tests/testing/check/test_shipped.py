@@ -1,4 +1,4 @@
-"""`check` tells the handler with a fault of production code from the one without it, in each pair of `shipped`."""
+"""A property tells the handler with a fault of production code from the one without it, in each pair of `shipped`."""
 
 import gzip
 import zlib
