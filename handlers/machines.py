@@ -134,23 +134,25 @@ class StreamMachine(Machine):
         """
         state: Any = self.state
         is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
-        turns, end, size = self.driver.turns, 0, len(data)
-        while end < size or wait.__class__ not in _HUNGRY:
-            start, kind = end, wait.__class__
-            if kind is Until:  # what `find` does, without the call, which would cost as much as the rest of this
+        turns, kind, end, size, is_run = self.driver.turns, wait.__class__, 0, len(data), False
+        while end < size or kind not in _HUNGRY:
+            start = end
+            if kind is Until:  # what `Until.find` does, without the call, which would cost as much as the rest of this
                 found = data.find(wait.delimiter, start)
                 end = found + len(wait.delimiter)
-                end = end if found >= 0 and end - start <= wait.limit else start
+                if found < 0 or end - start > wait.limit:
+                    return turns
             else:
                 end = start + wait.n if kind is Exactly and wait.n <= wait.limit else _end_of(wait, data, start)
-            if not start < end <= size:
-                return None if start == size and (size < end or wait.hungry) else turns
+                if not start < end <= size:
+                    return None if start == size and (size < end or wait.hungry) else turns
             self.start, self.fresh = end, True
             turns -= 1
             try:
                 step: Any = state(data[start:end])
             except StopIteration as stop:
-                step, state, is_coroutine = self._returned(state, stop), None, False
+                self._took(None, self._returned(state, stop))
+                return turns
             except Cause as cause:
                 self._step(self.handler.interrupted, cause, cause)
                 return turns
@@ -158,16 +160,21 @@ class StreamMachine(Machine):
                 following, then = step, state
             else:
                 following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)
-            is_plain = following.__class__ is kind or following.__class__ in _PLAIN
-            if not is_plain or not (is_coroutine or type(then) is MethodType):
+            before, kind = kind, following.__class__
+            if not (kind is before or kind in _PLAIN) or not (then.__class__ is MethodType or is_coroutine):
                 self._took(state, step)
                 return turns
             self.wait, self.state, state = following, then, then
-            if kind is Until and end < size and following.__class__ is Until and following.delimiter == wait.delimiter:
+            is_equal = end < size and kind is Until is before and following.delimiter == wait.delimiter
+            if is_equal and is_run:  # two are no run: a search for all their pieces would find many that are none
                 turns = self._feed_equal(data, following, turns)
                 end, following, state = self.start, self.wait, self.state
                 is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
-            if self.blocked or self.inbox is not data or not turns or following.__class__ not in _PLAIN:
+                kind = following.__class__
+                if kind not in _PLAIN:
+                    return turns
+            is_run = is_equal
+            if self.blocked or self.inbox is not data or not turns:
                 return turns
             wait = following
         return None

@@ -183,13 +183,17 @@ MUTATIONS = [
         "if kind is Exactly and wait.n <= wait.limit else", "if kind is Exactly else", tests=HOT,
     ),
     Mutation(
+        "the hot path takes a line past its limit",
+        "if found < 0 or end - start > wait.limit:", "if found < 0:", tests=HOT,
+    ),
+    Mutation(
         "the hot path takes part of a frame",
         "if not start < end <= size:", "if not start < end:", tests=HOT,
     ),
     Mutation(
         "the hot path takes what a coroutine must not await",
         f"            if is_coroutine:\n                following, then = step, state\n            else:\n    {STEP}\n"
-        "            is_plain", f"{STEP}\n            is_plain", tests=HOT,
+        "            before", f"{STEP}\n            before", tests=HOT,
     ),
     Mutation(
         "the hot path takes one of many waits that a coroutine must not await",
@@ -198,7 +202,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path takes a wait without a state",
-        f"{STEP}\n            is_plain", "            following, then = step, state\n            is_plain", tests=HOT,
+        f"{STEP}\n            before", "            following, then = step, state\n            before", tests=HOT,
     ),
     Mutation(
         "the hot path takes one of many waits without a state",

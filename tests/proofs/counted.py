@@ -23,8 +23,8 @@ from typing import Any
 from handlers import StreamHandler
 from reactor import Reactor, SelectTCPServer, SelectUDPServer, StreamRequestHandler, TCPServer, ThreadingTCPServer
 from reactor.loop.selecting import DefaultSelector
-from tests.benchmarks.messages import LINE
-from tests.benchmarks.peers import ours
+from tests.benchmarks.messages import FRAMES, LINE, LINES, REDIS, Exchange
+from tests.benchmarks.peers import ours, redis
 from tests.support.loops import Clock
 from tests.support.serving import PATIENCE, STREAMS, Place, made
 
@@ -105,20 +105,22 @@ def delivered(client: socket.socket) -> bool:
 # What is counted
 
 
-def lines(handler: type[StreamHandler], at_once: int = 1) -> Callable[[Counter, int], None]:
-    """Lines on connections that are open, ``at_once`` on each."""
+def messages(
+    handler: type[StreamHandler], exchange: Exchange = LINES, at_once: int = 1
+) -> Callable[[Counter, int], None]:
+    """Messages on connections that are open, ``at_once`` on each."""
 
     def work(counter: Counter, number: int) -> None:
         with ExitStack() as stack:
             served = Served(counter, SelectTCPServer, TCP, handler, stack)
             clients = [served.connect() for _ in range(number)]
             served.step(lambda: len(served.reactor.table) == number, counts=False)
-            message = LINE * at_once
+            request, answer = exchange.request * at_once, exchange.answer * at_once
             for _ in range(TIMES):
-                served.send(clients, message)
+                served.send(clients, request)
                 served.step(lambda: True)
                 for client in clients:
-                    assert client.recv(len(message), socket.MSG_WAITALL) == message
+                    assert client.recv(len(answer), socket.MSG_WAITALL) == answer
 
     return work
 
@@ -202,10 +204,12 @@ def reference(counter: Counter, number: int) -> None:
 
 WORKS: dict[str, Callable[[Counter, int], None]] = {
     "reference": reference,
-    "a line, states": lines(ours.LinesStates),
-    "a line, states, one wait": lines(ours.LinesOneWait),
-    "a line, coroutine": lines(ours.LinesCoroutine),
-    "16 lines, states": lines(ours.LinesStates, 16),
+    "a line, states": messages(ours.LinesStates),
+    "a line, states, one wait": messages(ours.LinesOneWait),
+    "a line, coroutine": messages(ours.LinesCoroutine),
+    "16 lines, states": messages(ours.LinesStates, at_once=16),
+    "a frame, states": messages(ours.FramesStates, FRAMES),
+    "16 commands of Redis, states": messages(redis.States, REDIS, 16),
     "a datagram": datagrams,
     "a connection": connections(SelectTCPServer, ours.CloseStates),
     "a connection, plain mode": connections(TCPServer, OneLine),
