@@ -81,11 +81,12 @@ if TYPE_CHECKING:
     from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
     from .check.report import CheckFailed
-    from .check.run import play, work
+    from .check.run import play
     from .check.schedule import END, RESET, Take
     from .check.stateful import Conversation, answers_as_told, rule
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
+    from .check.working import work
     from .kernel.chaos import chaotic
     from .kernel.events import Crash, Cut, Slow
     from .kernel.exploring import explore
@@ -142,7 +143,8 @@ _ROOMS = {
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.process": ("changed", "leaves_the_process_as_it_was"),
     "check.recorded": ("Recording",),
-    "check.run": ("play", "work"),
+    "check.run": ("play",),
+    "check.working": ("work",),
     "check.stateful": ("Conversation", "answers_as_told", "rule"),
     "check.schedule": ("END", "RESET", "Take"),
     "peers.header": ("proxy",),

@@ -6,6 +6,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 
 ================  =======================================================================================
 ``snippets``      values and statements as source text
+``tracing``       tells of each line of Python that runs
 ``counting``      counts the lines of Python, the bytes touched and the bytes held
 ``builtin``       counts what functions in C go over: ``join``, ``sum``, checksums
 ``patterns``      counts what regular expressions go over
@@ -22,7 +23,8 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``driver``        stands in for the row of a machine: answers the handler, keeps the deadline
 ``transcript``    the calls of a run as the statements of a test
 ``calls``         makes the calls of a handler: `make_calls`
-``run``           runs a schedule: `play`, `work`
+``run``           runs a schedule: `play`
+``working``       counts the work of a run: `work`
 ``remaining``     what requests that have ended leave behind: `remains`
 ``filtered``      runs a schedule through filters, with their peers: `play_through`
 ``drip``          a slow client, in simulated time: `drip`

@@ -125,14 +125,13 @@ def _evidence(tried: Tried, met: Meeting) -> Evidence | None:
             run, half = played(tried, met.after), 0
         else:
             run = Run(tried)
-            with run.limit:
-                for piece in met.before:
-                    run.step(piece)
-                half = run.calls
-                other = played(tried, met.other, name="other", close=False)
-                for piece in met.after:
-                    run.step(piece)
-                run.finish()
+            for piece in met.before:
+                run.step(piece)
+            half = run.calls
+            other = played(tried, met.other, name="other", close=False)
+            for piece in met.after:
+                run.step(piece)
+            run.finish()
             run.close()
         other.close()
     if alike(alone, run):

@@ -44,19 +44,18 @@ def borders_of(tried: Tried) -> list[Border]:
 def _borders(tried: Tried, data: bytes) -> list[Border]:
     found: list[Border] = []
     run = Run(tried)
-    with run.limit:
-        for at in range(len(data) + 1):
-            if at:
-                run.step(data[at - 1 : at])
-            run.drain()
-            machine: Any = run.machine
-            if run.over or run.finished:
-                break
-            if machine.held_in == 0 and run.wait is not None and run.wait.reads:
-                here = place_of(machine.state)
-                place = next((other.place for other in found if is_same_place(other.place, here)), here)
-                found.append(Border(at, place, run.wait, is_between(run)))
-        run.close()
+    for at in range(len(data) + 1):
+        if at:
+            run.step(data[at - 1 : at])
+        run.drain()
+        machine: Any = run.machine
+        if run.over or run.finished:
+            break
+        if machine.held_in == 0 and run.wait is not None and run.wait.reads:
+            here = place_of(machine.state)
+            place = next((other.place for other in found if is_same_place(other.place, here)), here)
+            found.append(Border(at, place, run.wait, is_between(run)))
+    run.close()
     return found
 
 

@@ -135,35 +135,33 @@ def _refuse_leftover(tried: Tried, message: _Message, place: int) -> None:
     """Fail if a timeout in a message leaves a part of it for the next message."""
     data = tried.pieces[0][: message.end]  # what follows may well end the request
     run = Run(tried)
-    with run.limit:
-        run.step(data[:place])
-        is_inside = not (run.over or run.finished or is_between(run)) and run.machine.held_in > 0
-        if is_inside and run.patience < inf:
-            run.step(run.patience)
-            if not (run.over or run.finished) and is_between(run) and run.machine.held_in > 0:
-                whole, before = played(tried, [data]).output, played(tried, [data[:place]]).output
-                run.step(data[place:])
-                run.drain()
-                if not run.finished and not run.output.endswith(whole[len(before) :]):
-                    fault = (
-                        "after a timeout in a message it waits for the next one, and takes what it holds of this one, "
-                        "and the rest, for its beginning: `except Exception` around a wait catches TimedOut too"
-                    )
-                    rest = f"({run.output_code()}).endswith({literal(whole[len(before) :])})"
-                    code = f"{run.code()}\nassert machine.finished or {rest}"
-                    fail(tried, fault, "takes_causes_for_ends", code)
-        run.close()
+    run.step(data[:place])
+    is_inside = not (run.over or run.finished or is_between(run)) and run.machine.held_in > 0
+    if is_inside and run.patience < inf:
+        run.step(run.patience)
+        if not (run.over or run.finished) and is_between(run) and run.machine.held_in > 0:
+            whole, before = played(tried, [data]).output, played(tried, [data[:place]]).output
+            run.step(data[place:])
+            run.drain()
+            if not run.finished and not run.output.endswith(whole[len(before) :]):
+                fault = (
+                    "after a timeout in a message it waits for the next one, and takes what it holds of this one, "
+                    "and the rest, for its beginning: `except Exception` around a wait catches TimedOut too"
+                )
+                rest = f"({run.output_code()}).endswith({literal(whole[len(before) :])})"
+                code = f"{run.code()}\nassert machine.finished or {rest}"
+                fail(tried, fault, "takes_causes_for_ends", code)
+    run.close()
 
 
 def _cancelled(tried: Tried, place: int) -> Run:
     """The run of a request that is cancelled after a beginning of the conversation."""
     run = Run(tried)
-    with run.limit:
-        for piece in tried.first(place):
-            run.step(piece)
-        if not run.over and not run.finished:
-            run.cancel()
-        run.close()
+    for piece in tried.first(place):
+        run.step(piece)
+    if not run.over and not run.finished:
+        run.cancel()
+    run.close()
     return run
 
 

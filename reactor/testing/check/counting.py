@@ -10,16 +10,17 @@ import gc
 import sys
 from collections import deque
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from types import CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ...handlers import DatagramMachine, Handler, Machine, StreamMachine, Wait
+from .tracing import Tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
-    from types import CellType, FrameType, TracebackType
+    from collections.abc import Callable, Iterator
+    from types import CellType, TracebackType
 
     from typing_extensions import Self
 
@@ -40,8 +41,9 @@ class EndlessLoop(BaseException):
 class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): ...
     """Let the code in the ``with`` block run ``most`` lines of Python, then raise `EndlessLoop` in it.
 
-    ``lines`` is the number of lines that it has run; lines of the modules named in ``but`` do not count. The block runs
-    under a trace function of its own (``sys.settrace``), so a debugger or a measurement of coverage does not see it.
+    ``lines`` is the number of lines that it has run; lines of the modules named in ``but`` do not count. Before Python
+    3.12 the block runs under a trace function (``sys.settrace``), so a debugger or a measurement of coverage does not
+    see it.
 
     >>> left = b"no end of line"
     >>> with line_limit(1_000):
@@ -51,12 +53,12 @@ class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): 
     reactor.testing.check.counting.EndlessLoop: over 1000 lines of Python
     """
 
-    def __init__(self, most: int, but: Container[str] = ()) -> None:
-        self._but = but
+    def __init__(self, most: int, but: frozenset[str] = frozenset()) -> None:
         self._depth = 0
         self.allow: Callable[[int], None]
         """Allow so many more lines from now on."""
-        self._run, self.allow, self._count = _counter(most)
+        self._run, self.allow, count = _counter(most)
+        self._tracing = Tracing(count, _files(but))
 
     @property
     def lines(self) -> int:
@@ -68,11 +70,7 @@ class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): 
         if self._depth == 1:
             self._collects = gc.isenabled()
             gc.disable()  # a collection may run finalizers and ``gc.callbacks`` at any line
-            self._before = sys.gettrace()
-            caller = sys._getframe(1)
-            self._caller, self._callers = caller, caller.f_trace
-            caller.f_trace = self._trace(caller, "call", None)
-            sys.settrace(self._trace)
+            self._tracing.begin(sys._getframe(1))
         return self
 
     def __exit__(
@@ -80,20 +78,21 @@ class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): 
     ) -> None:
         self._depth -= 1
         if self._depth == 0:
-            sys.settrace(self._before)
-            self._caller.f_trace = self._callers
-            del self._caller
+            self._tracing.end()
             if self._collects:
                 gc.enable()
 
-    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        return None if frame.f_globals.get("__name__") in self._but else self._count
+
+@lru_cache(maxsize=8)
+def _files(modules: frozenset[str]) -> frozenset[str]:
+    """The files of the modules with these names, and of the module that traces."""
+    return frozenset(str(sys.modules[name].__file__) for name in (*modules, Tracing.__module__))
 
 
-def _counter(most: int) -> tuple[Callable[[], int], Callable[[int], None], Any]:
-    """What tells how many lines have run, what allows so many more, and a trace function that counts.
+def _counter(most: int) -> tuple[Callable[[], int], Callable[[int], None], Callable[..., None]]:
+    """What tells how many lines have run, what allows so many more, and what counts one.
 
-    Python calls it for each line, so it is a closure: a method that counts in an attribute takes half as long again.
+    It is called for each line, so it is a closure: a method that counts in an attribute takes half as long again.
     """
     lines = 0
 
@@ -104,7 +103,7 @@ def _counter(most: int) -> tuple[Callable[[], int], Callable[[int], None], Any]:
         nonlocal most
         most = lines + more
 
-    def count(frame: FrameType, event: str, argument: object) -> None:
+    def count(frame: object = None, event: str = "line", argument: object = None) -> None:
         nonlocal lines
         if event == "line":
             lines += 1

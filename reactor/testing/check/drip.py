@@ -58,30 +58,29 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
     """
     clock = [0.0]
     run = Run(_ticking(subject, clock))
-    with run.limit:
-        run.step(start)
+    run.step(start)
+    run.drain()
+    sizes: list[int] = []
+    answered = run.output
+    has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
+    is_long = False
+    for number in range(1, DRIPS + 1):
+        ends = run.output != answered if filler else not _is_for_peer(run.wait)
+        if run.finished or run.over or ends or run.patience == float("inf"):
+            break
+        pause = (SHARE if filler else 1.0) * run.patience
+        clock[0] += pause
+        run.step(pause)
+        if filler and not run.finished:
+            run.step(filler)
         run.drain()
-        sizes: list[int] = []
-        answered = run.output
-        has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
-        is_long = False
-        for number in range(1, DRIPS + 1):
-            ends = run.output != answered if filler else not _is_for_peer(run.wait)
-            if run.finished or run.over or ends or run.patience == float("inf"):
-                break
-            pause = (SHARE if filler else 1.0) * run.patience
-            clock[0] += pause
-            run.step(pause)
-            if filler and not run.finished:
-                run.step(filler)
-            run.drain()
-            if number in (LONG // 2, LONG) and not run.over:
-                sizes.append(held(run.machine))
-                is_long = number == LONG and sizes[-1] - sizes[-2] >= LONG // 2 * len(filler)
-        else:
-            run.close()
-            return Drip(run.clock, has_timeout and (is_long or not grows), is_open=True)
+        if number in (LONG // 2, LONG) and not run.over:
+            sizes.append(held(run.machine))
+            is_long = number == LONG and sizes[-1] - sizes[-2] >= LONG // 2 * len(filler)
+    else:
         run.close()
+        return Drip(run.clock, has_timeout and (is_long or not grows), is_open=True)
+    run.close()
     return Drip(run.clock, has_timeout and is_long and grows)
 
 

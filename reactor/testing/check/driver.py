@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ...handlers import Cause, DatagramHandler, Handler, Machine, Wait, World
     from ...handlers.channel import StreamChannel
+    from .counting import line_limit
 
 
 class Expiring(Protocol):
@@ -39,6 +40,8 @@ class RecordingDriver:
     """The driver of a machine in a run: answers from a `handlers.World` and records the questions."""
 
     socket: Any = None
+    limit: line_limit | None = None
+    """Counts the lines of Python that the states of the handler run; ``None``: nobody does."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -304,23 +304,22 @@ def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Fl
     flow = [flood] * (FLOOD // max(16, len(flood))) if subject.packets else [flood * (FLOOD // len(flood) or 1)]
     brought = sum(map(len, flow))
     limit, sizes = 0, [0]
-    with run.limit:
-        for piece in start:
+    for piece in start:
+        run.step(piece)
+    while not run.over and run.unbounded is None:
+        for piece in flow:
             run.step(piece)
-        while not run.over and run.unbounded is None:
-            for piece in flow:
-                run.step(piece)
-            run.drain()
-            limit = max(limit, limit_of(run.wait))
-            sizes.append(held(run.machine))
-            if sizes[-1] > kept + limit + brought:
-                run.close()
-                return Flood(run, sizes[-1], kept + limit + brought)
-            feeds = len(sizes) - 1
-            if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
-                break
-        if not subject.packets:
-            run.step(END)
-        run.finish(to_the_end=True)
-        run.close()
+        run.drain()
+        limit = max(limit, limit_of(run.wait))
+        sizes.append(held(run.machine))
+        if sizes[-1] > kept + limit + brought:
+            run.close()
+            return Flood(run, sizes[-1], kept + limit + brought)
+        feeds = len(sizes) - 1
+        if feeds > 1 and sizes[-1] - sizes[feeds // 2] <= brought * (feeds - feeds // 2) // 32:
+            break
+    if not subject.packets:
+        run.step(END)
+    run.finish(to_the_end=True)
+    run.close()
     return Flood(run, sizes[-1] if run.error is not None else 0, kept + limit + brought)

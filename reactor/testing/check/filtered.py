@@ -191,6 +191,10 @@ class FilteredRun(Run):
             super()._deliver(arrival)
         self._driver.is_due = True
 
+    def _guarded(self, call: Callable[..., Any], *arguments: Any, size: int = 0) -> Any:
+        with self.limit:  # the lines of the filters count too
+            return super()._guarded(call, *arguments, size=size)
+
     def _got(self, data: bytes | None) -> None:
         if data is not None and not self._was_reset:
             super()._got(self._ask(self._peers.received, data))

@@ -128,12 +128,11 @@ def _with(tried: Tried, place: int, start: int, end: int, instead: bytes, name: 
 def _answered(tried: Tried, place: int, start: int, end: int, instead: bytes) -> tuple[Run, bytes]:
     """The run of the conversation with other bytes in one place, and the output from there on."""
     piece, run = tried.pieces[place], Run(tried)
-    with run.limit:
-        for before in tried.pieces[:place] if tried.packets else [piece[:start]]:
-            run.step(before)
-        run.drain()
-        told = len(run.output)
-        run.step(piece[:start] + instead + piece[end:] if tried.packets else instead + piece[end:])
-        run.finish()
-        run.close()
+    for before in tried.pieces[:place] if tried.packets else [piece[:start]]:
+        run.step(before)
+    run.drain()
+    told = len(run.output)
+    run.step(piece[:start] + instead + piece[end:] if tried.packets else instead + piece[end:])
+    run.finish()
+    run.close()
     return run, b"".join(run.output[told:]) if tried.packets else run.output[told:]

@@ -61,12 +61,11 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
         is_question = any(answers is not None and answers[-1] == first for answers in (alone, late))
         if second and second in (first, following) and len(b"".join(second)) > len(packet) and not is_question:
             run = Run(tried)
-            with run.limit:
-                for piece in [*before, packet]:
-                    run.step(piece)
-                run.drain()
-                begun = run.calls
-                run.step(packet)
+            for piece in [*before, packet]:
+                run.step(piece)
+            run.drain()
+            begun = run.calls
+            run.step(packet)
             fault = (
                 "it answers a packet that comes twice with the next packet twice (sorcerer's apprentice syndrome, "
                 "RFC 1123, section 4.2.3.1): ignore the duplicate"
@@ -123,16 +122,15 @@ def _is_taken_without(tried: Tried, place: int) -> bool:
 def _answers(tried: Tried, packets: Sequence[bytes]) -> list[list[bytes]] | None:
     """The answers to each packet of one exchange; ``None`` if it ends before the last."""
     run, answers, told = Run(tried), list[list[bytes]](), 0
-    with run.limit:
-        for packet in packets:
-            if run.finished or run.over:
-                run.close()
-                return None
-            run.step(packet)
-            run.drain()
-            answers.append(run.output[told:])
-            told = len(run.output)
-        run.close()
+    for packet in packets:
+        if run.finished or run.over:
+            run.close()
+            return None
+        run.step(packet)
+        run.drain()
+        answers.append(run.output[told:])
+        told = len(run.output)
+    run.close()
     return answers
 
 
@@ -199,18 +197,17 @@ def _borne(tried: Tried, pieces: list[bytes], place: int) -> int:
 
 def _quiet(tried: Tried, pieces: list[bytes], counts: list[int]) -> _Quiet:
     run = Run(tried)
-    with run.limit:
-        for piece, count in zip(pieces, counts, strict=True):
-            run.step(piece)
-            for _ in range(count):
-                if not _reads(run):
-                    break
-                run.drain()
-                run.step(run.patience)
+    for piece, count in zip(pieces, counts, strict=True):
+        run.step(piece)
+        for _ in range(count):
             if not _reads(run):
                 break
-        is_open = _reads(run)
-        run.close()
+            run.drain()
+            run.step(run.patience)
+        if not _reads(run):
+            break
+    is_open = _reads(run)
+    run.close()
     return _Quiet(run, is_open)
 
 

@@ -105,7 +105,7 @@ class Stretched:
             run = self.run(high)
             if self._kind(run) != kind:
                 break
-            if run.limit.lines > COSTLY:
+            if run.cost > COSTLY:
                 return [high]
             low = high
         else:

@@ -10,11 +10,12 @@ from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
 from .lists import refuse_steep_lists
 from .report import fail, held_in_time
-from .run import Run, played, worked
+from .run import Run, played
 from .schedule import END
 from .snippets import literal
 from .strategies import smallest
 from .tried import Tried
+from .working import worked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,7 +107,7 @@ def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None,
     before, lines = None, 0
     for schedule in schedules:
         run, cost = worked(tried, schedule)
-        lines += run.limit.lines
+        lines += run.cost
         if run.error is not None:
             return None, lines
         if before is not None and cost <= LINEAR * before:

@@ -145,7 +145,7 @@ def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: i
 def cost_of(subject: Subject, schedule: Schedule) -> Cost:
     begun = thread_time()
     run = played(subject, schedule)
-    return Cost(thread_time() - begun, run.limit.lines)
+    return Cost(thread_time() - begun, run.cost)
 
 
 def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:

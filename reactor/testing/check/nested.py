@@ -184,7 +184,7 @@ def _refuse_again(tried: Tried, place: int) -> None:
         if isinstance(run.error, RecursionError):
             levels = f"{literal(few)} * {_depth()}"
             _fail(tried, pieces[:place], f"{literal(before)} + {levels} + {literal(piece[at:])}", levels, run)
-        spent += run.limit.lines
+        spent += run.cost
         if spent > BUDGET:
             break
 

@@ -60,7 +60,7 @@ def _refuse(tried: Tried, schedule: Schedule) -> int:
     if run.unbounded is not None:
         calls, lack, bound = run.unbounded
         fail(tried, lack, "any_number", f"{run.code(calls)}\nassert {bound}")
-    return run.limit.lines
+    return run.cost
 
 
 def _numbered(tried: Tried) -> Iterator[Schedule]:

@@ -68,11 +68,10 @@ def _ends(tried: Tried) -> list[int]:
 def _shares(tried: Tried, ends: list[int]) -> bool:
     """Whether requests share anything; not if the request raises alone, which other properties tell."""
     before, run, is_shared = shared_items(tried.kind), Run(tried), False
-    with run.limit:
-        for begun, end in pairwise([0, *ends]):
-            _go(run, _Turn(True, _steps(beginning(tried.rest(begun), end - begun, tried.packets)), end == tried.length))
-            is_shared = is_shared or "server" in run.asked or shared_items(tried.kind) > before
-        run.close()
+    for begun, end in pairwise([0, *ends]):
+        _go(run, _Turn(True, _steps(beginning(tried.rest(begun), end - begun, tried.packets)), end == tried.length))
+        is_shared = is_shared or "server" in run.asked or shared_items(tried.kind) > before
+    run.close()
     return is_shared and run.error is None
 
 
@@ -98,8 +97,7 @@ def _played(tried: Tried, turns: list[_Turn]) -> tuple[str, Run | None]:
         told = 0 if run is None else run.calls
         if run is None:
             run = runs[turn.is_first] = Run(tried) if turn.is_first else Run(_neighbour(tried), name="other")
-        with run.limit:
-            _go(run, turn)
+        _go(run, turn)
         if run.error is not None:
             parts.append((run, told, None))
             break

@@ -396,7 +396,7 @@ def stays_in_bounds(
 
     def attempt(start: int, filler: bytes) -> tuple[bool, int]:
         made = flood(start, filler)
-        return made.is_fault, made.run.limit.lines
+        return made.is_fault, made.run.cost
 
     floods = each(tried.lengths, one_of(tried.fillers))
     found = smallest(tried, floods, Budget(COSTLY, attempt).is_faulty, examples, FEW)

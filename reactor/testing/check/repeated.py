@@ -228,18 +228,17 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     while not (run.over or run.finished or run.unbounded) and growth.goes_on and growth.batches < TRACED:
         pieces = growth.batch()
         run.limit.allow(LINES)
-        with run.limit:  # entered once for all packets
-            for piece in pieces:
-                if not (run.over or run.finished):
-                    run.step(piece)
-                    run.drain()
+        for piece in pieces:
+            if not (run.over or run.finished):
+                run.step(piece)
+                run.drain()
         growth.look(run.machine)
     run.close()
     if run.error is not None:
         growth.refuse(run)
     if growth.goes_on and growth.batches == TRACED:
         _refuse_long_growth(tried, repeated, kept)
-    return run.limit.lines
+    return run.cost
 
 
 def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
@@ -332,7 +331,7 @@ def _construct(tried: Tried) -> str:
 def _refuse_remains(tried: Tried) -> None:
     """Fail if each of many requests leaves something behind."""
     whole = played(tried, tried.pieces)
-    if whole.error is not None or whole.endless or whole.limit.lines > COSTLY:
+    if whole.error is not None or whole.endless or whole.cost > COSTLY:
         return
     for schedule, number in _requests(tried):
         few = remains(tried.given, schedule, FEW, number, tried.world)

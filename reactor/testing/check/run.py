@@ -15,32 +15,37 @@ import textwrap
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...handlers import Cancelled, Delay, Exactly, Failed, LimitPassed, Reset, StreamWait, events, first, sources
-from ...handlers import wait as of_wait
-from .builtin import counted_builtins
-from .calls import make_call, may_call
-from .counting import (
-    LINES,
-    LINES_PER_BYTE,
-    METER,
-    EndlessLoop,
-    count_attributes,
-    counted_arrays,
-    counting_machine,
-    line_limit,
+from ...handlers import (
+    Cancelled,
+    DatagramMachine,
+    Delay,
+    Exactly,
+    Failed,
+    LimitPassed,
+    Machine,
+    Reset,
+    StreamMachine,
+    StreamWait,
+    Wait,
+    events,
+    first,
+    sources,
+    states,
 )
+from .calls import make_call, may_call
+from .counting import LINES, LINES_PER_BYTE, EndlessLoop, line_limit
 from .driver import PacedRow, RecordingDriver, Unbounded
-from .patterns import counted_patterns
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
+from .tracing import kept
 from .transcript import Transcript
 from .watching import Unfit, timed, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ...handlers import Cause, Machine, Wait, World
+    from ...handlers import Cause, World
     from .schedule import Step
 
 ENDLESS = 1 << 18
@@ -52,9 +57,14 @@ YEAR = 31_536_000
 ROUNDS = 200
 """Deadlines, or times that output drains, in a row, after which a request counts as one that never comes to rest."""
 
-_OWN = {f"{__package__}.{name}" for name in ("run", "calls", "watching", "driver", "transcript", "patterns", "builtin")}
-_OWN |= {module.__name__ for module in (first, events, sources)}  # a wait of several takes a few lines for each
-_OWN.add(of_wait.__name__)  # a wait is compared only if an equal one is known
+LINES_OF_A_CALL = 60
+"""Lines of Python that a machine runs in a call of it, about."""
+
+_OWN = frozenset({
+    *(f"{__package__}.{name}" for name in ("run", "calls", "watching", "driver", "transcript", "patterns", "builtin")),
+    *(part.__module__ for part in (Machine, StreamMachine, DatagramMachine, Wait)),
+    *(module.__name__ for module in (events, first, sources, states)),
+})  # fmt: skip
 """The modules whose lines do not count as lines of the handler."""
 
 
@@ -88,9 +98,12 @@ class Run:
         self.fed = 0
         """Bytes that the handler took; of a datagram handler, packets."""
         self.limit = line_limit(LINES, but=_OWN)
-        """Counts the lines of Python that the handler and its machine run, and ends a call that runs too many."""
+        """Counts the lines of Python that the handler runs, and ends a call of the machine in which it runs too many.
+
+        What is not the handler's runs without it: under a trace function, Python is four times as slow."""
         self._transcript = Transcript(name, subject.packets)
         self._driver = self._make_driver()
+        self._driver.limit = self.limit
         untimed: Any = subject.machine if machine is None else machine
         self._kind = timed(untimed)
         self._watch = watch
@@ -100,6 +113,7 @@ class Run:
         self._gave_up = False  # the request does not come to rest
         self._clock = 0.0
         self._allowed = LINES
+        self._guarded_calls = 0
         subject.restore()
         self._construct()
         self._begin()
@@ -120,6 +134,11 @@ class Run:
     def clock(self) -> float:
         """The seconds that have passed since the run began."""
         return self._clock
+
+    @property
+    def cost(self) -> int:
+        """The lines of Python that the handler has run, and about as many as its machine has."""
+        return self.limit.lines + LINES_OF_A_CALL * self._guarded_calls
 
     @property
     def over(self) -> bool:
@@ -184,8 +203,7 @@ class Run:
         """Cancel a request that is still open, so that its handler can release what it holds. No part of the run."""
         self.limit.allow(LINES)
         try:
-            with self.limit:
-                self.machine.abandon(Cancelled())
+            self.machine.abandon(Cancelled())
         except (Exception, EndlessLoop):
             pass  # a schedule in which the request is interrupted shows the same fault
         finally:
@@ -232,7 +250,9 @@ class Run:
 
     def _channel(self) -> Any:
         """What runs a new request: its machine."""
-        return self._kind(self.subject.make(), self._driver)
+        with self.limit:
+            handler = self.subject.make()
+        return self._kind(handler, self._driver)
 
     def _go_on(self) -> None:
         """Deliver the input that has arrived, as far as the handler wants it, and do the work that it waits for."""
@@ -287,7 +307,7 @@ class Run:
         try:
             if not hasattr(wait, "function"):
                 raise OSError("there is no network")
-            with working(wait):
+            with working(wait), self.limit:
                 result = wait.function(*wait.arguments)
         except EndlessLoop:
             self._call("expire()", self.machine.expire)
@@ -304,7 +324,8 @@ class Run:
         self._since_input = 0
         before = self._allowed if self._transcript.make_calls() else 0
         size = len(self._driver.calls[0][1])
-        self.calls_waited |= bool(self._guarded(make_call, self.machine, self._driver, size=size))
+        with self.limit:
+            self.calls_waited |= bool(self._guarded(make_call, self.machine, self._driver, size=size))
         self._allowed += before
 
     def _abandon(self) -> None:
@@ -344,10 +365,13 @@ class Run:
 
     def _guarded(self, call: Callable[..., Any], *arguments: Any, size: int = 0) -> Any:
         """The result of a call that is given ``size`` bytes; ``None`` if it raises, or runs too many lines."""
+        self._guarded_calls += 1
         self._allowed = LINES + LINES_PER_BYTE * size
         self.limit.allow(self._allowed)
         try:
-            with self.limit, self.subject.in_its_time() if self.subject.blocking else self.limit:
+            if not self.subject.blocking:
+                return call(*arguments)
+            with self.subject.in_its_time():
                 return call(*arguments)
         except (KeyboardInterrupt, Unfit):
             raise
@@ -447,43 +471,14 @@ def played(
     subject: Subject, schedule: Iterable[Step], to_the_end: bool = False, close: bool = True, **options: Any
 ) -> Run:
     """The `Run` of a schedule and of what `Run.finish` does after it; ``options`` are those of `Run`."""
-    run = Run(subject, **options)
-    with run.limit:  # entered once here: to enter it for each call takes longer than the calls
+    with kept():
+        run = Run(subject, **options)
         for step in schedule:
             run.step(step)
         run.finish(to_the_end)
         if close:
             run.close()
         return run
-
-
-def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int:
-    """The work that ``schedule`` costs a new request of the handler class ``kind``, as a count.
-
-    The count is the same on every run. It is the number of lines of Python that run, plus the number of bytes that
-    searches, slices and concatenations go over. It sees the bytes that the handler is given, the text that they are
-    decoded to, what the handler keeps in attributes, and each ``bytearray`` that the module of its class constructs.
-    A ``join``, a ``sum``, a checksum and the like count if the call names what it goes over. A regular expression
-    counts once for each byte that it goes over, however often it tries another way there. Compare two counts rather
-    than rely on one. Raises the exception that the handler raises.
-
-    >>> from handlers.services import Discard
-    >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
-    True
-    """
-    run, cost = worked(Subject(kind, world), schedule)
-    if run.error is not None:
-        raise run.error
-    return cost
-
-
-def worked(subject: Subject, schedule: Iterable[Step]) -> tuple[Run, int]:
-    """The run of a schedule, and the work that it costs."""
-    METER.touched = 0
-    counting = counting_machine(subject.machine)
-    with counted_arrays(subject.kind), counted_patterns(subject.kind), counted_builtins():
-        run = played(subject, schedule, machine=counting, watch=lambda machine: count_attributes(machine.handler))
-    return run, run.limit.lines + METER.touched
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import signal
 import threading
 import warnings
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from math import inf
 from operator import is_
@@ -26,9 +26,11 @@ from ...handlers.blocking.buffered import BufferedPacket, BufferedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from ...handlers import Cause, Machine
+    from .counting import line_limit
 
 try:
     import resource
@@ -264,13 +266,15 @@ def timed(machine: Any) -> type[Machine]:
         def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
             spent = _spent
             if spent is None:
-                super()._step(call, argument, reason)
+                with _counted(self):
+                    super()._step(call, argument, reason)
                 return
             is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
             state = f"{type(self.handler).__name__}.handle" if is_blocking_kind else self._where(call)
             step = spent.begin(state)
             try:
-                super()._step(call, argument, reason)
+                with _counted(self):
+                    super()._step(call, argument, reason)
                 spent.refuse_unawaited()
             finally:
                 has_waited = step.has_waited()
@@ -279,8 +283,25 @@ def timed(machine: Any) -> type[Machine]:
                 if has_waited:
                     spent.blocked(state, seconds)
 
+        def _end(self, reason: BaseException | None) -> None:
+            with _counted(self):
+                super()._end(reason)
+
+        def _tell_urgent(self, data: bytes) -> None:
+            with _counted(self):
+                super()._tell_urgent(data)  # of a `StreamMachine`
+
     Timed.__name__ = machine.__name__  # which messages mention
     return Timed
+
+
+_UNCOUNTED = nullcontext()
+
+
+def _counted(machine: Machine) -> AbstractContextManager[object]:
+    """Within the ``with`` block the handler of the machine runs: its lines count, if its driver counts any."""
+    limit: line_limit | None = getattr(machine.driver, "limit", None)
+    return _UNCOUNTED if limit is None else limit
 
 
 def _waits() -> int:

@@ -2,14 +2,17 @@
 
 import gc
 import re
+import textwrap
 import zlib
+from contextlib import nullcontext
 
 import pytest
 
 from handlers import Exactly, Some, StreamHandler, StreamMachine, Until, services
 from reactor.testing.check.counting import EndlessLoop, held, line_limit
 from reactor.testing.check.properties import works_linearly
-from reactor.testing.check.run import work
+from reactor.testing.check.tracing import kept
+from reactor.testing.check.working import work
 from tests.support import broken
 
 
@@ -27,6 +30,45 @@ def test_an_endless_loop_is_ended_at_its_own_line():
         count = 1
         count = 2
     assert 2 <= limit.lines < 10
+
+
+def test_an_endless_loop_in_one_line_is_ended():
+    with pytest.raises(EndlessLoop), line_limit(500):
+        [None for _ in iter(int, 1)]
+
+
+textwrap.dedent("  one\n  two\n")  # compiles its expressions
+
+
+def lines_of_a_text(but=frozenset()):
+    with line_limit(10_000, but) as limit:
+        textwrap.dedent("  one\n  two\n")
+    return limit.lines
+
+
+@pytest.mark.parametrize("around", [nullcontext, kept])
+def test_lines_of_modules_that_are_left_out_do_not_count(around):
+    with around():
+        whole, few = lines_of_a_text(), lines_of_a_text(frozenset({"textwrap"}))
+        assert few < whole - 5
+        assert (lines_of_a_text(), lines_of_a_text(frozenset({"textwrap"}))) == (whole, few)
+
+
+def test_lines_outside_the_block_do_not_count():
+    with kept():
+        with line_limit(100) as limit:
+            counted = [0]
+        before = limit.lines
+        counted[0] = 1
+        assert limit.lines == before
+
+
+def test_a_block_within_a_block_counts_for_itself():
+    with line_limit(1_000) as outer:
+        with line_limit(100) as inner:
+            textwrap.dedent("  one\n")
+        textwrap.dedent("  one\n")
+    assert 5 < inner.lines < outer.lines < 3 * inner.lines
 
 
 def test_the_work_is_repeatable_and_counts_searches_and_copies():
