@@ -41,12 +41,16 @@ DEAR = {
     "modes/test_files_behind_tls": 40, "modes/test_framings": 40, "modes/test_http": 40, "modes/test_modes": 20,
     "modes/test_bursts": 20, "modes/test_tls_handshakes": 60, "mutations/test_named": 300,
     "reactor": 60, "proofs/test_attack": 60, "proofs/test_http_figures": 60, "proofs/test_instructions": 60,
+    "testing/check/test_calls": 50, "testing/check/test_check": 50, "testing/check/test_kept": 30,
+    "testing/check/test_kinds": 60, "testing/check/test_learned": 90, "testing/check/test_misread": 30,
+    "testing/check/test_report": 40, "testing/check/test_right": 110, "testing/check/test_shipped": 40,
+    "testing/check/test_thirty": 40, "testing/check/test_unseen": 50,
     "testing/kernel/test_planted_faults": 60, "testing/probe/test_probe": 60, "testing/pytest/test_plugin": 60,
 }  # fmt: skip
 """What takes much more than `USUAL` seconds of a processor, with its slow tests: about how many."""
 
-DEAR_ROOM, OF_DEAR_ROOM = "testing/check/", 40
-"""A room whose modules all do."""
+DEAR_ROOM, OF_DEAR_ROOM = "testing/check/", 12
+"""A room whose other modules take more than `USUAL`, too."""
 
 SAME_EVERYWHERE = (
     "tests/benchmarks/",
