@@ -1,7 +1,7 @@
 """``python3 -m tests.proofs.check_figures [PART]``: the processor time that `check` takes for right handlers.
 
 The handlers are those of `tests.support.right`, of the package and of the examples, and the right ones of
-`tests.support.thirty`, `kinds` and `third`; PART is a part of their names.
+`tests.support.thirty`, `kinds`, `third` and `fourth`; PART is a part of their names.
 Printed are seconds of user and system time with that of children, what `check` accuses one of, and at the end the
 median and the maximum.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support import kinds, third, thirty
+from tests.support import fourth, kinds, third, thirty
 from tests.support.right import Right, binary, lines, shown, timed
 
 
@@ -28,7 +28,8 @@ def spent() -> float:
 
 def main(part: str = "") -> None:
     costs: list[float] = []
-    twins = [Right(pair.right, pair.conversation, pair.options) for pair in (*thirty.PAIRS, *kinds.PAIRS, *third.PAIRS)]
+    pairs = *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS
+    twins = [Right(pair.right, pair.conversation, pair.options) for pair in pairs]
     for right in (*lines.CORPUS, *binary.CORPUS, *timed.CORPUS, *shown.CORPUS, *twins):
         kind: Any = right.kind
         name = (kind.func if isinstance(kind, partial) else kind).__name__

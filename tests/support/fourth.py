@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import fourth_bounds, fourth_turns, fourth_values, fourth_work
+from tests.support import fourth_bounds, fourth_turns, fourth_values, fourth_work
 
 PAIRS = [*fourth_values.PAIRS, *fourth_turns.PAIRS, *fourth_bounds.PAIRS, *fourth_work.PAIRS]

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, TimedOut, Until
 
-from .fourth_pair import Pair
+from .kinds_pair import Pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

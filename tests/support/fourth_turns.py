@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 from typing import Any
-from zlib import crc32
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, TimedOut, Until, UntilAny
 
-from .fourth_pair import Pair
+from .kinds_pair import Pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -268,6 +267,7 @@ class AdbRight(Adb):
 
 
 OUT_OF_BAND = b"\xff\xff\xff\xff"
+CHALLENGE = OUT_OF_BAND + b"challengeResponse 1644975716"
 
 
 class Quake(DatagramHandler):
@@ -276,16 +276,15 @@ class Quake(DatagramHandler):
     async def handle(self) -> None:
         if await Packet() != OUT_OF_BAND + b"getchallenge\n":
             return
-        number = b"%d" % crc32(repr(self.peer).encode())
-        self.send(OUT_OF_BAND + b"challengeResponse " + number)
-        await self.connect(number)
+        self.send(CHALLENGE)
+        await self.connect()
 
-    async def connect(self, number: bytes) -> None:
+    async def connect(self) -> None:
         while True:
             try:
                 packet = await Packet(timeout=3)
             except Exception:
-                self.send(OUT_OF_BAND + b"challengeResponse " + number)
+                self.send(CHALLENGE)
                 continue
             if self.is_connected(packet):
                 return
@@ -299,12 +298,12 @@ class Quake(DatagramHandler):
 
 
 class QuakeRight(Quake):
-    async def connect(self, number: bytes) -> None:
+    async def connect(self) -> None:
         for _ in range(4):
             try:
                 packet = await Packet(timeout=3)
             except TimedOut:
-                self.send(OUT_OF_BAND + b"challengeResponse " + number)
+                self.send(CHALLENGE)
                 continue
             if self.is_connected(packet):
                 return

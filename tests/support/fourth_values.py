@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
 
-from .fourth_pair import Pair
+from .kinds_pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +104,8 @@ class Mgcp(DatagramHandler):
 
     async def handle(self) -> None:
         packet = await Packet()
-        line = packet.partition(b"\n")[0].removesuffix(b"\r").decode("utf-8", "replace")
-        words = line.split(" ")
+        line, end, _ = packet.partition(b"\n")
+        words = line.removesuffix(b"\r").decode("utf-8", "replace").split(" ") if end else []
         if len(words) != 5 or words[3:] != ["MGCP", "1.0"] or not self.is_number(words[1]):
             return
         code = 200 if words[0] in ("AUEP", "RQNT", "NTFY") else 504
@@ -132,7 +132,7 @@ class FastAgi(StreamHandler):
         environment: dict[bytes, bytes] = {}
         while (line := await Until(b"\n", limit=512)) != b"\n":
             name, colon, value = line[:-1].partition(b": ")
-            if not colon or not name.startswith(b"agi_") or not self.has_room(environment):
+            if not colon or not name.startswith(b"agi_") or name in environment or not self.has_room(environment):
                 return
             environment[name] = value
         if environment.get(b"agi_network") != b"yes":

@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from handlers import DatagramHandler, Delay, Exactly, Packet, StreamHandler, Until
 
-from .fourth_pair import Pair
+from .kinds_pair import Pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
