@@ -53,7 +53,7 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     of the conversation behind them: it is the end of one line, so it must not be answered like a line of its own. For
     data the property looks for data whose length ends the line before, and that ends as a line does. It
     makes the data longer: of letters, and of lines of the conversation. The handler must not answer the lines where it
-    does not answer one of them. A line with such a length that is answered like one without a number is not understood,
+    does not answer one of them; twice as many have twice the answers. A line with such a length that is answered like one without a number is not understood,
     and has no data.
 
     >>> from handlers.services import Echo
@@ -102,7 +102,7 @@ def _refuse_messages(tried: Tried, counted: Counted, line: bytes) -> None:
         return
     for size in SIZES:
         times = size // len(line)
-        if times and _is_understood(tried, counted, len(line) * times) and _more(tried, counted, line, times) >= times:
+        if times and _is_understood(tried, counted, len(line) * times) and _are_answered(tried, counted, line, times):
             plain = played(tried, [counted.filled(b"a" * len(line) * times), END], name="plain")
             run = played(tried, [counted.filled(line * times), END])
             fault = f"it refuses {len(line) * times} bytes of data, and takes {literal(line)} in them for messages"
@@ -116,6 +116,12 @@ def _is_understood(tried: Tried, counted: Counted, length: int) -> bool:
     """Whether the line with this length is not answered as one is that has no number there."""
     told, other = (counted.before + said + counted.sign for said in (b"%d" % length, b"x" * len(str(length))))
     return bool(played(tried, [told]).output != played(tried, [other]).output)
+
+
+def _are_answered(tried: Tried, counted: Counted, line: bytes, times: int) -> bool:
+    """Whether each of the lines is answered. One answer may refuse all of them, in other words than the letters."""
+    more = _more(tried, counted, line, times)
+    return more >= times and _more(tried, counted, line, 2 * times) - more >= times
 
 
 def _more(tried: Tried, counted: Counted, line: bytes, times: int) -> int:

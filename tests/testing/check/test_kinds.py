@@ -158,6 +158,15 @@ def test_the_mended_handler_passes(pair):
     try_property(pair, pair.right)
 
 
+@pytest.mark.parametrize(
+    ("name", "holds"), [("fix", testing.ends_if_it_drips), ("resp", testing.skips_what_it_refuses)]
+)
+def test_a_right_handler_that_was_accused_is_not(name, holds):
+    """One has messages without an answer among others; one answers what it refuses in words, once."""
+    pair = next(pair for pair in PAIRS if pair.name == name)
+    holds(pair.right, pair.conversation)
+
+
 @pytest.mark.parametrize("pairs", [kinds.PAIRS, third.PAIRS, fourth.PAIRS], ids=["kinds", "third", "fourth"])
 def test_each_kind_has_three_pairs(pairs):
     assert sorted(pair.kind for pair in pairs) == sorted([*range(1, 13)] * 3)
