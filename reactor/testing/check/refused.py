@@ -51,10 +51,10 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     A client may have others write the data, and so have them write messages. A right handler reads over the rest, or
     ends the request. At each `Until` of the conversation the property sends as many letters as that takes, and a line
     of the conversation behind them: it is the end of one line, so it must not be answered like a line of its own. For
-    data the property looks for data whose length ends the line before, and that ends as a line does. It
-    makes the data longer: of letters, and of lines of the conversation. The handler must not answer the lines where it
-    does not answer one of them; twice as many have twice the answers. A line with such a length that is answered like one without a number is not understood,
-    and has no data.
+    data the property looks for data whose length ends the line before, and that ends as a line does. It makes the data
+    longer: of letters, and of lines of the conversation. The handler must not answer the lines where it does not answer
+    one of them; twice as many have twice the answers. A line with such a length that is answered like one without a
+    number is not understood, and has no data.
 
     >>> from handlers.services import Echo
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
