@@ -102,6 +102,7 @@ FINDERS = {
     "dict": "leaves_nothing_behind",
     "fastagi": "stays_in_bounds_when_repeated",
     "fix": "leaves_nothing_behind",
+    "gtp": "skips_what_it_refuses",
     "iax2": "answers_no_answer",
     "lmtp": "takes_causes_for_ends",
     "lpd": "stays_in_bounds_when_repeated",
@@ -109,8 +110,10 @@ FINDERS = {
     "mdns": "survives_any_input",
     "mgcp": "takes_plain_numbers_only",
     "mllp": "takes_exact_ends_only",
+    "mongodb": "bears_any_nesting",
     "mpd": "same_for_any_chunking",
     "msnp": "splits_no_answer",
+    "natpmp": "stays_in_bounds_when_repeated",
     "nats": "same_at_its_limits",
     "nut": "same_at_its_limits",
     "quake": "ends_if_it_drips",
@@ -125,7 +128,7 @@ FINDERS = {
 NO_TEST = {"ami", "cassandra", "ftp", "manager", "postgresql", "radius", "socks"}
 """What the source shows, or what ends the check at once, has no test to print."""
 
-DEEP = {"amqp": 2, "broker": 1, "calls": 2, "documents": 1, "queues": 2}
+DEEP = {"amqp": 2, "broker": 1, "calls": 2, "documents": 1, "mongodb": 1, "queues": 2}
 """`check` tries the later messages too, and finds these in this one."""
 
 found = pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.name in FINDERS], ids=lambda pair: pair.name)
