@@ -140,10 +140,10 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             yield Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
     for place, start, end in spots(pieces, _FIXED, SPOTS):
-        digits = pieces[place][start:end]
-        for form in b"+" + digits[1:], digits[:1] + b"_" + digits[2:]:
-            controls = b"x" + digits[1:], digits[:1] + b"x" + digits[2:], b"." + digits[1:]
-            yield Swap("number", place, start, end, form, controls)
+        fixed = pieces[place][start:end]
+        for instead in b"+" + fixed[1:], fixed[:1] + b"_" + fixed[2:]:
+            controls = b"x" + fixed[1:], fixed[:1] + b"x" + fixed[2:], b"." + fixed[1:]
+            yield Swap("number", place, start, end, instead, controls)
 
 
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
