@@ -9,6 +9,7 @@ from .choices import each, one_of
 from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
 from .lists import refuse_steep_lists
+from .records import records
 from .report import fail, held_in_time
 from .run import Run, played, worked
 from .schedule import END
@@ -48,9 +49,10 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. A
-    flood that the handler does not take to the end, because it has a bound of its own of 2 KiB, may cost more. Lists of
-    elements that are alike get very many different ones, whose processor time must not grow much more than they do.
+    conversation again and again; or a piece is made longer, with its length before it, or comes again and again, or so
+    does a record at the end of a binary message. A flood that the handler does not take to the end, because it has a
+    bound of its own of 2 KiB, may cost more. Lists of elements that are alike get very many different ones, whose
+    processor time must not grow much more than they do.
     """
     tried = Tried(kind, conversation, world)
 
@@ -93,6 +95,8 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     """Schedules of which each is four times as long as the one before, for pieces that can be longer or come again."""
     for piece in measured(tried):
         yield [piece.schedule(SHORT * times) for times in (1, 4, 16) if SHORT * times <= piece.most]
+    for record in records(tried):
+        yield [tried.whole([*tried.pieces[: record.place], record.build(AGAIN * times)]) for times in (1, 4, 16, 64)]
     for begin, end in dict(reversed(pieces_again(tried))).items():  # of those that begin in one place, the first
         again = tried.pieces[0][begin:end]
         yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16, 64)]

@@ -99,6 +99,7 @@ FINDERS = {
     "bitcoin": "ends_if_it_drips",
     "cassandra": "drops_no_step",
     "clamd": "ends_if_it_drips",
+    "diameter": "works_linearly",
     "dict": "leaves_nothing_behind",
     "fastagi": "stays_in_bounds_when_repeated",
     "fix": "leaves_nothing_behind",
@@ -118,9 +119,11 @@ FINDERS = {
     "nut": "same_at_its_limits",
     "quake": "ends_if_it_drips",
     "resp": "bears_any_nesting",
+    "rip": "same_at_its_limits",
     "slcan": "takes_plain_numbers_only",
     "ssdp": "takes_exact_ends_only",
     "torcontrol": "leaves_nothing_behind",
+    "xmodem": "forgives_timeouts",
     "zmtp": "same_at_its_limits",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
@@ -128,7 +131,7 @@ FINDERS = {
 NO_TEST = {"ami", "cassandra", "ftp", "manager", "postgresql", "radius", "socks"}
 """What the source shows, or what ends the check at once, has no test to print."""
 
-DEEP = {"amqp": 2, "broker": 1, "calls": 2, "documents": 1, "mongodb": 1, "queues": 2}
+DEEP = {"amqp": 2, "broker": 1, "calls": 2, "diameter": 1, "documents": 1, "mongodb": 1, "queues": 2}
 """`check` tries the later messages too, and finds these in this one."""
 
 found = pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.name in FINDERS], ids=lambda pair: pair.name)
