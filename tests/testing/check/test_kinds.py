@@ -122,6 +122,7 @@ FINDERS = {
     "rip": "same_at_its_limits",
     "slcan": "takes_plain_numbers_only",
     "ssdp": "takes_exact_ends_only",
+    "stratum": "works_linearly",
     "torcontrol": "leaves_nothing_behind",
     "xmodem": "forgives_timeouts",
     "zmtp": "same_at_its_limits",
