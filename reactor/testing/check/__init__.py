@@ -39,10 +39,11 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``damaged``       the property of damaged conversations that are cut
 ``headers``       the properties of header fields: the case of names, and fields that a client writes
 ``keys``          the property of the keys of datagrams: any packet has one
+``regions``       what a message may have in itself again: regions with a length, a few bytes
 ``lapses``        the properties of duplicates, and of clients that are quiet now and then
 ``lengths``       the property of lengths that say more than is there
 ``looping``       the property of answers that come as packets
-``regions``       what a message may have in itself again: regions with a length, a few bytes
+``records``       the records at the end of a message, which may come again
 ``limits``        the property of pieces that are as long as may be
 ``causes``        the properties of causes: those that a handler catches, and a slow client
 ``matching``      the property of regular expressions that try ever more ways: `seconds`

@@ -216,10 +216,16 @@ def _refuse_drip(tried: Tried, found: Drip, what: str, why: str, sent: list[str]
 
 
 def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
-    """What comes before it, and a piece that may come again, where it begins and does not come back later."""
+    """What comes before it, and a piece that may come again, where it begins and does not come back later.
+
+    Where another piece that begins there is answered, it is a message, such as one that says that the client is there.
+    """
     borders, data = borders_of(tried), tried.pieces[0]
     last = {border.place: border.at for border in borders}
     places = {border.at: border.place for border in borders if border.is_first}
+    first = {border.place: border.at for border in reversed(borders)}
     for start, end in pieces_again(tried):
         if start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
-            yield data[:start], data[start:end]
+            begun, ended = (played(tried, tried.first(at)).output for at in (first[places[end]], end))
+            if begun == ended:
+                yield data[:start], data[start:end]

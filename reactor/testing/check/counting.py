@@ -124,6 +124,9 @@ class Meter:
 
 METER = Meter()
 
+_ALONE = 4
+"""The references to a list that an attribute has, and no other object, while the attributes are gone over."""
+
 _SEARCHES = "find", "index", "rfind", "rindex", "count"
 _COPIES = (
     "split", "rsplit", "splitlines", "partition", "rpartition", "replace", "strip", "lstrip", "rstrip", "upper",
@@ -217,6 +220,22 @@ def _iadd(self: Any, other: Any) -> Any:
     return self
 
 
+class CountedList(list):  # type: ignore[type-arg]
+    """A list whose searches add the items that they go over to `METER`, and so do insertions and removals."""
+
+    def __contains__(self, item: object) -> bool:
+        METER.touched += len(self)
+        return list.__contains__(self, item)
+
+    def index(self, *arguments: Any) -> int:
+        METER.touched += len(self)
+        return list.index(self, *arguments)
+
+    def remove(self, item: object) -> None:
+        METER.touched += len(self)
+        list.remove(self, item)
+
+
 if TYPE_CHECKING:
 
     class Counted(bytes):
@@ -261,11 +280,13 @@ def counting_machine(machine: type[Machine]) -> type[Machine]:
 
 
 def count_attributes(handler: Handler) -> None:
-    """Replace the bytes and text that ``handler`` keeps in attributes by counting objects."""
+    """Replace the bytes, text and lists that ``handler`` keeps in attributes by counting objects."""
     attributes = getattr(handler, "__dict__", {})
     for name, value in attributes.items():
         if type(value) in (bytes, str):  # not an array: other objects may refer to it
             attributes[name] = _counted(value)
+        elif type(value) is list and sys.getrefcount(value) == _ALONE:
+            attributes[name] = CountedList(value)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ _MARK = b"X-Mark:"
 _LINE = b"\n" + _MARK
 _QUOTED = re.compile(rb'"[^"\\\r\n]*"')
 _ESCAPED = (rb"\r\nX-Mark", b"\r\nX-Mark"), (rb"\nX-Mark", b"\nX-Mark")
+_PERCENT = (b"%0D%0AX-Mark", b"\r\nX-Mark"), (b"%0AX-Mark", b"\nX-Mark")
+_WORD = re.compile(rb"(?<=[ \t])[A-Za-z]+(?=[ \t\r\n])")
 _SPLITS = b"%0D%0AX-Mark:%20x", b"%0AX-Mark:%20x"
 
 
@@ -73,8 +75,9 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     conversation. No line of the answer before its first blank line may begin with ``X-Mark:``. An answer that does not
     begin with a status line, such as ``HTTP/1.1 302``, is not looked at.
 
-    In the stream of another protocol it writes ``\\r\\nX-Mark`` and ``\\nX-Mark`` into each quoted string. The output
-    may not be the same with one more end of a line in it, and nothing that tells so, such as a length.
+    In the stream of another protocol it writes ``\\r\\nX-Mark`` and ``\\nX-Mark`` into each quoted string, and
+    ``%0D%0AX-Mark`` and ``%0AX-Mark`` behind each word. The output may not be the same with one more end of a line in
+    it, and nothing that tells so, such as a length.
 
     >>> from handlers.services import Echo
     >>> splits_no_answer(Echo, b"GET /%7Eann HTTP/1.1\\r\\n\\r\\n")
@@ -94,11 +97,13 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
 def _refuse_unescaped(tried: Tried) -> None:
     """Fail if an end of a line that is escaped in a quoted string ends a line of the output."""
-    for place, _, end in spots(tried.pieces, _QUOTED, SPOTS):
-        for escaped, meant in _ESCAPED:
-            plain, run = (_with(tried, place, end - 1, end - 1, instead) for instead in (b"", escaped))
+    quoted = [(place, end - 1, _ESCAPED, "in a quoted string") for place, _, end in spots(tried.pieces, _QUOTED, SPOTS)]
+    words = [(place, end, _PERCENT, "behind a word") for place, _, end in spots(tried.pieces, _WORD, SPOTS)]
+    for place, end, escapes, where in quoted + words:
+        for escaped, meant in escapes:
+            plain, run = (_with(tried, place, end, end, instead) for instead in (b"", escaped))
             if meant in run.output and run.output.replace(meant, b"") == plain.output:
-                fault = f"{escaped!r} in a quoted string of a request begins a line of the output"
+                fault = f"{escaped!r} {where} of a request begins a line of the output"
                 code = f"{run.code()}\nassert {literal(meant)} not in {run.output_code()}"
                 fail(tried, fault, "splits_no_answer", code)
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .borders import borders_of
+from .regions import BINARY
 from .report import fail, held_in_time
 from .run import Run, played
 from .tried import Tried
@@ -152,10 +153,16 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     after each of them in one request. Where there are no lines, messages are cut where the handler waits for the next
     one. A handler that declares ``request_timeout`` is not tried.
 
+    So it is with a binary message whose checksum is wrong now and then, and that is asked for again: the property sends
+    each message with another last byte first. As many as the handler bears before one message, it must bear before
+    each.
+
     >>> from handlers.services import Echo
     >>> forgives_timeouts(Echo, b"one\\r\\ntwo\\r\\n")
     """
     tried = Tried(kind, conversation, world)
+    if not tried.packets:
+        _refuse_lasting_errors(tried)
     if tried.handler.request_timeout is not None:
         return
     pieces = (tried.pieces if tried.packets else _messages(tried))[:FEW]
@@ -175,12 +182,59 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
         fail(tried, fault, "forgives_timeouts", f"{given_up.run.code()}\nassert not machine.finished")
 
 
+def _refuse_lasting_errors(tried: Tried) -> None:
+    """Fail if damaged messages, each of which is asked for again, are counted in all."""
+    messages = [message for message in _between(tried) if BINARY.search(message)][:FEW]
+    pairs = [(message[:-1] + bytes([message[-1] ^ 1]), message) for message in messages]
+    while pairs and not _is_asked_again(tried, [message for _, message in pairs[:-1]], *pairs[-1]):
+        pairs.pop()
+    if len(pairs) < 2 or not all(
+        _is_asked_again(tried, [message for _, message in pairs[:place]], *pairs[place]) for place in range(len(pairs))
+    ):
+        return
+    damaged, first = pairs[0]
+    borne = next((count for count in range(1, PATIENT) if _ends(tried, [damaged] * (count + 1) + [first])), PATIENT)
+    if borne == PATIENT:
+        return
+    steps = [piece for broken, message in pairs for piece in [broken] * borne + [message]]
+    if _ends(tried, steps):
+        run = played(tried, [*steps])
+        fault = (
+            f"it bears {borne} damaged messages in a row, but not as many again after a right one: set the count of "
+            "errors to 0 when a message is right"
+        )
+        fail(tried, fault, "forgives_timeouts", f"{run.code()}\nassert not machine.finished")
+
+
+def _is_asked_again(tried: Tried, before: list[bytes], damaged: bytes, message: bytes) -> bool:
+    """Whether a damaged message is answered, in another way, and the right one behind it as ever."""
+    none, right, error, both = (
+        played(tried, [*before, *more]) for more in ([], [message], [damaged], [damaged, message])
+    )
+    size = len(none.output)
+    told = error.output[size:]
+    return (
+        bool(told)
+        and not error.finished
+        and told != right.output[size:]
+        and (both.output[size:] == told + right.output[size:])
+    )
+
+
+def _ends(tried: Tried, pieces: list[bytes]) -> bool:
+    run = played(tried, [*pieces])
+    return run.finished and run.error is None
+
+
 def _messages(tried: Tried) -> list[bytes]:
     """The lines of a stream; if it has no two, its messages."""
+    lines = tried.pieces[0].splitlines(keepends=True)
+    return lines if len(lines) > 1 else _between(tried)
+
+
+def _between(tried: Tried) -> list[bytes]:
+    """The messages of a stream: what is between two places at which the handler waits for the next one."""
     data = tried.pieces[0]
-    lines = data.splitlines(keepends=True)
-    if len(lines) > 1:
-        return lines
     firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
     return [data[start:end] for start, end in pairwise([0, *firsts, len(data)])]
 

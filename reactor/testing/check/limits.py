@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...handlers import Exactly, LimitPassed
 from .evidence import alike, answers_of, differing, fault_of, thinned
+from .records import records
 from .regions import enclosing
 from .report import fail, held_in_time
 from .run import Run, played
+from .snippets import literal
 from .tried import Tried
 
 if TYPE_CHECKING:
@@ -72,6 +74,11 @@ class Stretched:
         pieces = self._tried.pieces
         return self._tried.whole([*pieces[: self._place], self._build(length), *pieces[self._place + 1 :]])
 
+    def told(self, length: int) -> str:
+        """The piece in words."""
+        is_one = len(self._letter) == 1
+        return f"a piece of {length} bytes" if is_one else f"{length} times more {literal(self._letter)}"
+
     def begun(self, length: int) -> bytes:
         """All of it up to the piece, of which ``length`` bytes are to come."""
         return self._build(length).partition(self._letter * length)[0]
@@ -83,7 +90,8 @@ class Stretched:
     def _kind(self, run: Run) -> tuple[object, ...]:
         """How the handler has answered; the filler and numbers are left out, for they depend on the length."""
         text = b"\0".join(run.output) if run.subject.packets else run.output
-        answer = re.sub(rb"[aA0-9]+", b"", text) if self._is_text else b""
+        count = len(run.output) if run.subject.packets else bool(text)
+        answer = re.sub(rb"[aA0-9]+", b"", text) if self._is_text else count
         return answer, run.finished, type(run.reason), type(run.error)
 
     def cuts(self, length: int) -> Iterator[Schedule]:
@@ -133,13 +141,13 @@ class Stretched:
 def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
     """A piece as long as the handler takes, and one byte longer or shorter, raises nothing and may be cut anywhere.
 
-    The property stretches a word, a number, a piece whose length is written before it (``5:hello``,
-    ``5\\r\\nhello``), or one whose length is in one, two or four bytes before it, up to 64 KiB; such a length may count
-    itself, and an end may be behind the piece. Where the handler begins to answer in another way, it tries the lengths
-    about this limit, whole and cut about the end of the piece. A
-    limit that counts the delimiter in one place and not in the other is off by one, and so is a field for a length that
-    is one too small: a length between those that are taken and those that are refused ends the request in silence. It
-    also stretches a word that the rest of its line does not follow, up to 64 bytes.
+    The property stretches a word, a number, a piece whose length is written before it (``5:hello``, ``5\\r\\nhello``),
+    or one whose length is in one, two or four bytes before it, up to 64 KiB; such a length may count itself, and an end
+    may be behind the piece. It also repeats a record at the end of a binary message. Where the handler begins to answer
+    in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A limit that counts
+    the delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small:
+    a length between those that are taken and those that are refused ends the request in silence. It also stretches a
+    word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
@@ -152,7 +160,7 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
         for length in stretched.changes():
             run = stretched.run(length)
             if run.error is not None:
-                fail(tried, f"for a piece of {length} bytes {fault_of(run, '')}", "at_its_limits", run.code())
+                fail(tried, f"for {stretched.told(length)} {fault_of(run, '')}", "at_its_limits", run.code())
             if stretched.is_gap(length, run):
                 fault = (
                     f"a piece of {length - 1} bytes is taken, one of {length + GAP} refused with an answer, and one of "
@@ -163,7 +171,7 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
             for cut in () if tried.packets else stretched.cuts(length):
                 other = played(tried, cut)
                 if not alike(run, other):
-                    fault = f"for a piece of {length} bytes the output depends on how the input is cut"
+                    fault = f"for {stretched.told(length)} the output depends on how the input is cut"
                     fail(tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))
 
 
@@ -175,6 +183,9 @@ def _stretched(tried: Tried) -> Iterator[Stretched]:
         for match in thinned(list(_NUMBER.finditer(piece)), SPOTS):
             yield Stretched(tried, place, _word(piece, *match.span(), b"1"), letter=b"1")
         yield from _measured(tried, place, piece)
+    for record in records(tried):
+        letter = record.data
+        yield Stretched(tried, record.place, record.build, MOST // len(letter), letter=letter, is_text=False)
 
 
 def measured(tried: Tried) -> Iterator[Stretched]:

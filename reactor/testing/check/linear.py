@@ -8,7 +8,8 @@ from .borders import pieces_again
 from .choices import each, one_of
 from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
-from .lists import refuse_steep_lists
+from .lists import kept_in_lists, refuse_steep_lists
+from .records import records
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -35,6 +36,9 @@ BOUNDED = 20
 Work that this bound ends harms nobody, however steep it is: 2 KiB, gone over with each byte, are a few milliseconds.
 """
 
+NUMBERED = 400, 1_600, 6_400
+"""Messages, each with another number, of which a handler keeps something in a list."""
+
 AGAIN = 32
 """The fewest times that a piece comes whose work is compared; the most are 64 times as many.
 
@@ -49,9 +53,11 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. A
-    flood that the handler does not take to the end, because it has a bound of its own of 2 KiB, may cost more. Lists of
-    elements that are alike get very many different ones, whose processor time must not grow much more than they do.
+    conversation again and again; or a piece is made longer, with its length before it, or comes again and again, or so
+    does a record at the end of a binary message. A flood that the handler does not take to the end, because it has a
+    bound of its own of 2 KiB, may cost more. Lists of elements that are alike get very many different ones, whose
+    processor time must not grow much more than they do. A handler that keeps something of each message in a list gets
+    very many messages, each with another number.
     """
     tried = Tried(kind, conversation, world)
 
@@ -84,6 +90,9 @@ def works_linearly(
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
         _fail_steeply(tried, [flood(*found, times)[1] for times in (1, 4)])
+    for numbered in kept_in_lists(tried):
+        if _is_steep(tried, (numbered.schedule(count) for count in NUMBERED))[0]:
+            _fail_steeply(tried, [numbered.code(tried, count) for count in NUMBERED[-2:]])
     for schedules in _grown(tried):
         if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
             _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])
@@ -94,6 +103,8 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     """Schedules of which each is four times as long as the one before, for pieces that can be longer or come again."""
     for piece in measured(tried):
         yield [piece.schedule(SHORT * times) for times in (1, 4, 16) if SHORT * times <= piece.most]
+    for record in records(tried):
+        yield [tried.whole([*tried.pieces[: record.place], record.build(AGAIN * times)]) for times in (1, 4, 16, 64)]
     for begin, end in dict(reversed(pieces_again(tried))).items():  # of those that begin in one place, the first
         again = tried.pieces[0][begin:end]
         yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16, 64)]

@@ -10,9 +10,12 @@ import re
 from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
+from .borders import pieces_again
 from .evidence import replaced
 from .matching import SLOW, STEEP, cost_of
 from .report import fail
+from .run import Run
+from .schedule import Take
 from .snippets import literal
 
 if TYPE_CHECKING:
@@ -33,8 +36,15 @@ SHORT = 16
 COSTLY = 8_000
 """Lines of Python: a handler that runs more for the short list is not tried with the long one, nor is its time C's."""
 
+LARGE = 65_536
+"""Bytes of output that the client takes at once."""
+
+SAMPLE = 24
+"""Messages after which a list of the handler shows that it keeps them."""
+
 _LINE = re.compile(rb"[^\r\n]+")
 _WORD = re.compile(rb"[0-9]+|[A-Za-z]+")
+_DIGITS = re.compile(rb"[0-9]+")
 _SEPARATORS = b",", b";", b" "
 _LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 
@@ -78,6 +88,43 @@ class List(NamedTuple):
         said = f"{literal(piece[: self.start])} + elements + {literal(piece[self.end :])}"
         told = ", ".join([*map(literal, before), said, *map(literal, after)])
         return f"def said(count):\n{indent(f'elements = {joined}', '    ')}\n    return [{told}]"
+
+
+class Numbered(NamedTuple):
+    """A message of a stream that comes again and again, each time with another number."""
+
+    start: bytes
+    before: bytes
+    after: bytes
+
+    def schedule(self, count: int) -> Schedule:
+        """What comes before them, and so many of them; the client takes each answer."""
+        steps: Schedule = [self.start]
+        for number in range(count):
+            steps += [self.before + b"%d" % number + self.after, Take(LARGE)]
+        return steps
+
+    def code(self, tried: Tried, count: int) -> str:
+        """The expression for the schedule."""
+        form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
+        steps = f"[step for number in range({count}) for step in ({form} % number, Take({LARGE}))]"
+        return f"{literal([*tried.before, self.start])} + {steps}"
+
+
+def kept_in_lists(tried: Tried) -> Iterator[Numbered]:
+    """The messages of which the handler keeps something in a list that only it has."""
+    for start, end in sorted(pieces_again(tried), key=lambda span: span[1] - span[0])[:SPOTS]:
+        piece = tried.pieces[0][start:end]
+        for number in list(_DIGITS.finditer(piece))[-1:]:
+            found = Numbered(tried.pieces[0][:start], piece[: number.start()], piece[number.end() :])
+            run = Run(tried)
+            for step in found.schedule(SAMPLE):
+                run.step(step)
+            values = getattr(run.machine.handler, "__dict__", {}).values()
+            is_kept = any(isinstance(value, list) and len(value) >= SAMPLE for value in values)
+            run.close()
+            if is_kept:
+                yield found
 
 
 def refuse_steep_lists(tried: Tried) -> None:

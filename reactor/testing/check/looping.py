@@ -29,16 +29,18 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
     Whoever forges the address of one server in a packet to another one makes both send for ever, if each takes the
     answer of the other one for a question (CERT CA-1996-01, CVE-2009-3563). A protocol tells answers from questions: by
     a bit, a kind, or the port. The property sends the answer to each packet of the conversation back, and the answer to
-    that, eight times. A handler that answers any packet, or with what has come, such as an echo, is not tried: it has
-    nothing to tell them by.
+    that, eight times. A handler that answers any packet of that length, or with what has come, such as an echo, is not
+    tried: it has nothing to tell them by.
 
     >>> from handlers.services import EchoDatagram
     >>> answers_no_answer(EchoDatagram, [b"one", b"two"])
     """
     tried = Tried(kind, conversation, world)
-    strays = [stray * size for size in (1, *map(len, tried.pieces[:1])) for stray in _STRAY]
-    if not tried.packets or any(_answer(tried, stray) is not None for stray in strays):
+    if not tried.packets:
         return
+    for size in 1, *map(len, tried.pieces[:1]):
+        if all(_answer(tried, stray * size) is not None for stray in _STRAY):
+            return
     for packet in list(dict.fromkeys(tried.pieces))[:FEW]:
         sent = packet
         for number in range(ROUNDS):
@@ -47,7 +49,7 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
                 break
             sent = answer
         else:
-            run = played(tried, [_answer(tried, packet) or b""])
+            run = played(tried, [sent])
             fault = "it answers its own answer, and the answer to that, and so on: two such servers send for ever"
             fail(tried, fault, "answers_no_answer", f"{run.code()}\nassert {run.output_code()} == []")
 

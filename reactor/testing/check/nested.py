@@ -147,7 +147,7 @@ def _groups(piece: bytes) -> Iterator[Group]:
 
 def _depth() -> int:
     """Levels that are more than Python can recurse."""
-    return sys.getrecursionlimit() * 4 // 3
+    return sys.getrecursionlimit() + 8
 
 
 def _with(tried: Tried, place: int, piece: bytes) -> Run:

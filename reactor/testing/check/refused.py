@@ -1,4 +1,4 @@
-"""The property of what a handler refuses because it is too large: the rest of it is no message."""
+"""The property of what a handler refuses: it has one answer, and the rest of what is too large is no message."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ MOST = 65_536
 SIZES = 64, 512, 4_096, 32_768
 """Bytes of data, about, that may be too many."""
 
+BYTES = 12
+"""The first bytes of a message that are changed."""
+
+BITS = 0x20, 0x81
+"""What is changed in a byte, such as a version or a kind. The first one gives a letter another case."""
+
 _COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9]{1,4})(\r\n|\n)")
 
 
@@ -51,15 +57,19 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     A client may have others write the data, and so have them write messages. A right handler reads over the rest, or
     ends the request. At each `Until` of the conversation the property sends as many letters as that takes, and a line
     of the conversation behind them: it is the end of one line, so it must not be answered like a line of its own. For
-    data the property looks for data whose length ends the line before, and that ends as a line does. It
-    makes the data longer: of letters, and of lines of the conversation. The handler must not answer the lines where it
-    does not answer one of them. A line with such a length that is answered like one without a number is not understood,
-    and has no data.
+    data the property looks for data whose length ends the line before, and that ends as a line does. It makes the data
+    longer: of letters, and of lines of the conversation. The handler must not answer the lines where it does not answer
+    one of them; twice as many have twice the answers. A line with such a length that is answered like one without a
+    number is not understood, and has no data.
+
+    A message that is refused is not answered too. The property changes bytes of the first message: the output may not
+    be that for the right one behind an error, if other changes show that the error may come alone.
 
     >>> from handlers.services import Echo
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
     """
     tried = Tried(kind, conversation, world)
+    _refuse_answered(tried)
     if tried.packets:
         return
     limits = {border.wait: border for border in borders_of(tried) if isinstance(border.wait, Until)}
@@ -69,6 +79,34 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     for counted in list(_counted(tried.pieces[0]))[:SPOTS]:
         for line in _lines(tried.pieces[0]):
             _refuse_messages(tried, counted, line)
+
+
+def _refuse_answered(tried: Tried) -> None:
+    """Fail if a message that is refused is answered all the same."""
+    if not tried.pieces or not (right := _answer(tried, tried.pieces[0])):
+        return
+    for changed in _changed(tried.pieces[0]):
+        answer = _answer(tried, changed)
+        error = answer.removesuffix(right)
+        if not error or error == answer or right in error:
+            continue
+        if any(_answer(tried, worse) == error for worse in _changed(changed)):
+            run = played(tried, [changed])
+            got = f"b''.join({run.output_code()})" if tried.packets else run.output_code()
+            fault = f"it answers {literal(error)} to a message that it refuses, and then answers it: return after that"
+            fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert not {got}.endswith({literal(right)})")
+
+
+def _answer(tried: Tried, piece: bytes) -> bytes:
+    output = played(tried, [piece]).output
+    return b"".join(output) if tried.packets else bytes(output)
+
+
+def _changed(piece: bytes) -> Iterator[bytes]:
+    """The piece with one other byte, for each of its first bytes."""
+    for at in range(min(len(piece), BYTES)):
+        for bits in BITS:
+            yield piece[:at] + bytes([piece[at] ^ bits]) + piece[at + 1 :]
 
 
 def _counted(piece: bytes) -> Iterator[Counted]:
@@ -102,7 +140,7 @@ def _refuse_messages(tried: Tried, counted: Counted, line: bytes) -> None:
         return
     for size in SIZES:
         times = size // len(line)
-        if times and _is_understood(tried, counted, len(line) * times) and _more(tried, counted, line, times) >= times:
+        if times and _is_understood(tried, counted, len(line) * times) and _are_answered(tried, counted, line, times):
             plain = played(tried, [counted.filled(b"a" * len(line) * times), END], name="plain")
             run = played(tried, [counted.filled(line * times), END])
             fault = f"it refuses {len(line) * times} bytes of data, and takes {literal(line)} in them for messages"
@@ -116,6 +154,12 @@ def _is_understood(tried: Tried, counted: Counted, length: int) -> bool:
     """Whether the line with this length is not answered as one is that has no number there."""
     told, other = (counted.before + said + counted.sign for said in (b"%d" % length, b"x" * len(str(length))))
     return bool(played(tried, [told]).output != played(tried, [other]).output)
+
+
+def _are_answered(tried: Tried, counted: Counted, line: bytes, times: int) -> bool:
+    """Whether each of the lines is answered. One answer may refuse all of them, in other words than the letters."""
+    more = _more(tried, counted, line, times)
+    return more >= times and _more(tried, counted, line, 2 * times) - more >= times
 
 
 def _more(tried: Tried, counted: Counted, line: bytes, times: int) -> int:

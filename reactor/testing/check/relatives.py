@@ -28,6 +28,7 @@ SPOTS = 16
 """The most numbers, and the most ends, of a conversation that are tried. Of more, they are evenly spread."""
 
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
+_FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _END = re.compile(rb"\r?\n")
 _DOT = re.compile(rb"\r\n\.\r\n")
@@ -60,7 +61,8 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     ``int()`` takes ``+5``, ``0_5``, ``" 5"`` and, of text, the digits of every script; with base 16 also ``0x5``.
     ``str.isdigit()`` is true for ``²``, for which ``int()`` raises. Two programs that read one length differently
     disagree where the next message begins (request smuggling): RFC 9112, section 6.3, has ``1*DIGIT``. The property
-    writes each number of the conversation in these forms. The output must not be that for the plain number.
+    writes each number of the conversation in these forms. The output must not be that for the plain number. Digits that
+    are a part of a word, such as a field of a given width, are tried with as many bytes: ``+23`` for ``123``.
 
     >>> from handlers import Exactly, StreamHandler, Until
     >>> class Blob(StreamHandler):
@@ -81,7 +83,8 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
     another one. The property writes each end of a line, and each lone dot, in these forms. It replaces CR LF
-    behind a chunk of HTTP, and the byte, or the two, behind data of a given length that are the same each time. It puts
+    behind a chunk of HTTP, and the byte, or the two, behind data of a given length that are the same each time; also if
+    the handler reads CR, LF or both alone, by their length. It puts
     NUL and a letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that
     for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
@@ -136,6 +139,11 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
             forms.insert(1, f" {digits}")  # elsewhere many protocols skip blanks
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             yield Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
+    for place, start, end in spots(pieces, _FIXED, SPOTS):
+        fixed = pieces[place][start:end]
+        for instead in b"+" + fixed[1:], fixed[:1] + b"_" + fixed[2:]:
+            controls = b"x" + fixed[1:], fixed[:1] + b"x" + fixed[2:], b"." + fixed[1:]
+            yield Swap("number", place, start, end, instead, controls)
 
 
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
@@ -159,9 +167,17 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
 def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
     """The last byte, and the last two, of all that is read by length in one place, if they are the same each time."""
     found: dict[object, list[tuple[int, int]]] = {}
+    alone: dict[object, list[tuple[int, int]]] = {}
     for border, end in parts_of(tried):
+        if isinstance(border.wait, Exactly) and end - border.at <= 2:
+            alone.setdefault(border.place, []).append((border.at, end))
         if isinstance(border.wait, Exactly) and end - border.at > 1:
             found.setdefault(border.place, []).append((border.at, end))
+    for spans in alone.values():
+        marks = {tried.pieces[0][start:end] for start, end in spans}
+        if len(marks) == 1 and marks <= {b"\r", b"\n", b"\r\n"}:
+            start, end = spans[0]
+            yield Swap("end", 0, start, end, b"x" * (end - start), (b"",))
     for spans in found.values():
         parts = [tried.pieces[0][start:end] for start, end in spans]
         end, are_equal = spans[0][1], len({len(part) for part in parts}) == 1

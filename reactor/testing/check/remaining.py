@@ -45,11 +45,11 @@ def remains(
 ) -> Remains:  # fmt: skip
     """What ``times`` requests of the handler class ``kind`` leave behind, one after another, after a first one.
 
-    Each request comes from another port, takes the bytes of the ``schedule``, and ends: with the stream if the
-    schedule has an `END`, and in any case by `Cancelled`, as when the server closes. ``number`` is the start and the
-    end of the part of the first bytes that is replaced by the number of the request, in letters if
-    it is a word. One more request takes the schedule ``last``, if that is not empty: it may clear up after the others.
-    The state that requests share is restored afterwards. A request that raises is left as it is.
+    Each request comes from another port, takes the bytes of the ``schedule``, and ends: with the stream if the schedule
+    has an `END`, and in any case by `Cancelled`, as when the server closes. ``number`` is the start and the end of the
+    part of the first bytes that is replaced by the number of the request, in letters if it is a word, and in bytes if
+    it is neither a word nor digits. One more request takes the schedule ``last``, if that is not empty: it may clear up
+    after the others. The state that requests share is restored afterwards. A request that raises is left as it is.
 
     >>> from handlers import StreamHandler, Until
     >>> class LeavesOpen(StreamHandler):
@@ -114,9 +114,11 @@ def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> 
     if number is None or not steps or not isinstance(steps[0], bytes):
         return steps
     start, end = number
-    told = b"%d" % count
-    if steps[0][start:end].isalpha():  # where a word is, a number may be none
+    told, said = b"%d" % count, steps[0][start:end]
+    if said.isalpha():  # where a word is, a number may be none
         told = told.translate(_LETTERS)
+    elif not said.isalnum():
+        told = (count + 1).to_bytes(end - start, "big")
     return [steps[0][:start] + told + steps[0][end:], *steps[1:]]
 
 

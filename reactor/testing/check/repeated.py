@@ -130,10 +130,11 @@ def stays_in_bounds_when_repeated(
     conversation where the handler waits for the same, such as frames, with other numbers in it; and at each such place
     bytes of a binary number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that
     stays open, with a number in it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also
-    makes many requests one after another, whole and broken off. Each may leave no item in the state that the class
-    shares, no descriptor, and not itself in a container of the server (``self.server``), where others find it and send
-    to it; a later request may take it out. An exchange of datagrams may leave no item in a dictionary or a set of the
-    server either: any packet may begin one. A cache is right if it has a bound of at most 1,024 items.
+    makes many requests one after another, whole and broken off, and of each packet alone. Each may leave no item in the
+    state that the class shares, no descriptor, and not itself in a container of the server (``self.server``), where
+    others find it and send to it; a later request may take it out. An exchange of datagrams may leave no item in a
+    dictionary or a set of the server either: any packet may begin one. A cache is right if it has a bound of at most
+    1,024 items.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
@@ -358,8 +359,18 @@ def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]
             yield [*tried.first(place), *ending], None
     for match in thinned(list(_NAME.finditer(tried.pieces[0])), SPOTS) if tried.pieces else ():
         yield [*tried.pieces, *endings[-1]], match.span()
+    if tried.packets:
+        yield from _single(tried)
     if tried.world.server is not None:
         yield from _broken_off(tried)
+
+
+def _single(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]:
+    """Each packet but the first one alone, as it is and with another binary number."""
+    for packet in spread_over(tried.pieces[1:], SPOTS):
+        yield [packet], None
+        for name in [name for size in (4, 2) for name in _numbers(packet, size)][:2]:
+            yield [packet], (packet.index(name), packet.index(name) + len(name))
 
 
 def _broken_off(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]:

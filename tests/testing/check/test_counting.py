@@ -5,6 +5,7 @@ import re
 import textwrap
 import zlib
 from contextlib import nullcontext
+from operator import contains, methodcaller
 
 import pytest
 
@@ -76,6 +77,32 @@ def test_the_work_is_repeatable_and_counts_searches_and_copies():
     assert work(broken.Rescans, data) == work(broken.Rescans, data)
     assert work(broken.Rescans, data) > work(services.Discard, data) + 64 * 32
     assert work(services.Discard, [b"a" * 4_000]) == work(services.Discard, [b"a"])
+
+
+@pytest.mark.parametrize("search", [contains, methodcaller("remove", b"x"), methodcaller("index", b"x")])
+def test_a_search_of_a_list_that_a_handler_keeps_is_counted(search):
+    class Searches(StreamHandler):
+        def setup(self):
+            self.items = []
+
+        def handle(self):
+            return Exactly(1), self.item
+
+        def item(self, data):
+            self.items.append(data)
+            self.look(data)
+            return self.handle()
+
+        def look(self, data):
+            pass
+
+    class Looks(Searches):
+        def look(self, data):
+            self.items.append(b"x")
+            search(self.items) if search is not contains else contains(self.items, b"y")
+
+    data = [bytes([number]) for number in range(64)]
+    assert work(Looks, data) > work(Searches, data) + 64 * 16
 
 
 def test_the_work_of_the_garbage_collector_is_not_counted():
