@@ -20,8 +20,8 @@ from tests.support import fourth, fresh, kept, kinds, lapses, misread, nested, s
 from tests.support.right import Right, binary, lines, shown, timed
 
 PAIRS = (
-    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *shipped.PAIRS, *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH,
-    *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
+    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *shipped.PAIRS, *unseen.UNSEEN, *unseen.MISSED,
+    *fresh.FRESH, *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
 )  # fmt: skip
 TWINS = {pair.right: Right(pair.right, pair.conversation, getattr(pair, "options", {})) for pair in PAIRS}.values()
 
