@@ -8,6 +8,7 @@ many blocks are traced one after another, it stays on between them (`kept`).
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +47,21 @@ class TraceFunction:
 
 
 class Monitoring:
-    """Has ``tell()`` called for each line that any thread runs, but those of the files in ``but``."""
+    """Has ``tell()`` called for each line that the thread runs, but those of the files in ``but``."""
 
     def __init__(self, tell: Tell, but: frozenset[str]) -> None:
         off = _monitoring.DISABLE
+        thread = 0
+
+        def here() -> None:
+            nonlocal thread
+            thread = get_ident()
 
         def line(code: CodeType, number: int) -> Any:
             if code.co_filename in but:
                 return off
+            if get_ident() != thread:  # all threads are monitored
+                return None
             try:
                 return tell()
             except BaseException:
@@ -63,15 +71,18 @@ class Monitoring:
         def jump(code: CodeType, start: int, end: int) -> Any:
             if end > start or code.co_filename in but or _line(code, start) != _line(code, end):
                 return off
+            if get_ident() != thread:
+                return None
             try:
                 return tell()  # a loop in one line
             except BaseException as error:
                 _tool.call(None, None)
                 _tool.raise_soon(code, error)
 
-        self._but, self._line, self._jump = but, line, jump
+        self._but, self._here, self._line, self._jump = but, here, line, jump
 
     def begin(self, caller: FrameType) -> None:
+        self._here()
         _tool.begin(self._but)
         self._before = _tool.call(self._line, self._jump)
 
@@ -91,7 +102,8 @@ class _Tool:
     def begin(self, but: frozenset[str] | None = None) -> None:
         self._users += 1
         if self._users == 1:
-            free = [number for number in (4, 3, 5, 2, 1, 0) if _monitoring.get_tool(number) is None]
+            numbers = 4, 3, 5, 2, 1, 0  # the last four are those of optimizers, profilers, coverage and debuggers
+            free = [number for number in numbers if _monitoring.get_tool(number) is None]
             if not free:
                 raise RuntimeError("line_limit: all six tools of sys.monitoring are in use; end one of them")
             self._number = free[0]

@@ -2,7 +2,10 @@
 
 import gc
 import re
+import subprocess
+import sys
 import textwrap
+import threading
 import zlib
 from contextlib import nullcontext
 from operator import contains, methodcaller
@@ -14,6 +17,7 @@ from reactor.testing.check.counting import EndlessLoop, held, line_limit
 from reactor.testing.check.properties import works_linearly
 from reactor.testing.check.tracing import kept
 from reactor.testing.check.working import work
+from tests import ROOT
 from tests.support import broken
 
 
@@ -62,6 +66,32 @@ def test_lines_outside_the_block_do_not_count():
         before = limit.lines
         counted[0] = 1
         assert limit.lines == before
+
+
+def test_a_run_needs_no_module_that_it_does_not_import():
+    code = "from reactor.testing import play; from handlers.services import Echo; print(play(Echo, [b'one']).output)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.stdout == "b'one'\n", run.stderr
+
+
+def test_lines_of_another_thread_do_not_count():
+    begun, is_over = threading.Event(), False
+
+    def run():
+        while not is_over:
+            begun.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        with line_limit(500) as limit:
+            for _ in range(3):
+                assert begun.wait(5)
+                begun.clear()
+    finally:
+        is_over = True
+        thread.join()
+    assert limit.lines < 500
 
 
 def test_a_block_within_a_block_counts_for_itself():
