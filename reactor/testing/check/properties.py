@@ -79,6 +79,9 @@ if TYPE_CHECKING:
 SINGLY = 48
 """The most damaged conversations that come byte by byte to show each wait."""
 
+LARGEST = 64
+"""The most places of a conversation at which a byte is as large as may be."""
+
 _FOR_EVER = "it goes on for ever when nothing more comes"
 
 
@@ -427,7 +430,9 @@ def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
     stops: Iterator[Schedule] = ([*tried.first(place)] for place in places(tried.length))
     found = next(filter(passes if passes([*tried.pieces]) else ends_in_one, stops), None)
     if found is None:
-        hostile = tried.harm(ends_in_one, examples, FEW)
+        hostile = next(filter(ends_in_one, tried.largest(LARGEST)), None)
+        if hostile is None:
+            hostile = tried.harm(ends_in_one, examples, FEW)
         if hostile is None:
             hostile = next(filter(passes, thinned(list(tried.slips()), SINGLY)), None)
         found = None if hostile is None else minimal(hostile, passes, tried.packets, damaged=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import strategies
 from .choices import either, number, one_of, several
-from .evidence import beginning, extent, fillers, places, thinned
+from .evidence import beginning, extent, fillers, places, replaced, spread_over, thinned
 from .run import Run, played
 from .schedule import END, RESET
 from .strategies import smallest
@@ -105,6 +105,12 @@ class Tried(Subject):
         for place, packet in enumerate(self.pieces):
             for data in strategies.slips(packet):
                 yield [*self.pieces[:place], data, *self.pieces[place + 1 :]]
+
+    def largest(self, most: int) -> Iterator[Schedule]:
+        """The conversation with one byte that is 255, at so many places at most: a part of a length, perhaps."""
+        spots = [(place, at) for place, piece in enumerate(self.pieces) for at in range(len(piece))]
+        for place, at in spread_over(spots, most):
+            yield [*replaced(self.pieces, place, at, at + 1, b"\xff")]
 
     def _hostile(self) -> Choice[Schedule]:
         """Schedules of a faulty or hostile client, over a network on which anything may happen."""
