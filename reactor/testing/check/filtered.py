@@ -245,7 +245,7 @@ def play_through(
 
 def played_through(
     subject: Subject, schedule: Schedule, through: Sequence[Through], sizes: Sequence[int] = (),
-    stop: int | None = None, ending: Event = END, to_the_end: bool = False,
+    stop: int | None = None, ending: Event | None = END, to_the_end: bool = False,
 ) -> FilteredRun:  # fmt: skip
     """The `FilteredRun` of a schedule and of what `Run.finish` does after it."""
     run = FilteredRun(subject, through, sizes, stop, ending)

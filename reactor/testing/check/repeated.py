@@ -227,9 +227,7 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
         if piece and not (tried.packets and run.finished):
             run.step(piece)
     while not (run.over or run.finished or run.unbounded) and growth.goes_on and growth.batches < TRACED:
-        pieces = growth.batch()
-        run.limit.allow(LINES)
-        for piece in pieces:
+        for piece in growth.batch():
             if not (run.over or run.finished):
                 run.step(piece)
                 run.drain()

@@ -129,11 +129,7 @@ def _fault(run: FilteredRun, ending: Event, has_end: bool) -> _Fault | None:
 
 def _finishes_alone(tried: Tried, schedule: Schedule, filters: Sequence[Through], place: int) -> bool:
     """Whether the request is done with what the first bytes of the wire say, whatever comes after them."""
-    run = FilteredRun(tried, filters, stop=place, ending=None)
-    for step in schedule:
-        run.step(step)
-    run.finish()
-    run.close()
+    run = played_through(tried, schedule, filters, stop=place, ending=None)
     return run.error is None and run.finished and run.reason is None
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def work(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int:
     """The work that ``schedule`` costs a new request of the handler class ``kind``, as a count.
 
-    The count is the same on every run. It is the number of lines of Python that run, plus the number of bytes that
-    searches, slices and concatenations go over. It sees the bytes that the handler is given, the text that they are
-    decoded to, what the handler keeps in attributes, and each ``bytearray`` that the module of its class constructs.
-    A ``join``, a ``sum``, a checksum and the like count if the call names what it goes over. A regular expression
-    counts once for each byte that it goes over, however often it tries another way there. Compare two counts rather
-    than rely on one. Raises the exception that the handler raises.
+    The count is the same on every run. It is the number of lines of Python that the handler runs, plus about as many as
+    its machine does for each call, plus the number of bytes that searches, slices and concatenations go over. It sees
+    the bytes that the handler is given, the text that they are decoded to, what the handler keeps in attributes, and
+    each ``bytearray`` that the module of its class constructs. A ``join``, a ``sum``, a checksum and the like count if
+    the call names what it goes over. A regular expression counts once for each byte that it goes over, however often it
+    tries another way there. Compare two counts rather than rely on one. Raises the exception that the handler raises.
 
     >>> from handlers.services import Discard
     >>> work(Discard, [b"a"] * 200) < 3 * work(Discard, [b"a"] * 100)
