@@ -22,117 +22,124 @@ if TYPE_CHECKING:
     from ..handlers.handler import Answer
     from ..handlers.machine import Machine
     from ..handlers.waits import Wait
+    from ..servers.exchanges import Exchanges
     from .packets import PacketRow
 
 
-class Brief:
-    """What the handler of a request has for its machine, and for its driver, until the request ends or has a row.
+# The method of the handler that runs, or ran last:
+SETUP, STATE, FINISH = range(3)
 
-    ``enter(brief)`` puts the row of the request into the table and returns it. It is called at most once.
-    """
+
+class Brief:
+    """What the handler of a request has for its machine, and for its driver, until the request ends or has a row."""
 
     # Slots, because CPython 3.11 finds them faster than attributes of the class that an instance may override.
     __slots__ = (
-        "_enter", "_row", "begun", "error", "finishing", "handler", "now", "packet", "packets", "peer", "principal",
-        "server", "size", "state", "step", "taken",
+        "_exchanges", "_row", "error", "handler", "packet", "packets", "peer", "place", "principal", "size", "state",
+        "step", "taken",
     )  # fmt: skip
+
+    step: Any
+    """The step that `state` has returned; set when the first turn is over."""
+    error: BaseException | None
+    """The exception that the handler has raised instead."""
 
     # A request that has no filter and has not ended has none of these:
     secured: Any = None
     peer_certificate = alpn = proxy_header = reason = outbox = None
     left = ()
 
-    def __init__(
-        self, handler: DatagramHandler, packet: bytes, peer: Any, server: Any, now: Callable[[], float],
-        enter: Callable[[Brief], PacketRow],
-    ) -> None:  # fmt: skip
-        self.handler = handler
+    def __init__(self, handler: DatagramHandler, packet: bytes, peer: Any, exchanges: Exchanges) -> None:
+        self.handler: Any = handler
+        """``None`` when the request has ended without a row."""
         self.packet = packet
         self.peer = peer
         self.principal: Any = None
-        self.server = server
-        self.now = now
         self.packets: list[bytes] | None = []
         """What the handler has sent, in order; ``None`` when the request has ended or has a row."""
         self.size = 0
         """Bytes that the handler has sent."""
+        self.place = SETUP
         self.state: Any = None
         """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
-        self.step: Any = None
-        """The step that `state` has returned."""
-        self.error: BaseException | None = None
-        """The exception that the handler has raised instead."""
-        self.begun = self.taken = self.finishing = False
-        """Whether ``setup()`` has succeeded, the packet was taken, and ``finish()`` was called."""
+        self.taken = False
+        """Whether the handler was given the packet."""
         self._row: PacketRow | None = None
-        self._enter = enter
+        self._exchanges = exchanges
         handler._machine = self  # type: ignore[assignment]
 
-    def run(self) -> bool:
-        """Give the handler its packet. Returns whether the request has ended; if not, it needs a `row`."""
-        handler, kind = self.handler, type(self.handler)
+    def run(self) -> list[bytes] | None:
+        """Give the handler its packet. Returns what it has sent if the request has ended; if not, it needs a `row`."""
+        handler = self.handler
+        kind = handler.__class__
+        step: Any = None
+        error = None
         try:
             if kind.setup is not Handler.setup:
                 expect_nothing(handler.setup, kind)
-            self.begun = True
+            self.place = STATE
             state = self.state = handler.handle
-            step: Any = state()
+            step = state()
             if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is Packet and callable(step[1]):
                 state = self.state = step[1]
                 self.taken = True
                 step = state(self.packet)
             elif step.__class__ is CoroutineType:
-                self.state = step.send
-                step = self._go_on(None)
-                if step.__class__ is Packet and self.state is not _returned:
-                    self.taken = True
-                    step = self._go_on(self.packet)
-            self.step = step
+                step = self._run_coroutine(step.send)
             if step is None and kind.finish is not Handler.finish and not self._needs_row:
-                self.finishing = True
+                self.place = FINISH
                 expect_nothing(handler.finish, kind)
-        except BaseException as error:
-            self.error = error
-            return False
-        return step is None and self._row is None and self.size <= handler.max_output
+        except BaseException as failure:
+            error = failure
+        if step is None and error is None and self._row is None and self.size <= handler.max_output:
+            packets, self.packets = self.packets, None
+            return packets
+        self.step, self.error = step, error
+        return None
+
+    def _run_coroutine(self, send: Callable[[Any], Any]) -> Any:
+        """The step that the coroutine takes when it has the packet, or returns at its end."""
+        self.state = send
+        try:
+            step = send(None)
+            if step.__class__ is Packet:
+                self.taken = True
+                step = send(self.packet)
+            return step
+        except StopIteration as stop:
+            self.state = _returned
+            return stop.value
 
     @property
     def _needs_row(self) -> bool:
         """Whether the request has a row already, or has sent more than it may, which its machine deals with."""
         return self._row is not None or self.size > self.handler.max_output
 
-    def _go_on(self, argument: object) -> Any:
-        """The step that the coroutine takes, or returns at its end."""
-        try:
-            return self.state(argument)
-        except StopIteration as stop:
-            self.state = _returned
-            return stop.value
-
-    def end(self) -> list[bytes]:
-        """The request has ended, or gets a row. Returns the packets that it has sent."""
-        packets, self.packets = self.packets or [], None
-        return packets
-
-    def forget(self) -> type[DatagramHandler]:
-        """The request has ended without a row: break the reference cycles. Returns the class of the handler."""
-        kind = type(self.handler)
-        self.handler = kind  # type: ignore[assignment]
-        self.state = None
-        return kind
+    def keep(self, packets: list[bytes]) -> None:
+        """The request has ended, but ``packets`` are still to be sent: by its `row`."""
+        self.packets, self.step, self.error = packets, None, None
 
     @property
     def row(self) -> PacketRow:
         """The row of the request, made when it is first asked for."""
         if self._row is None:
-            row = self._row = self._enter(self)
+            row = self._row = self._exchanges.enter(self)
             machine: Any = row.channel
-            machine.begin_over(self.begun and not self.finishing, self.state)
-            for packet in self.end():
+            machine.begin_over(self.place == STATE, self.state)
+            packets, self.packets = self.packets or [], None
+            for packet in packets:
                 self.handler.send(packet)
         return self._row
 
     # What the handler asks of its machine and of its driver
+
+    @property
+    def server(self) -> Any:
+        return self._exchanges.server
+
+    def now(self) -> float:
+        now: float = self.server.reactor.clock.time()
+        return now
 
     @property
     def thread(self) -> int:
@@ -145,10 +152,11 @@ class Brief:
         return self
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        packets, size = self.packets, self.size
-        if packets is not None and (not size or size <= self.handler.max_output):
-            self.size = size + (len(data) or 1)  # as in `handlers.datagrams.Packets`
-            packets.append(bytes(data))
+        packets = self.packets
+        if packets is not None and not (packets and self.size > self.handler.max_output):
+            packet = b"".join((data,))
+            packets.append(packet)
+            self.size += len(packet) or 1  # as in `handlers.datagrams.Packets`
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
         if self.packets is not None:

@@ -13,6 +13,7 @@ from ..handlers import Cancelled, DatagramMachine, Reset
 from ..handlers.filter import chain
 from ..loop.kernel import AGAIN, DONTWAIT, SHORT, at_once
 from ..table.request import CALLER, LOOP, Stage
+from .brief import FINISH, Brief
 from .driven import ChannelRow
 from .shared import shared
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..handlers.channel import PacketChannel
     from ..table.reactor import Reactor
     from ..table.request import Owner
-    from .brief import Brief
 
 RETRIES = 8
 """Times that a packet is sent again after an error that may be a report on another packet."""
@@ -170,7 +170,7 @@ class PacketRow(ChannelRow):
     def go_on_from(self, brief: Brief) -> None:
         """Go on with a request whose first turn has been run by ``brief``."""
         channel: Any = self.channel
-        channel.take_over(brief.state, brief.step, brief.error, brief.finishing)
+        channel.take_over(brief.state, brief.step, brief.error, brief.place == FINISH)
         now = self.reactor.time
         if brief.taken:
             self.total_in += len(brief.packet)

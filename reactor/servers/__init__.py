@@ -5,6 +5,7 @@ leads a request from its arrival to its end. Its parts:
 
     `intake`        the contract of the two parts that take arrivals from the socket:
                     `connections` for listeners, `exchanges` for datagram sockets
+    `passing`       the short way of a datagram request, which passes without a row
     `associations`  takes DTLS packets: lets in the peers that have proved their address
     `batch_size`    how many arrivals a batch takes
     `sharing`       a worker process's share of the connections of a listener that others serve too

@@ -55,7 +55,7 @@ class Associations(Exchanges):
 
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         packet, sock = request
-        known: Any = self._open.get(self._key(packet, sock, peer))
+        known: Any = self.opened.get(self.key(packet, sock, peer))
         if not is_hello(packet):
             if known is None or known.row is None or known.row.has_sent_all:
                 self._service.reactor.table.count_refused("no association")
@@ -67,7 +67,7 @@ class Associations(Exchanges):
         if not issued or (known is not None and (issued <= known.issued or len(known.pending) >= PENDING)):
             return None
         new = super()._sort(request, peer)
-        self._open[self._key(packet, sock, peer)].issued = issued  # type: ignore[attr-defined]
+        self.opened[self.key(packet, sock, peer)].issued = issued  # type: ignore[attr-defined]
         return new
 
     def _look(self, packet: bytes, sock: Any, peer: Any) -> int:

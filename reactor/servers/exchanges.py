@@ -16,7 +16,7 @@ from functools import cached_property
 
 from ..handlers import Cause, DatagramHandler
 from ..handlers.duplicates import NoDuplicates
-from ..loop.kernel import AGAIN, DONTWAIT, SHORT, at_once
+from ..loop.kernel import AGAIN, DONTWAIT, at_once
 from ..rows.ancillary import (
     SPACE,
     WILDCARDS,
@@ -28,28 +28,21 @@ from ..rows.ancillary import (
     tell_calls,
     tell_errors,
 )
-from ..rows.brief import Brief
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
 from ..table.request import LOOP
-from .in_hand import CURRENT
-from .kinds import HOOKS, class_of, has_default_hooks, is_kind, is_ours, takes_at_once
+from .kinds import class_of, has_default_hooks, is_kind, is_ours, takes_at_once
+from .passing import BATCH, Passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..rows.brief import Brief
     from ..table.reactor import Reactor
-    from ..table.request import Passed, Request
+    from ..table.request import Request
     from .service import Service
-
-BATCH = 64
-"""Packets that are sorted before other rows have their turn."""
-
-BUSY = 8
-"""Wake-ups in a row, after one that found a single packet, that take one packet and do not look for a second: a look in
-vain costs as much as a fifth of a request."""
 
 LOOK_AGAIN = 0.05
 """Seconds until the next request of an exchange is tried again after the table had no room for it."""
@@ -72,16 +65,24 @@ class Exchanges:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._open: dict[Any, Exchange] = {}
-        self._of_peer: dict[Any, set[Exchange]] = {}  # the same by address, where a peer may have several exchanges
-        self._ready: deque[Exchange] = deque()  # exchanges with packets and no request, in the order of arrival
+        self.opened: dict[Any, Exchange] = {}
+        """The open exchanges by `key`."""
+        self._of_peer: dict[Any, set[Exchange]] = {}  # the open ones by address, where a peer may have several
+        self.ready: deque[Exchange] = deque()
+        """Exchanges with packets and no request, in the order of arrival."""
         self._arrivals: Callable[[], object] | None = None  # what takes arrivals; None: requests are not taken now
         self._equipped: socket.socket | None = None  # the socket whose options `equip` has set
         self._local: tuple[Any, ...] = ()  # the address that it is bound to; empty for a Unix socket
-        self._tells_calls = False  # whether the kernel tells the address that each packet was sent to,
-        self._tells_errors = False  # and ICMP errors
-        self._singles = BUSY  # wake-ups in a row since one that found a single packet
+        self.port: int | None = None
+        """The port of that address."""
+        self.tells_calls = False
+        """Whether the kernel tells the address that each packet was sent to."""
+        self._tells_errors = False  # whether it tells ICMP errors
         self._in_vain = 0  # the number of the last attempt that found no packet
+
+    @property
+    def server(self) -> Any:
+        return self._service.server
 
     @property
     def _sorts(self) -> bool:
@@ -92,8 +93,9 @@ class Exchanges:
         server = self._service.server
         self._equipped = server.socket
         self._local = _bound_address(server.socket)
+        self.port = self._local[1] if self._local else None
         make_room_for_unread(server.socket)
-        self._tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
+        self.tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
         # Not for blocking handlers: the error of one peer's packet would be raised by sendto() to another.
         self._tells_errors = self._sorts and tell_errors(server.socket)
 
@@ -109,9 +111,9 @@ class Exchanges:
             self.equip()
         source = self._service.open_source()
         takes_many = arrivals == self._service.arrivals and takes_at_once(self._service.server)
-        source.listen(self._arrive if takes_many and self._has_brief_requests else arrivals, self.pause)
+        source.listen(self._passing.arrive if takes_many and self._may_pass else arrivals, self.pause)
         self._arrivals = arrivals
-        if self._ready:
+        if self.ready:
             self._service.reactor.call_soon(self._go_on)
 
     def unlisten(self) -> None:
@@ -135,7 +137,7 @@ class Exchanges:
             source.pause()
 
     def wait_for_room(self) -> None:
-        if self._open:  # open exchanges wait for their packets
+        if self.opened:  # open exchanges wait for their packets
             self._sort_arrivals()
             return
         source = self._service.source
@@ -147,31 +149,23 @@ class Exchanges:
 
     # Taking
 
-    def _arrive(self) -> None:
-        """Packets have come: take those whose requests need no row here, all others in the common way."""
-        service = self._service
-        rows = len(service.reactor.table)
-        if rows < service.server.max_requests and self._may_be_brief():
-            service.taken += 1
-            try:
-                self._take_briefly(rows)
-            except AGAIN:
-                return
-            except OSError:
-                pass  # the common way may meet it again, and knows what to do
-            else:
-                return  # the selector reports what is left
+    def take_generally(self) -> None:
+        """Have arrivals taken in the general way, if they are wanted."""
         if self._arrivals is not None:
             self._arrivals()
 
     def take(self) -> bool:
-        if self._ready:
-            self._begin(self._ready.popleft())
+        if self.ready:
+            self._begin(self.ready.popleft())
             return True
         request, client_address = self._receive()
-        if not self._is_own(client_address):
+        if not self.is_own(client_address):
             self._take_one(Datagram(request) if type(request) is tuple else request, client_address)
         return True
+
+    def take_packet(self, packet: bytes, sock: socket.socket, peer: Any) -> None:
+        """Sort a packet, and begin a request for it if its exchange has none."""
+        self._take_one(Datagram((packet, sock)), peer)
 
     def _take_one(self, request: Any, client_address: Any) -> None:
         if not self._sorts:
@@ -182,93 +176,21 @@ class Exchanges:
                 self._begin(exchange, request)
 
     @cached_property
-    def _has_brief_requests(self) -> bool:
+    def _passing(self) -> Passing:
+        return Passing(self._service, self)
+
+    @cached_property
+    def _may_pass(self) -> bool:
         """Whether the loop drives the requests, and no hook of the user's is to be called for each."""
         service = self._service
         is_plain = has_default_hooks(service.server) and is_ours(service.server.connection_filters)
         return is_plain and type(self) is Exchanges and service.mode.loop_drives and self._sorts
 
-    def _may_be_brief(self) -> bool:
-        """Whether requests may begin now and end in the same turn, so that they need no row."""
-        service, server = self._service, self._service.server
-        return not (
-            self._ready or self._tells_calls or service.reactor.threaded or service.queue.rows or server.filters
-            or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
-            or not vars(server).keys().isdisjoint(HOOKS)
-            or server.socket.gettimeout()
-        )  # fmt: skip
-
-    def _take_briefly(self, rows: int) -> None:
-        """Take a batch of packets. A request that ends in its first turn needs no row. Raises ``OSError``.
-
-        ``rows``: how many the table has.
-        """
-        server, table, opened = self._service.server, self._service.reactor.table, self._open
-        sock, size, port = server.socket, server.max_packet_size, self._local[1] if self._local else None
-        passed: list[Passed] = []
-        self._singles += 1
-        try:
-            for number in range(BATCH if self._singles > BUSY else 1):
-                if rows >= server.max_requests:
-                    return
-                try:
-                    packet, peer = sock.recvfrom(size + 1, DONTWAIT)
-                except OSError as error:
-                    if number and isinstance(error, AGAIN):
-                        self._singles = 0 if number == 1 else BUSY
-                        return
-                    self._look_for_reports(error)
-                    raise
-                if len(packet) > size:
-                    self._service.admission.cut(peer, size)
-                    continue
-                if port is not None and peer[1] == port and self._is_own(peer):
-                    continue
-                if not peer or rows >= server.max_per_peer or (opened and self._key(packet, sock, peer) in opened):
-                    self._take_one(Datagram((packet, sock)), peer)
-                elif self._pass(packet, sock, peer, passed):
-                    continue
-                self._service.queue.go_on()
-                rows = len(table)
-        finally:
-            if passed:
-                table.count_passed(passed)
-
-    def _pass(self, packet: bytes, sock: socket.socket, peer: Any, passed: list[Passed]) -> bool:
-        """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
-        service, reactor = self._service, self._service.reactor
-        table = reactor.table
-        try:
-            handler = service.handler()
-        except Exception:  # it is made again with a row, which has the exception reported
-            self._take_one(Datagram((packet, sock)), peer)
-            return False
-        brief = table.rowless = Brief(handler, packet, peer, service.server, reactor.clock.time, self._enter)
-        has_ended = brief.run()
-        table.rowless = None
-        if has_ended:
-            packets, number, sent = brief.packets or [], 0, 0
-            brief.packets = None
-            try:
-                for answer in packets:
-                    sock.sendto(answer, DONTWAIT, peer)
-                    sent += len(answer)
-                    number += 1
-                passed.append((table.next_serial(), peer, brief.forget(), brief.principal, len(packet), sent))
-                return True
-            except OSError as error:  # a row sends the others, if the error is not about this packet
-                brief.packets = packets[number:]
-                brief.row.total_out += sent
-                if not (isinstance(error, AGAIN) or error.errno in SHORT or self.may_be_report()):
-                    brief.row.lost = error
-        reactor.guard(brief.row, brief.row.go_on_from, brief)
-        return False
-
-    def _enter(self, brief: Brief) -> PacketRow:
+    def enter(self, brief: Brief) -> PacketRow:
         """Put the row of a request that has begun without one into the table."""
         service, reactor = self._service, self._service.reactor
         request: Any = Datagram((brief.packet, service.server.socket))
-        exchange = self._new(self._key(brief.packet, request[1], brief.peer), brief.peer)
+        exchange = self._new(self.key(brief.packet, request[1], brief.peer), brief.peer)
         self._remember(exchange)
         row = exchange.row = PacketRow(reactor, service.server, request, brief.peer, brief.handler, service, exchange)
         if brief.principal is not None:
@@ -284,7 +206,7 @@ class Exchanges:
         server = self._service.server
         size: int = server.max_packet_size
         sock: Any = server.socket
-        if self._tells_calls:
+        if self.tells_calls:
             packet, ancillary, _, client_address = at_once(sock, lambda: sock.recvmsg(size + 1, SPACE, DONTWAIT))
             answering = called(sock, ancillary, client_address)
         else:
@@ -300,18 +222,18 @@ class Exchanges:
         try:
             request, client_address = service.server.get_request()
         except OSError as error:
-            self._look_for_reports(error)
+            self.look_for_reports(error)
             raise
         return request, client_address
 
-    def _look_for_reports(self, error: OSError) -> None:
+    def look_for_reports(self, error: OSError) -> None:
         """An attempt to take a packet has failed. After two in a row the socket is ready because it has an error."""
         taken = self._service.taken
         if not isinstance(error, AGAIN) or taken == self._in_vain + 1:
             self._read_reports()
         self._in_vain = taken
 
-    def _is_own(self, peer: Any) -> bool:
+    def is_own(self, peer: Any) -> bool:
         """Whether ``peer`` is the address of this socket. Such a packet is counted, and the caller drops it.
 
         It is forged, or the server has sent it to itself; each answer would be the next request, for ever.
@@ -327,8 +249,8 @@ class Exchanges:
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         """Put a packet into its exchange. Returns the exchange if a request is to begin for it now."""
         packet, sock = request
-        key = self._key(packet, sock, peer)
-        exchange = self._open.get(key)
+        key = self.key(packet, sock, peer)
+        exchange = self.opened.get(key)
         if exchange is None:
             exchange = self._new(key, peer)
             if peer:  # a nameless Unix peer can't be told from another
@@ -350,7 +272,7 @@ class Exchanges:
     def _new(self, key: Any, peer: Any) -> Exchange:
         return Exchange(key, peer, self.may_be_report)
 
-    def _key(self, packet: bytes, sock: Any, peer: Any) -> Any:
+    def key(self, packet: bytes, sock: Any, peer: Any) -> Any:
         address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
         return (address, class_of(self._service.handler).key(packet)) if self._has_keys else address
 
@@ -359,14 +281,14 @@ class Exchanges:
         return class_of(self._service.handler).key is not DatagramHandler.key
 
     def _remember(self, exchange: Exchange) -> None:
-        self._open[exchange.key] = exchange
+        self.opened[exchange.key] = exchange
         if self._has_keys:
             self._of_peer.setdefault(exchange.key[0], set()).add(exchange)
 
     def _forget(self, exchange: Exchange) -> None:
-        if self._open.get(exchange.key) is not exchange:
+        if self.opened.get(exchange.key) is not exchange:
             return
-        del self._open[exchange.key]
+        del self.opened[exchange.key]
         if self._has_keys:
             address = exchange.key[0]
             self._of_peer[address].discard(exchange)
@@ -421,13 +343,13 @@ class Exchanges:
             self._forget(exchange)
 
     def _make_ready(self, exchange: Exchange) -> None:
-        self._ready.append(exchange)
+        self.ready.append(exchange)
         if self._arrivals is not None:
             self._service.reactor.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         """Begin requests for exchanges whose packets came while no request could begin for them."""
-        if not self._ready or self._arrivals is None:
+        if not self.ready or self._arrivals is None:
             return
         if self._service.has_room():
             self._arrivals()
@@ -447,12 +369,12 @@ class Exchanges:
                 if again:
                     return
             else:
-                exchange = None if self._is_own(peer) else self._sort(request, peer)
+                exchange = None if self.is_own(peer) else self._sort(request, peer)
                 if exchange is not None:
                     self._keep(exchange)
 
     def _keep(self, exchange: Exchange) -> None:
-        if len(self._ready) < PENDING:
+        if len(self.ready) < PENDING:
             self._make_ready(exchange)
             return
         exchange.take()
@@ -484,7 +406,7 @@ class Exchanges:
         """The open exchanges of one peer."""
         if self._has_keys:
             return list(self._of_peer.get(address, ()))
-        return [self._open[address]] if address in self._open else []
+        return [self.opened[address]] if address in self.opened else []
 
 
 def _bound_address(sock: socket.socket) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from _thread import RLock, get_ident
 from collections import deque
 from functools import partial
 from itertools import count
+from operator import itemgetter
 
 from ..handlers import Cause
 from ..handlers.saying import safe_str
@@ -30,6 +31,8 @@ CLOSED = 100
 
 HEALTH_CHECK = "HealthCheck"
 """The key in `RequestTable.ends` for the health checks of a proxy that have succeeded."""
+
+_BYTES_IN, _BYTES_OUT = itemgetter(-2), itemgetter(-1)  # in the arguments of `passed_record`
 
 HEADING = (
     "row", "peer", "in front", "handler", "stage", "state", "waits for", "in", "out", "age", "idle", "due in",
@@ -149,15 +152,11 @@ class RequestTable:
         if self._outer is not None:
             self._outer.count_passed(passed)
             return
-        total_in = total_out = 0
-        for record in passed:
-            total_in += record[-2]
-            total_out += record[-1]
         with self._lock:
             self._closed += passed
             self.ends[""] = self.ends.get("", 0) + len(passed)
-            self.total_in += total_in
-            self.total_out += total_out
+            self.total_in += sum(map(_BYTES_IN, passed))
+            self.total_out += sum(map(_BYTES_OUT, passed))
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""

@@ -500,7 +500,7 @@ def test_a_report_about_one_exchange_of_a_peer_ends_no_other():
         assert list(reactor.table) == [other, *others]
         assert server.journal == [("Reset", "ECONNREFUSED")]
         reactor.cancel(reactor.table)
-        assert (server._srv.exchanges._open, server._srv.exchanges._of_peer) == ({}, {})
+        assert (server._srv.exchanges.opened, server._srv.exchanges._of_peer) == ({}, {})
 
 
 def test_a_hook_that_raises_loses_its_own_packet_and_none_that_came_behind():

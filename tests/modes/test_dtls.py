@@ -236,7 +236,7 @@ def test_nothing_is_kept_of_a_peer_that_has_not_returned_its_cookie(mode):
                 pass
             assert sum(map(len, one.came)) <= len(first)
         assert not server.reactor.table
-        assert not server._srv.exchanges._open
+        assert not server._srv.exchanges.opened
 
 
 def test_no_answer_to_an_unverified_peer_is_longer_than_its_packet():
@@ -377,7 +377,7 @@ def test_a_close_notify_of_the_client_ends_the_association(mode):
         assert one.recv() is None  # the server's close_notify
         wait_until(lambda: not server.reactor.table)
         assert {reason for _, reason in reasons(server)} == {""}
-        wait_until(lambda: not server._srv.exchanges._open)
+        wait_until(lambda: not server._srv.exchanges.opened)
 
 
 def test_a_close_notify_in_a_request_is_told_to_its_handler():
@@ -421,7 +421,7 @@ def test_a_silent_peer_leaves_nothing(mode):
         assert one.ask(b"hello") == b"hello"
         assert one.recv() is None
         wait_until(lambda: not server.reactor.table)
-        wait_until(lambda: not server._srv.exchanges._open)
+        wait_until(lambda: not server._srv.exchanges.opened)
         assert ("TimedOut: timed out in Packet(timeout=0.1)") in [reason for _, reason in reasons(server)]
 
 
@@ -547,7 +547,7 @@ def test_what_has_ended_is_freed_without_the_garbage_collector():
             one.bye()
             assert one.recv() is None
             wait_until(lambda: not server.reactor.table)
-            wait_until(lambda: not server._srv.exchanges._open)
+            wait_until(lambda: not server._srv.exchanges.opened)
             wait_until(lambda: not alive)
             wait_until(lambda: count() == before)
     finally:
@@ -566,7 +566,7 @@ def test_a_handshake_that_has_failed_is_freed_without_the_garbage_collector():
             with pytest.raises(SSL.Error), client(server):
                 pass
             wait_until(lambda: not server.reactor.table)
-            wait_until(lambda: not server._srv.exchanges._open)
+            wait_until(lambda: not server._srv.exchanges.opened)
             wait_until(lambda: count() == before)
     finally:
         gc.enable()

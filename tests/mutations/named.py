@@ -159,7 +159,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a packet that the kernel did not take is lost with its request",
-        "brief.packets = packets[number:]", "brief.packets = packets[number + 1 :]", tests=BRIEF,
+        "brief.keep(packets[number:])", "brief.keep(packets[number + 1 :])", tests=BRIEF,
     ),
     Mutation(
         "a request without a row may send what it likes",
@@ -167,7 +167,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a request without a row is finished twice",
-        "self.begun and not self.finishing", "self.begun", tests=BRIEF,
+        "self.place == STATE", "self.place != SETUP", tests=BRIEF,
     ),
     Mutation(
         "a packet is given twice to a request that gets a row",
@@ -262,7 +262,7 @@ MUTATIONS = [
     Mutation(
         "a reply goes to whoever asked first",
         "self.socket.sendto(packet, DONTWAIT, self.peer)",
-        "self.socket.sendto(packet, DONTWAIT, next(iter(self.server._srv.exchanges._open), self.peer))",
+        "self.socket.sendto(packet, DONTWAIT, next(iter(self.server._srv.exchanges.opened), self.peer))",
     ),
     Mutation(
         "a datagram that the kernel does not take is dropped",
@@ -508,7 +508,7 @@ MUTATIONS = [
     ),
     Mutation(
         "any number of exchanges wait for room",
-        "        if len(self._ready) < PENDING:", "        if True:",
+        "        if len(self.ready) < PENDING:", "        if True:",
         tests="tests/servers/test_held_packets.py -k exchanges_wait",
     ),
     Mutation(

@@ -1,0 +1,128 @@
+"""`Passing`: the short way of a datagram request, which passes without a row.
+
+    recvfrom() -> the handler, in its first turn (`rows.brief.Brief`) -> sendto() -> counted with its batch
+
+Taken for granted here: the loop drives the requests, all hooks are the package's own, no filters, no worker processes,
+room in the table, and requests may begin now. `Passing.arrive` looks at that before each batch. A packet of an exchange
+that is open, a handler that does not end in its first turn or raises, and an answer that the kernel does not take leave
+this way at once: `Exchanges` has the general way.
+"""
+
+from __future__ import annotations
+
+from ..loop.kernel import AGAIN, DONTWAIT, SHORT
+from ..rows.brief import Brief
+from .in_hand import CURRENT
+from .kinds import HOOKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..table.request import Passed
+    from .exchanges import Exchanges
+    from .service import Service
+
+BATCH = 64
+"""Packets that are taken before other rows have their turn."""
+
+BUSY = 8
+"""Wake-ups in a row, after one that found a single packet, that take one packet and do not look for a second: a look in
+vain costs as much as a fifth of a request."""
+
+
+class Passing:
+    """Takes packets from the socket of one server, and passes the requests that end in their first turn."""
+
+    def __init__(self, service: Service, exchanges: Exchanges) -> None:
+        self._service = service
+        self._exchanges = exchanges
+        self._singles = BUSY  # wake-ups in a row since one that found a single packet
+
+    def arrive(self) -> None:
+        """Packets have come: take a batch, here or in the general way."""
+        service = self._service
+        rows = len(service.reactor.table)
+        if rows < service.server.max_requests and self._is_open():
+            service.taken += 1
+            try:
+                self._take(rows)
+            except AGAIN:
+                return
+            except OSError:
+                pass  # the general way may meet it again, and knows what to do
+            else:
+                return  # the selector reports what is left
+        self._exchanges.take_generally()
+
+    def _is_open(self) -> bool:
+        """Whether requests may begin now and end in the same turn. A program may change the answer at any time."""
+        service, server, exchanges = self._service, self._service.server, self._exchanges
+        return not (
+            exchanges.ready or exchanges.tells_calls or service.reactor.threaded or service.queue.rows or server.filters
+            or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
+            or not vars(server).keys().isdisjoint(HOOKS)
+            or server.socket.gettimeout()
+        )  # fmt: skip
+
+    def _take(self, rows: int) -> None:
+        """Take a batch of packets. ``rows``: how many the table has. Raises ``OSError``."""
+        exchanges, server, table = self._exchanges, self._service.server, self._service.reactor.table
+        sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
+        passed: list[Passed] = []
+        self._singles += 1
+        try:
+            for number in range(BATCH if self._singles > BUSY else 1):
+                try:
+                    packet, peer = sock.recvfrom(size + 1, DONTWAIT)
+                except OSError as error:
+                    if number and isinstance(error, AGAIN):
+                        self._singles = 0 if number == 1 else BUSY
+                        return
+                    exchanges.look_for_reports(error)
+                    raise
+                if len(packet) > size:
+                    self._service.admission.cut(peer, size)
+                    continue
+                if port is not None and peer[1] == port and exchanges.is_own(peer):
+                    continue
+                if not peer or rows >= server.max_per_peer or (opened and exchanges.key(packet, sock, peer) in opened):
+                    exchanges.take_packet(packet, sock, peer)
+                elif self._pass(packet, sock, peer, passed):
+                    continue
+                self._service.queue.go_on()
+                rows = len(table)
+                if rows >= server.max_requests:
+                    return
+        finally:
+            if passed:
+                table.count_passed(passed)
+
+    def _pass(self, packet: bytes, sock: Any, peer: Any, passed: list[Passed]) -> bool:
+        """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
+        service, reactor = self._service, self._service.reactor
+        table = reactor.table
+        try:
+            handler = service.handler()
+        except Exception:  # it is made again with a row, which has the exception reported
+            self._exchanges.take_packet(packet, sock, peer)
+            return False
+        brief = table.rowless = Brief(handler, packet, peer, self._exchanges)
+        packets = brief.run()
+        table.rowless = None
+        if packets is not None:
+            sent = 0
+            try:
+                for number, answer in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
+                    sock.sendto(answer, DONTWAIT, peer)
+                    sent += len(answer)
+                brief.handler = brief.state = None  # they and the request refer to each other
+                passed.append((table.next_serial(), peer, handler.__class__, brief.principal, len(packet), sent))
+                return True
+            except OSError as error:  # a row sends the others, if the error is not about this packet
+                brief.keep(packets[number:])
+                brief.row.total_out += sent
+                if not (isinstance(error, AGAIN) or error.errno in SHORT or self._exchanges.may_be_report()):
+                    brief.row.lost = error
+        reactor.guard(brief.row, brief.row.go_on_from, brief)
+        return False
