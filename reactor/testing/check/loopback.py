@@ -241,7 +241,7 @@ class _Exchange:
         if self.client_loop is self.loop:
             self.loop.run_while(lambda: not client.done)
         else:
-            thread = threading.Thread(target=self.client_loop.run_while, args=(lambda: not client.done,))
+            thread = threading.Thread(target=self._run_client, args=(client,))
             thread.start()
             self.loop.run_while(lambda: not client.done, 0.02)
             thread.join()
@@ -250,10 +250,16 @@ class _Exchange:
             raise TimeoutError(f"no complete output in {SECONDS:g} seconds; so far {client.received!r}")
         return client.received
 
+    def _run_client(self, client: _Client) -> None:
+        self.client_loop.run_while(lambda: not client.done)
+        if isinstance(client, _PacketClient):  # the request may wait for one more packet, up to its timeout
+            self.loop.stop()
+
     def fault(self) -> str:
         """What the handler raised, in words. A child or a thread may tell of it a moment after the output."""
         moment = self.loop.clock.monotonic() + MOMENT
-        self.loop.run_while(lambda: not self.faults.look() and self.loop.clock.monotonic() < moment, 0.02)
+        while not self.faults.look() and self.loop.clock.monotonic() < moment:
+            self.loop.step(0.02)  # which goes on although the loop may have been stopped
         return self.faults.text
 
     def _give_up(self, client: _Client) -> None:

@@ -8,10 +8,13 @@ from hypothesis import find
 
 import handlers
 from handlers import (
+    DatagramHandler,
+    Delay,
     Exactly,
     Failed,
     Flushed,
     Forked,
+    Packet,
     Some,
     StreamHandler,
     StreamRequestHandler,
@@ -112,6 +115,23 @@ def test_a_real_server_answers_in_each_mode(mode):
     assert ask(mode, services.Echo, CONVERSATION) == CONVERSATION
     assert ask(mode, services.EchoDatagram, PACKETS) == PACKETS
     assert ask(mode, services.Time, b"", World(now=lambda: 0.0)).hex() == "83aa7e80"
+
+
+class Awaiting(DatagramHandler):
+    """Answers each packet after a moment, and waits for the next: its request ends with the server."""
+
+    timeout = None
+
+    async def handle(self):
+        while True:
+            packet = await Packet()
+            await Delay(0.01)
+            self.send(packet)
+
+
+@pytest.mark.parametrize("mode", modes_here())
+def test_a_request_that_waits_for_one_more_packet_is_not_waited_for(mode):
+    assert ask(mode, Awaiting, PACKETS) == PACKETS
 
 
 def test_the_modes_are_the_four():
