@@ -31,7 +31,7 @@ every_packet = pytest.mark.parametrize("place", ["udp", "udp6", "unix"])
 TCP, UDP = STREAMS["tcp"], PACKETS["udp"]
 
 CALLS = {
-    call(1, 3, words(50)): words(1, 1, 0, 0, 0, 0, 50),
+    call(1, 3, words(300)): words(1, 1, 0, 0, 0, 0, 300),  # it takes as many milliseconds
     call(2, 2, words(2) + b"ab\0\0" + words(2)): words(2, 1, 0, 0, 0, 0, 4) + b"abab" + words(2),
     call(3, 1, words(2, 3)): words(3, 1, 0, 0, 0, 0, 5),
     call(4, 7, credential=auth_sys(501)): words(4, 1, 0, 0, 0, 0, 501),

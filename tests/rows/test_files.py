@@ -175,8 +175,9 @@ def test_small_files_that_a_client_does_not_take_hold_no_descriptors(path):
         here.rest()
         before = descriptors()
         client.sendall(b"\n" * 1_000)
+        here.until(lambda: here.row.held_out >= Pieces.high_water)
         here.rest()
-        assert here.row.held_out >= Pieces.high_water
+        assert here.row.held_out > Pieces.low_water  # the kernel may have taken some meanwhile
         assert descriptors() == before
 
 

@@ -88,7 +88,7 @@ def test_a_request_that_was_evicted_from_the_queue_is_not_counted_again(mode):
 
 @pytest.mark.parametrize("leaves", ["begins", "is cancelled"])
 def test_a_request_that_has_left_the_queue_is_not_evicted_from_it(leaves):
-    let_go, gate = threading.Event(), threading.Event()
+    let_go, gate, cancelled = threading.Event(), threading.Event(), threading.Event()
 
     class Triples(DatagramHandler):
         async def handle(self):
@@ -122,9 +122,11 @@ def test_a_request_that_has_left_the_queue_is_not_evicted_from_it(leaves):
                 wait_until(lambda: len(reactor.table) == 2)  # the thread has ended, and the next in the queue may begin
             else:
                 reactor.call_soon(lambda: reactor.cancel(row for row in reactor.table if row.stage.value == "queued"))
+                reactor.call_soon(cancelled.set)
             client.sendall(b"a" * 5_000)
             wait_until(lambda: reactor.stats()["held"] <= 5_000)  # the next in the queue is to be evicted
             gate.set()
+            assert leaves == "begins" or cancelled.wait(PATIENCE)  # what comes before that is cancelled, too
             wait_until(lambda: "queued" not in drivers(server))
             let_go.set()
             for _ in range(1 if leaves == "begins" else 3):
