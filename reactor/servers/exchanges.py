@@ -30,7 +30,7 @@ from ..rows.ancillary import (
 )
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
-from ..table.request import LOOP
+from ..table.request import ENDED, LOOP
 from .kinds import class_of, has_default_hooks, is_kind, is_ours, takes_at_once
 from .passing import BATCH, Passing
 
@@ -251,6 +251,9 @@ class Exchanges:
         packet, sock = request
         key = self.key(packet, sock, peer)
         exchange = self.opened.get(key)
+        if exchange is not None and exchange.row is not None and exchange.row.stage is ENDED:
+            self.over(exchange.row)  # first: what is dropped with its request came before this packet
+            exchange = self.opened.get(key)
         if exchange is None:
             exchange = self._new(key, peer)
             if peer:  # a nameless Unix peer can't be told from another
