@@ -107,6 +107,9 @@ def _running(frame: FrameType | None) -> tuple[FrameType | None, Request | None]
         called, frame = frame, frame.f_back
     if frame is None or not frame.f_locals["self"].working_here:  # between two batches, or in a blocking handler
         return None, None
+    table = frame.f_locals["self"].table
+    if row is None and table.rowless is not None:
+        row = table.rowless.row
     return called, row
 
 

@@ -2,10 +2,11 @@
 
 `driven`      what all rows with a channel have in common; the row of a call, which has no descriptor
 `stream`      the row of a connection
+`rowless`     the first turn of a new connection, which may end its request before it has a row
 `copying`     sends files of a connection's output (``sendfile(2)``)
 `relaying`    moves what comes on a connection to another one in the kernel (``splice(2)``)
 `packets`     the row of one request of datagrams
-`brief`       the first turn of such a request, which may end it before it has a row
+`brief`       the first turn of such a request, which may end it before it has a row or a machine
 `connected`   the row of a datagram socket that a handler has connected to one peer
 `shared`      the socket that many requests share
 `connecting`  a connection that a handler opens (`Connected`)

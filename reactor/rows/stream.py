@@ -18,7 +18,7 @@ from ..handlers.files import Files
 from ..handlers.machines import close_files
 from ..loop.kernel import AGAIN, INET, credentials
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
-from ..table.request import CALLER
+from ..table.request import CALLER, LOOP
 from .copying import send_files
 from .driven import DRAINING, LINGERING, SERVING, SocketRow
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
@@ -71,6 +71,18 @@ class StreamRow(SocketRow):
             from ..handlers.filter import chain  # here, because most servers have no filters
 
             self.channel = chain(self.channel, filters)
+
+    @classmethod
+    def over(
+        cls, machine: StreamMachine, reactor: Reactor, server: Any, sock: socket.socket, peer: Any, owner: Owner
+    ) -> StreamRow:
+        """The row of a connection whose request ``machine`` runs already; the loop drives it."""
+        row = cls.__new__(cls)
+        SocketRow.__init__(row, reactor, server, sock, peer, owner, LOOP)
+        row.credentials = credentials(sock)
+        row.channel = machine
+        machine.driver = row
+        return row
 
     def close_copy(self) -> None:
         super().close_copy()

@@ -1,9 +1,14 @@
 """`Direct`: the direct way of a connection, where nothing unusual is declared.
 
+    accept -> the first turn, without a row -> counted, closed
+                                            -> the row goes on
     accept -> the row, in the table -> the loop
                                     -> a blocking handler on the socket -> shut down, linger, close -> `Service.ended`
 
 In plain mode the loop does the lingering and the close, where it goes on (`Direct.finish`).
+
+After a connection that was short, the next is expected to be (`Service.is_brief`): if its request ends in its first
+turn (`rows.rowless`), it needs no row.
 
 It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
 (`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
@@ -14,7 +19,7 @@ its host refuses, an exception, a host without another thread.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from socket import SHUT_WR, socket
 
 from ..handlers import StreamHandler
@@ -23,12 +28,13 @@ from ..rows.blocking import BlockingRow
 from ..rows.lingering import Lingering, linger, unacknowledged
 from ..table.request import SERVING, Stage
 from .in_hand import CURRENT
-from .kinds import OF_INSTANCE, are_default, is_kind, refuse_made
+from .kinds import OF_INSTANCE, are_default, class_of, is_kind, refuse_made
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..rows.rowless import Rowless
     from ..table.request import Request
     from .service import Service
 
@@ -80,6 +86,9 @@ class Direct:
         if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
             service.admit(request, peer, lambda: service.intake.make_row(request, peer))
             return True
+        if service.is_brief and self._may_pass and not reactor.threaded and type(request) is socket:
+            self._pass(request, peer)
+            return True
         row = None
         before = CURRENT.set(service.hand)  # while the handler of a state machine is made
         try:
@@ -98,6 +107,41 @@ class Direct:
         finally:
             CURRENT.reset(before)
         return True
+
+    @cached_property
+    def _may_pass(self) -> bool:
+        """Whether the loop drives the requests, which only a handler that takes urgent data needs a row for."""
+        service = self._service
+        is_plain = service.mode.loop_drives and self._is_machine and not service.is_framed
+        return is_plain and class_of(service.handler).urgent is StreamHandler.urgent
+
+    @cached_property
+    def _rowless(self) -> type[Rowless]:
+        from ..rows.rowless import Rowless  # here, because most servers have no connections that are so short
+
+        return Rowless
+
+    def _pass(self, request: socket, peer: Any) -> None:
+        """Serve a connection whose request may end at once, and then needs no row."""
+        service, server, reactor = self._service, self._service.server, self._service.reactor
+        before = CURRENT.set(service.hand)
+        try:
+            try:
+                rowless = self._rowless(service.handler(), reactor, server, request, peer, service)
+            except BaseException as error:  # the constructor has raised
+                service.admit(request, peer, partial(_raise, error))
+                return
+            reactor.table.rowless = rowless
+            try:
+                passed = rowless.run()
+            finally:
+                reactor.table.rowless = None
+            service.is_brief = rowless.total_in > 0
+            if passed is not None:
+                reactor.table.count_passed([passed])
+                self.close(request, None)
+        finally:
+            CURRENT.reset(before)
 
     def _make_row(self, request: Any, peer: Any) -> Request:
         service = self._service
@@ -130,7 +174,7 @@ class Direct:
             row.error = row.error or error  # where the connection was broken off, that is the reason
             raise
 
-    def close(self, request: Any, row: Request) -> None:
+    def close(self, request: Any, row: Request | None) -> None:
         """The handler has ended: close the connection, unless a child goes on with it."""
         self.shut_down(row, request)
         close(request)

@@ -89,7 +89,8 @@ class Service:
         self.taken = 0
         """Attempts to take a request so far."""
         self._batch_size = BatchSize()
-        self._is_brief = False  # whether the last connection was short, so that the next is read when it has come
+        self.is_brief = False
+        """Whether the last connection was short, so that the next is read when it has come."""
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -299,10 +300,10 @@ class Service:
         row.driven_by = LOOP
         reactor = self.reactor
         reactor.adopt(row)
-        if self._is_brief and row.channel.wants_input:
+        if self.is_brief and row.channel.wants_input:
             reactor.guard(row, row.ready, EVENT_READ, reactor.time)
             reactor.guard(row, row.settle, reactor.time)  # now: the client can go on while others are accepted
-            self._is_brief = row.total_in > 0
+            self.is_brief = row.total_in > 0
 
     def leave_to_child(self, row: Request, pid: int) -> None:
         """Fork mode: the child drives the row from now on, so the parent has no channel for it."""
@@ -420,7 +421,7 @@ class Service:
             finally:
                 CURRENT.reset(before)
             self.intake.over(row)
-            self._is_brief = self.intake.is_listener and row.progress - row.created < BRIEF and row.total_in > 0
+            self.is_brief = self.intake.is_listener and row.progress - row.created < BRIEF and row.total_in > 0
             return
         # The thread or child closes the connection after those that the request has opened; for the peer it ends now.
         shutdown = getattr(row.request, "shutdown", None)

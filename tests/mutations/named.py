@@ -61,6 +61,7 @@ STEP = "            following, then = step if step.__class__ is tuple and len(st
 HOT_ROW = "tests/rows/test_hot_path.py"
 RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
 BRIEF = "tests/servers/test_brief.py"
+ROWLESS = "tests/servers/test_rowless.py"
 TLS_RECORDS = "tests/rows/test_tls_records.py"
 TLS_FILTER = "tests/rows/test_tls_filter.py"
 RELAYING = "tests/rows/test_relaying.py"
@@ -168,6 +169,23 @@ MUTATIONS = [
     Mutation(
         "a request without a row is finished twice",
         "self.place == STATE", "self.place != SETUP", tests=BRIEF,
+    ),
+    Mutation(
+        "a connection without a row is closed although its client still sends",
+        "self.total_in += len(more)\n        return not more", "self.total_in += len(more)\n        return True",
+        tests=ROWLESS,
+    ),
+    Mutation(
+        "the reason of a request without a row is not told",
+        "is None and machine.reason is None and machine.output", "is None and machine.output", tests=ROWLESS,
+    ),
+    Mutation(
+        "output that the kernel has not taken is lost with its connection",
+        "        machine.sent(self.total_out)\n        return not machine.outbox", "        return True", tests=ROWLESS,
+    ),
+    Mutation(
+        "a request that was broken off in its first turn is in no table",
+        "            assert self.row in reactor.table\n            raise", "            raise", tests=ROWLESS,
     ),
     Mutation(
         "a packet is given twice to a request that gets a row",

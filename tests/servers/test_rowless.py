@@ -1,0 +1,352 @@
+"""Connections whose request ends in its first turn need no row, and nobody can tell."""
+
+import errno
+import gc
+import io
+import os
+import socket
+import struct
+import sys
+import tempfile
+import time
+import weakref
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers import (
+    DatagramHandler,
+    Delay,
+    Flushed,
+    LimitPassed,
+    Packet,
+    Queue,
+    StreamHandler,
+    Taken,
+    Threaded,
+    Until,
+)
+from reactor import Reactor, SelectTCPServer
+from reactor.watchdog import Watchdog
+from tests.support.bench import drain
+
+BIG = 3_000_000
+
+
+class Server(SelectTCPServer):
+    def __init__(self, handler, reactor):
+        self.errors = []
+        super().__init__(("127.0.0.1", 0), handler, reactor=reactor)
+
+    def handle_error(self, request, client_address):
+        row = self.row_of(request)
+        self.errors.append((repr(sys.exc_info()[1]), client_address[0], row.record()["reason"]))
+
+
+class Played:
+    """A server of ``handler`` that the test steps. Its next connection needs no row, if ``rowless``, and can be."""
+
+    def __init__(self, handler, rowless=True, server=Server, reactor=None):
+        self.reactor = reactor or Reactor()
+        self.server = server(handler, self.reactor)
+        self.clients = []
+        if rowless:  # a connection that was short: the next is expected to be
+            assert self.talk(b"\n") is not None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for client in self.clients:
+            client.close()
+        self.server.server_close()
+        self.reactor.close()
+
+    def connect(self, data=b"", end=False):
+        client = socket.create_connection(self.server.server_address)
+        self.clients.append(client)
+        client.sendall(data)
+        if end:
+            client.shutdown(socket.SHUT_WR)
+        client.setblocking(False)
+        return client
+
+    def talk(self, data, then=b"", end=False):
+        """Connect with ``data``, send ``then`` when it is worked off, and return all that comes until the end."""
+        client = self.connect(data, end)
+        for _ in range(4 if then else 0):
+            self.reactor.step(0.01)
+        with suppress(ConnectionError):  # the connection has ended
+            client.sendall(then)
+        return self.rest(client)
+
+    def rest(self, client):
+        taken = bytearray()
+        limit = time.monotonic() + 20
+        while not drain(client, taken, sys.maxsize):
+            assert time.monotonic() < limit, bytes(taken[:100])
+            self.reactor.step(0.01)
+        while self.reactor.table:
+            self.reactor.step(0.01)
+        return bytes(taken)
+
+
+class Inner(DatagramHandler):
+    async def handle(self):
+        self.send((await Packet()).upper())
+
+
+class Every(StreamHandler):
+    """Does what its line says; ``noted`` is what has happened."""
+
+    noted: list
+
+    def setup(self):
+        self.noted.append("setup")
+
+    async def handle(self):
+        line = await Until(b"\n")
+        for letter in line.decode().strip():
+            await self.do(letter)
+
+    async def do(self, letter):  # noqa: C901
+        if letter == "s":
+            self.send(b"sent")
+        elif letter == "b":
+            self.send(b"b" * BIG)
+        elif letter == "w":
+            self.send(b"<" + await Until(b"\n") + b">")
+        elif letter == "d":
+            await Delay(0)
+        elif letter == "f":
+            await Flushed()
+        elif letter == "h":
+            self.noted.append(await Threaded(len, b"four"))
+        elif letter == "e":
+            raise ArithmeticError("on purpose")
+        elif letter == "l":
+            raise LimitPassed(None, what="on purpose")
+        elif letter == "t":
+            [row] = self.server.reactor.table
+            self.noted.append((row.state[:2], row.stage.value, row.total_in > 0, str(row.driven_by)))
+        elif letter == "p":
+            self.principal = "ada"
+            self.noted.append((self.principal, self.peer[0], self.secured, self.descriptors, self.credentials))
+        elif letter == "c":
+            answers = Queue()
+            self.call(Inner(), b"call", answers.put)
+            self.send(await Taken(answers))
+        elif letter == "x":
+            self.send_eof()
+        elif letter == "i":
+            self.send_file(io.FileIO(os.dup(self.server.file)))
+
+    def finish(self):
+        self.noted.append(f"finish {self.reason!r}")
+        self.send(b"finish")
+
+
+class WithFile(Server):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.place = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
+        self.place.write(b"file" * 30_000)
+        self.place.flush()
+        self.file = self.place.fileno()
+
+    def server_close(self):
+        super().server_close()
+        self.place.close()
+
+
+def outcome(rowless, data, then, end):
+    """What can be seen of one connection."""
+    Every.noted = []
+    with Played(Every, rowless, WithFile) as played:
+        before = dict(played.reactor.stats()["ended"])
+        Every.noted.clear()
+        output = played.talk(data, then, end)
+        stats = played.reactor.stats()
+        record = played.reactor.table.closed[-1]
+        told = {key: record[key] for key in ("handler", "driven_by", "principal", "total_out", "reason")}
+        ended = {key: number - before.get(key, 0) for key, number in stats["ended"].items()}
+        return output, Every.noted, played.server.errors, told, {key: n for key, n in ended.items() if n}, stats["held"]
+
+
+@settings(max_examples=40)
+@given(st.text("sbwdfheltpcxi", max_size=4), st.sampled_from([b"", b"more", b"more\n"]), st.booleans())
+def test_a_connection_gives_the_same_with_and_without_a_row(letters, then, end):
+    data = letters.encode() + b"\n"
+    then = b"more\n" * letters.count("w") + then  # what the handler waits for, and something behind it
+    if end:
+        data, then = data + then, b""
+    assert outcome(True, data, then, end) == outcome(False, data, then, end)
+
+
+def test_many_short_connections_are_counted_and_keep_no_descriptor():
+    Every.noted = []
+    with Played(Every) as played:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(40):
+            assert played.talk(b"s\n") == b"sentfinish"
+        for client in played.clients:
+            client.close()
+        assert len(os.listdir("/proc/self/fd")) < before
+        stats = played.reactor.stats()
+        assert stats["ended"] == {"": 41}
+        assert (stats["open"], stats["total_in"], stats["total_out"]) == (0, 1 + 40 * 2, 6 + 40 * 10)
+        assert [record["serial"] for record in played.reactor.table.closed] == list(range(1, 42))
+
+
+def test_a_connection_without_a_row_is_not_registered_with_the_selector():
+    registered = []
+
+    class Noting(type(Reactor()._selector)):
+        def register(self, fileobj, events, data=None):
+            registered.append(type(data).__name__)
+            return super().register(fileobj, events, data)
+
+    Every.noted = []
+    with Played(Every, reactor=Reactor(Noting())) as played:
+        registered.clear()
+        assert played.talk(b"s\n") == b"sentfinish"
+        assert registered == []
+        assert played.talk(b"", b"s\n") == b"sentfinish"  # this one waits
+        assert registered == ["StreamRow"]
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, "full"), ConnectionResetError(errno.ECONNRESET, "x")])
+def test_output_that_the_kernel_does_not_take_is_sent_by_the_row(error, monkeypatch):
+    Every.noted = []
+    with Played(Every) as played:
+        send, failures = socket.socket.send, [error]
+
+        class Full(socket.socket):
+            def send(self, *arguments):
+                if failures:
+                    raise failures.pop()
+                return send(self, *arguments)
+
+        monkeypatch.setattr(socket.socket, "send", Full.send)
+        client = played.connect()
+        send(client, b"s\n")
+        output = played.rest(client)
+        if isinstance(error, BlockingIOError):
+            assert output == b"sentfinish"
+            assert played.reactor.table.closed[-1]["reason"] == ""
+        else:
+            assert output == b""
+            assert played.reactor.table.closed[-1]["reason"].startswith("Reset")
+
+
+def test_a_handler_that_is_kept_still_tells_and_sends_nothing():
+    kept = []
+
+    class Keeping(StreamHandler):
+        async def handle(self):
+            self.send(await Until(b"\n"))
+            kept.append(self)
+            with pytest.raises(RuntimeError, match="by returning None"):
+                self.close()
+
+    with Played(Keeping) as played:
+        assert played.talk(b"word\n") == b"word\n"
+        handler = kept[-1]
+        handler.send(b"y")
+        handler.close()
+        handler.call(Inner(), b"call", handler.send)
+        told = handler.peer, handler.server, handler.principal, handler.secured, handler.reason, handler.alpn
+        assert told == (played.clients[-1].getsockname(), played.server, None, None, None, None)
+        assert (handler.credentials, handler.descriptors, handler.channel_binding("tls-unique")) == (None, [], None)
+        assert abs(handler.now() - time.time()) < 60
+        handler.principal = "ada"
+        assert handler.principal == "ada"
+        assert not played.reactor.table
+        freed = weakref.ref(handler)
+        del handler
+        kept.clear()
+        gc.disable()
+        try:
+            assert freed() is None
+        finally:
+            gc.enable()
+
+
+def test_a_handler_that_can_not_be_made_is_reported_and_others_are_served():
+    class Unmade(Every):
+        made = 0
+
+        def __init__(self):
+            type(self).made += 1
+            if self.made == 2:
+                raise ArithmeticError("not made")
+
+    Every.noted = []
+    with Played(Unmade) as played:
+        assert played.talk(b"s\n") == b""
+        assert [error[0] for error in played.server.errors] == ["ArithmeticError('not made')"]
+        assert played.talk(b"s\n") == b"sentfinish"
+        assert played.reactor.stats()["ended"] == {"": 2, "ArithmeticError": 1}
+
+
+@pytest.mark.parametrize("rowless", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_leaves_the_loop_and_the_request_in_the_table(error, rowless):
+    class Ending(Every):
+        async def do(self, letter):
+            raise error
+
+    Every.noted = []
+    with Played(Ending, rowless) as played:
+        before = played.reactor.stats()["ended"]
+        client = played.connect(b"s\n")
+        with pytest.raises(error):
+            played.reactor.run()
+        [row] = played.reactor.table
+        assert row.state == "finished"
+        assert played.rest(client) == b"finish"
+        assert played.reactor.stats()["ended"] == {**before, error.__name__: 1}
+
+
+def test_a_state_that_blocks_is_named_by_the_watchdog(caplog):
+    class Blocking(Every):
+        async def do(self, letter):
+            time.sleep(0.3)
+
+    Every.noted = []
+    with Played(Blocking, reactor=Reactor(Watchdog(seconds=0.05))) as played:
+        assert played.talk(b"s\n") == b"finish"
+        assert played.reactor.table.closed[-1]["reason"] == ""
+    [record] = caplog.records
+    assert "Blocking.handle:" in record.getMessage()
+    assert record.row["handler"] == "Blocking"
+
+
+def test_a_client_that_has_ended_or_reset_the_connection_before_it_is_read():
+    Every.noted = []
+    with Played(Every) as played:
+        played.server.errors.clear()
+        assert played.talk(b"", end=True) == b"finish"
+        client = played.connect()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        for _ in range(5):
+            played.reactor.step(0.01)
+        ended = played.reactor.stats()["ended"]
+        assert ended.pop("Reset", 1) == 1  # or Linux has not let the connection be accepted
+        assert ended == {"": 2}
+
+
+def test_the_last_answer_arrives_whole_whatever_the_client_still_sends():
+    Every.noted = []
+    with Played(Every) as played:
+        client = played.connect(b"s\n" + bytes(300_000))  # more than is read at once
+        for _ in range(5):
+            played.reactor.step(0.01)
+        assert client.recv(100) == b"sentfinish"
+        assert client.recv(100) == b""  # and no reset
+        client.shutdown(socket.SHUT_WR)
+        assert played.rest(client) == b""
+        assert played.reactor.stats()["ended"] == {"": 2}
