@@ -392,6 +392,8 @@ class StreamMachine(Machine):
             return super().take(wait)
         held: bytes | bytearray = self.inbox  # type: ignore[assignment]  # not None before the end
         start, over = self.start, self.ended and not self.calls
+        if start == len(held) and wait.hungry and not self.ended:
+            return NOTHING
         try:
             end = wait.find(held, start, self.scanned, over)
         except LimitPassed as passed:

@@ -89,8 +89,7 @@ class Service:
         self.taken = 0
         """Attempts to take a request so far."""
         self._batch_size = BatchSize()
-        self.is_brief = False
-        """Whether the last connection was short, so that the next is read when it has come."""
+        self.is_brief = False  # whether the last connection was short: then the next is read when it has come
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
         self.networks: Any = None
@@ -156,9 +155,10 @@ class Service:
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
         most = self._batch_size.expect(self.reactor.batches, self.mode.batch)
+        direct = self.direct if self.direct.is_plain() else None
         for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
-            if self.direct.is_open():
-                is_more = self.take(self.direct.take)
+            if direct is not None and direct.is_open():
+                is_more = self.take(direct.take)
             else:
                 is_more = not self.admission.is_closed() and self.take()
             if not is_more:
