@@ -248,12 +248,20 @@ class Exchanges:
 
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         """Put a packet into its exchange. Returns the exchange if a request is to begin for it now."""
-        packet, sock = request
-        key = self.key(packet, sock, peer)
+        key = self.key(*request, peer)
+        return self._put(request, peer, key, self._find(key))
+
+    def _find(self, key: Any) -> Exchange | None:
+        """The open exchange with this key."""
         exchange = self.opened.get(key)
         if exchange is not None and exchange.row is not None and exchange.row.stage is ENDED:
-            self.over(exchange.row)  # first: what is dropped with its request came before this packet
+            self.over(exchange.row)  # first: what is dropped with its request came before the packet that is sorted
             exchange = self.opened.get(key)
+        return exchange
+
+    def _put(self, request: Any, peer: Any, key: Any, exchange: Exchange | None) -> Exchange | None:
+        """`_sort`, where the exchange with the ``key`` has been found, or there is none."""
+        packet, sock = request
         if exchange is None:
             exchange = self._new(key, peer)
             if peer:  # a nameless Unix peer can't be told from another
