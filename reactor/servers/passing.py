@@ -58,7 +58,7 @@ class Passing:
     def _is_open(self) -> bool:
         """Whether requests may begin now and end in the same turn. A program may change the answer at any time."""
         service, server, exchanges = self._service, self._service.server, self._exchanges
-        return not (
+        return exchanges.takes_requests and not (
             exchanges.ready or exchanges.tells_calls or service.reactor.threaded or service.queue.rows or server.filters
             or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
             or not vars(server).keys().isdisjoint(HOOKS)
@@ -73,6 +73,8 @@ class Passing:
         self._singles += 1
         try:
             for number in range(BATCH if self._singles > BUSY else 1):
+                if number and (rows >= server.max_requests or not self._is_open()):  # a handler has changed it
+                    return
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:
@@ -92,8 +94,6 @@ class Passing:
                     continue
                 self._service.queue.go_on()
                 rows = len(table)
-                if rows >= server.max_requests:
-                    return
         finally:
             if passed:
                 table.count_passed(passed)

@@ -154,13 +154,13 @@ class Service:
 
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        most = self._batch_size.expect(self.reactor.batches, self.mode.batch)
+        source, most = self.source, self._batch_size.expect(self.reactor.batches, self.mode.batch)
         for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
             if self.direct.is_open():
                 is_more = self.take(self.direct.take)
             else:
                 is_more = not self.admission.is_closed() and self.take()
-            if not is_more:
+            if not is_more or not (source is None or source.open):  # it may be closed by `stop_serving()` of a handler
                 self._batch_size.exhausted(taken)
                 return
 
