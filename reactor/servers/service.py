@@ -20,7 +20,7 @@ from ..rows.blocking import BlockingRow
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
-from ..table.request import CALLER, ENDED, LOOP, DrivenBy, Request
+from ..table.request import CALLER, ENDED, LOOP, SERVING, DrivenBy, Request
 from .admission import PUT_OFF, Admission
 from .batch_size import BatchSize
 from .direct import Direct
@@ -212,6 +212,7 @@ class Service:
             row = self.blocking_row(request, client_address)
             row.error = error
         self.hand.keep(request, row)
+        row.stage = SERVING  # until it is queued, which a request that the program has made never is
         self.reactor.table.add(row)
         if error is not None:
             raise error
@@ -466,7 +467,7 @@ class Service:
         self._inners.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:
-            reactor.cancel([row for row in reactor.table if row.server is server and row.reactor is reactor])
+            reactor.cancel([row for row in reactor.table if row.server is server and reactor.may_cancel(row)])
             reactor.descriptors.discard(self)
             if not self.is_shared:
                 reactor.close()
