@@ -260,7 +260,8 @@ class Exchanges:
 
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         """Put a packet into its exchange. Returns the exchange if a request is to begin for it now."""
-        key = self.key(*request, peer)
+        packet, sock = request
+        key = self.key(packet, sock, peer)
         return self._put(request, peer, key, self._find(key))
 
     def _find(self, key: Any) -> Exchange | None:

@@ -71,10 +71,14 @@ class Passing:
         sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
         passed: list[Passed] = []
         self._singles += 1
+        most = BATCH if self._singles > BUSY else 1
+        before = [*map(id, vars(server).values())] if most > 1 else []
         try:
-            for number in range(BATCH if self._singles > BUSY else 1):
-                if number and (rows >= server.max_requests or not self._is_open()):  # a handler has changed it
-                    return
+            for number in range(most):
+                if number and not (exchanges.takes_requests and before == [*map(id, vars(server).values())]):
+                    if rows >= server.max_requests or not self._is_open():  # as a handler has changed it
+                        return
+                    before = [*map(id, vars(server).values())]
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:
@@ -94,6 +98,8 @@ class Passing:
                     continue
                 self._service.queue.go_on()
                 rows = len(table)
+                if rows >= server.max_requests:
+                    return
         finally:
             if passed:
                 table.count_passed(passed)
