@@ -60,7 +60,7 @@ class ForkMode(Mode):
         server.active_children.add(pid)
 
     def child_ended(self, pid: int) -> None:
-        self.service.server.active_children.discard(pid)
+        (self.service.server.active_children or set()).discard(pid)  # a child that could not be watched never counted
 
     def may_begin(self) -> bool:
         if self.loop_drives:

@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from handlers import Forked, Threaded
-from reactor import Reactor
+from handlers import Forked, StreamRequestHandler, Threaded, Until
+from reactor import Reactor, selecting
+from reactor.loop.watches import Watch
 from tests.support.loops import until
 from tests.support.outside import ask_worker, here_until, line, workshop
 from tests.support.packets import PairConversation, SlowEcho
@@ -247,3 +248,30 @@ def test_a_process_that_starts_nothing_more_closes_the_connection_and_says_why(m
                 assert rest(client) == b""
         wait_until(lambda: not server.reactor.table)
         assert any("interpreter shutdown" in str(record.exc_info) for record in caplog.records)
+
+
+def test_a_child_whose_pipe_the_selector_does_not_take_ends_its_request_and_not_the_loop():
+    class Full(selecting.DefaultSelector):
+        refused = 0
+
+        def register(self, descriptor, events, data=None):
+            if isinstance(data, Watch) and not self.refused:
+                self.refused += 1
+                raise OSError(errno.ENOSPC, "no space")
+            return super().register(descriptor, events, data)
+
+    class Line(StreamRequestHandler):
+        request = Until(b"\n")
+
+        def handle(self):
+            self.wfile.write(self.rfile.readline())
+
+    kind = server_class("fork", STREAMS["tcp"], handle_error=lambda *_: None)
+    with Reactor(Full()) as loop, made(kind, STREAMS["tcp"], Line, loop) as server:
+        for answer in b"", b"line\n":
+            with connect(server) as client:
+                client.sendall(b"line\n")
+                client.shutdown(socket.SHUT_WR)
+                ended = len(loop.table.closed)
+                until(loop, lambda: len(loop.table.closed) > ended and not loop.children)  # noqa: B023
+                assert rest(client) == answer
