@@ -60,7 +60,7 @@ class ForkMode(Mode):
         server.active_children.add(pid)
 
     def child_ended(self, pid: int) -> None:
-        self.service.server.active_children.discard(pid)
+        (self.service.server.active_children or set()).discard(pid)  # a child that could not be watched never counted
 
     def may_begin(self) -> bool:
         if self.loop_drives:
@@ -82,8 +82,13 @@ class ForkMode(Mode):
         Otherwise queued requests could hold all descriptors, and none of them could begin.
         """
         if self._hangup is None:
-            self._hangup = Hangup(self.service.server, self.service.reactor)
-            self._draining = Hangup(self.service.server, self.service.reactor)
+            hangup = Hangup(self.service.server, self.service.reactor)
+            try:
+                self._draining = Hangup(self.service.server, self.service.reactor)
+            except OSError:  # the host has descriptors for one of the two: both are made for a later request
+                hangup.close()
+                raise
+            self._hangup = hangup
         spare = list(os.pipe())
         try:
             if not self.service.intake.is_listener:

@@ -176,6 +176,8 @@ class ChannelRow(Request):
         channel = self.channel
         if self.stage is LINGERING:
             self.reactor.end(self)
+        elif channel.fresh:  # the deadline is of a wait that has ended in this batch: `settle` sets that of the new one
+            pass
         elif channel.finished:
             self.lose((self.pace and self.pace.passed(self, channel, now)) or TimedOut(Flushed()))
         elif self.pace is None:
@@ -203,11 +205,18 @@ class ChannelRow(Request):
             super().cancel(cause)
             return
         reactor = self.reactor
+        if self.channel.handler._machine.running:  # its own state is the caller: when that has returned
+            reactor.call_soon(self._cancel_if_open, cause)
+            return
         reactor.guard(self, self.channel.abandon, cause)
         reactor.guard(self, self.settle, reactor.time)
         while self.channel.finished and not (self.channel.outbox or self.channel.complete):  # a filter has more output
             reactor.guard(self, self.settle, reactor.time)
         reactor.end(self)
+
+    def _cancel_if_open(self, cause: Cause) -> None:
+        if self in self.reactor.table:
+            self.cancel(cause)
 
     def lose(self, cause: Cause) -> None:
         """End the row for ``cause``: its handler is told, and its output is dropped."""

@@ -55,19 +55,20 @@ class Associations(Exchanges):
 
     def _sort(self, request: Any, peer: Any) -> Exchange | None:
         packet, sock = request
-        known: Any = self.opened.get(self.key(packet, sock, peer))
+        key = self.key(packet, sock, peer)
+        known: Any = self._find(key)
         if not is_hello(packet):
             if known is None or known.row is None or known.row.has_sent_all:
                 self._service.reactor.table.count_refused("no association")
                 return None
-            return super()._sort(request, peer)
+            return self._put(request, peer, key, known)
         issued = self._look(packet, sock, peer)
         # A hello with the cookie that has begun the association, or an older one, is a duplicate or a replay. One with
         # a newer cookie comes from a peer that has lost the association (RFC 6347, section 4.2.8).
         if not issued or (known is not None and (issued <= known.issued or len(known.pending) >= PENDING)):
             return None
-        new = super()._sort(request, peer)
-        self.opened[self.key(packet, sock, peer)].issued = issued  # type: ignore[attr-defined]
+        new = self._put(request, peer, key, known)
+        self.opened[key].issued = issued  # type: ignore[attr-defined]
         return new
 
     def _look(self, packet: bytes, sock: Any, peer: Any) -> int:

@@ -11,11 +11,10 @@ After a connection that was short, the next is expected to be (`Service.is_brief
 turn (`rows.rowless`), it needs no row.
 
 It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
-(`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_plain` says what
-is taken for granted for each batch: a plain listener and default hooks. `is_open` says what is taken for granted for
-each connection: no filters, no worker processes, room in the table, and that the request may begin now. What is unusual
-after that goes the general way: a connection that a limit of its host refuses, an exception, a host without another
-thread.
+(`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
+taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes, room in the
+table, and that the request may begin now. What is unusual after that goes the general way: a connection that a limit of
+its host refuses, an exception, a host without another thread.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ class Direct:
         self._lingering: dict[Lingering, None] = {}  # the connections that `finish` has left to the loop
         self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
 
-    def is_plain(self) -> bool:
-        """Whether the server is declared so that its connections may go the direct way: asked before each batch."""
-        server = self._service.server
+    def is_open(self) -> bool:
+        """Whether the next connection may go the direct way. A program may change the answer at any time."""
+        service, server = self._service, self._service.server
         if not self._is_possible or type(getattr(server, "socket", None)) is not socket:  # else none is wrapped
             return False
         kind = type(server)
@@ -69,13 +68,9 @@ class Direct:
             if not are_default(*hooks):
                 return False
             self._default_hooks = hooks
-        return OF_INSTANCE.isdisjoint(vars(server))
-
-    def is_open(self) -> bool:
-        """Whether the next connection of the batch may go the direct way now."""
-        service, server = self._service, self._service.server
         return (
-            not server.filters
+            OF_INSTANCE.isdisjoint(vars(server))
+            and not server.filters
             and service.serving.share is None
             and not service.queue.rows
             and not (service.closing or service.holding or service.heirs.count)

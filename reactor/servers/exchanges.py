@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..loop.timers import Timer
     from ..rows.brief import Brief
     from ..table.reactor import Reactor
     from ..table.request import Request
@@ -78,6 +79,8 @@ class Exchanges:
         self.tells_calls = False
         """Whether the kernel tells the address that each packet was sent to."""
         self._tells_errors = False  # whether it tells ICMP errors
+        self._turn: Timer | None = None  # the call of `_go_on` that is due in the next step
+        self._retry: Timer | None = None  # or later
         self._in_vain = 0  # the number of the last attempt that found no packet
 
     @property
@@ -113,14 +116,23 @@ class Exchanges:
         takes_many = arrivals == self._service.arrivals and takes_at_once(self._service.server)
         source.listen(self._passing.arrive if takes_many and self._may_pass else arrivals, self.pause)
         self._arrivals = arrivals
+        for timer in self._turn, self._retry:  # of the loop on which the server has served before
+            if timer is not None:
+                timer.cancel()
+        self._turn = self._retry = None
         if self.ready:
-            self._service.reactor.call_soon(self._go_on)
+            self._go_on_soon()
 
     def unlisten(self) -> None:
         self._arrivals = None
         source = self._service.source
         if source is not None:
             source.close()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether requests are taken now; if not, packets of open exchanges may be."""
+        return self._arrivals is not None
 
     def timeout(self) -> float | None:
         timeout: float | None = self._service.server.socket.gettimeout()
@@ -250,10 +262,19 @@ class Exchanges:
         """Put a packet into its exchange. Returns the exchange if a request is to begin for it now."""
         packet, sock = request
         key = self.key(packet, sock, peer)
+        return self._put(request, peer, key, self._find(key))
+
+    def _find(self, key: Any) -> Exchange | None:
+        """The open exchange with this key."""
         exchange = self.opened.get(key)
         if exchange is not None and exchange.row is not None and exchange.row.stage is ENDED:
-            self.over(exchange.row)  # first: what is dropped with its request came before this packet
+            self.over(exchange.row)  # first: what is dropped with its request came before the packet that is sorted
             exchange = self.opened.get(key)
+        return exchange
+
+    def _put(self, request: Any, peer: Any, key: Any, exchange: Exchange | None) -> Exchange | None:
+        """`_sort`, where the exchange with the ``key`` has been found, or there is none."""
+        packet, sock = request
         if exchange is None:
             exchange = self._new(key, peer)
             if peer:  # a nameless Unix peer can't be told from another
@@ -347,18 +368,29 @@ class Exchanges:
 
     def _make_ready(self, exchange: Exchange) -> None:
         self.ready.append(exchange)
-        if self._arrivals is not None:
-            self._service.reactor.call_soon(self._go_on)
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """Have `_go_on` called in the next step, once, however many exchanges are ready: it takes a whole batch."""
+        if self._turn is None and self._arrivals is not None:
+            self._turn = self._service.reactor.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         """Begin requests for exchanges whose packets came while no request could begin for them."""
+        self._turn = None
         if not self.ready or self._arrivals is None:
             return
         if self._service.has_room():
-            self._arrivals()
-            self._service.reactor.call_soon(self._go_on)  # there may be more
-        else:
-            self._service.reactor.call_later(LOOK_AGAIN, self._go_on)
+            try:
+                self._arrivals()
+            finally:  # also if a hook has raised
+                self._go_on_soon()  # there may be more
+        elif self._retry is None:
+            self._retry = self._service.reactor.call_later(LOOK_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        self._retry = None
+        self._go_on_soon()
 
     def _sort_arrivals(self) -> None:
         """Sort packets while no request may begin: packets that would begin a request are held."""

@@ -58,7 +58,7 @@ class Passing:
     def _is_open(self) -> bool:
         """Whether requests may begin now and end in the same turn. A program may change the answer at any time."""
         service, server, exchanges = self._service, self._service.server, self._exchanges
-        return not (
+        return exchanges.takes_requests and not (
             exchanges.ready or exchanges.tells_calls or service.reactor.threaded or service.queue.rows or server.filters
             or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
             or not vars(server).keys().isdisjoint(HOOKS)
@@ -71,8 +71,14 @@ class Passing:
         sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
         passed: list[Passed] = []
         self._singles += 1
+        most = BATCH if self._singles > BUSY else 1
+        before = [*map(id, vars(server).values())] if most > 1 else []
         try:
-            for number in range(BATCH if self._singles > BUSY else 1):
+            for number in range(most):
+                if number and not (exchanges.takes_requests and before == [*map(id, vars(server).values())]):
+                    if rows >= server.max_requests or not self._is_open():  # as a handler has changed it
+                        return
+                    before = [*map(id, vars(server).values())]
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:

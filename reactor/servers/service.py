@@ -20,7 +20,7 @@ from ..rows.blocking import BlockingRow
 from ..rows.shared import shared
 from ..table.ends import forget_frames
 from ..table.reactor import Reactor
-from ..table.request import CALLER, ENDED, LOOP, DrivenBy, Request
+from ..table.request import CALLER, ENDED, LOOP, SERVING, DrivenBy, Request
 from .admission import PUT_OFF, Admission
 from .batch_size import BatchSize
 from .direct import Direct
@@ -154,14 +154,13 @@ class Service:
 
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        most = self._batch_size.expect(self.reactor.batches, self.mode.batch)
-        direct = self.direct if self.direct.is_plain() else None
+        source, most = self.source, self._batch_size.expect(self.reactor.batches, self.mode.batch)
         for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
-            if direct is not None and direct.is_open():
-                is_more = self.take(direct.take)
+            if self.direct.is_open():
+                is_more = self.take(self.direct.take)
             else:
                 is_more = not self.admission.is_closed() and self.take()
-            if not is_more:
+            if not is_more or not (source is None or source.open):  # it may be closed by `stop_serving()` of a handler
                 self._batch_size.exhausted(taken)
                 return
 
@@ -213,6 +212,7 @@ class Service:
             row = self.blocking_row(request, client_address)
             row.error = error
         self.hand.keep(request, row)
+        row.stage = SERVING  # until it is queued, which a request that the program has made never is
         self.reactor.table.add(row)
         if error is not None:
             raise error
@@ -467,7 +467,7 @@ class Service:
         self._inners.close()
         reactor, server = self._reactor, self.server
         if reactor is not None:
-            reactor.cancel([row for row in reactor.table if row.server is server and row.reactor is reactor])
+            reactor.cancel([row for row in reactor.table if row.server is server and reactor.may_cancel(row)])
             reactor.descriptors.discard(self)
             if not self.is_shared:
                 reactor.close()

@@ -179,7 +179,7 @@ class Reactor(Loop):
             port.close()
         unfinished = {**self._cut, **{row: row.stage.value for row in rows() if not row.lingering}}
         self._cut.clear()
-        self.cancel(row for row in rows() if row.reactor is self)
+        self.cancel(row for row in rows() if self.may_cancel(row))
         return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished.items()], seconds)
 
     def cut(self) -> None:
@@ -208,7 +208,10 @@ class Reactor(Loop):
             self.descriptors.close_copies(None)
             return
         self.require_rest("close()")
-        self.cancel(self.table)
+        for row in self.table:
+            if row.reactor is not self:
+                row.reactor.stop()  # the thread that drives it cancels it
+        self.cancel(row for row in self.table if self.may_cancel(row))
         self.descriptors.discard(self.work)
         if self.pipe is not None:
             self.descriptors.discard(self.pipe)
@@ -216,6 +219,10 @@ class Reactor(Loop):
         for port in list(self.sources.values()):
             port.release()
         super().close()
+
+    def may_cancel(self, row: Request) -> bool:
+        """Whether the thread of this loop may `cancel` the row: no other thread drives it, or is about to."""
+        return row.reactor is self and (self._outer is not None or row.driven_by.mode != "thread")
 
     def cancel(self, rows: Iterable[Request], cause: Cause | None = None) -> None:
         """End ``rows`` for ``cause``, by default `Cancelled`; output is sent as far as the kernel takes it now."""

@@ -2,10 +2,12 @@
 
 import gc
 import os
+import select
 import socket
+import threading
 import time
 import weakref
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 from OpenSSL import SSL
@@ -19,6 +21,7 @@ from reactor.servers.associations import Association
 from reactor.table.request import Stage
 from tests.support.certificates import KEYS
 from tests.support.dtls import Client, client, client_connection, dtls_context
+from tests.support.loops import until
 from tests.support.packets import Bare, Pair
 from tests.support.serving import (
     MODES,
@@ -378,6 +381,31 @@ def test_a_close_notify_of_the_client_ends_the_association(mode):
         wait_until(lambda: not server.reactor.table)
         assert {reason for _, reason in reasons(server)} == {""}
         wait_until(lambda: not server._srv.exchanges.opened)
+
+
+def test_a_record_behind_the_end_of_an_association_begins_no_other():
+    """Not even in the step in which the loop is told that the thread has ended the association."""
+    kind = server_class("thread", UDP, DTLSMixIn, context=dtls_context())
+    with Reactor() as loop, made(kind, UDP, EchoDatagram, loop) as server, closing(Client(server)) as one:
+
+        def answers(client, packet):
+            threading.Thread(target=lambda: told.append(client.shake_hands().ask(packet)), daemon=True).start()
+            until(loop, lambda: packet in told)
+
+        told = []
+        answers(one, b"hello")
+        one.connection.send(b"late")
+        late = drain(one.connection)
+        one.bye()
+        loop.step(PATIENCE)
+        wait_until(lambda: not loop.table)
+        one.sock.send(late)
+        until(loop, lambda: not select.select([server], [], [], 0)[0])
+        assert loop.stats()["refused"] == {"no association": 1}
+        assert len(loop.table) == 0
+        while one.take(0):
+            pass  # the close_notify of the server
+        answers(Client(server, one.sock), b"again")
 
 
 def test_a_close_notify_in_a_request_is_told_to_its_handler():

@@ -9,7 +9,10 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from handlers import Forked, Threaded
+from handlers import Forked, StreamRequestHandler, Threaded, Until
+from reactor import Reactor, selecting
+from reactor.loop.watches import Watch
+from tests.support.loops import until
 from tests.support.outside import ask_worker, here_until, line, workshop
 from tests.support.packets import PairConversation, SlowEcho
 from tests.support.process import Process
@@ -18,6 +21,7 @@ from tests.support.serving import (
     MODES,
     PACKETS,
     PATIENCE,
+    STREAMS,
     Reverse,
     connect,
     made,
@@ -36,20 +40,22 @@ pytestmark = [
 
 
 @contextmanager
-def no_descriptors_left():
-    """In this context the process can open no descriptor."""
+def no_descriptors_left(but=0):
+    """In this context the process can open no descriptor, ``but`` so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 3, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 3 + but, hard))
     held = []
     try:
         while True:
             held.append(os.dup(0))
     except OSError:
         pass
+    for descriptor in held[:but]:
+        os.close(descriptor)
     try:
         yield
     finally:
-        for descriptor in held:
+        for descriptor in held[but:]:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -73,6 +79,19 @@ def test_a_host_short_of_descriptors_answers_every_client_in_every_mode(mode):
             client.settimeout(PATIENCE)
             assert rest(client) == b"5:olleh,"
         assert len(process.said().splitlines()) == (mode != "plain")
+
+
+@pytest.mark.parametrize("spare", range(8))
+def test_a_forking_server_whose_first_request_finds_few_descriptors_answers_it_later(spare):
+    kind = server_class("fork", STREAMS["tcp"])
+    with Reactor() as loop, made(kind, STREAMS["tcp"], Reverse, loop) as server, connect(server) as client:
+        client.sendall(b"5:hello,")
+        client.shutdown(socket.SHUT_WR)
+        with no_descriptors_left(spare):
+            loop.step(PATIENCE)
+        until(loop, lambda: loop.table.closed)
+        assert rest(client) == b"5:olleh,"
+        assert server.drain(PATIENCE) == []
 
 
 @pytest.mark.slow
@@ -229,3 +248,30 @@ def test_a_process_that_starts_nothing_more_closes_the_connection_and_says_why(m
                 assert rest(client) == b""
         wait_until(lambda: not server.reactor.table)
         assert any("interpreter shutdown" in str(record.exc_info) for record in caplog.records)
+
+
+def test_a_child_whose_pipe_the_selector_does_not_take_ends_its_request_and_not_the_loop():
+    class Full(selecting.DefaultSelector):
+        refused = 0
+
+        def register(self, descriptor, events, data=None):
+            if isinstance(data, Watch) and not self.refused:
+                self.refused += 1
+                raise OSError(errno.ENOSPC, "no space")
+            return super().register(descriptor, events, data)
+
+    class Line(StreamRequestHandler):
+        request = Until(b"\n")
+
+        def handle(self):
+            self.wfile.write(self.rfile.readline())
+
+    kind = server_class("fork", STREAMS["tcp"], handle_error=lambda *_: None)
+    with Reactor(Full()) as loop, made(kind, STREAMS["tcp"], Line, loop) as server:
+        for answer in b"", b"line\n":
+            with connect(server) as client:
+                client.sendall(b"line\n")
+                client.shutdown(socket.SHUT_WR)
+                ended = len(loop.table.closed)
+                until(loop, lambda: len(loop.table.closed) > ended and not loop.children)  # noqa: B023
+                assert rest(client) == answer

@@ -1,10 +1,12 @@
 """The threads of the thread mode."""
 
 import threading
+from contextlib import ExitStack
 from contextvars import ContextVar
 
 import pytest
 
+from handlers import Cancelled, StreamHandler, Until
 from tests.support.loops import hasty_threads, in_thread
 from tests.support.serving import (
     PATIENCE,
@@ -12,6 +14,7 @@ from tests.support.serving import (
     bounded,
     connect,
     made,
+    receive,
     rest,
     running,
     server_class,
@@ -122,3 +125,25 @@ def test_the_end_of_the_last_request_ends_a_server_that_takes_no_more():
             let_go.set()
             serves.join(PATIENCE)
             assert not serves.is_alive()
+
+
+def test_a_request_that_a_daemon_thread_drives_is_cancelled_in_that_thread():
+    class Lines(StreamHandler):
+        async def handle(self):
+            self.thread = threading.get_ident()
+            while True:
+                self.send(await Until(b"\n"))
+
+        def finish(self):
+            ended.append((threading.get_ident() == self.thread, type(self.reason)))
+
+    ended = []
+    with serving(Lines, "thread", daemon_threads=True) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(40)]
+        for client in clients:
+            client.sendall(b"line\n")
+            assert receive(client, 5) == b"line\n"
+        bounded(server.server_close)
+        assert [rest(client) for client in clients] == [b""] * 40
+        wait_until(lambda: len(ended) == 40)
+    assert ended == [(True, Cancelled)] * 40

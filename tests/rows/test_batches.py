@@ -6,8 +6,8 @@ from selectors import EVENT_READ
 
 import pytest
 
-from handlers import Some, StreamHandler, ToEnd, Until
-from tests.support.bench import PATTERN, SMALL, Counting, bench
+from handlers import Cancelled, Some, StreamHandler, ToEnd, Until
+from tests.support.bench import PATTERN, SMALL, Counting, Noting, bench
 from tests.support.serving import connect
 
 
@@ -84,6 +84,30 @@ def test_an_event_of_a_descriptor_that_was_reused_in_the_batch_is_ignored(place)
         told[0].cancel()
         os.close(pipe[0])
         os.close(pipe[1])
+
+
+@pytest.mark.parametrize("close", [
+    lambda server: server.reactor.cancel(server.reactor.table),
+    lambda server: server.server_close(),
+])  # fmt: skip
+def test_a_row_that_its_own_state_cancels_ends_when_the_state_has_returned(close, place):
+    class Ending(Noting):
+        async def handle(self):
+            await Until(b"\n")
+            close(self.server)
+            self.send(b"the last line\n")
+            await Until(b"\n")
+
+        def finish(self):
+            self.finished = self.reason
+
+    with bench(Ending, place) as here:
+        clients = [here.connect() for _ in range(3)]
+        clients[1].sendall(b"end\n")
+        assert here.last_words(clients[1]) == b"the last line\n"
+        here.until(lambda: not here.table)
+        assert [type(made.finished) for made in Ending.made] == [Cancelled] * 3
+        assert here.table.ends == {"Cancelled": 3}
 
 
 def test_a_peer_that_ends_its_side_is_still_answered(place):

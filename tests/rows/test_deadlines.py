@@ -1,5 +1,7 @@
 """The deadlines of a stream row: one for each wait, and one for the output that is left."""
 
+from contextlib import contextmanager
+
 from handlers import Exactly, TimedOut, Until
 from tests.support.bench import PATTERN, SMALL, Lines, Noting, bench, broken
 from tests.support.loops import Clock
@@ -100,6 +102,62 @@ def test_input_that_comes_in_the_batch_of_the_deadline_is_in_time(place):
         here.reactor.step()
         assert here.take(client, 5) == b"line\n"
         assert len(here.table) == 1
+
+
+class Crowd(Lines):
+    """Sends each line to every member; ``close`` closes all others."""
+
+    timeout = 10
+    members: list
+
+    def setup(self):
+        self.members.append(self)
+
+    def line(self, data):
+        for member in self.members:
+            if data != b"close\n":
+                member.send(data)
+            elif member is not self:
+                member.close()
+        return self.handle()
+
+    def finish(self):
+        self.send(b"bye\n")
+
+
+@contextmanager
+def two_members(place):
+    """A `Bench` with two members, the deadline of the second, of which an event is dealt with last, has come."""
+    Crowd.members, clock = [], Clock()
+    with bench(Crowd, place, clock=clock) as here:
+        here.reactor.policy = lambda events: sorted(events, key=lambda event: getattr(event[0].data, "serial", 0))
+        here.connect()
+        clock.seconds += 5
+        here.connect()
+        first, second = here.clients
+        first.sendall(b"one\n")
+        here.rest()
+        here.take(second, 4)
+        clock.seconds += 10
+        yield here, first, second
+
+
+def test_a_wait_that_begins_in_the_batch_of_the_old_deadline_has_its_whole_time(place):
+    with two_members(place) as (here, first, second):
+        first.sendall(b"two\n")  # goes to the second first, and its row is settled at the end of the batch
+        second.sendall(b"three\n")
+        here.reactor.step()
+        assert here.take(second, 10) == b"two\nthree\n"
+        assert here.row.deadline == here.clock.seconds + 10
+        assert len(here.table) == 2
+
+
+def test_the_last_output_of_a_request_that_is_closed_in_the_batch_of_its_deadline_is_sent(place):
+    with two_members(place) as (here, first, second):
+        first.sendall(b"close\n")
+        here.reactor.step()
+        assert here.last_words(second) == b"bye\n"
+        assert here.table.ends == {"Cancelled": 1}
 
 
 def test_the_reason_is_the_first_cause_even_if_the_last_output_times_out_too(place):

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -108,6 +109,23 @@ def test_many_connections_at_once_are_taken_in_few_batches_of_which_none_is_larg
         assert [attempts(server, number) for number in (1, 8, 1)] == [[1], [1, 2, 4, 2], [1]]
         assert [attempts(server, 127), attempts(server, 1)] == [[1, 2, 4, 8, 16, 32, 64], [2]]
         assert attempts(server, 128)[-2:] == [64, 2]  # 64: the batch of select mode
+
+
+@pytest.mark.parametrize("members", [{}, {"verify_request": lambda server, request, client_address: True}])
+def test_after_stop_serving_in_a_state_no_other_connection_of_the_batch_is_taken(members):
+    class Stopping(Echo):
+        def setup(self):
+            begun.append(self)
+            if len(begun) == 40:
+                self.server.stop_serving()
+
+    begun = []
+    kind = type("Server", (SelectTCPServer,), {"request_queue_size": 100, **members})
+    with Reactor() as loop, kind(("127.0.0.1", 0), Stopping, reactor=loop) as server, ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(connect(server))
+        until(loop, lambda: len(begun) >= 40)
+        assert len(begun) == 40
 
 
 def test_attempts_in_vain_become_rarer():

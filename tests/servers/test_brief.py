@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPassed, Packet, World
+from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPassed, Packet, PacketFilter, World
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectUDPServer
 
@@ -444,3 +444,38 @@ def test_an_error_of_the_socket_ends_no_loop_and_loses_no_packet():
         for _ in range(20):
             played.reactor.step(0.05)
         assert played.answers() == [b"x"]
+
+
+class Marking(PacketFilter):
+    def received(self, packet):
+        self.deliver(packet + b" filtered")
+
+
+@pytest.mark.parametrize("change", [
+    lambda server: server.stop_serving(),
+    lambda server: setattr(server, "verify_request", lambda request, client_address: False),
+    lambda server: setattr(server, "max_requests", 0),
+    lambda server: setattr(server, "filters", [Marking]),
+], ids=["stop_serving", "verify_request", "max_requests", "filters"])  # fmt: skip
+@pytest.mark.parametrize("is_short", [True, False])
+def test_what_a_handler_changes_holds_for_the_next_packet(change, is_short):
+    class Changing(DatagramHandler):
+        async def handle(self):
+            packet = await Packet()
+            if packet == b"change":
+                change(self.server)
+            self.send(packet)
+
+    class Longer(Server):
+        def verify_request(self, request, client_address):
+            return True
+
+    with Played(Changing, Server if is_short else Longer) as played:
+        before = [b"%d" % number for number in range(20)]
+        for packets in (before, [*before, b"change", *before]):  # of the first it learns how many come at once
+            answers = played.send(*packets)
+            for _ in range(6):
+                played.reactor.step(0.01)
+                answers += played.answers()
+        later = [packet + b" filtered" for packet in before] if played.server.filters else []
+        assert answers == [*before, b"change", *later]

@@ -3,6 +3,7 @@
 import os
 import select
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 
@@ -175,3 +176,32 @@ def test_packets_too_late_for_an_exchange_wait_for_room_for_the_next():
             assert [row.server for row in reactor.table] == [other, other]
         until(reactor, lambda: select.select([client], [], [], 0)[0])
         assert client.recv(9) == b"two"
+
+
+def test_a_step_begins_a_bounded_number_of_requests_while_packets_go_on_coming():
+    """Otherwise nothing else that the loop has to do, such as to stop, has its turn."""
+
+    class Urging(DatagramHandler):
+        left = 60
+
+        async def handle(self):
+            await Packet()
+            type(self).left -= 1
+            for client in clients if self.left > 0 else ():
+                client.send(b"x")
+            await Delay(0.001)  # in which the packets are taken, and held
+
+    kind = server_class("plain", PACKETS["udp"])
+    with (
+        Reactor() as loop,
+        made(kind, PACKETS["udp"], Urging, loop) as server,
+        peer(server) as one,
+        peer(server) as two,
+    ):
+        clients, ended = (one, two), [0]
+        for client in clients:
+            client.send(b"x")
+        while Urging.left > 0:
+            loop.step(PATIENCE)
+            ended.append(sum(loop.table.ends.values()))
+        assert max(now - before for before, now in pairwise(ended)) <= 3

@@ -1,5 +1,6 @@
 """Servers and loops that are run or closed from within themselves, or from another thread."""
 
+import os
 import socket
 from contextlib import ExitStack
 
@@ -8,7 +9,20 @@ import pytest
 from handlers import StreamHandler
 from handlers.services import Echo
 from reactor import Reactor
-from tests.support.serving import MODES, Reverse, Shout, ask, bounded, connect, rest, serving, wait_until
+from tests.support.serving import (
+    MODES,
+    STREAMS,
+    Reverse,
+    Shout,
+    ask,
+    bounded,
+    connect,
+    made,
+    rest,
+    server_class,
+    serving,
+    wait_until,
+)
 
 
 @pytest.mark.parametrize("mode", ["plain", "thread"])
@@ -101,3 +115,22 @@ def test_closing_the_loop_of_a_server_that_serves_is_an_error():
         with pytest.raises(RuntimeError, match="while the loop runs"):
             server.reactor.close()
         assert ask(server, b"still?\n") == b"STILL?\n"
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_server_closes_while_a_request_goes_on_that_the_program_has_made(mode):
+    def serve(request, client, server):
+        request.recv(1)
+
+    kind = server_class(mode, STREAMS["tcp"], block_on_close=False, daemon_threads=True)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with made(kind, STREAMS["tcp"], serve) as server:
+            server.process_request(theirs, ("somewhere", 1))
+            (row,) = server.reactor.table
+            assert row.stage.value == "serving"
+            server.server_close()
+            assert server.fileno() < 0
+        ours.sendall(b"x")
+        if row.driven_by.pid:
+            os.waitpid(row.driven_by.pid, 0)
