@@ -65,20 +65,21 @@ class Passing:
             or server.socket.gettimeout()
         )  # fmt: skip
 
+    def _is_changed(self, server: Any) -> bool:
+        """Whether a handler of the batch has made this way the wrong one for the packets behind its own."""
+        is_plain = vars(server).keys().isdisjoint(HOOKS) and not server.filters
+        return not (is_plain and self._exchanges.takes_requests)
+
     def _take(self, rows: int) -> None:
         """Take a batch of packets. ``rows``: how many the table has. Raises ``OSError``."""
         exchanges, server, table = self._exchanges, self._service.server, self._service.reactor.table
         sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
         passed: list[Passed] = []
         self._singles += 1
-        most = BATCH if self._singles > BUSY else 1
-        before = [*map(id, vars(server).values())] if most > 1 else []
         try:
-            for number in range(most):
-                if number and not (exchanges.takes_requests and before == [*map(id, vars(server).values())]):
-                    if rows >= server.max_requests or not self._is_open():  # as a handler has changed it
-                        return
-                    before = [*map(id, vars(server).values())]
+            for number in range(BATCH if self._singles > BUSY else 1):
+                if number and (rows >= server.max_requests or self._is_changed(server)):
+                    return
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
                 except OSError as error:
@@ -98,8 +99,6 @@ class Passing:
                     continue
                 self._service.queue.go_on()
                 rows = len(table)
-                if rows >= server.max_requests:
-                    return
         finally:
             if passed:
                 table.count_passed(passed)
