@@ -1,6 +1,8 @@
 """`Files` over bytes in memory and a directory: what is served, and what is not."""
 
+import errno
 import os
+import resource
 from functools import partial
 
 import pytest
@@ -91,6 +93,14 @@ def test_the_listing_of_a_large_directory_is_cut_and_says_so(folder, monkeypatch
     assert b"There are more than these 1" in page
 
 
+def test_a_name_that_leads_to_no_file_does_not_cut_the_listing(folder):
+    (folder / "names" / "long").symlink_to("x" * 300)  # a name that no file can have: ENAMETOOLONG
+    (folder / "names" / "circle").symlink_to("circle")
+    answer = ask(folder, b"/names/")
+    assert answer.endswith(b"0\r\n\r\n")
+    assert all(b'<li><a href="./%b">' % name in answer for name in (b"long", b"circle", b"h%C3%A4%20%2541%3F%23%3B"))
+
+
 def test_a_directory_without_its_slash_is_redirected(folder):
     answer = ask(folder, b"/sub")
     assert statuses(answer) == [301]
@@ -152,6 +162,34 @@ def test_a_file_without_permission_is_forbidden(folder, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
     assert statuses(ask(folder, b"/a.txt")) == [403]
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_not_said_to_be_missing(folder):
+    machine = StreamMachine(Files(folder), World(now=lambda: 0.0))
+    machine.advance()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(folder / "a.txt", os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))  # the next one that is free is above the limit
+    try:
+        machine.feed(b"".join(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % name for name in (b"a.txt", b"names/", b"none")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(lowest)
+    assert [status for status, _, _ in responses_in(machine.read())] == [503, 503, 404]
+    machine.feed(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert responses_in(machine.read())[0][:2] == (200, b"0123456789")
+
+
+def test_an_error_of_the_disk_is_an_error_of_the_server(folder, monkeypatch):
+    def fail(self, mode):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.open", fail)
+    machine = StreamMachine(Files(folder), World(now=lambda: 0.0))
+    machine.advance()
+    with pytest.raises(OSError, match="Input/output error"):
+        machine.feed(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert statuses(machine.read()) == [500]
 
 
 def test_a_connection_that_is_lost_closes_the_file(folder):
