@@ -104,6 +104,18 @@ def test_the_environment_is_that_of_the_request(server, mode):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("target", "path"), [
+    ("http://b.example:81/x?y", "/x"), ("http://b.example:81", "/"), ("http://b.example:81?y", "/"),
+])  # fmt: skip
+def test_the_host_of_an_absolute_target_wins_over_the_host_field(target, path):
+    def told(environ, start_response):
+        start_response("200 OK", [])
+        return [f"{environ['HTTP_HOST']} {environ['PATH_INFO']}".encode()]
+
+    with serving(handler_of(told), "select") as server, client_of(server) as client:
+        assert ask(client, "GET", target, fields={"Host": "a.example"}) == (200, f"b.example:81 {path}".encode())
+
+
 def test_an_application_that_fails_is_answered_with_500_and_the_server_goes_on(server):
     with client_of(server) as client:
         assert ask(client, "GET", "/raises") == (500, b"the application has failed\n")
