@@ -53,6 +53,8 @@ def parse_url(url: str) -> Place:
 def unix_address(scheme: str, rest: str) -> str:
     """The address of a Unix socket. Raises ``ValueError``."""
     if rest.startswith("/") and not rest.endswith("/"):
+        if "\0" in rest:
+            raise ValueError("a path has no NUL; write the path of the socket")
         return rest
     if rest.startswith("@") and rest != "@" and sys.platform == "linux":
         return "\0" + rest[1:]

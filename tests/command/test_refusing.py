@@ -67,7 +67,12 @@ REFUSED = {
     "no absolute path": (["--bind=unix://run/socket"], ["'unix://run/socket'", "unix:///absolute/path"]),
     "a directory": (["--bind=unix:///"], ["'unix:///'", "unix:///absolute/path"]),
     "no such directory": (["--bind=unix:///nowhere/socket"], ["unix:///nowhere/socket", "make the directory"]),
-    "a long path": ([f"--bind=unix:///{'x' * 200}"], ["xxx", "too long"]),
+    "a long path": ([f"--bind=unix:///{'x' * 200}"], ["xxx", "too long", "bind a shorter path"]),
+    "a long abstract name": ([f"--bind=unix://@{'x' * 200}"], ["xxx", "too long", "bind a shorter path"]),
+    "a file for a directory": (
+        ["--bind=unix:///etc/passwd/x"],
+        ["unix:///etc/passwd/x", "Not a directory", "bind a path"],
+    ),
     "a foreign address": (["--bind=tcp://192.0.2.1:0"], ["tcp://192.0.2.1:0", "127.0.0.1"]),
     "no address": (["--bind=tcp://host.invalid:0"], ["tcp://host.invalid:0"]),
     "no name": (["--bind=tcp://é..b:0"], ["tcp://é..b:0", "host name"]),
