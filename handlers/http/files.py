@@ -110,7 +110,8 @@ class Files(HTTPHandler):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise NotServed(404)  # a device, or a pipe, whose opening would wait
-        validators = Validators(f'"{status.st_mtime_ns:x}-{status.st_size:x}"', status.st_mtime)
+        modified = min(status.st_mtime, self.now())  # not later than Date (RFC 9110, section 8.8.2.1)
+        validators = Validators(f'"{status.st_mtime_ns:x}-{status.st_size:x}"', modified)
         fields = [*validators.fields(), ("Accept-Ranges", "bytes")]
         precondition = validators.precondition(request)
         if precondition != 200:

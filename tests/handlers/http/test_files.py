@@ -12,7 +12,7 @@ from handlers.files import SMALL
 from handlers.http import Files
 from handlers.http.files import content_type
 from reactor.testing import check
-from tests.support.http_handlers import answers_to, responses_in, statuses
+from tests.support.http_handlers import answers_to, machine_of, responses_in, statuses
 
 BIG = bytes(range(256)) * 500  # more than SMALL
 
@@ -147,6 +147,15 @@ def test_a_client_that_has_the_file_gets_no_content(folder):
     (folder / "a.txt").write_bytes(b"changed")
     assert content_of(ask(folder, b"/a.txt", b"If-None-Match: %b" % tag)) == b"changed"
     assert statuses(ask(folder, b"/a.txt", b"If-Match: %b" % tag)) == [412]
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(-60, b"08:48:37"), (0, b"08:49:37"), (3600, b"08:49:37")])
+def test_no_file_was_modified_later_than_now(folder, ahead, said):
+    os.utime(folder / "a.txt", (0, 784_111_777 + ahead))
+    machine = machine_of(partial(Files, folder))  # its time stands still at 08:49:37
+    machine.advance()
+    machine.feed(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"\r\nLast-Modified: Sun, 06 Nov 1994 %b GMT\r\n" % said in machine.read()
 
 
 def test_several_requests_of_one_connection_are_answered_in_order(folder):
