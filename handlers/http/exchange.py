@@ -148,11 +148,13 @@ class Response:
         ``length`` is that of the content in bytes. If it is not known, the content is chunked, and for a client of
         HTTP/1.0 it ends with the connection. If the client waits for 100 (Continue), or much of the content of the
         request is left, or ``fields`` have ``Connection: close``, the connection ends with the response. Raises
-        `ValueError` for what is no field line, and for Content-Length and Transfer-Encoding, which are not in
-        ``fields``: two lengths would be a response that two recipients read differently (RFC 9112, section 6.3).
+        `ValueError` for what is no length or no field line, and for Content-Length and Transfer-Encoding, which are
+        not in ``fields``: two lengths would be a response that two recipients read differently (RFC 9112, section 6.3).
         """
         if self.has_begun:
             raise RuntimeError("the response has begun already")
+        if length is not None and length < 0:
+            raise ValueError(f"the length of the content is a number of bytes, not {length}")
         lines = [_HEADS.get(status) or f"HTTP/1.1 {status:03} ", *self._lines_of(fields)]
         if not any(line[:5].lower() == "date:" for line in lines):
             lines.append(f"Date: {formatdate(self._handler.now(), usegmt=True)}")

@@ -144,6 +144,8 @@ class _Call:
             if name.lower() in _HOP_BY_HOP:
                 raise ValueError(f"{name} is a field of the connection, which belongs to the server")
             if name.lower() == "content-length":
+                if not (value.isascii() and value.isdigit()) or length not in (None, int(value)):
+                    raise ValueError(f"{name} is one number of bytes, not {value!r}")
                 length = int(value)
             else:
                 others.append((name, value))

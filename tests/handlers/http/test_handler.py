@@ -216,6 +216,8 @@ def broken(kind):
                 response.reply(200, b"", [("Location", "/\r\nSet-Cookie: a")])
             elif kind in ("Content-Length", "transfer-encoding"):
                 response.begin(200, [(kind, "3")])  # another length beside the one that the response has
+            elif kind == "negative":
+                response.begin(200, (), -1)
             elif kind == "late":
                 await Delay(1)
                 raise TimedOut(Delay(1))
@@ -228,7 +230,7 @@ def broken(kind):
 @pytest.mark.parametrize(("kind", "status", "error"), [
     ("silent", 500, RuntimeError), ("raises", 500, KeyError), ("field", 500, ValueError), ("late", 500, TimedOut),
     ("begun", 200, KeyError), ("short", 200, RuntimeError), ("long", 200, ValueError),
-    ("Content-Length", 500, ValueError), ("transfer-encoding", 500, ValueError),
+    ("negative", 500, ValueError), ("Content-Length", 500, ValueError), ("transfer-encoding", 500, ValueError),
 ])  # fmt: skip
 def test_a_handler_that_fails_answers_500_if_it_can_and_ends_the_connection(kind, status, error):
     machine = machine_of(broken(kind))
