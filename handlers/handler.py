@@ -72,12 +72,12 @@ if TYPE_CHECKING:
     class StreamDriver(Driver, Protocol):
         """What the machine of a stream, or a filter, asks of its driver."""
 
+        credentials: tuple[int, int, int] | None
+
         @property
         def socket(self) -> Any:
             """The connected socket, for its options and its address; ``None`` if there is none."""
 
-        @property
-        def credentials(self) -> tuple[int, int, int] | None: ...
         @property
         def descriptors(self) -> list[int]: ...
         def pass_on(self, descriptors: Sequence[int]) -> None:
@@ -322,7 +322,7 @@ class StreamHandler(Handler):
 
     @property
     def credentials(self) -> tuple[int, int, int] | None:
-        """``(pid, uid, gid)`` of the peer of a Unix socket when it connected; ``None`` if not known.
+        """``(pid, uid, gid)`` of the peer of a Unix socket when it connected; ``None`` if not known, as behind a proxy.
 
         They come from the kernel, not from the peer (``unix(7)``, SO_PEERCRED).
         """

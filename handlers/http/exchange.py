@@ -27,6 +27,8 @@ PIECE = 65_536
 _FIELD_LINE = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*")
 _HEADS: dict[int, str] = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 
+_LENGTHS = ("content-length", "transfer-encoding")
+
 
 class Request:
     """A request whose head has come. Its content is taken from the connection as it is read, and not before."""
@@ -61,7 +63,7 @@ class Request:
 
     def has_token(self, name: str, token: str) -> bool:
         """Whether the field ``name`` is a list that has ``token``, such as ``close`` in Connection."""
-        return token in [part.strip(" \t").lower() for part in (self.get(name) or "").split(",")]
+        return has_token(self.get(name) or "", token)
 
     async def read(self) -> bytes:
         """The next piece of the content, as it comes: 1 to 65,536 bytes; ``b""`` at its end.
@@ -120,7 +122,7 @@ class Request:
 class Response:
     """The response to one request: `reply` with content that is at hand, or `begin` and then `write` in pieces."""
 
-    __slots__ = ("_handler", "_left", "_request", "has_begun", "has_content", "is_chunked", "is_kept")
+    __slots__ = ("_handler", "_left", "_request", "_says_close", "has_begun", "has_content", "is_chunked", "is_kept")
 
     def __init__(self, handler: StreamHandler, request: Request) -> None:
         self._handler = handler
@@ -133,6 +135,7 @@ class Response:
         wants_more = "close" if request.is_1_1 else "keep-alive"
         self.is_kept = request.has_token("Connection", wants_more) is not request.is_1_1
         """Whether the connection goes on with the next request; the handler may set it to false before it begins."""
+        self._says_close = False  # whether the fields that the handler has given say so
 
     def reply(self, status: int, content: bytes = b"", fields: FieldLines = ()) -> None:
         """The whole response."""
@@ -144,12 +147,15 @@ class Response:
 
         ``length`` is that of the content in bytes. If it is not known, the content is chunked, and for a client of
         HTTP/1.0 it ends with the connection. If the client waits for 100 (Continue), or much of the content of the
-        request is left, the connection ends with the response. Raises `ValueError` for what is no field line.
+        request is left, or ``fields`` have ``Connection: close``, the connection ends with the response. Raises
+        `ValueError` for what is no length or no field line, and for Content-Length and Transfer-Encoding, which are
+        not in ``fields``: two lengths would be a response that two recipients read differently (RFC 9112, section 6.3).
         """
         if self.has_begun:
             raise RuntimeError("the response has begun already")
-        lines = [_HEADS.get(status) or f"HTTP/1.1 {status:03} "]
-        lines += [_field_line(name, value) for name, value in fields]
+        if length is not None and length < 0:
+            raise ValueError(f"the length of the content is a number of bytes, not {length}")
+        lines = [_HEADS.get(status) or f"HTTP/1.1 {status:03} ", *self._lines_of(fields)]
         if not any(line[:5].lower() == "date:" for line in lines):
             lines.append(f"Date: {formatdate(self._handler.now(), usegmt=True)}")
         request = self._request
@@ -163,13 +169,24 @@ class Response:
             lines.append(f"Content-Length: {length}")
         is_draining = getattr(self._handler.server, "is_draining", False)
         self.is_kept = self.is_kept and request.may_be_skipped() and not is_draining
-        if not self.is_kept:
+        if not self.is_kept and not self._says_close:
             lines.append("Connection: close")
-        elif not request.is_1_1:
+        elif self.is_kept and not request.is_1_1:
             lines.append("Connection: keep-alive")
         self._left = None if is_empty else length
         self.has_content = self.has_content and not is_empty
         self._send_head(lines)
+
+    def _lines_of(self, fields: FieldLines) -> list[str]:
+        """The field lines that the handler gives. Raises `ValueError` for those that it may not give."""
+        lines = []
+        for name, value in fields:
+            lines.append(_field_line(name, value))
+            if name.lower() in _LENGTHS:
+                raise ValueError(f"{name} is not among the fields: begin() is told the length of the content")
+            if name.lower() == "connection" and has_token(value, "close"):
+                self.is_kept, self._says_close = False, True
+        return lines
 
     def switch(self, protocol: str, fields: FieldLines = ()) -> None:
         """Send 101 (Switching Protocols): from now on the connection speaks ``protocol`` (RFC 9110, section 7.8)."""
@@ -223,6 +240,15 @@ class Response:
             if count > self._left:
                 raise ValueError(f"the content is longer than its Content-Length, by {count - self._left} bytes")
             self._left -= count
+
+
+def has_token(value: str, token: str) -> bool:
+    """Whether the list ``value`` has ``token``, in letters of either case.
+
+    >>> has_token("keep-alive, Close", "close"), has_token("closed", "close")
+    (True, False)
+    """
+    return token in [part.strip(" \t").lower() for part in value.split(",")]
 
 
 def _field_line(name: str, value: str) -> str:

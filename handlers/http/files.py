@@ -8,6 +8,7 @@ with ``sendfile(2)`` where no filter is in front. So it is for files on local di
 
 from __future__ import annotations
 
+import errno
 import stat
 from functools import lru_cache
 from html import escape
@@ -29,6 +30,8 @@ MAX_LISTED = 4_096
 _TYPES = MimeTypes(filenames=())  # the same on every host
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz",
                "br": "application/x-brotli", "compress": "application/x-compress"}  # fmt: skip
+
+_NO_SUCH_FILE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}  # no name of a file, or none that leads to one
 
 
 class NotServed(Exception):
@@ -69,7 +72,10 @@ class Files(HTTPHandler):
         except OSError as error:
             if response.has_begun:
                 raise
-            self._refuse(NotServed(403 if isinstance(error, PermissionError) else 404), response)
+            status = status_of(error)
+            if status == 500:
+                raise
+            self._refuse(NotServed(status), response)
 
     def find(self, request: Request) -> tuple[Path, bool]:
         """The file that the target names, and whether it is a directory to be listed. Raises `NotServed`, OSError."""
@@ -104,7 +110,8 @@ class Files(HTTPHandler):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise NotServed(404)  # a device, or a pipe, whose opening would wait
-        validators = Validators(f'"{status.st_mtime_ns:x}-{status.st_size:x}"', status.st_mtime)
+        modified = min(status.st_mtime, self.now())  # not later than Date (RFC 9110, section 8.8.2.1)
+        validators = Validators(f'"{status.st_mtime_ns:x}-{status.st_size:x}"', modified)
         fields = [*validators.fields(), ("Accept-Ranges", "bytes")]
         precondition = validators.precondition(request)
         if precondition != 200:
@@ -132,7 +139,7 @@ class Files(HTTPHandler):
         response.begin(200, [("Content-Type", "text/html; charset=utf-8")])
         await response.write(f"<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n".encode())
         for entry in sorted(entries[:MAX_LISTED]):
-            octets = entry.name.encode(errors="surrogateescape") + b"/" * entry.is_dir()
+            octets = entry.name.encode(errors="surrogateescape") + b"/" * _is_directory(entry)
             name = escape(octets.decode(errors="replace"))
             await response.write(f'<li><a href="./{quote(octets)}">{name}</a>\n'.encode())
         rest = f"<p>There are more than these {MAX_LISTED}.\n" if len(entries) > MAX_LISTED else ""
@@ -141,6 +148,19 @@ class Files(HTTPHandler):
     def _refuse(self, refused: NotServed, response: Response) -> None:
         text = b"" if refused.status == 304 else f"{refused.status}\n".encode()
         response.reply(refused.status, text, [*refused.fields, *([("Content-Type", "text/plain")] if text else [])])
+
+
+def status_of(error: OSError) -> int:
+    """The status that tells of a file that can't be served: 404 only if there is none, for 404 may be cached.
+
+    >>> status_of(FileNotFoundError()), status_of(PermissionError()), status_of(OSError(errno.EMFILE, ""))
+    (404, 403, 503)
+    """
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno in _NO_SUCH_FILE:
+        return 404
+    if isinstance(error, PermissionError):
+        return 403
+    return 503 if error.errno in (errno.EMFILE, errno.ENFILE) else 500
 
 
 def path_of(target: str) -> str:
@@ -161,6 +181,13 @@ def content_type(name: str) -> str:
     if coding is not None:
         return _COMPRESSED.get(coding, "application/octet-stream")
     return kind or "application/octet-stream"
+
+
+def _is_directory(entry: Path) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link to where this process may not look, or to a name that is too long
+        return False
 
 
 def _name(part: str) -> str:

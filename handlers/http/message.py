@@ -26,7 +26,7 @@ _FIELD = re.compile(rb"(%b):(%b)\r\n" % (_TOKEN, _TEXT))
 _SECTION = re.compile(rb"(?:%b:%b\r\n)*\r\n" % (_TOKEN, _TEXT))
 _DIGITS = re.compile(rb"[0-9]+")
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.~_!$&'()*+,;=%\-]+\]|[0-9A-Za-z.~_!$&'()*+,;=%\-]*)(?::[0-9]*)?")
-_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]")
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]+)")
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _CHUNK = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?)*\r\n" % (_TOKEN, _TOKEN, _QUOTED)
@@ -168,6 +168,21 @@ def _check_host(line: RequestLine, hosts: list[bytes]) -> None:
         raise Malformed(400, f"an HTTP/1.1 request has one Host field, not {len(hosts)}")
     if hosts and _HOST.fullmatch(hosts[0]) is None:
         raise Malformed(400, "the Host field is not HOST or HOST:PORT")
+    authority = authority_of(line.target)
+    if authority is not None and _HOST.fullmatch(authority) is None:
+        raise Malformed(400, "the host of the request target is not HOST or HOST:PORT")
+
+
+def authority_of(target: bytes) -> bytes | None:
+    """The host and the port of a target in absolute form, which replace the Host field (RFC 9112, section 3.2.2).
+
+    ``None`` for a target in another form.
+
+    >>> authority_of(b"http://a.example:80/b"), authority_of(b"/b")
+    (b'a.example:80', None)
+    """
+    found = None if target.startswith(b"/") else _ABSOLUTE.match(target)
+    return None if found is None else found[1]
 
 
 def _check_coding(line: RequestLine, codings: list[bytes], lengths: list[bytes]) -> None:

@@ -57,8 +57,7 @@ class WebSocket:
         self._handler = handler
         self._connection = Connection(ConnectionType.SERVER)
         self._events: Iterator[Event] = iter(())
-        self._parts: list[str | bytes] = []
-        self._size = 0
+        self._content = bytearray()  # of a message that has not come whole: not its fragments, which may be empty
         self._was_asked = False  # whether a Ping is under way
         self.protocol = protocol
         """The subprotocol on which client and server have agreed; ``None`` without one."""
@@ -123,13 +122,12 @@ class WebSocket:
     def _take(self, event: Event) -> str | bytes | None:
         """Take what the client has said. Returns a message that is whole now."""
         if isinstance(event, Message):
-            self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
-            self._size += len(self._parts[-1].encode() if isinstance(self._parts[-1], str) else self._parts[-1])
-            if self._size > self._handler.max_message:
+            self._content += event.data.encode() if isinstance(event.data, str) else event.data
+            if len(self._content) > self._handler.max_message:
                 self._end(TOO_BIG, f"a message is longer than {self._handler.max_message} bytes")
             if event.message_finished:
-                parts, self._parts, self._size = self._parts, [], 0
-                return type(parts[0])().join(parts)  # type: ignore[arg-type]
+                content, self._content = self._content, bytearray()
+                return content.decode() if isinstance(event, TextMessage) else bytes(content)
         elif isinstance(event, Ping):
             self._put(event.response())
         elif isinstance(event, CloseConnection):

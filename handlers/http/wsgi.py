@@ -16,7 +16,7 @@ from ..blocking import StreamRequestHandler
 from .exchange import Request, Response
 from .files import path_of
 from .framing import Coming, http_request
-from .message import Body, read_fields, read_request_line, refusal
+from .message import Body, authority_of, read_fields, read_request_line, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ class _Call:
             if name.lower() in _HOP_BY_HOP:
                 raise ValueError(f"{name} is a field of the connection, which belongs to the server")
             if name.lower() == "content-length":
+                if not (value.isascii() and value.isdigit()) or length not in (None, int(value)):
+                    raise ValueError(f"{name} is one number of bytes, not {value!r}")
                 length = int(value)
             else:
                 others.append((name, value))
@@ -194,6 +196,9 @@ class _Call:
                 said = value.decode("latin-1")
                 between = "; " if key == "HTTP_COOKIE" else ","
                 environ[key] = environ[key] + between + said if key in environ else said
+        authority = authority_of(request.target.encode())
+        if authority is not None:
+            environ["HTTP_HOST"] = authority.decode()
         return environ
 
 

@@ -12,7 +12,7 @@ TCP, UDP = 6, 17
 NETIDS = {TCP: "tcp", UDP: "udp"}
 """Their netids."""
 LONGEST_PATH = 108
-"""Bytes of the path of a Unix socket (unix(7))."""
+"""Bytes of the path of a Unix socket (unix(7)). No other address is longer, with the zone of a link-local one."""
 
 
 class Transport(NamedTuple):
@@ -68,7 +68,11 @@ def split_address(netid: str, address: str) -> tuple[str, int]:
             raise ValueError(f"{address!r} is no path of a Unix socket")
         return address, -1
     host, *octets = address.rsplit(".", 2)
-    if not (len(octets) == 2 and all(text.isascii() and text.isdigit() and len(text) < 4 for text in octets)):
+    if not (
+        len(address) < LONGEST_PATH
+        and len(octets) == 2
+        and all(text.isascii() and text.isdigit() and len(text) < 4 for text in octets)
+    ):
         raise ValueError(f"{address!r} is no universal address")
     high, low = map(int, octets)
     if max(high, low) > 255 or ip_address(host).version != transport.ip:

@@ -387,7 +387,10 @@ def errors_of(mode: str, place: Place) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE and error.filename:
             raise Wrong(f"{place.url}: {error.strerror}") from None  # the text names a remedy already
-        remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "bind an address that this machine has")
+        other = "bind an address that this machine has"
+        if place.scheme.startswith("unix"):
+            other = "bind a path in a directory that can be written" if error.errno else "bind a shorter path"
+        remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), other)
         raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
 
 

@@ -1,4 +1,4 @@
-"""How the command ends: SIGINT and SIGTERM, and the children and threads that must not outlive their parent.
+"""How the command ends: SIGINT, SIGTERM and SIGHUP, and the children and threads that must not outlive their parent.
 
 What a process does on a signal is its own affair, so nothing here is for those who serve from a
 program of theirs: those have `Reactor.stop`, `BaseServer.shutdown` and ``KeyboardInterrupt``.
@@ -37,6 +37,9 @@ LULL = 0.2
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+HANGUP = getattr(signal, "SIGHUP", 0)
+"""The signal of a terminal that goes away."""
+
 LOOK = getattr(signal, "SIGURG", 0)
 """The signal by which a child is told, again and again, that the grace has begun. By default it is ignored."""
 
@@ -46,8 +49,24 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_at_once_on_signals() -> None:
-    """Have `SIGNALS` raise `Stopped`, as long as there is nothing that would have to be wound down."""
+    """Have `SIGNALS` raise `Stopped`, as long as there is nothing that would have to be wound down.
+
+    SIGHUP does what SIGTERM does from now on, unless it is ignored, as under nohup(1), or gets a handler of its own.
+    """
     handle_signals(raise_stopped)
+    if HANGUP and signal.getsignal(HANGUP) == signal.SIG_DFL:
+        signal.signal(HANGUP, as_sigterm)
+
+
+def as_sigterm(number: int, frame: FrameType | None) -> None:
+    """The terminal has gone: by default the process would end here, and leave its children and Unix paths behind."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+def replace_hangup(handler: Any) -> None:
+    """Have ``handler`` called for SIGHUP, if `as_sigterm` is."""
+    if HANGUP and signal.getsignal(HANGUP) is as_sigterm:
+        signal.signal(HANGUP, handler)
 
 
 def raise_stopped(number: int, frame: FrameType | None) -> None:
@@ -133,21 +152,23 @@ def stop_on_signals(ending: Ending) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if hasattr(os, "register_at_fork"):
         # Blocked meanwhile, or a child could be told to end while it still has its parent's handler.
-        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
-        unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
+        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, (*SIGNALS, HANGUP))
+        unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, (*SIGNALS, HANGUP))
         os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget_signals)
 
 
 def forget_signals() -> None:
-    """In a child: SIGINT, which a terminal sends to the process group, is for the parent. Unblocks both signals."""
+    """In a child: SIGINT and SIGHUP, which a terminal sends to the process group, are for the parent. Unblocks them."""
     signal.signal(signal.SIGINT, do_nothing)  # not SIG_IGN, which a program that the child executes would inherit
+    replace_hangup(do_nothing)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, HANGUP))
 
 
 def hold_signals() -> None:
     """Let no signal through any more: while Python ends, its handlers have gone, and one would be the exit status."""
     handle_signals(signal.SIG_IGN)
+    replace_hangup(signal.SIG_IGN)
 
 
 def handle_signals(handler: Any) -> None:

@@ -58,10 +58,12 @@ class UnixMixIn(_Base):
         """Bind the socket. A path that no server listens on any more is removed first. May be overridden.
 
         Raises ``OSError`` (``EADDRINUSE``, with the path as ``filename``) if a server listens on the path, or if the
-        path is not a socket.
+        path is not a socket; ``ValueError`` for a path with a NUL in it.
         """
         address = self.server_address
         is_path = bool(address) and address[:1] not in ("\0", b"\0")
+        if is_path and (b"\0" if isinstance(address, bytes) else "\0") in address:
+            raise ValueError(f"{type(self).__name__}: {address!r} has a NUL, behind which bind(2) reads nothing")
         if self.socket_mode is not None and not is_path:
             raise ValueError(f"{type(self).__name__}: {address!r} is no path, so it can't have a socket_mode")
         if self.socket_mode is None and self.socket_owner is not None:

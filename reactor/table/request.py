@@ -382,7 +382,7 @@ class Request(Timed):
 
     @credentials.setter
     def credentials(self, told: tuple[int, int, int] | None) -> None:
-        if told is not None:
+        if told is not None or self.rare is not None:
             self.make_rare().credentials = told
 
     def channel_binding(self, kind: str) -> bytes | None:

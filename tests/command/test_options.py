@@ -69,6 +69,7 @@ WRONG = {
     "one value twice": ("mode = sync\nmode = fork", ["line 2: mode is there a second time", "remove"]),
     "no handler": ("handler", ["line 1: handler has no value"]),
     "a quoted value": ("mode = 'sync'", ["line 1: ", "--mode"]),
+    "NUL in a path": ("bind = unix:///nowhere/a\0b", ["line 1: ", "--bind", "'unix:///nowhere/a\\x00b'", "no NUL"]),
     "not UTF-8": (b"handler = \xff", ["--options", "serve.conf: it is not UTF-8"]),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from reactor.command.places import parse_url, url_of
 from tests.support.command import BLOCKING, LOCAL, MODES, Connect, Start, echoes, serves, talk, to_end, until
 
 
@@ -64,6 +65,19 @@ def test_it_binds_to_a_host_by_name(start: Start, connect: Connect) -> None:
     command = start("serve", "--bind", "tcp://localhost:0")
     (url,) = command.urls(1, "select")
     assert talk(connect(url), b"hello") == b"hello"
+
+
+def test_it_binds_to_an_address_in_the_zone_of_an_interface(start: Start, connect: Connect) -> None:
+    command = start("serve", "--bind", "tcp6://[::1%lo]:0")
+    (url,) = command.urls(1, "select")
+    assert talk(connect(url), b"hello") == b"hello"
+
+
+@pytest.mark.parametrize(("index", "name"), socket.if_nameindex())
+def test_a_link_local_address_keeps_its_interface(index: int, name: str) -> None:
+    address = ("fe80::1", 7, 0, index)
+    assert parse_url(f"tcp6://[fe80::1%{name}]:7").address == address
+    assert url_of("tcp6", address) == f"tcp6://[fe80::1%{name}]:7"
 
 
 @pytest.mark.parametrize("mode", BLOCKING)

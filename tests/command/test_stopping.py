@@ -103,6 +103,30 @@ def test_a_signal_to_the_process_group_ends_it_in_the_same_way(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("options", [*(["--mode", mode] for mode in MODES), ["--threads", "2"]])
+def test_the_end_of_its_terminal_ends_it_as_sigterm_does(
+    start: Start, connect: Connect, specimens: Path, options: list[str]
+) -> None:
+    path = specimens / "socket"
+    command = start("serve", "specimens:Lines", *options, "--bind", f"unix://{path}", cwd=specimens)
+    client = connect(*command.urls(1, options[1] if options[0] == "--mode" else "select"))
+    assert talk(client, b"one\n") == b"ONE\n"
+    command.asleep()
+    os.killpg(command.process.pid, signal.SIGHUP)
+    assert command.status() == 0
+    assert to_end(client) == b"Cancelled"
+    assert not path.exists()
+
+
+def test_a_server_under_nohup_outlives_its_terminal(start: Start, connect: Connect, tmp_path: Path) -> None:
+    ignoring = ("sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-m", "reactor")
+    command = start("serve", "--bind", LOCAL, cwd=tmp_path, python=ignoring)
+    client = connect(*command.urls(1, "select"))
+    os.killpg(command.process.pid, signal.SIGHUP)
+    assert talk(client, b"one\n") == b"one\n"
+    assert command.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_users_module_is_imported_ends_it_cleanly(start: Start, tmp_path: Path, number: int) -> None:
     (tmp_path / "slow.py").write_text("open('begun', 'w').close(); import time; time.sleep(60)")

@@ -4,6 +4,7 @@ import gc
 import http.server
 import json
 import logging
+import os
 import socket
 import ssl
 import subprocess
@@ -14,6 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import EndOfStream, Reset, StreamHandler, StreamRequestHandler, Until
+from handlers.auth.attempts import peer_of
+from handlers.auth.sasl import SASL
+from handlers.auth.unix import UnixPeer
 from handlers.filter import chain
 from handlers.handler import World
 from handlers.link import Link
@@ -41,6 +45,14 @@ class Who(StreamHandler):
     async def handle(self):
         line = await Until(b"\n")
         self.send(f"{self.peer} ".encode() + line)
+
+
+class Login(SASL):
+    """Lets in whom EXTERNAL names."""
+
+    async def handle(self):
+        await self.authenticate("EXTERNAL", None, b"")
+        return super().handle()
 
 
 def binary(source, values=b"", *, command=1, checked=True):
@@ -84,6 +96,39 @@ def test_the_header_names_the_peer_however_it_is_cut(mode, header, peer):
                 for piece in pieces:
                     client.sendall(piece)
                 assert rest(client) == expected
+
+
+class Credentials(StreamHandler):
+    """Answers a line with the user at the other end of the Unix socket, and the name that is counted for attempts."""
+
+    async def handle(self):
+        await Until(b"\n")
+        self.send(f"{self.credentials and self.credentials[1]} {peer_of(self)}\n".encode())
+
+
+@every_mode
+@pytest.mark.parametrize(("header", "told"), [
+    *((header, f"None {peer[0] if '.' in peer[0] else '2001:db8::/64'}") for header, peer in CASES if peer),
+    (b"PROXY UNKNOWN\r\n", "None "), (binary(None), "None "),
+    (binary(None, command=0), f"{os.getuid()} uid={os.getuid()}"),  # the proxy itself
+])  # fmt: skip
+def test_the_credentials_of_the_proxy_are_not_those_of_the_client(mode, header, told):
+    with serving(Credentials, mode, STREAMS["unix"], filters=[HERE]) as server:
+        for pieces in [header + b"one\n"], [header, b"one\n"]:
+            with connect(server) as client:
+                for piece in pieces:
+                    client.sendall(piece)
+                assert rest(client).decode() == f"{told}\n"
+
+
+@pytest.mark.parametrize("handler", [UnixPeer, Login])
+def test_nobody_gets_in_as_the_user_of_the_proxy(handler):
+    class Inside(handler, Who):
+        users = (os.getuid(),)
+
+    with serving(Inside, "select", STREAMS["unix"], filters=[HERE]) as server, connect(server) as client:
+        client.sendall(CASES[0][0] + b"one\n")
+        assert rest(client) == b""
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,18 @@ def test_the_environment_is_that_of_the_request(server, mode):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("target", "path"), [
+    ("http://b.example:81/x?y", "/x"), ("http://b.example:81", "/"), ("http://b.example:81?y", "/"),
+])  # fmt: skip
+def test_the_host_of_an_absolute_target_wins_over_the_host_field(target, path):
+    def told(environ, start_response):
+        start_response("200 OK", [])
+        return [f"{environ['HTTP_HOST']} {environ['PATH_INFO']}".encode()]
+
+    with serving(handler_of(told), "select") as server, client_of(server) as client:
+        assert ask(client, "GET", target, fields={"Host": "a.example"}) == (200, f"b.example:81 {path}".encode())
+
+
 def test_an_application_that_fails_is_answered_with_500_and_the_server_goes_on(server):
     with client_of(server) as client:
         assert ask(client, "GET", "/raises") == (500, b"the application has failed\n")
@@ -116,6 +128,9 @@ def test_an_application_that_fails_is_answered_with_500_and_the_server_goes_on(s
         assert ask(client, "POST", "/echo", b"on") == (200, b"on")
 
 
+LENGTHS = {"negative": ["-1"], "signed": ["+1"], "underscore": ["0_1"], "two lengths": ["2", "1"]}
+
+
 def broken(name):
     """An application that breaks the rules of PEP 3333 in this way."""
 
@@ -125,13 +140,14 @@ def broken(name):
         if name == "two heads":
             start_response("200 OK", [])
         fields = {"hop": [("Connection", "close")], "split": [("X", "a\r\nSet-Cookie: b")]}.get(name, [])
+        fields = [("Content-Length", length) for length in LENGTHS.get(name, [])] or fields
         start_response({"status": "OK"}.get(name, "200 OK"), fields)
         return [b"x"]
 
     return call
 
 
-@pytest.mark.parametrize("name", ["no head", "two heads", "hop", "split", "status"])
+@pytest.mark.parametrize("name", ["no head", "two heads", "hop", "split", "status", *LENGTHS])
 def test_an_application_that_breaks_the_rules_is_answered_with_500(name):
     handler = handler_of(broken(name))
     with serving(handler, "select", handle_error=lambda *_: None) as server, client_of(server) as client:

@@ -118,6 +118,14 @@ def test_a_path_that_is_not_a_socket_is_not_removed(path, kind, thing):
 
 
 @every_kind
+def test_a_path_with_a_nul_is_refused_and_no_part_of_it_is_bound(path, kind):
+    for wrong in f"{path}\0x", os.fsencode(path) + b"\0":
+        with pytest.raises(ValueError, match="NUL"):
+            make(wrong, kind)
+    assert os.listdir(os.path.dirname(path)) == []
+
+
+@every_kind
 def test_only_a_path_that_the_server_made_is_unlinked(path, kind):
     first = make(path, kind)
     os.unlink(path)

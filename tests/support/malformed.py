@@ -87,6 +87,8 @@ MALFORMED = {
     "tab in the request line": (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "space at the end of the request line": (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400),
     "fragment in the target": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "user information in an absolute target": (b"GET http://a@b.example/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a host that is none in an absolute target": (b"GET http://a|b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "fragment in an absolute target": (b"GET http://a/#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "space in the target": (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "UTF-8 in the target": ("GET /\u00e9 HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 400),

@@ -128,7 +128,8 @@ class Proxy(Filter):
     On a connection from any other network the filter expects no header, because a client could name any address.
     Unix sockets have no networks; they are trusted if ``trusted`` has ``"unix"``. The header may take ``timeout``
     seconds. Access, ``verify_request()`` and ``max_per_peer`` are applied again to the peer that the header names. The
-    rest of the header is `Handler.proxy_header`.
+    rest of the header is `Handler.proxy_header`. `Handler.credentials` are ``None`` then, unless it is ``LOCAL``: the
+    user at the other end of a Unix socket is the proxy's.
 
     There are three kinds of health checks. The connection ends or is reset before a byte has come: the request does not
     begin. The header is ``LOCAL``. Or the header names no client, or the proxy itself, and no byte follows (version 1
@@ -178,6 +179,8 @@ class Proxy(Filter):
         self.driver.proxy_header = None  # a byte has come: not `SILENCE` any more
         header = self.header = self.driver.proxy_header = parse(self._head)
         if header is not None:
+            if not header.is_local:
+                self.driver.credentials = None  # of a Unix socket: they are those of the proxy, not of its client
             if header.source not in (None, self.driver.peer):
                 self.driver.peer = header.source
             self.leave(self._head[header.size :])

@@ -105,12 +105,13 @@ def target_of(url: str, is_insecure: bool) -> Target:
         raise Unusable(f"{url!r}: give one of {', '.join(f'{scheme}://' for scheme in STREAMS)}")
     if place.scheme == "unix":
         return Target(url, socket.AF_UNIX, place.address)
-    host, port = place.address
+    host, port, *zone = place.address
     family = socket.AF_INET6 if place.scheme.endswith("6") else socket.AF_INET
     try:
         address: Any = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
     except socket.gaierror as error:
         raise Unusable(f"{url!r}: {host} has no address: {error.strerror}") from None
+    address = (*address[:2], *zone) if zone else address
     if not place.scheme.startswith("tls"):
         return Target(url, family, address)
     context = ssl.create_default_context()

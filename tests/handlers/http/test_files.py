@@ -1,6 +1,8 @@
 """`Files` over bytes in memory and a directory: what is served, and what is not."""
 
+import errno
 import os
+import resource
 from functools import partial
 
 import pytest
@@ -10,7 +12,7 @@ from handlers.files import SMALL
 from handlers.http import Files
 from handlers.http.files import content_type
 from reactor.testing import check
-from tests.support.http_handlers import answers_to, responses_in, statuses
+from tests.support.http_handlers import answers_to, machine_of, responses_in, statuses
 
 BIG = bytes(range(256)) * 500  # more than SMALL
 
@@ -91,6 +93,14 @@ def test_the_listing_of_a_large_directory_is_cut_and_says_so(folder, monkeypatch
     assert b"There are more than these 1" in page
 
 
+def test_a_name_that_leads_to_no_file_does_not_cut_the_listing(folder):
+    (folder / "names" / "long").symlink_to("x" * 300)  # a name that no file can have: ENAMETOOLONG
+    (folder / "names" / "circle").symlink_to("circle")
+    answer = ask(folder, b"/names/")
+    assert answer.endswith(b"0\r\n\r\n")
+    assert all(b'<li><a href="./%b">' % name in answer for name in (b"long", b"circle", b"h%C3%A4%20%2541%3F%23%3B"))
+
+
 def test_a_directory_without_its_slash_is_redirected(folder):
     answer = ask(folder, b"/sub")
     assert statuses(answer) == [301]
@@ -139,6 +149,15 @@ def test_a_client_that_has_the_file_gets_no_content(folder):
     assert statuses(ask(folder, b"/a.txt", b"If-Match: %b" % tag)) == [412]
 
 
+@pytest.mark.parametrize(("ahead", "said"), [(-60, b"08:48:37"), (0, b"08:49:37"), (3600, b"08:49:37")])
+def test_no_file_was_modified_later_than_now(folder, ahead, said):
+    os.utime(folder / "a.txt", (0, 784_111_777 + ahead))
+    machine = machine_of(partial(Files, folder))  # its time stands still at 08:49:37
+    machine.advance()
+    machine.feed(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"\r\nLast-Modified: Sun, 06 Nov 1994 %b GMT\r\n" % said in machine.read()
+
+
 def test_several_requests_of_one_connection_are_answered_in_order(folder):
     stream = b"".join(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % name for name in (b"big", b"a.txt", b"none", b"big"))
     whole = answers_to(stream, handler=partial(Files, folder))
@@ -152,6 +171,34 @@ def test_a_file_without_permission_is_forbidden(folder, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
     assert statuses(ask(folder, b"/a.txt")) == [403]
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_not_said_to_be_missing(folder):
+    machine = StreamMachine(Files(folder), World(now=lambda: 0.0))
+    machine.advance()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(folder / "a.txt", os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))  # the next one that is free is above the limit
+    try:
+        machine.feed(b"".join(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % name for name in (b"a.txt", b"names/", b"none")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(lowest)
+    assert [status for status, _, _ in responses_in(machine.read())] == [503, 503, 404]
+    machine.feed(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert responses_in(machine.read())[0][:2] == (200, b"0123456789")
+
+
+def test_an_error_of_the_disk_is_an_error_of_the_server(folder, monkeypatch):
+    def fail(self, mode):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.open", fail)
+    machine = StreamMachine(Files(folder), World(now=lambda: 0.0))
+    machine.advance()
+    with pytest.raises(OSError, match="Input/output error"):
+        machine.feed(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert statuses(machine.read()) == [500]
 
 
 def test_a_connection_that_is_lost_closes_the_file(folder):

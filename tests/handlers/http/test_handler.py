@@ -109,6 +109,19 @@ def test_a_client_of_http_1_0_gets_content_of_unknown_length_up_to_the_end_of_th
     assert answer == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nABC"
 
 
+@pytest.mark.parametrize("value", ["close", "x, Close"])
+def test_a_response_that_says_close_ends_the_connection(value):
+    class Last(HTTPHandler):
+        async def respond(self, request, response):
+            response.reply(200, b"x", [("Connection", value)])
+
+    machine = machine_of(Last)
+    machine.advance()
+    machine.feed(NEXT + NEXT)
+    assert responses_in(machine.read()) == [(200, b"x", value)]
+    assert (machine.finished, machine.reason) == (True, None)
+
+
 def test_head_and_304_and_204_have_no_content():
     class Statuses(HTTPHandler):
         async def respond(self, request, response):
@@ -201,6 +214,10 @@ def broken(kind):
                 await response.write(b"y")
             elif kind == "field":
                 response.reply(200, b"", [("Location", "/\r\nSet-Cookie: a")])
+            elif kind in ("Content-Length", "transfer-encoding"):
+                response.begin(200, [(kind, "3")])  # another length beside the one that the response has
+            elif kind == "negative":
+                response.begin(200, (), -1)
             elif kind == "late":
                 await Delay(1)
                 raise TimedOut(Delay(1))
@@ -213,6 +230,7 @@ def broken(kind):
 @pytest.mark.parametrize(("kind", "status", "error"), [
     ("silent", 500, RuntimeError), ("raises", 500, KeyError), ("field", 500, ValueError), ("late", 500, TimedOut),
     ("begun", 200, KeyError), ("short", 200, RuntimeError), ("long", 200, ValueError),
+    ("negative", 500, ValueError), ("Content-Length", 500, ValueError), ("transfer-encoding", 500, ValueError),
 ])  # fmt: skip
 def test_a_handler_that_fails_answers_500_if_it_can_and_ends_the_connection(kind, status, error):
     machine = machine_of(broken(kind))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from contextlib import ExitStack
 
 import pytest
@@ -104,6 +105,23 @@ def test_fragments_are_counted_together():
     for _ in range(3):
         client.say(BytesMessage(data=bytes(40_000), message_finished=False))
     assert [event.code for event in client.told] == [1009]
+
+
+@pytest.mark.parametrize("part", ["", "ab"])
+def test_a_message_in_many_fragments_takes_no_more_memory_than_its_content(part):
+    client = Client()
+    frames = client.protocol.send(TextMessage(data=part, message_finished=False))
+    frames += b"".join(client.protocol.send(TextMessage(data=part, message_finished=False)) for _ in range(3_000))
+    client.feed(frames[: len(frames) // 2])
+    tracemalloc.start()
+    try:
+        client.feed(frames[len(frames) // 2 :])
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 8_192 + 3 * 1_500 * len(part)
+    client.say(TextMessage(data="!"))
+    assert [event.data for event in client.told if isinstance(event, Message)] == [part * 3_001 + "!"]
 
 
 def test_a_silent_client_is_asked_and_then_given_up():

@@ -203,7 +203,7 @@ def test_another_version_is_the_answer_unless_exactly_this_is_asked_for(ask_rpcb
         ("tcp", ""), ("tcp", "127.0.0.1"), ("tcp", "127.0.0.1.8.256"), ("tcp", "127.0.0.1.8.-1"), ("tcp", "::1.8.1"),
         ("tcp", "127.0.0.1.8.1\n"), ("tcp", "127.0.0.1.8.\u0661"), ("tcp", "localhost.8.1"), ("tcp6", "127.0.0.1.8.1"),
         ("", "127.0.0.1.8.1"), ("sctp", "127.0.0.1.8.1"), ("local", "socket"), ("local", "/" + 108 * "x"),
-        ("tcp", "1" * 60_000), ("tcp", 30_000 * "."),
+        ("tcp", "1" * 60_000), ("tcp", 30_000 * "."), ("tcp6", f"fe80::1%{'e' * 60_000}.8.1"),
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_not_added(ask_rpcb, netid, address):
