@@ -46,6 +46,7 @@ class RecordingDriver:
     def __init__(self, world: World) -> None:
         self._world = world
         self._peer = world.peer
+        self._credentials = world.credentials
         self.principal: Any = world.principal
         self.secured: Any = world.secured
         self.peer_certificate: Any = world.peer_certificate
@@ -77,9 +78,13 @@ class RecordingDriver:
     @property
     def credentials(self) -> tuple[int, int, int] | None:
         """The process, user and group of the client, ``None`` if the world has none."""
-        if self._world.credentials is not None:
+        if self._credentials is not None:
             self.asked.add("credentials")
-        return self._world.credentials
+        return self._credentials
+
+    @credentials.setter
+    def credentials(self, told: tuple[int, int, int] | None) -> None:
+        self._credentials = told
 
     @property
     def plain(self) -> bool:
