@@ -213,6 +213,7 @@ class _Exchange:
 
     def __init__(self, mode: str, subject: Subject) -> None:
         base = server_class(mode, subject.packets)
+        self.subject = subject
         self._time = subject.in_its_time()
         self.loop = Reactor(clock=_Clock(subject.world))
         self.client_loop = Reactor() if mode == "sync" else self.loop
@@ -241,14 +242,20 @@ class _Exchange:
         if self.client_loop is self.loop:
             self.loop.run_while(lambda: not client.done)
         else:
-            thread = threading.Thread(target=self.client_loop.run_while, args=(lambda: not client.done,))
+            thread = threading.Thread(target=self._run_client, args=(client,))
             thread.start()
-            self.loop.run_while(lambda: not client.done, 0.02)
+            self.loop.run_while(thread.is_alive, 0.02)
             thread.join()
         late.cancel()
         if client.late:
             raise TimeoutError(f"no complete output in {SECONDS:g} seconds; so far {client.received!r}")
         return client.received
+
+    def _run_client(self, client: _Client) -> None:
+        """Run the loop of ``client`` until it is done. An exchange of datagrams may still wait for a packet then."""
+        self.client_loop.run_while(lambda: not client.done)
+        if client.late or self.subject.packets:
+            self.loop.stop()
 
     def fault(self) -> str:
         """What the handler raised, in words. A child or a thread may tell of it a moment after the output."""
@@ -261,7 +268,6 @@ class _Exchange:
         client.finish()
         for pid in getattr(self.server, "active_children", None) or ():
             self.loop.children.kill(pid)
-        self.loop.stop()
 
 
 class _Client:

@@ -8,10 +8,13 @@ from hypothesis import find
 
 import handlers
 from handlers import (
+    Cancelled,
+    DatagramHandler,
     Exactly,
     Failed,
     Flushed,
     Forked,
+    Packet,
     Some,
     StreamHandler,
     StreamRequestHandler,
@@ -112,6 +115,25 @@ def test_a_real_server_answers_in_each_mode(mode):
     assert ask(mode, services.Echo, CONVERSATION) == CONVERSATION
     assert ask(mode, services.EchoDatagram, PACKETS) == PACKETS
     assert ask(mode, services.Time, b"", World(now=lambda: 0.0)).hex() == "83aa7e80"
+
+
+def test_an_exchange_that_waits_for_a_packet_ends_in_sync_mode_when_the_client_is_done():
+    """It occupies the loop: it would wait for its timeout, 300 seconds by default."""
+    ends = []
+
+    class Upper(DatagramHandler):
+        timeout = 0.5
+
+        async def handle(self):
+            while True:
+                self.send((await Packet()).upper())
+
+        def finish(self):
+            ends.append(type(self.reason))
+
+    assert ask("sync", Upper, [b"one", b"two"]) == [b"ONE", b"TWO"]
+    assert Cancelled in ends
+    assert TimedOut not in ends
 
 
 def test_the_modes_are_the_four():
