@@ -1,11 +1,7 @@
-"""Pairs of handlers, broken and right: a fifth set, three of each of twelve kinds of fault."""
+"""Pairs of handlers, broken and right, of twelve kinds of faults, in protocols that the other sets do not have."""
 
 from __future__ import annotations
 
-from .fifth_depths import PAIRS as DEPTHS
-from .fifth_ends import PAIRS as ENDS
-from .fifth_numbers import PAIRS as NUMBERS
-from .fifth_pair import Pair as Pair
-from .fifth_times import PAIRS as TIMES
+from tests.support import fifth_depths, fifth_ends, fifth_numbers, fifth_times
 
-PAIRS = [*NUMBERS, *DEPTHS, *TIMES, *ENDS]
+PAIRS = [*fifth_numbers.PAIRS, *fifth_depths.PAIRS, *fifth_times.PAIRS, *fifth_ends.PAIRS]

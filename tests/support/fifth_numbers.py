@@ -10,7 +10,7 @@ from typing import Any
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
 
-from .fifth_pair import Malformed, Pair
+from .kinds_pair import Malformed, Pair
 
 
 class GitBroken(StreamHandler):

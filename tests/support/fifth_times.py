@@ -7,7 +7,7 @@ from typing import Any
 
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, TimedOut, Until
 
-from .fifth_pair import Malformed, Pair
+from .kinds_pair import Malformed, Pair
 
 
 class LCDprocBroken(StreamHandler):
