@@ -1,11 +1,11 @@
-"""`check` tells the handlers of `kinds`, `third`, `fourth` and `fifth` apart: in each, three pairs for each of 12 kinds.
+"""`check` tells the handlers of `kinds`, `third`, `fourth` and `fifth` apart: 36 pairs of 12 kinds in each.
 
 The sets of thirty-six pairs were written before the source of `check` was read. When they were first tried, it found
 24 of the 36 faults of `kinds`, and 22 of those of `third`; one of each for another reason: the pairs of stomp and of
-the database had a second fault, which was mended. Of `fourth` it found 23, of `fifth` 28. It accused no right handler
-of `kinds`, `third` and `fifth`, and five of `fourth`: those of mgcp and fastagi had a fault, which was mended, and the
-answer of quake depended on the port of the client; resp and fix were accused wrongly. `FINDERS` are the properties that fail;
-each is tried alone here. `tests.proofs.check_figures` runs all properties on the right handlers.
+the database had a second fault, which was mended. Of `fourth` it found 23, of `fifth` 28. It accused no right handler of
+`kinds`, `third` and `fifth`, and five of `fourth`: those of mgcp and fastagi had a fault, which was mended, and the
+answer of quake depended on the port of the client; resp and fix were accused wrongly. `FINDERS` are the properties that
+fail; each is tried alone here. `tests.proofs.check_figures` runs all properties on the right handlers.
 """
 
 import pytest
@@ -207,7 +207,9 @@ def test_a_right_handler_that_was_accused_is_not(name, holds):
     holds(pair.right, pair.conversation)
 
 
-@pytest.mark.parametrize("pairs", [kinds.PAIRS, third.PAIRS, fourth.PAIRS, fifth.PAIRS], ids=["kinds", "third", "fourth", "fifth"])
+@pytest.mark.parametrize(
+    "pairs", [kinds.PAIRS, third.PAIRS, fourth.PAIRS, fifth.PAIRS], ids=["kinds", "third", "fourth", "fifth"]
+)
 def test_each_kind_has_three_pairs(pairs):
     assert sorted(pair.kind for pair in pairs) == sorted([*range(1, 13)] * 3)
 
