@@ -134,6 +134,7 @@ FINDERS = {
     "dbgp": "leaves_nothing_behind",
     "dbus": "ends_if_it_drips",
     "distcc": "stays_in_bounds_when_repeated",
+    "dovecot": "splits_no_answer",
     "epp": "takes_causes_for_ends",
     "erlang": "bears_any_nesting",
     "fins": "bears_any_number",
