@@ -22,6 +22,9 @@ MOST = 4_096
 PAIRS = 16
 """The most pieces that may come again; of more, they are evenly spread."""
 
+PARTS = 2
+"""The most first parts of messages that may come again."""
+
 
 class Border(NamedTuple):
     """A place of the conversation at which a wait begins, with no byte held."""
@@ -87,3 +90,17 @@ def pieces_again(tried: Tried) -> list[tuple[int, int]]:
     data = tried.pieces[0] if spans else b""
     distinct = list({(data[start:end]): (start, end) for start, end in reversed(spans)}.values())[::-1]
     return thinned(distinct, PAIRS)
+
+
+def parts_again(tried: Tried) -> list[tuple[int, int]]:
+    """The spans of the first parts of messages that come in parts.
+
+    Behind such a part the handler waits for the same as before it, and in another place: for the next part.
+    """
+    spans: list[tuple[int, int]] = []
+    found = borders_of(tried)
+    for number, one in enumerate(found):
+        alike = next((other for other in found[number + 1 :] if other.wait == one.wait), one)
+        if one.is_first and not alike.is_first:
+            spans.append((one.at, alike.at))
+    return thinned(spans, PARTS)

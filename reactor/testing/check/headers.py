@@ -6,7 +6,8 @@ Only conversations of HTTP/1 and SIP, and answers with a status line as these ha
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .evidence import replaced, spots, thinned
 from .report import Answers, fail, held_in_time
@@ -15,7 +16,7 @@ from .snippets import literal
 from .tried import Tried
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ...handlers import World
 
@@ -32,6 +33,9 @@ _LINE = b"\n" + _MARK
 _QUOTED = re.compile(rb'"[^"\\\r\n]*"')
 _ESCAPED = (rb"\r\nX-Mark", b"\r\nX-Mark"), (rb"\nX-Mark", b"\nX-Mark")
 _PERCENT = (b"%0D%0AX-Mark", b"\r\nX-Mark"), (b"%0AX-Mark", b"\nX-Mark")
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{4,}={0,2}(?![A-Za-z0-9+/=])")
+_TEXT = re.compile(rb"[\0 -~]{3,}")
+_LETTERS = re.compile(rb"[A-Za-z]+")
 _WORD = re.compile(rb"(?<=[ \t])[A-Za-z]+(?=[ \t\r\n])")
 _SPLITS = b"%0D%0AX-Mark:%20x", b"%0AX-Mark:%20x"
 
@@ -76,8 +80,9 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     begin with a status line, such as ``HTTP/1.1 302``, is not looked at.
 
     In the stream of another protocol it writes ``\\r\\nX-Mark`` and ``\\nX-Mark`` into each quoted string, and
-    ``%0D%0AX-Mark`` and ``%0AX-Mark`` behind each word. The output may not be the same with one more end of a line in
-    it, and nothing that tells so, such as a length.
+    ``%0D%0AX-Mark`` and ``%0AX-Mark`` behind each word, and the ends of lines themselves into the text that a word is
+    the base64 of, such as a name and a password. The output may not be the same with one more end of a line in it, and
+    nothing that tells so, such as a length.
 
     >>> from handlers.services import Echo
     >>> splits_no_answer(Echo, b"GET /%7Eann HTTP/1.1\\r\\n\\r\\n")
@@ -96,16 +101,48 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
 
 def _refuse_unescaped(tried: Tried) -> None:
-    """Fail if an end of a line that is escaped in a quoted string ends a line of the output."""
-    quoted = [(place, end - 1, _ESCAPED, "in a quoted string") for place, _, end in spots(tried.pieces, _QUOTED, SPOTS)]
-    words = [(place, end, _PERCENT, "behind a word") for place, _, end in spots(tried.pieces, _WORD, SPOTS)]
-    for place, end, escapes, where in quoted + words:
-        for escaped, meant in escapes:
-            plain, run = (_with(tried, place, end, end, instead) for instead in (b"", escaped))
-            if meant in run.output and run.output.replace(meant, b"") == plain.output:
-                fault = f"{escaped!r} {where} of a request begins a line of the output"
-                code = f"{run.code()}\nassert {literal(meant)} not in {run.output_code()}"
-                fail(tried, fault, "splits_no_answer", code)
+    """Fail if an end of a line that is escaped in a quoted string, a word or base64 ends a line of the output."""
+    for end in _escaped_ends(tried.pieces):
+        spans = end.place, end.start, end.end
+        right = tried.pieces[end.place][end.start : end.end]
+        plain, run = (_with(tried, *spans, instead) for instead in (right, end.instead))
+        if end.meant in run.output and run.output.replace(end.meant, b"") == plain.output:
+            fault = f"{end.instead!r} {end.where} of a request begins a line of the output"
+            code = f"{run.code()}\nassert {literal(end.meant)} not in {run.output_code()}"
+            fail(tried, fault, "splits_no_answer", code)
+
+
+class _Escaped(NamedTuple):
+    """An end of a line that is escaped, and where it comes instead of other bytes."""
+
+    place: int
+    start: int
+    end: int
+    instead: bytes
+    meant: bytes
+    where: str
+
+
+def _escaped_ends(pieces: list[bytes]) -> Iterator[_Escaped]:
+    for place, _, end in spots(pieces, _QUOTED, SPOTS):
+        yield from (_Escaped(place, end - 1, end - 1, *pair, "in a quoted string") for pair in _ESCAPED)
+    for place, _, end in spots(pieces, _WORD, SPOTS):
+        yield from (_Escaped(place, end, end, *pair, "behind a word") for pair in _PERCENT)
+    for place, start, end in spots(pieces, _BASE64, SPOTS):
+        text = _decoded(pieces[place][start:end])
+        for word in list(_LETTERS.finditer(text))[:2]:
+            for _, meant in _ESCAPED:
+                instead = b64encode(text[: word.end()] + meant + text[word.end() :])
+                yield _Escaped(place, start, end, instead, meant, "in base64")
+
+
+def _decoded(word: bytes) -> bytes:
+    """The text that a word is the base64 of, with nulls between its words; empty if it is none."""
+    try:
+        text = b64decode(word, validate=True)
+    except ValueError:
+        return b""
+    return text if _TEXT.fullmatch(text) else b""
 
 
 def _names(pieces: list[bytes]) -> list[tuple[int, int, int]]:

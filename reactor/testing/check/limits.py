@@ -9,7 +9,7 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ...handlers import Exactly, LimitPassed
+from ...handlers import Cause, EndOfStream, Exactly, LimitPassed
 from .evidence import alike, answers_of, differing, fault_of, thinned
 from .records import records
 from .regions import enclosing
@@ -34,7 +34,7 @@ COSTLY = 20_000
 """Lines of Python that a run may cost; a handler that costs more is not tried with longer pieces."""
 
 GAP = 8
-"""The most lengths between those that are taken and those that are refused, none of which may have no answer."""
+"""The most lengths between those that are taken and those that are refused, none of which a wait may refuse."""
 
 TAIL = 2
 """Bytes that may be behind a piece, such as an end or a checksum."""
@@ -124,17 +124,19 @@ class Stretched:
         return [length for length in (low - 1, low, high, high + 1) if 0 < length <= self.most]
 
     def is_gap(self, length: int, run: Run) -> bool:
-        """Whether the request ends in silence, between shorter lengths that are taken and longer ones refused.
+        """Whether a wait refuses it, between shorter pieces that are taken and longer ones that the handler refuses.
 
-        The handler must have waited for so many bytes, and a few more for the end of the piece.
+        The handler must have waited for so many bytes, and a few more for the end of the piece. It refuses longer ones
+        with an answer, or with a cause of its own.
         """
         wait = run.reason.wait if isinstance(run.reason, LimitPassed) else None
         if not isinstance(wait, Exactly) or not 1 < length <= wait.n <= length + GAP <= self.most:
             return False
-        beside = [self.run(other) for other in (length - 1, length + GAP)]
-        return all(
-            not isinstance(other.reason, LimitPassed) and len(other.output) > len(run.output) for other in beside
-        )
+        shorter, longer = (self.run(other) for other in (length - 1, length + GAP))
+        if any(isinstance(other.reason, LimitPassed) for other in (shorter, longer)):
+            return False
+        is_refused = isinstance(longer.reason, Cause) and not isinstance(longer.reason, EndOfStream)
+        return len(shorter.output) > len(run.output) and (is_refused or len(longer.output) > len(run.output))
 
 
 @held_in_time
@@ -146,7 +148,7 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     may be behind the piece. It also repeats a record at the end of a binary message. Where the handler begins to answer
     in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A limit that counts
     the delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small:
-    a length between those that are taken and those that are refused ends the request in silence. It also stretches a
+    a length between those that are taken and those that the handler refuses is refused by a wait. It also stretches a
     word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
@@ -163,8 +165,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
                 fail(tried, f"for {stretched.told(length)} {fault_of(run, '')}", "at_its_limits", run.code())
             if stretched.is_gap(length, run):
                 fault = (
-                    f"a piece of {length - 1} bytes is taken, one of {length + GAP} refused with an answer, and one of "
-                    f"{length} ends the request in silence"
+                    f"a piece of {length - 1} bytes is taken, one of {length + GAP} is refused by the handler, and one "
+                    f"of {length} by the limit of its wait, which is too small"
                 )
                 code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
                 fail(tried, fault, "at_its_limits", code)

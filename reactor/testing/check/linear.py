@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .borders import pieces_again
+from .borders import parts_again, pieces_again
 from .choices import each, one_of
+from .counting import EndlessLoop
 from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
 from .lists import kept_in_lists, refuse_steep_lists
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LINEAR = 6
 """The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
+
+DOUBLED = LINEAR**0.5
+"""The same when the input grows by 2."""
 
 SHORT = 128
 """Bytes of the shortest flood whose work is compared."""
@@ -53,11 +57,12 @@ def works_linearly(
     """Four times as many bytes cost about four times the work, byte by byte and in one piece.
 
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
-    conversation again and again; or a piece is made longer, with its length before it, or comes again and again, or so
-    does a record at the end of a binary message. A flood that the handler does not take to the end, because it has a
-    bound of its own of 2 KiB, may cost more. Lists of elements that are alike get very many different ones, whose
-    processor time must not grow much more than they do. A handler that keeps something of each message in a list gets
-    very many messages, each with another number.
+    conversation again and again; or a piece is made longer, with its length before it, or comes again and again. So
+    does the first part of a message that comes in parts, and a record at the end of a binary message, as it is and each
+    with another number. A flood that the handler does not take to the end, because it has a bound of its own of 2 KiB,
+    may cost more. Lists of elements that are alike get very many different ones, whose processor time must not grow
+    much more than they do. A handler that keeps something of each message in a list gets very many messages, each with
+    another number.
     """
     tried = Tried(kind, conversation, world)
 
@@ -81,6 +86,8 @@ def works_linearly(
         if is_steep and not tried.packets:
             run = played(tried, flood(start, filler, True, BOUNDED)[0][:-1])
             is_steep = not run.finished or run.error is not None
+        if is_steep:
+            is_steep = _stays_steep(tried, *(flood(*drawn, times)[0] for times in (16, 32)))
         # What raises must do it without counting objects too.
         return raised(drawn) is not None if is_steep is None else is_steep, lines
 
@@ -104,8 +111,10 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     for piece in measured(tried):
         yield [piece.schedule(SHORT * times) for times in (1, 4, 16) if SHORT * times <= piece.most]
     for record in records(tried):
-        yield [tried.whole([*tried.pieces[: record.place], record.build(AGAIN * times)]) for times in (1, 4, 16, 64)]
-    for begin, end in dict(reversed(pieces_again(tried))).items():  # of those that begin in one place, the first
+        for build in record.build, record.numbered:
+            yield [tried.whole([*tried.pieces[: record.place], build(AGAIN * times)]) for times in (1, 4, 16, 64)]
+    firsts = dict(reversed(pieces_again(tried))).items()  # of those that begin in one place, the first
+    for begin, end in [*firsts, *parts_again(tried)]:
         again = tried.pieces[0][begin:end]
         yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16, 64)]
 
@@ -115,16 +124,27 @@ def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None,
 
     Work that begins only after some hundred bytes grows so once. ``None`` if the handler raises.
     """
-    before, lines = None, 0
+    before, grown, lines = None, False, 0
     for schedule in schedules:
         run, cost = worked(tried, schedule)
         lines += run.cost
-        if run.error is not None:
-            return None, lines
+        if run.error is not None:  # more lines than any input may cost are too many, if they have grown until then
+            return (True if grown and isinstance(run.error, EndlessLoop) else None), lines
         if before is not None and cost <= LINEAR * before:
             return False, lines
-        before = cost
+        grown, before = before is not None, cost
     return True, lines
+
+
+def _stays_steep(tried: Tried, long: Schedule, longer: Schedule) -> bool:
+    """Whether work grows too much once more; also if the handler raises, or does not take twice as much to the end.
+
+    Work that grows as the input does, but begins only after some hundred bytes, grows too much twice.
+    """
+    (run, before), (more, cost) = worked(tried, long), worked(tried, longer)
+    if run.error is not None or more.error is not None or cost > DOUBLED * before:
+        return True
+    return played(tried, [step for step in longer if step is not END]).finished
 
 
 def _fail_steeply(tried: Tried, schedules: list[str]) -> NoReturn:

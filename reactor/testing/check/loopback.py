@@ -213,6 +213,7 @@ class _Exchange:
 
     def __init__(self, mode: str, subject: Subject) -> None:
         base = server_class(mode, subject.packets)
+        self.subject = subject
         self._time = subject.in_its_time()
         self.loop = Reactor(clock=_Clock(subject.world))
         self.client_loop = Reactor() if mode == "sync" else self.loop
@@ -243,7 +244,7 @@ class _Exchange:
         else:
             thread = threading.Thread(target=self._run_client, args=(client,))
             thread.start()
-            self.loop.run_while(lambda: not client.done, 0.02)
+            self.loop.run_while(thread.is_alive, 0.02)
             thread.join()
         late.cancel()
         if client.late:
@@ -251,15 +252,15 @@ class _Exchange:
         return client.received
 
     def _run_client(self, client: _Client) -> None:
+        """Run the loop of ``client`` until it is done. An exchange of datagrams may still wait for a packet then."""
         self.client_loop.run_while(lambda: not client.done)
-        if isinstance(client, _PacketClient):  # the request may wait for one more packet, up to its timeout
+        if client.late or self.subject.packets:
             self.loop.stop()
 
     def fault(self) -> str:
         """What the handler raised, in words. A child or a thread may tell of it a moment after the output."""
         moment = self.loop.clock.monotonic() + MOMENT
-        while not self.faults.look() and self.loop.clock.monotonic() < moment:
-            self.loop.step(0.02)  # which goes on although the loop may have been stopped
+        self.loop.run_while(lambda: not self.faults.look() and self.loop.clock.monotonic() < moment, 0.02)
         return self.faults.text
 
     def _give_up(self, client: _Client) -> None:
@@ -267,7 +268,6 @@ class _Exchange:
         client.finish()
         for pid in getattr(self.server, "active_children", None) or ():
             self.loop.children.kill(pid)
-        self.loop.stop()
 
 
 class _Client:

@@ -50,6 +50,9 @@ _FORMS = (
 )
 """Where something is nested, what opens it and what closes it."""
 
+_BLANKS = re.compile(rb"\A[\[({] .* [\])}]\Z", re.DOTALL)
+"""Brackets with blanks inside."""
+
 
 class Nest(NamedTuple):
     """A place of the conversation, and what opens and closes there again and again."""
@@ -68,11 +71,12 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     A parser that calls itself for each level, and ``json.loads`` before Python 3.14, raise it for a message of a few
     kilobytes, and it is no ``ValueError``. The property looks for ``[...]``, ``(...)``, ``{...}``, ``<a>...</a>``, the
     arrays of RESP (``*1`` and CR LF) and the lists and dictionaries of bencoding in the conversation. There it opens
-    more levels than `sys.getrecursionlimit` has, and closes all or none of them. It does the same where a binary length
-    has a like one behind it, with the same bytes before it, such as that of a group of attributes in a group; where a
-    region of four bytes' length has a like one in it, such as a document in a document; and with constructed elements
-    of BER, whose lengths are definite. In a binary message it repeats up to four bytes in their place, such as the head
-    of a field, and corrects the length of the whole. A right handler counts the levels, or answers.
+    more levels than `sys.getrecursionlimit` has, and closes all or none of them; with a blank between brackets too, if
+    they have one inside. It does the same where a binary length has a like one behind it, with the same bytes before
+    it, such as that of a group of attributes in a group; where a region of four bytes' length has a like one in it,
+    such as a document in a document; and with constructed elements of BER, whose lengths are definite. In a binary
+    message it repeats up to four bytes in their place, such as the head of a field, and corrects the length of the
+    whole. A right handler counts the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -241,5 +245,7 @@ def _nests(pieces: list[bytes]) -> Iterator[Nest]:
         for pattern, opening, closing in _FORMS:
             for match in list(pattern.finditer(piece))[:SPOTS]:
                 yield Nest(place, *match.span(), opening, closing)
+                if _BLANKS.search(match[0]):  # a bracket may be a word, which a blank ends
+                    yield Nest(place, *match.span(), opening + b" ", b" " + closing)
         for start, end in islice(bencoded(piece), SPOTS):
             yield Nest(place, start, end, b"l", b"e")

@@ -20,7 +20,7 @@ LEAST, MOST = 4, 32
 SHORT = 256
 """Bytes of the longest message whose records are looked for."""
 
-WAYS = 3
+WAYS = 4
 """The most ways to correct the length of the whole that are tried."""
 
 
@@ -34,10 +34,26 @@ class Record(NamedTuple):
     way: int = 0
     """Which of the ways to correct the length of the whole."""
 
+    @property
+    def has_way(self) -> bool:
+        """Whether there is this way: a length that counts words can't count a part of one."""
+        return self.way < len(list(self._ways(1)))
+
+    def _ways(self, count: int) -> Iterator[bytes]:
+        """What comes before the last record, with the length of so many more."""
+        return enclosing(self.piece[: -len(self.data)], len(self.piece), count * len(self.data))
+
     def build(self, count: int) -> bytes:
         """The message with so many more of them, and with the length that it then has."""
-        ways = islice(enclosing(self.piece, len(self.piece), count * len(self.data)), self.way, None)
-        return next(ways, self.piece) + self.data * count
+        before = next(islice(self._ways(count), self.way, None), self.piece[: -len(self.data)])
+        return before + self.piece[-len(self.data) :] + self.data * count
+
+    def numbered(self, count: int) -> bytes:
+        """The same with another number in the first two bytes of each."""
+        piece, more = self.build(count), len(self.data) * count
+        first, rest = int.from_bytes(self.data[:2], "big"), self.data[2:]
+        numbers = range(first + 1, first + 1 + count)
+        return piece[:-more] + b"".join((number & 0xFFFF).to_bytes(2, "big") + rest for number in numbers)
 
 
 def records(tried: Tried) -> Iterator[Record]:
@@ -51,15 +67,14 @@ def records(tried: Tried) -> Iterator[Record]:
 
 
 def _of(place: int, piece: bytes) -> Iterator[Record]:
-    ways = min(WAYS, len(list(enclosing(piece, len(piece), 0))))
     for size in range(LEAST, min(MOST, len(piece) - 1) + 1):
-        for way in range(ways):
-            yield Record(place, piece, piece[-size:], way)
+        record = Record(place, piece, piece[-size:])
+        yield from (record._replace(way=way) for way in range(WAYS) if record._replace(way=way).has_way)
 
 
 def _is_taken(tried: Tried, record: Record, plain: Run) -> bool:
     part = record._replace(data=record.data[:-1])
-    return _is_like(tried, record, plain) and not _is_like(tried, part, plain)
+    return _is_like(tried, record, plain) and not (part.has_way and _is_like(tried, part, plain))
 
 
 def _is_like(tried: Tried, record: Record, plain: Run) -> bool:

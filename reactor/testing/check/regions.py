@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .snippets import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SIZE = 4
 """Bytes of the length of a region."""
@@ -87,13 +87,47 @@ def wrapped(piece: bytes, depth: int, most: int) -> list[Wrapped]:
 
 
 def enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
-    """What comes before a part that grows: with a length in it that is that of the whole, made greater; as it is."""
+    """What comes before a part that grows: with a length in it that is that of the whole, made greater; as it is.
+
+    The length may count as many bytes before it, which say what it is the length of. The last ones count words of two
+    or four bytes, and maybe one less.
+
+    >>> [next(enclosing(before, 8, 2)) for before in (b"\\0\\7\\0\\6", b"\\1\\1\\0\\x08")]
+    [b'\\x00\\x07\\x00\\x08', b'\\x01\\x01\\x00\\n']
+    >>> list(enclosing(b"\\1\\1\\0\\3", 8, 2))
+    [b'\\x01\\x01\\x00\\x03', b'\\x01\\x01\\x00\\x04']
+    """
+    yield from dict.fromkeys(_enclosing(before, end, growth))
+
+
+def _enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
+    yield from _lengthened(before, growth, lambda at, size, length: length in (end, end - at, end - at - size))
+    yield from _lengthened(before, growth, lambda at, size, length: length == end - at + size)
+    yield before
+    for unit in (2, 4) if growth else ():
+        if growth % unit == 0:
+            yield from _lengthened(before, growth // unit, _Words(end, unit).is_one)
+
+
+class _Words(NamedTuple):
+    """Where a part ends, and the bytes of a word."""
+
+    end: int
+    unit: int
+
+    def is_one(self, at: int, size: int, length: int) -> bool:
+        """Whether a length, which is at this place, counts the words of the whole, or one less."""
+        behind = self.end - at
+        wholes = self.end, behind, behind - size, behind + size
+        return size == 2 and (length * self.unit in wholes or (length + 1) * self.unit in wholes)
+
+
+def _lengthened(before: bytes, growth: int, is_whole: Callable[[int, int, int], bool]) -> Iterator[bytes]:
+    """The bytes with each length in them that ``is_whole`` made greater."""
     for order, size, at in product(_ORDERS, (4, 3, 2), range(len(before))):
         length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
-        is_whole = length in (end, end - at, end - at - size)
-        if at + size <= len(before) and is_whole and length + growth < 1 << 8 * size:
+        if at + size <= len(before) and is_whole(at, size, length) and length + growth < 1 << 8 * size:
             yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]
-    yield before
 
 
 def bencoded(piece: bytes) -> Iterator[tuple[int, int]]:

@@ -32,6 +32,7 @@ _FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _END = re.compile(rb"\r?\n")
 _DOT = re.compile(rb"\r\n\.\r\n")
+_NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
 
 _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a chunk: its size
@@ -82,10 +83,10 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     ``str.splitlines()`` ends a line also at ``\r``, ``\v``, ``\f``, ``\x1c``, ``\x85`` and U+2028. ``\n.\r\n`` is not
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
-    another one. The property writes each end of a line, and each lone dot, in these forms. It replaces CR LF
-    behind a chunk of HTTP, and the byte, or the two, behind data of a given length that are the same each time; also if
-    the handler reads CR, LF or both alone, by their length. It puts
-    NUL and a letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that
+    another one. The property writes each end of a line, and each lone dot, in these forms; a dot with a blank beside it
+    is none either. It replaces CR LF behind a chunk of HTTP, and the byte, or the two, behind data of a given length
+    that are the same each time; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
+    letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that
     for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
@@ -149,7 +150,7 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     """Each end in other forms."""
     for place, start, end in spots(pieces, _DOT, SPOTS):
-        for instead in b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r":
+        for instead in _NO_DOTS:
             yield Swap("end", place, start, end, instead, (b"\r\n,\r\n", instead.replace(b".", b",")))
     for place, start, end in spots(pieces, _FRAMING_HEADER, SPOTS):
         name = pieces[place][start:end]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from copy import copy
+from itertools import chain
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
-from .borders import borders_of, pieces_again
+from .borders import borders_of, parts_again, pieces_again
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
 from .evidence import fault_of, limit_of, spread_over, thinned
@@ -51,6 +52,9 @@ BUDGET = 300_000
 
 TRACED = 100
 """Batches of a piece for which lines are counted. If the request then still holds more and more, they are not."""
+
+SELDOM = 8
+"""Batches after which what a request holds is looked at when lines are not counted."""
 
 LONGEST = 8_000
 """Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
@@ -188,6 +192,7 @@ def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) ->
 def _again(tried: Tried) -> Iterator[Repeated]:
     """What may come again where the handler waits for the same, as it is and with other numbers in it."""
     spans = sorted(pieces_again(tried), key=lambda span: span[1] - span[0])  # short ones cost little
+    spans += [span for span in parts_again(tried) if span not in spans]
     pieces = [((tried.pieces[0][:start],), tried.pieces[0][start:end]) for start, end in spans]
     yield from (Repeated(start, piece, None) for start, piece in pieces)
     for start, piece in pieces:
@@ -236,12 +241,12 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     if run.error is not None:
         growth.refuse(run)
     if growth.goes_on and growth.batches == TRACED:
-        _refuse_long_growth(tried, repeated, kept)
+        return run.cost + run.cost // TRACED * _refuse_long_growth(tried, repeated, kept)
     return run.cost
 
 
-def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
-    """The same for very many pieces, without counting lines: what costs so much is tried in time."""
+def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
+    """The same for very many pieces, without counting lines: what costs so much is tried in time. The batches made."""
     kind: Any = tried.machine
     machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
     growth = _Growth(tried, repeated, kept, "machine")
@@ -250,7 +255,7 @@ def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
         for piece in [*tried.before, *repeated.start]:
             machine.feed(piece)
         while not machine.finished and growth.goes_on and growth.batches < LONGEST:
-            for piece in growth.batch():
+            for piece in chain.from_iterable(growth.batch() for _ in range(SELDOM)):
                 machine.drop_output()  # the client takes it
                 machine.advance()
                 machine.feed(piece)
@@ -260,6 +265,7 @@ def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> None:
         raise
     except Exception:
         pass  # other properties tell of it
+    return growth.batches
 
 
 class _Growth:
@@ -267,13 +273,10 @@ class _Growth:
 
     def __init__(self, tried: Tried, repeated: Repeated, kept: int, name: str) -> None:
         self._tried, self._repeated, self._kept, self._name = tried, repeated, kept, name
+        self.batches = 0
+        """The batches so far."""
         self._brought = self._limit = 0
         self._sizes = [0]
-
-    @property
-    def batches(self) -> int:
-        """The batches so far."""
-        return len(self._sizes) - 1
 
     @property
     def goes_on(self) -> bool:
@@ -285,6 +288,7 @@ class _Growth:
     def batch(self) -> list[bytes]:
         """The next one: packets, or all its bytes at once."""
         pieces = self._repeated.batch(_BATCH * self.batches)
+        self.batches += 1
         self._brought += sum(map(len, pieces))
         return pieces if self._tried.packets else [b"".join(pieces)]
 
@@ -294,15 +298,14 @@ class _Growth:
         size, number = held(machine), largest_number(machine)
         self._sizes.append(size + number)
         bound = self._kept + self._limit + self._brought // self.batches
+        if size <= bound and number <= NUMBER:
+            return
         fed = self._repeated.code(self._name, self.batches, self._tried.packets)
         if size > bound:
             fault = f"it holds {size} bytes, and more with each {literal(self._told())} that comes"
             self._fail(fault, f"{fed}\nassert held({self._name}) <= {bound}", f"kept={2 * size} (bytes)")
-        if number > NUMBER:
-            fault = (
-                f"a number that it holds has {number} bytes, and more with each {literal(self._repeated.before[:40])}"
-            )
-            self._fail(fault, f"{fed}\nassert largest_number({self._name}) <= {NUMBER}", "")
+        fault = f"a number that it holds has {number} bytes, and more with each {literal(self._repeated.before[:40])}"
+        self._fail(fault, f"{fed}\nassert largest_number({self._name}) <= {NUMBER}", "")
 
     def _told(self) -> bytes:
         """What the first ones are, shortened."""
@@ -313,7 +316,7 @@ class _Growth:
         again = f"for each {literal(self._repeated.before[:40])} that comes, it goes over more and more: "
         fault = f"{again if isinstance(run.error, EndlessLoop) else ''}{fault_of(run, '')}"
         allowed = LINES + LINES_PER_BYTE * self._brought
-        code = self._repeated.code(self._name, self.batches + 1, self._tried.packets)
+        code = self._repeated.code(self._name, self.batches, self._tried.packets)
         self._fail(fault, f"with line_limit({allowed}):\n{indent(code, '    ')}", "")
 
     def _fail(self, fault: str, code: str, remedy: str) -> NoReturn:

@@ -14,6 +14,7 @@ from reactor.testing import (
     takes_exact_ends_only,
     takes_names_in_any_case,
     takes_true_lengths_only,
+    works_linearly,
 )
 
 
@@ -106,6 +107,17 @@ class Mirror(StreamHandler):
             self.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
+class Blob(StreamHandler):
+    """Answers each message of any kind when all its bytes are here: many small ones may follow a large one."""
+
+    async def handle(self):
+        while True:
+            size = int.from_bytes(await Exactly(2), "big")
+            if size > 1000:
+                return
+            self.send(len(await Exactly(size)).to_bytes(2, "big"))
+
+
 GET = b"GET /%7Eann HTTP/1.1\r\nHost: a.example\r\nX-Trace: 1\r\n\r\n"
 
 
@@ -125,3 +137,9 @@ GET = b"GET /%7Eann HTTP/1.1\r\nHost: a.example\r\nX-Trace: 1\r\n\r\n"
 )
 def test_a_right_handler_is_not_accused(holds, kind, conversation):
     holds(kind, conversation)
+
+
+@pytest.mark.slow
+def test_work_that_begins_after_some_hundred_bytes_is_not_accused():
+    for _ in range(6):  # each time with other floods
+        works_linearly(Blob, b"\1\x2c" + bytes(300))
