@@ -19,7 +19,7 @@ its host refuses, an exception, a host without another thread.
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import partial
 from socket import SHUT_WR, socket
 
 from ..handlers import StreamHandler
@@ -52,6 +52,12 @@ class Direct:
         self._default_hooks: tuple[Any, ...] = ()  # those of the server's class when they were last found to be default
         self._lingering: dict[Lingering, None] = {}  # the connections that `finish` has left to the loop
         self._is_possible = is_led and service.intake.is_listener and service.mode.serves_directly
+        self._rowless_class: type[Rowless] | None = None
+        is_plain = self._is_possible and self._is_machine and not service.is_framed
+        if is_plain and class_of(service.handler).urgent is StreamHandler.urgent:
+            from ..rows.rowless import Rowless  # now, because the host may have no descriptor left for a file later
+
+            self._rowless_class = Rowless
 
     def is_open(self) -> bool:
         """Whether the next connection may go the direct way. A program may change the answer at any time."""
@@ -86,8 +92,9 @@ class Direct:
         if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
             service.admit(request, peer, lambda: service.intake.make_row(request, peer))
             return True
-        if service.is_brief and self._may_pass and not reactor.threaded and type(request) is socket:
-            self._pass(request, peer)
+        rowless_class = self._rowless_class
+        if service.is_brief and rowless_class is not None and not reactor.threaded and type(request) is socket:
+            self._pass(rowless_class, request, peer)
             return True
         row = None
         before = CURRENT.set(service.hand)  # while the handler of a state machine is made
@@ -108,26 +115,13 @@ class Direct:
             CURRENT.reset(before)
         return True
 
-    @cached_property
-    def _may_pass(self) -> bool:
-        """Whether the loop drives the requests, which only a handler that takes urgent data needs a row for."""
-        service = self._service
-        is_plain = service.mode.loop_drives and self._is_machine and not service.is_framed
-        return is_plain and class_of(service.handler).urgent is StreamHandler.urgent
-
-    @cached_property
-    def _rowless(self) -> type[Rowless]:
-        from ..rows.rowless import Rowless  # here, because most servers have no connections that are so short
-
-        return Rowless
-
-    def _pass(self, request: socket, peer: Any) -> None:
+    def _pass(self, rowless_class: type[Rowless], request: socket, peer: Any) -> None:
         """Serve a connection whose request may end at once, and then needs no row."""
         service, server, reactor = self._service, self._service.server, self._service.reactor
         before = CURRENT.set(service.hand)
         try:
             try:
-                rowless = self._rowless(service.handler(), reactor, server, request, peer, service)
+                rowless = rowless_class(service.handler(), reactor, server, request, peer, service)
             except BaseException as error:  # the constructor has raised
                 service.admit(request, peer, partial(_raise, error))
                 return

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -350,3 +351,30 @@ def test_the_last_answer_arrives_whole_whatever_the_client_still_sends():
         client.shutdown(socket.SHUT_WR)
         assert played.rest(client) == b""
         assert played.reactor.stats()["ended"] == {"": 2}
+
+
+IMPORTS_NOTHING = """
+import socket, sys
+from handlers import StreamHandler, Until
+from reactor import Reactor, SelectTCPServer
+class Echo(StreamHandler):
+    async def handle(self):
+        self.send(await Until(b"\\n"))
+with Reactor() as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as server:
+    before = set(sys.modules)
+    for _ in range(3):
+        with socket.socket() as client:
+            client.connect(server.server_address)
+            client.sendall(b"word\\n")
+            loop.step(1)
+            while loop.table:
+                loop.step(1)
+            assert client.recv(10) == b"word\\n"
+    assert loop.stats()["ended"] == {"": 3}
+    print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_serving_imports_no_module_for_which_the_host_may_have_no_descriptor():
+    run = subprocess.run([sys.executable, "-c", IMPORTS_NOTHING], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
