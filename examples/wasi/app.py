@@ -14,6 +14,7 @@ import wit_world
 
 import handlers
 import reactor
+import reactor.rows.rowless
 import reactor.servers
 
 for package in handlers, reactor, reactor.servers:
