@@ -396,9 +396,10 @@ def test_a_record_behind_the_end_of_an_association_begins_no_other():
         answers(one, b"hello")
         one.connection.send(b"late")
         late = drain(one.connection)
+        [row] = loop.table
         one.bye()
         loop.step(PATIENCE)
-        wait_until(lambda: not loop.table)
+        wait_until(lambda: row.stage is Stage.ENDED)
         one.sock.send(late)
         until(loop, lambda: not select.select([server], [], [], 0)[0])
         assert loop.stats()["refused"] == {"no association": 1}
