@@ -58,17 +58,16 @@ class Passing:
     def _is_open(self) -> bool:
         """Whether requests may begin now and end in the same turn. A program may change the answer at any time."""
         service, server, exchanges = self._service, self._service.server, self._exchanges
-        return exchanges.takes_requests and not (
-            exchanges.ready or exchanges.tells_calls or service.reactor.threaded or service.queue.rows or server.filters
+        return self._is_plain(server) and not (
+            exchanges.ready or exchanges.tells_calls or service.reactor.threaded or service.queue.rows
             or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
-            or not vars(server).keys().isdisjoint(HOOKS)
             or server.socket.gettimeout()
         )  # fmt: skip
 
-    def _is_changed(self, server: Any) -> bool:
-        """Whether a handler of the batch has made this way the wrong one for the packets behind its own."""
-        is_plain = vars(server).keys().isdisjoint(HOOKS) and not server.filters
-        return not (is_plain and self._exchanges.takes_requests)
+    def _is_plain(self, server: Any) -> bool:
+        """Whether the server takes requests, without filters or hooks of its own. A handler may change that."""
+        is_bare = not server.filters and vars(server).keys().isdisjoint(HOOKS)
+        return is_bare and self._exchanges.takes_requests
 
     def _take(self, rows: int) -> None:
         """Take a batch of packets. ``rows``: how many the table has. Raises ``OSError``."""
@@ -78,7 +77,7 @@ class Passing:
         self._singles += 1
         try:
             for number in range(BATCH if self._singles > BUSY else 1):
-                if number and (rows >= server.max_requests or self._is_changed(server)):
+                if number and (rows >= server.max_requests or not self._is_plain(server)):
                     return
                 try:
                     packet, peer = sock.recvfrom(size + 1, DONTWAIT)
