@@ -156,8 +156,18 @@ class Association(DatagramHandler):
                 row.touched()
 
     def _begin(self, key: Hashable, pending: Packets) -> None:
-        row = self._open[key] = InnerRow(self.row, self, self._make(), key, pending)
-        self.row.reactor.adopt(row)
+        """Begin a request with the first packet for which the constructor of the handler does not raise."""
+        while pending:
+            try:
+                handler = self._make()
+            except Exception:
+                pending.take()
+                call_hook(self.row.server, "handle_error", self.row.request, self.row.peer)
+            else:
+                row = self._open[key] = InnerRow(self.row, self, handler, key, pending)
+                self.row.reactor.adopt(row)
+                return
+        self._open.pop(key, None)
 
     def _cancel(self, cause: Cause) -> None:
         rows, self._open = self._open, {}
@@ -173,10 +183,7 @@ class Association(DatagramHandler):
     def released(self, row: Any) -> None:
         """A request has ended: the packets that it has not taken begin the next request."""
         if row.key in self._open and self._open[row.key] is row:
-            if row.pending:
-                self._begin(row.key, row.pending)
-            else:
-                del self._open[row.key]
+            self._begin(row.key, row.pending)
 
     def dismiss(self, row: Request, cause: Cause) -> None:
         """A request in an association is never queued."""

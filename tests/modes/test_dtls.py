@@ -174,6 +174,34 @@ def test_an_exception_ends_its_request_and_not_the_association(mode):
         assert errors == ([] if mode == "fork" else [one.sock.getsockname()])
 
 
+@every_mode
+@pytest.mark.parametrize("pause", [0, 0.05])
+def test_a_constructor_that_raises_ends_its_request_and_not_the_association(mode, pause):
+    """With a pause the packet waits until the loop releases the request before."""
+
+    class Faulty(DatagramHandler):
+        made = 0
+
+        def __init__(self):
+            Faulty.made += 1
+            if Faulty.made == 2:
+                raise ArithmeticError("the second request")
+
+        async def handle(self):
+            packet = await Packet()
+            if pause:
+                await Delay(pause)
+            self.send(packet)
+
+    errors = []
+    told = {"handle_error": lambda server, request, address: errors.append(address)}
+    with secure(Faulty, mode, **told) as server, client(server) as one:
+        for packet in b"first", b"lost", b"third":
+            one.send(packet)
+        assert [one.recv(), one.recv()] == [b"first", b"third"]
+        assert errors == ([] if mode == "fork" else [one.sock.getsockname()])
+
+
 def test_a_request_is_a_row_beside_its_association():
     with secure(Pair) as server, client(server) as one:
         one.send(b"1")
