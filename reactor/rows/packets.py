@@ -188,8 +188,9 @@ class PacketRow(ChannelRow):
 
     def arrived(self) -> None:
         """Another packet of the exchange is pending."""
-        if self.wake is not None:
-            self.wake()
+        wake = self.wake  # once: the thread that drives the row may release it now
+        if wake is not None:
+            wake()
         elif self.stage is Stage.QUEUED and self in self.reactor.table:
             self.weigh()
 
@@ -204,8 +205,9 @@ class PacketRow(ChannelRow):
             self.pass_report(error, quoted)
         elif sent is not None and (sent.startswith(quoted) if quoted else not sent):
             self.lost = error
-            if self.wake is not None:
-                self.wake()
+            wake = self.wake
+            if wake is not None:
+                wake()
 
     def settle(self, now: float) -> None:
         channel = self.channel

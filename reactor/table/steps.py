@@ -49,11 +49,13 @@ class Steps:
 
     def _go_on(self) -> None:
         reactor = self._reactor
-        for _ in range(min(self._left(), len(self._waiting))):
-            row, step = self._waiting.popleft()
-            if row in reactor.table:
-                self._done += 1
-                reactor.guard(row, step)
-                reactor.settle_soon(row)
-        if self._waiting:
-            reactor.call_soon(self._go_on)
+        try:
+            for _ in range(min(self._left(), len(self._waiting))):
+                row, step = self._waiting.popleft()
+                if row in reactor.table:
+                    self._done += 1
+                    reactor.guard(row, step)
+                    reactor.settle_soon(row)
+        finally:
+            if self._waiting:  # also after a KeyboardInterrupt: the loop may be run again
+                reactor.call_soon(self._go_on)

@@ -96,3 +96,24 @@ def test_a_batch_does_a_few_steps_of_handshakes_and_no_more():
         assert {client.received for client in clients} == {b"one"}
     assert max(done.values()) == STEPS
     assert sum(done.values()) == 2 * len(clients)
+
+
+def test_steps_that_wait_are_done_after_one_has_ended_the_program():
+    """``serve_forever()`` may be called again after a ``KeyboardInterrupt``."""
+    begun = []
+
+    class Interrupted(TLS):
+        def step(self):
+            begun.append(self)
+            if len(begun) == 20:  # others have had their turn in this batch, and others wait
+                raise KeyboardInterrupt
+            super().step()
+
+    with World() as world:
+        through = tls()._replace(filter=partial(Interrupted, **tls().filter.keywords))
+        world.serve(type("Secure", (SelectTCPServer,), {"filters": (through.filter,)}), ADDRESS, Echo)
+        clients = [world.connect(ADDRESS, peer=through.peer()).send(b"one").shutdown() for _ in range(40)]
+        with pytest.raises(KeyboardInterrupt):
+            world.run()
+        world.run()
+        assert sum(client.received == b"one" for client in clients) == len(clients) - 1
