@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from .. import handlers
@@ -79,7 +80,15 @@ def is_handler(kind: Any) -> bool:
 
     It may be the class, a `functools.partial` of it, or a function that is declared to make one.
     """
-    kind = class_of(kind)
-    if isinstance(kind, type) and issubclass(kind, handlers.Handler):
-        return issubclass(kind, (handlers.StreamHandler, handlers.DatagramHandler))
-    return isinstance(kind, type) and callable(getattr(kind, "handle", None))
+    made = class_of(kind)
+    if not isinstance(made, type) or not callable(getattr(made, "handle", None)):
+        return False
+    if issubclass(made, handlers.Handler):
+        return issubclass(made, (handlers.StreamHandler, handlers.DatagramHandler))
+    try:
+        signature(kind).bind("request", "client_address", "server")
+    except TypeError:  # such as logging.Handler, which handles something else
+        return False
+    except ValueError:  # the signature of a class in C is not known
+        pass
+    return True

@@ -160,6 +160,11 @@ class Loop:
         if self.running or self.working_here:
             raise RuntimeError(f"{what} while the loop runs: stop() it, or shutdown() its server, and wait for its end")
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another thread runs the loop."""
+        return self.running and self.thread != get_ident()
+
     def signals(self) -> Signals:
         """A context in which signals reach this loop: see `Signals`."""
         return Signals(self, self._wakeup)

@@ -66,6 +66,8 @@ class Admission:
         self._service.intake.wait_for_room()
         if self._service.has_room():  # a thread has made room since the check, before it could see the pause
             self._service.open_source().look_again()
+        elif not self._service.reactor.table:  # no request ends, so the program must have set a bound to 0 for a time
+            self._service.reactor.call_later(PAUSE, self._service.open_source().look_again)
 
     def refuses(self, request: Any, client_address: Any) -> bool:
         """Whether a new request is refused; then it is counted and closed."""

@@ -160,7 +160,7 @@ class Association(DatagramHandler):
         while pending:
             try:
                 handler = self._make()
-            except Exception:
+            except Exception:  # noqa: PERF203
                 pending.take()
                 call_hook(self.row.server, "handle_error", self.row.request, self.row.peer)
             else:

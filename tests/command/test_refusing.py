@@ -29,6 +29,7 @@ REFUSED = {
     "no such class": (["specimens:Line"], ["specimens has no Line", "Lines", "BlockingLines"]),
     "no class": (["specimens:number"], ["specimens:number is not a handler class", "Lines"]),
     "no handler": (["os:PathLike"], ["os:PathLike is not a handler class", "StreamHandler"]),
+    "a handler of log records": (["logging:Handler", "--mode=sync"], ["logging:Handler is not a handler class"]),
     "half a handler": (["handlers:Handler"], ["handlers:Handler is not a handler class"]),
     "no handlers": (["bare:Echo"], ["bare has no Echo", "derive"]),
     "an error inside": (["broken:Echo"], ["broken can't be imported", "AttributeError", "no_such_thing", "line 3"]),

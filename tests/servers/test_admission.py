@@ -15,6 +15,7 @@ from reactor.testing import World
 from tests.support.bench import bench
 from tests.support.loops import Clock, until
 from tests.support.serving import (
+    MODES,
     PATIENCE,
     STREAMS,
     Reverse,
@@ -45,6 +46,15 @@ def test_connections_over_max_requests_may_be_refused(mode):
         first.close()
         wait_until(lambda: len(server.reactor.table) == 1)
         assert ask(server, b"5:hello,") == b"5:olleh,"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_bound_of_nothing_may_be_raised_while_nothing_is_open(mode):
+    with serving(Reverse, mode, max_requests=0) as server, connect(server) as waiting:
+        waiting.sendall(b"5:hello,")
+        wait_until(lambda: server.reactor.paused)
+        server.max_requests = 1
+        assert waiting.recv(10) == b"5:olleh,"
 
 
 def test_the_row_that_was_idle_longest_is_evicted():

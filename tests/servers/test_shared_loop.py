@@ -60,3 +60,17 @@ def test_a_server_that_is_closed_leaves_nothing_in_the_loop(place):
             assert reactor.sources
         assert not reactor.sources
         assert not reactor.busy
+
+
+def test_a_server_can_not_be_closed_while_another_thread_runs_its_loop():
+    with Reactor() as reactor, made(server_class("select", STREAMS["tcp"]), STREAMS["tcp"], Reverse, reactor) as server:
+        server.start_serving()
+        loop = Thread(target=reactor.run, daemon=True)
+        loop.start()
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+        with pytest.raises(RuntimeError, match=r"server_close\(\) while the loop runs: stop\(\) it"):
+            server.server_close()
+        assert ask(server, b"5:hello,") == b"5:olleh,"
+        reactor.call_soon(server.server_close)  # the thread of the loop may close it
+        loop.join(PATIENCE)
+        assert not loop.is_alive()

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments`` (default: those of the process). Returns the exit status."""
     options = parser().parse_args(arguments)
     try:
+        for name in filter(None, (options.json, options.junit)):
+            Path(name).open("ab").close()  # now: a probe takes long
         result = probe(
             target_of(options.url, options.insecure), read(options.conversation), masks=options.mask,
             limits=Limits(options.quiet, options.patience, options.places), connections=options.connections,

@@ -162,6 +162,17 @@ def test_a_server_that_is_not_there_is_named(url, said, conversation, capsys):
     assert (status, said in printed) == (2, True), printed
 
 
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+def test_a_report_that_can_not_be_written_is_named_before_the_probe(option, conversation, capsys, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        status, printed = run(capsys, url, conversation, f"{option}={tmp_path / 'no' / 'file'}")
+        assert (status, "no/file" in printed) == (2, True), printed
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 @pytest.mark.slow
 def test_an_answer_that_is_never_the_same_needs_a_mask(conversation, capsys):
     class Counts(probed.Raw):
