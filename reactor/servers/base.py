@@ -72,7 +72,11 @@ class BaseServer:
         self._srv.serving.start()
 
     def stop_serving(self) -> None:
-        """Take no more requests. Open requests go on; new ones wait in the kernel."""
+        """Take no more requests. Open requests go on; new ones wait in the kernel.
+
+        A datagram server has one socket for all, so packets of its open exchanges wait there, too. `Reactor.drain`
+        takes them.
+        """
         self._srv.serving.stop()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
