@@ -54,6 +54,15 @@ def unacknowledged(sock: Any) -> int:
     return 0 if count == _NONE else int.from_bytes(count, sys.byteorder)
 
 
+def unacknowledged_data(sock: Any) -> int:
+    """As `unacknowledged`, without the FIN of a socket whose output has been shut down.
+
+    The FIN takes the last number of the sequence (RFC 9293, section 3.4). A peer acknowledges it late, often only with
+    its own; to close before that loses nothing, because the peer has all data.
+    """
+    return max(unacknowledged(sock) - 1, 0)
+
+
 class Acknowledgement:
     """Looks after the output of one connection that is to be closed, until the peer has acknowledged it."""
 
@@ -65,7 +74,7 @@ class Acknowledgement:
 
     def is_due(self, sock: object, now: float) -> bool:
         """Whether the peer has still to acknowledge something, and is worth waiting for."""
-        left = unacknowledged(sock)
+        left = unacknowledged_data(sock)
         if self._left - left >= PROGRESS:
             self._left, self._until = left, now + LINGER
         return left > 0 and now < self._until
@@ -74,7 +83,7 @@ class Acknowledgement:
 def linger(sock: object, left: int) -> None:
     """Wait until the peer has acknowledged all output, has ended the stream, or does not go on for `LINGER` seconds.
 
-    For a blocking handler's connection whose output has been shut down, and that has ``left`` bytes `unacknowledged`.
+    For a blocking handler's connection whose output has been shut down; ``left`` bytes are its `unacknowledged_data`.
     What the peer still sends is dropped.
     """
     assert isinstance(sock, socket.socket)

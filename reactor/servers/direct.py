@@ -25,7 +25,7 @@ from socket import SHUT_WR, socket
 from ..handlers import StreamHandler
 from ..loop.kernel import NoneLeft, close, credentials
 from ..rows.blocking import BlockingRow
-from ..rows.lingering import Lingering, linger, unacknowledged
+from ..rows.lingering import Lingering, linger, unacknowledged_data
 from ..table.request import SERVING, Stage
 from .in_hand import CURRENT
 from .kinds import OF_INSTANCE, are_default, class_of, is_kind, refuse_made
@@ -200,7 +200,7 @@ class Direct:
         if not isinstance(row, BlockingRow) or row.stage is not SERVING:
             return 0
         if row.error is None or isinstance(row.error, Exception):  # else the process ends
-            return unacknowledged(request)
+            return unacknowledged_data(request)
         return 0
 
     def _linger_later(self, request: Any, row: Request, left: int) -> bool:

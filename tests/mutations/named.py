@@ -616,7 +616,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the direct way closes a connection before its client has taken the rest",
-        "            return unacknowledged(request)\n", "            return 0\n",
+        "            return unacknowledged_data(request)\n", "            return 0\n",
         tests="tests/rows/test_lingering.py -k without_a_framing",
     ),
     Mutation(

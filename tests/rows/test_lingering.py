@@ -3,7 +3,7 @@
 import socket
 import sys
 import threading
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -88,6 +88,38 @@ def test_a_client_that_has_everything_is_not_waited_for(mode):
         client.sendall(b"q\n")
         assert len(rest(client)) == SIZE
         wait_until(lambda: len(server.reactor.table) == 0)
+
+
+def test_the_fin_of_an_output_that_has_arrived_is_not_waited_for():
+    """A peer that has just answered a request acknowledges late: here what it has not acknowledged is the FIN."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as peer:
+        sock, _ = listener.accept()
+        with sock:
+            for _ in range(20):  # until the peer's kernel takes this for a dialogue, and acknowledges with its answers
+                sock.sendall(b"question")
+                peer.recv(100)
+                peer.sendall(b"answer")
+                sock.recv(100)
+            sock.sendall(b"the last one")
+            wait_until(lambda: lingering.unacknowledged(sock) == 0)
+            sock.shutdown(socket.SHUT_WR)
+            assert lingering.unacknowledged_data(sock) == 0
+
+
+def test_data_that_the_peer_has_no_room_for_is_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as peer:
+        sock, _ = listener.accept()
+        with sock:
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    sock.send(bytes(65_536))
+            sock.shutdown(socket.SHUT_WR)
+            left = lingering.unacknowledged(sock)
+            assert lingering.unacknowledged_data(sock) == left - 1 > 0
+            while peer.recv(65_536):
+                pass
+            assert lingering.unacknowledged_data(sock) == 0
 
 
 def test_a_client_that_resets_when_it_has_the_answer_is_no_error():
@@ -208,7 +240,7 @@ def test_a_selector_that_is_full_makes_the_thread_wait(monkeypatch):
 
 def test_the_peer_is_waited_for_while_it_acknowledges_enough(monkeypatch):
     left = [5_000]
-    monkeypatch.setattr(lingering, "unacknowledged", lambda sock: left[0])
+    monkeypatch.setattr(lingering, "unacknowledged_data", lambda sock: left[0])
     awaited = lingering.Acknowledgement(5_000, 10.0)
     assert (awaited.is_due(None, 11.9), awaited.is_due(None, 12.0)) == (True, False)
     left[0] = 4_001
