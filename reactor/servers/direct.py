@@ -27,6 +27,7 @@ from ..loop.kernel import NoneLeft, close, credentials
 from ..rows.blocking import BlockingRow
 from ..rows.lingering import Lingering, linger, unacknowledged_data
 from ..table.request import SERVING, Stage
+from .hooks import reraise
 from .in_hand import CURRENT
 from .kinds import OF_INSTANCE, are_default, class_of, is_kind, refuse_made
 
@@ -108,7 +109,7 @@ class Direct:
                 service.mode.process_directly(request, peer, row)
         except BaseException as error:
             if row is None:  # the constructor has raised
-                service.admit(request, peer, partial(_raise, error))
+                service.admit(request, peer, partial(reraise, error))
             else:
                 self._fail(row, request, peer, error)
         finally:
@@ -123,7 +124,7 @@ class Direct:
             try:
                 rowless = rowless_class(service.handler(), reactor, server, request, peer, service)
             except BaseException as error:  # the constructor has raised
-                service.admit(request, peer, partial(_raise, error))
+                service.admit(request, peer, partial(reraise, error))
                 return
             reactor.table.rowless = rowless
             try:
@@ -226,7 +227,3 @@ class Direct:
         """The loop does not go on: wait for the connections that linger, and close them."""
         for lingering in list(self._lingering):
             lingering.finish()
-
-
-def _raise(error: BaseException) -> Any:
-    raise error

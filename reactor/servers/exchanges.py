@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 from collections import deque
-from functools import cached_property
+from functools import cached_property, partial
 
 from ..handlers import Cause, DatagramHandler
 from ..handlers.duplicates import NoDuplicates
@@ -31,6 +31,7 @@ from ..rows.ancillary import (
 from ..rows.packets import PENDING, Exchange, PacketRow
 from ..rows.shared import shared
 from ..table.request import ENDED, LOOP
+from .hooks import reraise
 from .kinds import class_of, has_default_hooks, is_kind, is_ours, takes_at_once
 from .passing import BATCH, Passing
 
@@ -175,17 +176,20 @@ class Exchanges:
             self._take_one(Datagram(request) if type(request) is tuple else request, client_address)
         return True
 
-    def take_packet(self, packet: bytes, sock: socket.socket, peer: Any) -> None:
-        """Sort a packet, and begin a request for it if its exchange has none."""
-        self._take_one(Datagram((packet, sock)), peer)
+    def take_packet(self, packet: bytes, sock: socket.socket, peer: Any, failed: Exception | None = None) -> None:
+        """Sort a packet, and begin a request for it if its exchange has none.
 
-    def _take_one(self, request: Any, client_address: Any) -> None:
+        ``failed``: what the constructor of the handler has raised; the request ends for it.
+        """
+        self._take_one(Datagram((packet, sock)), peer, failed)
+
+    def _take_one(self, request: Any, client_address: Any, failed: Exception | None = None) -> None:
         if not self._sorts:
             self._service.admit(request, client_address, lambda: self.make_row(request, client_address))
         else:
             exchange = self._sort(request, client_address)
             if exchange is not None:
-                self._begin(exchange, request)
+                self._begin(exchange, request, failed)
 
     @cached_property
     def _passing(self) -> Passing:
@@ -319,11 +323,12 @@ class Exchanges:
             if not self._of_peer[address]:
                 del self._of_peer[address]
 
-    def _begin(self, exchange: Exchange, request: Any = None) -> None:
+    def _begin(self, exchange: Exchange, request: Any = None, failed: Exception | None = None) -> None:
         """Begin a request for the first packet of an exchange."""
         if request is None:
             request = Datagram(exchange.pending[0])
-        row = self._service.admit(request, exchange.peer, lambda: self._row(request, exchange))
+        make_row = partial(self._row, request, exchange) if failed is None else partial(reraise, failed)
+        row = self._service.admit(request, exchange.peer, make_row)
         if row is None and exchange.row is None:  # refused
             exchange.take()
             self._close_or_wait(exchange)

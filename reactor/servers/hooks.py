@@ -1,4 +1,7 @@
-"""Calls of hooks that end a request: an exception of the hook is logged, and the request ends all the same."""
+"""Calls of hooks that end a request: an exception of the hook is logged, and the request ends all the same.
+
+`reraise` has the general way report what the direct way has met.
+"""
 
 from __future__ import annotations
 
@@ -30,3 +33,8 @@ def end_request(server: Any, request: Any) -> None:
         close = getattr(request, "close", None)  # the request of a datagram server has no close()
         if close is not None:
             close()
+
+
+def reraise(error: BaseException) -> Any:
+    """Raise what the constructor of a handler has raised, where the row of its request would be made."""
+    raise error

@@ -108,8 +108,8 @@ class Passing:
         table = reactor.table
         try:
             handler = service.handler()
-        except Exception:  # it is made again with a row, which has the exception reported
-            self._exchanges.take_packet(packet, sock, peer)
+        except Exception as error:
+            self._exchanges.take_packet(packet, sock, peer, error)
             return False
         brief = table.rowless = Brief(handler, packet, peer, self._exchanges)
         packets = brief.run()
