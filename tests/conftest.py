@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import forks
 from tests.support.resources import descriptors, named
 from tests.support.serving import Journal, wait_until
+from tests.support.turns import is_in_turn
 
 # The speed of the machine is no property of the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,6 +32,13 @@ def pytest_configure(config):
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="reactor-")  # short: sockets have their paths in it
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out those that are not in turn."""
+    out = {item for item in items if item.get_closest_marker("in_turn") and not is_in_turn(item.nodeid)}
+    items[:] = [item for item in items if item not in out]
+    config.hook.pytest_deselected(items=list(out))
 
 
 @pytest.fixture

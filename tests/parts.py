@@ -8,6 +8,9 @@ pytest. What a part says is printed when it ends, and its failures once more at 
 With the variable ``REACTOR_OTHERS=PYTHON:PYTHON``, these other Pythons run the fast tests too, but those in
 `SAME_EVERYWHERE`. Their parts are in the same queue, behind the others.
 
+With the variable ``REACTOR_TURN=K/N``, an N-th of the tests runs that are marked with ``in_turn``: see
+`tests.support.turns`.
+
 With the variable ``REACTOR_UNSTEADY=NUMBER``, up to so many tests that fail are run again, alone. One that passes then
 has failed for the load of the others: it is named as unsteady, for somebody has to find out why, and is no failure.
 """

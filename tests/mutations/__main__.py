@@ -10,6 +10,7 @@ import sys
 
 from tests.mutations import alone, trials
 from tests.mutations.named import MUTATIONS, RARE, SEEDS
+from tests.support.turns import is_in_turn
 
 
 def main(arguments=None):
@@ -25,7 +26,12 @@ def main(arguments=None):
         from tests.mutations import background
 
         return background.try_ruled(options.count, options.after, options.again)
-    return try_named([mutation for mutation in MUTATIONS if options.part in mutation.name])
+    return try_named([mutation for mutation in in_turn() if options.part in mutation.name])
+
+
+def in_turn():
+    """The mutations that are written down, or the part of them that a submission tries."""
+    return [mutation for mutation in MUTATIONS if is_in_turn(mutation.name)]
 
 
 def try_named(mutations):

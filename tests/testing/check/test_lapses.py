@@ -19,6 +19,7 @@ def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, t
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
 def test_check_tries_it(pair):
     with pytest.raises(CheckFailed, match=pair.told.partition(" in a row")[0]):

@@ -15,6 +15,7 @@ from tests.support.pasted import assert_told
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
 def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
     with pytest.raises(CheckFailed) as caught:

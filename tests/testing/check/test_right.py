@@ -39,6 +39,7 @@ def test_there_are_more_than_fifty():
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize("right", CORPUS, ids=name_of)
 def test_a_right_handler_is_not_accused(right):
     check(right.kind, right.conversation, modes=["select"], examples=8, **right.options)
@@ -50,6 +51,7 @@ def test_a_small_right_handler_is_not_accused_with_few_examples(right):
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize("right", shown.CORPUS, ids=name_of)
 def test_a_handler_of_the_examples_is_not_accused(right):
     check(right.kind, right.conversation, **{"modes": ["select"], "examples": 5, **right.options})

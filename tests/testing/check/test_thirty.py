@@ -24,6 +24,7 @@ EXAMPLES = 2  # few: what these handlers need is tried before any example is dra
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize("pair", [pair for pair in thirty.PAIRS if pair.name not in MISSED], ids=lambda pair: pair.name)
 def test_a_wrong_handler_is_caught(pair):
     with pytest.raises(CheckFailed):
@@ -31,6 +32,7 @@ def test_a_wrong_handler_is_caught(pair):
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     "pair", [pair for pair in thirty.PAIRS if pair.name in ONCE_ACCUSED], ids=lambda pair: pair.name
 )

@@ -29,6 +29,7 @@ def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, t
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @pytest.mark.parametrize("pair", unseen.MISSED, ids=lambda pair: pair.wrong.__name__)
 def test_what_is_missed_is_at_least_not_accused_when_it_is_right(pair):
     check(pair.right, pair.conversation, modes=[], examples=2)
