@@ -195,7 +195,8 @@ def ends(plain, peer):
 
 
 def garbles(plain, peer):
-    plain.sendall(peer.send(LINES[0])[:-1] + b"\0")
+    record = peer.send(LINES[0])
+    plain.sendall(record[:-1] + bytes([record[-1] ^ 1]))
 
 
 def sends_plain_text(plain, peer):
