@@ -83,7 +83,7 @@ with what was sent (RFC 8085, section 5.2).
 
 **A Unix datagram socket is writable although the peer's queue is full.** sendto(2) fails with EAGAIN, but poll(2) on a
 socket that is not connected looks only at the sender's own buffer. So no event tells when the packet can be sent, and
-it is sent again after a while (`rows/port.py`).
+it is sent again after a while (`rows/shared.py`).
 
 **A wait has a longest time.** epoll_wait(2) and poll(2) count milliseconds in an int, which is about 24 days; Python
 raises OverflowError past that. A longer wait is cut, and made again (`loop/timers.py`: ``LONGEST``).
