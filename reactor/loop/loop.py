@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from _weakref import ref
 from collections import deque
 from selectors import EVENT_READ
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
     Policy = Callable[[list[tuple[SelectorKey, int]]], Iterable[tuple[SelectorKey, int]]]
 
+
+LOOK = 0.1
+"""Seconds after which a thread that waits for the loop's asks whether the loop still runs."""
 
 LATE = 0.01
 """If a deadline has passed for this many seconds, the process was stopped (SIGSTOP) or the loop was not run."""
@@ -148,6 +151,7 @@ class Loop:
             raise RuntimeError("the loop runs already: a state returns what it waits for, and the loop goes on")
         self.make_wakeup()
         self.running = self._goes_on = True
+        self.thread = get_ident()
         try:
             with self.signals():
                 while not self._stopping and going_on():
@@ -267,6 +271,34 @@ class Loop:
         self._soon.append(timer)
         self.wake()
         return timer
+
+    def call_there(self, call: Callable[[], object]) -> None:
+        """Make the call in the thread that runs the loop, wait for its end, and raise what it raises.
+
+        Where no thread runs the loop, or it ends before it has made the call, the call is made here.
+        """
+        made = allocate_lock()
+        raised: list[BaseException] = []
+
+        def there() -> None:
+            try:
+                call()
+            except BaseException as error:
+                raised.append(error)
+            finally:
+                made.release()
+
+        made.acquire()
+        timer = self.call_soon(there)
+        while self.running:
+            if made.acquire(timeout=LOOK):
+                break
+        else:
+            timer.cancel()
+            if not made.acquire(blocking=False):
+                call()
+        for error in raised:
+            raise error
 
     def call_later(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Timer:
         """Call it ``seconds`` from now. Returns a `Timer`, which has ``cancel()``."""

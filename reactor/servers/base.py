@@ -207,7 +207,7 @@ class BaseServer:
 
     def server_close(self) -> None:
         """Cancel the server's requests, close its own loop. Handlers can't call it. May be extended."""
-        self._srv.close()
+        self._srv.serving.in_loop(self._srv.close)
 
     def __enter__(self) -> Self:
         return self

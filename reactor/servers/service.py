@@ -486,8 +486,8 @@ class Service:
         """Let no further request begin, and cancel the requests that other threads drive."""
         if self.serving.is_elsewhere and not self.hand.is_within:
             self.serving.shutdown()  # users of socketserver need not call it themselves
-        if (loop := self._reactor) is not None and (self.hand.is_within or not self.is_shared or loop.is_elsewhere):
-            loop.require_rest("server_close()")
+        if self._reactor is not None and (self.hand.is_within or not self.is_shared):
+            self._reactor.require_rest("server_close()")
         self.serving.stop()
         self.closing = True
         self.queue.close()

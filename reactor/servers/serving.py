@@ -125,6 +125,15 @@ class Serving:
             self._service.server.service_actions()
         return not self.is_asked_to_end and self._service.reactor.busy
 
+    def in_loop(self, call: Callable[[], object]) -> None:
+        """Make the call: in the thread that runs the loop, if several servers share it and another thread runs it."""
+        service = self._service
+        is_apart = service.is_shared and not (service.is_copy or self.is_elsewhere or service.hand.is_within)
+        if is_apart and service.has_reactor and service.reactor.is_elsewhere:
+            service.reactor.call_there(call)
+        else:
+            call()
+
     def shutdown(self) -> None:
         """End `serve_forever` or `handle_request`; wait until it has returned, unless it runs in this thread."""
         if self._service.is_copy:

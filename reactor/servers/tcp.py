@@ -98,7 +98,7 @@ class TCPServer(BaseServer):
 
     def server_close(self) -> None:
         super().server_close()
-        self._srv.close_socket()
+        self._srv.serving.in_loop(self._srv.close_socket)
 
     def fileno(self) -> int:
         """The socket's descriptor."""

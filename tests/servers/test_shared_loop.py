@@ -1,7 +1,7 @@
 """Servers of every kind and mode that share one loop."""
 
 from contextlib import ExitStack
-from threading import Thread
+from threading import Thread, get_ident
 
 import pytest
 
@@ -62,15 +62,45 @@ def test_a_server_that_is_closed_leaves_nothing_in_the_loop(place):
         assert not reactor.busy
 
 
-def test_a_server_can_not_be_closed_while_another_thread_runs_its_loop():
+def test_a_server_is_closed_by_the_thread_that_runs_its_loop():
+    """Else the rows would be cancelled in one thread while another drives them."""
+    ended = []
+
+    class Ends(Reverse):
+        def finish(self):
+            ended.append(get_ident())
+
+    with (
+        Reactor() as reactor,
+        made(server_class("select", STREAMS["tcp"]), STREAMS["tcp"], Ends, reactor) as server,
+        made(server_class("select", STREAMS["tcp"]), STREAMS["tcp"], Reverse, reactor) as other,
+    ):
+        server.start_serving()
+        other.start_serving()
+        loop = Thread(target=reactor.run, daemon=True)
+        loop.start()
+        with connect(server) as client:
+            wait_until(lambda: len(reactor.table) == 1)
+            server.server_close()
+            assert client.recv(1) == b""
+        assert (ended, len(reactor.table)) == ([loop.ident], 0)
+        assert ask(other, b"5:hello,") == b"5:olleh,"
+        bounded(reactor.stop)
+        loop.join(PATIENCE)
+        assert not loop.is_alive()
+
+
+def test_what_a_call_raises_in_the_thread_of_the_loop_is_raised_to_its_caller():
     with Reactor() as reactor, made(server_class("select", STREAMS["tcp"]), STREAMS["tcp"], Reverse, reactor) as server:
         server.start_serving()
         loop = Thread(target=reactor.run, daemon=True)
         loop.start()
         assert ask(server, b"5:hello,") == b"5:olleh,"
-        with pytest.raises(RuntimeError, match=r"server_close\(\) while the loop runs: stop\(\) it"):
-            server.server_close()
+        with pytest.raises(ZeroDivisionError):
+            reactor.call_there(lambda: 1 // 0)
         assert ask(server, b"5:hello,") == b"5:olleh,"
-        reactor.call_soon(server.server_close)  # the thread of the loop may close it
+        bounded(reactor.stop)
         loop.join(PATIENCE)
-        assert not loop.is_alive()
+        here = []
+        reactor.call_there(lambda: here.append(get_ident()))
+        assert here == [get_ident()]
