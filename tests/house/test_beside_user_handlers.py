@@ -149,6 +149,7 @@ check()
 """
 
 
+@pytest.mark.slow
 def test_the_users_directory_may_come_onto_the_path_later(place, project, tmp_path):
     run("-I", "-c", CHECK + LATER, place, project, cwd=tmp_path)
 

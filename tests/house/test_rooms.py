@@ -18,6 +18,7 @@ def imported_tests(source, package):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_module_imports_a_test_module():
     files = sources("tests")
     assert len(files) > 100

@@ -57,6 +57,7 @@ class Client:
         self.told += self.protocol.events()
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=4), st.data())
 @settings(max_examples=40)
 def test_a_message_in_any_frames_is_echoed_wherever_the_stream_is_cut(parts, data):

@@ -54,6 +54,7 @@ def compare_type(filter_c, name, kind, examples):
     agree()
 
 
+@pytest.mark.slow
 def test_each_type_and_form_has_the_bytes_of_c(tmp_path):
     assert len(compare(EVERY, tmp_path, 20)) > 20
 

@@ -418,6 +418,7 @@ class MailForgets(Mail):
 STARTTLS = [b"NOOP\r\n", b"STARTTLS\r\n", b"NOOP\r\n", b"STARTTLS\r\n"]
 
 
+@pytest.mark.slow
 def test_a_handler_that_puts_tls_in_front_of_itself_is_tried_in_plain_text():
     server = SimpleNamespace(context=None)
     answer = b"250 plain\r\n220 go ahead\r\n250 secured\r\n250 secured\r\n"

@@ -66,6 +66,7 @@ def test_a_printed_test_of_what_requests_leave_behind_takes_the_server(tmp_path)
     assert_red_then_green(code, KeepsGreetings, EndsGreetings, tmp_path, [server], [server])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", JOINS, ids=lambda pair: pair.wrong.__name__)
 def test_a_join_of_all_that_is_held_costs_more_and_more(pair, tmp_path):
     with pytest.raises(CheckFailed) as caught:

@@ -81,6 +81,7 @@ def _bytes(step):
     return step if isinstance(step, bytes) else b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "least"),
     [

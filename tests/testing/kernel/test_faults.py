@@ -40,6 +40,7 @@ def test_the_faults_of_a_failing_seed_are_reduced_to_one():
     assert fault.kind in ("short read", "torn")
 
 
+@pytest.mark.slow
 def test_hypothesis_shrinks_a_plan_to_one_fault():
     assert find(plans(), fails) == [Fault("short read", 0, 1)]
 
