@@ -129,7 +129,10 @@ def test_a_filter_that_can_not_be_made_is_a_failure(family, tmp_path):
                 self.send(b"failed")
 
     address = ("127.0.0.1", 0) if family == "tcp" else str(tmp_path / "socket")
-    with socket.socket(getattr(socket, "AF_INET" if family == "tcp" else "AF_UNIX")) as listener, bench(Opening) as here:
+    with (
+        socket.socket(getattr(socket, "AF_INET" if family == "tcp" else "AF_UNIX")) as listener,
+        bench(Opening) as here,
+    ):
         listener.bind(address)
         listener.listen()
         target = listener.getsockname()
