@@ -7,13 +7,16 @@ shared memory (an anonymous ``mmap``), so the children of fork mode and their pa
 from __future__ import annotations
 
 import hashlib
+from functools import update_wrapper
 from ipaddress import IPv6Address, ip_address, ip_network
 from secrets import token_bytes
 
-from ..waits import Cause, Delay, Failed, Wait
+from ..elsewhere import Threaded
+from ..waits import Cause, Delay, Failed, Wait, function_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from typing_extensions import Self
@@ -79,17 +82,23 @@ class Attempts:
     async def check(self, handler: Handler, wait: Wait) -> Any:
         """Wait for a free place, then for ``wait`` (such as a `Threaded`), and return its result.
 
-        Raises `Refused` if no place is free within ``patience`` seconds.
+        Raises `Refused` if no place is free within ``patience`` seconds. A thread can't be stopped, so one that has
+        begun keeps its place until it has ended, even if the peer has gone.
         """
         until = handler.now() + self.patience
         while (place := self.enter(handler.now())) is None:
             if handler.now() >= until:
                 raise Refused(TOO_MANY, temporary=True)
             await Delay(POLL)
+        check: InThread | None = None
+        if isinstance(wait, Threaded):
+            check = InThread(self, place, wait.function)
+            wait = type(wait)(check, *wait.arguments, timeout=wait.timeout)
         try:
             return await wait
         finally:
-            self.leave(place)
+            if check is None or check.claim():
+                self.leave(place)
 
     def enter(self, now: float) -> int | None:
         """Take a place for one check, for 30 s at most; ``None`` if none is free.
@@ -130,6 +139,34 @@ class Attempts:
         digest = hashlib.blake2b(peer.encode("utf-8", "surrogateescape"), key=self._secret, digest_size=8).digest()
         half = len(self._cells) // 2
         return int.from_bytes(digest[:4], "big") % half, half + int.from_bytes(digest[4:], "big") % half
+
+
+class InThread:
+    """A check that a thread makes, as the function of a `Threaded`: it gives its place back when it has ended."""
+
+    def __init__(self, attempts: Attempts, place: int, function: Callable[..., object]) -> None:
+        self.__qualname__ = function_name(function)  # for the table
+        update_wrapper(self, function)
+        self._attempts = attempts
+        self._place = place
+        self._function = function
+        self._claims = [True]
+
+    def claim(self) -> bool:
+        """Whether the caller is the first: the thread, which begins, or the request, which waits no more."""
+        try:
+            self._claims.pop()
+        except IndexError:
+            return False
+        return True
+
+    def __call__(self, *arguments: object) -> object:
+        if not self.claim():
+            return None  # nobody waits for the result
+        try:
+            return self._function(*arguments)
+        finally:
+            self._attempts.leave(self._place)
 
 
 class Attempt:

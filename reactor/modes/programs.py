@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 PIECE = 65_536
 """Bytes that are read or written at once."""
 
+TABLES = "/proc/self/fd", "/dev/fd"
+"""Directories that list the descriptors of the process, on Linux and elsewhere."""
+
+
+def keep_from_program() -> None:
+    """The program inherits no descriptor from 3 on, such as a socket that systemd has passed to this process."""
+    table = next(filter(os.path.isdir, TABLES), None)
+    for number in range(3, min(os.sysconf("SC_OPEN_MAX"), 65_536)) if table is None else map(int, os.listdir(table)):
+        if number > 2:
+            try:
+                os.set_inheritable(number, False)
+            except OSError:
+                pass  # it is not open any more: that of listdir()
+
 
 @does(Ran)
 class RunningProgram(ChildJob):
@@ -63,6 +77,8 @@ class RunningProgram(ChildJob):
             moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
             for number, end in enumerate(moved):
                 os.dup2(end, number)
+                os.close(end)  # so that the descriptors can be listed
+            keep_from_program()
             program, environment = self.wait.program, self.wait.environment
             os.execvpe(program[0], program, os.environ if environment is None else environment)
         except OSError as error:

@@ -173,9 +173,14 @@ class Connecting:
             self._watch.cancel()
             self._watch = None
         row, handler = self._row, self._wait.handler
-        self._socket = None  # the new row's from here on
         owner = Outgoing(row, self)
-        self._opened = self._make_row(sock, owner)
+        try:
+            self._opened = self._make_row(sock, owner)
+        except Exception as error:  # a filter could not be made
+            self._drop()
+            self._failed(error)
+            return
+        self._socket = None  # the new row's from here on
         row.reactor.adopt(self._opened)
         if self._opened.channel.begun:
             owner.opened(self._opened)  # else when its filters have opened
@@ -187,7 +192,7 @@ class Connecting:
         if isinstance(handler, DatagramHandler):
             return ConnectedRow(row.reactor, row.server, sock, self._peer(sock), handler, owner, filters, row.driven_by)
         tune(sock)
-        sock = passing(sock, handler)
+        sock = self._socket = passing(sock, handler)
         peer: Any = self._peer(sock)
         return stream_row(row.reactor, row.server, sock, peer, handler, owner, filters, row.driven_by)
 

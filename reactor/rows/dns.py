@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ..handlers.handler import Step
 
+KINDS = "A", "AAAA"
+"""The types of the records that are asked for."""
+
 STRAYS = 16
 """Packets that are no answer to a query, after which the lookup fails."""
 
@@ -27,7 +30,8 @@ class Lookup(DatagramHandler):
     """Asks for the A and AAAA records of ``name``; ``done`` is set to a list of addresses.
 
     The list is empty if the name has none. ``done`` is set to ``None`` if the server has not answered in ``timeout``
-    seconds, fails, refuses, or does not have the whole answer in one packet.
+    seconds, fails, refuses, or does not have the whole answer in one packet. If it does so with one of the two queries,
+    the addresses that it gives to the other count.
 
     The kernel chooses the port and dnspython the ID of each query at random, and the socket takes packets of the server
     only, so that an answer is hard to forge (RFC 5452).
@@ -38,24 +42,23 @@ class Lookup(DatagramHandler):
         self.request_timeout = timeout
         self.name = name
         self.done = Event()
+        self._found: dict[str, list[str] | None] = {}  # by the type of the records
 
     async def handle(self) -> Step:
         try:
-            queries = [dns.message.make_query(self.name, kind) for kind in ("A", "AAAA")]
+            queries = {kind: dns.message.make_query(self.name, kind) for kind in KINDS}
         except dns.exception.DNSException:  # no name of the DNS at all
             self.done.set([])
             return None
-        for query in queries:
+        for query in queries.values():
             self.send(query.to_wire())
-        found: dict[int, list[str] | None] = {}
         for _ in range(STRAYS):
             answer = self._read(await Packet())
-            for query in queries:
+            for kind, query in queries.items():  # their IDs may be the same
                 if answer is not None and query.is_response(answer):
-                    found[query.id] = addresses(answer)
-            if len(found) == len(queries):
-                self._conclude(*(found[query.id] for query in queries))
-                return None
+                    self._found[kind] = addresses(answer)
+            if len(self._found) == len(KINDS):
+                break
         return None
 
     def _read(self, packet: bytes) -> Any:
@@ -64,16 +67,14 @@ class Lookup(DatagramHandler):
         except (dns.exception.DNSException, ValueError):
             return None
 
-    def _conclude(self, *several: list[str] | None) -> None:
-        if any(several) or None not in several:
-            self.done.set([address for some in several for address in some or ()])
-
     def interrupted(self, cause: Cause) -> Step:
         return None
 
     def finish(self) -> None:
         if not self.done.is_set:
-            self.done.set(None)
+            several = [self._found.get(kind) for kind in KINDS]
+            is_answer = any(several) or None not in several
+            self.done.set([address for some in several for address in some or ()] if is_answer else None)
 
 
 def addresses(answer: Any) -> list[str] | None:

@@ -65,16 +65,16 @@ async def resolve(
 
 async def _by_thread(host: str, port: int, timeout: float) -> list[Any]:
     # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
-    name = host.encode("ascii") if host.isascii() else host.encode("idna")
+    try:
+        name = host.encode("ascii") if host.isascii() else host.encode("idna")
+    except UnicodeError as error:
+        raise _failed(host, "EAI_NONAME", f"{host!r} is no name: {error}") from None
     found: Any = await Resolved(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM, timeout=timeout)
     return list(dict.fromkeys(address for *_, address in found))
 
 
 async def _by_servers(host: str, servers: Sequence[str | tuple[str, int]] | None, timeout: float) -> list[str]:
     from .dns import Lookup  # only here, for it needs dnspython
-
-    def failed(name: str, what: str) -> Failed:
-        return Failed(Connected(host, Lookup(host, timeout)), socket.gaierror(getattr(socket, name, -2), what))
 
     lookup: Any
     for server in list(name_servers() if servers is None else servers) * ATTEMPTS:
@@ -88,10 +88,15 @@ async def _by_servers(host: str, servers: Sequence[str | tuple[str, int]] | None
         if addresses is not None:
             break
     else:
-        raise failed("EAI_AGAIN", "no name server answers")
+        raise _failed(host, "EAI_AGAIN", "no name server answers")
     if not addresses:
-        raise failed("EAI_NONAME", f"{host} has no address")
+        raise _failed(host, "EAI_NONAME", f"{host} has no address")
     return list(addresses)
+
+
+def _failed(host: str, name: str, what: str) -> Failed:
+    """The cause of a look-up that has failed; ``name`` is that of the error (``getaddrinfo(3)``)."""
+    return Failed(Resolved(socket.getaddrinfo, host), socket.gaierror(getattr(socket, name, -2), what))
 
 
 def _plain(name: str) -> str:

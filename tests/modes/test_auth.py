@@ -13,8 +13,8 @@ from functools import partial
 
 import pytest
 
-from handlers import Connected, Failed, StreamHandler, Until
-from handlers.auth import Attempts
+from handlers import Connected, Failed, StreamHandler, Threaded, Until
+from handlers.auth import Attempts, Refused
 from handlers.auth.basic import Basic
 from handlers.auth.challenge import Answer, Challenge
 from handlers.auth.unix import UnixPeer
@@ -30,6 +30,7 @@ from tests.support.serving import (
     connect,
     journal_error,
     receive_lines,
+    reset,
     rest,
     serving,
     wait_until,
@@ -348,3 +349,35 @@ def test_the_log_says_who(caplog):
     [record] = caplog.records
     assert record.getMessage().startswith(f"request 1 of 'ada' at {row['peer']} (Known) ended in stage ")
     assert record.row["principal"] == "ada"
+
+
+def test_a_check_whose_client_has_gone_keeps_its_place_until_its_thread_has_ended():
+    """Else clients that reset their connections have many more hashes computed at once."""
+    attempts = Attempts(at_once=1, patience=0.1)
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow():
+        begun.release()
+        return go_on.wait(PATIENCE)
+
+    class Checked(StreamHandler):
+        async def handle(self):
+            try:
+                self.send(b"%a" % await attempts.check(self, Threaded(slow)))
+            except Refused as refused:
+                self.send(refused.why.encode())
+
+    with serving(Checked, "select") as server:
+        try:
+            client = connect(server)
+            assert begun.acquire(timeout=PATIENCE)
+            reset(client)
+            ended(server)
+            with connect(server) as client:
+                assert rest(client) == b"too many checks are running"
+        finally:
+            go_on.set()
+        wait_until(lambda: attempts.enter(2e9) is not None)
+        attempts.leave(0)
+        with connect(server) as client:
+            assert rest(client) == b"True"

@@ -109,6 +109,22 @@ def test_it_inherits_no_other_descriptor():
         assert ask_worker(here, here.connect()) == repr(b"[0, 1, 2, 3]\n")  # 3 is that of listdir() itself
 
 
+def test_it_inherits_no_descriptor_that_is_inheritable():
+    """As those that systemd passes to the server are (``sd_listen_fds(3)``)."""
+
+    async def job(word):
+        return (await shell(f"[ -e /dev/fd/{writer} ] && echo inherited")).output
+
+    reader, writer = os.pipe()
+    try:
+        os.set_inheritable(writer, True)
+        with workshop(job) as here:
+            assert ask_worker(here, here.connect()) == repr(b"")
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_programs_wait_for_their_turn():
     with workshop(lambda word: shell("cat; echo done", input=word.encode()), max_children=1) as here:
         clients = [here.connect() for _ in range(5)]

@@ -115,6 +115,36 @@ def test_two_rows_feed_each_other():
         assert here.errors == []
 
 
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+def test_a_filter_that_can_not_be_made_is_a_failure(family, tmp_path):
+    def wrong(channel):
+        raise ValueError("no filter")
+
+    class Opening(StreamHandler):
+        async def handle(self):
+            while True:
+                await Some()
+                with pytest.raises(Failed, match="ValueError: no filter"):
+                    await Connected(target, Echo(), filters=[wrong])
+                self.send(b"failed")
+
+    address = ("127.0.0.1", 0) if family == "tcp" else str(tmp_path / "socket")
+    with (
+        socket.socket(getattr(socket, "AF_INET" if family == "tcp" else "AF_UNIX")) as listener,
+        bench(Opening) as here,
+    ):
+        listener.bind(address)
+        listener.listen()
+        target = listener.getsockname()
+        client = here.connect()
+        before = descriptors()
+        for _ in range(2):
+            client.sendall(b"again")
+            assert here.take(client, 6) == b"failed"
+        assert descriptors() == before
+        assert here.errors == []
+
+
 @pytest.mark.slow
 def test_a_side_that_does_not_read_holds_back_the_other():
     with listening() as listener, proxy(listener.getsockname()) as here:

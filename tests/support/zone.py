@@ -40,5 +40,5 @@ class NameServer(DatagramHandler):
                 self.send(b"flood")
         if found := ZONE.get((name, kind)):
             answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *found))
-        if how not in ("silent", "flood"):
+        if how not in ("silent", "flood") and (how, kind) != ("half", "AAAA"):
             self.send(answer.to_wire())
