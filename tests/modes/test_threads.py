@@ -8,6 +8,7 @@ import pytest
 
 from handlers import Cancelled, StreamHandler, Until
 from tests.support.loops import hasty_threads, in_thread
+from tests.support.resources import descriptors
 from tests.support.serving import (
     PATIENCE,
     STREAMS,
@@ -50,6 +51,28 @@ def test_daemon_threads_are_not_waited_for():
         bounded(server.server_close)
         let_go.set()
         assert rest(client) == b""
+
+
+def test_of_the_loops_that_many_threads_have_driven_one_is_kept():
+    class Greeting(StreamHandler):
+        async def handle(self):
+            self.send(b"hello")
+            await Until(b"\n")
+
+    with serving(Greeting, "thread") as server:
+
+        def numbers_after(clients):
+            served = server.reactor.table.closed
+            before = len(served)
+            with ExitStack() as stack:
+                for client in [stack.enter_context(connect(server)) for _ in range(clients)]:
+                    assert receive(client, 5) == b"hello"
+            wait_until(lambda: len(served) == before + clients)
+            return len(descriptors())
+
+        one = numbers_after(1)
+        numbers_after(5)
+        wait_until(lambda: len(descriptors()) == one)
 
 
 def test_a_thread_serves_one_request_after_another_each_in_an_empty_context():
