@@ -12,12 +12,12 @@ import pickle
 import threading
 from selectors import EVENT_READ
 
-from ..handlers import Failed, Forked, Threaded
+from ..handlers import Cause, Failed, Forked, Threaded
 from ..handlers.saying import safe_str
 from ..loop.children import NO_FORK, died
 from ..loop.kernel import NONE_LEFT, NoneLeft, is_final
 from ..table import posted  # noqa: F401 - `Threaded` work may write to a request
-from ..table.work import Pool, does
+from ..table.work import Pool, Returned, does
 from .threading import NO_THREADS
 
 TYPE_CHECKING = False
@@ -59,6 +59,10 @@ class Job:
         """Give the row the result, which may be a `Failed`."""
         self._pool.leave(self)
         self.row.reactor.work.finish(self.row, self, result)
+
+    def returned(self, result: object) -> None:
+        """Give the row what the function has returned, which may be any object."""
+        self.done(Returned(result) if isinstance(result, Cause) else result)
 
     def failed(self, error: BaseException) -> None:
         """Give the row a `Failed` with ``error``."""
@@ -209,7 +213,7 @@ class ForkedJob(PipedJob):
             self.failed(error)
         else:
             if succeeded:
-                self.done(result)
+                self.returned(result)
             else:
                 self.failed(result)
 
@@ -244,12 +248,12 @@ class ThreadedJob(Job):
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
-        result: Any
         try:
-            result = self.wait.function(*self.wait.arguments)
+            result: Any = self.wait.function(*self.wait.arguments)
         except BaseException as error:
-            result = Failed(self.wait, error)
-        self.row.reactor.call_soon(self.done, result)
+            self.row.reactor.call_soon(self.done, Failed(self.wait, error))
+        else:
+            self.row.reactor.call_soon(self.returned, result)
 
 
 def _work(wait: Elsewhere, pipe: int) -> None:

@@ -84,6 +84,15 @@ def _maker_of(wait: Wait) -> Callable[[Request, Any], Work] | None:
     return next((_makers[kind] for kind in type(wait).__mro__ if kind in _makers), None)
 
 
+class Returned:
+    """A ``result`` of work that may itself be a `Cause`: the work has not failed."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+
 class OutsideWork:
     """The work that the rows of one reactor wait for."""
 
@@ -105,7 +114,10 @@ class OutsideWork:
                 work.start()
 
     def finish(self, row: Request, work: Work, result: object) -> None:
-        """Hand the result of the work, or the `Cause` of its failure, to its row. May be called from any thread."""
+        """Hand the result of the work, or the `Cause` of its failure, to its row. May be called from any thread.
+
+        A result that is a cause is handed over as `Returned`.
+        """
         self._reactor.call_soon(self._finish, row, work, result)
 
     def forget(self, row: Request) -> None:
@@ -147,6 +159,7 @@ class OutsideWork:
                 if isinstance(result, Cause):
                     self._reactor.guard(row, channel.interrupt, result)
                 else:
+                    result = result.result if isinstance(result, Returned) else result
                     self._reactor.guard(row, channel.resume, channel.wait.answer(part, result))
                 return
         # The row has ended, or waits for something else since this batch; `forget` will cancel the work.

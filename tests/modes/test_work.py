@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from handlers import Forked, Reset, Some, StreamHandler, Threaded
+from handlers import Cancelled, Forked, Reset, Some, StreamHandler, Threaded
 from reactor import Reactor
 from reactor.modes import workers
 from tests.support.bench import PATTERN, SMALL, Noting, bench
@@ -53,6 +53,7 @@ def die(number):
 RESULTS = {
     "a number": (divmod, (17, 5), "(3, 2)"),
     "nothing": (print, (), "None"),
+    "a cause": (Cancelled, ("a record",), "Cancelled('a record')"),
     "an exception": (divmod, (1, 0), "ZeroDivisionError: integer division or modulo by zero"),
     "an exit": (sys.exit, (3,), "SystemExit: 3"),
     "an exception that can't be unpickled": (odd, (), "Odd: 1"),
