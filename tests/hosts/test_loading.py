@@ -175,6 +175,7 @@ class Unsayable:
         raise LookupError("it can't be said")
 
 from reactor.loop.log import ERROR, INFO, is_logged, log
+log(INFO, "nobody has asked for this")
 log(ERROR, "%s and %d", Unsayable(), 7)
 print(is_logged(INFO), is_logged(ERROR))
 with reactor.SelectTCPServer(("127.0.0.1", 0), Raises) as server:
