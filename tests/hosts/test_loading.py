@@ -114,6 +114,7 @@ class Later(StreamHandler):
         self.send(b"%d" % length)
 
 with reactor.SelectTCPServer(("127.0.0.1", 0), Later) as server:
+    server.reactor  # makes it
     import handlers.elsewhere
     server.start_serving()
     before = set(sys.modules)
