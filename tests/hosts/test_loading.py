@@ -114,6 +114,7 @@ class Later(StreamHandler):
         self.send(b"%d" % length)
 
 with reactor.SelectTCPServer(("127.0.0.1", 0), Later) as server:
+    server.reactor  # makes it
     import handlers.elsewhere
     server.start_serving()
     before = set(sys.modules)
@@ -175,6 +176,7 @@ class Unsayable:
         raise LookupError("it can't be said")
 
 from reactor.loop.log import ERROR, INFO, is_logged, log
+log(INFO, "nobody has asked for this")
 log(ERROR, "%s and %d", Unsayable(), 7)
 print(is_logged(INFO), is_logged(ERROR))
 with reactor.SelectTCPServer(("127.0.0.1", 0), Raises) as server:

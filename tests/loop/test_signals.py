@@ -214,6 +214,36 @@ def test_a_users_signal_handler_is_called_and_the_loop_goes_on(mode, loop):
     assert calls == ["called"]
 
 
+def test_a_handler_that_is_set_while_the_loop_runs_stays(loop):
+    def users(number, frame):
+        pass
+
+    with handled(signal.SIGINT, signal.default_int_handler):
+        loop.call_soon(lambda: signal.signal(signal.SIGINT, users))
+        loop.call_later(0, loop.stop)
+        loop.run()
+        assert signal.getsignal(signal.SIGINT) is users
+
+
+def test_a_loop_in_another_thread_ends_while_one_runs_in_the_main_thread(loop):
+    ends = []
+
+    def run_another():
+        with closing(Reactor()) as other:
+            other.call_soon(other.stop)
+            ends.append(other.run())
+
+    def run_it():
+        thread = threading.Thread(target=run_another)
+        thread.start()
+        thread.join(PATIENCE)
+        loop.stop()
+
+    loop.call_soon(run_it)
+    loop.run()
+    assert ends == [None]
+
+
 def test_a_signal_wakes_select_even_if_its_handler_does_nothing(loop):
     """Otherwise a ``stop()`` in a signal just before ``select()`` would have no effect until the next event."""
 

@@ -93,6 +93,15 @@ def test_a_number_that_was_closed_unnoticed_is_watched_for_its_new_owner(selecto
         assert told == ["new", "new"]
 
 
+def test_the_descriptor_that_wakes_the_loop_can_not_be_watched(reactor):
+    reactor.make_wakeup()
+    [number] = reactor.recorded.get_map()
+    with pytest.raises(KeyError):
+        reactor.watch(number, EVENT_READ, print)
+    reactor.wake()
+    assert len(reactor.recorded.select(0)) == 1
+
+
 def test_a_watch_cancelled_by_another_in_the_same_batch_is_not_called(reactor):
     """Nor is it called for another file that has the same descriptor by then."""
     pipes = [os.pipe() for _ in range(2)]

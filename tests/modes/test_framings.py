@@ -353,6 +353,8 @@ class Faulty(Reply):
             os.kill(os.getpid(), signal.SIGKILL)
         if text == b"4:exit":
             raise SystemExit
+        if text == b"4:quit":
+            os._exit(0)
         if text == b"5:break":
             raise ZeroDivisionError("broken")
         self.wfile.write(b">")
@@ -380,7 +382,9 @@ def test_an_exception_ends_its_connection_after_what_was_written_and_no_other(mo
 
 
 @pytest.mark.parametrize(("mode", "members"), [("fork", {}), ("select", {"work": "fork"})])
-@pytest.mark.parametrize(("text", "why"), [(b"die", "killed by SIGKILL"), (b"exit", "exited with status 1")])
+@pytest.mark.parametrize(("text", "why"), [
+    (b"die", "killed by SIGKILL"), (b"exit", "exited with status 1"), (b"quit", "exited with status 0"),
+])  # fmt: skip
 def test_a_child_that_dies_ends_its_connection_with_an_error(mode, members, text, why, caplog):
     with serving(type("Kind", (Faulty,), members), mode) as server:
         assert ask(server, packed(b"a", text)) == b"<><"

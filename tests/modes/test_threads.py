@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from handlers import Cancelled, StreamHandler, Until
+from reactor.servers import crew
 from tests.support.loops import hasty_threads, in_thread
 from tests.support.resources import descriptors
 from tests.support.serving import (
@@ -73,6 +74,14 @@ def test_of_the_loops_that_many_threads_have_driven_one_is_kept():
         one = numbers_after(1)
         numbers_after(5)
         wait_until(lambda: len(descriptors()) == one)
+
+
+def test_a_thread_that_has_had_no_work_for_a_moment_ends(monkeypatch):
+    monkeypatch.setattr(crew, "IDLE", 0.01)
+    with serving(once, "thread") as server:
+        name = ask(server).decode().partition(", ")[0]
+        wait_until(lambda: name not in {thread.name for thread in threading.enumerate()})
+        assert ask(server)
 
 
 def test_a_thread_serves_one_request_after_another_each_in_an_empty_context():

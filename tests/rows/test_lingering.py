@@ -1,8 +1,10 @@
 """The lingering close: the last answer arrives whole, whatever the client sends that nobody reads."""
 
 import socket
+import struct
 import sys
 import threading
+from array import array
 from contextlib import ExitStack, closing, suppress
 
 import pytest
@@ -11,6 +13,7 @@ from handlers import StreamHandler, StreamRequestHandler, Until
 from reactor import Reactor, SelectTCPServer
 from reactor.rows import lingering
 from reactor.servers import direct
+from reactor.servers.last import SO_ATTACH_FILTER
 from tests.support.loops import until
 from tests.support.serving import MODES, connect, reset, rest, serving, wait_until
 
@@ -119,7 +122,19 @@ def test_data_that_the_peer_has_no_room_for_is_waited_for():
             assert lingering.unacknowledged_data(sock) == left - 1 > 0
             while peer.recv(65_536):
                 pass
-            assert lingering.unacknowledged_data(sock) == 0
+            wait_until(lambda: lingering.unacknowledged_data(sock) == 0)  # the peer acknowledges the last of it late
+
+
+def test_each_byte_that_the_peer_has_not_acknowledged_counts():
+    drop_all = array("B", struct.pack("HBBI", 6, 0, 0, 0))
+    program = struct.pack("HP", 1, drop_all.buffer_info()[0])
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as peer:
+        sock, _ = listener.accept()
+        with sock:
+            peer.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+            sock.send(b"x")
+            sock.shutdown(socket.SHUT_WR)
+            assert (lingering.unacknowledged(sock), lingering.unacknowledged_data(sock)) == (2, 1)
 
 
 def test_a_client_that_resets_when_it_has_the_answer_is_no_error():

@@ -13,8 +13,9 @@ import pytest
 
 from handlers import StreamRequestHandler
 from handlers.services import Echo
-from reactor import Reactor, SelectTCPServer, TCPServer, ThreadingTCPServer
+from reactor import Reactor, SelectMixIn, SelectTCPServer, TCPServer, ThreadingTCPServer
 from reactor.servers.batch_size import BatchSize
+from reactor.servers.tcp import QUEUE
 from tests import ROOT
 from tests.support.bench import bench
 from tests.support.loops import Clock, until
@@ -38,6 +39,33 @@ def test_an_accept_that_fails_loses_no_other_connection():
             client.sendall(b"word")
             assert here.take(client, 4) == b"word"
             client.close()
+
+
+class Mixed(SelectMixIn, TCPServer):
+    """A server class as users of socketserver mix it."""
+
+
+class Said(Mixed):
+    request_queue_size = 5
+
+
+class SaidByServer(Mixed):
+    def __init__(self, *arguments):
+        self.request_queue_size = 7
+        super().__init__(*arguments)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the length of an accept queue")
+@pytest.mark.parametrize(("kind", "length"), [
+    (TCPServer, 5), (Mixed, QUEUE), (Said, 5), (SaidByServer, 7), (SelectTCPServer, QUEUE),
+])  # fmt: skip
+def test_the_accept_queue_is_long_where_the_loop_drives_unless_a_length_is_said(kind, length):
+    def length_of(listener):
+        told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        return int.from_bytes(told[28:], sys.byteorder)  # tcpi_sacked: of a listener it is this
+
+    with kind(("127.0.0.1", 0), Echo) as server, socket.create_server(("127.0.0.1", 0), backlog=length) as other:
+        assert length_of(server.socket) == length_of(other)
 
 
 class Vanishing(socket.socket):

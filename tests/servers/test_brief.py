@@ -140,6 +140,19 @@ def test_a_server_does_what_the_machine_does(texts):
         assert (answers, Every.noted) == expected
 
 
+@pytest.mark.parametrize("first", [Delay(0), Flushed()])
+def test_a_coroutine_may_wait_for_something_else_before_its_packet(first):
+    class Late(DatagramHandler):
+        async def handle(self):
+            self.send(b"%r, " % await first)
+            self.send(await Packet())
+
+    with Played(Late) as played:
+        answers = played.send(b"x")
+        played.reactor.step(0)
+        assert [*answers, *played.answers()] == [b"None, ", b"x"]
+
+
 def test_many_datagrams_are_answered_in_one_step_and_counted():
     with Played(EchoDatagram) as played:
         packets = [b"%d" % number for number in range(40)]

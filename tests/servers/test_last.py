@@ -22,6 +22,11 @@ def test_the_filter_of_a_unix_listener_is_left():
         assert len(listener.getsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, 64)) == 1  # SO_GET_FILTER: its length
 
 
+def test_a_listener_may_be_closed_meanwhile():
+    with socket.create_server(("127.0.0.1", 0)) as listener, last.NoNewHandshakes(listener):
+        listener.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
 def test_no_handshake_begins_meanwhile_and_what_has_come_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as late:

@@ -18,6 +18,7 @@ from tests.support.serving import (
     connect,
     exchange,
     made,
+    running,
     server_class,
     wait_until,
 )
@@ -49,6 +50,20 @@ def test_servers_of_all_kinds_and_modes_share_one_loop():
             bounded(reactor.stop)
             loop.join(PATIENCE)
             assert not loop.is_alive()
+
+
+@pytest.mark.parametrize(("place", "handler", "client", "answer"), [
+    (STREAMS["tcp"], Reverse, ask, b"5:olleh,"), (PACKETS["udp"], EchoDatagram, exchange, [b"5:hello,"]),
+])  # fmt: skip
+def test_the_number_of_a_socket_that_was_closed_unnoticed_is_served_for_its_new_server(place, handler, client, answer):
+    kind = server_class("select", place)
+    with Reactor() as reactor, made(kind, place, handler, reactor) as old:
+        old.start_serving()
+        number = old.fileno()
+        old.socket.close()
+        with made(kind, place, handler, reactor) as server, running(server):
+            assert server.fileno() == number
+            assert client(server, b"5:hello,") == answer
 
 
 @pytest.mark.parametrize("place", [STREAMS["tcp"], PACKETS["udp"]])

@@ -169,3 +169,15 @@ def test_a_worker_with_more_than_its_share_leaves_connections_to_the_others_for_
             counts[1] = 3
             clock.seconds += 2 * PAUSE
             assert taken() == 5
+
+
+@pytest.mark.parametrize(("rows", "share"), [(7, 9), (8, 11), (15, 18), (16, 20)])
+def test_the_share_of_a_worker_may_be_an_eighth_and_two_more_than_that_of_another(rows, share):
+    counts = memoryview(bytearray(16)).cast("q")
+    counts[1] = rows
+    with Reactor(clock=Clock()) as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as server:
+        share_listeners([server], counts, 0)
+        with clients_of(server, share + 1):
+            for _ in range(share + 1):
+                loop.step(0)
+            assert counts[0] == share

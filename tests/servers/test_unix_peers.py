@@ -2,13 +2,15 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from handlers import BaseRequestHandler, Connected, Some, StreamHandler, StreamMachine, World
 from handlers.services import Echo
 from reactor.loop.kernel import credentials
-from tests.support.serving import MODES, STREAMS, ask, connect, rest, serving, wait_until
+from tests.support.serving import MODES, PATIENCE, STREAMS, ask, connect, rest, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -81,6 +83,20 @@ def test_credentials_are_none_when_the_peer_has_gone():
         assert credentials(ours) == (os.getpid(), os.getuid(), os.getgid())
         ours.close()
         assert credentials(ours) is None
+
+
+def test_the_group_is_that_of_the_peer():
+    group = 12_345 if os.getuid() == 0 else os.getgid()  # others may not have another, and their own is not 0
+    with serving(Whoami, "select", UNIX) as server:
+        ask = f"""
+import socket
+client = socket.socket(socket.AF_UNIX)
+client.connect({server.server_address!r})
+print(client.recv(99).decode())
+"""
+        command = [sys.executable, "-I", "-S", "-c", ask]
+        with subprocess.Popen(command, group=group, stdout=subprocess.PIPE, text=True) as client:
+            assert client.communicate(timeout=PATIENCE)[0] == f"({client.pid}, {os.getuid()}, {group})\n"
 
 
 def test_a_world_has_the_credentials_of_the_peer():
