@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import stat
+import struct
 from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, BinaryIO, Protocol
 
     class Holder(Protocol):
@@ -61,3 +64,33 @@ def ended_input() -> int:
     reader, writer = os.pipe()
     os.close(writer)
     return reader
+
+
+_LINGER = struct.Struct("ii")
+
+
+def close_passed(descriptors: Iterable[int]) -> None:
+    """Close descriptors that have been passed. Never blocks for a socket, whatever SO_LINGER its sender has set.
+
+    The option is turned off, for a sender that still has the socket too: who passes a socket gives it out of hand. A
+    file of a FUSE or NFS file system may still block in close(2).
+    """
+    for descriptor in descriptors:
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                _dont_linger(descriptor)
+            os.close(descriptor)
+        except OSError:  # noqa: PERF203  # other code has closed it
+            pass
+
+
+def _dont_linger(descriptor: int) -> None:
+    sock = socket.socket(fileno=descriptor)
+    try:
+        option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
+        if _LINGER.unpack(option)[0]:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(0, 0))
+    except OSError:
+        pass  # this kind of socket has no such option
+    finally:
+        sock.detach()

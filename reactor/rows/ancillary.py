@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 import struct
 import sys
 from collections import deque
 
 from ..handlers import LimitPassed
+from ..loop.descriptors import close_passed
 from ..loop.kernel import DONTWAIT
 
 TYPE_CHECKING = False
@@ -40,7 +40,6 @@ _QUOTE = 1_280  # bytes that an ICMP error quotes at most (RFC 1812, section 4.3
 
 WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
 _INT = struct.calcsize("i")
-_LINGER = struct.Struct("ii")
 _MAX_PASSED = 253  # descriptors in one message (SCM_MAX_FD)
 _PASSED_SPACE = socket.CMSG_LEN(_MAX_PASSED * _INT) if hasattr(socket, "CMSG_LEN") else 0
 SO_PASSRIGHTS = 83
@@ -297,33 +296,6 @@ def refuse_passed(sock: Any) -> bool:
     sender fails with EPERM. Whether it does (SO_PASSRIGHTS, Linux 6.16 and later).
     """
     return LINUX and isinstance(sock, socket.socket) and _set(sock, socket.SOL_SOCKET, SO_PASSRIGHTS, False)
-
-
-def close_passed(descriptors: Iterable[int]) -> None:
-    """Close descriptors that have been passed. Never blocks for a socket, whatever SO_LINGER its sender has set.
-
-    The option is turned off, for a sender that still has the socket too: who passes a socket gives it out of hand. A
-    file of a FUSE or NFS file system may still block in close(2).
-    """
-    for descriptor in descriptors:
-        try:
-            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                _dont_linger(descriptor)
-            os.close(descriptor)
-        except OSError:  # noqa: PERF203  # other code has closed it
-            pass
-
-
-def _dont_linger(descriptor: int) -> None:
-    sock = socket.socket(fileno=descriptor)
-    try:
-        option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
-        if _LINGER.unpack(option)[0]:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(0, 0))
-    except OSError:
-        pass  # this kind of socket has no such option
-    finally:
-        sock.detach()
 
 
 def _receive(sock: socket.socket, size: int, flags: int) -> tuple[bytes, list[int], bool]:

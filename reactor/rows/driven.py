@@ -13,13 +13,14 @@ from _thread import get_ident
 
 from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, Reset, TimedOut, World
 from ..handlers.waits import output_passed
+from ..loop.descriptors import close_passed
 from ..table.bounds import Pace, cut
 from ..table.request import Request, Stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..handlers import Cause, DatagramHandler
@@ -45,6 +46,14 @@ def hand_on(rare: Rare, to: Any) -> None:
     """Set the facts of ``rare`` on ``to``, which is another driver."""
     for name in FACTS:
         setattr(to, name, getattr(rare, name))
+
+
+class Gone(World):
+    """The driver of a machine whose row has been released."""
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """Close them: they can't be sent any more."""
+        close_passed(descriptors)
 
 
 class ChannelRow(Request):
@@ -249,7 +258,7 @@ class ChannelRow(Request):
         """Break the reference cycles of row, channel and handler. The row still tells how its request has ended."""
         if self.channel is None or isinstance(self.channel.handler, type):
             return
-        world = World(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
+        world = Gone(self.peer, self.server, self.reactor.clock.time, credentials=self.credentials)
         in_front = self.in_front if self.rare is not None or self.channel.labels else ""
         if in_front:
             self.left = (in_front,)

@@ -16,6 +16,7 @@ from ..handlers import Cancelled, Cause, Failed, LimitPassed, RequestRefused, Re
 from ..handlers.channel import ENDED, ENDING, is_between_messages
 from ..handlers.files import Files
 from ..handlers.machines import close_files
+from ..loop.descriptors import close_passed
 from ..loop.kernel import AGAIN, INET, credentials
 from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER, LOOP
@@ -122,6 +123,9 @@ class StreamRow(SocketRow):
                 f"{self.handler} can't pass descriptors here: declare max_descriptors on the class, "
                 f"and serve it on a Unix stream socket"
             )
+        if self.channel.finished:
+            close_passed(descriptors)
+            return
         try:
             outbox = self.channel.outbox
             pass_on(len(outbox) if outbox.__class__ is Files else self.held_out, descriptors)

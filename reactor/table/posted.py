@@ -10,10 +10,11 @@ from _thread import allocate_lock, get_ident
 from collections import deque
 
 from ..handlers.waits import output_passed
+from ..loop.descriptors import close_passed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ..handlers import LimitPassed, Machine
@@ -81,10 +82,11 @@ class Posted:
         """Drop the queued calls and all later ones, and end the request for ``cause``. Returns the bytes dropped."""
         with self._lock:
             dropped, self.held = self.held, 0
+            calls: Any = ()
             if not self._closed:
                 self._closed = True
-                self._calls.clear()
-                self._calls.append((self._machine.pass_limit, (cause,)))
+                calls, self._calls = self._calls, deque([(self._machine.pass_limit, (cause,))])
+        _drop(calls)
         self._row.reactor.call_soon(self._deliver)
         return dropped
 
@@ -93,7 +95,8 @@ class Posted:
         with self._lock:
             self._closed = True
             self.held = 0
-            self._calls.clear()
+            calls, self._calls = self._calls, deque()
+        _drop(calls)
 
     def _in_its_thread(self, call: Callable[[], object]) -> None:
         if get_ident() == self._row.reactor.thread:
@@ -108,18 +111,18 @@ class Posted:
     def _post(self, size: int, call: Callable[..., object], *arguments: object) -> None:
         machine, row = self._machine, self._row
         with self._lock:
-            if self._closed:
-                return
-            is_first = not self._calls
-            is_over = self.held + size > machine.handler.max_output
-            if not is_over:
+            is_closed, is_first = self._closed, not self._calls
+            is_over = not is_closed and self.held + size > machine.handler.max_output
+            if not (is_closed or is_over):
                 self.held += size
                 self._calls.append((call, arguments))
+        if is_closed or is_over:
+            _drop([(call, arguments)])
         if is_over:
             size = -self.cut(output_passed(machine.handler))
-        elif is_first:
+        elif is_first and not is_closed:
             row.reactor.call_soon(self._deliver)
-        if size:
+        if size and not is_closed:
             row.reactor.budget.post(row, size)
 
     def _deliver(self) -> None:
@@ -131,3 +134,10 @@ class Posted:
             self._row.reactor.guard(self._row, call, *arguments)
         if calls:
             self._row.reactor.settle_soon(self._row)  # which weighs it
+
+
+def _drop(calls: Iterable[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+    """Close the descriptors of calls that will not be made."""
+    for _, arguments in calls:
+        if len(arguments) == 2:  # those of `write_descriptors`
+            close_passed(arguments[1])

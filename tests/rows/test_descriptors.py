@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import Connected, Delay, Exactly, Forked, Some, StreamHandler, StreamMachine, Until, World
+from handlers import Connected, Delay, Exactly, Forked, Some, StreamHandler, StreamMachine, Threaded, Until, World
 from handlers.services import Echo
 from reactor.rows import ancillary
 from tests.support.serving import (
@@ -393,6 +393,68 @@ def test_descriptors_that_can_no_longer_be_sent_are_closed(mode, no_leaks):
             client.sendall(b"x")
             client.recv(1)
         wait_until(lambda: server.reactor.table.closed)
+
+
+@pytest.mark.parametrize("call", ["in a state", "in a thread"])
+@pytest.mark.parametrize("mode", ["select", "thread"])
+def test_descriptors_for_a_request_that_has_ended_are_closed(mode, call, no_leaks):
+    class Giving(Opens):
+        async def handle(self):
+            self.server.rows.append(self)
+            if await Some() == b"give":
+                self.give() if call == "in a state" else await Threaded(self.give)
+                self.send(b"given")
+
+        def give(self):
+            self.server.rows[0].send_descriptors(b"!", [pipe_with(b"")])
+
+    with serving(Giving, mode, UNIX, rows=[]) as server:
+        with connect(server) as client:
+            client.sendall(b"end")
+            assert rest(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        before = pipes()
+        with connect(server) as client:
+            client.sendall(b"give")
+            assert rest(client) == b"given"
+        assert pipes() <= before
+
+
+@pytest.mark.parametrize("mode", ["select", "thread"])
+def test_descriptors_for_a_request_whose_answer_is_still_being_sent_do_no_harm(mode, no_leaks):
+    class Giving(Opens):
+        async def handle(self):
+            self.server.rows.append(self)
+            if await Some() == b"give":
+                [other] = [row for row in self.server.rows if row is not self]
+                for _ in range(self.max_descriptors + 1):
+                    other.send_descriptors(b"!", [pipe_with(b"")])
+            self.send(bytes(1 << 20))
+
+    with serving(Giving, mode, UNIX, rows=[]) as server, connect(server) as first, connect(server) as second:
+        wait_until(lambda: len(server.rows) == 2)
+        first.sendall(b"end")
+        wait_until(lambda: any(str(row.stage.value) == "draining" for row in server.reactor.table))
+        second.sendall(b"give")
+        assert (rest(second), rest(first)) == (bytes(1 << 20), bytes(1 << 20))
+
+
+def test_descriptors_that_a_thread_gives_and_that_pass_max_output_are_closed(no_leaks):
+    class Giving(Opens):
+        max_output = 10
+
+        async def handle(self):
+            await Threaded(self.give)
+
+        def give(self):
+            for _ in range(5):
+                self.send_descriptors(b"words", [pipe_with(b"")])
+
+    before = pipes()
+    with serving(Giving, "select", UNIX) as server, connect(server) as client:
+        rest(client)
+        wait_until(lambda: server.reactor.table.closed)
+        assert pipes() <= before
 
 
 @pytest.mark.parametrize(("place", "maximum"), [("tcp", 1), ("unix", 0)])
