@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from ..handlers.sunrpc import xdr
 from ..handlers.sunrpc.auth import AuthError
@@ -80,7 +79,7 @@ def asking() -> Iterator[Registrar]:
 def connect() -> socket.socket:
     """A connection to the rpcbind of this host. Raises `RegistrationError` if there is none."""
     places: list[tuple[int, Any]] = [(socket.AF_INET, ("127.0.0.1", PORT))]
-    if hasattr(socket, "AF_UNIX") and Path(PATH).exists():
+    if hasattr(socket, "AF_UNIX"):
         places.insert(0, (socket.AF_UNIX, PATH))
     for family, address in places:
         sock = socket.socket(family)

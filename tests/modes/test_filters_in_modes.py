@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
 
@@ -595,6 +596,27 @@ def test_a_child_whose_blocking_handler_waits_is_told_once_that_its_server_drain
         mode._hangup.ring()
         inner.step(0)
         assert set(inner.watches) == before
+
+
+@every_mode
+def test_a_peer_that_a_child_can_not_tell_hides_nothing_else(mode):
+    class Knowing(Named):
+        def leave(self, rest=b""):
+            self.driver.peer = (ip_address("192.0.2.7"), 4711)
+            super().leave(rest)
+
+    with serving(Whole, mode, filters=[Knowing]) as server:
+        assert ask(server, b"192.0.2.7\nabc") == b"cba"
+        [row] = wait_until(lambda: list(server.reactor.table.closed))
+        assert (row["total_in"], row["total_out"], row["reason"]) == (13, 3, "")
+
+
+@pytest.mark.parametrize("handler", [Whole, Echoing])
+def test_what_a_child_holds_is_not_held_by_its_parent(handler):
+    with serving(handler, "fork", filters=[Framed]) as server, connect(server) as client:
+        [row] = wait_until(lambda: [row for row in server.reactor.table if row.driven_by.pid])
+        client.sendall(encoded([Framed], b"some")[:3])
+        assert (row.held_in, row.held_out, server.reactor.stats()["held"]) == (0, 0, 0)
 
 
 @every_mode

@@ -18,7 +18,7 @@ from handlers import (
     Until,
 )
 from handlers.services import Daytime, Discard, Echo, EchoDatagram, Time
-from reactor import SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
+from reactor import SelectMixIn, SelectTCPServer, SelectUDPServer, TCPServer, UDPServer
 from tests.support.conversations import CASES, Broken, Password, converse, whole
 from tests.support.grids import grid
 from tests.support.resources import resources
@@ -60,6 +60,17 @@ def test_a_handler_gives_the_same_bytes(mode, place, case, journal, upstream):
         converse(server, case, whole)
         converse(server, case, singly)
     assert tuple(journal.lines()) == case.journal * 2
+
+
+def test_a_mix_in_hands_the_options_of_a_class_on():
+    class Named:
+        def __init_subclass__(cls, name):
+            cls.name = name
+
+    class Server(SelectMixIn, Named, TCPServer, name="ada"):
+        pass
+
+    assert Server.name == "ada"
 
 
 def test_a_mix_in_runs_once():

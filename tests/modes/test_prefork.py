@@ -264,6 +264,12 @@ def test_periodic_calls_are_made_in_every_worker(tmp_path):
         assert not (tmp_path / str(os.getpid())).exists()
 
 
+def test_service_actions_is_called_in_every_worker(tmp_path):
+    with prefork(Who, service_actions=lambda self: (tmp_path / str(os.getpid())).touch()):
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        assert not (tmp_path / str(os.getpid())).exists()
+
+
 def test_a_loop_of_its_own_is_refused():
     with Reactor() as loop, pytest.raises(TypeError, match="each worker has a loop of its own"):
         PreforkTCPServer(("127.0.0.1", 0), Echo, reactor=loop)

@@ -44,10 +44,13 @@ class Closes(StreamHandler):
         return None
 
 
-def test_what_closes_at_the_place_of_rpcbind_is_an_error(monkeypatch):
+@pytest.mark.parametrize("place", ["unix", "tcp"])
+def test_what_closes_at_the_place_of_rpcbind_is_an_error(place, monkeypatch, tmp_path):
     versions = (SimpleNamespace(program=200_000, version=1),)
     program = type("Program", (Echo,), {"versions": versions})
-    with serving(Closes, "select", STREAMS["unix"]) as other, SelectTCPServer(("127.0.0.1", 0), program) as server:
-        monkeypatch.setattr(rpcbind, "PATH", other.server_address)
+    with serving(Closes, "select", STREAMS[place]) as other, SelectTCPServer(("127.0.0.1", 0), program) as server:
+        monkeypatch.setattr(rpcbind, "PATH", other.server_address if place == "unix" else str(tmp_path / "none"))
+        if place == "tcp":
+            monkeypatch.setattr(rpcbind, "PORT", other.server_address[1])
         with pytest.raises(RegistrationError, match="rpcbind does not answer as it should"), registered(server):
             pass
