@@ -6,7 +6,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, Until
 
-from .sixth_pair import Pair
+from .kinds_pair import Pair
 
 
 class Unreadable(Exception):
@@ -259,6 +259,7 @@ class OpenFlow(StreamHandler):
     """OpenFlow 1.3: hello, echo and what the switch can do."""
 
     timeout = 60
+    request_timeout = 60  # for one message: `one_by_one`
 
     def handle(self):
         self.held = b""
@@ -277,6 +278,7 @@ class OpenFlow(StreamHandler):
         return Some(), self.data
 
     def message(self, message):
+        self.one_by_one += 1
         if message[1] == 2:
             self.send(b"\x04\x03" + message[2:])
         elif message[1] == 5:
@@ -378,36 +380,36 @@ def forwarded(text):
 
 
 PAIRS = [
-    Pair("Fluentd", 4, Fluentd, FluentdRight, [forwarded(b"one"), forwarded(b"two"), forwarded(b"three")], {}),
+    Pair("fluentd", 4, Fluentd, FluentdRight, [forwarded(b"one"), forwarded(b"two"), forwarded(b"three")]),
     Pair(
-        "SWANK", 4, Swank, SwankRight,
+        "swank", 4, Swank, SwankRight,
         [swank(b"(:emacs-rex (swank:connection-info) nil t 1)"), swank(b'(:emacs-rex (swank:eval "(+ 1 2)") nil t 2)'),
-         swank(b"(:emacs-pong 1 3)")], {},
+         swank(b"(:emacs-pong 1 3)")],
     ),
     Pair(
-        "Kasa", 4, Kasa, KasaRight,
+        "kasa", 4, Kasa, KasaRight,
         [kasa(b'{"system":{"get_sysinfo":{}}}'), kasa(b'{"system":{"set_relay_state":{"state":1}}}'),
-         kasa(b'{"system":{"get_sysinfo":{}}}')], {},
+         kasa(b'{"system":{"get_sysinfo":{}}}')],
     ),
     Pair(
-        "SNPP", 10, Snpp, SnppRight,
-        [b"PAGE 5551234\r\n", b"DATA\r\n", b"call home\r\n..now\r\n", b".\r\n", b"SEND\r\n", b"QUIT\r\n"], {},
+        "snpp", 10, Snpp, SnppRight,
+        [b"PAGE 5551234\r\n", b"DATA\r\n", b"call home\r\n..now\r\n", b".\r\n", b"SEND\r\n", b"QUIT\r\n"],
     ),
     Pair(
-        "Squeezebox", 10, Squeezebox, SqueezeboxRight,
-        [b"kitchen mixer volume ?\n", b"kitchen mixer volume 70\n", b"kitchen mixer volume ?\n", b"exit\n"], {},
+        "squeezebox", 10, Squeezebox, SqueezeboxRight,
+        [b"kitchen mixer volume ?\n", b"kitchen mixer volume 70\n", b"kitchen mixer volume ?\n", b"exit\n"],
     ),
-    Pair("xPL", 10, Xpl, XplRight, [xpl(b"lamp", b"on"), xpl(b"fan", b"50"), xpl(b"lamp", b"off")], {}),
+    Pair("xpl", 10, Xpl, XplRight, [xpl(b"lamp", b"on"), xpl(b"fan", b"50"), xpl(b"lamp", b"off")]),
     Pair(
-        "OpenFlow", 11, OpenFlow, OpenFlowRight,
-        [openflow(0, 1), openflow(2, 2, b"ping"), openflow(5, 3), openflow(2, 4)], {},
+        "openflow", 11, OpenFlow, OpenFlowRight,
+        [openflow(0, 1), openflow(2, 2, b"ping"), openflow(5, 3), openflow(2, 4)],
     ),
     Pair(
         "collectd", 11, Collectd, CollectdRight,
-        [part(0, b"host1") + part(2, b"cpu"), part(0, b"host2"), part(0, b"host1") + part(0, b"host1")], {},
+        [part(0, b"host1") + part(2, b"cpu"), part(0, b"host2"), part(0, b"host1") + part(0, b"host1")],
     ),
     Pair(
-        "Jetdirect", 11, Jetdirect, JetdirectRight,
-        [UEL + b"@PJL INFO ID\r\n", UEL, b"Hello, paper\r\n", b"and the end\x0c" + UEL], {},
+        "jetdirect", 11, Jetdirect, JetdirectRight,
+        [UEL + b"@PJL INFO ID\r\n", UEL, b"Hello, paper\r\n", b"and the end\x0c" + UEL],
     ),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from struct import Struct
 
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, TimedOut, Until
 
-from .sixth_pair import Pair
+from .kinds_pair import Pair
 
 
 class Haproxy(StreamHandler):
@@ -135,6 +135,7 @@ class Scpi(StreamHandler):
     """SCPI over a raw socket: a command per line, at most 256 bytes of it."""
 
     timeout = 60
+    request_timeout = 60  # for one command: `one_by_one`
     most = 256
     answers = {b"*IDN?": b"ACME,DMM,1,0.1", b"MEAS:VOLT?": b"+1.25E+00", b"SYST:ERR?": b'0,"No error"'}
 
@@ -148,6 +149,7 @@ class Scpi(StreamHandler):
             self.send(b'-223,"Too much data"\n')
             return None
         *lines, self.held = self.held.split(b"\n")
+        self.one_by_one += len(lines)
         for line in lines:
             if line.endswith(b"?"):
                 self.send(self.answers.get(line, b'-113,"Undefined header"') + b"\n")
@@ -160,6 +162,7 @@ class Scpi(StreamHandler):
 class ScpiRight(Scpi):
     def data(self, data):
         *lines, self.held = (self.held + data).split(b"\n")
+        self.one_by_one += len(lines)
         for line in [*lines, self.held]:
             if len(line) > self.most:
                 self.send(b'-223,"Too much data"\n')
@@ -173,6 +176,7 @@ class Kafka(StreamHandler):
     """Kafka's framing: the answers to all requests of a read go out together."""
 
     timeout = 60
+    request_timeout = 60  # for one request: `one_by_one`
 
     def handle(self):
         self.held = b""
@@ -189,6 +193,7 @@ class Kafka(StreamHandler):
                 break
             self.request(held[place + 4 : place + 4 + size])
             place += 4 + size
+            self.one_by_one += 1
         self.held = held[place:]
         self.flush()
         return Some(limit=16_384), self.data
@@ -227,6 +232,7 @@ class Mavlink(StreamHandler):
     """MAVLink 1 over TCP: heartbeats and pings are answered; a frame with a wrong checksum is not."""
 
     timeout = 60
+    request_timeout = 60  # for one frame: `one_by_one`
 
     def handle(self):
         self.held = b""
@@ -245,6 +251,7 @@ class Mavlink(StreamHandler):
             else:
                 end = self.skipped(held, end)
             place = held.find(b"\xfe", end)
+            self.one_by_one += 1
         self.held = held[place:] if place >= 0 else b""
         return Some(limit=4096), self.data
 
@@ -348,29 +355,29 @@ class AprsRight(Aprs):
 
 PAIRS = [
     Pair(
-        "HAProxy", 5, Haproxy, HaproxyRight,
-        [b"show info\n", b"show stat\n", b"disable server web/1\n", b"show info\n", b"quit\n"], {},
+        "haproxy", 5, Haproxy, HaproxyRight,
+        [b"show info\n", b"show stat\n", b"disable server web/1\n", b"show info\n", b"quit\n"],
     ),
     Pair(
-        "SMPP", 5, Smpp, SmppRight,
-        [smpp(9, 1, b"ada\0secret\0\0\x34\0\0\0"), smpp(0x15, 2), smpp(4, 3, bytes(12) + b"\x05hello"), smpp(6, 4)], {},
+        "smpp", 5, Smpp, SmppRight,
+        [smpp(9, 1, b"ada\0secret\0\0\x34\0\0\0"), smpp(0x15, 2), smpp(4, 3, bytes(12) + b"\x05hello"), smpp(6, 4)],
     ),
-    Pair("RMCP", 5, Rmcp, RmcpRight, [ping(1), acknowledged(1), ping(2), acknowledged(2)], {}),
-    Pair("SCPI", 6, Scpi, ScpiRight, [b"*IDN?\n", b"*RST\nMEAS:VOLT?\n", b"SYST:ERR?\n", b"MEAS:CURR?\n"], {}),
-    Pair("Kafka", 6, Kafka, KafkaRight, [kafka(18, 1), kafka(3, 2), kafka(3, 3), kafka(0x7F, 4)], {}),
+    Pair("rmcp", 5, Rmcp, RmcpRight, [ping(1), acknowledged(1), ping(2), acknowledged(2)]),
+    Pair("scpi", 6, Scpi, ScpiRight, [b"*IDN?\n", b"*RST\nMEAS:VOLT?\n", b"SYST:ERR?\n", b"MEAS:CURR?\n"]),
+    Pair("kafka", 6, Kafka, KafkaRight, [kafka(18, 1), kafka(3, 2), kafka(3, 3), kafka(0x7F, 4)]),
     Pair(
-        "MAVLink", 6, Mavlink, MavlinkRight,
+        "mavlink", 6, Mavlink, MavlinkRight,
         [mavlink(1, 0, b"\0\0\0\0\x06\x08\0\x03\x03"), mavlink(2, 4, bytes(14)), mavlink(3, 30, bytes(28)),
-         mavlink(4, 4, bytes(range(14)))], {},
+         mavlink(4, 4, bytes(range(14)))],
     ),
-    Pair("Gopher", 7, Gopher, GopherRight, [b"/doc", b"uments/a", b"bout\r\n"], {}),
+    Pair("gopher", 7, Gopher, GopherRight, [b"/doc", b"uments/a", b"bout\r\n"]),
     Pair(
-        "OpenVPN", 7, Openvpn, OpenvpnRight,
-        [openvpn(7, 0), openvpn(4, 1, b"client hello"), openvpn(4, 2, b"more of it"), openvpn(5, 3)], {},
+        "openvpn", 7, Openvpn, OpenvpnRight,
+        [openvpn(7, 0), openvpn(4, 1, b"client hello"), openvpn(4, 2, b"more of it"), openvpn(5, 3)],
     ),
     Pair(
-        "APRS-IS", 7, Aprs, AprsRight,
+        "aprs-is", 7, Aprs, AprsRight,
         [b"# hello\r\n", b"user N0CALL pass -1 vers x 1\r\n", b"N0CALL>APRS,TCPIP*:>test\r\n",
-         b"#filter r/48/16/9\r\n"], {},
+         b"#filter r/48/16/9\r\n"],
     ),
 ]  # fmt: skip

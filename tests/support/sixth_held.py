@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
 
-from .sixth_pair import Pair
+from .kinds_pair import Pair
 
 
 class Fcp(StreamHandler):
@@ -228,26 +228,26 @@ def pdv(control, data):
 
 PAIRS = [
     Pair(
-        "FCP", 2, Fcp, FcpRight,
+        "fcp", 2, Fcp, FcpRight,
         [b"ClientHello\nName=ada\nExpectedVersion=2.0\nEndMessage\n", b"ListPeers\nWithMetadata=true\nEndMessage\n",
-         b"ClientHello\nName=bob\nEndMessage\n", b"Disconnect\nEndMessage\n"], {},
+         b"ClientHello\nName=bob\nEndMessage\n", b"Disconnect\nEndMessage\n"],
     ),
     Pair(
-        "NSQ", 2, Nsq, NsqRight,
+        "nsq", 2, Nsq, NsqRight,
         [b"  V2", b'IDENTIFY\n\0\0\0\x13{"client_id":"ada"}', b"NOP\n", b"CLS\n"],
         {"server": SimpleNamespace(clients={})},
     ),
     Pair(
-        "Lumberjack", 2, Lumberjack, LumberjackRight,
-        [b"2W\0\0\0\x02", event(1, b'{"a":1}'), event(2, b'{"b":2}'), b"2W\0\0\0\x01", event(3, b"{}")], {},
+        "lumberjack", 2, Lumberjack, LumberjackRight,
+        [b"2W\0\0\0\x02", event(1, b'{"a":1}'), event(2, b'{"b":2}'), b"2W\0\0\0\x01", event(3, b"{}")],
     ),
     Pair(
         "gpsd", 3, Gpsd, GpsdRight,
-        [b"?POLL;\r\n", b'?WATCH={"enable":true,"json":true};\r\n', b"?POLL;\r\n", b'?WATCH={"enable":false};'], {},
+        [b"?POLL;\r\n", b'?WATCH={"enable":true,"json":true};\r\n', b"?POLL;\r\n", b'?WATCH={"enable":false};'],
     ),
-    Pair("PTP", 3, Ptp, PtpRight, [ptp(0, 1), ptp(8, 1), ptp(0, 2), ptp(8, 2)], {}),
+    Pair("ptp", 3, Ptp, PtpRight, [ptp(0, 1), ptp(8, 1), ptp(0, 2), ptp(8, 2)]),
     Pair(
-        "DICOM", 3, Dicom, DicomRight,
-        [pdu(1, b"\0\x01ECHO"), pdv(1, b"first "), pdv(3, b"second"), pdv(3, b"alone"), pdu(5, bytes(4))], {},
+        "dicom", 3, Dicom, DicomRight,
+        [pdu(1, b"\0\x01ECHO"), pdv(1, b"first "), pdv(3, b"second"), pdv(3, b"alone"), pdu(5, bytes(4))],
     ),
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from struct import Struct
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
 
-from .sixth_pair import Pair
+from .kinds_pair import Pair
 
 
 class Scgi(StreamHandler):
@@ -222,13 +222,13 @@ def scgi(length):
 
 
 PAIRS = [
-    Pair("SCGI", 1, Scgi, ScgiRight, [scgi(b"12"), b"hello, ", b"world"], {}),
-    Pair("GDB", 1, Gdb, GdbRight, [gdb(b"m0,4"), b"+" + gdb(b"m10,8"), b"+" + gdb(b"g"), b"+" + gdb(b"m3a,20")], {}),
-    Pair("rigctld", 1, Rig, RigRight, [b"f\n", b"F 14074000\n", b"f\n", b"F 7035500.5\n", b"f\n", b"q\n"], {}),
-    Pair("Gemini", 9, Gemini, GeminiRight, [b"gemini://", b"example.org", b"/notes\r\n"], {}),
-    Pair("DSI", 9, Dsi, DsiRight, [dsi(1, b"Music"), dsi(2, b"Ada's papers"), dsi(3, b"")], {}),
+    Pair("scgi", 1, Scgi, ScgiRight, [scgi(b"12"), b"hello, ", b"world"]),
+    Pair("gdb", 1, Gdb, GdbRight, [gdb(b"m0,4"), b"+" + gdb(b"m10,8"), b"+" + gdb(b"g"), b"+" + gdb(b"m3a,20")]),
+    Pair("rigctld", 1, Rig, RigRight, [b"f\n", b"F 14074000\n", b"f\n", b"F 7035500.5\n", b"f\n", b"q\n"]),
+    Pair("gemini", 9, Gemini, GeminiRight, [b"gemini://", b"example.org", b"/notes\r\n"]),
+    Pair("dsi", 9, Dsi, DsiRight, [dsi(1, b"Music"), dsi(2, b"Ada's papers"), dsi(3, b"")]),
     Pair(
-        "Art-Net", 9, ArtNet, ArtNetRight,
-        [ARTNET + b"\x00\x01\xff", ARTNET + b"\x00\x01\x80", ARTNET + b"\x01\x10\x10", ARTNET + b"\x01\x10\x00"], {},
+        "art-net", 9, ArtNet, ArtNetRight,
+        [ARTNET + b"\x00\x01\xff", ARTNET + b"\x00\x01\x80", ARTNET + b"\x01\x10\x10", ARTNET + b"\x01\x10\x00"],
     ),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from handlers import DatagramHandler, Delay, Exactly, Flushed, Packet, StreamHandler, TimedOut
 
-from .sixth_pair import Pair
+from .kinds_pair import Pair
 
 
 def knx(service, body):
@@ -254,23 +254,23 @@ class RconRight(Rcon):
 
 PAIRS = [
     Pair(
-        "KNXnet/IP", 8, Knx, KnxRight,
+        "knx", 8, Knx, KnxRight,
         [knx(0x205, b"\x08\x01" + bytes(6) + b"\x04\x04\x02\x00"),
-         *(knx(0x421, bytes([4, 1, number, 0])) for number in range(4))], {},
+         *(knx(0x421, bytes([4, 1, number, 0])) for number in range(4))],
     ),
-    Pair("CAPWAP", 8, Capwap, CapwapRight, [capwap(3, 1, b"ap-1"), capwap(13, 2), capwap(13, 3), capwap(14, 1)], {}),
+    Pair("capwap", 8, Capwap, CapwapRight, [capwap(3, 1, b"ap-1"), capwap(13, 2), capwap(13, 3), capwap(14, 1)]),
     Pair(
-        "M3UA", 8, M3ua, M3uaRight,
+        "m3ua", 8, M3ua, M3uaRight,
         [m3ua(3, 1), m3ua(3, 3, b"\0\x09\0\x08beat"), m3ua(3, 2), m3ua(3, 1), m3ua(3, 2)],
         {"server": SimpleNamespace(active=0)},
     ),
     Pair(
-        "A2S", 12, A2s, A2sRight,
-        [A2s.query, A2s.query + A2s.challenge, A2s.query + A2s.challenge], {},
+        "a2s", 12, A2s, A2sRight,
+        [A2s.query, A2s.query + A2s.challenge, A2s.query + A2s.challenge],
     ),
     Pair(
-        "Minecraft", 12, Minecraft, MinecraftRight,
-        [minecraft(0, b"\xfd\x05\x09localhost\x63\xdd\x01"), minecraft(0), minecraft(1, b"12345678")], {},
+        "minecraft", 12, Minecraft, MinecraftRight,
+        [minecraft(0, b"\xfd\x05\x09localhost\x63\xdd\x01"), minecraft(0), minecraft(1, b"12345678")],
     ),
-    Pair("RCON", 12, Rcon, RconRight, [rcon(1, 3, b"sesame"), rcon(2, 2, b"status"), rcon(3, 2, b"users")], {}),
+    Pair("rcon", 12, Rcon, RconRight, [rcon(1, 3, b"sesame"), rcon(2, 2, b"status"), rcon(3, 2, b"users")]),
 ]  # fmt: skip
