@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
-from .borders import parts_of
+from .borders import borders_of, parts_of
 from .evidence import fault_of, places, replaced, spots
 from .report import fail, held_in_time
 from .run import Run, played
@@ -30,7 +30,7 @@ SPOTS = 16
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
 _FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
-_END = re.compile(rb"\r?\n")
+_END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])\n")  # behind a control character LF may be a number
 _DOT = re.compile(rb"\r\n\.\r\n")
 _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
@@ -93,7 +93,9 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
-    _refuse_same(tried, [*_ended(tried.pieces), *_ended_after_lengths(tried)], "exact_ends")
+    begun = {border.at for border in borders_of(tried) if border.is_first}
+    ended = [swap for swap in _ended(tried.pieces) if swap.start not in begun]  # a blank line between messages
+    _refuse_same(tried, [*ended, *_ended_after_lengths(tried)], "exact_ends")
 
 
 @held_in_time

@@ -231,10 +231,19 @@ def test_the_mended_handler_passes(pair):
 
 
 @pytest.mark.parametrize(
-    ("name", "holds"), [("fix", testing.ends_if_it_drips), ("resp", testing.skips_what_it_refuses)]
+    ("name", "holds"),
+    [
+        ("fix", testing.ends_if_it_drips),
+        ("resp", testing.skips_what_it_refuses),
+        ("gpsd", testing.takes_exact_ends_only),
+        ("collectd", testing.takes_exact_ends_only),
+    ],
 )
 def test_a_right_handler_that_was_accused_is_not(name, holds):
-    """One has messages without an answer among others; one answers what it refuses in words, once."""
+    """One has messages without an answer among others; one answers what it refuses in words, once.
+
+    One has blank lines between its messages, and one a length that is the number of LF.
+    """
     pair = next(pair for pair in PAIRS if pair.name == name)
     holds(pair.right, pair.conversation)
 
