@@ -183,9 +183,12 @@ FINDERS = {
     "ptp": "leaves_nothing_behind",
     "rcon": "calls_nothing_that_blocks",
     "rigctld": "takes_plain_numbers_only",
+    "scgi": "takes_plain_numbers_only",
     "scpi": "same_at_its_limits",
     "smpp": "takes_causes_for_ends",
     "snpp": "takes_exact_ends_only",
+    "squeezebox": "splits_no_answer",
+    "swank": "bears_any_nesting",
     "xpl": "takes_exact_ends_only",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
