@@ -183,6 +183,7 @@ FINDERS = {
     "ptp": "leaves_nothing_behind",
     "rcon": "calls_nothing_that_blocks",
     "rigctld": "takes_plain_numbers_only",
+    "rmcp": "takes_causes_for_ends",
     "scgi": "takes_plain_numbers_only",
     "scpi": "same_at_its_limits",
     "smpp": "takes_causes_for_ends",
