@@ -50,6 +50,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``lists``         what lists of many different elements cost
 ``linear``        the property of work that grows faster than the input
 ``numbers``       the property of binary numbers: any value in each
+``counted``       what requests count on the server
 ``repeated``      the property of pieces, and of requests, that come many times
 ``modes``         the property of the modes: `same_in_every_mode`
 ``elements``      elements of BER, and what they are when one is wrapped in itself

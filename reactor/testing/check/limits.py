@@ -6,7 +6,7 @@ The limits need not be given: a piece of the conversation is stretched until the
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 from ...handlers import Cause, EndOfStream, Exactly, LimitPassed
@@ -38,6 +38,9 @@ GAP = 8
 
 TAIL = 2
 """Bytes that may be behind a piece, such as an end or a checksum."""
+
+HEAD = 8
+"""Bytes that may be in a head between the length of a piece and the piece: reserved ones, or a flag."""
 
 SMALLEST = 3
 """Bytes of the shortest piece whose length is taken for one although it is not that of all that follows."""
@@ -145,11 +148,11 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
 
     The property stretches a word, a number, a piece whose length is written before it (``5:hello``, ``5\\r\\nhello``),
     or one whose length is in one, two or four bytes before it, up to 64 KiB; such a length may count itself, and an end
-    may be behind the piece. It also repeats a record at the end of a binary message. Where the handler begins to answer
-    in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A limit that counts
-    the delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small:
-    a length between those that are taken and those that the handler refuses is refused by a wait. It also stretches a
-    word that the rest of its line does not follow, up to 64 bytes.
+    may be behind the piece, or the rest of a head before it. It also repeats a record at the end of a binary message.
+    Where the handler begins to answer in another way, it tries the lengths about this limit, whole and cut about the
+    end of the piece. A limit that counts the delimiter in one place and not in the other is off by one, and so is a
+    field for a length that is one too small: a length between those that are taken and those that the handler refuses
+    is refused by a wait. It also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
@@ -199,6 +202,7 @@ def measured(tried: Tried) -> Iterator[Stretched]:
 def _measured(tried: Tried, place: int, piece: bytes) -> Iterator[Stretched]:
     yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
     yield from [Stretched(tried, place, build, most, is_text=False) for build, most in _binary(piece)][:SPOTS]
+    yield from [Stretched(tried, place, build, most, is_text=False) for build, most in islice(_headed(piece), 1)]
 
 
 def _word(piece: bytes, start: int, end: int, letter: bytes = b"a") -> Callable[[int], bytes]:
@@ -243,6 +247,19 @@ def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
             yield _with_bytes(piece, start, size, start + size + count), (1 << 8 * size) - 1
         elif rest >= SMALLEST and count in (rest + size, rest + size + 1):
             yield _with_bytes(piece, start, size, len(piece), count - rest), (1 << 8 * size) - 1 - (count - rest)
+
+
+def _headed(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
+    """Pieces up to the end of the conversation with their length in four or two bytes in a head, not at its end."""
+    for size, start in product((4, 2), range(len(piece))):
+        count, rest = int.from_bytes(piece[start : start + size], "big"), len(piece) - start - size
+        if count >= SMALLEST and TAIL < rest - count <= HEAD:
+            yield _with_head(piece, start, size, len(piece) - count), (1 << 8 * size) - 1
+
+
+def _with_head(piece: bytes, start: int, size: int, begin: int) -> Callable[[int], bytes]:
+    before, head = piece[:start], piece[start + size : begin]
+    return lambda length: before + length.to_bytes(size, "big") + head + b"a" * length
 
 
 def _with_bytes(piece: bytes, start: int, size: int, end: int, more: int = 0) -> Callable[[int], bytes]:

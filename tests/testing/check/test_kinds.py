@@ -163,10 +163,12 @@ FINDERS = {
     "ssdb": "same_at_its_limits",
     "subversion": "bears_any_nesting",
     # those of `sixth`
+    "a2s": "skips_what_it_refuses",
     "aprs-is": "ends_if_it_drips",
     "art-net": "bears_any_number",
     "capwap": "forgives_timeouts",
     "dicom": "leaves_nothing_behind",
+    "dsi": "same_at_its_limits",
     "fcp": "stays_in_bounds_when_repeated",
     "fluentd": "bears_any_nesting",
     "gopher": "ends_if_it_drips",
@@ -175,6 +177,8 @@ FINDERS = {
     "jetdirect": "works_linearly",
     "kafka": "same_for_any_chunking",
     "knx": "answers_duplicates_once",
+    "lumberjack": "stays_in_bounds_when_repeated",
+    "m3ua": "stays_in_bounds_when_repeated",
     "mavlink": "same_for_any_chunking_of_faults",
     "minecraft": "drops_no_step",
     "nsq": "stays_in_bounds_when_repeated",
@@ -197,7 +201,7 @@ FINDERS = {
 NO_TEST = {"ami", "cassandra", "cvs", "ftp", "manager", "minecraft", "postgresql", "radius", "rcon", "rfb", "socks"}
 """What the source shows, or what ends the check at once, has no test to print."""
 
-DEEP = {"amqp": 2, "broker": 1, "calls": 2, "diameter": 1, "documents": 1, "mongodb": 1, "queues": 2, "s7": 2}
+DEEP = {"amqp": 2, "broker": 1, "calls": 2, "diameter": 1, "documents": 1, "dsi": 1, "mongodb": 1, "queues": 2, "s7": 2}
 """`check` tries the later messages too, and finds these in this one."""
 
 found = pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.name in FINDERS], ids=lambda pair: pair.name)
