@@ -9,7 +9,7 @@ import re
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
-from ...handlers import Cause, EndOfStream, Exactly, LimitPassed
+from ...handlers import Cause, EndOfStream, Exactly, LimitPassed, Until
 from .evidence import alike, answers_of, differing, fault_of, thinned
 from .records import records
 from .regions import enclosing
@@ -141,6 +141,39 @@ class Stretched:
         is_refused = isinstance(longer.reason, Cause) and not isinstance(longer.reason, EndOfStream)
         return len(shorter.output) > len(run.output) and (is_refused or len(longer.output) > len(run.output))
 
+    def is_short(self, length: int, run: Run) -> bool:
+        """Whether the limit of an `Until` refuses it because it counts the delimiter.
+
+        The handler would take it, and the delimiter's length less one more bytes, and refuses longer ones itself.
+        """
+        wait = run.reason.wait if isinstance(run.reason, LimitPassed) else None
+        if not isinstance(wait, Until) or length + GAP > self.most:
+            return False
+        shorter, least = self.run(length - 1), length + len(wait.delimiter)
+        same, last, longer = (self._in_room(other) for other in (length, least - 1, least))
+        if same is None or last is None or longer is None or not (shorter.output and longer.output):
+            return False
+        return self._kind(shorter) == self._kind(same) == self._kind(last) != self._kind(longer)
+
+    def _in_room(self, length: int) -> Run | None:
+        """What the handler makes of it if the limit of the wait that it comes for is greater; ``None`` without one."""
+        data, *end = self.schedule(length)
+        assert isinstance(data, bytes)
+        place, run = data.find(self._letter * length), Run(self._tried)
+        run.step(data[:place])
+        wait: Any = run.machine.wait
+        if run.over or not isinstance(wait, Until):
+            run.close()
+            return None
+        limit, wait.limit = wait.limit, wait.limit + 2 * GAP
+        try:
+            for step in [data[place:], *end]:
+                run.step(step)
+            return run.finish()
+        finally:
+            wait.limit = limit
+            run.close()
+
 
 @held_in_time
 def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
@@ -152,7 +185,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     Where the handler begins to answer in another way, it tries the lengths about this limit, whole and cut about the
     end of the piece. A limit that counts the delimiter in one place and not in the other is off by one, and so is a
     field for a length that is one too small: a length between those that are taken and those that the handler refuses
-    is refused by a wait. It also stretches a word that the rest of its line does not follow, up to 64 bytes.
+    is refused by a wait; or the limit of an `Until` refuses what the handler, which refuses longer ones itself, takes.
+    It also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
@@ -170,6 +204,13 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
                 fault = (
                     f"a piece of {length - 1} bytes is taken, one of {length + GAP} is refused by the handler, and one "
                     f"of {length} by the limit of its wait, which is too small"
+                )
+                code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
+                fail(tried, fault, "at_its_limits", code)
+            if not tried.packets and stretched.is_short(length, run):
+                fault = (
+                    f"the limit of a wait refuses a piece of {length} bytes, which the handler would take, for it "
+                    "refuses longer ones itself: the limit counts the delimiter too"
                 )
                 code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
                 fail(tried, fault, "at_its_limits", code)

@@ -7,7 +7,9 @@ inner one is replaced by the outer one, again and again, with the lengths that b
 from __future__ import annotations
 
 import re
+from functools import reduce
 from itertools import product
+from operator import xor
 from typing import TYPE_CHECKING, NamedTuple
 
 from .snippets import literal
@@ -28,6 +30,7 @@ BINARY = re.compile(rb"[^\t\n\r -~]")
 """A byte that a text has not."""
 
 _ORDERS = "big", "little"
+_SUMMED = re.compile(rb"[$!]([^$!*#\r\n]*)([*#])([0-9A-Fa-f]{2})")
 _DIGITS = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,6})(?::|\r?\n| |(?![0-9A-Za-z]))")
 _SIMPLE = re.compile(rb"i-?[0-9]+e")
 _TEXT = re.compile(rb"([0-9]+):")
@@ -157,6 +160,29 @@ def counting(piece: bytes, start: int, end: int) -> Iterator[Counting]:
             if end <= match.end() + int(match[1], base) <= len(piece):
                 yield Counting(match.start(), match[1], base)
                 break
+
+
+def summed(piece: bytes, start: int, end: int) -> bool:
+    """Whether a part is in a text whose sum is behind it: ``$text#hh``, or with an exclusive or ``$text*hh``.
+
+    >>> summed(b"$m0,4#fd", 2, 3), summed(b"$m0,4#00", 2, 3)
+    (True, False)
+    """
+    about = (found for found in _SUMMED.finditer(piece) if found.start() < start and end <= found.end(1))
+    return any(found[3].lower() == _sum_of(found) for found in about)
+
+
+def summed_anew(piece: bytes) -> bytes:
+    """The piece with the right sum behind each such text.
+
+    >>> summed_anew(b"$m+0,4#fd")
+    b'$m+0,4#28'
+    """
+    return _SUMMED.sub(lambda found: b"%b%b%b" % (found[0][: -1 - len(found[3])], found[2], _sum_of(found)), piece)
+
+
+def _sum_of(found: re.Match[bytes]) -> bytes:
+    return b"%02x" % (sum(found[1]) & 0xFF if found[2] == b"#" else reduce(xor, found[1], 0))
 
 
 def bencoded(piece: bytes) -> Iterator[tuple[int, int]]:

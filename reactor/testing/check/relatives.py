@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...handlers import Exactly
 from .borders import borders_of, parts_of
 from .evidence import fault_of, places, replaced, spots
-from .regions import counting
+from .regions import counting, summed, summed_anew
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -61,6 +61,8 @@ class Swap(NamedTuple):
     """What comes instead to see whether the handler looks at the bytes."""
     length: Counting | None = None
     """A length in digits that counts the bytes, and is corrected for what comes instead."""
+    is_summed: bool = False
+    """Whether the sum of the text that they are in is corrected too: see `summed`."""
 
 
 @held_in_time
@@ -71,8 +73,8 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     ``str.isdigit()`` is true for ``²``, for which ``int()`` raises. Two programs that read one length differently
     disagree where the next message begins (request smuggling): RFC 9112, section 6.3, has ``1*DIGIT``. The property
     writes each number of the conversation in these forms, also with a length in digits before it made greater that
-    counts it. The output must not be that for the plain number. Digits that are a part of a word, such as a field of a
-    given width, are tried with as many bytes: ``+23`` for ``123``.
+    counts it, or the right sum behind it. The output must not be that for the plain number. Digits that are a part of a
+    word, such as a field of a given width, are tried with as many bytes: ``+23`` for ``123``.
 
     >>> from handlers import Exactly, StreamHandler, Until
     >>> class Blob(StreamHandler):
@@ -151,7 +153,7 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
             forms.insert(1, f" {digits}")  # elsewhere many protocols skip blanks
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
-            yield swap
+            yield swap._replace(is_summed=summed(piece, start, end))
             if len(form) != len(number):
                 yield from (swap._replace(length=length) for length in islice(counting(piece, start, end), LENGTHS))
     for place, start, end in spots(pieces, _FIXED, SPOTS):
@@ -263,6 +265,8 @@ def _swapped(pieces: list[bytes], swap: Swap, instead: bytes) -> list[bytes]:
     if swap.length is not None:
         growth = len(instead) - (swap.end - swap.start)
         changed[swap.piece] = swap.length.corrected(changed[swap.piece], growth)
+    if swap.is_summed:
+        changed[swap.piece] = summed_anew(changed[swap.piece])
     return changed
 
 

@@ -171,6 +171,8 @@ FINDERS = {
     "dsi": "same_at_its_limits",
     "fcp": "stays_in_bounds_when_repeated",
     "fluentd": "bears_any_nesting",
+    "gdb": "takes_plain_numbers_only",
+    "gemini": "same_at_its_limits",
     "gopher": "ends_if_it_drips",
     "gpsd": "leaves_nothing_behind",
     "haproxy": "takes_causes_for_ends",
