@@ -64,6 +64,10 @@ class Swap(NamedTuple):
     is_summed: bool = False
     """Whether the sum of the text that they are in is corrected too: see `summed`."""
 
+    def is_blank(self, pieces: list[bytes]) -> bool:
+        """Whether the bytes are the end of a line, alone: such as a blank line between messages."""
+        return pieces[self.piece][self.start : self.end] in (b"\n", b"\r\n")
+
 
 @held_in_time
 def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
@@ -105,8 +109,9 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     """
     tried = Tried(kind, conversation, world)
     begun = {border.at for border in borders_of(tried) if border.is_first}
-    ended = [swap for swap in _ended(tried.pieces) if swap.start not in begun]  # a blank line between messages
-    _refuse_same(tried, [*ended, *_ended_after_lengths(tried)], "exact_ends")
+    swaps = [*_ended(tried.pieces), *_ended_after_lengths(tried)]
+    between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
+    _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
 
 
 @held_in_time
