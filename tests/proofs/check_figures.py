@@ -16,12 +16,26 @@ from typing import Any
 
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support import fifth, fourth, fresh, kept, kinds, lapses, misread, nested, shipped, third, thirty, unseen
+from tests.support import (
+    fifth,
+    fourth,
+    fresh,
+    kept,
+    kinds,
+    lapses,
+    misread,
+    nested,
+    shipped,
+    sixth,
+    third,
+    thirty,
+    unseen,
+)
 from tests.support.right import Right, binary, lines, shown, timed
 
 PAIRS = (
-    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *fifth.PAIRS, *shipped.PAIRS, *unseen.UNSEEN,
-    *unseen.MISSED, *fresh.FRESH, *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
+    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *fifth.PAIRS, *sixth.PAIRS, *shipped.PAIRS,
+    *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH, *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
 )  # fmt: skip
 TWINS = {pair.right: Right(pair.right, pair.conversation, getattr(pair, "options", {})) for pair in PAIRS}.values()
 

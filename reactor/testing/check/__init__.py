@@ -39,7 +39,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``damaged``       the property of damaged conversations that are cut
 ``headers``       the properties of header fields: the case of names, and fields that a client writes
 ``keys``          the property of the keys of datagrams: any packet has one
-``regions``       what a message may have in itself again: regions with a length, a few bytes
+``regions``       what a message may have in itself again, and the lengths that count it
 ``lapses``        the properties of duplicates, and of clients that are quiet now and then
 ``lengths``       the property of lengths that say more than is there
 ``looping``       the property of answers that come as packets
@@ -50,6 +50,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``lists``         what lists of many different elements cost
 ``linear``        the property of work that grows faster than the input
 ``numbers``       the property of binary numbers: any value in each
+``counted``       what requests count on the server
 ``repeated``      the property of pieces, and of requests, that come many times
 ``modes``         the property of the modes: `same_in_every_mode`
 ``elements``      elements of BER, and what they are when one is wrapped in itself

@@ -43,7 +43,8 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
     without end of its own accord, and waits for no input, is not meant.
 
     A handler that answers each silence in the same way, such as with a question whether the client is there, and waits
-    on, may not answer so the end of the stream inside a message: only `TimedOut` means silence.
+    on, may not answer so the end of the stream inside a message: only `TimedOut` means silence. Nor may a handler of
+    datagrams that sends again after each silence do so when it is cancelled.
 
     A message that the end of the stream cuts off is not whole: where a length says how long a part of it is, or where
     more parts must follow, the handler may not answer it as it answers the whole message. A timeout there may not make
@@ -65,6 +66,8 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
         run = _cancelled(tried, place)
         if run.error is not None:
             fail(tried, f"when it is cancelled {fault_of(run, '')}", "takes_causes_for_ends", run.code())
+        if tried.packets:
+            _refuse_asked_cancellation(tried, place, run)
     borders = borders_of(tried)
     for border in thinned([border for border in borders if border.is_first], FEW):
         _refuse_asked_end(tried, border.at)
@@ -109,6 +112,24 @@ def _refuse_asked_end(tried: Tried, place: int) -> None:
             "end the request for any other cause"
         )
         fail(tried, fault, "takes_causes_for_ends", asserted(ended, plain.output))
+
+
+def _refuse_asked_cancellation(tried: Tried, place: int, cancelled: Run) -> None:
+    """Fail if a request that is ``cancelled`` here sends what it sends again after each silence."""
+    plain = played(tried, tried.first(place))
+    again = cancelled.output[len(plain.output) :]
+    if not again or plain.over or plain.patience == inf:
+        return
+    silent = played(tried, [*tried.first(place), plain.patience])
+    patience = silent.patience
+    if silent.output != plain.output + again or silent.over or patience == inf:
+        return
+    if played(tried, [*tried.first(place), plain.patience, patience]).output == silent.output + again:
+        fault = (
+            "when it is cancelled it sends again what it sends after silence: `except Exception` around a wait catches "
+            "Cancelled too, and only TimedOut means that the client is silent"
+        )
+        fail(tried, fault, "takes_causes_for_ends", asserted(cancelled, plain.output))
 
 
 def _refuse_cut(tried: Tried, message: _Message, place: int) -> None:
@@ -160,7 +181,9 @@ def _cancelled(tried: Tried, place: int) -> Run:
     for piece in tried.first(place):
         run.step(piece)
     if not run.over and not run.finished:
+        run.drain()
         run.cancel()
+        run.drain()
     run.close()
     return run
 

@@ -36,7 +36,7 @@ _PERCENT = (b"%0D%0AX-Mark", b"\r\nX-Mark"), (b"%0AX-Mark", b"\nX-Mark")
 _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{4,}={0,2}(?![A-Za-z0-9+/=])")
 _TEXT = re.compile(rb"[\0 -~]{3,}")
 _LETTERS = re.compile(rb"[A-Za-z]+")
-_WORD = re.compile(rb"(?<=[ \t])[A-Za-z]+(?=[ \t\r\n])")
+_WORD = re.compile(rb"(?<![!-~])[A-Za-z]+(?=[ \t\r\n])")
 _SPLITS = b"%0D%0AX-Mark:%20x", b"%0AX-Mark:%20x"
 
 

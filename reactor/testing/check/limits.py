@@ -6,10 +6,10 @@ The limits need not be given: a piece of the conversation is stretched until the
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
-from ...handlers import Cause, EndOfStream, Exactly, LimitPassed
+from ...handlers import Cause, EndOfStream, Exactly, LimitPassed, Until
 from .evidence import alike, answers_of, differing, fault_of, thinned
 from .records import records
 from .regions import enclosing
@@ -38,6 +38,9 @@ GAP = 8
 
 TAIL = 2
 """Bytes that may be behind a piece, such as an end or a checksum."""
+
+HEAD = 8
+"""Bytes that may be in a head between the length of a piece and the piece: reserved ones, or a flag."""
 
 SMALLEST = 3
 """Bytes of the shortest piece whose length is taken for one although it is not that of all that follows."""
@@ -138,6 +141,39 @@ class Stretched:
         is_refused = isinstance(longer.reason, Cause) and not isinstance(longer.reason, EndOfStream)
         return len(shorter.output) > len(run.output) and (is_refused or len(longer.output) > len(run.output))
 
+    def is_short(self, length: int, run: Run) -> bool:
+        """Whether the limit of an `Until` refuses it because it counts the delimiter.
+
+        The handler would take it, and the delimiter's length less one more bytes, and refuses longer ones itself.
+        """
+        wait = run.reason.wait if isinstance(run.reason, LimitPassed) else None
+        if not isinstance(wait, Until) or length + GAP > self.most:
+            return False
+        shorter, least = self.run(length - 1), length + len(wait.delimiter)
+        same, last, longer = (self._in_room(other) for other in (length, least - 1, least))
+        if same is None or last is None or longer is None or not (shorter.output and longer.output):
+            return False
+        return self._kind(shorter) == self._kind(same) == self._kind(last) != self._kind(longer)
+
+    def _in_room(self, length: int) -> Run | None:
+        """What the handler makes of it if the limit of the wait that it comes for is greater; ``None`` without one."""
+        data, *end = self.schedule(length)
+        assert isinstance(data, bytes)
+        place, run = data.find(self._letter * length), Run(self._tried)
+        run.step(data[:place])
+        wait: Any = run.machine.wait
+        if run.over or not isinstance(wait, Until):
+            run.close()
+            return None
+        limit, wait.limit = wait.limit, wait.limit + 2 * GAP
+        try:
+            for step in [data[place:], *end]:
+                run.step(step)
+            return run.finish()
+        finally:
+            wait.limit = limit
+            run.close()
+
 
 @held_in_time
 def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
@@ -145,11 +181,12 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
 
     The property stretches a word, a number, a piece whose length is written before it (``5:hello``, ``5\\r\\nhello``),
     or one whose length is in one, two or four bytes before it, up to 64 KiB; such a length may count itself, and an end
-    may be behind the piece. It also repeats a record at the end of a binary message. Where the handler begins to answer
-    in another way, it tries the lengths about this limit, whole and cut about the end of the piece. A limit that counts
-    the delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small:
-    a length between those that are taken and those that the handler refuses is refused by a wait. It also stretches a
-    word that the rest of its line does not follow, up to 64 bytes.
+    may be behind the piece, or the rest of a head before it. It also repeats a record at the end of a binary message.
+    Where the handler begins to answer in another way, it tries the lengths about this limit, whole and cut about the
+    end of the piece. A limit that counts the delimiter in one place and not in the other is off by one, and so is a
+    field for a length that is one too small: a length between those that are taken and those that the handler refuses
+    is refused by a wait; or the limit of an `Until` refuses what the handler, which refuses longer ones itself, takes.
+    It also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
@@ -167,6 +204,13 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
                 fault = (
                     f"a piece of {length - 1} bytes is taken, one of {length + GAP} is refused by the handler, and one "
                     f"of {length} by the limit of its wait, which is too small"
+                )
+                code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
+                fail(tried, fault, "at_its_limits", code)
+            if not tried.packets and stretched.is_short(length, run):
+                fault = (
+                    f"the limit of a wait refuses a piece of {length} bytes, which the handler would take, for it "
+                    "refuses longer ones itself: the limit counts the delimiter too"
                 )
                 code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
                 fail(tried, fault, "at_its_limits", code)
@@ -199,6 +243,7 @@ def measured(tried: Tried) -> Iterator[Stretched]:
 def _measured(tried: Tried, place: int, piece: bytes) -> Iterator[Stretched]:
     yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
     yield from [Stretched(tried, place, build, most, is_text=False) for build, most in _binary(piece)][:SPOTS]
+    yield from [Stretched(tried, place, build, most, is_text=False) for build, most in islice(_headed(piece), 1)]
 
 
 def _word(piece: bytes, start: int, end: int, letter: bytes = b"a") -> Callable[[int], bytes]:
@@ -243,6 +288,19 @@ def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
             yield _with_bytes(piece, start, size, start + size + count), (1 << 8 * size) - 1
         elif rest >= SMALLEST and count in (rest + size, rest + size + 1):
             yield _with_bytes(piece, start, size, len(piece), count - rest), (1 << 8 * size) - 1 - (count - rest)
+
+
+def _headed(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
+    """Pieces up to the end of the conversation with their length in four or two bytes in a head, not at its end."""
+    for size, start in product((4, 2), range(len(piece))):
+        count, rest = int.from_bytes(piece[start : start + size], "big"), len(piece) - start - size
+        if count >= SMALLEST and TAIL < rest - count <= HEAD:
+            yield _with_head(piece, start, size, len(piece) - count), (1 << 8 * size) - 1
+
+
+def _with_head(piece: bytes, start: int, size: int, begin: int) -> Callable[[int], bytes]:
+    before, head = piece[:start], piece[start + size : begin]
+    return lambda length: before + length.to_bytes(size, "big") + head + b"a" * length
 
 
 def _with_bytes(piece: bytes, start: int, size: int, end: int, more: int = 0) -> Callable[[int], bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .elements import FORMS, constructed, deep_code
 from .evidence import replaced
-from .regions import again, bencoded, enclosing, wrapped
+from .regions import again, bencoded, counting, enclosing, wrapped
 from .report import fail, held_in_time
 from .run import Run, played
 from .snippets import literal
@@ -72,11 +72,12 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     kilobytes, and it is no ``ValueError``. The property looks for ``[...]``, ``(...)``, ``{...}``, ``<a>...</a>``, the
     arrays of RESP (``*1`` and CR LF) and the lists and dictionaries of bencoding in the conversation. There it opens
     more levels than `sys.getrecursionlimit` has, and closes all or none of them; with a blank between brackets too, if
-    they have one inside. It does the same where a binary length has a like one behind it, with the same bytes before
-    it, such as that of a group of attributes in a group; where a region of four bytes' length has a like one in it,
-    such as a document in a document; and with constructed elements of BER, whose lengths are definite. In a binary
-    message it repeats up to four bytes in their place, such as the head of a field, and corrects the length of the
-    whole. A right handler counts the levels, or answers.
+    they have one inside. A length before them that counts them, in digits or binary, is made greater. It does the same
+    where a binary length has a like one behind it, with the same bytes before it, such as that of a group of attributes
+    in a group; where a region of four bytes' length has a like one in it, such as a document in a document; and with
+    constructed elements of BER, whose lengths are definite. In a binary message it repeats up to four bytes in their
+    place, such as the head of a field, and corrects the length of the whole. A right handler counts the levels, or
+    answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -217,13 +218,21 @@ def _depths(nest: Nest) -> list[int]:
 def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> None:
     """Fail if the handler raises `RecursionError` for this depth."""
     data, pieces = tried.pieces[nest.piece], tried.pieces
-    before, inner, after = data[: nest.start], data[nest.start : nest.end], data[nest.end :]
+    inner, after = data[nest.start : nest.end], data[nest.end :]
     deep = nest.opening * depth + inner + closing * depth
-    run = played(tried, tried.whole(replaced(pieces, nest.piece, nest.start, nest.end, deep)))
-    if isinstance(run.error, RecursionError):
-        levels = f"{literal(nest.opening)} * {depth}"
-        parts = [literal(before), levels, literal(inner), *([f"{literal(closing)} * {depth}"] if closing else [])]
-        _fail(tried, pieces[: nest.piece], " + ".join([*parts, literal(after)]), levels, run)
+    for before in _before(data, nest, len(deep) - len(inner)):
+        run = _with(tried, nest.piece, before + deep + after)
+        if isinstance(run.error, RecursionError):
+            levels = f"{literal(nest.opening)} * {depth}"
+            parts = [literal(before), levels, literal(inner), *([f"{literal(closing)} * {depth}"] if closing else [])]
+            _fail(tried, pieces[: nest.piece], " + ".join([*parts, literal(after)]), levels, run)
+
+
+def _before(data: bytes, nest: Nest, growth: int) -> list[bytes]:
+    """What comes before a nest that grows: as it is, and with a length in digits, or a binary one, that counts it."""
+    before = data[: nest.start]
+    told = [found.corrected(before, growth) for found in islice(counting(data, nest.start, nest.end), SPOTS)]
+    return list(dict.fromkeys([before, *told, *islice(enclosing(before, len(data), growth), SPOTS)]))
 
 
 def _fail(tried: Tried, before: list[bytes], code: str, levels: str, run: Run, first: str = "") -> NoReturn:

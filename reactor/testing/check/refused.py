@@ -32,6 +32,9 @@ SIZES = 64, 512, 4_096, 32_768
 BYTES = 12
 """The first bytes of a message that are changed."""
 
+LAST = 4
+"""The last bytes of a packet that are changed."""
+
 BITS = 0x20, 0x81
 """What is changed in a byte, such as a version or a kind. The first one gives a letter another case."""
 
@@ -63,7 +66,9 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     number is not understood, and has no data.
 
     A message that is refused is not answered too. The property changes bytes of the first message: the output may not
-    be that for the right one behind an error, if other changes show that the error may come alone.
+    be that for the right one behind an error, if other changes show that the error may come alone. So it is with the
+    last bytes of a packet, such as a token: not each change of one of them may have the right answer behind the same
+    error.
 
     >>> from handlers.services import Echo
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
@@ -71,6 +76,8 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     tried = Tried(kind, conversation, world)
     _refuse_answered(tried)
     if tried.packets:
+        for place in range(min(SPOTS, len(tried.pieces))):
+            _refuse_answered_packet(tried, place)
         return
     limits = {border.wait: border for border in borders_of(tried) if isinstance(border.wait, Until)}
     for border in list(limits.values())[:SPOTS]:
@@ -95,6 +102,27 @@ def _refuse_answered(tried: Tried) -> None:
             got = f"b''.join({run.output_code()})" if tried.packets else run.output_code()
             fault = f"it answers {literal(error)} to a message that it refuses, and then answers it: return after that"
             fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert not {got}.endswith({literal(right)})")
+
+
+def _refuse_answered_packet(tried: Tried, place: int) -> None:
+    """Fail if a packet is refused for each change of its last bytes, such as a token, and answered all the same."""
+    before, packet = tried.pieces[:place], tried.pieces[place]
+    told = len(played(tried, before).output)
+    right = played(tried, [*before, packet]).output[told:]
+    if len(packet) < LAST or not right:
+        return
+    changed = [
+        packet[:at] + bytes([packet[at] ^ bits]) + packet[at + 1 :]
+        for at in range(len(packet) - LAST, len(packet))
+        for bits in BITS
+    ]
+    answers = [played(tried, [*before, other]).output[told:] for other in changed]
+    error = answers[0][: -len(right)]
+    if error and error[-len(right) :] != right and all(answer == [*error, *right] for answer in answers):
+        run = played(tried, [*before, changed[0]])
+        fault = f"it answers {literal(error[0])} to a packet that it refuses, and then answers it: return after that"
+        code = f"{run.code()}\nassert ({run.output_code()})[-{len(right)}:] != {literal(right)}"
+        fail(tried, fault, "what_it_refuses", code)
 
 
 def _answer(tried: Tried, piece: bytes) -> bytes:

@@ -7,7 +7,9 @@ inner one is replaced by the outer one, again and again, with the lengths that b
 from __future__ import annotations
 
 import re
+from functools import reduce
 from itertools import product
+from operator import xor
 from typing import TYPE_CHECKING, NamedTuple
 
 from .snippets import literal
@@ -28,6 +30,8 @@ BINARY = re.compile(rb"[^\t\n\r -~]")
 """A byte that a text has not."""
 
 _ORDERS = "big", "little"
+_SUMMED = re.compile(rb"[$!]([^$!*#\r\n]*)([*#])([0-9A-Fa-f]{2})")
+_DIGITS = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,6})(?::|\r?\n| |(?![0-9A-Za-z]))")
 _SIMPLE = re.compile(rb"i-?[0-9]+e")
 _TEXT = re.compile(rb"([0-9]+):")
 
@@ -128,6 +132,57 @@ def _lengthened(before: bytes, growth: int, is_whole: Callable[[int, int, int], 
         length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
         if at + size <= len(before) and is_whole(at, size, length) and length + growth < 1 << 8 * size:
             yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]
+
+
+class Counting(NamedTuple):
+    """A length in digits, and where it stands."""
+
+    at: int
+    digits: bytes
+    base: int
+
+    def corrected(self, before: bytes, growth: int) -> bytes:
+        """What comes before a part that grows, with the length that belongs to that; zeros in front stay there."""
+        width = len(self.digits) if self.digits.startswith(b"0") else 0
+        form = b"%0*d" if self.base == 10 else b"%0*X" if self.digits.isupper() else b"%0*x"
+        length = max(0, int(self.digits, self.base) + growth)
+        return before[: self.at] + form % (width, length) + before[self.at + len(self.digits) :]
+
+
+def counting(piece: bytes, start: int, end: int) -> Iterator[Counting]:
+    """The lengths in digits before a part, each of which counts the part, and all between, and maybe more.
+
+    >>> [found.corrected(b"12:one ", 5) for found in counting(b"12:one two three,", 7, 10)]
+    [b'17:one ']
+    """
+    for match in _DIGITS.finditer(piece, 0, start):
+        for base in (10, 16) if match[1].isdigit() else (16,):
+            if end <= match.end() + int(match[1], base) <= len(piece):
+                yield Counting(match.start(), match[1], base)
+                break
+
+
+def summed(piece: bytes, start: int, end: int) -> bool:
+    """Whether a part is in a text whose sum is behind it: ``$text#hh``, or with an exclusive or ``$text*hh``.
+
+    >>> summed(b"$m0,4#fd", 2, 3), summed(b"$m0,4#00", 2, 3)
+    (True, False)
+    """
+    about = (found for found in _SUMMED.finditer(piece) if found.start() < start and end <= found.end(1))
+    return any(found[3].lower() == _sum_of(found) for found in about)
+
+
+def summed_anew(piece: bytes) -> bytes:
+    """The piece with the right sum behind each such text.
+
+    >>> summed_anew(b"$m+0,4#fd")
+    b'$m+0,4#28'
+    """
+    return _SUMMED.sub(lambda found: b"%b%b%b" % (found[0][: -1 - len(found[3])], found[2], _sum_of(found)), piece)
+
+
+def _sum_of(found: re.Match[bytes]) -> bytes:
+    return b"%02x" % (sum(found[1]) & 0xFF if found[2] == b"#" else reduce(xor, found[1], 0))
 
 
 def bencoded(piece: bytes) -> Iterator[tuple[int, int]]:

@@ -7,11 +7,13 @@ at them: so with the *controls*, which no parser could take for the same, the ou
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
-from .borders import parts_of
+from .borders import borders_of, parts_of
 from .evidence import fault_of, places, replaced, spots
+from .regions import counting, summed, summed_anew
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -22,15 +24,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...handlers import World
+    from .regions import Counting
     from .schedule import Schedule
 
 SPOTS = 16
 """The most numbers, and the most ends, of a conversation that are tried. Of more, they are evenly spread."""
 
+LENGTHS = 2
+"""The most lengths about a number that are corrected."""
+
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
 _FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
-_END = re.compile(rb"\r?\n")
+_END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])\n")  # behind a control character LF may be a number
 _DOT = re.compile(rb"\r\n\.\r\n")
 _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
@@ -53,6 +59,14 @@ class Swap(NamedTuple):
     instead: bytes
     controls: tuple[bytes, ...]
     """What comes instead to see whether the handler looks at the bytes."""
+    length: Counting | None = None
+    """A length in digits that counts the bytes, and is corrected for what comes instead."""
+    is_summed: bool = False
+    """Whether the sum of the text that they are in is corrected too: see `summed`."""
+
+    def is_blank(self, pieces: list[bytes]) -> bool:
+        """Whether the bytes are the end of a line, alone: such as a blank line between messages."""
+        return pieces[self.piece][self.start : self.end] in (b"\n", b"\r\n")
 
 
 @held_in_time
@@ -62,8 +76,9 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     ``int()`` takes ``+5``, ``0_5``, ``" 5"`` and, of text, the digits of every script; with base 16 also ``0x5``.
     ``str.isdigit()`` is true for ``²``, for which ``int()`` raises. Two programs that read one length differently
     disagree where the next message begins (request smuggling): RFC 9112, section 6.3, has ``1*DIGIT``. The property
-    writes each number of the conversation in these forms. The output must not be that for the plain number. Digits that
-    are a part of a word, such as a field of a given width, are tried with as many bytes: ``+23`` for ``123``.
+    writes each number of the conversation in these forms, also with a length in digits before it made greater that
+    counts it, or the right sum behind it. The output must not be that for the plain number. Digits that are a part of a
+    word, such as a field of a given width, are tried with as many bytes: ``+23`` for ``123``.
 
     >>> from handlers import Exactly, StreamHandler, Until
     >>> class Blob(StreamHandler):
@@ -93,7 +108,10 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
-    _refuse_same(tried, [*_ended(tried.pieces), *_ended_after_lengths(tried)], "exact_ends")
+    begun = {border.at for border in borders_of(tried) if border.is_first}
+    swaps = [*_ended(tried.pieces), *_ended_after_lengths(tried)]
+    between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
+    _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
 
 
 @held_in_time
@@ -139,7 +157,10 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
         if before in b"\n$*" and after and not after.isspace():
             forms.insert(1, f" {digits}")  # elsewhere many protocols skip blanks
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
-            yield Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
+            swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
+            yield swap._replace(is_summed=summed(piece, start, end))
+            if len(form) != len(number):
+                yield from (swap._replace(length=length) for length in islice(counting(piece, start, end), LENGTHS))
     for place, start, end in spots(pieces, _FIXED, SPOTS):
         fixed = pieces[place][start:end]
         for instead in b"+" + fixed[1:], fixed[:1] + b"_" + fixed[2:]:
@@ -245,7 +266,13 @@ def _fail(tried: Tried, pieces: list[bytes], swap: Swap, ending: Schedule, title
 
 
 def _swapped(pieces: list[bytes], swap: Swap, instead: bytes) -> list[bytes]:
-    return replaced(pieces, swap.piece, swap.start, swap.end, instead)
+    changed = replaced(pieces, swap.piece, swap.start, swap.end, instead)
+    if swap.length is not None:
+        growth = len(instead) - (swap.end - swap.start)
+        changed[swap.piece] = swap.length.corrected(changed[swap.piece], growth)
+    if swap.is_summed:
+        changed[swap.piece] = summed_anew(changed[swap.piece])
+    return changed
 
 
 def _shortest(tried: Tried, swap: Swap, same: Callable[[list[bytes], Swap], bool]) -> tuple[list[bytes], Swap]:
@@ -258,8 +285,11 @@ def _shortest(tried: Tried, swap: Swap, same: Callable[[list[bytes], Swap], bool
     data = pieces[0]
     lengths = [swap.end + place for place in places(len(data) - swap.end)]
     length = next((length for length in lengths if same([data[:length]], swap)), len(data))
-    for begun in reversed(places(swap.start)):
+    counted = swap.length
+    for begun in reversed(places(swap.start if counted is None else counted.at)):
         less, moved = [data[begun:length]], swap._replace(start=swap.start - begun, end=swap.end - begun)
+        if counted is not None:
+            moved = moved._replace(length=counted._replace(at=counted.at - begun))
         if same(less, moved):
             return less, moved
     return [data], swap

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from copy import copy
-from itertools import chain
+from itertools import chain, pairwise, product
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
 from .borders import borders_of, parts_again, pieces_again
+from .counted import refuse_miscounts
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
 from .driver import RecordingDriver
 from .evidence import fault_of, limit_of, spread_over, thinned
@@ -54,7 +55,7 @@ TRACED = 100
 """Batches of a piece for which lines are counted. If the request then still holds more and more, they are not."""
 
 SELDOM = 8
-"""Batches after which what a request holds is looked at when lines are not counted."""
+"""Batches after which what a request holds is looked at when lines are not counted; then each eighth part more."""
 
 LONGEST = 8_000
 """Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
@@ -67,6 +68,9 @@ SHORT = 64
 
 WIDE = 4
 """Digits in a binary piece from which on another number has as many: fewer are used up soon."""
+
+MANY_PARTS = (1 << 24) - 1
+"""What a number of parts is made at most: so many may not be held."""
 
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
@@ -131,20 +135,22 @@ def stays_in_bounds_when_repeated(
     Header lines, elements of an array, calls that are remembered, sessions that nobody ends: each is small, and a
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
     request, as they are and with a number (in letters) in place of a word; what is between two places of the
-    conversation where the handler waits for the same, such as frames, with other numbers in it; and at each such place
-    bytes of a binary number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that
-    stays open, with a number in it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also
-    makes many requests one after another, whole and broken off, and of each packet alone. Each may leave no item in the
-    state that the class shares, no descriptor, and not itself in a container of the server (``self.server``), where
-    others find it and send to it; a later request may take it out. An exchange of datagrams may leave no item in a
-    dictionary or a set of the server either: any packet may begin one. A cache is right if it has a bound of at most
-    1,024 items.
+    conversation where the handler waits for the same, such as frames, with other numbers in it; parts of a message,
+    with the binary number that says how many there are made greater; and at each such place bytes of a binary number
+    that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a number in
+    it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also makes many requests one after
+    another, whole and broken off, and of each packet alone. Each may leave no item in the state that the class shares,
+    no descriptor, and not itself in a container of the server (``self.server``), where others find it and send to it; a
+    later request may take it out. An exchange of datagrams may leave no item in a dictionary or a set of the server
+    either: any packet may begin one. A cache is right if it has a bound of at most 1,024 items. A number of the server
+    that is as before after each beginning of the conversation may not be another one after a conversation in which a
+    message comes twice.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
     """
     tried = Tried(kind, conversation, world)
-    streams = () if tried.packets else (_pieces(tried.pieces[0]), _again(tried), _continued(tried))
+    streams = () if tried.packets else (_pieces(tried.pieces[0]), _again(tried), _promised(tried), _continued(tried))
     for several in (_packets(tried.pieces),) if tried.packets else streams:
         spent = 0
         for repeated in several:
@@ -154,6 +160,7 @@ def stays_in_bounds_when_repeated(
                 break
     if not tried.before:
         _refuse_remains(tried)
+        refuse_miscounts(tried)
 
 
 def _pieces(data: bytes) -> Iterator[Repeated]:
@@ -203,6 +210,31 @@ def _again(tried: Tried) -> Iterator[Repeated]:
         named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
         named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about
         yield from (Repeated(start, piece, None, name) for start, piece, name in named)
+
+
+def _promised(tried: Tried) -> Iterator[Repeated]:
+    """The first part of each message that comes as often as a binary number before it says, which is made greater."""
+    data, borders = tried.pieces[0], borders_of(tried)
+    firsts = [number for number, border in enumerate(borders) if border.is_first]
+    for first, following in pairwise([*firsts, len(borders)]):
+        message = borders[first + 1 : following]
+        for border in message:
+            alike = [other.at for other in message if other.place == border.place]
+            if len(alike) > 1:
+                before = _raised(data[borders[first].at : border.at], len(alike))
+                if before is not None:
+                    yield Repeated((data[: borders[first].at] + before,), data[border.at : alike[1]], None)
+                break
+
+
+def _raised(start: bytes, count: int) -> bytes | None:
+    """The beginning of a message with a binary number in it that was ``count`` made greater; ``None`` without one."""
+    for size, order in product((4, 2), ("big", "little")):
+        at = start.find(count.to_bytes(size, order))  # type: ignore[arg-type]
+        if at >= 0:
+            more = min(MANY_PARTS, (1 << 8 * size) - 1).to_bytes(size, order)  # type: ignore[arg-type]
+            return start[:at] + more + start[at + size :]
+    return None
 
 
 def _continued(tried: Tried) -> Iterator[Repeated]:
@@ -255,7 +287,7 @@ def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
         for piece in [*tried.before, *repeated.start]:
             machine.feed(piece)
         while not machine.finished and growth.goes_on and growth.batches < LONGEST:
-            for piece in chain.from_iterable(growth.batch() for _ in range(SELDOM)):
+            for piece in chain.from_iterable(growth.batch() for _ in range(max(SELDOM, growth.batches // SELDOM))):
                 machine.drop_output()  # the client takes it
                 machine.advance()
                 machine.feed(piece)
