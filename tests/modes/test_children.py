@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from handlers import Failed, Forked, StreamHandler
+from handlers import Failed, Forked, StreamHandler, StreamRequestHandler
 from handlers.services import Echo
 from reactor import ForkingTCPServer, Reactor, TCPServer
 from reactor.loop.selecting import DefaultSelector
@@ -140,6 +140,27 @@ def test_a_child_does_not_wait_for_a_lock_that_a_thread_held_at_the_fork():
             other.sendall(b"5:hello,")
             assert receive(other, 8) == b"5:olleh,"
         wait_until(lambda: not table, "the end of the child")
+
+
+def test_the_status_of_a_child_is_the_reason_where_it_can_not_tell_what_it_raised():
+    here = os.getpid()
+
+    class Hook:
+        def shutdown_request(self, request):
+            if os.getpid() != here:
+                raise ArithmeticError
+            super().shutdown_request(request)
+
+        def handle_error(self, request, client_address):
+            pass
+
+    class Raising(StreamRequestHandler):
+        def handle(self):
+            raise LookupError
+
+    with serving(Raising, "fork", STREAMS["tcp"], Hook) as server, connect(server):
+        [row] = wait_until(lambda: list(server.reactor.table.closed))
+        assert row["reason"] == "ChildProcessError: the child exited with status 1"
 
 
 class Ended(list):

@@ -61,6 +61,34 @@ class Stalled(DatagramHandler):
         await Delay(PATIENCE)
 
 
+class Three(DatagramHandler):
+    """Answers when it has three packets."""
+
+    async def handle(self):
+        self.send(await Packet() + await Packet() + await Packet())
+
+
+def test_packets_for_a_request_in_a_pool_of_the_users_count_when_its_thread_begins():
+    """The loop can't end such a request, so its budget must not try."""
+    waiting = []
+
+    class Pool:
+        def process_request(self, *request):
+            waiting.append(request)
+
+    udp = PACKETS["udp"]
+    with serving(Three, "thread", udp, Pool) as server, peer(server) as client:
+        client.send(b"one")
+        [request] = wait_until(lambda: waiting)
+        [row] = server.reactor.table
+        client.send(b"eight...")
+        client.send(b"six...")
+        wait_until(lambda: row.held_in == 17)
+        assert server.reactor.stats()["held"] == 0
+        server.process_request_thread(*request)
+        assert client.recv(99) == b"oneeight...six..."
+
+
 def test_an_exchange_holds_a_bounded_number_of_packets_that_its_handler_does_not_take():
     with (
         closing(Reactor()) as reactor,
