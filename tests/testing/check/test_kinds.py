@@ -222,6 +222,7 @@ def try_property(pair, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @found
 def test_a_fault_is_found(pair, tmp_path):
     with pytest.raises(CheckFailed) as caught:
@@ -235,6 +236,7 @@ def test_a_fault_is_found(pair, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn
 @found
 def test_the_mended_handler_passes(pair):
     try_property(pair, pair.right)
