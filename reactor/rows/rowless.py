@@ -7,10 +7,11 @@ request, a look at the table) the row of the request is made, over the same mach
 
 from __future__ import annotations
 
-from ..handlers import Reset, StreamMachine, World
+from ..handlers import Reset, StreamMachine
 from ..handlers.channel import OPEN
 from ..handlers.files import Files
 from ..loop.kernel import AGAIN
+from .driven import Gone
 from .lingering import unacknowledged
 from .stream import READ_SIZE, StreamRow
 
@@ -131,12 +132,12 @@ class Rowless:
 
     @property
     def row(self) -> Any:
-        """The row, made when it is first asked for; when the request has ended without one, a `World`."""
+        """The row, made when it is first asked for; when the request has ended without one, a `Gone`."""
         if self._row is not None:
             return self._row
         machine, reactor = self._machine, self._reactor
         if machine is None:
-            self._row = World(self.peer, self.server, self.now)
+            self._row = Gone(self.peer, self.server, self.now)
         else:
             row = self._row = StreamRow.over(machine, reactor, self.server, self.socket, self.peer, self._owner)
             row.total_in, row.total_out = self.total_in, self.total_out

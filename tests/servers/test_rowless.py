@@ -378,3 +378,19 @@ with Reactor() as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as
 def test_serving_imports_no_module_for_which_the_host_may_have_no_descriptor():
     run = subprocess.run([sys.executable, "-c", IMPORTS_NOTHING], capture_output=True, text=True, timeout=60)
     assert (run.stdout, run.stderr) == ("[]\n", "")
+
+
+def test_descriptors_for_a_request_that_has_ended_without_a_row_are_closed():
+    class Kept(StreamHandler):
+        async def handle(self):
+            ended.append(self)
+            await Until(b"\n")
+
+    ended = []
+    reader, writer = os.pipe()
+    with Played(Kept) as play:
+        play.talk(b"\n")
+        ended[-1].send_descriptors(b"!", [reader])
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            os.fstat(reader)
+    os.close(writer)
