@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from .check.run import play
     from .check.schedule import END, RESET, Take
     from .check.stateful import Conversation, answers_as_told, rule
+    from .check.steep import slowdown
     from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .check.working import work
@@ -150,6 +151,7 @@ _ROOMS = {
     "peers.header": ("proxy",),
     "peers.peer": ("Peer", "Through"),
     "peers.tls": ("tls",),
+    "check.steep": ("slowdown",),
     "check.strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
     "kernel.world": ("World",),
 }  # fmt: skip
@@ -225,6 +227,7 @@ __all__ = [
     "schedules",
     "seconds",
     "skips_what_it_refuses",
+    "slowdown",
     "splits_no_answer",
     "stays_in_bounds",
     "stays_in_bounds_when_repeated",

@@ -348,6 +348,12 @@ def largest_number(machine: Machine) -> int:
     return max((value.bit_length() // 8 for value in _reached(machine) if isinstance(value, int)), default=0)
 
 
+def longest_text(machine: Machine) -> int:
+    """The bytes of the longest bytes, or text, that the handler of a request keeps, in whatever form."""
+    texts = bytes, str, bytearray, memoryview, BytesIO
+    return max((_size(value) for value in _reached(machine) if isinstance(value, texts)), default=0)
+
+
 def _reached(machine: Machine) -> Iterator[Any]:
     """What a request keeps; bytes and text each time: whether equal values are one object is accidental."""
     seen = {id(machine), id(machine.handler)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .borders import pieces_again
 from .evidence import replaced
-from .matching import SLOW, STEEP, cost_of
+from .matching import SLOW, cost_of
 from .report import fail
 from .run import Run
 from .schedule import Take
@@ -32,6 +32,15 @@ SPOTS = 4
 
 SHORT = 16
 """The part of a long list that is tried first."""
+
+FOURFOLD = 9.0
+"""The factor of the times from which on a handler is accused, for four times as many. Those of a square are 16."""
+
+DOUBLED = 2.4
+"""The least factor for twice as many, each of two times."""
+
+RUNS = 3
+"""The runs of which the fastest counts, of each length one after another: a busy machine slows all of them."""
 
 COSTLY = 8_000
 """Lines of Python: a handler that runs more for the short list is not tried with the long one, nor is its time C's."""
@@ -133,26 +142,22 @@ def refuse_steep_lists(tried: Tried) -> None:
         count = SIZE // (len(found.before + found.after) + 6)  # digits and a separator
         if cost_of(tried, found.schedule(tried, count // SHORT)).lines > COSTLY:
             continue
-        long = cost_of(tried, found.schedule(tried, count)).seconds
-        if long > SLOW:
-            _refuse(tried, found, count, long)
+        if cost_of(tried, found.schedule(tried, count)).seconds > SLOW:
+            _refuse(tried, found, count)
 
 
-def _refuse(tried: Tried, found: List, count: int, long: float) -> None:
-    """Fail if so many elements, which took so long, take far longer than half of them, and these than a quarter."""
-    half, quarter = (
-        min(cost_of(tried, found.schedule(tried, count // part)).seconds for _ in range(2)) for part in (2, 4)
-    )
-    if half <= STEEP * quarter:
-        return
-    long = min(long, cost_of(tried, found.schedule(tried, count)).seconds)
-    if long > STEEP * half:
+def _refuse(tried: Tried, found: List, count: int) -> None:
+    """Fail if so many elements take far longer than half of them, and these than a quarter; the fastest runs count."""
+    schedules = [found.schedule(tried, count // part) for part in (4, 2, 1)]
+    runs = [[cost_of(tried, schedule).seconds for schedule in schedules] for _ in range(RUNS)]
+    quarter, half, whole = map(min, zip(*runs, strict=True))
+    if whole > FOURFOLD * quarter and half > DOUBLED * quarter and whole > DOUBLED * half:
         fault = (
-            f"{count} different elements in a list take it {long:.1f} seconds of processor time, and half of them "
+            f"{count} different elements in a list take it {whole:.1f} seconds of processor time, and half of them "
             f"{half:.2f}: it looks for each among all others, where a set or a dict would find it at once"
         )
         call = tried.call("seconds", tried.text, f"said({count})")
-        fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {long / 2:.2f}")
+        fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {whole / 2:.2f}")
 
 
 def lists_of(pieces: list[bytes]) -> Iterator[List]:
@@ -167,7 +172,7 @@ def lists_of(pieces: list[bytes]) -> Iterator[List]:
             at, before = line.start(), b""
             ends: list[tuple[int, bytes]] = []
             for element in line[0].split(separator):
-                if before and _shape(element) == _shape(before):
+                if before and shape(element) == shape(before):
                     ends.append((at, element))
                 at, before = at + len(element) + len(separator), element
             for start, element in ends[-1:]:
@@ -176,6 +181,6 @@ def lists_of(pieces: list[bytes]) -> Iterator[List]:
                     yield List(place, start, start + len(element), separator, before, after, word[0].isalpha())
 
 
-def _shape(element: bytes) -> bytes:
+def shape(element: bytes) -> bytes:
     """What elements that are alike have in common."""
     return re.sub(rb"[0-9]+", b"0", re.sub(rb"[A-Za-z]+", b"a", element))

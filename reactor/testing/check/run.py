@@ -72,12 +72,13 @@ class Run:
     """One request, or the exchanges of one client of a datagram handler.
 
     ``name`` is the name of the machine in the printed code, ``machine`` the class of the machine if it is not the
-    usual one. ``watch`` is called with the machine after each call of the machine.
+    usual one. ``watch`` is called with the machine after each call of the machine. Unless it ``counts``, nobody counts
+    the lines of Python, nor the time that states block.
     """
 
     def __init__(
         self, subject: Subject, *, name: str = "machine", machine: type[Machine] | None = None,
-        watch: Callable[[Any], object] | None = None,
+        watch: Callable[[Any], object] | None = None, counts: bool = True,
     ) -> None:  # fmt: skip
         self.subject = subject
         self.name = name
@@ -103,9 +104,9 @@ class Run:
         What is not the handler's runs without it: under a trace function, Python is four times as slow."""
         self._transcript = Transcript(name, subject.packets)
         self._driver = self._make_driver()
-        self._driver.limit = self.limit
+        self._driver.limit = self.limit if counts else None
         untimed: Any = subject.machine if machine is None else machine
-        self._kind = timed(untimed)
+        self._kind = timed(untimed) if counts else untimed
         self._watch = watch
         self._arrivals: deque[bytes | None] = deque()  # ``None`` is the end of the stream
         self._output: list[bytes] = []
@@ -208,6 +209,11 @@ class Run:
             pass  # a schedule in which the request is interrupted shows the same fault
         finally:
             self.machine.drop_output()  # closes the files in it
+
+    def forget(self) -> None:
+        """Forget the calls, and the output that was taken: of a very long run."""
+        del self._transcript.calls[:-1]
+        self._output.clear()
 
     @property
     def left_calls(self) -> bool:

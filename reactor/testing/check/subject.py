@@ -169,6 +169,7 @@ class Subject:
                 "play_through",
                 "remains",
                 "seconds",
+                "slowdown",
                 "work",
             ],
         }

@@ -108,10 +108,16 @@ class _Tool:
                 raise RuntimeError("line_limit: all six tools of sys.monitoring are in use; end one of them")
             self._number = free[0]
             _monitoring.use_tool_id(self._number, "reactor.testing")
-            _monitoring.set_events(self._number, _monitoring.events.LINE | _monitoring.events.JUMP)
+            self.tell(True)
         if but is not None and but != self._but:
             self._but = but
             _monitoring.restart_events()  # other lines are left out
+
+    def tell(self, tells: bool) -> None:
+        """Begin, or cease, to tell of lines, if anybody uses it."""
+        if self._users:
+            events = _monitoring.events.LINE | _monitoring.events.JUMP
+            _monitoring.set_events(self._number, events if tells else 0)
 
     def call(self, line: Any, jump: Any) -> tuple[Any, Any]:
         """From now on call these; returns those that were called before."""
@@ -157,6 +163,19 @@ def kept() -> Iterator[None]:
         yield
     finally:
         _tool.end()
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Within the ``with`` block, code runs as fast as if nobody had used `kept`."""
+    if _monitoring is None:
+        yield
+        return
+    _tool.tell(False)
+    try:
+        yield
+    finally:
+        _tool.tell(True)
 
 
 def _line(code: CodeType, offset: int) -> int | None:

@@ -253,6 +253,24 @@ def working(wait: object) -> Iterator[None]:
         _spent.worked(repr(wait), perf_counter() - begun)
 
 
+@contextmanager
+def watched(state: str) -> Iterator[None]:
+    """A machine that is not `timed` runs: what it does counts as one state."""
+    spent = _spent
+    if spent is None:
+        yield
+        return
+    step = spent.begin(state)
+    try:
+        yield
+    finally:
+        has_waited = step.has_waited()
+        seconds = step.blocked() if has_waited else 0.0
+        spent.end()
+    if has_waited:
+        spent.blocked(state, seconds)
+
+
 @lru_cache(maxsize=16)
 def timed(machine: Any) -> type[Machine]:
     """A subclass of ``machine`` that measures how long the states of its handler block, and has their lines counted."""

@@ -1,0 +1,34 @@
+"""`works_linearly` tells work of functions in C, wherever what they go over is held.
+
+The pairs are those of `tests.support.growing`. The property measures processor time, and accuses where the last of many
+messages cost several times as much as those before. No test here asserts a time. The printed tests compare two, of
+which the longer one is several times as long as it may be.
+"""
+
+import re
+
+import pytest
+
+from reactor.testing import works_linearly
+from reactor.testing.check.report import CheckFailed
+from tests.support.growing import LINES, PAIRS, Recent, Repeats
+from tests.support.pasted import assert_red_then_green
+
+pytestmark = pytest.mark.slow
+
+RIGHT = {Recent: LINES, Repeats: LINES, **{pair.right: pair.conversation for pair in PAIRS}}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
+def test_work_of_functions_in_c_is_found_wherever_its_objects_are(pair, tmp_path):
+    with pytest.raises(CheckFailed) as caught:
+        works_linearly(pair.wrong, pair.conversation, examples=5)
+    message, _, code = str(caught.value).partition("\n\n")
+    told = r"of \d+ pieces like b'.*' the last take it \d+ microseconds |four times as many bytes cost far more"
+    assert re.match(f"{pair.wrong.__name__}: ({told})", message)
+    assert_red_then_green(code, pair.wrong, pair.right, tmp_path)
+
+
+@pytest.mark.parametrize("right", RIGHT, ids=lambda right: right.__name__)
+def test_a_right_handler_that_keeps_what_comes_is_not_accused(right):
+    works_linearly(right, RIGHT[right], examples=5)
