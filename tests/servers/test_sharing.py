@@ -191,6 +191,16 @@ def test_the_share_of_a_worker_may_be_an_eighth_and_two_more_than_that_of_anothe
         assert counts[0] == share
 
 
+def test_a_worker_goes_on_at_once_when_it_has_no_more_than_its_share():
+    with sharing(7) as (_, loop, server, counts), clients_of(server, 10) as clients:
+        for _ in range(10):
+            loop.step(0)
+        clients[0].close()
+        for _ in range(3):
+            loop.step(0)
+        assert (len(loop.table.closed), counts[0]) == (1, 9)
+
+
 def test_a_worker_that_still_has_more_than_its_share_when_a_row_ends_leaves_connections_to_the_others():
     with sharing(7) as (clock, loop, server, counts), clients_of(server, 10) as clients:
         for _ in range(10):
