@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from handlers import Cancelled, StreamHandler, Until
+from reactor import Reactor
 from reactor.servers import crew
 from tests.support.loops import hasty_threads, in_thread
 from tests.support.resources import descriptors
@@ -52,6 +53,26 @@ def test_daemon_threads_are_not_waited_for():
         bounded(server.server_close)
         let_go.set()
         assert rest(client) == b""
+
+
+def test_one_loop_drives_requests_that_follow_each_other():
+    class Counting(Reactor):
+        made = 0
+
+        def inside(self):
+            self.made += 1
+            return super().inside()
+
+    class Greeting(StreamHandler):
+        async def handle(self):
+            self.send(await Until(b"\n"))
+
+    with Counting() as loop, serving(Greeting, "plain", reactor=loop) as server:
+        for _ in range(3):
+            with connect(server) as client:
+                client.sendall(b"hello\n")
+                assert rest(client) == b"hello\n"
+        assert loop.made == 1
 
 
 def test_of_the_loops_that_many_threads_have_driven_one_is_kept():

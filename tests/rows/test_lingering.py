@@ -137,6 +137,15 @@ def test_each_byte_that_the_peer_has_not_acknowledged_counts():
             assert (lingering.unacknowledged(sock), lingering.unacknowledged_data(sock)) == (2, 1)
 
 
+def test_what_the_peer_of_a_unix_socket_has_not_read_is_not_lost_by_a_close():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(b"word")
+        assert (lingering.unacknowledged(ours), lingering.unacknowledged_data(ours)) == (0, 0)
+        ours.close()
+        assert theirs.recv(9) == b"word"
+
+
 def test_a_client_that_resets_when_it_has_the_answer_is_no_error():
     class Listening(SelectTCPServer):
         def get_request(self):

@@ -1,7 +1,9 @@
 """A server whose kernel objects others share: forked copies, two threads, options that the user has set."""
 
 import os
+import select
 import socket
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -171,13 +173,52 @@ def test_a_worker_with_more_than_its_share_leaves_connections_to_the_others_for_
             assert taken() == 5
 
 
+@contextmanager
+def sharing(rows):
+    """The clock, the loop and the server of a worker, with the counts; another worker has so many rows."""
+    clock, counts = Clock(), memoryview(bytearray(16)).cast("q")
+    counts[1] = rows
+    with Reactor(clock=clock) as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as server:
+        share_listeners([server], counts, 0)
+        yield clock, loop, server, counts
+
+
 @pytest.mark.parametrize(("rows", "share"), [(7, 9), (8, 11), (15, 18), (16, 20)])
 def test_the_share_of_a_worker_may_be_an_eighth_and_two_more_than_that_of_another(rows, share):
-    counts = memoryview(bytearray(16)).cast("q")
-    counts[1] = rows
-    with Reactor(clock=Clock()) as loop, SelectTCPServer(("127.0.0.1", 0), Echo, reactor=loop) as server:
-        share_listeners([server], counts, 0)
-        with clients_of(server, share + 1):
-            for _ in range(share + 1):
-                loop.step(0)
-            assert counts[0] == share
+    with sharing(rows) as (_, loop, server, counts), clients_of(server, share + 1):
+        for _ in range(share + 1):
+            loop.step(0)
+        assert counts[0] == share
+
+
+def test_a_worker_goes_on_at_once_when_it_has_no_more_than_its_share():
+    with sharing(7) as (_, loop, server, counts), clients_of(server, 10) as clients:
+        for _ in range(10):
+            loop.step(0)
+        clients[0].close()
+        for _ in range(3):
+            loop.step(0)
+        assert (len(loop.table.closed), counts[0]) == (1, 9)
+
+
+def test_a_worker_that_still_has_more_than_its_share_when_a_row_ends_leaves_connections_to_the_others():
+    with sharing(7) as (clock, loop, server, counts), clients_of(server, 10) as clients:
+        for _ in range(10):
+            loop.step(0)
+        counts[1] = 0
+        clients[0].close()
+        for _ in range(3):
+            loop.step(0)
+        assert counts[0] == 8
+        clock.seconds += 2 * PAUSE
+        loop.step(0)
+        loop.step(0)
+        assert counts[0] == 9
+
+
+def test_a_loop_does_not_look_at_connections_that_a_worker_leaves_to_the_others():
+    with sharing(0) as (_, loop, server, counts), clients_of(server, 3):
+        for _ in range(3):
+            loop.step(0)
+        assert counts[0] == 2
+        assert not select.select([loop], [], [], 0)[0]
