@@ -10,7 +10,6 @@ import io
 import os
 import socket
 import stat
-import struct
 from functools import cache
 
 TYPE_CHECKING = False
@@ -66,7 +65,8 @@ def ended_input() -> int:
     return reader
 
 
-_LINGER = struct.Struct("ii")
+_LINGER = 8
+"""Bytes of ``struct linger``: an int that says whether, and one that says how long (``socket(7)``)."""
 
 
 def close_passed(descriptors: Iterable[int]) -> None:
@@ -87,9 +87,9 @@ def close_passed(descriptors: Iterable[int]) -> None:
 def _dont_linger(descriptor: int) -> None:
     sock = socket.socket(fileno=descriptor)
     try:
-        option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
-        if _LINGER.unpack(option)[0]:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(0, 0))
+        option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+        if any(option[: _LINGER // 2]):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(_LINGER))
     except OSError:
         pass  # this kind of socket has no such option
     finally:
