@@ -4,7 +4,6 @@ import hashlib
 import heapq
 import json
 import pickle
-import re
 import struct
 from collections import deque
 from typing import NamedTuple
@@ -58,18 +57,6 @@ class Frames(Local):
                 return
             held["frames"] = self.take(held["frames"], await Exactly(size))
             self.send(b"ok")
-
-
-SHARED = []
-
-
-class Shared(Local):
-    """Holds lines in a variable of the module."""
-
-    def take(self, held, line):
-        if line not in SHARED:
-            SHARED.append(line)
-        return held
 
 
 class LocalSet(Local):
@@ -139,13 +126,6 @@ class InFrames(InList, Frames):
     pass
 
 
-class Indexes(Local):
-    def take(self, held, line):
-        held.append(line)
-        held.index(line)
-        return held
-
-
 class Removes(Local):
     def take(self, held, line):
         held += (line, None)
@@ -192,36 +172,6 @@ class LastItem(LocalDict):
         return held
 
 
-class CopiesDict(LocalDict):
-    def take(self, held, line):
-        return {**held, line: line}
-
-
-class Adds(Local):
-    def take(self, held, line):
-        return [*held, line]
-
-
-class AddsToTuple(Local):
-    empty = tuple
-
-    def take(self, held, line):
-        return (*held, line)
-
-
-class Slices(Local):
-    def take(self, held, line):
-        held += (line, line)
-        return held[1:]
-
-
-class Pops(LocalBytes):
-    def take(self, held, line):
-        held += line
-        held.pop(0)
-        return held
-
-
 class Repeats(LocalBytes):
     """Answers each line with all lines so far."""
 
@@ -240,24 +190,10 @@ class Joins(Local):
         return held
 
 
-class JoinsText(Local):
-    def take(self, held, line):
-        held.append(line.decode())
-        "".join(held)
-        return held
-
-
 class Splits(LocalBytes):
     def take(self, held, line):
         held += line
         held.split(b"\n")
-        return held
-
-
-class Finds(LocalBytes):
-    def take(self, held, line):
-        held += line
-        re.findall(rb"#|\n", held)
         return held
 
 
@@ -352,16 +288,15 @@ class Pair(NamedTuple):
 
 
 PAIRS = [
-    *(Pair(wrong, LocalSet) for wrong in (InList, Indexes, Any)),
-    *(Pair(wrong, Local) for wrong in (Sums, Largest, Adds, AddsToTuple, Joins, JoinsText, Dumps)),
-    *(Pair(wrong, LocalBytes) for wrong in (Splits, Finds, Pops, Unpacks, Parses)),
-    *(Pair(wrong, LocalDict) for wrong in (AmongValues, LastItem, CopiesDict)),
-    *(Pair(wrong, LocalQueue) for wrong in (Removes, Slices)),
+    *(Pair(wrong, LocalSet) for wrong in (InList, Any)),
+    *(Pair(wrong, Local) for wrong in (Sums, Largest, Joins, Dumps)),
+    *(Pair(wrong, LocalBytes) for wrong in (Splits, Unpacks, Parses)),
+    *(Pair(wrong, LocalDict) for wrong in (AmongValues, LastItem)),
+    Pair(Removes, LocalQueue),
     Pair(Sorts, LocalHeap),
     Pair(Hashes, HashesPieces),
     Pair(InListOfAttribute, SetOfAttribute),
     Pair(InFrames, Frames, FRAMES),
-    Pair(Shared, LocalSet),
     Pair(Packets, PacketsRight, [b"item 1", b"item 2"]),
     Pair(Reads, ReadsRight),
 ]
