@@ -110,6 +110,7 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     tried = Tried(kind, conversation, world)
     begun = {border.at for border in borders_of(tried) if border.is_first}
     swaps = [*_ended(tried.pieces), *_ended_after_lengths(tried)]
+    begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
     _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
 
