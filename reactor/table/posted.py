@@ -86,7 +86,7 @@ class Posted:
             if not self._closed:
                 self._closed = True
                 calls, self._calls = self._calls, deque([(self._machine.pass_limit, (cause,))])
-        _drop(calls)
+        self._drop(calls)
         self._row.reactor.call_soon(self._deliver)
         return dropped
 
@@ -96,7 +96,7 @@ class Posted:
             self._closed = True
             self.held = 0
             calls, self._calls = self._calls, deque()
-        _drop(calls)
+        self._drop(calls)
 
     def _in_its_thread(self, call: Callable[[], object]) -> None:
         if get_ident() == self._row.reactor.thread:
@@ -117,7 +117,7 @@ class Posted:
                 self.held += size
                 self._calls.append((call, arguments))
         if is_closed or is_over:
-            _drop([(call, arguments)])
+            self._drop([(call, arguments)])
         if is_over:
             size = -self.cut(output_passed(machine.handler))
         elif is_first and not is_closed:
@@ -135,9 +135,9 @@ class Posted:
         if calls:
             self._row.reactor.settle_soon(self._row)  # which weighs it
 
-
-def _drop(calls: Iterable[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
-    """Close the descriptors of calls that will not be made."""
-    for _, arguments in calls:
-        if len(arguments) == 2:  # those of `write_descriptors`
-            close_passed(arguments[1])
+    def _drop(self, calls: Iterable[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        """Close the descriptors of calls that will not be made."""
+        passes = getattr(self._machine, "write_descriptors", None)  # only a stream has them
+        for call, arguments in calls:
+            if call == passes:
+                close_passed(arguments[1])
