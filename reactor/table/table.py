@@ -92,8 +92,8 @@ class RequestTable:
         return isinstance(row, Request) and self._rows.get(row.serial) is row
 
     def _enter_rowless(self) -> None:
-        request = self.rowless
-        if request.thread == get_ident():
+        request = self.rowless  # once: the loop's thread may set it to None while this one looks
+        if request is not None and request.thread == get_ident():
             self.rowless = None
             assert request.row in self
 
