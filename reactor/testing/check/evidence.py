@@ -159,7 +159,7 @@ def ended(run: Run) -> str:
 def fault_of(run: Run, otherwise: str) -> str:
     """The fault of a run in words; ``otherwise`` if no call of the run raised."""
     if isinstance(run.error, EndlessLoop):
-        return "it does not return"
+        return f"it does not return: {run.error}"
     if run.error is None:
         return otherwise
     remedy = server_lacks(run.error, None) if run.subject.world.server is None else ""

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from time import thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
-from .counting import held, largest_number, longest_text
+from .counting import EndlessLoop, held, largest_number, longest_text
+from .evidence import fault_of
 from .report import fail
-from .run import Run
+from .run import Run, played
 from .schedule import Take
 from .subject import Subject
 from .tracing import untold
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ...handlers import World
+    from .schedule import Schedule
     from .tried import Tried
 
 STEEP = 3.0
@@ -150,7 +152,7 @@ class Course:
 
     def _feed(self, pieces: Iterable[bytes]) -> bool:
         run, is_stream = self.run, not self._subject.packets
-        with watched(f"{self._subject.name}.handle"):
+        with suppress(EndlessLoop), watched(f"{self._subject.name}.handle"):
             for piece in pieces:
                 self._fed += len(piece) if is_stream else 1
                 run.step(piece)
@@ -304,7 +306,7 @@ def _seen(tried: Tried, growing: Growing, keeps: bool = False) -> Seen | None:
     """What a request shows. A further one may keep nothing more, if all requests have what they keep in common."""
     with Course(tried, growing.begun) as course:
         before = 0
-        while course.feed(growing.pieces(len(course.costs) * TOGETHER)):
+        while course.feed(pieces := growing.pieces(len(course.costs) * TOGETHER)):
             done = len(course.costs)
             if done == FIRST:
                 before = course.kept()
@@ -312,12 +314,21 @@ def _seen(tried: Tried, growing: Growing, keeps: bool = False) -> Seen | None:
                 return None
             if done >= FEWEST and done % (1 << done.bit_length() - 3) == 0 and _is_enough(course):
                 break
+        if isinstance(course.run.error, EndlessLoop):
+            _refuse_endless(tried, [*growing.begun, *pieces])
         if len(course.costs) < FEWEST:
             return None
         largest, text = course.largest(), longest_text(course.run.machine)
     windows, count = course.windows(), len(course.costs) * TOGETHER
     is_steep = _is_steep(windows) and _grows(windows) and (count >= MANY or course.taken() > SHORT)
     return Seen(count, windows, is_steep and not course.sends_all(), largest, text)
+
+
+def _refuse_endless(tried: Tried, schedule: Schedule) -> None:
+    """Fail if the handler, which a busy machine may have made slow, does not return here where lines are counted."""
+    run = played(tried, schedule)
+    if isinstance(run.error, EndlessLoop):
+        fail(tried, fault_of(run, ""), "works_linearly", run.code())
 
 
 def _is_enough(course: Course) -> bool:

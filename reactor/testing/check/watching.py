@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import StreamMachine
 from ...handlers.blocking.buffered import BufferedPacket, BufferedStream
+from .counting import EndlessLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,9 @@ SECONDS = 2.0
 
 COMPUTING = 5.0
 """Seconds of processor time after which a state that is still in the same call does not return."""
+
+UNCOUNTED = 2.0
+"""Seconds of processor time after which a state whose lines nobody counts is ended, as an endless loop."""
 
 LOOKS = 0.5
 """Seconds of real time between two looks at a state that may not return."""
@@ -71,6 +75,8 @@ class _Step(NamedTuple):
     """The processor time of the thread then."""
     waits: int
     """How often the thread had given up the processor then."""
+    is_counted: bool
+    """Whether an endless loop ends because its lines are counted."""
 
     def blocked(self) -> float:
         """Seconds for which it has blocked so far."""
@@ -114,9 +120,9 @@ class _Spent:
                 f"tried. {_REMEDY}"
             )
 
-    def begin(self, state: str) -> _Step:
+    def begin(self, state: str, is_counted: bool) -> _Step:
         """A state begins to run."""
-        step = self._step = _Step(state, perf_counter(), thread_time(), _waits())
+        step = self._step = _Step(state, perf_counter(), thread_time(), _waits(), is_counted)
         if step.begun > self._due:
             raise Unfit(self._late())
         return step
@@ -126,10 +132,12 @@ class _Spent:
         self._step = None
 
     def look(self, _: int, frame: FrameType | None) -> None:
-        """Raise `Unfit` in the state that runs, if it does not return."""
+        """Raise `Unfit` in the state that runs, if it does not return; `EndlessLoop`, if nobody counts its lines."""
         step = self._step
         if step is None or frame is None or _is_collecting(frame):
             return
+        if not step.is_counted and step.computed() > UNCOUNTED:
+            raise EndlessLoop(f"over {UNCOUNTED:g} seconds of processor time")
         seen = frame, frame.f_lasti, step
         is_same = self._looked is not None and all(map(is_, self._looked, seen))
         rests = is_same and thread_time() - self._used < LOOKS / 20 and step.has_waited()
@@ -254,21 +262,21 @@ def working(wait: object) -> Iterator[None]:
 
 
 @contextmanager
-def watched(state: str) -> Iterator[None]:
-    """A machine that is not `timed` runs: what it does counts as one state."""
+def watched(state: str, is_counted: bool = False) -> Iterator[None]:
+    """What runs in the ``with`` block counts as one state."""
     spent = _spent
     if spent is None:
         yield
         return
-    step = spent.begin(state)
+    step = spent.begin(state, is_counted)
     try:
         yield
     finally:
         has_waited = step.has_waited()
         seconds = step.blocked() if has_waited else 0.0
         spent.end()
-    if has_waited:
-        spent.blocked(state, seconds)
+        if has_waited:
+            spent.blocked(state, seconds)
 
 
 @lru_cache(maxsize=16)
@@ -289,17 +297,10 @@ def timed(machine: Any) -> type[Machine]:
                 return
             is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
             state = f"{type(self.handler).__name__}.handle" if is_blocking_kind else self._where(call)
-            step = spent.begin(state)
-            try:
+            with watched(state, is_counted=True):
                 with _counted(self):
                     super()._step(call, argument, reason)
                 spent.refuse_unawaited()
-            finally:
-                has_waited = step.has_waited()
-                seconds = step.blocked() if has_waited else 0.0
-                spent.end()
-                if has_waited:
-                    spent.blocked(state, seconds)
 
         def _end(self, reason: BaseException | None) -> None:
             with _counted(self):
