@@ -51,7 +51,8 @@ WIDE = 48
 LONG = 16_384
 """Bytes of such a text."""
 
-_SPREAD = "10_000 + number * 40_503 % 65_536"
+_MIXED = "number * 40_503 % 65_536"
+_SPREAD = f"10_000 + {_MIXED}"
 _LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 _LINE = re.compile(rb"[^\n]+\n?")
 _WORD = re.compile(rb"[0-9A-Za-z]+")
@@ -77,13 +78,15 @@ def _letters(width: int) -> Form:
     )
 
 
+def _mixed(number: int) -> int:
+    return number * 40_503 % 65_536
+
+
 def _spread(number: int) -> int:
-    return 10_000 + number * 40_503 % 65_536
+    return 10_000 + _mixed(number)
 
 
-BYTES = Form(
-    lambda number: (number * 40_503 % 65_536).to_bytes(2, "big"), "(number * 40_503 % 65_536).to_bytes(2, 'big')"
-)
+BYTES = Form(lambda number: _mixed(number).to_bytes(2, "big"), f"({_MIXED}).to_bytes(2, 'big')")
 NOTHING = Form(lambda number: b"", "")
 
 

@@ -62,6 +62,13 @@ def _borders(tried: Tried, data: bytes) -> list[Border]:
     return found
 
 
+def messages_of(tried: Tried) -> list[bytes]:
+    """The messages of a stream: what is between two places at which the handler waits for the next one."""
+    data = tried.pieces[0]
+    firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
+    return [data[start:end] for start, end in pairwise([0, *firsts, len(data)])]
+
+
 def is_between(run: Run) -> bool:
     """Whether the request waits where its messages begin."""
     machine: Any = run.machine

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
-from .borders import borders_of
+from .borders import messages_of
 from .report import fail
 from .run import Run
 
@@ -26,7 +25,7 @@ def refuse_miscounts(tried: Tried) -> None:
     """
     if tried.world.server is None:
         return
-    messages = tried.pieces if tried.packets else _messages(tried)
+    messages = tried.pieces if tried.packets else messages_of(tried)
     tried.restore()
     before, own, kept = _numbers(tried), set[str](), set[str]()
     for count in range(1, min(len(messages), MANY) + 1):
@@ -40,11 +39,6 @@ def refuse_miscounts(tried: Tried) -> None:
         changed = sorted((own - kept) & _changed(tried, before))
         if run.error is None and changed:
             _fail(tried, run, changed[0], before)
-
-
-def _messages(tried: Tried) -> list[bytes]:
-    firsts = [border.at for border in borders_of(tried) if border.is_first]
-    return [tried.pieces[0][start:end] for start, end in pairwise(dict.fromkeys([0, *firsts, len(tried.pieces[0])]))]
 
 
 def _numbers(tried: Tried) -> dict[str, int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .borders import borders_of
+from .borders import messages_of
 from .regions import BINARY
 from .report import fail, held_in_time
 from .run import Run, played
@@ -184,7 +183,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
 
 def _refuse_lasting_errors(tried: Tried) -> None:
     """Fail if damaged messages, each of which is asked for again, are counted in all."""
-    messages = [message for message in _between(tried) if BINARY.search(message)][:FEW]
+    messages = [message for message in messages_of(tried) if BINARY.search(message)][:FEW]
     pairs = [(message[:-1] + bytes([message[-1] ^ 1]), message) for message in messages]
     while pairs and not _is_asked_again(tried, [message for _, message in pairs[:-1]], *pairs[-1]):
         pairs.pop()
@@ -229,14 +228,7 @@ def _ends(tried: Tried, pieces: list[bytes]) -> bool:
 def _messages(tried: Tried) -> list[bytes]:
     """The lines of a stream; if it has no two, its messages."""
     lines = tried.pieces[0].splitlines(keepends=True)
-    return lines if len(lines) > 1 else _between(tried)
-
-
-def _between(tried: Tried) -> list[bytes]:
-    """The messages of a stream: what is between two places at which the handler waits for the next one."""
-    data = tried.pieces[0]
-    firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
-    return [data[start:end] for start, end in pairwise([0, *firsts, len(data)])]
+    return lines if len(lines) > 1 else messages_of(tried)
 
 
 def _borne(tried: Tried, pieces: list[bytes], place: int) -> int:
