@@ -65,6 +65,11 @@ def ended_input() -> int:
     return reader
 
 
+def listing() -> str | None:
+    """The directory that lists the descriptors of this process, on Linux and elsewhere; ``None`` without one."""
+    return next(filter(os.path.isdir, ("/proc/self/fd", "/dev/fd")), None)
+
+
 _LINGER = 8
 """Bytes of ``struct linger``: an int that says whether, and one that says how long (``socket(7)``)."""
 

@@ -8,6 +8,7 @@ import signal
 from selectors import EVENT_READ, EVENT_WRITE
 
 from ..handlers.programs import Finished, Ran
+from ..loop.descriptors import listing
 from ..loop.kernel import AGAIN
 from ..table.work import does
 from .workers import ChildJob
@@ -22,14 +23,11 @@ if TYPE_CHECKING:
 PIECE = 65_536
 """Bytes that are read or written at once."""
 
-TABLES = "/proc/self/fd", "/dev/fd"
-"""Directories that list the descriptors of the process, on Linux and elsewhere."""
-
 
 def keep_from_program() -> None:
     """The program inherits no descriptor from 3 on, such as a socket that systemd has passed to this process."""
-    table = next(filter(os.path.isdir, TABLES), None)
-    for number in range(3, min(os.sysconf("SC_OPEN_MAX"), 65_536)) if table is None else map(int, os.listdir(table)):
+    table = listing()
+    for number in range(min(os.sysconf("SC_OPEN_MAX"), 65_536)) if table is None else map(int, os.listdir(table)):
         if number > 2:
             try:
                 os.set_inheritable(number, False)

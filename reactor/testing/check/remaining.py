@@ -10,6 +10,7 @@ from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Cancelled
+from ...loop.descriptors import listing
 from ...servers.kinds import class_of
 from .driver import RecordingDriver
 from .pristine import homes_of, pristine, shared_items
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .schedule import Step
 
 _LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
-_LISTINGS = "/proc/self/fd", "/dev/fd"
 
 
 class Remains(NamedTuple):
@@ -148,7 +148,5 @@ def ended(subject: Subject, steps: Iterable[Step], count: int = 0, look: Callabl
 
 def _descriptors() -> int:
     """The number of open descriptors."""
-    for listing in _LISTINGS:
-        if os.path.isdir(listing):
-            return len(os.listdir(listing))
-    return 0
+    place = listing()
+    return len(os.listdir(place)) if place else 0

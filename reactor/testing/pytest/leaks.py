@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...loop.descriptors import listing
 from ...table.table import RequestTable
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _permanent() -> tuple[set[int], set[tuple[int, int]]]:
 
 
 def _descriptors(but: set[tuple[int, int]]) -> dict[Hashable, str]:
-    place = next((place for place in ("/proc/self/fd", "/dev/fd") if os.path.isdir(place)), None)
+    place = listing()
     found: dict[Hashable, str] = {}
     for number in map(int, os.listdir(place) if place else ()):
         try:
