@@ -297,8 +297,8 @@ class Loop:
             timer.cancel()
             if not made.acquire(blocking=False):
                 call()
-        for error in raised:
-            raise error
+        if raised:
+            raise raised[0]
 
     def call_later(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Timer:
         """Call it ``seconds`` from now. Returns a `Timer`, which has ``cancel()``."""

@@ -112,17 +112,19 @@ class Posted:
         machine, row = self._machine, self._row
         with self._lock:
             is_closed, is_first = self._closed, not self._calls
-            is_over = not is_closed and self.held + size > machine.handler.max_output
+            is_over = self.held + size > machine.handler.max_output
             if not (is_closed or is_over):
                 self.held += size
                 self._calls.append((call, arguments))
         if is_closed or is_over:
             self._drop([(call, arguments)])
+        if is_closed:
+            return
         if is_over:
             size = -self.cut(output_passed(machine.handler))
-        elif is_first and not is_closed:
+        elif is_first:
             row.reactor.call_soon(self._deliver)
-        if size and not is_closed:
+        if size:
             row.reactor.budget.post(row, size)
 
     def _deliver(self) -> None:
