@@ -192,6 +192,10 @@ class BaseLink:
         self._drop_wire()
         self.inner.drop_output()
 
+    def cut_output(self) -> None:
+        self._drop_wire()
+        self.inner.cut_output()
+
     # What the inner channel asks: see `handlers.handler.Driver`
 
     # All these are the driver's own. A fact that a filter finds out, such as `secured`, is set on the driver.
@@ -307,7 +311,7 @@ class BaseLink:
         self._give()
         self._stop()
         self._let(self.inner.discard, error)
-        self.inner.drop_output()
+        self.inner.cut_output()
         self._keep(error)
         self.driver.touched()
 

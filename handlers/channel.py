@@ -7,8 +7,9 @@ the contract, what a channel may ask of its driver, is `handlers.handler.Driver`
 
 from __future__ import annotations
 
-OPEN, ENDING, ENDED = "open", "ending", "ended"
-"""The output of a stream: `ENDING` will be shut down when it has drained, `ENDED` has been shut down."""
+OPEN, ENDING, ENDED, CUT = "open", "ending", "ended", "cut"
+"""The output of a stream: `ENDING` will be shut down when it has drained, `ENDED` has been shut down, and of what is
+`CUT` the peer lacks a part that was dropped."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +129,9 @@ if TYPE_CHECKING:
         def drop_output(self) -> None:
             """Drop the output: it can't be sent any more."""
 
+        def cut_output(self) -> None:
+            """As `drop_output`; of a stream, the peer may have a part of it, and must not take that for the whole."""
+
         def close(self) -> None: ...
 
     class StreamChannel(Channel, Protocol):
@@ -146,7 +150,11 @@ if TYPE_CHECKING:
 
         @property
         def output(self) -> str:
-            """``OPEN``; ``ENDING``: to be shut down when the output has drained; ``ENDED``: shut down."""
+            """``OPEN``; ``ENDING``: to be shut down when the output has drained; ``ENDED``: shut down; ``CUT``."""
+
+        @property
+        def is_cut(self) -> bool:
+            """Whether the peer lacks output that was dropped, so that it must not take the rest for the whole."""
 
         def feed(self, data: bytes) -> float | None:
             """Take ``data``, the next bytes of the stream.

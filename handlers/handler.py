@@ -173,6 +173,9 @@ class Handler:
         returned, in one system call if the kernel takes it. May be called from the state of another row, from the
         function of a `Threaded`, and from rows of thread mode. Output past `max_output` is dropped, and ends the
         request for whose peer it was. On a request that has ended it does nothing.
+
+        A TCP peer that lacks output which was dropped, for any cause, gets a reset, not a FIN (RFC 9293, section
+        3.10.5).
         """
         self._machine.write(data)
 

@@ -122,6 +122,10 @@ class Link(BaseLink):
     def output(self) -> str:
         return self.inner.output if self._stage is GONE else self._output
 
+    @property
+    def is_cut(self) -> bool:
+        return self.inner.is_cut
+
     def advance(self) -> None:
         """Go on as far as input and output allow; the first call starts the filter."""
         self._due = False
@@ -349,6 +353,6 @@ class Link(BaseLink):
         inner = self.inner
         # A machine has no more output when it has finished. A link may put more then, until its own farewell.
         is_last = inner.output is not OPEN or (inner.finished and not isinstance(inner, Link))
-        if is_last and self._output is OPEN and self._wire.window == len(inner.outbox or b""):
+        if is_last and self._output is OPEN and not self.is_cut and self._wire.window == len(inner.outbox or b""):
             self._output = ENDING
             self._ask(self._filter.farewell)

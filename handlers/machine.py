@@ -390,6 +390,8 @@ class Machine:
         self.outbox = None
         self._drained()
 
+    cut_output = drop_output  # packets are whole; of a stream, the peer may have a part
+
     def _drained(self) -> None:
         """Have the followers look at the output here again; if none is left, their waits are satisfied."""
         followers: dict[Machine, Wait] = self.followers or {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from types import MethodType
 
 from .causes import Cause, EndOfStream, Failed, LimitPassed
-from .channel import ENDED, ENDING, OPEN
+from .channel import CUT, ENDED, ENDING, OPEN
 from .files import Files, part_of
 from .first import InputEnded
 from .machine import ANYWHERE, Machine
@@ -358,6 +358,21 @@ class StreamMachine(Machine):
             self.outbox = Files(self.outbox)
         self.outbox.add(part)
         self._look_at(self.outbox)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the peer lacks output that was dropped."""
+        return self.output is CUT or self.excess is not None
+
+    def lose(self, cause: Cause) -> None:
+        if self.outbox:
+            self.output = CUT
+        super().lose(cause)
+
+    def cut_output(self) -> None:
+        if self.outbox:
+            self.output = CUT
+        self.drop_output()
 
     def drop_output(self) -> None:
         close_files(self.outbox)

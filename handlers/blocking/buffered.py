@@ -172,7 +172,7 @@ class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
                 await Flushed()
             except TimedOut:
                 if left - len(self._machine.outbox) < PIECE:
-                    self._machine.drop_output()
+                    self._machine.cut_output()
                     raise
 
     def answered(self, outcome: Outcome) -> Step:

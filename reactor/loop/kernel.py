@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
+_NOT = (1).to_bytes(4, sys.byteorder) + bytes(4)
+"""``struct linger`` of a socket that does not linger."""
+
 AGAIN = (BlockingIOError, InterruptedError)
 """The call would have blocked, or was interrupted: nothing has happened, and a later call may succeed."""
 
@@ -95,6 +98,25 @@ def is_final(error: BaseException) -> bool:
 
 class NoneLeft(OSError):
     """The host can't make a child or a thread now; ``errno`` says what it has run out of."""
+
+
+def shut_down(sock: Any, is_cut: bool) -> None:
+    """Tell the peer that no more output comes; the caller closes the socket next. If output ``is_cut``, that resets it.
+
+    Raises ``OSError`` if the peer has gone first.
+    """
+    if is_cut and is_tcp(sock):
+        reset_on_close(sock)
+    else:
+        sock.shutdown(socket.SHUT_WR)
+
+
+def reset_on_close(sock: Any) -> None:
+    """Have close(2) reset a TCP connection (``SO_LINGER`` of ``socket(7)``): a FIN would say that the peer has all."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT)
+    except OSError:
+        pass  # the peer has gone first, or the host has no such option
 
 
 def close(sock: socket.socket) -> None:

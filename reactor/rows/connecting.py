@@ -9,7 +9,7 @@ from selectors import EVENT_WRITE
 
 from ..handlers import Connected, DatagramHandler, Failed
 from ..handlers.handler import NO_MACHINE, NoMachine
-from ..loop.kernel import AGAIN, close
+from ..loop.kernel import AGAIN, close, reset_on_close
 from ..table.work import does
 from .ancillary import passing
 from .connected import ConnectedRow
@@ -64,6 +64,8 @@ class Outgoing:
 
     def released(self, row: Request) -> None:
         self.opened(row)
+        if row.is_cut:
+            reset_on_close(row.request)
         close(row.request)
 
     def dismiss(self, row: Request, cause: Cause) -> None:

@@ -95,6 +95,12 @@ class StreamRow(SocketRow):
         if self.channel is not None:
             self.channel.driver.socket = self.socket
 
+    @property
+    def is_cut(self) -> bool:  # type: ignore[override]
+        """Whether the peer lacks output that was dropped, or that a close now would drop: see `kernel.shut_down`."""
+        channel = self.channel
+        return channel is not None and (channel.is_cut or bool(channel.outbox))
+
     def is_between_messages(self) -> bool:
         try:
             return self.stage is SERVING and not self.channel.finished and is_between_messages(self.channel)
@@ -310,7 +316,7 @@ class StreamRow(SocketRow):
         if not channel.complete:  # a filter has more output; other rows have their turn first
             self.touched()
             return 0
-        if channel.ended or not self.total_out:
+        if channel.ended or channel.is_cut or not self.total_out:
             self.reactor.end(self)
             return 0
         taken = self._drop_input()

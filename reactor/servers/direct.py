@@ -20,10 +20,10 @@ its host refuses, an exception, a host without another thread.
 from __future__ import annotations
 
 from functools import partial
-from socket import SHUT_WR, socket
+from socket import socket
 
 from ..handlers import StreamHandler
-from ..loop.kernel import NoneLeft, close, credentials
+from ..loop.kernel import NoneLeft, close, credentials, shut_down
 from ..rows.blocking import BlockingRow
 from ..rows.lingering import Lingering, linger, unacknowledged_data
 from ..table.request import SERVING, Stage
@@ -195,7 +195,7 @@ class Direct:
         if row is not None and row.driven_by.pid:
             return 0  # a child still uses the connection
         try:
-            request.shutdown(SHUT_WR)
+            shut_down(request, row is not None and row.is_cut)
         except OSError:
             return 0  # the client has closed or reset it first
         if not isinstance(row, BlockingRow) or row.stage is not SERVING:

@@ -11,10 +11,9 @@ from __future__ import annotations
 from _thread import RLock
 from functools import cached_property
 from selectors import EVENT_READ
-from socket import SHUT_WR
 
 from ..handlers import Cause, Handler
-from ..loop.kernel import AGAIN, NoneLeft, credentials
+from ..loop.kernel import AGAIN, NoneLeft, credentials, shut_down
 from ..loop.timers import NEVER
 from ..rows.blocking import BlockingRow
 from ..rows.shared import shared
@@ -424,10 +423,9 @@ class Service:
             self.is_brief = self.intake.is_listener and row.progress - row.created < BRIEF and row.total_in > 0
             return
         # The thread or child closes the connection after those that the request has opened; for the peer it ends now.
-        shutdown = getattr(row.request, "shutdown", None)
         try:
-            if shutdown is not None:
-                shutdown(SHUT_WR)
+            if hasattr(row.request, "shutdown"):
+                shut_down(row.request, row.is_cut)
         except OSError:
             pass  # the client has gone first
 

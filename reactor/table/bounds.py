@@ -246,7 +246,7 @@ class Budget:
 def cut(row: Request, cause: Cause) -> None:
     """Drop the output of a row of this thread now; end the row for ``cause`` later, when no state runs."""
     if row.channel is not None:
-        row.channel.drop_output()
+        row.channel.cut_output()
     row.reactor.call_soon(_lose, row, row.stage, cause)
 
 

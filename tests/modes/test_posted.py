@@ -8,7 +8,7 @@ import pytest
 
 from handlers import DatagramHandler, StreamHandler, Threaded, Until
 from tests.support.loops import hasty_threads
-from tests.support.serving import PATIENCE, clients_of, connect, receive_lines, rest, serving, wait_until
+from tests.support.serving import PATIENCE, clients_of, connect, receive_lines, rest, rest_of_cut, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 
@@ -167,6 +167,6 @@ def test_what_is_posted_to_the_row_that_holds_most_is_freed_although_its_thread_
         assert sys.getrefcount(data) == before
         assert server.reactor.stats()["held"] == 0
         handler.gate.set()
-        assert rest(worker) == b""
+        assert rest_of_cut(worker) == b""
         wait_until(lambda: server.reactor.table.closed)
         assert "Reactor.max_held" in server.reactor.table.closed[-1]["reason"]

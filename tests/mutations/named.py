@@ -620,6 +620,16 @@ MUTATIONS = [
         tests="tests/rows/test_lingering.py -k without_a_framing",
     ),
     Mutation(
+        "a peer that lacks output is told that it has all: the output is dropped before the close",
+        "        if self.outbox:\n            self.output = CUT\n        super().lose(cause)\n", "        super().lose(cause)\n",
+        tests="tests/modes/test_cut_output.py -k TooShort-plain-select",
+    ),
+    Mutation(
+        "a peer that lacks output is told that it has all: the close drops it",
+        "(channel.is_cut or bool(channel.outbox))", "channel.is_cut",
+        tests="tests/modes/test_cut_output.py -k server_that_closes",
+    ),
+    Mutation(
         "a result is handed to a row that has gone on in the same batch",
         "channel is not None and not channel.fresh:", "channel is not None:",
         tests="tests/modes/test_events.py -k of_two",

@@ -19,7 +19,7 @@ from reactor.rows.copying import CHUNK, send_files
 from reactor.testing import check
 from tests.support.bench import PATTERN, SMALL, bench
 from tests.support.resources import descriptors
-from tests.support.serving import MODES, STREAMS, connect, receive, reset, rest, serving
+from tests.support.serving import MODES, STREAMS, connect, receive, reset, rest, rest_of_cut, serving
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_left"),
@@ -237,7 +237,7 @@ def test_a_file_that_is_shorter_than_told_is_an_error(mode, filters, tmp_path, j
             self.server.journal.write(type(self.reason).__name__, self.reason)
 
     with serving(Short, mode, filters=filters, journal=journal) as server, connect(server) as client:
-        assert len(rest(client)) <= 100_000
+        assert len(rest_of_cut(client)) <= 100_000
         [line] = journal.wait_for(1)
     assert line.endswith("EOFError: the file ends 1 bytes too early, at 100000")
     assert line.startswith(Failed.__name__)

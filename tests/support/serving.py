@@ -235,6 +235,17 @@ def rest(client):
     return receive(client, sys.maxsize)
 
 
+def rest_of_cut(client):
+    """Receive all bytes up to the reset with which a server ends output that it has dropped a part of."""
+    received = bytearray()
+    try:
+        while piece := client.recv(65_536):
+            received += piece
+    except ConnectionResetError:
+        return bytes(received)
+    raise AssertionError(f"a FIN after {len(received)} bytes")
+
+
 def ask(server, *pieces):
     """Send the pieces one by one and half-close; returns the whole answer."""
     with connect(server) as client:
