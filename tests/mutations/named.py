@@ -621,8 +621,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a peer that lacks output is told that it has all: the output is dropped before the close",
-        "        if self.outbox:\n            self.output = CUT\n        super().lose(cause)\n", "        super().lose(cause)\n",
-        tests="tests/modes/test_cut_output.py -k TooShort-plain-select",
+        "        if self.outbox:\n            self.output = CUT\n        super().lose(cause)\n",
+        "        super().lose(cause)\n",
+        tests="tests/modes/test_cut_output.py -k dropped_ends_with_a_reset",
     ),
     Mutation(
         "a peer that lacks output is told that it has all: the close drops it",
