@@ -311,7 +311,7 @@ class BaseLink:
         self._give()
         self._stop()
         self._let(self.inner.discard, error)
-        self.inner.cut_output()
+        self.inner.drop_output()  # the filter has told the peer of it, in its own words
         self._keep(error)
         self.driver.touched()
 
