@@ -105,7 +105,7 @@ def shut_down(sock: Any, is_cut: bool) -> None:
 
     Raises ``OSError`` if the peer has gone first.
     """
-    if is_cut and is_tcp(sock):
+    if is_cut and family(sock) in INET:
         reset_on_close(sock)
     else:
         sock.shutdown(socket.SHUT_WR)

@@ -10,6 +10,8 @@ import pytest
 
 from handlers import Connected, StreamHandler, Until
 from handlers.filter import Filter
+from reactor import SelectTCPServer
+from reactor.testing import World
 from tests.support.serving import MODES, PATIENCE, connect, rest, rest_of_cut, serving, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -107,3 +109,13 @@ def test_a_connection_that_a_handler_has_opened_is_reset_too():
                 called.settimeout(PATIENCE)
                 called.sendall(b"go\n")
                 rest_of_cut(called)
+
+
+@pytest.mark.parametrize("handler", [TooShort, TooLong])
+def test_the_simulated_kernel_resets_too(handler):
+    with World(1) as world:
+        world.serve(SelectTCPServer, ("10.0.0.1", 80), type("Kind", (handler,), {}))
+        client = world.connect(("10.0.0.1", 80)).send(b"go\n").expect_end()
+        world.run()
+    assert isinstance(client.error, ConnectionResetError)
+    assert not client.ended
