@@ -250,6 +250,7 @@ def test_socat_sends_datagrams(serve: Serve, mode: str) -> None:
     assert open_ended("socat", "-", f"UDP:{where}", question=b"hello", size=5) == b"hello"
 
 
+@pytest.mark.slow
 def test_netcat_receives_the_time_in_a_datagram(serve: Serve, mode: str) -> None:
     where = serve("handlers.services:TimeDatagram", mode, "udp://127.0.0.1:0")
     before = time.time()

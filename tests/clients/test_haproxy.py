@@ -155,6 +155,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("options", CHECKS.values(), ids=CHECKS)
 def test_its_health_checks_are_counted_apart_and_are_not_logged(mode, options, tmp_path, caplog):

@@ -64,6 +64,7 @@ def test_nfs_cat_reads_a_large_file(server, tmp_path):
     assert (tmp_path / "read").read_bytes() == data
 
 
+@pytest.mark.slow
 def test_nfs_cp_writes_and_reads(server, tmp_path):
     directory, url = server
     data = os.urandom((5 << 20) + 3)

@@ -33,6 +33,7 @@ def run(*command):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @every_mode
 @every_transport
 def test_a_client_made_by_rpcgen(client, mode, transport):

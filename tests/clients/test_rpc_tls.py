@@ -35,6 +35,7 @@ def read_until(file, end):
     return received
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_gnutls_begins_tls_after_the_probe(mode):
     context = server_context()

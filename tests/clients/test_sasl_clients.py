@@ -113,6 +113,7 @@ def test_gsasl_is_offered_what_can_be_had(version):
     assert found == offers[version]
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize(("mechanism", "password"), [("PLAIN", PASSWORD), ("PLAIN", "wrong"), ("", "")])
 def test_swaks_sends_mail_as_a_user(mode, mechanism, password, journal):

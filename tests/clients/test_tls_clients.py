@@ -120,6 +120,7 @@ def test_openssl_may_not_negotiate_anew():
         wait_until(lambda: len(server.reactor.table.closed) == 2)
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize(("version", "resumed"), [("-tls1_2", 5), ("-tls1_3", 0)])
 def test_openssl_connects_again_and_again(mode, version, resumed):
@@ -315,6 +316,7 @@ def test_gnutls_names_its_principal(mode):
         assert server.reactor.table.closed[0]["principal"] == "CN=alice,O=Example"
 
 
+@pytest.mark.slow
 def test_sslscan_finds_no_weak_protocol_and_no_weak_cipher_in_the_defaults_of_the_command():
     address = re.compile(r"listening on tls://(\S+) \(select\)\n")
     command = [sys.executable, "-m", "reactor", "serve", "--bind", "tls://127.0.0.1:0", "--tls", KEYS / "p256.pem"]

@@ -54,6 +54,7 @@ class Tells(StreamHandler):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "socket"
@@ -68,6 +69,7 @@ def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, t
     assert path.is_socket()  # it is the manager's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", ["--workers=2", "--threads=2"])
 def test_several_loops_serve_the_sockets_that_were_passed(
     start: Start, connect: Connect, tmp_path: Path, many: str
@@ -83,6 +85,7 @@ def test_several_loops_serve_the_sockets_that_were_passed(
     assert command.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_serves_every_kind_of_datagram_socket(start: Start, connect: Connect, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "socket"
@@ -238,6 +241,7 @@ def served_connection(connection: socket.socket, *arguments: str) -> subprocess.
     return subprocess.Popen(command, cwd=ROOT, pass_fds=[number], stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_the_process_ends_with_its_connection(mode: str) -> None:
     ours, theirs = socket.socketpair()

@@ -31,6 +31,7 @@ def get(url: str, path: str) -> tuple[int, bytes]:
         client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_serves_a_wsgi_application_in_every_mode(start: Start, tmp_path: Path, mode: str) -> None:
     (tmp_path / "site_of_mine.py").write_text(SITE)
@@ -52,6 +53,7 @@ def test_it_serves_the_files_of_the_current_directory(start: Start, tmp_path: Pa
     assert command.rest() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "said"), [
     ("wsgi:site_of_mine:none", "has no none"), ("wsgi:site_of_mine:number", "can't be called"),
     ("wsgi:no_such_site:application", "no module named"), ("wsgi:a-b:c", "wsgi:MODULE:APP"), ("wsgi:a:", "wsgi:MODULE"),

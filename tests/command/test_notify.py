@@ -107,6 +107,7 @@ def test_the_drain_goes_on_after_it_is_told(start: Start, connect: Connect, spec
         assert command.status() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_good", [True, False])
 def test_a_reload_begins_and_ends(start: Start, manager: Manager, address: str, tmp_path: Path, is_good: bool) -> None:
     certificate = tmp_path / "certificate.pem"
@@ -219,6 +220,7 @@ def fill(sock: socket.socket, address: str) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["/nowhere/at/all", "@nobody", "/" + "x" * 500, "@", "/"])
 def test_a_manager_that_is_not_there_does_not_hurt(start: Start, connect: Connect, address: str) -> None:
     command = start("serve", "--bind", LOCAL, NOTIFY_SOCKET=address, WATCHDOG_USEC="1000")

@@ -14,6 +14,7 @@ from reactor.command.places import parse_url, url_of
 from tests.support.command import BLOCKING, LOCAL, MODES, Connect, Start, echoes, serves, talk, to_end, until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "socket"
@@ -29,6 +30,7 @@ def test_it_serves_every_kind_of_stream_socket(start: Start, connect: Connect, t
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_serves_every_kind_of_datagram_socket(start: Start, connect: Connect, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "socket"

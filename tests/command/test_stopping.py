@@ -48,6 +48,7 @@ def assert_cut(command: Command, number: int = signal.SIGTERM, requests: Sequenc
     assert told.count("\n") == 1
 
 
+@pytest.mark.slow
 @grid(mode=MODES, number=[signal.SIGINT, signal.SIGTERM], together=1)
 def test_stalled_clients_are_told_of_the_end_in_every_mode(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
@@ -68,6 +69,7 @@ def test_stalled_clients_are_told_of_the_end_in_every_mode(
         assert to_end(late) == b""  # the caller was busy and begins no other request
 
 
+@pytest.mark.slow
 @grid(mode=BLOCKING, number=[signal.SIGINT, signal.SIGTERM], together=1)
 def test_a_handler_blocked_in_readline_does_not_delay_the_end(
     start: Start, connect: Connect, specimens: Path, mode: str, number: int
@@ -82,6 +84,7 @@ def test_a_handler_blocked_in_readline_does_not_delay_the_end(
     assert to_end(client) == (b"" if mode == "thread" else b"finish")  # a thread can't be interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "mode"), [*(("Lines", mode) for mode in MODES), *(("BlockingLines", mode) for mode in BLOCKING)]
 )
@@ -103,6 +106,7 @@ def test_a_signal_to_the_process_group_ends_it_in_the_same_way(
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [*(["--mode", mode] for mode in MODES), ["--threads", "2"]])
 def test_the_end_of_its_terminal_ends_it_as_sigterm_does(
     start: Start, connect: Connect, specimens: Path, options: list[str]
@@ -136,6 +140,7 @@ def test_a_signal_while_the_users_module_is_imported_ends_it_cleanly(start: Star
     assert command.rest() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_it_ends_cleanly_when_the_reader_of_standard_error_has_gone(
     specimens: Path, connect: Connect, mode: str
@@ -163,6 +168,7 @@ def test_it_ends_cleanly_when_the_reader_of_standard_error_has_gone(
     assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_repeated_sigint_until_the_end_changes_nothing(start: Start, mode: str) -> None:
     command = start("serve", "--mode", mode, "--bind", LOCAL)
@@ -212,6 +218,7 @@ def test_requests_that_have_been_sent_are_answered_after_the_signal(
     assert command.rest() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "mode"), [*(("Lines", mode) for mode in MODES), *(("BlockingLines", mode) for mode in BLOCKING)]
 )
@@ -229,6 +236,7 @@ def test_a_second_signal_ends_it_at_once(
     assert_cut(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_idle_connections_do_not_delay_the_end(start: Start, connect: Connect, mode: str) -> None:
     command = start("serve", "--grace", "1000", "--mode", mode, "--bind", LOCAL)
@@ -309,6 +317,7 @@ def test_a_state_that_blocks_is_interrupted(start: Start, connect: Connect, spec
     assert_cut(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "said", "answer", "is_idle"), [
     *((mode, b"one\n", b"ONE\n", True) for mode in MODES),
     *((mode, b"one\nha", b"ONE\n", False) for mode in MODES),

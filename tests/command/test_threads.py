@@ -127,6 +127,7 @@ def test_threads_and_workers_are_not_for_one_command(start: Start) -> None:
     assert_refused(start("serve", "--threads", "2", "--workers", "2", "--bind", LOCAL), "--workers 2", "--threads 2")
 
 
+@pytest.mark.slow
 def test_code_that_can_not_be_served_is_refused(start: Start, crowd: Path) -> None:
     (crowd / "crowd.py").write_text("oops")
     assert_refused(start(*WHO, "--bind", LOCAL, cwd=crowd), "crowd can't be imported")

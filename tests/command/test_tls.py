@@ -28,6 +28,7 @@ def say(url: str, text: bytes, named: bool = False) -> bytes:
         return client.recv(len(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_an_echo_over_tls_in_every_mode(start: Start, mode: str) -> None:
     command = start("serve", "--mode", mode, "--bind", TLS, "--tls", CERTIFICATE, "--grace", "0.3")

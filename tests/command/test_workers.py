@@ -118,6 +118,7 @@ def test_a_crash_loop_is_slowed_down_and_named_with_the_remedy(start: Start, cro
     assert ask(address_of(url))[1] == "one"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
 def test_sighup_replaces_the_workers_and_no_client_notices(start: Start, crowd: Path, scheme: str) -> None:
     url = LOCAL if scheme == "tcp" else f"unix://{crowd / 'socket'}"

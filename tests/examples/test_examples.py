@@ -43,6 +43,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_importing_an_example_has_no_effect() -> None:
     names = [f"examples.{name}" for name in EXAMPLES]
     result = subprocess.run(
@@ -110,6 +111,7 @@ def test_upper_gives_the_same_in_every_spelling(spelling: str) -> None:
 # forked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["states", "conversation", "blocking"])
 def test_forked_answers_others_while_it_computes(spelling: str) -> None:
     with running("forked", spelling) as example:

@@ -56,6 +56,7 @@ def test_what_comes_behind_starttls_in_plain_text_ends_the_session(client):
     assert client.recv(100) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"", b"AUTHENTICATE", b"AUTHENTICATE \xff x", b"AUTHENTICATE PLAIN \xff", b"\0"])
 def test_a_line_that_makes_no_sense_is_answered(client, line):
     assert said(client, line)[-1].split()[0] in (b"BAD", b"NO")

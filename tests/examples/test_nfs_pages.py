@@ -101,6 +101,7 @@ def test_dircount_bounds_the_names_and_maxcount_everything(client, directory):
     assert client.readdirplus(client.root, 0, bytes(8), 27, 1 << 20).status is error("TOOSMALL")
 
 
+@pytest.mark.slow
 @PLUS
 def test_entries_that_stay_are_told_once_while_others_come_and_go(client, directory, plus):
     for number in range(150):

@@ -214,6 +214,7 @@ def calls(client):
 WORDS = st.sampled_from([0, 1, 2, 3, 4, 5, 64, 256, 2**20, 2**31 - 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
 
 
+@pytest.mark.slow
 @example(6, [(11, 2**31), (12, 0)])
 @example(2, [(31, 2**31)])
 @given(st.integers(1, 21), st.lists(st.tuples(st.integers(0, 80), WORDS), max_size=4))

@@ -44,6 +44,7 @@ def mounted(script, directory):
 # The process
 
 
+@pytest.mark.slow
 def test_clients_go_on_after_the_server_was_started_again(tmp_path):
     (tmp_path / "served").mkdir()
     key = tmp_path / "key"

@@ -104,6 +104,7 @@ def test_input_that_comes_while_all_calls_are_open_is_held():
     assert row.written == b"C\n[busy]"
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(KINDS), max_size=2), st.data())
 def test_every_line_is_answered_once_however_it_is_cut_and_whichever_call_ends_first(stack, data):
     lines = data.draw(st.lists(st.text("abc", min_size=1, max_size=3).map(str.encode), max_size=8))

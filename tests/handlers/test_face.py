@@ -253,6 +253,7 @@ calls = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(calls, st.binary(max_size=40), st.lists(st.sampled_from([Identity, Xor, Framed, Header, Greeting, Deflated])))
 def test_any_calls_have_the_results_that_they_have_on_a_socket(calls, data, stack):
     def body(self):

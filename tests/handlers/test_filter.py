@@ -280,6 +280,7 @@ def test_what_nothing_comes_of_has_been_sent():
     assert (row.written, row.channel.held_out) == (b"", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["return", "send_eof", "close", "abandon", "error"])
 @pytest.mark.parametrize("size", [0, 1, WINDOW, WINDOW + 1])
 @pytest.mark.parametrize("stack", [[Framed], [Framed, Framed], [Xor, Framed, Identity, Framed]])

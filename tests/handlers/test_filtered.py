@@ -125,6 +125,7 @@ def test_packets_have_no_filters():
 # Put in
 
 
+@pytest.mark.slow
 @kinds
 @given(fronts, takes, st.data())
 def test_a_filter_is_put_in_behind_the_output_from_before(kind, front, takes, data):
@@ -141,6 +142,7 @@ def test_a_filter_is_put_in_behind_the_output_from_before(kind, front, takes, da
     assert (row.reason, row.raised) == (None, [])
 
 
+@pytest.mark.slow
 @fed_kinds
 @given(fronts, takes, st.data())
 def test_held_input_may_be_the_first_of_the_filter(kind, front, takes, data):
@@ -393,6 +395,7 @@ class Telling(StreamHandler):
                 await Filtered(partial(Known), held=REFUSE)
 
 
+@pytest.mark.slow
 @given(st.data())
 @pytest.mark.parametrize("kind", [Upgrading, Conversing, Fed, ConversingFed])
 def test_in_a_plain_world_the_filter_counts_as_open_however_the_input_is_cut(kind, data):

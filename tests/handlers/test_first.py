@@ -120,6 +120,7 @@ class Everything(StreamHandler):
 STEPS = st.lists(st.sampled_from(["item", "expire", "advance", "feed"]), max_size=30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filters", [[], [Filter]], ids=["bare", "filter"])
 @given(st.permutations([LINE, "taken", Delay(1)]), st.text("ab\n", max_size=40).map(str.encode).flatmap(cuts), STEPS)
 def test_no_byte_and_no_item_is_lost_in_whatever_order_things_come(filters, waits, pieces, steps):

@@ -33,6 +33,7 @@ in_every_spelling = pytest.mark.parametrize("kind", netstrings)
 # Causes
 
 
+@pytest.mark.slow
 @in_every_spelling
 @given(texts=st.lists(st.binary(max_size=12), max_size=4), data=st.data())
 def test_the_end_of_the_stream_is_clean_between_messages_and_a_cause_elsewhere(kind, texts, data):

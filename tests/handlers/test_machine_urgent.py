@@ -23,6 +23,7 @@ streams = st.lists(
 """Pairs of bytes and the urgent byte behind them."""
 
 
+@pytest.mark.slow
 @given(streams, st.data())
 def test_urgent_data_keeps_its_place_however_the_stream_is_cut(stream, data):
     machine, model, unfinished = StreamMachine(Lines()), ["setup"], b""

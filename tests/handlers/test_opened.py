@@ -93,6 +93,7 @@ def converse(channel, cuts):
     return said
 
 
+@pytest.mark.slow
 @kinds
 @filters
 @settings(max_examples=40)  # there are 12 places for the end

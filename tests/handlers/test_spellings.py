@@ -27,6 +27,7 @@ def outcome(kind, fed):
 in_every_spelling = pytest.mark.parametrize("kind", netstrings)
 
 
+@pytest.mark.slow
 @in_every_spelling
 @settings(max_examples=40)
 @given(texts=st.lists(st.binary(max_size=12), max_size=4), data=st.data())
@@ -36,6 +37,7 @@ def test_every_spelling_gives_the_same_bytes_however_the_input_was_cut(kind, tex
     assert outcome(kind, fed) == (expected, ["setup", "finish"], True, type(None))
 
 
+@pytest.mark.slow
 @in_every_spelling
 @settings(max_examples=40)
 @given(fed=pieces(st.text("0123:,ax-", max_size=24).map(str.encode)))
@@ -63,6 +65,7 @@ class Asking:
         return super().handle() if line == b"sesame\n" else None
 
 
+@pytest.mark.slow
 @in_every_spelling
 @pytest.mark.parametrize("mixin", [Password, Asking])
 @settings(max_examples=20)
@@ -95,6 +98,7 @@ class FingerConversation(StreamHandler):
         self.send(answer(await REQUEST))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [buffered(Finger, packets=False), FingerStates, FingerConversation])
 @given(fed=pieces(st.text("ab\r\n", max_size=20).map(str.encode)))
 def test_three_spellings_give_the_same_answer_however_the_input_was_cut(kind, fed):

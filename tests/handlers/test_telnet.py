@@ -93,6 +93,7 @@ tokens = st.lists(
 ).filter(lambda tokens: b"\r" not in b"".join(value for kind, value in tokens if kind == "text"))
 
 
+@pytest.mark.slow
 @given(tokens, st.data())
 def test_lines_and_commands_match_the_model_however_the_input_is_cut(typed, data):
     model, machine = Model(), StreamMachine(Told())
@@ -102,6 +103,7 @@ def test_lines_and_commands_match_the_model_however_the_input_is_cut(typed, data
     assert (machine.handler.log, machine.read()) == (model.log, model.sent)
 
 
+@pytest.mark.slow
 @given(tokens, tokens, tokens, st.booleans(), st.data())
 def test_a_synch_discards_text_and_keeps_commands(read, unread, typed, early, data):
     """``early``: the urgent byte is the IAC before the DM, as BSD clients send it; others mark the DM."""

@@ -102,6 +102,7 @@ def executed(handler, fed):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

@@ -219,6 +219,7 @@ def model(script, data):
         place += len(taken)
 
 
+@pytest.mark.slow
 @spelling
 @given(script=st.lists(bounded, max_size=8), fed=pieces(streams))
 @example(script=[Until(b"aab", 9)], fed=singly(b"aaab"))
@@ -232,6 +233,7 @@ def test_each_wait_takes_what_the_model_finds_in_the_whole_stream(spelling, scri
     assert take(spelling(*script), fed) == list(model(script, b"".join(fed)))
 
 
+@pytest.mark.slow
 @given(st.lists(bounded, max_size=8), streams, st.data())
 def test_a_timeout_at_any_moment_loses_nothing(script, data, drawn):
     """A wait that times out is repeated, or another takes its place; no byte is missing."""
@@ -514,6 +516,7 @@ class Line(StreamWait):
         return held.find(b"\n", scanned) + 1 or (len(held) if ended and len(held) > start else -1)
 
 
+@pytest.mark.slow
 @spelling
 @given(fed=pieces(st.text("a\n", max_size=12).map(str.encode)))
 def test_a_user_may_define_a_stream_wait(spelling, fed):

@@ -131,6 +131,7 @@ def run(script, logged=""):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lack", LACKS)
 def test_select_and_plain_mode_serve_without_it(lack):
     assert run(LACKS[lack] + ECHO) == "served\n"
@@ -219,6 +220,7 @@ print(answer.decode())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lack", LACKS)
 def test_a_handler_may_open_connections_without_it(lack):
     assert run(LACKS[lack] + OUTSIDE) == "ConnectionRefusedErrorhello\n"
@@ -326,6 +328,7 @@ for mode in "Select", "", "Forking":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lack", ["threads", "socketpair", "unix", "eventfd, pidfd", "nothing"])
 def test_children_are_reaped_without_it(lack):
     assert run(LACKS[lack] + FORKS) == "Select b'49'\n b'49'\nForking b'49'\n"

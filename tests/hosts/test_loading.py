@@ -47,6 +47,7 @@ def loaded(script):
     return set(run(f"{script}\nprint(*sys.modules)")[0].split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "room"),
     [

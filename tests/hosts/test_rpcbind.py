@@ -130,6 +130,7 @@ LISTED = f"""\
 """
 
 
+@pytest.mark.slow
 def test_rpcinfo():
     ready, missing = f"program {PROGRAM} version {{}} ready and waiting\n".format, "rpcinfo: RPC: Program "
     mismatch = "rpcinfo: RPC: Program/version mismatch; low version = {}, high version = {}\n".format

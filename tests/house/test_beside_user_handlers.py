@@ -154,6 +154,7 @@ def test_the_users_directory_may_come_onto_the_path_later(place, project, tmp_pa
     run("-I", "-c", CHECK + LATER, place, project, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_users_module_may_be_the_program_itself(place, tmp_path):
     program = "from reactor.handlers.services import Echo\nimport handlers\nprint(handlers.__file__ == __file__)\n"
     (tmp_path / "handlers.py").write_text(program)
@@ -217,12 +218,14 @@ def test_the_command_serves_the_users_handler(place, project, mode):
         assert ask(port, b"abc\n") == b"> ABC\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handler", [[], ["reactor.handlers.services:Echo"], ["app:Same"]], ids=" ".join)
 def test_the_command_serves_a_handler_of_ours(place, project, handler):
     with serving("-m", "reactor", "serve", *handler, cwd=project, PYTHONPATH=place) as port:
         assert ask(port, b"abc\n") == b"abc\n"
 
 
+@pytest.mark.slow
 def test_the_command_serves_the_users_handler_where_python_is_isolated(place, project):
     with serving("-I", "-c", ISOLATED, place, "serve", "app:Upper", cwd=project) as port:
         assert ask(port, b"abc\n") == b"> ABC\n"

@@ -59,6 +59,7 @@ def test_no_module_exists_twice_in_whatever_order_the_names_are_imported():
     assert run(EVERY_ORDER, *names) == "passed\n" * 120
 
 
+@pytest.mark.slow
 def test_no_module_exists_twice_where_both_packages_are_in_a_zip_file(tmp_path):
     place = tmp_path / "both.zip"
     with zipfile.ZipFile(place, "w") as file:
@@ -131,6 +132,7 @@ check()
     run(program, first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["handlers", "reactor"])
 def test_both_packages_can_be_imported_anew(first):
     program = """
@@ -263,6 +265,7 @@ def absolute(source):
             yield node.module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["handlers", "reactor"])
 def test_neither_package_imports_handlers_by_a_name_that_may_be_the_users(folder):
     found = {path: set(absolute(path.read_text())) for path in (ROOT / folder).rglob("*.py")}

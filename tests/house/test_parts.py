@@ -52,6 +52,7 @@ def test_a_run_that_is_ended_ends_its_processes():
     wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["pass", "assert False"])
 def test_a_failed_test_runs_again_alone_and_is_named_if_it_passes(body, tmp_path, capsys):
     module = tmp_path / "test_unsteady.py"
@@ -62,5 +63,6 @@ def test_a_failed_test_runs_again_alone_and_is_named_if_it_passes(body, tmp_path
     assert (f"unsteady: {failure}" in said) == (body == "pass")
 
 
+@pytest.mark.slow
 def test_a_part_that_ended_without_a_word_fails_again():
     assert fails_again(Runs(), PART, "exit status -11: ")

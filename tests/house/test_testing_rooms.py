@@ -48,6 +48,7 @@ def test_there_are_six_rooms_and_the_name_of_the_plugin():
     assert {path.name for path in folder.glob("*.py")} == {"__init__.py", "__main__.py", "plugin.py"}
 
 
+@pytest.mark.slow
 def test_a_room_imports_only_from_the_rooms_below_it():
     crossing = {
         (room(name), room(other)) for name, others in graph().items() for other in others if room(name) != room(other)
@@ -132,11 +133,13 @@ for order in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_check_is_the_function_whatever_is_imported_first():
     orders = ["\n".join(order) + CHECKED for order in itertools.permutations(IMPORTS)]
     subprocess.run([sys.executable, "-c", IN_A_CHILD, *orders], cwd=ROOT, check=True, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["import pytest", "import reactor.testing.pytest.plugin", "import reactor.testing"])
 def test_the_room_named_pytest_does_not_hide_the_library(first):
     script = f"{first}\nimport reactor.testing.pytest.plugin, pytest\npytest.fixture"

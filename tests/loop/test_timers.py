@@ -332,6 +332,7 @@ class Work:
         return lines_of(work) / (3 * self.number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
 def test_to_arm_and_to_disarm_costs_the_same_however_many_items_there_are(spread):
     """Where the loop goes round after many of them: a bounded number of lines each. New moments are sorted at once."""
@@ -339,6 +340,7 @@ def test_to_arm_and_to_disarm_costs_the_same_however_many_items_there_are(spread
     assert many < 1.1 * few + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
 def test_a_look_after_each_item_costs_a_search_at_most(spread):
     """The lines grow with the logarithm of the number of moments: 4 turns of a search for 16 times as many."""

@@ -88,6 +88,7 @@ def test_every_packet_of_a_burst_is_answered_once(mode, place, handler):
         assert server.reactor.stats()["refused"] == {}
 
 
+@pytest.mark.slow
 @every_mode
 def test_bursts_of_two_peers_and_two_keys_each_stay_in_order(mode):
     class Keyed(Conversation):
@@ -108,6 +109,7 @@ def test_bursts_of_two_peers_and_two_keys_each_stay_in_order(mode):
                 assert [answer for answer in answers if answer[:1] == key] == [key + b"%d" % n for n in numbers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "bound"), [("thread", "max_threads"), ("fork", "max_children")])
 @pytest.mark.parametrize("handler", [Conversation, Pair])
 def test_bursts_of_many_peers_are_answered_one_at_a_time(mode, bound, handler):

@@ -115,6 +115,7 @@ def test_silent_clients_over_the_bound_of_threads_are_told_of_once_and_the_good_
         assert caplog.records == [record]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "handler", "members", "threads"), [
     ("thread", Unframed, {"max_threads": SILENT + 1}, SILENT + 1), ("thread", Shout, {}, 0), ("select", Shout, {}, 0),
 ])  # fmt: skip
@@ -137,6 +138,7 @@ def test_with_each_remedy_a_good_client_is_served_beside_300_silent_ones(
 # Bounds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "plain"])
 @pytest.mark.parametrize("handler", [Reverse, Conversation])
 def test_more_clients_than_the_bound_are_all_served(mode, handler):

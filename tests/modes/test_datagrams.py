@@ -131,6 +131,7 @@ def test_discard_takes_packets_and_sends_nothing(mode, place, journal):
         assert_silent(client)
 
 
+@pytest.mark.slow
 @every_mode
 def test_a_server_leaves_nothing_behind(mode, upstream):
     before = resources()

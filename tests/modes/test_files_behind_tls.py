@@ -179,6 +179,7 @@ def children_of(task):
     return []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
 @every_way
 @pytest.mark.parametrize("kinds", [(Sends, Framed), (Page, FramedPage)])

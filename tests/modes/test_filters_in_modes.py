@@ -92,6 +92,7 @@ def test_chaos_and_a_tap_change_nothing(mode, case, journal, upstream):
     assert tuple(journal.lines()) == case.journal * 2
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("chain", [[Framed], [Greeting], [Greeting, Framed], [Xor, Greeting]])
 @pytest.mark.parametrize("handler", [Whole, ToTheEnd])
@@ -102,6 +103,7 @@ def test_a_filter_changes_what_is_on_the_wire(mode, chain, handler, cut):
         assert decoded(chain, wire) == b"dias si tahw"
 
 
+@pytest.mark.slow
 @grid(mode=MODES, handler=[Whole, ToTheEnd], together=1)
 def test_a_mebibyte_goes_through_a_chain_both_ways(mode, handler):
     data = bytes(range(251)) * 4_200

@@ -161,6 +161,7 @@ def test_the_time_limits_of_the_class_end_a_request_that_does_not_come(mode, lim
         assert text in row["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["thread", "fork", "select"])
 def test_half_requests_hold_no_thread_and_no_child(mode):
     with serving(Reply, mode, request_queue_size=128, max_threads=2, max_children=2) as server:
@@ -510,6 +511,7 @@ def test_work_is_a_place():
         stack.enter_context(serving(kind(work="process"), "select"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["thread", "fork"])
 def test_more_requests_than_threads_or_children_wait_their_turn(mode):
     with (
@@ -680,6 +682,7 @@ assert client.recv(1) == b"x"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE, cwd=ROOT)
 
 
+@pytest.mark.slow
 @every_mode
 def test_what_a_request_held_is_freed_without_the_garbage_collector(mode):
     class Kind(Large):

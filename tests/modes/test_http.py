@@ -180,6 +180,7 @@ def test_a_client_that_sends_on_gets_the_answer_that_refuses_its_request(mode):
         assert b"\r\nConnection: close\r\n" in rest(client)
 
 
+@pytest.mark.slow
 def test_a_large_file_is_sent_as_its_client_takes_it_and_the_row_holds_little_of_it(mode, handler_of, tmp_path):
     size = 24 << 20  # several times what the kernel takes of a connection
     with (tmp_path / "page").open("r+b") as file:
@@ -284,6 +285,7 @@ def test_a_bound_that_the_request_has_not_passed_is_not_told_as_a_refusal_of_it(
         assert row["reason"] == "LimitPassed: more output waits than the 20 bytes of Kind.max_output"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Echo, Whole])
 def test_no_malformed_request_passes_and_nothing_behind_it_is_served(kind, mode):
     with serving(kind, mode, TCP) as server:

@@ -130,6 +130,7 @@ HELD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "place"), HELD)
 def test_a_child_shares_with_its_parent_only_the_descriptors_that_it_needs(mode, place, gate, ending):
     with busy_house(gate) as (servers, before):

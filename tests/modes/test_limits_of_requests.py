@@ -185,6 +185,7 @@ def test_a_pause_between_requests_is_no_debt(kind):
     assert "timed out in Until" in reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pace", "gets_all"), [((10_000, 0.5), True), ((10_000, 2.5), False)])
 @pytest.mark.parametrize("kind", [Lines, Framed, Page, Blocking])
 def test_a_client_that_takes_a_long_reply_at_the_rate_gets_it(kind, pace, gets_all):
@@ -198,6 +199,7 @@ def test_a_client_that_takes_a_long_reply_at_the_rate_gets_it(kind, pace, gets_a
     assert ("slower than 10000 bytes a second (Kind.min_rate)" in row["reason"]) is not gets_all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pace", "gets_all"), [((10_000, 0.05), True), ((1_000, 0.2), False)])
 @pytest.mark.parametrize("kind", [Lines, Framed, Page, Blocking])
 @pytest.mark.parametrize("is_last", [False, True])

@@ -282,6 +282,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "handler", "where"), [
     *((mode, Faulty, where) for mode in MODES for where in FAULTS),
     *((mode, FaultyBlocking, where) for mode in MODES for where in ("setup", "handle", "finish")),
@@ -316,6 +317,7 @@ def test_an_exception_ends_no_other_request(mode, journal):
 # What is left
 
 
+@pytest.mark.slow
 @every_mode
 def test_a_server_leaves_nothing_behind(mode, journal, upstream):
     before = resources()

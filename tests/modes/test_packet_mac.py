@@ -62,6 +62,7 @@ def test_what_is_not_authentic_is_not_answered(mode):
         assert ours.open(client.recv(100)) == b"ada: one two"
 
 
+@pytest.mark.slow
 @every_mode
 def test_a_packet_that_is_sent_again_from_many_addresses_is_taken_once(mode, journal):
     class Told(DatagramHandler):

@@ -83,6 +83,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("what", FAILURES)
 def test_a_failure_is_the_same_in_every_mode(mode, what):

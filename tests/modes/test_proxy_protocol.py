@@ -87,6 +87,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize(("header", "peer"), CASES)
 def test_the_header_names_the_peer_however_it_is_cut(mode, header, peer):
@@ -294,6 +295,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("handler", "mode"), GREETINGS)
 @pytest.mark.parametrize(("sent", "end"), CHECKS.values(), ids=CHECKS)
 def test_health_checks_are_counted_apart_and_are_not_logged(handler, mode, sent, end, caplog):
@@ -327,6 +329,7 @@ def shake_hands_and_end(client):
         rest(client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("handler", "mode"), GREETINGS)
 @pytest.mark.parametrize("end", [lambda client: client.close(), reset, shake_hands_and_end])
 def test_health_checks_in_front_of_tls_are_counted_apart_too(handler, mode, end, caplog):
@@ -467,6 +470,7 @@ def test_a_header_that_is_cut_is_never_taken_for_another(case, data):
     assert parse(header[:cut]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [reset, lambda plain: plain.shutdown(socket.SHUT_WR)], ids=["reset", "end"])
 @pytest.mark.parametrize("sent", [b"PROX", b"PROXY TCP4 192.0.2.1 198.51.100.1 1 2\r\n"], ids=["header cut", "header"])
 def test_a_connection_that_has_ended_is_freed_without_the_garbage_collector(sent, ends):

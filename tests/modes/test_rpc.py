@@ -211,6 +211,7 @@ def test_a_reply_that_is_too_long_is_an_error_that_is_logged_and_the_connection_
         assert "raise max_output of the handler class" in caplog.text
 
 
+@pytest.mark.slow
 @every_mode
 @every_way
 def test_a_reply_that_fits_comes_whole_however_many_are_asked_for(mode, handler):

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationW
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_calls(mode, transport):

@@ -60,6 +60,7 @@ def no_descriptors_left(but=0):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_host_short_of_descriptors_answers_every_client_in_every_mode(mode):
     """A request is accepted only with the descriptors that it needs, or it does without them."""
@@ -215,6 +216,7 @@ def test_work_that_waits_for_a_child_of_the_host_ends_with_its_wait(monkeypatch,
         assert here.errors == []
 
 
+@pytest.mark.slow
 def test_a_long_queue_of_work_that_can_not_begin_fails_without_recursion(gate, ending):
     """However long the queue is: no recursion."""
     with workshop(lambda word: Forked(gate.wait, word), max_children=1) as here:

@@ -203,6 +203,7 @@ def sends_plain_text(plain, peer):
     plain.sendall(LINES[0] + LINES[1])
 
 
+@pytest.mark.slow
 @every_version
 @pytest.mark.parametrize(
     ("end", "is_open"),

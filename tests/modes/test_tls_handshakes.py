@@ -111,6 +111,7 @@ def places(mode, make, other, stride):
     return range(1 + list(MODES).index(mode), size, stride)
 
 
+@pytest.mark.slow
 @strides
 @ends_or_is_reset
 @every_version
@@ -128,6 +129,7 @@ def test_a_handshake_that_a_client_cuts_has_a_cause_and_frees_the_row(mode, vers
         assert not table
 
 
+@pytest.mark.slow
 @strides
 @ends_or_is_reset
 @every_version

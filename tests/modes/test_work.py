@@ -60,6 +60,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Forked, Threaded])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("what", RESULTS)
@@ -69,6 +70,7 @@ def test_results_and_failures_of_work_are_the_same_in_every_mode(mode, kind, wha
     assert answer.endswith(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("function", "arguments", "expected"),
@@ -86,6 +88,7 @@ def test_a_child_without_a_result_is_a_failure(mode, ending, function, arguments
     assert answer_in(mode, lambda word: Forked(function, *arguments)).startswith(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Forked, Threaded])
 def test_a_result_may_be_big(kind, ending):
     class Big(StreamHandler):

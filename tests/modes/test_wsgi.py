@@ -219,6 +219,7 @@ def connect_slowly(server, request):
     return client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["select", "thread", "plain"])  # a child would have a copy of the client's socket
 @pytest.mark.parametrize("piece", [bytes(100_000), b"small" * 99])
 def test_an_iterable_without_an_end_streams_as_its_client_takes_it_and_ends_with_it(mode, piece, tmp_path):

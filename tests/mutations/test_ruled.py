@@ -65,6 +65,7 @@ def test_a_mutation_is_known_by_its_text():
     assert [key for key in keys_of_moved if "z()" not in key] == keys
 
 
+@pytest.mark.slow
 def test_the_choice_is_spread_over_the_modules_and_the_rules():
     chosen = ruled.choice(200)
     assert len({mutation.key for mutation in chosen}) == 200
@@ -77,6 +78,7 @@ def test_the_choice_is_spread_over_the_modules_and_the_rules():
         compile(mutation.source, mutation.path, "exec", dont_inherit=True)
 
 
+@pytest.mark.slow
 def test_what_is_argued_to_be_equivalent_is_in_the_source():
     keys = {mutation.key for path in ruled.hot_modules() for mutation in ruled.candidates(path)}
     found = ruled.equivalent()

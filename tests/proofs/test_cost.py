@@ -80,6 +80,7 @@ def test_the_import_is_light():
     assert after - before < 2 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handler", [States, Coroutine])
 def test_one_byte_at_a_time_costs_the_same_per_byte_however_long_the_message(handler):
     def cost(size):

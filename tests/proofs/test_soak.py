@@ -22,12 +22,14 @@ def test_three_hundred_schedules_lose_nothing():
     assert {fault.kind for schedule in done for fault in schedule.world.plan.injected} == set(RATES)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.integers(0, 10_000), plans(most=30))
 def test_no_list_of_faults_makes_a_schedule_fail(seed, plan):
     soak.run(seed, plan=plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behind", scenarios.BEHIND, ids=["tls1.3", "tls1.2", "proxy and tls1.3"])
 def test_schedules_with_encryption_lose_nothing_and_are_the_same_each_time(behind, monkeypatch):
     """The random numbers of a handshake change no event: only its bytes, of which a trace has the number."""
@@ -58,6 +60,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", PLAIN)
 def test_schedules_of_the_plain_mode_lose_nothing(scenario, monkeypatch):
     """In the plain mode each request has an inner loop, with the same faults."""

@@ -536,6 +536,7 @@ def test_a_machine_passes_descriptors_without_a_network():
     assert (machine.read(), world.passed, world.descriptors) == (b"here\n", [7, 9], [])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=12), st.integers(1, 30))
 def test_every_descriptor_arrives_once_and_no_later_than_its_byte(writes, size):
     """In whatever pieces the output is written, and however much the peer takes at once."""

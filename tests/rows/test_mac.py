@@ -225,6 +225,7 @@ def test_what_is_not_authentic_does_no_harm_to_a_request_that_has_begun():
     assert world.principal == "ada"
 
 
+@pytest.mark.slow
 @given(order=st.lists(st.integers(0, 7), max_size=30), split=st.lists(st.booleans(), min_size=30, max_size=30))
 def test_however_packets_come_again_each_is_taken_at_most_once_by_all_requests_together(order, split):
     client, windows = client_of(), ReplayWindows(senders=8, size=3, since=NOW - 1)

@@ -59,6 +59,7 @@ def caller(family, address=None):
 ALL = {**PACKETS, "0.0.0.0": WILDCARD, "[::]": WILDCARD6}
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("place", ALL)
 @pytest.mark.parametrize("handler", [EchoDatagram, Shout])
@@ -150,6 +151,7 @@ def test_peers_whose_ports_are_closed_affect_no_other(mode, journal):
         assert {reason.partition(":")[0] for reason in closed(server)} == {"Reset"}
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("handler", [EchoDatagram, Shout])
 def test_peers_whose_ports_close_before_the_answer_affect_no_other(mode, handler, caplog):
@@ -181,6 +183,7 @@ ADDRESSES = [(WILDCARD, f"127.0.0.{last}") for last in (1, 2, 3)]
 ADDRESSES += [(WILDCARD6, "::1"), (WILDCARD6, "127.0.0.2")]
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize(("place", "address"), ADDRESSES, ids=[f"{place.host}-{own}" for place, own in ADDRESSES])
 @pytest.mark.parametrize("handler", [PairConversation, Shout, Bare])

@@ -304,6 +304,7 @@ def test_relays_that_rest_hold_no_descriptors_but_those_of_their_connections():
         assert len(descriptors() - before) == 20 * 4
 
 
+@pytest.mark.slow
 def test_slow_relays_hold_no_descriptors_but_those_of_their_connections():
     with relaying(sndbuf=SMALL) as relay:
         client, target, _, _ = relay.connect()
@@ -316,6 +317,7 @@ def test_slow_relays_hold_no_descriptors_but_those_of_their_connections():
         assert relay.stand.take(target, len(sent)) == sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["client", "target"])
 def test_a_reset_of_either_side_ends_both(first):
     with relaying(sndbuf=SMALL) as relay:

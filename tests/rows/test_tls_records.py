@@ -69,6 +69,7 @@ class Client:
         return text
 
 
+@pytest.mark.slow
 @every_version
 @settings(deadline=None, max_examples=40)
 @given(sizes=cuts, lengths=st.lists(st.integers(1, 50_000), min_size=1, max_size=4))

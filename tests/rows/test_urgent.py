@@ -99,6 +99,7 @@ def test_urgent_data_sent_before_the_connection_is_accepted_is_not_lost(mode, pl
 real = st.lists(st.tuples(st.binary(max_size=9), st.binary(min_size=1, max_size=1), st.binary(max_size=9)), max_size=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", URGENT + PLAIN, ids=NAMES + [f"plain {name}" for name in NAMES])
 @every_place
 def test_urgent_data_comes_in_its_place_with_every_selector_whatever_is_unread(kind, place):

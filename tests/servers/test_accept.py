@@ -327,6 +327,7 @@ server.server_close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["TCPServer", "ThreadingTCPServer", "SelectTCPServer"])
 @pytest.mark.parametrize("handler", ["Lines", "Line"])
 def test_a_socket_class_whose_accept_waits_holds_up_no_loop(server, handler):

@@ -42,6 +42,7 @@ def bound(place, kind, directory, backlog=None):
     return sock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("place", "kind"), PLACES, ids=lambda value: getattr(value, "host", None) or value.name)

@@ -39,6 +39,7 @@ UDP, UNIX = PACKETS["udp"], PACKETS["unix"]
 # Exchanges
 
 
+@pytest.mark.slow
 @every_mode
 @every_place
 def test_the_packets_of_two_peers_do_not_mix(mode, place):
@@ -78,6 +79,7 @@ def test_an_open_exchange_delays_no_other(mode):
         assert slow.recv(8) == b"12"
 
 
+@pytest.mark.slow
 @every_mode
 @every_place
 def test_packets_after_the_end_of_an_exchange_begin_the_next(mode, place):
@@ -314,6 +316,7 @@ every_bound = pytest.mark.parametrize(("mode", "bound"), [
 ])  # fmt: skip
 
 
+@pytest.mark.slow
 @every_bound
 @every_place
 def test_an_open_exchange_goes_on_at_the_bound(mode, bound, place):

@@ -148,6 +148,7 @@ def test_packets_of_a_child_that_reads_none_wait_in_order(gate):
         assert client.recv(9) == b"50"
 
 
+@pytest.mark.slow
 def test_large_packets_that_a_child_does_not_ask_for_are_served_next_each_once():
     class Overtaken(DatagramHandler):
         async def handle(self):

@@ -57,6 +57,7 @@ def raising(hook, error, is_late):
     return Raising
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("is_late", [False, True])
 @pytest.mark.parametrize("error", [LookupError("once"), Own("once")], ids=["exception", "own"])

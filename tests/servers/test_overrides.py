@@ -200,6 +200,7 @@ class Wrapper:
         return getattr(self._sock, name)
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("hook", ["get_request", "process_request", "finish_request"])
 @pytest.mark.parametrize(("handler", "question", "answer"), [

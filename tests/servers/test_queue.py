@@ -40,6 +40,7 @@ TCP, UDP = STREAMS["tcp"], PACKETS["udp"]
 # The order
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize(("handler", "question", "answer"), [
     (Reverse, b"5:hello,", b"5:olleh,"), (Conversation, b"5:hello,", b"5:olleh,"), (Unframed, b"hello\n", b"HELLO\n")

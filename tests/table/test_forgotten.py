@@ -132,6 +132,7 @@ ENDS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @every_mode
 @pytest.mark.parametrize("filters", [[], [Filter]], ids=["no filter", "a filter"])
 @pytest.mark.parametrize("end", ENDS)

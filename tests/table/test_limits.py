@@ -149,6 +149,7 @@ def test_a_client_that_keeps_min_rate_stays():
     assert received == b"+" * 1000
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.integers(1, 40)), max_size=20),
     st.sampled_from([1, 2, 10]),

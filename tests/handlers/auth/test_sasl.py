@@ -120,6 +120,7 @@ def test_no_other_name_or_password_lets_in(name, password, authorize):
         assert (name, password) in {("ada", PASSWORD), ("bob", "open")}
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_the_same_comes_of_the_same_bytes_however_they_are_cut(data):
     stream = b"AUTH PLAIN\r\n" + plain(password="wrong") + b"\r\nAUTH PLAIN " + plain() + b"\r\nhello\n"
@@ -301,6 +302,7 @@ first = st.one_of(
 final = st.one_of(st.binary(max_size=60), st.builds(lambda proof: b"c=biws,r=abc,p=" + b64encode(proof), st.binary()))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(name=st.sampled_from([b"SCRAM-SHA-256", b"SCRAM-SHA-256-PLUS", b"PLAIN"]), first=first, final=final)
 def test_whatever_is_said_to_a_mechanism_is_refused_and_raises_nothing(name, first, final):
@@ -313,6 +315,7 @@ def test_whatever_is_said_to_a_mechanism_is_refused_and_raises_nothing(name, fir
     assert outcome(machine) == (None, False)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_random_bytes_let_nobody_in(data):
     machine = machine_of()

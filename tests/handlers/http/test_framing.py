@@ -84,6 +84,7 @@ def test_a_malformed_request_is_refused_with_its_status_and_nothing_behind_it_is
     assert answer.count(b"\r\n\r\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (stream, _) in MALFORMED.items() if len(stream) < 999])
 def test_a_malformed_request_is_refused_alike_however_it_is_cut(name):
     stream, whole = MALFORMED[name][0], answers_to(MALFORMED[name][0])

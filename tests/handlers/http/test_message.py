@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def mutants(draw):
     return bytes(stream)
 
 
+@pytest.mark.slow
 @given(mutants())
 @example(b"GET / HTTP/1.1\r\nHost: a\r\nX: \x85Content-Length: 5\r\n\r\nhello")
 @example(b'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;a="\r\n"\r\nx\r\n0\r\n\r\n')

@@ -565,6 +565,7 @@ def test_our_client_ends_a_creation_that_fails(make):
     assert (refused.value.major, refused.value.minor) == (BAD_TOKEN, 3)
 
 
+@pytest.mark.slow
 @every_service
 @given(data=st.data())
 def test_our_client_takes_no_changed_reply(service, data):
@@ -701,6 +702,7 @@ def test_the_window_is_a_set(size, base, numbers):
         assert window.highest == max(seen, default=-1)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=40))
 def test_no_number_is_taken_twice_whatever_the_mics_are(calls):
     server = Conversation(StreamMachine, window=16)
@@ -726,6 +728,7 @@ SEEDS = [
 edits = st.lists(st.tuples(st.integers(0, 130), st.integers(0, 255)), max_size=4)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SEEDS), edits, st.integers(24, 200), st.binary(max_size=12), st.booleans())
 def test_mutated_calls_are_answered_or_dropped(seed, changes, cut, tail, is_known):
     server = Conversation(StreamMachine)

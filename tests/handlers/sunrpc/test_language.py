@@ -404,6 +404,7 @@ def command(*arguments, program="-m handlers.sunrpc"):
     )
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_module(write, tmp_path):
     path = write("typedef opaque t[N];\n#ifdef X\ntypedef int u;\n#endif\n")
     done = command("compile", path, "-D", "N=4", "-DX")
@@ -415,6 +416,7 @@ def test_the_command_writes_the_module(write, tmp_path):
     assert output.read_text() == translate(path, {"N": "4", "X": "1"})
 
 
+@pytest.mark.slow
 def test_beside_other_handlers_the_module_imports_from_the_reactor(write, tmp_path):
     write("raise ImportError('these are the handlers of another project')", "handlers.py")
     path = write("struct t { int a; };")

@@ -260,6 +260,7 @@ def model_of(calls):
     return found
 
 
+@pytest.mark.slow
 @given(CALLS, st.sampled_from([3, 4]))
 def test_calls_in_any_order_do_what_a_dictionary_does(calls, version):
     ports = type("Ports", (Rpcbind,), {})
@@ -288,6 +289,7 @@ def test_a_text_is_an_address_or_a_value_error(netid, address):
         assert each == "local" or split_address(each, join_address(host, port)) == (host, port)
 
 
+@pytest.mark.slow
 @given(st.sampled_from([2, 3, 4]), st.integers(0, 13), st.binary(max_size=80), st.booleans())
 def test_any_arguments_are_answered_and_harm_nothing(version, procedure, arguments, is_local):
     ports = type("Ports", (Rpcbind,), {})

@@ -65,6 +65,7 @@ def test_the_files_of_debian_have_the_bytes_of_c(name, tmp_path):
     assert compare(installed(f"rpcsvc/{name}"), tmp_path, 15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*(f"rpcsvc/{name}" for name in BUILT), *OTHERS])
 def test_the_files_of_debian_compile_and_each_of_their_types_has_a_codec(name):
     path = installed(name)

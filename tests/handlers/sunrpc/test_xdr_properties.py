@@ -10,6 +10,7 @@ from handlers.sunrpc import xdr
 from tests.support.xdr import FLOATS, SIMPLE, samples
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(samples(SIMPLE | st.sampled_from(FLOATS)), st.data())
 def test_a_value_is_written_as_the_rfc_says_and_read_back(sample, data):
@@ -22,6 +23,7 @@ def test_a_value_is_written_as_the_rfc_says_and_read_back(sample, data):
     assert codec.unpack_from(b"abc" + encoded + b"rest", 3) == (value, 3 + len(encoded))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(samples(), st.data())
 def test_other_data_is_refused_or_is_the_one_encoding_of_its_value(sample, data):
@@ -39,6 +41,7 @@ def test_other_data_is_refused_or_is_the_one_encoding_of_its_value(sample, data)
     assert codec.pack(value) == changed
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(samples(), st.data())
 def test_each_part_of_an_encoding_is_refused(sample, data):
@@ -51,6 +54,7 @@ def test_each_part_of_an_encoding_is_refused(sample, data):
         codec.unpack(encoded + b"\0")
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(samples(), st.data())
 def test_the_value_of_another_type_is_refused_or_written_as_one_of_this_type(sample, data):

@@ -358,6 +358,7 @@ def test_a_linked_list_of_any_length_is_followed_without_recursion():
     assert following is None
 
 
+@pytest.mark.slow
 def test_a_list_that_is_linked_by_a_union_and_immutable():
     link = Link(False, None)
     for number in range(LONG):

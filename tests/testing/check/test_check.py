@@ -300,6 +300,7 @@ def test_counting_the_work_changes_no_type_that_a_handler_sees():
     checks.works_linearly(Strict, b"ab", examples=5)
 
 
+@pytest.mark.slow
 def test_a_search_that_resumes_in_a_bytearray_is_linear():
     class Resumes(StreamHandler):
         async def handle(self):

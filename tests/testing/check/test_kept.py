@@ -209,6 +209,7 @@ class House:
         self.latest, self.weak, self.named = deque(maxlen=50), WeakSet(), OrderedDict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [

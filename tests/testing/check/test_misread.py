@@ -85,6 +85,7 @@ class Counts(StreamHandler):
             self.send(b"%d\r\n" % Counts.lines)
 
 
+@pytest.mark.slow
 def test_state_that_requests_share_on_purpose_is_declared():
     with pytest.raises(
         CheckFailed, match=r"another request has sent\n(?s:.)*if it is meant: .*meant=\['leaves_nothing_behind'"
@@ -93,6 +94,7 @@ def test_state_that_requests_share_on_purpose_is_declared():
     check(Counts, LINES, b"1\r\n2\r\n", modes=["select"], examples=2, meant=["leaves_nothing_behind"])
 
 
+@pytest.mark.slow
 def test_a_chat_room_passes():
     conversation = b"ann\nhello\n"
     with pytest.raises(CheckFailed, match="another request has sent"):

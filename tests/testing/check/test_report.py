@@ -296,6 +296,7 @@ def test_the_report_says_what_to_declare():
         checks.answers_as_told(AnswersAnything, AsksForDigits)
 
 
+@pytest.mark.slow
 def test_what_a_report_says_to_write_is_taken():
     check(misread.LogsInAll, misread.LOGIN, modes=[], examples=5, meant=["leaves_nothing_behind"])
 

@@ -45,6 +45,7 @@ def test_a_right_handler_is_not_accused(right):
     check(right.kind, right.conversation, modes=["select"], examples=8, **right.options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("right", CHEAP, ids=name_of)
 def test_a_small_right_handler_is_not_accused_with_few_examples(right):
     check(right.kind, right.conversation, modes=[], examples=2, **right.options)

@@ -51,6 +51,7 @@ def test_a_bomb_has_its_length_in_digits_too(tmp_path):
 QUICK = "takes_one_length_only", "takes_exact_ends_only", "leaves_nothing_behind"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.holds in QUICK], ids=lambda pair: pair.wrong.__name__)
 def test_the_property_alone_tells_them_apart(pair):
     holds = getattr(checks, pair.holds)

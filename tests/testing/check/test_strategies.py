@@ -61,6 +61,7 @@ def test_a_schedule_is_data_whose_repr_is_code(schedule):
     assert all(step not in (END, RESET) for step in schedule[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wanted",
     [

@@ -116,6 +116,7 @@ def test_no_end_of_the_wire_passes_for_an_end_of_the_conversation(through):
         ends_at_any_byte_of_the_wire(kind, b"one\ntwo", through)
 
 
+@pytest.mark.slow
 @every_version
 @pytest.mark.parametrize("ending", [END, RESET])
 def test_a_handshake_that_is_cut_after_any_byte_has_a_cause(version, ending):
@@ -128,6 +129,7 @@ def test_a_handshake_that_is_cut_after_any_byte_has_a_cause(version, ending):
         assert run.output in (b"", b"hello")
 
 
+@pytest.mark.slow
 def test_check_tries_a_handler_behind_its_filters():
     check(Echo, b"hello", b"hello", through=[proxy(), XOR], modes=[], examples=5)
 
@@ -177,6 +179,7 @@ def test_a_printed_test_takes_the_server_that_the_handler_needs(tmp_path):
     assert_red_then_green(code, Named, Named, tmp_path, given, right)
 
 
+@pytest.mark.slow
 def test_a_peer_that_answers_without_end_is_an_error():
     class Endless(Peer):
         def send(self, plain):
@@ -199,6 +202,7 @@ class Swallowing(Numbered):
         self.put(b"!" + packet[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [EchoDatagram, Pair])
 def test_packets_are_the_same_behind_a_filter(kind):
     check(kind, [b"one", b"", b"three", b"four"], through=[Through(PacketFilter), NUMBERED], modes=[], examples=3)

@@ -23,6 +23,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_wrong_handler_is_caught_with_a_test_that_the_right_one_passes(pair, tmp_path):
     assert_told_apart(pair, tmp_path)

@@ -68,6 +68,7 @@ def test_hosts_do_the_same_on_every_python(python):
     assert told_by(python, "from tests.support import planted; print(planted.digest())") == planted.digest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hashes", ["0", "1", "4711"])
 def test_a_trace_does_not_depend_on_hashes(hashes):
     assert digest(sys.executable, range(39), PYTHONHASHSEED=hashes) == soak.digest(range(39))

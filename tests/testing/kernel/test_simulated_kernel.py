@@ -310,6 +310,7 @@ posts = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=80)
 @given(script=posts)

@@ -24,6 +24,7 @@ WRONG = [pytest.param(kind, FINDINGS[kind], id=kind.__qualname__) for kind in SP
 RIGHT = [pytest.param(kind, id=kind.__qualname__) for kind in SPECIMENS if not FINDINGS[kind]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "messages"), WRONG)
 def test_each_wrong_specimen_has_its_findings_at_the_marked_lines(kind, messages):
     found = lint(kind)
@@ -52,6 +53,7 @@ def test_services_and_examples_have_no_findings(kind):
     assert lint(kind) == []
 
 
+@pytest.mark.slow
 def test_no_handler_of_the_package_of_the_examples_or_of_the_tests_drops_a_step():
     names = [module.name for module in walk_packages(handlers.__path__, "handlers.")]
     names += [f"examples.{name}" for name in EXAMPLES]
