@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from handlers import DatagramHandler, Delay, Exactly, Packet, Some, StreamHandler, Until
-from tests.support.seventh_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers.handler import Step
@@ -332,7 +332,7 @@ def universes(*numbers: int) -> bytes:
 
 PAIRS = [
     Pair(
-        "MSRP", 10, Msrp, MsrpRight,
+        "msrp", 10, Msrp, MsrpRight,
         [
             b"MSRP a786 SEND\r\nTo-Path: msrp://b:1/x\r\n\r\nhello\r\n-------a786$\r\n",
             b"MSRP b9f1 SEND\r\nTo-Path: msrp://b:1/x\r\n\r\nhow are you?\r\n-------b9f1$\r\n",
@@ -348,16 +348,16 @@ PAIRS = [
         [sdp(1, b"News"), sdp(2, "Café".encode()), sdp(3, b"A talk")],
     ),
     Pair(
-        "GameSpy", 11, GameSpy, GameSpyRight,
+        "gamespy", 11, GameSpy, GameSpyRight,
         [b"\\basic\\\\final\\", b"\\info\\1\\rules\\2\\final\\", b"\\players\\ada\\score\\5\\final\\"],
         {"kept": 600_000},
     ),
     Pair(
-        "iSCSI", 11, ScsiText, ScsiTextRight,
+        "iscsi", 11, ScsiText, ScsiTextRight,
         [scsi(b"HeaderDigest=None"), scsi(b"DataDigest=None", b"X-a=b"), scsi(), scsi(b"MaxRecvDataSegmentLength=99")],
     ),
-    Pair("sACN", 11, Universes, UniversesRight, [universes(1, 2, 3), universes(7), universes(5, 5, 6)]),
-    Pair("Varnish", 12, Varnish, VarnishRight, [b"auth %b\n" % Varnish.answer, b"ping\n", b"status\n", b"quit\n"]),
+    Pair("sacn", 11, Universes, UniversesRight, [universes(1, 2, 3), universes(7), universes(5, 5, 6)]),
+    Pair("varnish", 12, Varnish, VarnishRight, [b"auth %b\n" % Varnish.answer, b"ping\n", b"status\n", b"quit\n"]),
     Pair(
         "spamd", 12, Spamd, SpamdRight,
         [
@@ -367,7 +367,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "TACACS", 12, Tacacs, TacacsRight,
+        "tacacs", 12, Tacacs, TacacsRight,
         [b"\x00\x01\x00\x07\x03\x06\x00\x00adasesame"],
     ),
 ]  # fmt: skip

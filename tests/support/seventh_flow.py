@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from handlers import DatagramHandler, Exactly, LimitPassed, Packet, Some, StreamHandler, TimedOut, Until
-from tests.support.seventh_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers.handler import Step
@@ -384,16 +384,16 @@ def nbd(code: int, cookie: int, offset: int, data: bytes, size: int = 0) -> byte
 
 PAIRS = [
     Pair(
-        "Bolt", 4, Bolt, BoltRight,
+        "bolt", 4, Bolt, BoltRight,
         [
             b"\x00\x01\x01\x00\x00",
             b"\x00\x06\x93\x01\x82ab\xc0\x00\x00",
             b"\x00\x06\xa1\x81k\x92\x05\x90\x00\x00",
         ],
     ),
-    Pair("CBOR", 4, Cbor, CborRight, [b"\x05", b"\x83\x01\x02\x18\x64", b"\x82\xc1\x07\x82\x01\x62ab"]),
+    Pair("cbor", 4, Cbor, CborRight, [b"\x05", b"\x83\x01\x02\x18\x64", b"\x82\xc1\x07\x82\x01\x62ab"]),
     Pair(
-        "Varlink", 4, Varlink, VarlinkRight,
+        "varlink", 4, Varlink, VarlinkRight,
         [
             b'{"method":"org.example.Ping","parameters":{"ping":"one"}}\0',
             b'{"method":"org.example.Pong"}\0',
@@ -402,17 +402,17 @@ PAIRS = [
     ),
     Pair("modem", 5, Modem, ModemRight, [b"AT\r", b"ATI\r", b"ATS7=60\r", b"ATS7?\r"]),
     Pair(
-        "BGP", 5, Bgp, BgpRight,
+        "bgp", 5, Bgp, BgpRight,
         [bgp(1, b"\x04\xfd\xe9\x00\x5a\x7f\x00\x00\x02\x00"), bgp(4), bgp(5, b"\x00\x01\x00\x01"), bgp(4)],
     ),
     Pair(
-        "NBD", 5, Nbd, NbdRight,
+        "nbd", 5, Nbd, NbdRight,
         [nbd(1, 1, 0, b"hello"), nbd(0, 2, 0, b"", 5), nbd(1, 3, 512, b"abc"), nbd(0, 4, 510, b"", 8)],
     ),
-    Pair("PJLink", 6, PJLink, PJLinkRight, [b"%1POWR ?\r", b"%1POWR 1\r", b"%1NAME ?\r", b"%1POWR ?\r"]),
-    Pair("LIRC", 6, Lirc, LircRight, [b"VERSION\n", b"LIST\n", b"SEND_ONCE tv KEY_POWER\n", b"LIST\n"]),
+    Pair("pjlink", 6, PJLink, PJLinkRight, [b"%1POWR ?\r", b"%1POWR 1\r", b"%1NAME ?\r", b"%1POWR ?\r"]),
+    Pair("lirc", 6, Lirc, LircRight, [b"VERSION\n", b"LIST\n", b"SEND_ONCE tv KEY_POWER\n", b"LIST\n"]),
     Pair(
-        "Pelco-D", 6, PelcoD, PelcoDRight,
+        "pelco-d", 6, PelcoD, PelcoDRight,
         [pelco(1, 0, 8, 0, 32), pelco(1, 0, 4, 16, 0), pelco(2, 0, 0, 0, 0), pelco(1, 0, 2, 9, 0)],
     ),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
-from tests.support.seventh_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers.handler import Step
@@ -323,19 +323,19 @@ def request(code: int, content: bytes) -> bytes:
 
 PAIRS = [
     Pair(
-        "Intel HEX", 1, IntelHex, IntelHexRight,
+        "intel hex", 1, IntelHex, IntelHexRight,
         [hex_record(0, 0, b"ABC"), hex_record(3, 0, b"DE"), hex_record(0x800, 0, b"FGHI"), hex_record(0, 1, b"")],
     ),
     Pair(
-        "BEEP", 1, Beep, BeepRight,
+        "beep", 1, Beep, BeepRight,
         [b"MSG 0 1 . 0 5\r\nhelloEND\r\n", b"MSG 0 2 . 5 0\r\nEND\r\n", b"MSG 0 3 . 5 12\r\n<start n='1'END\r\n"],
     ),
     Pair(
-        "RTPproxy", 1, RtpProxy, RtpProxyRight,
+        "rtpproxy", 1, RtpProxy, RtpProxyRight,
         [b"a1 V\n", b"a2 U call1 10.0.0.1 5004 tag1\n", b"a3 U call2 10.0.0.2 16384 tag2\n", b"a4 D call1 tag1\n"],
     ),
     Pair(
-        "Avro", 2, Avro, AvroRight,
+        "avro", 2, Avro, AvroRight,
         [
             b"\x00\x00\x00\x05hello\x00\x00\x00\x00",
             b"\x00\x00\x00\x02ab\x00\x00\x00\x03cde\x00\x00\x00\x00",
@@ -343,17 +343,17 @@ PAIRS = [
         ],
     ),
     Pair(
-        "XDMCP", 2, Xdmcp, XdmcpRight,
+        "xdmcp", 2, Xdmcp, XdmcpRight,
         [
             request(7, b"\x00\x00ws1"), request(13, b"\x00\x00\x00\x00\x00\x01"),
             request(7, b"\x00\x01ws1"), request(13, b"\x00\x01\x00\x00\x00\x02"),
         ],
     ),
     Pair(
-        "Icecast", 2, Icecast, IcecastRight,
+        "icecast", 2, Icecast, IcecastRight,
         [b"SOURCE /live.ogg\r\n", b"\x00\x05hello", b"\x00\x03abc", b"\x00\x00"],
     ),
-    Pair("ELM327", 3, Elm, ElmRight, [b"ATI\r", b"ATE0\r", b"010C\r", b"ATH1\r", b"010C\r"]),
-    Pair("Munin", 3, Munin, MuninRight, [b"cap multigraph\n", b"list\n", b"fetch load\n", b"quit\n"]),
+    Pair("elm327", 3, Elm, ElmRight, [b"ATI\r", b"ATE0\r", b"010C\r", b"ATH1\r", b"010C\r"]),
+    Pair("munin", 3, Munin, MuninRight, [b"cap multigraph\n", b"list\n", b"fetch load\n", b"quit\n"]),
     Pair("quotients", 3, Quotients, QuotientsRight, [b"DIV 1 3\n", b"DIGITS 5\n", b"DIV 1 3\n", b"DIV 22 7\n"]),
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from handlers import DatagramHandler, Exactly, Packet, Some, StreamHandler, TimedOut, Until
-from tests.support.seventh_pair import Pair
+from tests.support.kinds_pair import Pair
 
 if TYPE_CHECKING:
     from handlers.handler import Step
@@ -348,12 +348,12 @@ def sane(*words: int) -> bytes:
 
 PAIRS = [
     Pair(
-        "Zabbix", 7, Zabbix, ZabbixRight,
+        "zabbix", 7, Zabbix, ZabbixRight,
         [zabbix(b"agent.ping"), zabbix(b"agent.version\n"), zabbix(b"vfs.none"), zabbix(b"system.uptime")],
     ),
     Pair("rlogin", 7, Rlogin, RloginRight, [b"\0ada\0root\0vt100/9600\0", b"ls\r", b"pwd\r", b"exit\r"]),
     Pair("rsync", 7, Rsync, RsyncRight, [b"@RSYNCD: 31.0\n", b"#list\n", b"\n", b"files\n"]),
-    Pair("ENet", 8, Enet, EnetRight, [enet(1, 5), enet(2, 7), enet(3, 1), enet(4, 100)]),
+    Pair("enet", 8, Enet, EnetRight, [enet(1, 5), enet(2, 7), enet(3, 1), enet(4, 100)]),
     Pair(
         "blocks", 8, Blocks, BlocksRight,
         [b"BOOT", b"\x00\x04\x00\x00", b"\x00\x04\x00\x01", b"\x00\x04\x00\x02", b"\x00\x04\x00\x03"],
@@ -362,10 +362,10 @@ PAIRS = [
         "dead peers", 8, DeadPeers, DeadPeersRight,
         [dpd(0x28, 1), dpd(0x28, 2), dpd(0x29, 1), dpd(0x28, 3)],
     ),
-    Pair("FLAP", 9, Flap, FlapRight, [flap(2, 1, b"hello"), flap(5, 2, b""), flap(2, 3, b"\x00\x01\x00\x02")]),
-    Pair("SANE", 9, Sane, SaneRight, [sane(4, 0), sane(4, 1), sane(5, 1, 600), sane(4, 1), sane(4, 3)]),
+    Pair("flap", 9, Flap, FlapRight, [flap(2, 1, b"hello"), flap(5, 2, b""), flap(2, 3, b"\x00\x01\x00\x02")]),
+    Pair("sane", 9, Sane, SaneRight, [sane(4, 0), sane(4, 1), sane(5, 1, 600), sane(4, 1), sane(4, 3)]),
     Pair(
-        "BOOTP", 9, BootRelay, BootRelayRight,
+        "bootp", 9, BootRelay, BootRelayRight,
         [bootp(0, 1), bootp(1, 2, bytes([10, 1, 0, 1])), bootp(0, 3)],
     ),
 ]  # fmt: skip

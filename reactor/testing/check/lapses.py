@@ -44,7 +44,7 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     tried = Tried(kind, conversation, world)
     if not tried.packets:
         return
-    _refuse_twice(tried)
+    is_numbered = _refuse_twice(tried)
     for place in range(1, min(FEW, len(tried.pieces) - 1)):
         before, packet, after = tried.pieces[:place], tried.pieces[place], tried.pieces[place + 1]
         alone, right, twice, late = (
@@ -60,6 +60,7 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
             continue
         first, following, second = right[place], right[place + 1], twice[place + 1]
         is_question = any(answers is not None and answers[-1] == first for answers in (alone, late))
+        is_question |= is_numbered and second == first
         if second and second in (first, following) and len(b"".join(second)) > len(packet) and not is_question:
             run = Run(tried)
             for piece in [*before, packet]:
@@ -75,11 +76,11 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
             fail(tried, fault, "answers_duplicates_once", code)
 
 
-def _refuse_twice(tried: Tried) -> None:
-    """Fail if a packet with a number is acted on again."""
+def _refuse_twice(tried: Tried) -> bool:
+    """Fail if a packet with a number is acted on again. Whether the packets have one, which their answers have too."""
     answers = _answers(tried, tried.pieces)
     if answers is None or not (_is_numbered(tried.pieces, answers) or _is_counted(tried, answers)):
-        return
+        return False
     for place, packet in enumerate(tried.pieces[:FEW]):
         twice = _answers(tried, [*tried.pieces[:place], packet, packet])
         if twice is not None and twice[place] and twice[place + 1] and twice[place] != twice[place + 1]:
@@ -87,6 +88,7 @@ def _refuse_twice(tried: Tried) -> None:
             fault = "it acts again on a packet that comes twice, although the packet has a number: answer as before"
             code = f"{run.code()}\n*_, first, second = {run.output_code()}\nassert first == second"
             fail(tried, fault, "answers_duplicates_once", code)
+    return True
 
 
 def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:
