@@ -225,6 +225,7 @@ FINDERS = {
     "spamd": "drops_no_step",
     "tacacs": "calls_nothing_that_blocks",
     "varlink": "bears_any_nesting",
+    "varnish": "skips_what_it_refuses",
     "xdmcp": "stays_in_bounds",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
