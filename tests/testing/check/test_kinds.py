@@ -215,6 +215,7 @@ FINDERS = {
     "icecast": "stays_in_bounds_when_repeated",
     "lirc": "same_for_any_chunking_of_faults",
     "modem": "takes_causes_for_ends",
+    "munin": "leaves_nothing_behind",
     "nbd": "takes_causes_for_ends",
     "pelco-d": "same_for_any_chunking_of_faults",
     "pjlink": "same_at_its_limits",
