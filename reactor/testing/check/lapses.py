@@ -31,7 +31,8 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     (RFC 1123, section 4.2.3.1). The property doubles each packet of an open exchange in turn. The second one may not
     draw the answer to the first one again, nor the answer to the next packet, if that is longer than the packet. A
     short answer may be an acknowledgement. A packet that has the same answer in any order is a question, and may be
-    asked twice.
+    asked twice; but if the handler sends the answer again by itself when the client is silent, nobody need ask twice,
+    so then it is a question only if it has that answer alone, too.
 
     A packet may have a number of two binary bytes, which its answer has too and other packets have not. Or the packets
     are numbered in one byte, one after another, and the handler is silent if one of them is left out. Then a packet
@@ -59,7 +60,8 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
         if right is None or twice is None:  # one packet of them begins another exchange
             continue
         first, following, second = right[place], right[place + 1], twice[place + 1]
-        is_question = any(answers is not None and answers[-1] == first for answers in (alone, late))
+        orders = [alone] if _sends_again(tried, [*before, packet], first) else [alone, late]
+        is_question = any(answers is not None and answers[-1] == first for answers in orders)
         is_question |= is_numbered and second == first
         if second and second in (first, following) and len(b"".join(second)) > len(packet) and not is_question:
             run = Run(tried)
@@ -74,6 +76,20 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
             )
             code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert list(iter(machine.read, None)) == []"
             fail(tried, fault, "answers_duplicates_once", code)
+
+
+def _sends_again(tried: Tried, packets: list[bytes], answer: list[bytes]) -> bool:
+    """Whether the handler sends its answer to the last of these packets again by itself, if the client is silent."""
+    run = Run(tried)
+    for packet in packets:
+        run.step(packet)
+        run.drain()
+    told = len(run.output)
+    if _reads(run):
+        run.step(run.patience)
+        run.drain()
+    run.close()
+    return bool(run.output[told:] == answer)
 
 
 def _refuse_twice(tried: Tried) -> bool:

@@ -203,6 +203,7 @@ FINDERS = {
     "avro": "stays_in_bounds_when_repeated",
     "beep": "takes_plain_numbers_only",
     "bgp": "ends_if_it_drips",
+    "blocks": "answers_duplicates_once",
     "bolt": "bears_any_nesting",
     "bootp": "bears_any_number",
     "cbor": "bears_any_nesting",
