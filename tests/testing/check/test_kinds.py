@@ -232,6 +232,7 @@ FINDERS = {
     "varlink": "bears_any_nesting",
     "varnish": "skips_what_it_refuses",
     "xdmcp": "stays_in_bounds",
+    "zabbix": "ends_if_it_drips",
 }
 """The property that finds the fault of each pair. The pairs that are not here are missed."""
 
