@@ -17,8 +17,8 @@ LONG = 32
 """Bytes of a message, each with a wait of its own, after which no right handler waits for more of it."""
 
 BY_HAND = 12
-"""The same of a message that the handler collects by one `Some` after another, each with the same time: it could wait
-for all of it at once."""
+"""The same of a message whose length the handler knows, and that it collects by one `Some` after another, each of them
+with a limit of what is left, and with the same time: `Exactly` waits for all of it at once."""
 
 SHARE = 0.9
 """The part of the time of each wait that passes before the next byte comes."""
@@ -57,7 +57,7 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
     """What becomes of a request whose client sends ``start`` and then drips.
 
     It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not; or
-    that of `BY_HAND` bytes, each of which a `Some` has taken that had as much time as the first one.
+    that of `BY_HAND` bytes, each of which a `Some` has taken that waits for what is left of a known length.
     Without ``grows`` it is if it is open at the end, even if it holds no more than before. A client that says nothing
     is not waited for by a wait for the first of several events, such as a time.
     """
@@ -68,7 +68,8 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
     sizes: list[int] = []
     answered = run.output
     has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
-    is_long, is_by_hand, patience = False, isinstance(run.wait, Some), run.patience
+    left, patience = _left(run.wait), run.patience
+    is_long, is_by_hand = False, left > 0
     for number in range(1, DRIPS + 1):
         ends = run.output != answered if filler else not _is_for_peer(run.wait)
         if run.finished or run.over or ends or run.patience == float("inf"):
@@ -79,7 +80,8 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
         if filler and not run.finished:
             run.step(filler)
         run.drain()
-        is_by_hand = is_by_hand and isinstance(run.wait, Some) and run.patience >= patience
+        left -= len(filler)
+        is_by_hand = is_by_hand and _left(run.wait) == left and run.patience >= patience
         for long in (LONG, *([BY_HAND] if is_by_hand else [])):
             if number in (long // 2, long) and not run.over:
                 sizes.append(held(run.machine))
@@ -89,6 +91,11 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
         return Drip(run.clock, has_timeout and (is_long or not grows), is_open=True)
     run.close()
     return Drip(run.clock, has_timeout and is_long and grows)
+
+
+def _left(wait: Wait | None) -> int:
+    """The bytes that a `Some` takes at most; 0 for another wait."""
+    return wait.limit if isinstance(wait, Some) else 0
 
 
 def _is_for_peer(wait: Wait | None) -> bool:
