@@ -262,7 +262,7 @@ def test_no_module_is_too_long():
 
 DRAWING = (
     "choices", "strategies", "tried", "again", "apart", "bombs", "causes", "damaged", "headers", "keys", "lapses",
-    "lengths", "limits", "linear", "lists", "looping", "matching", "modes", "nested", "numbers", "overlapping",
+    "lengths", "limits", "linear", "lists", "looping", "many", "matching", "modes", "nested", "numbers", "overlapping",
     "process", "refused", "relatives", "repeated", "through", "stateful", "learned", "properties",
 )  # fmt: skip
 """The modules of ``reactor.testing.check`` that use Hypothesis."""

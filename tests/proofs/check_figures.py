@@ -25,6 +25,7 @@ from tests.support import (
     lapses,
     misread,
     nested,
+    seventh,
     shipped,
     sixth,
     third,
@@ -34,8 +35,9 @@ from tests.support import (
 from tests.support.right import Right, binary, lines, shown, timed
 
 PAIRS = (
-    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *fifth.PAIRS, *sixth.PAIRS, *shipped.PAIRS,
-    *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH, *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
+    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *fifth.PAIRS, *sixth.PAIRS, *seventh.PAIRS,
+    *shipped.PAIRS, *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH, *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS,
+    *kept.PAIRS,
 )  # fmt: skip
 TWINS = {pair.right: Right(pair.right, pair.conversation, getattr(pair, "options", {})) for pair in PAIRS}.values()
 

@@ -48,6 +48,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``causes``        the properties of causes: those that a handler catches, and a slow client
 ``matching``      the property of regular expressions that try ever more ways: `seconds`
 ``lists``         what lists of many different elements cost
+``many``          what binary messages of very many elements cost
 ``steep``         processor time of a message, which grows with all that came before: `slowdown`
 ``again``         messages that come again very many times
 ``linear``        the property of work that grows faster than the input

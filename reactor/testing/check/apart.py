@@ -31,9 +31,10 @@ AGAIN = 20
 """How often a stranger sends a piece, and how many are cut off: more than most limits of attempts and places allow."""
 
 LESS = 8
-"""The most packets that end early, the most messages alone, and the most lines that are left out."""
+"""The most packets that end early, the most messages alone, the most lines that are left out, or have not all words."""
 
 _LINE = re.compile(rb"[^\n]*\n")
+_LAST_WORD = re.compile(rb"(?<=[!-~]) [!-~]+(?=\r?\n)")
 
 
 class Evidence(NamedTuple):
@@ -101,7 +102,11 @@ def _meetings(tried: Tried) -> Iterator[Meeting]:
 
 
 def _less(tried: Tried) -> Iterator[list[bytes]]:
-    """What says less than the conversation: beginnings of packets, or all lines but one; and each message alone."""
+    """What says less than the conversation: beginnings of packets, or all lines but one; and each message alone.
+
+    Or one line has not its last word.
+    """
+    fewer = list[bytes]()
     if tried.packets:
         whole, less = tried.pieces, [packet[:end] for packet in tried.pieces for end in borders(packet)[1:-1]]
     else:
@@ -111,7 +116,8 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
         spans = [match.span() for match in _LINE.finditer(data)]
         whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
         less = [data[:begin] + data[end:] for begin, end in spans]
-    for several in less, whole:
+        fewer = [data[: match.start()] + data[match.end() :] for match in _LAST_WORD.finditer(data)]
+    for several in less, whole, fewer:
         yield from ([less] for less in thinned(list(dict.fromkeys(several)), LESS))
 
 

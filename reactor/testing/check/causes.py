@@ -195,10 +195,10 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     A timeout counts from the beginning of a wait. A handler that collects a message with many waits, such as `Some`
     again and again, starts it anew with each byte, so that many slow clients can hold all places of a server (slow
     loris). The property drips letters at the places of the conversation where a word begins or ends, and behind a
-    length that says more: within 32 bytes the request must end, answer, or hold no more than before. A limit of the
-    bytes that comes later ends it too late; a handler that reads a line, or a body, by one wait is right. A handler
-    that catches `TimedOut` and waits again keeps the request of a client that has gone: where a client says nothing
-    more, the request must end.
+    length that says more: within 32 bytes, or 12 where each `Some` waits for what is left of a known length, the
+    request must end, answer, or hold no more than before. A limit of the bytes that comes later ends it too late; a
+    handler that reads a line, or a body, by one wait is right. A handler that catches `TimedOut` and waits again keeps
+    the request of a client that has gone: where a client says nothing more, the request must end.
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says

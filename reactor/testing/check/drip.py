@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, NamedTuple
 
-from ...handlers import FirstOf, Handler, Wait, World
+from ...handlers import FirstOf, Handler, Some, Wait, World
 from .counting import held
 from .run import Run
 from .subject import Subject
@@ -15,6 +15,10 @@ DRIPS = 200
 
 LONG = 32
 """Bytes of a message, each with a wait of its own, after which no right handler waits for more of it."""
+
+BY_HAND = 12
+"""The same of a message whose length the handler knows, and that it collects by one `Some` after another, each of them
+with a limit of what is left, and with the same time: `Exactly` waits for all of it at once."""
 
 SHARE = 0.9
 """The part of the time of each wait that passes before the next byte comes."""
@@ -52,7 +56,8 @@ def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = No
 def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -> Drip:
     """What becomes of a request whose client sends ``start`` and then drips.
 
-    It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not.
+    It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not; or
+    that of `BY_HAND` bytes, each of which a `Some` has taken that waits for what is left of a known length.
     Without ``grows`` it is if it is open at the end, even if it holds no more than before. A client that says nothing
     is not waited for by a wait for the first of several events, such as a time.
     """
@@ -63,7 +68,8 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
     sizes: list[int] = []
     answered = run.output
     has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
-    is_long = False
+    left, patience = _left(run.wait), run.patience
+    is_long, is_by_hand = False, left > 0
     for number in range(1, DRIPS + 1):
         ends = run.output != answered if filler else not _is_for_peer(run.wait)
         if run.finished or run.over or ends or run.patience == float("inf"):
@@ -74,14 +80,22 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
         if filler and not run.finished:
             run.step(filler)
         run.drain()
-        if number in (LONG // 2, LONG) and not run.over:
-            sizes.append(held(run.machine))
-            is_long = number == LONG and sizes[-1] - sizes[-2] >= LONG // 2 * len(filler)
+        left -= len(filler)
+        is_by_hand = is_by_hand and _left(run.wait) == left and run.patience >= patience
+        for long in (LONG, *([BY_HAND] if is_by_hand else [])):
+            if number in (long // 2, long) and not run.over:
+                sizes.append(held(run.machine))
+                is_long = is_long or (number == long and sizes[-1] - sizes[-2] >= long // 2 * len(filler))
     else:
         run.close()
         return Drip(run.clock, has_timeout and (is_long or not grows), is_open=True)
     run.close()
     return Drip(run.clock, has_timeout and is_long and grows)
+
+
+def _left(wait: Wait | None) -> int:
+    """The bytes that a `Some` takes at most; 0 for another wait."""
+    return wait.limit if isinstance(wait, Some) else 0
 
 
 def _is_for_peer(wait: Wait | None) -> bool:

@@ -30,7 +30,8 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     (RFC 1123, section 4.2.3.1). The property doubles each packet of an open exchange in turn. The second one may not
     draw the answer to the first one again, nor the answer to the next packet, if that is longer than the packet. A
     short answer may be an acknowledgement. A packet that has the same answer in any order is a question, and may be
-    asked twice.
+    asked twice; but if the handler sends the answer again by itself when the client is silent, nobody need ask twice,
+    so then it is a question only if it has that answer alone, too.
 
     A packet may have a number of two binary bytes, which its answer has too and other packets have not. Or the packets
     are numbered in one byte, one after another, and the handler is silent if one of them is left out. Then a packet
@@ -43,7 +44,7 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     tried = Tried(kind, conversation, world)
     if not tried.packets:
         return
-    _refuse_twice(tried)
+    is_numbered = _refuse_twice(tried)
     for place in range(1, min(FEW, len(tried.pieces) - 1)):
         before, packet, after = tried.pieces[:place], tried.pieces[place], tried.pieces[place + 1]
         alone, right, twice, late = (
@@ -58,7 +59,9 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
         if right is None or twice is None:  # one packet of them begins another exchange
             continue
         first, following, second = right[place], right[place + 1], twice[place + 1]
-        is_question = any(answers is not None and answers[-1] == first for answers in (alone, late))
+        orders = [alone] if _sends_again(tried, [*before, packet], first) else [alone, late]
+        is_question = any(answers is not None and answers[-1] == first for answers in orders)
+        is_question |= is_numbered and second == first
         if second and second in (first, following) and len(b"".join(second)) > len(packet) and not is_question:
             run = Run(tried)
             for piece in [*before, packet]:
@@ -74,11 +77,25 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
             fail(tried, fault, "answers_duplicates_once", code)
 
 
-def _refuse_twice(tried: Tried) -> None:
-    """Fail if a packet with a number is acted on again."""
+def _sends_again(tried: Tried, packets: list[bytes], answer: list[bytes]) -> bool:
+    """Whether the handler sends its answer to the last of these packets again by itself, if the client is silent."""
+    run = Run(tried)
+    for packet in packets:
+        run.step(packet)
+        run.drain()
+    told = len(run.output)
+    if _reads(run):
+        run.step(run.patience)
+        run.drain()
+    run.close()
+    return bool(run.output[told:] == answer)
+
+
+def _refuse_twice(tried: Tried) -> bool:
+    """Fail if a packet with a number is acted on again. Whether the packets have one, which their answers have too."""
     answers = _answers(tried, tried.pieces)
     if answers is None or not (_is_numbered(tried.pieces, answers) or _is_counted(tried, answers)):
-        return
+        return False
     for place, packet in enumerate(tried.pieces[:FEW]):
         twice = _answers(tried, [*tried.pieces[:place], packet, packet])
         if twice is not None and twice[place] and twice[place + 1] and twice[place] != twice[place + 1]:
@@ -86,6 +103,7 @@ def _refuse_twice(tried: Tried) -> None:
             fault = "it acts again on a packet that comes twice, although the packet has a number: answer as before"
             code = f"{run.code()}\n*_, first, second = {run.output_code()}\nassert first == second"
             fail(tried, fault, "answers_duplicates_once", code)
+    return True
 
 
 def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:

@@ -165,7 +165,7 @@ class Stretched:
         if run.over or not isinstance(wait, Until):
             run.close()
             return None
-        limit, wait.limit = wait.limit, wait.limit + 2 * GAP
+        limit, wait.limit = wait.limit, wait.limit + len(wait.delimiter) + 2 * GAP
         try:
             for step in [data[place:], *end]:
                 run.step(step)

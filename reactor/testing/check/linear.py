@@ -11,6 +11,7 @@ from .counting import EndlessLoop
 from .evidence import COSTLY, FEW, Budget, fault_of
 from .limits import measured
 from .lists import kept_in_lists, refuse_steep_lists
+from .many import refuse_steep_elements
 from .records import records
 from .report import fail, held_in_time
 from .run import Run, played
@@ -65,7 +66,8 @@ def works_linearly(
     number.
 
     Of functions in C that go over items no count tells, so processor time is measured. Lists of elements that are alike
-    get very many different ones: four times as many must not take nine times as long. A message of which the handler
+    get very many different ones: four times as many must not take nine times as long; and so has a binary message very
+    many bytes, numbers or fields more at its end, and the length that it then has. A message of which the handler
     keeps something comes up to 65,536 times in one request, each time with another number: the last must not cost more
     than three times as much as those at a sixteenth of the way, if that is at least 5 microseconds more for each, and
     grows all the while. Four requests one after another have to show it.
@@ -107,6 +109,7 @@ def works_linearly(
         if _is_steep(tried, (numbered.schedule(count) for count in NUMBERED))[0]:
             _fail_steeply(tried, [numbered.code(tried, count) for count in NUMBERED[-2:]])
     refuse_steep_lists(tried)
+    refuse_steep_elements(tried)
     refuse_steep_messages(tried)
     for schedules in _grown(tried):
         if len(schedules) > 2 and _is_steep(tried, schedules)[0]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .borders import pieces_again
 from .evidence import replaced
-from .matching import SLOW, cost_of
+from .matching import SLOW, cost_of, plain_seconds
 from .report import fail
 from .run import Run
 from .schedule import Take
@@ -157,7 +157,8 @@ def _refuse(tried: Tried, found: List, count: int) -> None:
             f"{half:.2f}: it looks for each among all others, where a set or a dict would find it at once"
         )
         call = tried.call("seconds", tried.text, f"said({count})")
-        fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {whole / 2:.2f}")
+        spent = plain_seconds(tried, schedules[-1])
+        fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {spent / 2:.2f}")
 
 
 def lists_of(pieces: list[bytes]) -> Iterator[List]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 FEW = 6
 """The most packets whose answers are sent back."""
 
-ROUNDS = 8
-"""Answers in a row to answers, after which there is no end of them."""
+ROUNDS = 300
+"""Answers in a row to answers, after which there is no end of them: more than a byte that counts them has values."""
 
 _STRAY = b"\xff", b"?"
 
@@ -29,7 +29,7 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
     Whoever forges the address of one server in a packet to another one makes both send for ever, if each takes the
     answer of the other one for a question (CERT CA-1996-01, CVE-2009-3563). A protocol tells answers from questions: by
     a bit, a kind, or the port. The property sends the answer to each packet of the conversation back, and the answer to
-    that, eight times. A handler that answers any packet of that length, or with what has come, such as an echo, is not
+    that, 300 times. A handler that answers any packet of that length, or with what has come, such as an echo, is not
     tried: it has nothing to tell them by.
 
     >>> from handlers.services import EchoDatagram

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .elements import FORMS, constructed, deep_code
 from .evidence import replaced
-from .regions import again, bencoded, counting, enclosing, wrapped
+from .regions import again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
 from .report import fail, held_in_time
 from .run import Run, played
 from .snippets import literal
@@ -76,8 +76,8 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     where a binary length has a like one behind it, with the same bytes before it, such as that of a group of attributes
     in a group; where a region of four bytes' length has a like one in it, such as a document in a document; and with
     constructed elements of BER, whose lengths are definite. In a binary message it repeats up to four bytes in their
-    place, such as the head of a field, and corrects the length of the whole. A right handler counts the levels, or
-    answers.
+    place, such as the head of a field, and corrects the length of the whole, or of all but the last one or two bytes.
+    A right handler counts the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -184,12 +184,14 @@ def _refuse_again(tried: Tried, place: int) -> None:
     """Fail if the handler raises `RecursionError` for a few bytes that come again and again."""
     pieces, piece, spent = tried.pieces, tried.pieces[place], 0
     for at, few in again(piece, STARTS):
-        before = next(enclosing(piece[:at], len(piece), len(few) * _depth()))
-        run = _with(tried, place, before + few * _depth() + piece[at:])
-        if isinstance(run.error, RecursionError):
-            levels = f"{literal(few)} * {_depth()}"
-            _fail(tried, pieces[:place], f"{literal(before)} + {levels} + {literal(piece[at:])}", levels, run)
-        spent += run.cost
+        growth = len(few) * _depth()
+        whole = next(enclosing(piece[:at], len(piece), growth))
+        for before in dict.fromkeys([whole, *islice(enclosing_but_tail(piece[:at], len(piece), growth), 1)]):
+            run = _with(tried, place, before + few * _depth() + piece[at:])
+            if isinstance(run.error, RecursionError):
+                levels = f"{literal(few)} * {_depth()}"
+                _fail(tried, pieces[:place], f"{literal(before)} + {levels} + {literal(piece[at:])}", levels, run)
+            spent += run.cost
         if spent > BUDGET:
             break
 

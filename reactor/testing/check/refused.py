@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Until
@@ -65,7 +66,7 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     one of them; twice as many have twice the answers. A line with such a length that is answered like one without a
     number is not understood, and has no data.
 
-    A message that is refused is not answered too. The property changes bytes of the first message: the output may not
+    A message that is refused is not answered too. The property changes bytes of the first messages: the output may not
     be that for the right one behind an error, if other changes show that the error may come alone. So it is with the
     last bytes of a packet, such as a token: not each change of one of them may have the right answer behind the same
     error.
@@ -74,7 +75,8 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
     """
     tried = Tried(kind, conversation, world)
-    _refuse_answered(tried)
+    for before, message in _messages(tried):
+        _refuse_answered(tried, before, message)
     if tried.packets:
         for place in range(min(SPOTS, len(tried.pieces))):
             _refuse_answered_packet(tried, place)
@@ -88,20 +90,36 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
             _refuse_messages(tried, counted, line)
 
 
-def _refuse_answered(tried: Tried) -> None:
+def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
     """Fail if a message that is refused is answered all the same."""
-    if not tried.pieces or not (right := _answer(tried, tried.pieces[0])):
+    begun = played(tried, before).output
+
+    def answer_to(piece: bytes) -> bytes:
+        output = played(tried, [*before, piece]).output[len(begun) :]
+        return b"".join(output) if tried.packets else bytes(output)
+
+    if not (right := answer_to(message)):
         return
-    for changed in _changed(tried.pieces[0]):
-        answer = _answer(tried, changed)
+    for changed in _changed(message):
+        answer = answer_to(changed)
         error = answer.removesuffix(right)
         if not error or error == answer or right in error:
             continue
-        if any(_answer(tried, worse) == error for worse in _changed(changed)):
-            run = played(tried, [changed])
+        if b"\n" in changed[:-1] and answer_to(changed[:-1]):  # its lines are messages now
+            continue
+        if any(answer_to(worse) == error for worse in _changed(changed)):
+            run = played(tried, [*before, changed])
             got = f"b''.join({run.output_code()})" if tried.packets else run.output_code()
             fault = f"it answers {literal(error)} to a message that it refuses, and then answers it: return after that"
             fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert not {got}.endswith({literal(right)})")
+
+
+def _messages(tried: Tried) -> list[tuple[list[bytes], bytes]]:
+    """The first messages, each with what comes before it; where none are known, all of the conversation."""
+    data = tried.pieces[0] if tried.pieces else b""
+    firsts = [border.at for border in borders_of(tried) if border.is_first]
+    spans = list(pairwise(firsts))[:SPOTS]
+    return [([data[:begin]] if begin else [], data[begin:end]) for begin, end in spans] or [([], data)]
 
 
 def _refuse_answered_packet(tried: Tried, place: int) -> None:
@@ -123,11 +141,6 @@ def _refuse_answered_packet(tried: Tried, place: int) -> None:
         fault = f"it answers {literal(error[0])} to a packet that it refuses, and then answers it: return after that"
         code = f"{run.code()}\nassert ({run.output_code()})[-{len(right)}:] != {literal(right)}"
         fail(tried, fault, "what_it_refuses", code)
-
-
-def _answer(tried: Tried, piece: bytes) -> bytes:
-    output = played(tried, [piece]).output
-    return b"".join(output) if tried.packets else bytes(output)
 
 
 def _changed(piece: bytes) -> Iterator[bytes]:

@@ -26,6 +26,9 @@ WIDEST = 4
 LONGEST = 1 << 20
 """Bytes of the longest message that is made."""
 
+TAIL = 2
+"""Bytes that may be behind all that a length counts."""
+
 BINARY = re.compile(rb"[^\t\n\r -~]")
 """A byte that a text has not."""
 
@@ -111,6 +114,15 @@ def _enclosing(before: bytes, end: int, growth: int) -> Iterator[bytes]:
     for unit in (2, 4) if growth else ():
         if growth % unit == 0:
             yield from _lengthened(before, growth // unit, _Words(end, unit).is_one)
+
+
+def enclosing_but_tail(before: bytes, end: int, growth: int) -> Iterator[bytes]:
+    """As `enclosing`, with a length of all but the last one or two bytes, such as a mark of the end or a sum.
+
+    >>> list(enclosing_but_tail(b"\\0\\3\\x91", 7, 4))
+    [b'\\x00\\x07\\x91']
+    """
+    yield from _lengthened(before, growth, lambda at, size, length: 1 <= end - at - size - length <= TAIL)
 
 
 class _Words(NamedTuple):

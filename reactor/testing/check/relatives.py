@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
 from .borders import borders_of, parts_of
-from .evidence import fault_of, places, replaced, spots
+from .evidence import fault_of, places, replaced, spots, thinned
 from .regions import counting, summed, summed_anew
 from .report import fail, held_in_time
 from .run import Run, played
@@ -41,6 +41,7 @@ _DOT = re.compile(rb"\r\n\.\r\n")
 _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
 
+_BOUNDARY = re.compile(rb"(?<=\n)([^\w\s])\1+(\w{2,})(?!\w)")  # such as --limit, where the head has named it
 _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a chunk: its size
 _LENGTH = re.compile(rb"(?<=\n)(Content-Length: *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
 _DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
@@ -74,11 +75,12 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     """A number is one or more of the digits that the protocol has, and nothing else that Python takes for a number.
 
     ``int()`` takes ``+5``, ``0_5``, ``" 5"`` and, of text, the digits of every script; with base 16 also ``0x5``.
-    ``str.isdigit()`` is true for ``²``, for which ``int()`` raises. Two programs that read one length differently
-    disagree where the next message begins (request smuggling): RFC 9112, section 6.3, has ``1*DIGIT``. The property
-    writes each number of the conversation in these forms, also with a length in digits before it made greater that
-    counts it, or the right sum behind it. The output must not be that for the plain number. Digits that are a part of a
-    word, such as a field of a given width, are tried with as many bytes: ``+23`` for ``123``.
+    ``bytes.fromhex()`` skips blanks between the digits. ``str.isdigit()`` is true for ``²``, for which ``int()``
+    raises. Two programs that read one length differently disagree where the next message begins (request smuggling):
+    RFC 9112, section 6.3, has ``1*DIGIT``. The property writes each number of the conversation in these forms, also
+    with a length in digits before it made greater that counts it, or the right sum behind it. The output must not be
+    that for the plain number. Digits that are a part of a word, such as a field of a given width, are tried with as
+    many bytes: ``+23`` for ``123``.
 
     >>> from handlers import Exactly, StreamHandler, Until
     >>> class Blob(StreamHandler):
@@ -101,15 +103,16 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     another one. The property writes each end of a line, and each lone dot, in these forms; a dot with a blank beside it
     is none either. It replaces CR LF behind a chunk of HTTP, and the byte, or the two, behind data of a given length
     that are the same each time; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
-    letter behind each word, which is no end of a word where nothing else has NUL. The output must not be that
-    for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
+    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter. The output must not be
+    that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
     begun = {border.at for border in borders_of(tried) if border.is_first}
-    swaps = [*_ended(tried.pieces), *_ended_after_lengths(tried)]
+    swaps = [*_ended(tried.pieces), *_named(tried.pieces), *_ended_after_lengths(tried)]
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
     _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
@@ -157,6 +160,8 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
         forms = [f"+{digits}", f"0_{digits}", f"0x{digits}", f"{digits[0]}_{digits[1:]}", digits.translate(_DIGITS)]
         if before in b"\n$*" and after and not after.isspace():
             forms.insert(1, f" {digits}")  # elsewhere many protocols skip blanks
+        if len(digits) > 3 and len(digits) % 2 == 0:
+            forms.append(f"{digits[:2]}\v{digits[2:]}")  # which bytes.fromhex() skips
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form)))
             yield swap._replace(is_summed=summed(piece, start, end))
@@ -185,6 +190,16 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
         for instead in _LOOK_LIKE_ENDS:
             controls = (control * size for size in (1, len(instead)) for control in (b"x", b" "))
             yield Swap("end", place, start, end, instead, tuple(controls))  # " ": words need no end of a line
+
+
+def _named(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each mark of an end, behind two or more signs at the beginning of a line, that a line before has named."""
+    for place, piece in enumerate(pieces):
+        for match in thinned(list(_BOUNDARY.finditer(piece)), SPOTS):
+            (start, end), mark = match.span(2), match[2]
+            if re.search(rb"(?<!\w)%b(?!\w)" % mark, piece[: match.start()]):
+                for instead in mark + b"x", mark + b"0":
+                    yield Swap("end", place, start, end, instead, (b"x" * len(mark), mark[:-1] + b"_"))
 
 
 def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
