@@ -10,6 +10,8 @@ from .saying import safe_repr, safe_str
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .handler import Handler
     from .waits import Filtered, Wait
 
@@ -22,6 +24,10 @@ class Cause(Exception):
 
     nothing_lost = False
     """Whether nothing was under way: the end is logged at the level DEBUG."""
+
+    def __reduce__(self) -> tuple[Callable[..., Cause], tuple[object, ...], dict[str, object]]:
+        """A copy, such as a `Forked` child sends, has the same text and attributes; no constructor is called again."""
+        return Exception.__new__, (type(self), *self.args), vars(self)
 
 
 class EndOfStream(Cause):

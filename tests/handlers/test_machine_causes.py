@@ -1,5 +1,7 @@
 """Causes: how a handler learns why a wait was not satisfied, and what it may return."""
 
+import copy
+import pickle
 from functools import partial
 
 import pytest
@@ -15,6 +17,7 @@ from handlers import (
     Flushed,
     Forked,
     LimitPassed,
+    RequestRefused,
     Reset,
     Some,
     StreamHandler,
@@ -25,6 +28,17 @@ from handlers import (
 )
 from tests.support.frames import Awaitable, Frames, Generated, OneState
 from tests.support.strategies import Logged, Netstrings, converse, netstrings, pieces, spellings, still, told
+
+CAUSES = [
+    EndOfStream(b"ab"),
+    TimedOut(Until(b"\n")),
+    LimitPassed(Until(b"\n"), b"ab"),
+    LimitPassed(None, what="too much"),
+    Reset(ConnectionResetError(104, "reset")),
+    Cancelled("closed"),
+    Failed(Until(b"\n"), ValueError("wrong")),
+    RequestRefused(b"400", "no host"),
+]
 
 spelling = pytest.mark.parametrize("spelling", spellings)
 in_every_spelling = pytest.mark.parametrize("kind", netstrings)
@@ -369,3 +383,11 @@ def test_the_end_of_the_stream_is_not_clean_at_the_second_wait_of_a_line(fed, ex
     machine.feed(fed)
     machine.end()
     assert (machine.read(), type(machine.reason)) == (b"a\nb\n", expected)
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda cause: pickle.loads(pickle.dumps(cause))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("cause", CAUSES, ids=repr)
+def test_a_copy_of_a_cause_says_the_same(cause, again):
+    copied = again(cause)
+    assert type(copied) is type(cause)
+    assert (str(copied), repr(vars(copied))) == (str(cause), repr(vars(cause)))
