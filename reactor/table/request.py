@@ -163,8 +163,10 @@ class Request(Timed):
     mask = 0  # the events that are registered; a row with a descriptor of its own has a slot for it
     is_arrival = True
     """Whether it counts as a request of its host (``max_per_peer``); a call is part of the request that made it."""
-    has_face = is_cut = False
+    has_face = False
     """Whether its blocking handler has a `Face` for its socket, because there are filters in front of it."""
+    is_cut = False
+    """Whether the peer lacks output that was dropped; a row of a stream knows."""
     __slots__ = (
         "_peer", "channel", "counted", "created", "driven_by", "owner", "progress", "rare", "reactor",
         "serial", "server", "stage", "total_in", "total_out", "unsettled",

@@ -88,7 +88,7 @@ def test_a_second_signal_ends_all_threads_at_once(start: Start, connect: Connect
 
 
 def test_packets_of_one_peer_reach_one_thread(start: Start, connect: Connect, crowd: Path) -> None:
-    command = start("serve", "crowd:Ask", "--threads", "2", "--grace", "0.2", "--bind", "udp://127.0.0.1:0", cwd=crowd)
+    command = start("serve", "crowd:Ask", "--threads", "2", "--grace", "10", "--bind", "udp://127.0.0.1:0", cwd=crowd)
     (url,) = command.urls(1, "select")
     assert len({exchange(connect(url)) for _ in range(40)}) == 2
     assert command.stop() == 0
