@@ -4,6 +4,9 @@ To close a listening socket resets the connections in its accept queue. So it fi
 (``SO_ATTACH_FILTER`` of ``socket(7)``: a filter drops SYN segments, and their senders try again), then what is there is
 accepted.
 
+Where the kernel takes no filter on a TCP socket from this user (some ask for a privilege), a client whose handshake is
+completed between the last look at the accept queue and the close is reset.
+
 The filter belongs to the socket, which other processes may serve too: their clients try again after a second. So it is
 there only for the moment between the last look at the accept queue and the close, and goes before the close. A filter
 that the program has attached to the listener itself is lost then: getsockopt(2) can't safely be asked for it. A process
@@ -61,7 +64,7 @@ def _attach(sock: Any) -> bool:
     said = (length // 8).to_bytes(2, sys.byteorder), bytes(_POINTER - 2), address.to_bytes(_POINTER, sys.byteorder)
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, b"".join(said))  # a ``struct sock_fprog``
-    except OSError:  # this kernel has no filters, or a sandbox takes none
+    except OSError:  # this kernel has no filters, or takes none from this user
         return False
     return True
 
