@@ -11,12 +11,17 @@ from reactor.servers import last
 from tests.support.serving import PATIENCE
 
 
+def keep_all(sock):
+    """Put a filter on the socket that takes all."""
+    instruction = array("B", struct.pack("HBBI", 6, 0, 0, 0xFFFF_FFFF))
+    program = struct.pack("HP", 1, instruction.buffer_info()[0])
+    sock.setsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, program)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
 def test_the_filter_of_a_unix_listener_is_left():
     with socket.socket(socket.AF_UNIX) as listener:
-        keep_all = array("B", struct.pack("HBBI", 6, 0, 0, 0xFFFF_FFFF))
-        program = struct.pack("HP", 1, keep_all.buffer_info()[0])
-        listener.setsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, program)
+        keep_all(listener)
         with last.NoNewHandshakes(listener):
             pass
         assert len(listener.getsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, 64)) == 1  # SO_GET_FILTER: its length
@@ -29,10 +34,9 @@ def test_a_listener_may_be_closed_meanwhile():
 
 def takes_filters():
     """Whether this user may put a filter on a TCP socket: some kernels ask for a privilege."""
-    keep_all = array("B", struct.pack("HBBI", 6, 0, 0, 0xFFFF_FFFF))
     with socket.socket() as sock:
         try:
-            sock.setsockopt(socket.SOL_SOCKET, last.SO_ATTACH_FILTER, struct.pack("HP", 1, keep_all.buffer_info()[0]))
+            keep_all(sock)
         except PermissionError:
             return False
     return True
