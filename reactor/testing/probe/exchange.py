@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import struct
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...loop.kernel import reset_on_close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +22,6 @@ MOST = 16 * 2**20
 
 UNDER_WAY = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
 LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-LINGER_NOT = struct.pack("ii", 1, 0)
-"""``SO_LINGER`` of a socket that resets its connection when it is closed."""
 
 
 class Target(NamedTuple):
@@ -179,7 +178,7 @@ class Exchange:
             self._socket.shutdown(socket.SHUT_WR)
             self._next()
         elif isinstance(step, ResetIt):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            reset_on_close(self._socket)
             self._next()
         elif isinstance(step, (Pause, Quiet)):
             self._timer = self._reactor.call_later(step.seconds, self._next)
