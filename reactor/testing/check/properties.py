@@ -109,12 +109,11 @@ def check(
     - ``kept``: bytes that the handler may keep besides the input in its machine.
     - ``modes``: the modes to serve it in; by default all that the host has.
     - ``examples``: the schedules that each property tries; by default as many as Hypothesis's profile says.
-    - ``through``: a filter with a peer that speaks its protocol (see `Through`), or several, the first next to the
-      wire: behind them the plain text must be the same as without them, and each early end of the wire an error.
+    - ``through``: a filter with a peer that speaks its protocol (`Through`; ``tls()`` is TLS), or several, the first
+      next to the wire: behind them the plain text must be the same as without them, and each early end an error.
     - ``meant``: names of properties that the handler breaks on purpose; they are not tried. A server that takes a
       bare CR for the end of a line says ``meant=["takes_exact_ends_only"]``.
-    - ``deadline``: seconds of real time after which the check fails, and says what it was trying. By default it has no
-      deadline.
+    - ``deadline``: seconds of real time after which the check fails, and says what it was trying; by default none.
     - ``progress``: called with a line of text before each property, such as ``print``.
 
     A filter that the handler puts in front of itself, as for STARTTLS, counts as open (`World`): the conversation is
@@ -128,23 +127,6 @@ def check(
 
     >>> from handlers.services import Echo
     >>> check(Echo, b"hello", b"hello")
-
-    Behind a filter of your own; ``through=tls()`` is TLS:
-
-    >>> from handlers.filter import Filter
-    >>> from reactor.testing import Peer, Through
-    >>> class Inverted(Filter):
-    ...     def received(self, data):
-    ...         self.deliver(bytes(byte ^ 255 for byte in data))
-    ...
-    ...     def flow(self, data):
-    ...         self.put(bytes(byte ^ 255 for byte in data))
-    >>> class InvertedPeer(Peer):
-    ...     def send(self, plain):
-    ...         return bytes(byte ^ 255 for byte in plain)
-    ...
-    ...     received = send
-    >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
     modes, meant = modes_of(modes), [meant] if isinstance(meant, str) else list(meant)
     world, begun = world_of(world, server), perf_counter()
@@ -164,12 +146,17 @@ def check(
             holding += _behind(filters, kind, pieces, world, examples)
         tries += tries_of(one, _unmeant(holding, meant), deep)
     with in_all(deadline), shared_on_purpose("leaves_nothing_behind" in meant):
-        restore = restorer(world.server, subject.kind)
-        for number, (name, holds) in enumerate(tries, 1):
-            trying(name)
-            if progress is not None:
-                progress(f"{perf_counter() - begun:.1f} seconds: {number} of {len(tries)}, {name}")
-            _hold(holds, subject.kind, restore)
+        _hold_all(tries, subject, begun, progress)
+
+
+def _hold_all(tries: list[Try], subject: Tried, begun: float, progress: Callable[[str], object] | None) -> None:
+    """Each property holds, or this fails. The server and the class are each time as they are now."""
+    restore = restorer(subject.world.server, subject.kind)
+    for number, (name, holds) in enumerate(tries, 1):
+        trying(name)
+        if progress is not None:
+            progress(f"{perf_counter() - begun:.1f} seconds: {number} of {len(tries)}, {name}")
+        _hold(holds, subject.kind, restore)
 
 
 def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:

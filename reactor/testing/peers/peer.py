@@ -64,6 +64,23 @@ class Through(NamedTuple):
     >>> from handlers.filter import Filter
     >>> Through(Filter, Peer).peer().send(b"hello")
     b'hello'
+
+    A filter of your own, and its peer:
+
+    >>> from handlers.services import Echo
+    >>> from reactor.testing import check
+    >>> class Inverted(Filter):
+    ...     def received(self, data):
+    ...         self.deliver(bytes(byte ^ 255 for byte in data))
+    ...
+    ...     def flow(self, data):
+    ...         self.put(bytes(byte ^ 255 for byte in data))
+    >>> class InvertedPeer(Peer):
+    ...     def send(self, plain):
+    ...         return bytes(byte ^ 255 for byte in plain)
+    ...
+    ...     received = send
+    >>> check(Echo, b"hi", through=Through(Inverted, InvertedPeer), modes=[], examples=5)
     """
 
     filter: Callable[[Any], Any]
