@@ -10,7 +10,7 @@ from itertools import pairwise
 from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
-from .borders import borders_of, pieces_again
+from .borders import firsts_of, pieces_again
 from .evidence import alike, answers_of, places, thinned, unlike
 from .pristine import pristine
 from .run import Run, played
@@ -112,7 +112,7 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
     else:
         data = tried.pieces[0]
         with pristine(tried.kind):
-            firsts = [border.at for border in borders_of(tried) if border.is_first] or [0]
+            firsts = firsts_of(tried) or [0]
         spans = [match.span() for match in _LINE.finditer(data)]
         whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
         less = [data[:begin] + data[end:] for begin, end in spans]

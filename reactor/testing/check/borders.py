@@ -62,11 +62,20 @@ def _borders(tried: Tried, data: bytes) -> list[Border]:
     return found
 
 
+def firsts_of(tried: Tried) -> list[int]:
+    """Where the handler waits for the next message, in order; one place may be the end of the conversation."""
+    return [border.at for border in borders_of(tried) if border.is_first]
+
+
+def inner_firsts_of(tried: Tried) -> list[int]:
+    """As `firsts_of`, without the beginning and the end of the conversation."""
+    return [at for at in firsts_of(tried) if 0 < at < len(tried.pieces[0])]
+
+
 def messages_of(tried: Tried) -> list[bytes]:
     """The messages of a stream: what is between two places at which the handler waits for the next one."""
     data = tried.pieces[0]
-    firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
-    return [data[start:end] for start, end in pairwise([0, *firsts, len(data)])]
+    return [data[start:end] for start, end in pairwise([0, *inner_firsts_of(tried), len(data)])]
 
 
 def is_between(run: Run) -> bool:

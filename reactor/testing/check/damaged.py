@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from . import strategies
-from .borders import borders_of
+from .borders import inner_firsts_of
 from .evidence import alike, answers_of, differing, minimal, thinned
 from .report import fail, held_in_time
 from .run import Run, played
@@ -79,7 +79,7 @@ def _cut_slips(tried: Tried) -> Iterator[Schedule]:
 def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:
     """The conversation with one wrong byte, cut where its messages begin, if there are several."""
     data = tried.pieces[0]
-    firsts = [border.at for border in borders_of(tried) if border.is_first and 0 < border.at < len(data)]
+    firsts = inner_firsts_of(tried)
     for number, place in enumerate(thinned(list(range(len(data))), WRONG) if firsts else []):
         wrong = data[place] ^ (1 if number % 2 else 0xFF)
         wrongly = data[:place] + bytes([wrong]) + data[place + 1 :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .borders import borders_of, parts_of
+from .borders import firsts_of, parts_of
 from .report import fail, held_in_time
 from .run import played
 from .snippets import literal
@@ -80,7 +80,7 @@ def _fields(tried: Tried) -> Iterator[Field]:
     if tried.packets:
         spans = [(tried.pieces[: place + 1], 0, len(packet)) for place, packet in enumerate(tried.pieces)]
     else:
-        firsts = [border.at for border in borders_of(tried) if border.is_first]
+        firsts = firsts_of(tried)
         spans = []
         for part in parts_of(tried):
             begun = max((at for at in firsts if at <= part.border.at), default=0)

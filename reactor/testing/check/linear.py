@@ -73,6 +73,20 @@ def works_linearly(
     grows all the while. Four requests one after another have to show it.
     """
     tried = Tried(kind, conversation, world)
+    _refuse_floods(tried, examples)
+    for numbered in kept_in_lists(tried):
+        if _is_steep(tried, (numbered.schedule(count) for count in NUMBERED))[0]:
+            _fail_steeply(tried, [numbered.code(tried, count) for count in NUMBERED[-2:]])
+    refuse_steep_lists(tried)
+    refuse_steep_elements(tried)
+    refuse_steep_messages(tried)
+    for schedules in _grown(tried):
+        if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
+            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])
+
+
+def _refuse_floods(tried: Tried, examples: int | None) -> None:
+    """Fail if a flood behind a beginning of the conversation costs too much."""
 
     def flood(start: int, filler: bytes, at_once: bool, times: int) -> tuple[Schedule, str]:
         """The schedule of a flood, and its source text."""
@@ -105,15 +119,6 @@ def works_linearly(
         if (run := raised(found)) is not None:
             fail(tried, fault_of(run, ""), "works_linearly", run.code())
         _fail_steeply(tried, [flood(*found, times)[1] for times in (1, 4)])
-    for numbered in kept_in_lists(tried):
-        if _is_steep(tried, (numbered.schedule(count) for count in NUMBERED))[0]:
-            _fail_steeply(tried, [numbered.code(tried, count) for count in NUMBERED[-2:]])
-    refuse_steep_lists(tried)
-    refuse_steep_elements(tried)
-    refuse_steep_messages(tried)
-    for schedules in _grown(tried):
-        if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
-            _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])
 
 
 def _grown(tried: Tried) -> Iterator[list[Schedule]]:

@@ -150,8 +150,8 @@ def _refuse(tried: Tried, found: List, count: int) -> None:
     """Fail if so many elements take far longer than half of them, and these than a quarter; the fastest runs count."""
     schedules = [found.schedule(tried, count // part) for part in (4, 2, 1)]
     runs = [[cost_of(tried, schedule).seconds for schedule in schedules] for _ in range(RUNS)]
-    quarter, half, whole = map(min, zip(*runs, strict=True))
-    if whole > FOURFOLD * quarter and half > DOUBLED * quarter and whole > DOUBLED * half:
+    if (times := steep_of(runs)) is not None:
+        half, whole = times
         fault = (
             f"{count} different elements in a list take it {whole:.1f} seconds of processor time, and half of them "
             f"{half:.2f}: it looks for each among all others, where a set or a dict would find it at once"
@@ -159,6 +159,16 @@ def _refuse(tried: Tried, found: List, count: int) -> None:
         call = tried.call("seconds", tried.text, f"said({count})")
         spent = plain_seconds(tried, schedules[-1])
         fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {spent / 2:.2f}")
+
+
+def steep_of(runs: list[list[float]]) -> tuple[float, float] | None:
+    """The seconds of half of the elements and of all, if far too many more than those of a quarter and of a half.
+
+    Each run has the times of a quarter, a half and all; of each, the fastest counts. ``None`` if they are not.
+    """
+    quarter, half, whole = map(min, zip(*runs, strict=True))
+    is_steep = whole > FOURFOLD * quarter and half > DOUBLED * quarter and whole > DOUBLED * half
+    return (half, whole) if is_steep else None
 
 
 def lists_of(pieces: list[bytes]) -> Iterator[List]:

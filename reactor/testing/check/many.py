@@ -11,8 +11,8 @@ from textwrap import indent
 from time import thread_time
 from typing import TYPE_CHECKING, NamedTuple
 
-from .borders import borders_of
-from .lists import DOUBLED, FOURFOLD, RUNS
+from .borders import firsts_of
+from .lists import RUNS, steep_of
 from .matching import SLOW, plain_seconds
 from .regions import BINARY, enclosing
 from .report import fail
@@ -104,9 +104,9 @@ def _refuse(tried: Tried, many: Many, count: int) -> None:
     if first[-1] < SUSPICIOUS * first[0]:
         return
     runs = [first, *([plain_seconds(tried, schedule) for schedule in schedules] for _ in range(RUNS - 1))]
-    quarter, half, whole = map(min, zip(*runs, strict=True))
-    if whole <= FOURFOLD * quarter or half <= DOUBLED * quarter or whole <= DOUBLED * half:
+    if (found := steep_of(runs)) is None:
         return
+    half, whole = found
     fault = (
         f"a message of {count} elements more, of {many.width} bytes each, takes it {whole:.1f} seconds of processor "
         f"time, and half of them {half:.2f}: it goes over all others, or all that follows, for each"
@@ -117,10 +117,10 @@ def _refuse(tried: Tried, many: Many, count: int) -> None:
 
 def _messages(tried: Tried) -> Iterator[Many]:
     begun, message = _first(tried)
-    has_length = next(enclosing(message, len(message), 1)) != message
-    ways = [True] * has_length + [False] * tried.packets  # behind a message of a stream, without it, is another one
     if not BINARY.search(message) or len(message) > LARGEST:
         return
+    has_length = next(enclosing(message, len(message), 1)) != message
+    ways = [True] * has_length + [False] * tried.packets  # behind a message of a stream, without it, is another one
     last = message[-1:]
     start = message.rfind(last, 0, -1) + 1
     elements = {last, message[start:]} if len(message) - start <= LONGEST else {last}
@@ -133,6 +133,6 @@ def _messages(tried: Tried) -> Iterator[Many]:
 def _first(tried: Tried) -> tuple[list[bytes], bytes]:
     """The first message, with what comes before it. The later ones are tried alone."""
     data = tried.pieces[0]
-    firsts = [] if tried.packets else [border.at for border in borders_of(tried) if border.is_first]
+    firsts = [] if tried.packets else firsts_of(tried)
     begin, end = firsts[:2] if len(firsts) > 1 else (0, len(data))
     return [data[:begin]] if begin else [], data[begin:end]

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Until
-from .borders import borders_of
+from .borders import borders_of, firsts_of
 from .report import fail, held_in_time
 from .run import played
 from .schedule import END
@@ -117,7 +117,7 @@ def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
 def _messages(tried: Tried) -> list[tuple[list[bytes], bytes]]:
     """The first messages, each with what comes before it; where none are known, all of the conversation."""
     data = tried.pieces[0] if tried.pieces else b""
-    firsts = [border.at for border in borders_of(tried) if border.is_first]
+    firsts = firsts_of(tried)
     spans = list(pairwise(firsts))[:SPOTS]
     return [([data[:begin]] if begin else [], data[begin:end]) for begin, end in spans] or [([], data)]
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
-from .borders import borders_of, parts_of
+from .borders import firsts_of, parts_of
 from .evidence import fault_of, places, replaced, spots, thinned
 from .regions import counting, summed, summed_anew
 from .report import fail, held_in_time
@@ -111,7 +111,7 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
-    begun = {border.at for border in borders_of(tried) if border.is_first}
+    begun = set(firsts_of(tried))
     swaps = [*_ended(tried.pieces), *_named(tried.pieces), *_ended_after_lengths(tried)]
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
