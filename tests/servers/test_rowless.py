@@ -176,7 +176,6 @@ def outcome(rowless, data, then, end):
         return output, Every.noted, played.server.errors, told, {key: n for key, n in ended.items() if n}, stats["held"]
 
 
-@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text("sbwdfheltpcxi", max_size=4), st.sampled_from([b"", b"more", b"more\n"]), st.booleans())
 def test_a_connection_gives_the_same_with_and_without_a_row(letters, then, end):
