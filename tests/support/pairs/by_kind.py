@@ -1,6 +1,6 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import fifth, fourth, kinds, seventh, sixth, third
+from . import eighth, fifth, fourth, kinds, seventh, sixth, third
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -9,5 +9,6 @@ SETS = {
     "fifth": fifth.PAIRS,
     "sixth": sixth.PAIRS,
     "seventh": seventh.PAIRS,
+    "eighth": eighth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]

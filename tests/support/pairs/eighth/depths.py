@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
-from tests.support.kinds_pair import Pair
+from tests.support.pairs.pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

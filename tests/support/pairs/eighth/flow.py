@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from handlers import Cause, DatagramHandler, Delay, Exactly, Packet, Some, StreamHandler, TimedOut, Until
-from tests.support.kinds_pair import Pair
+from tests.support.pairs.pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

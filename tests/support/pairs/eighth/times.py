@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handlers import DatagramHandler, Delay, Exactly, FirstOf, Packet, Some, StreamHandler, TimedOut, Until
-from tests.support.kinds_pair import Pair
+from tests.support.pairs.pair import Pair
 
 
 def opc(kind: bytes, content: bytes) -> bytes:
@@ -101,8 +101,8 @@ class Nmdc(StreamHandler):
 
     async def command(self, patience: float) -> bytes | None:
         """The next command; ``None`` if it does not come in time."""
-        while b"|" not in self.held:
-            if len(self.held) > 1024:
+        while b"|" not in self.held[:1024]:
+            if len(self.held) >= 1024:
                 return None
             part, data = await FirstOf(Some(limit=1024), Delay(patience))
             if isinstance(part, Delay):
@@ -138,11 +138,11 @@ class NmdcRight(Nmdc):
         return None if isinstance(part, Delay) else data[:-1]
 
 
-def fsp(command: int, sequence: int, data: bytes = b"", place: int = 0) -> bytes:
-    """A packet of FSP with its checksum, which that of a client counts its length in."""
+def fsp(command: int, sequence: int, data: bytes = b"", place: int = 0, *, is_answer: bool = False) -> bytes:
+    """A packet of FSP with its checksum, in which a client counts the length too, and a server does not."""
     head = bytes([command, 0, 0x12, 0x34]) + sequence.to_bytes(2, "big") + len(data).to_bytes(2, "big")
     packet = head + place.to_bytes(4, "big") + data
-    total = sum(packet) + len(packet)
+    total = sum(packet) + (0 if is_answer else len(packet))
     return packet[:1] + bytes([(total + (total >> 8)) & 0xFF]) + packet[2:]
 
 
@@ -166,7 +166,7 @@ class Fsp(DatagramHandler):
             self.reply(packet, sequence, data)
 
     def reply(self, packet: bytes, sequence: int, data: bytes) -> None:
-        self.send(fsp(packet[0], sequence, self.answer(packet[0], data)))
+        self.send(fsp(packet[0], sequence, self.answer(packet[0], data), is_answer=True))
 
     def answer(self, command: int, data: bytes) -> bytes:
         if command == 0x10:
@@ -188,7 +188,7 @@ class FspRight(Fsp):
             if self.seen and not 0 < (sequence - self.sequence) & 0xFFFF < 0x8000:
                 return
             self.seen, self.sequence = packet, sequence
-            self.answered = fsp(packet[0], sequence, self.answer(packet[0], data))
+            self.answered = fsp(packet[0], sequence, self.answer(packet[0], data), is_answer=True)
         self.send(self.answered)
 
 
@@ -216,7 +216,8 @@ class MqttSn(DatagramHandler):
                 self.connected = True
                 self.send(b"\x03\x05\x00")
             elif not self.connected:
-                self.send(b"\x02\x18")
+                if kind != 0x18:
+                    self.send(b"\x02\x18")
             elif kind == 0x12 and len(content) > 3:
                 self.send(b"\x08\x13\x20\x00\x01" + content[1:3] + b"\x00")
                 if not self.sent:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from handlers import DatagramHandler, Delay, Exactly, Packet, Some, StreamHandler, Until
-from tests.support.kinds_pair import Pair
+from tests.support.pairs.pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,9 +161,10 @@ class DlmsRight(Dlms):
 
 
 class Psyc(StreamHandler):
-    """PSYC 1.0: lines up to one that is a bar. A message is answered with its method and the lines of its text."""
+    """PSYC 1.0: lines up to one that is a bar. A message is answered with its method and the the lines of its text."""
 
     timeout = 60.0
+    longest = 49_152
 
     def setup(self) -> None:
         self.held = b""
@@ -171,11 +172,11 @@ class Psyc(StreamHandler):
     async def packet(self) -> bytes | None:
         """The next packet, without its bar; ``None`` if it is too long."""
         while b"|" not in self.held.split(b"\n")[:-1]:
-            if len(self.held) > 262_144:
+            if len(self.held) >= self.longest:
                 return None
             self.held += await Some(limit=4096)
         packet, _, self.held = (b"\n" + self.held).partition(b"\n|\n")
-        return packet[1:]
+        return packet[1:] if len(packet) + 2 <= self.longest else None
 
     async def handle(self) -> None:
         while (packet := await self.packet()) is not None:
@@ -192,7 +193,7 @@ class Psyc(StreamHandler):
 
 class PsycRight(Psyc):
     async def packet(self) -> bytes | None:
-        return (await Until(b"\n|\n", limit=262_144))[:-3]
+        return (await Until(b"\n|\n", limit=self.longest))[:-3]
 
 
 def edonkey(kind: int, content: bytes) -> bytes:

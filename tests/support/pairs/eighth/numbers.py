@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from handlers import DatagramHandler, Exactly, Packet, StreamHandler, Until
-from tests.support.kinds_pair import Pair
+from tests.support.pairs.pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
