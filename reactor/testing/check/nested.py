@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from copy import copy
 from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from ...handlers import Cancelled
+from .driver import RecordingDriver
 from .elements import FORMS, constructed, deep_code
 from .evidence import replaced
 from .regions import again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
@@ -187,13 +190,26 @@ def _refuse_again(tried: Tried, place: int) -> None:
         growth = len(few) * _depth()
         whole = next(enclosing(piece[:at], len(piece), growth))
         for before in dict.fromkeys([whole, *islice(enclosing_but_tail(piece[:at], len(piece), growth), 1)]):
-            run = _with(tried, place, before + few * _depth() + piece[at:])
-            if isinstance(run.error, RecursionError):
+            deep = before + few * _depth() + piece[at:]
+            run = _with(tried, place, deep)
+            if isinstance(run.error, RecursionError) and _raises(tried, [*pieces[:place], deep]):
                 levels = f"{literal(few)} * {_depth()}"
                 _fail(tried, pieces[:place], f"{literal(before)} + {levels} + {literal(piece[at:])}", levels, run)
             spent += run.cost
         if spent > BUDGET:
             break
+
+
+def _raises(tried: Tried, pieces: list[bytes]) -> bool:
+    """Whether a machine of which nobody counts the lines, which takes frames too, raises `RecursionError`."""
+    machine: Any = tried.machine(tried.make(), RecordingDriver(copy(tried.world)))
+    try:
+        for piece in [*tried.before, *pieces]:
+            machine.feed(piece)
+        machine.abandon(Cancelled())
+    except Exception as error:
+        return isinstance(error, RecursionError)
+    return False
 
 
 def _refuse_deep_elements(tried: Tried, place: int, element: Element, about: list[Element], form: Form) -> None:

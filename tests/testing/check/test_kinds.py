@@ -1,14 +1,15 @@
 """`check` tells the handlers of `kinds` and `third` to `eighth` apart: 36 pairs of 12 kinds in each.
 
-The sets of thirty-six pairs were written before the source of `check` was read. When they were first tried, it found
-24 of the 36 faults of `kinds`, and 22 of those of `third`; one of each for another reason: the pairs of stomp and of
-the database had a second fault, which was mended. Of `fourth` it found 23, of `fifth` 28, of `sixth` 24, of `seventh`
-27, of `eighth` 26, and two for another reason: nmdc and psyc had a second fault, which was mended. It accused no right handler of `kinds`, `third` and `fifth`, and five of `fourth`: those of mgcp and fastagi had a
-fault, which was mended, and the answer of quake depended on the port of the client; resp and fix were accused wrongly.
-Of `sixth` it accused six: four let a client drip, which was mended; gpsd and collectd were accused wrongly. Of
-`seventh` it accused enet, bootp and msrp, wrongly. Of `eighth` it accused fsp and mqtt-sn, which answered their own
-answers, which was mended, and edonkey, wrongly. `FINDERS` are the properties that fail; each is tried alone here.
-`tests.proofs.check_figures` runs all properties on the right handlers.
+The sets of thirty-six pairs were written before the source of `check` was read. When they were first tried, it found 24
+of the 36 faults of `kinds`, and 22 of those of `third`; one of each for another reason: the pairs of stomp and of the
+database had a second fault, which was mended. Of `fourth` it found 23, of `fifth` 28, of `sixth` 24, of `seventh` 27,
+of `eighth` 26, and two for another reason: nmdc and psyc had a second fault, which was mended. It accused no right
+handler of `kinds`, `third` and `fifth`, and five of `fourth`: those of mgcp and fastagi had a fault, which was mended,
+and the answer of quake depended on the port of the client; resp and fix were accused wrongly. Of `sixth` it accused
+six: four let a client drip, which was mended; gpsd and collectd were accused wrongly. Of `seventh` it accused enet,
+bootp and msrp, wrongly. Of `eighth` it accused fsp and mqtt-sn, which answered their own answers, which was mended, and
+edonkey, wrongly. `FINDERS` are the properties that fail; each is tried alone here. `tests.proofs.check_figures` runs
+all properties on the right handlers.
 """
 
 import pytest
