@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from ...handlers import Cancelled
 from .driver import RecordingDriver
 from .elements import FORMS, constructed, deep_code
-from .evidence import replaced
-from .regions import again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
+from .evidence import replaced, thinned
+from .regions import BINARY, again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
 from .report import fail, held_in_time
 from .run import Run, played
 from .snippets import literal
@@ -34,6 +34,9 @@ ELEMENTS = 6
 REGIONS = 6
 """The most regions of a message that are wrapped in those about them."""
 
+WORDS = 12
+"""The most words, and signs, of a text that are repeated before what follows them."""
+
 STARTS = 48
 """Bytes of a binary message at which a few bytes are repeated."""
 
@@ -52,6 +55,9 @@ _FORMS = (
     (re.compile(rb"l[^e]*e"), b"l", b"e"),  # a list of bencoding
 )
 """Where something is nested, what opens it and what closes it."""
+
+_OPERATOR = re.compile(rb"(?<![0-9A-Za-z_])[A-Za-z]+ +(?=[!-~])|(?<![!-/:-@[-`{-~])[!~-](?=[(\"\w])")
+"""What may stand before itself, as ``NOT`` and a blank, or ``!``, do: a word with a blank behind it, or a sign."""
 
 _BLANKS = re.compile(rb"\A[\[({] .* [\])}]\Z", re.DOTALL)
 """Brackets with blanks inside."""
@@ -80,7 +86,8 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     in a group; where a region of four bytes' length has a like one in it, such as a document in a document; and with
     constructed elements of BER, whose lengths are definite. In a binary message it repeats up to four bytes in their
     place, such as the head of a field, and corrects the length of the whole, or of all but the last one or two bytes.
-    A right handler counts the levels, or answers.
+    In a text it repeats words and signs that stand before something, for they may be operators (``NOT NOT x``). A right
+    handler counts the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -90,6 +97,9 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
         for depth in _depths(nest):
             for closing in nest.closing, b"":
                 _refuse_recursion(tried, nest, depth, closing)
+    spent = 0
+    for nest in _operators(tried.pieces):
+        spent += _refuse_recursion(tried, nest, _depth(), b"") if spent < BUDGET else 0
     for place, piece in enumerate(tried.pieces):
         for group in list(_groups(piece))[:SPOTS]:
             for before in enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
@@ -233,8 +243,9 @@ def _depths(nest: Nest) -> list[int]:
     return [_depth(), *([DEEPEST] if nest.opening in (b"[", b'{"a":') else [])]
 
 
-def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> None:
-    """Fail if the handler raises `RecursionError` for this depth."""
+def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> int:
+    """Fail if the handler raises `RecursionError` for this depth; otherwise the lines of Python that this has cost."""
+    spent = 0
     data, pieces = tried.pieces[nest.piece], tried.pieces
     inner, after = data[nest.start : nest.end], data[nest.end :]
     deep = nest.opening * depth + inner + closing * depth
@@ -244,6 +255,8 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> N
             levels = f"{literal(nest.opening)} * {depth}"
             parts = [literal(before), levels, literal(inner), *([f"{literal(closing)} * {depth}"] if closing else [])]
             _fail(tried, pieces[: nest.piece], " + ".join([*parts, literal(after)]), levels, run)
+        spent += run.cost
+    return spent
 
 
 def _before(data: bytes, nest: Nest, growth: int) -> list[bytes]:
@@ -276,3 +289,14 @@ def _nests(pieces: list[bytes]) -> Iterator[Nest]:
                     yield Nest(place, *match.span(), opening + b" ", b" " + closing)
         for start, end in islice(bencoded(piece), SPOTS):
             yield Nest(place, start, end, b"l", b"e")
+
+
+def _operators(pieces: list[bytes]) -> list[Nest]:
+    """Words and signs of texts that may be operators, each of them once."""
+    texts = [(place, piece) for place, piece in enumerate(pieces) if not BINARY.search(piece)]
+    found = [
+        (match[0], Nest(place, match.start(), match.start(), match[0], b""))
+        for place, piece in texts
+        for match in _OPERATOR.finditer(piece)
+    ]
+    return thinned(list(dict(reversed(found)).values())[::-1], WORDS)

@@ -235,6 +235,7 @@ FINDERS = {
     "xdmcp": "stays_in_bounds",
     "zabbix": "ends_if_it_drips",
     # those of `eighth`
+    "acap": "bears_any_nesting",
     "apple-midi": "takes_causes_for_ends",
     "asterix": "works_linearly",
     "ci-v": "same_for_any_chunking_of_faults",
