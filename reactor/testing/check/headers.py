@@ -79,10 +79,10 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     conversation. No line of the answer before its first blank line may begin with ``X-Mark:``. An answer that does not
     begin with a status line, such as ``HTTP/1.1 302``, is not looked at.
 
-    In the stream of another protocol it writes ``\\r\\nX-Mark`` and ``\\nX-Mark`` into each quoted string, and
-    ``%0D%0AX-Mark`` and ``%0AX-Mark`` behind each word, and the ends of lines themselves into the text that a word is
-    the base64 of, such as a name and a password. The output may not be the same with one more end of a line in it, and
-    nothing that tells so, such as a length.
+    In the stream of another protocol it writes ``\\r\\nX-Mark`` and ``\\nX-Mark`` into each quoted string and
+    behind each word, ``%0D%0AX-Mark`` and ``%0AX-Mark`` behind each word, and the ends of lines themselves into the
+    text that a word is the base64 of, such as a name and a password. The output may not be the same with one more
+    end of a line in it, and nothing that tells so, such as a length.
 
     >>> from handlers.services import Echo
     >>> splits_no_answer(Echo, b"GET /%7Eann HTTP/1.1\\r\\n\\r\\n")
@@ -102,10 +102,9 @@ def splits_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
 def _refuse_unescaped(tried: Tried) -> None:
     """Fail if an end of a line that is escaped in a quoted string, a word or base64 ends a line of the output."""
+    plain = played(tried, tried.whole(tried.pieces))
     for end in _escaped_ends(tried.pieces):
-        spans = end.place, end.start, end.end
-        right = tried.pieces[end.place][end.start : end.end]
-        plain, run = (_with(tried, *spans, instead) for instead in (right, end.instead))
+        run = _with(tried, end.place, end.start, end.end, end.instead)
         if end.meant in run.output and run.output.replace(end.meant, b"") == plain.output:
             fault = f"{end.instead!r} {end.where} of a request begins a line of the output"
             code = f"{run.code()}\nassert {literal(end.meant)} not in {run.output_code()}"
@@ -127,7 +126,7 @@ def _escaped_ends(pieces: list[bytes]) -> Iterator[_Escaped]:
     for place, _, end in spots(pieces, _QUOTED, SPOTS):
         yield from (_Escaped(place, end - 1, end - 1, *pair, "in a quoted string") for pair in _ESCAPED)
     for place, _, end in spots(pieces, _WORD, SPOTS):
-        yield from (_Escaped(place, end, end, *pair, "behind a word") for pair in _PERCENT)
+        yield from (_Escaped(place, end, end, *pair, "behind a word") for pair in (*_PERCENT, *_ESCAPED))
     for place, start, end in spots(pieces, _BASE64, SPOTS):
         text = _decoded(pieces[place][start:end])
         for word in list(_LETTERS.finditer(text))[:2]:

@@ -236,6 +236,7 @@ FINDERS = {
     "zabbix": "ends_if_it_drips",
     # those of `eighth`
     "acap": "bears_any_nesting",
+    "adc": "splits_no_answer",
     "apple-midi": "takes_causes_for_ends",
     "asterix": "works_linearly",
     "ci-v": "same_for_any_chunking_of_faults",
