@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .borders import firsts_of, parts_of
+from .regions import TAIL
 from .report import fail, held_in_time
 from .run import played
 from .snippets import literal
@@ -26,6 +29,8 @@ SHORT = 3
 
 MORE = 1, 2, 8
 """By how much a length is made longer."""
+
+_DIGITS = re.compile(rb"(?<![0-9A-Za-z])([1-9][0-9]{0,5})(?:[: ]|\r?\n)")
 
 
 class Field(NamedTuple):
@@ -66,7 +71,12 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     nothing. A handler that answers as many bytes as the client says it has sent answers with bytes of others
     (CVE-2014-0160). The property looks for a binary length in front of the last bytes of a part, or packet, that the
     answer contains, and makes it larger than all that follows it: up to 16 bytes of padding may stand behind the data.
-    The answer must not be that for the right length, nor have more bytes.
+    The answer must not be that for the right length, nor have more bytes. So it is with the length of a packet, or of
+    the rest of it, if the answer is another one for a smaller one.
+
+    Two lengths whose data end in one place must agree, such as that of a list and that of its last element: else two
+    programs disagree where the next message begins (request smuggling). The property makes the outer one of a stream,
+    in digits or binary, smaller by one. The message, and the same one behind it, must not be answered as before.
 
     >>> from handlers.services import Echo
     >>> takes_true_lengths_only(Echo, b"\\0\\5hello")
@@ -74,6 +84,90 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     tried = Tried(kind, conversation, world)
     for field, _ in zip(_fields(tried), range(SPOTS), strict=False):
         _refuse(tried, field)
+    for field in islice(_totals(tried), SPOTS):
+        _refuse_total(tried, field)
+    firsts = [] if tried.packets else firsts_of(tried)
+    for begun, end in islice(pairwise(firsts), SPOTS):
+        for outer in islice(_about(tried.pieces[0], begun, end), SPOTS):
+            _refuse_disagreeing(tried, begun, end, outer)
+
+
+class _Outer(NamedTuple):
+    """A length of data at whose end, or next to it, the data of another length end too."""
+
+    at: int
+    stop: int
+    """Where the length itself ends."""
+    length: int
+    is_text: bool
+
+    def said(self, data: bytes, length: int) -> bytes:
+        """The data with another length."""
+        size = self.stop - self.at
+        told = b"%d" % length if self.is_text else length.to_bytes(size, "big")
+        return data[: self.at] + told + data[self.stop :]
+
+
+def _about(data: bytes, begun: int, end: int) -> Iterator[_Outer]:
+    """The lengths about other ones in a message, up to its end, or to the byte or two before it."""
+    found = [
+        (_Outer(match.start(1), match.end(1), int(match[1]), is_text=True), match.end())
+        for match in _DIGITS.finditer(data, begun, end)
+    ]
+    for at, size in product(range(begun, end - 1), (1, 2, 4)):
+        length = int.from_bytes(data[at : at + size], "big")
+        found.append((_Outer(at, at + size, length, is_text=False), at + size))
+    ending = [(one, start) for one, start in found if one.length >= SHORT and end - TAIL <= start + one.length <= end]
+    for outer, start in ending:
+        last = start + outer.length
+        inner = [
+            other
+            for other, inside in found
+            if start <= other.at and other.length >= SHORT and last - TAIL <= inside + other.length <= last
+        ]
+        if inner and outer.length < (1 << 8 * (outer.stop - outer.at)) - 1:
+            yield outer
+
+
+def _refuse_disagreeing(tried: Tried, begun: int, end: int, outer: _Outer) -> None:
+    """Fail if a message is answered as before although the length about another one is smaller."""
+    data, message = tried.pieces[0], tried.pieces[0][begun:end]
+
+    def with_next(length: int) -> bytes:
+        """The message with this length, and the right one behind it."""
+        return outer.said(data[:end], length) + message
+
+    right = played(tried, [with_next(outer.length)], name="plain")
+    one, less, more = (
+        played(tried, [steps]) for steps in (data[:end], with_next(outer.length - 1), with_next(outer.length + 1))
+    )
+    if one.output != right.output == less.output != more.output:
+        said = f"{outer.length - 1} in the place of {outer.length}"
+        fault = f"it takes the length {said}, although the data of a length inside end behind that"
+        code = f"{right.code()}\n{less.code()}\nassert {less.output_code()} != {right.output_code()}"
+        fail(tried, fault, "true_lengths", code)
+
+
+def _totals(tried: Tried) -> Iterator[Field]:
+    """The lengths of two or four bytes, each of which is that of a packet, or of the rest of it."""
+    for place, packet in enumerate(tried.pieces if tried.packets else ()):
+        end = len(packet)
+        for at, size in product(range(end - 1), (4, 2)):
+            found = Field(tried.pieces[: place + 1], at, size, end, 0)
+            if found.length >= SHORT and found.length in (end, end - at, end - at - size):
+                yield found
+
+
+def _refuse_total(tried: Tried, field: Field) -> None:
+    """Fail if the length of a packet is believed that says more than the packet has."""
+    less, plain, *more = (_answer(tried, field.said(field.length + step)) for step in (-1, 0, *MORE))
+    *before, packet = field.pieces
+    ignored = _answer(
+        tried, [*before, packet[: field.at]]
+    )  # else it may not believe the length, and leave the rest out
+    if plain not in (b"", less, ignored) and all(answer == plain for answer in more):
+        fault = f"it takes the length {field.length + 1} of a packet, or of the rest of it, which is {field.length}"
+        _fail(tried, field, 1, fault)
 
 
 def _fields(tried: Tried) -> Iterator[Field]:

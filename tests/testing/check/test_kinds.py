@@ -241,6 +241,7 @@ FINDERS = {
     "asterix": "works_linearly",
     "ci-v": "same_for_any_chunking_of_faults",
     "dap": "leaves_nothing_behind",
+    "dlms": "takes_true_lengths_only",
     "doip": "takes_causes_for_ends",
     "edonkey": "works_linearly",
     "fsp": "answers_duplicates_once",
@@ -258,6 +259,7 @@ FINDERS = {
     "opc-ua": "ends_if_it_drips",
     "osc": "bears_any_nesting",
     "psyc": "works_linearly",
+    "qmtp": "takes_true_lengths_only",
     "rexec": "drops_no_step",
     "sccp": "ends_at_any_byte",
     "slmp": "bears_any_number",
@@ -324,6 +326,7 @@ def test_the_mended_handler_passes(pair):
         ("bootp", testing.answers_no_answer),
         ("msrp", testing.same_at_its_limits),
         ("edonkey", testing.takes_plain_numbers_only),
+        ("collectd", testing.takes_true_lengths_only),
     ],
 )
 def test_a_right_handler_that_was_accused_is_not(name, holds):
@@ -331,7 +334,8 @@ def test_a_right_handler_that_was_accused_is_not(name, holds):
 
     One has blank lines between its messages, and one a length that is the number of LF. One answers a doubled packet as
     before, and its answer is longer; one answers its own answers until a count of them ends it; one has a delimiter of
-    sixteen bytes; and one has bytes that look like a number, of which it only counts the different ones.
+    sixteen bytes; one has bytes that look like a number, of which it only counts the different ones; and one leaves a
+    part out whose length is too large, and which it has had before.
     """
     pair = next(pair for pair in PAIRS if pair.name == name)
     holds(pair.right, pair.conversation)
