@@ -168,7 +168,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     count to 0 when something comes. Otherwise a long exchange over a network that loses a packet now and then fails.
     The property finds how many timeouts in a row the handler bears after each line, or packet; it must bear as many
     after each of them in one request. Where there are no lines, messages are cut where the handler waits for the next
-    one. A handler that declares ``request_timeout`` is not tried.
+    one. A handler that declares ``request_timeout`` for the whole connection (see `Handler.one_by_one`) is not tried.
 
     So it is with a binary message whose checksum is wrong now and then, and that is asked for again: the property sends
     each message with another last byte first. As many as the handler bears before one message, it must bear before
@@ -180,7 +180,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     tried = Tried(kind, conversation, world)
     if not tried.packets:
         _refuse_lasting_errors(tried)
-    if tried.handler.request_timeout is not None:
+    if tried.handler.request_timeout is not None and not _counts_messages(tried):
         return
     pieces = (tried.pieces if tried.packets else _messages(tried))[:FEW]
     while pieces and not _quiet(tried, pieces, [0] * len(pieces)).is_open:
@@ -197,6 +197,11 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
             "timeouts to 0 when something comes"
         )
         fail(tried, fault, "forgives_timeouts", f"{given_up.run.code()}\nassert not machine.finished")
+
+
+def _counts_messages(tried: Tried) -> bool:
+    """Whether ``request_timeout`` is for each message, because the handler counts them."""
+    return bool(played(tried, tried.pieces).machine.handler.one_by_one)
 
 
 def _refuse_lasting_errors(tried: Tried) -> None:

@@ -247,6 +247,7 @@ FINDERS = {
     "fsp": "answers_duplicates_once",
     "gnutella": "stays_in_bounds_when_repeated",
     "hessian": "bears_any_nesting",
+    "iec-104": "forgives_timeouts",
     "iso-8583": "same_at_its_limits",
     "kenwood": "takes_plain_numbers_only",
     "ldp": "bears_any_number",
