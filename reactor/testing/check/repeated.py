@@ -69,6 +69,12 @@ SHORT = 64
 WIDE = 4
 """Digits in a binary piece from which on another number has as many: fewer are used up soon."""
 
+ANY_VALUES = b"\x01\x27", b"\x09\x13"
+"""Two numbers of two bytes, which a packet has seldom."""
+
+VARIED = 4
+"""The most places of a packet at which numbers of two bytes are tried."""
+
 MANY_PARTS = (1 << 24) - 1
 """What a number of parts is made at most: so many may not be held."""
 
@@ -94,6 +100,8 @@ class Repeated(NamedTuple):
     """The digits of the number, with zeros in front, if it has to be as long as what it is in the place of."""
     is_word: bool = False
     """Whether the number is in letters, because a word is there: where one is, a number may be none."""
+    size: int = 0
+    """The bytes of the number, if it is binary."""
 
     def batch(self, first: int) -> list[bytes]:
         """The piece 64 times, numbered from ``first`` on."""
@@ -103,6 +111,9 @@ class Repeated(NamedTuple):
             return [self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers]
         if self.after is None:
             return [self.before] * _BATCH
+        if self.size:
+            told = ((number % 256**self.size).to_bytes(self.size, "big") for number in numbers)
+            return [self.before + digits + self.after for digits in told]
         told = (b"%0*d" % (self.width, number) for number in numbers)
         return [self.before + (digits.translate(_LETTERS) if self.is_word else digits) + self.after for digits in told]
 
@@ -115,6 +126,9 @@ class Repeated(NamedTuple):
             fed = f"{literal(self.before)}.replace({literal(self.name)}, number.to_bytes({len(self.name)}, 'big'))"
         elif self.after is None:
             loop, fed = f"_ in range({count})", literal(self.before)
+        elif self.size:
+            told = f"(number % {256**self.size}).to_bytes({self.size}, 'big')"
+            loop, fed = f"number in range({count})", f"{literal(self.before)} + {told} + {literal(self.after)}"
         else:
             digits = b"%%0%dd" % self.width if self.width else b"%d"
             form = literal(self.before.replace(b"%", b"%%") + digits + self.after.replace(b"%", b"%%"))
@@ -136,22 +150,22 @@ def stays_in_bounds_when_repeated(
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
     request, as they are and with a number (in letters) in place of a word; what is between two places of the
     conversation where the handler waits for the same, such as frames, with other numbers in it; parts of a message,
-    with the binary number that says how many there are made greater; and at each such place bytes of a binary number
-    that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a number in
-    it. What the request holds (see `held`) is bounded as in `stays_in_bounds`. It also makes many requests one after
-    another, whole and broken off, and of each packet alone. Each may leave no item in the state that the class shares,
-    no descriptor, and not itself in a container of the server (``self.server``), where others find it and send to it; a
-    later request may take it out. An exchange of datagrams may leave no item in a dictionary or a set of the server
-    either: any packet may begin one. A cache is right if it has a bound of at most 1,024 items. A number of the server
-    that is as before after each beginning of the conversation may not be another one after a conversation in which a
-    message comes twice.
+    with the binary number that says how many there are made greater; and at each such place bytes of a binary
+    number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a
+    number in it: also in two bytes that may have any value. What the request holds (see `held`) is bounded as in
+    `stays_in_bounds`. It also makes many requests one after another, whole and broken off, and of each packet
+    alone. Each may leave no item in the state that the class shares, no descriptor, and not itself in a container
+    of the server (``self.server``), where others find it and send to it; a later request may take it out. An
+    exchange of datagrams may leave no item in a dictionary or a set of the server either: any packet may begin one.
+    A cache is right if it has a bound of at most 1,024 items. A number of the server that is as before after each
+    beginning of the conversation may not be another one after a conversation in which a message comes twice.
 
     >>> from handlers.services import Echo
     >>> stays_in_bounds_when_repeated(Echo, b"one\\r\\ntwo\\r\\n")
     """
     tried = Tried(kind, conversation, world)
     streams = () if tried.packets else (_pieces(tried.pieces[0]), _again(tried), _promised(tried), _continued(tried))
-    for several in (_packets(tried.pieces),) if tried.packets else streams:
+    for several in (_packets(tried.pieces), _varied(tried)) if tried.packets else streams:
         spent = 0
         for repeated in several:
             with pristine(tried.kind):
@@ -181,6 +195,39 @@ def _packets(packets: list[bytes]) -> Iterator[Repeated]:
         yield from _with_numbers(start, packet)
         named = [name for size in (4, 2) for name in _numbers(packet, size)]
         yield from (Repeated(start, packet, None, name) for name in named[:2])
+
+
+def _varied(tried: Tried) -> Iterator[Repeated]:
+    """The packets with two bytes in one place that may have any value: if it has any, those that the answer has too."""
+    known = set[tuple[int, int]]()
+    for place, packet in enumerate(tried.pieces[:SPOTS]):
+        start = tuple(tried.pieces[:place])
+        for at in _places_of_numbers(tried, start, packet):
+            if (len(packet), at) not in known:
+                known.add((len(packet), at))
+                yield Repeated(start, packet[:at], packet[at + 2 :], size=2)
+
+
+def _places_of_numbers(tried: Tried, start: tuple[bytes, ...], packet: bytes) -> list[int]:
+    """Where a packet may have any two bytes, and has a like answer."""
+    told = len(played(tried, [*start]).output)
+
+    def answer_to(piece: bytes) -> bytes:
+        return b"".join(played(tried, [*start, piece]).output[told:])
+
+    right = answer_to(packet)
+    found: list[tuple[bool, int]] = []
+    for at in range(min(len(packet), SHORT) - 1) if right else ():
+        answers = []
+        for value in ANY_VALUES:
+            answers.append(answer_to(packet[:at] + value + packet[at + 2 :]))
+            if len(answers[-1]) != len(right):
+                break
+        else:
+            is_told = all(value in answer for value, answer in zip(ANY_VALUES, answers, strict=True))
+            found.append((is_told, at))
+    told_again = [at for is_told, at in found if is_told]
+    return spread_over(told_again or [at for _, at in found], VARIED)
 
 
 def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:

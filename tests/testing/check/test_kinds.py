@@ -264,6 +264,7 @@ FINDERS = {
     "rexec": "drops_no_step",
     "sccp": "ends_at_any_byte",
     "slmp": "bears_any_number",
+    "some-ip": "stays_in_bounds_when_repeated",
     "telescope": "leaves_nothing_behind",
     "tracker": "leaves_nothing_behind",
     "uucp": "survives_any_input",
