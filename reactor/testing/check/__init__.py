@@ -41,7 +41,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``keys``          the property of the keys of datagrams: any packet has one
 ``regions``       what a message may have in itself again, and the lengths that count it
 ``lapses``        the properties of duplicates, and of clients that are quiet now and then
-``lengths``       the property of lengths that say more than is there
+``lengths``       the property of lengths that say more than is there, or disagree
 ``looping``       the property of answers that come as packets
 ``records``       the records at the end of a message, which may come again
 ``limits``        the property of pieces that are as long as may be

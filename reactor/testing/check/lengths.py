@@ -1,4 +1,4 @@
-"""The property of lengths inside a message: one that says more than is there is not believed."""
+"""The property of lengths: one that says more than is there, or less than another one inside, is not believed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Field(NamedTuple):
 
 @held_in_time
 def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
-    """A length inside a message that says more than the message has is not believed.
+    """A length inside a message that is not true is not believed.
 
     A slice of Python ends where its bytes end, so ``data[2 : 2 + size]`` takes a size that is too large, and says
     nothing. A handler that answers as many bytes as the client says it has sent answers with bytes of others
