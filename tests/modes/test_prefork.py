@@ -232,11 +232,12 @@ def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypa
         assert not draining.is_alive()
 
 
-def test_a_worker_that_ends_by_itself_is_replaced():
+def test_a_worker_that_ends_by_itself_is_replaced(caplog):
     with prefork(Who, workers=1) as server:
         before, _ = ask(server.server_address)
         ask(server.server_address, b"stop")
         wait_until(lambda: ask(server.server_address)[0] != before)
+    assert caplog.messages == [f"worker 1 (pid {before}) has ended with status 0; it is replaced in 0 s"]
 
 
 def test_what_a_worker_calls_on_its_copy_of_the_server():
