@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from handlers import Cancelled, StreamHandler, Until
-from reactor import Reactor
+from reactor import Reactor, ThreadingTCPServer
 from reactor.servers import crew
 from tests.support.loops import hasty_threads, in_thread
 from tests.support.resources import descriptors
@@ -200,3 +200,27 @@ def test_a_request_that_a_daemon_thread_drives_is_cancelled_in_that_thread():
         assert [rest(client) for client in clients] == [b""] * 40
         wait_until(lambda: len(ended) == 40)
     assert ended == [(True, Cancelled)] * 40
+
+
+def test_a_request_that_a_daemon_thread_begins_when_the_server_is_closed_is_cancelled_at_once():
+    begun, let_go, ended = threading.Event(), threading.Event(), []
+
+    class Lines(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+
+        def finish(self):
+            ended.append(type(self.reason))
+
+    def late(server, request, client_address):
+        begun.set()
+        let_go.wait(PATIENCE)
+        ThreadingTCPServer.process_request_thread(server, request, client_address)
+
+    kind = server_class("thread", STREAMS["tcp"], daemon_threads=True, process_request_thread=late)
+    with made(kind, STREAMS["tcp"], Lines) as server, running(server), connect(server) as client:
+        assert begun.wait(PATIENCE)
+        bounded(server.server_close)
+        let_go.set()
+        assert rest(client) == b""
+    assert ended == [Cancelled]
