@@ -29,9 +29,10 @@ from handlers import (
     Threaded,
     Until,
 )
-from reactor import Reactor, SelectTCPServer
+from reactor import Reactor, SelectTCPServer, SelectUnixStreamServer
 from reactor.watchdog import Watchdog
 from tests.support.bench import drain
+from tests.support.serving import connect
 
 BIG = 3_000_000
 
@@ -66,7 +67,7 @@ class Played:
         self.reactor.close()
 
     def connect(self, data=b"", end=False):
-        client = socket.create_connection(self.server.server_address)
+        client = connect(self.server)
         self.clients.append(client)
         client.sendall(data)
         if end:
@@ -242,6 +243,17 @@ def test_output_that_the_kernel_does_not_take_is_sent_by_the_row(error, monkeypa
             assert played.reactor.table.closed[-1]["reason"].startswith("Reset")
 
 
+def test_output_that_the_kernel_takes_only_a_part_of_is_finished_by_the_row(tmp_path):
+    """A Unix socket does not tell that there is output which a close would lose."""
+
+    def at_path(handler, reactor):
+        return SelectUnixStreamServer(str(tmp_path / "socket"), handler, reactor=reactor)
+
+    Every.noted = []
+    with Played(Every, server=at_path) as played:
+        assert played.talk(b"b\n") == b"b" * BIG + b"finish"
+
+
 def test_a_handler_that_is_kept_still_tells_and_sends_nothing():
     kept = []
 
@@ -356,7 +368,7 @@ def test_the_last_answer_arrives_whole_whatever_the_client_still_sends():
 IMPORTS_NOTHING = """
 import socket, sys
 from handlers import StreamHandler, Until
-from reactor import Reactor, SelectTCPServer
+from reactor import Reactor, SelectTCPServer, SelectUnixStreamServer
 class Echo(StreamHandler):
     async def handle(self):
         self.send(await Until(b"\\n"))
