@@ -8,6 +8,8 @@ from handlers import StreamHandler, Until
 from tests.support.serving import (
     MODES,
     STREAMS,
+    Shout,
+    Unframed,
     ask,
     bounded,
     connect,
@@ -69,6 +71,19 @@ def test_a_hook_that_raises_ends_one_request(mode, hook, error, is_late):
             assert rest(client) == b""
         assert ask(server, b"good\n") == b"good\n"
         wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize(("handler", "is_late"), [
+    (Unframed, False), (Unframed, True), (Shout, False), (Shout, True),
+    (Lines, False),  # late, its request has ended
+])  # fmt: skip
+@pytest.mark.parametrize("mode", ["plain", "fork", "thread"])
+def test_what_finish_request_raises_is_the_reason_of_its_request(mode, handler, is_late):
+    raises = raising("finish_request", ArithmeticError("of the hook"), is_late)
+    with serving(handler, mode, TCP, raises, handle_error=lambda *_: None) as server:
+        assert ask(server, b"line\n") in (b"", b"line\n", b"LINE\n")
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "ArithmeticError: of the hook"
 
 
 @pytest.mark.parametrize("mode", MODES)
