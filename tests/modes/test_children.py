@@ -344,6 +344,23 @@ def test_a_parent_can_wait_until_its_children_have_closed_their_copies():
         loop.descriptors.discard(held)
 
 
+def test_a_child_is_reaped_although_a_child_of_its_own_lives():
+    """That one holds the pipe of the last words, on which nothing more comes."""
+    ends = []
+    with Reactor() as loop:
+        gate, opener = os.pipe()
+        if loop.children.fork(lambda *end: ends.append(end)) == 0:
+            os.close(opener)
+            if os.fork() == 0:
+                os.read(gate, 1)
+            os._exit(0)
+        loop.children.wait_for_copies(PATIENCE)
+        until(loop, lambda: ends)
+        os.close(gate)
+        os.close(opener)
+    assert ends == [(0, b"")]
+
+
 def test_a_signal_to_all_children_reaches_each():
     with Reactor() as loop:
         ends = []
