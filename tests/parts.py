@@ -171,8 +171,7 @@ def run_all(queue: list[Part], at_once: int) -> int:
 
 def fails_again(runs: Runs, part: Part, failure: str) -> bool:
     """Whether the test of a failure in this part fails once more, when it runs alone."""
-    test = failure.partition(" ")[2].partition(" - ")[0]
-    status, said = runs.run(part._replace(paths=[test]))
+    status, said = runs.run(part._replace(paths=[test_of(failure)]))
     print(said, flush=True)
     if status == 0:
         print(f"unsteady: {failure}", flush=True)
@@ -180,8 +179,14 @@ def fails_again(runs: Runs, part: Part, failure: str) -> bool:
 
 
 def failed(said: str) -> list[str]:
-    """The failures that pytest lists at its end."""
-    return [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    """The failures that pytest lists at its end. A test and its fixture that both fail are one failure."""
+    lines = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return list({test_of(line): line for line in lines}.values())
+
+
+def test_of(failure: str) -> str:
+    """The name of the test that has failed."""
+    return failure.partition(" ")[2].partition(" - ")[0]
 
 
 def main(arguments: list[str]) -> int:

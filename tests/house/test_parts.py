@@ -40,6 +40,10 @@ def test_what_is_named_in_the_parts_is_there():
 def test_the_failures_of_a_part_are_the_lines_at_its_end():
     said = "..F\n=== FAILURES ===\nE assert 0\n=== short test summary info ===\nFAILED a.py::b - assert 0\n1 failed"
     assert failed(said) == ["FAILED a.py::b - assert 0"]
+    assert failed(f"{said}\nFAILED a.py::c\nERROR a.py::b - left a socket") == [
+        "ERROR a.py::b - left a socket",
+        "FAILED a.py::c",
+    ]
 
 
 def test_a_run_that_is_ended_ends_its_processes():

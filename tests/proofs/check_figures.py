@@ -1,7 +1,7 @@
 """``python3 -m tests.proofs.check_figures [PART]``: the processor time that `check` takes for right handlers.
 
 The handlers are those of `tests.support.right`, of the package and of the examples, and the right ones of all pairs
-in `tests.support`; PART is a part of their names.
+in `tests.support.pairs`; PART is a part of their names.
 Printed are seconds of user and system time with that of children, what `check` accuses one of, and at the end the
 median and the maximum.
 """
@@ -16,28 +16,12 @@ from typing import Any
 
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support import (
-    fifth,
-    fourth,
-    fresh,
-    kept,
-    kinds,
-    lapses,
-    misread,
-    nested,
-    seventh,
-    shipped,
-    sixth,
-    third,
-    thirty,
-    unseen,
-)
+from tests.support.pairs import by_kind, fresh, kept, lapses, misread, nested, shipped, thirty, unseen
 from tests.support.right import Right, binary, lines, shown, timed
 
 PAIRS = (
-    *thirty.PAIRS, *kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *fifth.PAIRS, *sixth.PAIRS, *seventh.PAIRS,
-    *shipped.PAIRS, *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH, *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS,
-    *kept.PAIRS,
+    *thirty.PAIRS, *by_kind.PAIRS, *shipped.PAIRS, *unseen.UNSEEN, *unseen.MISSED, *fresh.FRESH,
+    *misread.PAIRS, *lapses.PAIRS, *nested.PAIRS, *kept.PAIRS,
 )  # fmt: skip
 TWINS = {pair.right: Right(pair.right, pair.conversation, getattr(pair, "options", {})) for pair in PAIRS}.values()
 

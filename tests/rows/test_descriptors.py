@@ -454,7 +454,7 @@ def test_descriptors_that_a_thread_gives_and_that_pass_max_output_are_closed(no_
     with serving(Giving, "select", UNIX) as server, connect(server) as client:
         rest(client)
         wait_until(lambda: server.reactor.table.closed)
-        assert pipes() <= before
+        wait_until(lambda: pipes() <= before)  # the thread may still give what is left
 
 
 @pytest.mark.parametrize(("place", "maximum"), [("tcp", 1), ("unix", 0)])

@@ -202,10 +202,12 @@ def where(server):
 def connect(server):
     """A connected client of a stream server."""
     family, address = where(server)
-    client = Client(family, socket.SOCK_STREAM)
-    client.connect(address)
-    if family != socket.AF_UNIX:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with ExitStack() as unless_connected:
+        client = unless_connected.enter_context(Client(family, socket.SOCK_STREAM))
+        client.connect(address)
+        if family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        unless_connected.pop_all()
     return client
 
 

@@ -1,4 +1,4 @@
-"""`check` finds the bug of each handler of `tests.support.broken`, and prints the smallest test that shows it.
+"""`check` finds the bug of each handler of `tests.support.pairs.broken`, and prints the smallest test that shows it.
 
 The printed test is given here literally; it is also run, against the broken handler and a correct one.
 """
@@ -11,8 +11,8 @@ from handlers import DatagramHandler, Packet
 from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support import broken
-from tests.support.broken import CONVERSATION
+from tests.support.pairs import broken
+from tests.support.pairs.broken import CONVERSATION
 from tests.support.pasted import assert_red_then_green
 
 CAUGHT = {

@@ -35,9 +35,9 @@ from reactor.testing.check.run import play
 from reactor.testing.check.schedule import Take
 from reactor.testing.check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
 from reactor.testing.check.subject import Subject
-from tests.support import broken
-from tests.support.broken import CONVERSATION
 from tests.support.package import classes_of, classes_run
+from tests.support.pairs import broken
+from tests.support.pairs.broken import CONVERSATION
 from tests.support.right import packaged
 from tests.support.right.packaged import Finger, FingerPacket, Paragraphs
 

@@ -18,7 +18,7 @@ from reactor.testing.check.properties import works_linearly
 from reactor.testing.check.tracing import kept
 from reactor.testing.check.working import work
 from tests import ROOT
-from tests.support import broken
+from tests.support.pairs import broken
 
 
 def test_an_endless_loop_is_ended_at_its_own_line():

@@ -1,4 +1,4 @@
-"""`check` tells the handler that keeps ever more from the one that does not, in each pair of `tests.support.kept`."""
+"""`check` tells the handler that keeps ever more from the one that does not, in each pair of `pairs.kept`."""
 
 import os
 from collections import OrderedDict, deque
@@ -12,7 +12,7 @@ from handlers import StreamHandler, Until, World
 from reactor.testing import END, remains, stays_in_bounds_when_repeated, work, works_linearly
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support.kept import GREETED, JOINS, PAIRS, EndsSessions, KeepsSessions, LeavesOpen
+from tests.support.pairs.kept import GREETED, JOINS, PAIRS, EndsSessions, KeepsSessions, LeavesOpen
 from tests.support.pasted import assert_red_then_green, assert_told
 from tests.support.resources import descriptors, named
 

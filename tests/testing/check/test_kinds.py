@@ -16,10 +16,8 @@ from handlers import World
 from reactor import testing
 from reactor.testing.check.report import CheckFailed
 from reactor.testing.check.subject import PEER, Message
-from tests.support import fifth, fourth, kinds, seventh, sixth, third
+from tests.support.pairs.by_kind import PAIRS, SETS
 from tests.support.pasted import assert_red_then_green
-
-PAIRS = [*kinds.PAIRS, *third.PAIRS, *fourth.PAIRS, *fifth.PAIRS, *sixth.PAIRS, *seventh.PAIRS]
 
 FINDERS = {
     "9p": "stays_in_bounds_when_repeated",
@@ -305,11 +303,7 @@ def test_a_right_handler_that_was_accused_is_not(name, holds):
     holds(pair.right, pair.conversation)
 
 
-@pytest.mark.parametrize(
-    "pairs",
-    [kinds.PAIRS, third.PAIRS, fourth.PAIRS, fifth.PAIRS, sixth.PAIRS, seventh.PAIRS],
-    ids=["kinds", "third", "fourth", "fifth", "sixth", "seventh"],
-)
+@pytest.mark.parametrize("pairs", SETS.values(), ids=SETS)
 def test_each_kind_has_three_pairs(pairs):
     assert sorted(pair.kind for pair in pairs) == sorted([*range(1, 13)] * 3)
 

@@ -1,4 +1,4 @@
-"""`check` tells the wrong handler of each pair in `tests.support.misread` from the right one."""
+"""`check` tells the wrong handler of each pair in `tests.support.pairs.misread` from the right one."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from handlers.services import Echo
 from reactor.testing import leaves_nothing_behind, takes_exact_ends_only
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support.misread import LINES, PAIRS
+from tests.support.pairs.misread import LINES, PAIRS
 from tests.support.pasted import assert_told
 
 

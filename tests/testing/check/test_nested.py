@@ -6,7 +6,7 @@ from handlers.services import Echo
 from reactor.testing import bears_any_nesting
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support.nested import PAIRS
+from tests.support.pairs.nested import PAIRS
 from tests.support.pasted import assert_told
 
 

@@ -17,14 +17,12 @@ from reactor.testing.check import properties as checks
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed, sentence_of
 from reactor.testing.check.snippets import difference, literal
-from tests.support import broken, kept, lapses, ledger, misread, nested, shipped, thirty, unseen
-from tests.support import kinds_of_content as content
-from tests.support import thirty_binary as binary
-from tests.support import thirty_datagrams as datagrams
-from tests.support import thirty_http as http
-from tests.support import thirty_lines as lines
+from tests.support import ledger
 from tests.support.behind import FRAMED, XOR, FramedPeer, Lossy, Trusting, XorPeer
-from tests.support.misread import LINES
+from tests.support.pairs import broken, kept, lapses, misread, nested, shipped, thirty, unseen
+from tests.support.pairs.kinds import content
+from tests.support.pairs.misread import LINES
+from tests.support.pairs.thirty import binary, datagrams, http, lines
 from tests.support.pasted import assert_red_then_green
 
 

@@ -21,7 +21,7 @@ from handlers import (
 )
 from reactor.testing.check.run import play
 from reactor.testing.check.schedule import END, RESET, Take
-from tests.support import broken
+from tests.support.pairs import broken
 
 
 class Slow(StreamHandler):

@@ -9,8 +9,8 @@ from handlers import Exactly, StreamHandler, Until
 from reactor.testing import bears_any_bomb
 from reactor.testing.check import properties as checks
 from reactor.testing.check.report import CheckFailed
+from tests.support.pairs.shipped import PAIRS, assert_told_apart
 from tests.support.pasted import assert_red_then_green
-from tests.support.shipped import PAIRS, assert_told_apart
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """`works_linearly` tells work of functions in C, wherever what they go over is held.
 
-The pairs are those of `tests.support.growing`. The property measures processor time, and accuses where the last of many
+The pairs are those of `pairs.growing`. The property measures processor time, and accuses where the last of many
 messages cost several times as much as those before. In these pairs they cost at least twice what it takes to be
 accused, so a busy machine does not matter.
 """
@@ -12,7 +12,7 @@ import pytest
 from handlers import DatagramHandler, Packet
 from reactor.testing import works_linearly
 from reactor.testing.check.report import CheckFailed
-from tests.support.growing import LINES, PAIRS, Recent, Repeats
+from tests.support.pairs.growing import LINES, PAIRS, Recent, Repeats
 from tests.support.pasted import assert_red_then_green
 
 pytestmark = pytest.mark.slow

@@ -20,8 +20,8 @@ from reactor.testing.check.strategies import (
     stream_schedules,
 )
 from reactor.testing.check.subject import Subject
-from tests.support import broken
-from tests.support.broken import CONVERSATION
+from tests.support.pairs import broken
+from tests.support.pairs.broken import CONVERSATION
 
 PACKETS = [b"one", b"two", b"three"]
 

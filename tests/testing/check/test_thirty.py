@@ -9,7 +9,7 @@ import pytest
 
 from reactor.testing.check.properties import check
 from reactor.testing.check.report import CheckFailed
-from tests.support import thirty
+from tests.support.pairs import thirty
 
 MISSED = {
     "http: the body of a refused request is not read",

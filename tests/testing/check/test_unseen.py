@@ -8,8 +8,8 @@ finds all now. Those that it misses are `MISSED`. The property that finds the fa
 import pytest
 
 from reactor.testing.check.properties import check
-from tests.support import fresh, unseen
-from tests.support.shipped import assert_told_apart
+from tests.support.pairs import fresh, unseen
+from tests.support.pairs.shipped import assert_told_apart
 
 QUICK = "takes_true_lengths_only", "bears_any_number", "takes_exact_ends_only", "answers_duplicates_once"
 QUICK_FRESH = "leaves_nothing_behind", "ends_if_it_drips", "drops_no_step"

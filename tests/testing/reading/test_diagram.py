@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from handlers import Delay, EndOfStream, Exactly, Flushed, Some, StreamHandler, Until, services
 from reactor.testing.reading.diagram import LAST, Diagram, Edge, observed, written
 from reactor.testing.reading.steps import UNKNOWN
-from tests.support import broken
+from tests.support.pairs import broken
 from tests.testing.reading.specimens.drawn import Finger, Password, Reverse, Secure, Two, Winding
 
 

@@ -10,8 +10,8 @@ import handlers
 from handlers import StreamHandler, services
 from reactor.testing import lint
 from reactor.testing.check.dropped import dropped
-from tests.support import broken
 from tests.support.examples import EXAMPLES
+from tests.support.pairs import broken
 from tests.testing.reading.specimens import endings, growth, steps, waits
 from tests.testing.reading.specimens.drawn import Finger, Reverse, Secure, Two, Winding
 from tests.testing.reading.specimens.marks import FINDINGS

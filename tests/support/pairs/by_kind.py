@@ -1,0 +1,13 @@
+"""The sets that have three pairs for each of twelve kinds of faults."""
+
+from . import fifth, fourth, kinds, seventh, sixth, third
+
+SETS = {
+    "kinds": kinds.PAIRS,
+    "third": third.PAIRS,
+    "fourth": fourth.PAIRS,
+    "fifth": fifth.PAIRS,
+    "sixth": sixth.PAIRS,
+    "seventh": seventh.PAIRS,
+}
+PAIRS = [pair for pairs in SETS.values() for pair in pairs]
