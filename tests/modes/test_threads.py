@@ -191,7 +191,7 @@ def test_a_request_that_a_daemon_thread_drives_is_cancelled_in_that_thread():
             ended.append((threading.get_ident() == self.thread, type(self.reason)))
 
     ended = []
-    with serving(Lines, "thread", daemon_threads=True) as server, ExitStack() as stack:
+    with serving(Lines, "thread", daemon_threads=True, request_queue_size=64) as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(40)]
         for client in clients:
             client.sendall(b"line\n")
