@@ -144,9 +144,6 @@ class ForkMode(Mode):
             status = 0
         except Exception:
             call_hook(server, "handle_error", request, client_address)
-        except BaseException:  # SystemExit
-            self.service.ended(row)  # which logs it, as in a thread
-            raise
         finally:
             try:
                 server.shutdown_request(request)
