@@ -87,6 +87,17 @@ def test_a_request_object_that_is_not_hashable_is_served_and_leaves_the_table(ha
         wait_until(lambda: not server.reactor.table)
 
 
+def test_what_a_handler_raises_in_a_pool_of_the_users_is_the_reason_of_its_request():
+    class Fails(Bare):
+        def handle(self):
+            raise ArithmeticError("of the handler")
+
+    with pool_of(1) as pool, serving(Fails, "plain", TCP, pool, handle_error=lambda *_: None) as server:
+        assert ask(server) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "ArithmeticError: of the handler"
+
+
 def test_a_queued_request_begins_although_a_hook_ends_requests_before_their_thread_does():
     def process_request_thread(self, request, client_address):
         BaseServer.process_request(self, request, client_address)

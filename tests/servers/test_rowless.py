@@ -238,9 +238,11 @@ def test_output_that_the_kernel_does_not_take_is_sent_by_the_row(error, monkeypa
         if isinstance(error, BlockingIOError):
             assert output == b"sentfinish"
             assert played.reactor.table.closed[-1]["reason"] == ""
+            assert played.reactor.stats()["ended"] == {"": 2}
         else:
             assert output == b""
             assert played.reactor.table.closed[-1]["reason"].startswith("Reset")
+            assert played.reactor.stats()["ended"] == {"": 1, "Reset": 1}
 
 
 def test_output_that_the_kernel_takes_only_a_part_of_is_finished_by_the_row(tmp_path):
