@@ -32,7 +32,7 @@ from handlers import (
 from reactor import Reactor, SelectTCPServer, SelectUnixStreamServer
 from reactor.watchdog import Watchdog
 from tests.support.bench import drain
-from tests.support.serving import connect
+from tests.support.serving import connect, reset
 
 BIG = 3_000_000
 
@@ -364,6 +364,46 @@ def test_the_last_answer_arrives_whole_whatever_the_client_still_sends():
         assert client.recv(100) == b""  # and no reset
         client.shutdown(socket.SHUT_WR)
         assert played.rest(client) == b""
+        assert played.reactor.stats()["ended"] == {"": 2}
+
+
+class Long(StreamHandler):
+    """Answers with more than the window of a client that has little room, and less than the server's kernel takes."""
+
+    answer = b"q\n" * 15_000
+
+    async def handle(self):
+        await Until(b"\n")
+        self.send(self.answer)
+
+
+def test_an_answer_that_the_client_has_not_acknowledged_arrives_whole_if_it_sends_more():
+    with Played(Long) as played, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+        client.connect(played.server.server_address)
+        client.sendall(b"go\n")
+        for _ in range(5):
+            played.reactor.step(0.01)
+        client.sendall(b"more")  # a close would have been a reset now
+        client.setblocking(False)
+        assert played.rest(client) == Long.answer
+        assert played.reactor.stats()["ended"] == {"": 2}
+
+
+def test_a_client_that_resets_when_it_has_the_answer_is_no_error(monkeypatch):
+    Every.noted = []
+    with Played(Every) as played:
+        client, send = played.connect(b"s\n"), socket.socket.send
+
+        class Answered(socket.socket):
+            def send(self, *arguments):
+                count = send(self, *arguments)
+                reset(client)
+                return count
+
+        monkeypatch.setattr(socket.socket, "send", Answered.send)
+        for _ in range(5):
+            played.reactor.step(0.01)
         assert played.reactor.stats()["ended"] == {"": 2}
 
 
