@@ -250,7 +250,6 @@ class Service:
             if not isinstance(error, (KeyboardInterrupt, SystemExit)):
                 call_hook(self.server, "handle_error", request, client_address)
         finally:
-            self.heirs.note_failure()
             end_request(self.server, request)
             if row is not None:
                 self.ended(row)
@@ -366,7 +365,7 @@ class Service:
 
     def ended(self, row: Request) -> None:
         """This process has finished the request; a child of `fork_request()` may go on with it."""
-        if self.heirs.exit_status is not None:
+        if self.heirs.is_child:
             self.heirs.leave(row)
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)
