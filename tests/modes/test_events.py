@@ -176,11 +176,11 @@ def test_the_next_request_is_kept_for_later(mode):
 
 def test_a_client_that_waits_for_the_server_is_not_idle():
     class Idle(StreamHandler):
-        idle_timeout = 0.05
+        idle_timeout = 0.3
 
         async def handle(self):
             await LINE
-            await WhileConnected(Delay(0.2))
+            await WhileConnected(Delay(0.5))
             self.send(b"done\n")
 
     with serving(Idle, "select") as server, connect(server) as client:

@@ -59,6 +59,7 @@ _REMEDY = (
 )
 _OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)  # only Linux counts for a thread
 _SHORTEST = 0.001  # seconds; where nobody counts how often a thread waited, less may be another process's turn
+_BRIEF = 0.0001  # seconds; to ask how often the thread waited costs more than most states that are over sooner
 
 
 class Unfit(BaseException):
@@ -84,6 +85,8 @@ class _Step(NamedTuple):
 
     def has_waited(self) -> bool:
         """Whether the thread has given up the processor by itself; a busy machine takes it away."""
+        if perf_counter() - self.begun < _BRIEF:
+            return False
         return self.blocked() > _SHORTEST if _OF_THREAD is None else _waits() > self.waits
 
     def computed(self) -> float:
@@ -261,22 +264,26 @@ def working(wait: object) -> Iterator[None]:
         _spent.worked(repr(wait), perf_counter() - begun)
 
 
-@contextmanager
-def watched(state: str, is_counted: bool = False) -> Iterator[None]:
-    """What runs in the ``with`` block counts as one state."""
-    spent = _spent
-    if spent is None:
-        yield
-        return
-    step = spent.begin(state, is_counted)
-    try:
-        yield
-    finally:
-        has_waited = step.has_waited()
-        seconds = step.blocked() if has_waited else 0.0
-        spent.end()
-        if has_waited:
-            spent.blocked(state, seconds)
+class watched:  # noqa: N801  # a class and no generator, for one is made for each state that runs
+    """Within the ``with`` block, what runs counts as one state."""
+
+    __slots__ = ("_is_counted", "_spent", "_state", "_step")
+
+    def __init__(self, state: str, is_counted: bool = False) -> None:
+        self._state, self._is_counted = state, is_counted
+
+    def __enter__(self) -> None:
+        self._spent = _spent
+        if self._spent is not None:
+            self._step = self._spent.begin(self._state, self._is_counted)
+
+    def __exit__(self, *error: object) -> None:
+        if self._spent is None:
+            return
+        seconds = self._step.blocked() if self._step.has_waited() else 0.0
+        self._spent.end()
+        if seconds:
+            self._spent.blocked(self._state, seconds)
 
 
 @lru_cache(maxsize=16)
