@@ -483,6 +483,16 @@ def test_in_plain_mode_a_request_that_a_drain_cuts_is_returned_wherever_it_was(h
         assert all(row["reason"].startswith("Cancelled") for row in told)
 
 
+def test_in_plain_mode_a_stop_ends_a_drain_although_a_request_begins_behind_it():
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, Reverse) as server, connect(server) as client:
+        client.sendall(b"5:he")
+        server.reactor.call_soon(server.reactor.stop)
+        [row] = bounded(server.drain, 1_000)
+        assert (row["stage"], row["reason"]) == ("serving", f"Cancelled: {Cancelled()}")
+        assert rest(client) == b""
+
+
 def test_in_plain_mode_the_request_in_progress_that_a_drain_of_another_thread_cuts_is_returned():
     place = STREAMS["tcp"]
     with made(server_class("plain", place), place, Reverse) as server, running(server), connect(server) as client:
