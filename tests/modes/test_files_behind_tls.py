@@ -156,6 +156,14 @@ def test_a_file_without_a_descriptor_is_read(framing, mode, work):
         assert slowly(client) == CONTENT[:100_000] + b" tail"
 
 
+def test_the_loop_holds_the_file_and_not_its_bytes(tmp_path):
+    handler = type("Bounded", (Framed,), {"max_output": 100_000})
+    with serving(handler, "select", path=made(tmp_path, 300_000)) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        client.shutdown(socket.SHUT_WR)
+        assert slowly(client) == CONTENT[:300_000] + b" tail"
+
+
 class Inverted(io.FileIO):
     """A file that is read otherwise than its descriptor."""
 

@@ -202,6 +202,22 @@ def test_a_request_that_a_daemon_thread_drives_is_cancelled_in_that_thread():
     assert ended == [(True, Cancelled)] * 40
 
 
+def test_requests_that_threads_drive_are_cancelled_when_the_loop_is_closed():
+    class Lines(StreamHandler):
+        async def handle(self):
+            while True:
+                self.send(await Until(b"\n"))
+
+    loop = Reactor()
+    kind = server_class("thread", STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], Lines, loop) as server, connect(server) as client:
+        with running(server):
+            client.sendall(b"line\n")
+            assert receive(client, 5) == b"line\n"
+        loop.close()
+        assert rest(client) == b""
+
+
 def test_a_request_that_a_daemon_thread_begins_when_the_server_is_closed_is_cancelled_at_once():
     begun, let_go, ended = threading.Event(), threading.Event(), []
 

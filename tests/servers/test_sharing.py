@@ -20,6 +20,7 @@ from reactor import (
 )
 from reactor.servers.sharing import PAUSE, share_listeners
 from tests.support.loops import Clock
+from tests.support.resources import descriptors
 from tests.support.serving import (
     PATIENCE,
     STREAMS,
@@ -69,6 +70,21 @@ def test_a_copy_in_a_child_of_the_user_only_closes_descriptors(mode, end):
         assert client.recv(9) == b"after"
         client.close()
         assert ask(server, b"another") == b"another"
+
+
+def test_a_copy_of_the_loop_in_a_child_of_the_user_closes_the_copies_of_descriptors():
+    with serving(Echo, "select") as server, connect(server) as client:
+        client.sendall(b"before")
+        assert client.recv(9) == b"before"
+
+        def close_copy():
+            before = descriptors()
+            server.reactor.close()
+            assert len(descriptors()) < len(before)
+
+        assert in_child(close_copy) == 0
+        client.sendall(b"after")
+        assert client.recv(9) == b"after"
 
 
 def test_a_second_serve_forever_is_refused_at_once():

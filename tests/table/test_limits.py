@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DatagramHandler, Delay, Exactly, StreamHandler, StreamMachine, StreamRequestHandler, Until
+from handlers import DatagramHandler, Delay, Exactly, Filter, StreamHandler, StreamMachine, StreamRequestHandler, Until
 from reactor import SelectTCPServer, SelectUDPServer
 from reactor.testing import World
 from tests.support.serving import clients_of, serving, wait_until
@@ -291,8 +291,9 @@ def test_max_held_counts_the_rows_of_inner_loops(mode):
         wait_until(lambda: loop.budget.held == 0)
 
 
+@pytest.mark.parametrize("filters", [[], [Filter]])
 @pytest.mark.parametrize("pieces", [(2, 1_000), (2, 10, 990, 2), (1, 1, 999, 2)])
-def test_what_a_framing_has_taken_of_a_request_that_is_not_whole_is_held(pieces):
+def test_what_a_framing_has_taken_of_a_request_that_is_not_whole_is_held(pieces, filters):
     class Prefixed(StreamRequestHandler):
         close_connection = False
 
@@ -305,7 +306,7 @@ def test_what_a_framing_has_taken_of_a_request_that_is_not_whole_is_held(pieces)
 
     with World() as world:
         loop = world.reactor()
-        world.serve(SelectTCPServer, ADDRESS, Prefixed)
+        world.serve(type("Server", (SelectTCPServer,), {"filters": filters}), ADDRESS, Prefixed)
         client = world.connect(ADDRESS)
         world.run(lambda: loop.table)
         taken = 0
