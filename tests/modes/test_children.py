@@ -354,7 +354,7 @@ def test_a_parent_can_wait_until_its_children_have_closed_their_copies():
             os._exit(0)
         os.close(held.writer)
         assert stream.read() is None  # the child has the writing end
-        loop.children.wait_for_copies(PATIENCE)
+        bounded(loop.children.wait_for_copies, 1_000)
         assert stream.read() == b""
         until(loop, lambda: ends)
         assert ends == [(0, b"report")]
