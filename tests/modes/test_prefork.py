@@ -206,6 +206,21 @@ def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled(
             late.connect(server.server_address)
 
 
+def test_a_drain_returns_all_rows_that_were_cancelled_however_long_their_records_are():
+    class Known(Who):
+        async def handle(self):
+            self.principal = "x" * 10_000
+            await super().handle()
+
+    with prefork(Known, workers=1) as server, ExitStack() as stack:
+        for _ in range(50):  # more than the kernel takes at once
+            client = stack.enter_context(connect(server))
+            client.sendall(b"who\n")
+            assert client.recv(99)
+        records = bounded(server.drain, 0.05)
+        assert [len(record["principal"]) for record in records] == [10_000] * 50
+
+
 def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypatch):
     ask_to_end = Serving.ask_to_end
 
