@@ -40,6 +40,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HANGUP = getattr(signal, "SIGHUP", 0)
 """The signal of a terminal that goes away."""
 
+_OF_PARENT = (*SIGNALS, HANGUP)
+"""What a child must not get while it still has the handlers of its parent."""
+
 LOOK = getattr(signal, "SIGURG", 0)
 """The signal by which a child is told, again and again, that the grace has begun. By default it is ignored."""
 
@@ -151,9 +154,8 @@ def stop_on_signals(ending: Ending) -> None:
     if hasattr(signal, "SIGCHLD"):  # ignored, as the parent may have left it, the kernel would reap the children
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if hasattr(os, "register_at_fork"):
-        # Blocked meanwhile, or a child could be told to end while it still has its parent's handler.
-        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, (*SIGNALS, HANGUP))
-        unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, (*SIGNALS, HANGUP))
+        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, _OF_PARENT)
+        unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _OF_PARENT)
         os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=forget_signals)
 
 
@@ -162,7 +164,7 @@ def forget_signals() -> None:
     signal.signal(signal.SIGINT, do_nothing)  # not SIG_IGN, which a program that the child executes would inherit
     replace_hangup(do_nothing)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, HANGUP))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_PARENT)
 
 
 def hold_signals() -> None:
