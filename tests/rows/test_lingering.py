@@ -225,7 +225,8 @@ def test_a_client_that_reads_late_delays_no_other_in_plain_mode(monkeypatch):
         assert server.reactor.table.stats()["ended"] == {"": 4}
 
 
-def test_a_client_that_resets_while_it_lingers_in_the_loop_is_not_waited_for():
+def test_a_client_that_resets_while_it_lingers_in_the_loop_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(lingering, "LINGER", 60)
     with serving(Plain, "plain") as server, ExitStack() as stack:
         reset(asked(server, stack))
         wait_until(lambda: len(server.reactor.table) == 0)

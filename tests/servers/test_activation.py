@@ -134,9 +134,22 @@ def test_the_variables_are_removed_even_if_they_are_wrong(environment, text):
     assert given == {"OTHER": "stays"}
 
 
-def test_what_was_passed_is_closed_if_one_socket_is_of_no_use(monkeypatch):
-    first = 200
-    monkeypatch.setattr(activation, "FIRST", first)  # the number 3 is taken in this process
+@pytest.fixture
+def first(monkeypatch):
+    """The number of the first descriptor that is passed: 3 is taken in this process."""
+    monkeypatch.setattr(activation, "FIRST", 200)
+    return 200
+
+
+def test_a_program_that_is_executed_does_not_get_what_was_passed(first):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.dup2(listener.fileno(), first)
+    [(_, sock)] = inherited_sockets({"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
+    with sock:
+        assert (sock.fileno(), sock.get_inheritable()) == (first, False)
+
+
+def test_what_was_passed_is_closed_if_one_socket_is_of_no_use(first):
     with socket.create_server(("127.0.0.1", 0)) as good, socket.socket() as without_address:
         os.dup2(good.fileno(), first)
         os.dup2(without_address.fileno(), first + 1)
