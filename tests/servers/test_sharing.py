@@ -60,6 +60,7 @@ def test_a_copy_in_a_child_of_the_user_only_closes_descriptors(mode, end):
             assert server.drain(0.1) == []
         else:
             getattr(server, end)()
+        assert (server.fileno() < 0) == (end != "shutdown")
 
     with serving(Echo, mode) as server, connect(server) as client:
         if mode != "plain":  # which serves one client at a time
