@@ -2,7 +2,8 @@
 
 The client's row opens a connection to the target. Each row reads on only when the output of the other has drained, so a
 slow reader on one side slows the other side down, and the proxy holds at most one piece in each direction. A half-close
-is passed on, and the other direction goes on. Any other end of one side ends both.
+is passed on, and the other direction goes on. Any other end of one side resets the other: a FIN would say that it has
+got all.
 
 python3 examples/proxy.py [PORT [HOST PORT]]        by default from port 7010 to 127.0.0.1 port 7007
 """
@@ -40,8 +41,10 @@ class Side(StreamHandler):
             await Delay(inf)  # the other side goes on; when it ends, it closes this one
 
     def finish(self) -> None:
-        if self.other is not None:
+        if self.heard_all and self.other is not None:
             self.other.close()
+        elif self.other is not None:
+            self.other.abort()
 
 
 class Target(Side):

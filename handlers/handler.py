@@ -361,6 +361,27 @@ class StreamHandler(Handler):
         """
         self._machine.write_eof()
 
+    def abort(self) -> None:
+        """Reset the connection when this request ends, and drop its output: the ABORT call of RFC 9293, 3.10.5.
+
+        So the peer does not take what it has got for the whole: a FIN would say that. From another row's state it also
+        ends the request, as `close` does; in a state of this request, return ``None`` next. A socket that is not TCP,
+        which knows no reset, is closed. On a request that has ended it drops the output that is left.
+
+        >>> from handlers import StreamHandler, StreamMachine, Until
+        >>> class Counts(StreamHandler):
+        ...     def handle(self):
+        ...         return Until(b"\\n"), self.line
+        ...     def line(self, line):
+        ...         self.send(b"1, 2,")
+        ...         self.abort()
+        >>> machine = StreamMachine(Counts())
+        >>> _ = machine.feed(b"count\\n")
+        >>> machine.finished, machine.read(), machine.is_cut
+        (True, b'', True)
+        """
+        self._machine.abort()
+
     def opened(self) -> None:
         """The opening of the conversation (a login, a greeting) is over: messages begin at the next wait.
 

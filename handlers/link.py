@@ -113,9 +113,11 @@ class Link(BaseLink):
 
     @property
     def complete(self) -> bool:
-        """Whether the wire bytes are all that is left to send: `Filter.farewell` has been called."""
+        """Whether the wire bytes are all that is left to send: `Filter.farewell` has been called, or never will be."""
         if self._stage is GONE:
             return self.inner.complete
+        if self.is_cut and self.finished:
+            return True
         return self._output is not OPEN and self._stage is not LEAVING
 
     @property

@@ -369,6 +369,15 @@ class StreamMachine(Machine):
             self.output = CUT
         super().lose(cause)
 
+    def abort(self) -> None:
+        """Drop the output, and have the driver reset the connection; the handler's ``abort()``."""
+        if self.output is not ENDED:
+            self.output = CUT
+        self.drop_output()
+        if not self.running:
+            self.close()
+            self.driver.touched()  # a request that has ended may owe nothing now
+
     def cut_output(self) -> None:
         if self.outbox:
             self.output = CUT

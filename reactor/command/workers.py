@@ -143,8 +143,8 @@ class Parent:
 
     # In a worker
 
-    def _work(self, worker: Worker) -> int:
-        """Serve until the worker is told to end. Returns the exit status."""
+    def _work(self, worker: Worker) -> None:
+        """Serve until the worker is told to end."""
         for number in signal.SIGHUP, signal.SIGUSR1:  # which a terminal or a script may send to the process group
             signal.signal(number, lambda number, frame: None)
         importlib.invalidate_caches()  # the parent may have looked for modules before one was there
@@ -154,7 +154,7 @@ class Parent:
             ending.servers = self._make(own, ending)
         except Wrong as wrong:
             worker.wrong(str(wrong))
-            return 2
+            return
         worker.serve(ending.reactor, ending.servers)
         worker.ready(ending.drain, ending.insist)
         try:
@@ -162,7 +162,6 @@ class Parent:
         finally:
             wind_down(ending.servers, ending)
             worker.leave(ending.unfinished)
-        return 0
 
 
 class WorkerEnding(Ending):

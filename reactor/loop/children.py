@@ -201,10 +201,10 @@ class Children:
 
     def _is_ending(self, pid: int) -> None:
         child = self._running.get(pid)
-        if child is not None and child.descriptor == child.pipe and child.listen():
+        watch = None if child is None else child.watch
+        if child is not None and watch is not None and child.descriptor == child.pipe and child.listen():
             return  # the last words have come; the end of the pipe is still to come
-        if not self.reap(pid):  # the child has closed the pipe and lives, or has no pidfd: poll
-            watch = self._running[pid].watch
+        if not self.reap(pid):  # the child has closed the pipe and lives, or can't be watched: poll
             if watch is not None:
                 watch.modify(0)
             self._loop.call_later(POLL, self._is_ending, pid)

@@ -142,12 +142,8 @@ class ForkMode(Mode):
                 mailbox.be_child()
             self.service.do(request, client_address)
             status = 0
-        except Exception as error:
-            row.error = row.error or error
+        except Exception:
             call_hook(server, "handle_error", request, client_address)
-        except BaseException:  # SystemExit
-            self.service.ended(row)  # which logs it, as in a thread
-            raise
         finally:
             try:
                 server.shutdown_request(request)

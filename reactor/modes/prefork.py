@@ -99,8 +99,8 @@ class PreforkMode(SelectMode):
             sock.close()
         return sockets[number - 1] if number <= len(sockets) else None
 
-    def work(self, worker: Worker, interval: float) -> int:  # type: ignore[override]
-        """In a worker: serve until it is told to end. Returns the exit status."""
+    def work(self, worker: Worker, interval: float) -> None:  # type: ignore[override]
+        """In a worker: serve until it is told to end."""
         service, server = self.service, self.service.server
         self.supervisor = None
         if service.has_reactor:
@@ -128,7 +128,6 @@ class PreforkMode(SelectMode):
         unfinished = service.drain(seconds)
         worker.leave(unfinished)
         server.server_close()
-        return 0
 
 
 class PreforkMixIn(SelectMixIn):

@@ -103,12 +103,12 @@ class Post:
 
 
 class Supervisor:
-    """Keeps ``count`` workers running, each of which calls ``work(worker)`` and exits with the status it returns.
+    """Keeps ``count`` workers running, each of which calls ``work(worker)`` and exits.
 
     Its methods are called in the thread of ``loop``, except `snapshot`. Raises `RuntimeError` where there is no fork.
     """
 
-    def __init__(self, loop: Loop, count: int, work: Callable[[Worker], int], grace: float) -> None:
+    def __init__(self, loop: Loop, count: int, work: Callable[[Worker], object], grace: float) -> None:
         if not hasattr(os, "fork"):
             raise RuntimeError(NO_FORK)
         if count < 1:
@@ -275,7 +275,8 @@ class Supervisor:
         status = 1
         try:
             be_worker(worker, blocked)
-            status = self._work(worker)
+            self._work(worker)
+            status = 0
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
         except BaseException:

@@ -71,10 +71,12 @@ class Worker:
 
     def leave(self, unfinished: list[dict[str, Any]]) -> None:
         """Tell the parent what this worker has counted, and the records of its requests that did not finish."""
-        if self._control is not None and self._reactor is not None:
-            self._control.send(bye=self._reactor.stats(), unfinished=unfinished)
-            self._control.close()
-            self._control = None
+        control, reactor = self._control, self._reactor
+        assert control is not None
+        assert reactor is not None
+        control.send(bye=reactor.stats(), unfinished=unfinished)
+        control.close()
+        self._control = None
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM, not from the parent: the parent replaces this worker, if it does not end all of them anyway."""

@@ -7,7 +7,6 @@ import os
 import socket
 
 from ..handlers.files import FilePart
-from ..loop.kernel import AGAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +58,6 @@ def send_part(sock: Any, part: bytearray | FilePart, limit: int, more: bool) -> 
     if type(sock) is socket.socket and hasattr(os, "sendfile"):
         try:
             count = os.sendfile(sock.fileno(), part.file.fileno(), part.offset, min(part.left, limit))
-        except AGAIN:
-            raise
         except (OSError, AttributeError, ValueError) as error:  # a file without a descriptor, for example
             if isinstance(error, OSError) and error.errno is not None and error.errno not in CAN_NOT:
                 raise

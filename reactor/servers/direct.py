@@ -27,7 +27,7 @@ from ..loop.kernel import NoneLeft, close, credentials, shut_down
 from ..rows.blocking import BlockingRow
 from ..rows.lingering import Lingering, linger, unacknowledged_data
 from ..table.request import SERVING, Stage
-from .hooks import reraise
+from .hooks import note_error, reraise
 from .in_hand import CURRENT
 from .kinds import OF_INSTANCE, are_default, class_of, is_kind, refuse_made
 
@@ -166,7 +166,7 @@ class Direct:
             if not isinstance(maker, type):
                 refuse_made(made, maker)
         except BaseException as error:
-            row.error = row.error or error  # where the connection was broken off, that is the reason
+            note_error(row, error)
             raise
 
     def close(self, request: Any, row: Request | None) -> None:

@@ -19,8 +19,8 @@ class Heirs:
         self._service = service
         self.count = 0
         """The children that run."""
-        self.exit_status: int | None = None
-        """The exit status of this process, if it is such a child; else ``None``."""
+        self.is_child = False
+        """Whether this process is such a child."""
 
     @property
     def may_grow(self) -> bool:
@@ -49,20 +49,14 @@ class Heirs:
             self.count += 1
             row.driven_by = DrivenBy.child(pid)
         else:
-            self.exit_status = 0
+            self.is_child = True
         return pid
 
-    def note_failure(self) -> None:
-        """The handler has raised: if this process is such a child, it will exit with status 1."""
-        if self.exit_status is not None:
-            self.exit_status = 1
-
     def leave(self, row: Request) -> None:
-        """The handler has returned in such a child: report to the parent, and exit with `exit_status`."""
+        """The handler has ended in such a child: report to the parent, and exit, with status 1 if it has raised."""
         from .words import exit_report
 
-        assert self.exit_status is not None
         try:
             self._service.reactor.children.tell(exit_report(row))
         finally:
-            os._exit(self.exit_status)
+            os._exit(0 if row.error is None else 1)

@@ -1,6 +1,7 @@
 """Calls of hooks that end a request: an exception of the hook is logged, and the request ends all the same.
 
-`reraise` has the general way report what the direct way has met.
+`note_error` keeps the reason of a request that a hook or a handler ends by raising. `reraise` has the general way
+report what the direct way has met.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from ..loop.log import ERROR, log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ..table.request import Request
 
 
 def call_hook(server: Any, name: str, *arguments: object) -> bool:
@@ -33,6 +36,12 @@ def end_request(server: Any, request: Any) -> None:
         close = getattr(request, "close", None)  # the request of a datagram server has no close()
         if close is not None:
             close()
+
+
+def note_error(row: Request | None, error: BaseException) -> None:
+    """A hook or a handler has raised ``error``: it is the reason of the request, if that was not broken off before."""
+    if row is not None and row.error is None:
+        row.error = error
 
 
 def reraise(error: BaseException) -> Any:

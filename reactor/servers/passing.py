@@ -59,9 +59,8 @@ class Passing:
         """Whether requests may begin now and end in the same turn. A program may change the answer at any time."""
         service, server, exchanges = self._service, self._service.server, self._exchanges
         return self._is_plain(server) and not (
-            exchanges.ready or exchanges.tells_calls or service.reactor.threaded or service.queue.rows
-            or service.closing or service.holding or service.heirs.count or CURRENT.get() is not None
-            or server.socket.gettimeout()
+            exchanges.ready or exchanges.tells_calls or service.reactor.threaded
+            or CURRENT.get() is not None or server.socket.gettimeout()
         )  # fmt: skip
 
     def _is_plain(self, server: Any) -> bool:

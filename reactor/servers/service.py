@@ -24,7 +24,7 @@ from .admission import PUT_OFF, Admission
 from .batch_size import BatchSize
 from .direct import Direct
 from .heirs import Heirs
-from .hooks import call_hook, end_request
+from .hooks import call_hook, end_request, note_error
 from .in_hand import CURRENT, InHand
 from .inners import Inners
 from .kinds import is_face, is_kind, refuse_made, takes_at_once
@@ -245,13 +245,11 @@ class Service:
         if isinstance(error, NoneLeft):
             self.admission.tell("can't begin requests for now: %s", error)
             raise error
-        if row is not None:
-            row.error = error
+        note_error(row, error)
         try:
             if not isinstance(error, (KeyboardInterrupt, SystemExit)):
                 call_hook(self.server, "handle_error", request, client_address)
         finally:
-            self.heirs.note_failure()
             end_request(self.server, request)
             if row is not None:
                 self.ended(row)
@@ -279,12 +277,17 @@ class Service:
 
     def do(self, request: Any, client_address: Any) -> None:
         """Call ``finish_request()``; for a blocking handler behind filters, with the face of its connection."""
-        if self.is_framed:
-            self._finish_row(request, client_address)
-        elif (row := self.hand.find(request)) is not None and row.has_face:
-            self._finish_row(request, client_address, self.server.finish_request)
-        else:
-            self.server.finish_request(request, client_address)
+        row = self.hand.find(request)
+        try:
+            if self.is_framed:
+                self._finish_row(request, client_address)
+            elif row is not None and row.has_face:
+                self._finish_row(request, client_address, self.server.finish_request)
+            else:
+                self.server.finish_request(request, client_address)
+        except BaseException as error:
+            note_error(row, error)
+            raise
 
     def process_here(self, request: Any, client_address: Any) -> None:
         """Serve the request to its end, then return."""
@@ -352,9 +355,7 @@ class Service:
         try:
             self.reactor.blocking(self._make_blocking, request, client_address)
         except BaseException as error:
-            row = self.hand.find(request)
-            if row is not None:
-                row.error = row.error or error  # where the connection was broken off, that is the reason
+            note_error(self.hand.find(request), error)
             raise
 
     def _make_blocking(self, request: Any, client_address: Any) -> None:
@@ -364,7 +365,7 @@ class Service:
 
     def ended(self, row: Request) -> None:
         """This process has finished the request; a child of `fork_request()` may go on with it."""
-        if self.heirs.exit_status is not None:
+        if self.heirs.is_child:
             self.heirs.leave(row)
         if self.hand.drop(row) and not row.driven_by.pid:
             self.strike(row)

@@ -58,6 +58,9 @@ class Posted:
     def write_eof(self) -> None:
         self._in_its_thread(self._machine.write_eof)
 
+    def abort(self) -> None:
+        self._in_its_thread(self._machine.abort)
+
     def close(self) -> None:
         self._in_its_thread(self._machine.close)
 

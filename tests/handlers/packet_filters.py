@@ -4,11 +4,17 @@ from handlers import PacketFilter
 
 
 class Xor(PacketFilter):
+    """Changes each byte, in one direction otherwise than in the other: an echo that goes round it is no echo."""
+
     def received(self, packet):
-        self.deliver(bytes(byte ^ 0x55 for byte in packet))
+        self.deliver(xor(packet, 0x55))
 
     def flow(self, packet):
-        self.put(bytes(byte ^ 0x55 for byte in packet))
+        self.put(xor(packet, 0x33))
+
+
+def xor(packet, key):
+    return bytes(byte ^ key for byte in packet)
 
 
 class Halves(PacketFilter):

@@ -183,19 +183,23 @@ class Identity(Filter):
 
 
 class Xor(Filter):
-    """Changes each byte."""
+    """Changes each byte, in one direction otherwise than in the other: an echo that goes round it is no echo."""
 
     def received(self, data):
         self.deliver(self.encode(data))
 
     def flow(self, data):
-        self.put(self.encode(data))
+        self.put(self.decode(data))
 
     @staticmethod
     def encode(data):
+        """What the peer sends for ``data``, and the inverse."""
         return bytes(byte ^ 0x55 for byte in data)
 
-    decode = encode
+    @staticmethod
+    def decode(data):
+        """What the filter puts for ``data``, and the inverse."""
+        return bytes(byte ^ 0x33 for byte in data)
 
 
 class Returning(Xor):
@@ -209,7 +213,7 @@ class Returning(Xor):
         return self.shared(self.deliver, self.encode(data))
 
     def flow(self, data):
-        return self.shared(self.put, self.encode(data))
+        return self.shared(self.put, self.decode(data))
 
     def shared(self, verb, data):
         self.turn += 1
@@ -349,7 +353,7 @@ class Greeting(Filter):
         self.deliver(Xor.encode(data))
 
     def flow(self, data):
-        self.put(Xor.encode(data))
+        self.put(Xor.decode(data))
 
     @staticmethod
     def encode(data):
@@ -360,7 +364,7 @@ class Greeting(Filter):
         if not wire:
             return wire
         assert wire.startswith(b"welcome\n")
-        return Xor.encode(wire.removeprefix(b"welcome\n"))
+        return Xor.decode(wire.removeprefix(b"welcome\n"))
 
 
 class Header(Filter):

@@ -137,7 +137,7 @@ def test_a_filter_is_put_in_behind_the_output_from_before(kind, front, takes, da
     assert (row.patience, row.channel.wants_input) == (5, True)
     front = [part for part in front if part is not Header]
     assert row.feed(data.draw(cuts(encoded(front, behind(b"two\n"))))) == []
-    assert decoded(front, bytes(row.written)[len(b"[one][go]") :]) == b"welcome\n" + Xor.encode(b"[up][two]")
+    assert decoded(front, bytes(row.written)[len(b"[one][go]") :]) == b"welcome\n" + Xor.decode(b"[up][two]")
     assert row.handler.log == ["setup", b"one\n", b"up\n", None, b"two\n", "finish"]
     assert (row.reason, row.raised) == (None, [])
 
@@ -148,7 +148,7 @@ def test_a_filter_is_put_in_behind_the_output_from_before(kind, front, takes, da
 def test_held_input_may_be_the_first_of_the_filter(kind, front, takes, data):
     row = Row(kind(), front, takes).start()
     row.feed(data.draw(cuts(encoded(front, b"one\nup\n" + behind(b"two\n")))))
-    assert decoded(front, bytes(row.written)) == b"[one][go]welcome\n" + Xor.encode(b"[up][two]")
+    assert decoded(front, bytes(row.written)) == b"[one][go]welcome\n" + Xor.decode(b"[up][two]")
     assert row.handler.log == ["setup", b"one\n", b"up\n", None, b"two\n", "finish"]
     assert (row.reason, row.raised, row.channel.held_in) == (None, [], 0)
 
@@ -261,7 +261,7 @@ def test_the_same_wait_puts_in_one_filter_after_another():
     row.feed([Xor.encode(b"up\n")], end=False)
     row.feed([b"three\n"])
     assert row.handler.log == ["setup", b"up\n", None, b"up\n", None, b"three\n", "finish"]
-    assert bytes(row.written) == b"[go]" + Xor.encode(b"[up][go]") + b"[up][three]"
+    assert bytes(row.written) == b"[go]" + Xor.decode(b"[up][go]") + b"[up][three]"
 
 
 def test_a_filter_that_is_put_in_may_leave():
@@ -321,7 +321,7 @@ def test_a_filter_is_put_in_at_once_where_there_is_no_output():
 
     row = Row(Quiet()).start()
     row.drain()
-    assert bytes(row.written) == Xor.encode(b"hello")
+    assert bytes(row.written) == Xor.decode(b"hello")
     assert row.channel.finished
 
 
@@ -334,9 +334,9 @@ def test_whoever_drives_a_machine_drives_the_filter_from_then_on():
     channel = world.channel
     assert channel is not machine
     channel.advance()
-    assert channel.read() == b"welcome\n" + Xor.encode(b"[up]")
+    assert channel.read() == b"welcome\n" + Xor.decode(b"[up]")
     channel.feed(Xor.encode(b"two\n"))
-    assert channel.read() == Xor.encode(b"[two]")
+    assert channel.read() == Xor.decode(b"[two]")
 
 
 def test_urgent_data_while_the_filter_opens_is_the_filters():

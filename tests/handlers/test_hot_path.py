@@ -46,7 +46,7 @@ waits = st.one_of(
     st.sampled_from([Flushed(), Delay(1)]),
 )
 SENT = {"send": 7, "much": 60, "excess": 500}
-ENDS = ["eof", "raise", "error", "end", "excess", "nonsense", "no state"]
+ENDS = ["eof", "abort", "raise", "error", "end", "excess", "nonsense", "no state"]
 ACTIONS = ["", "send", "send", "much", "take", "put back", "call", *ENDS]
 scripts = st.lists(st.tuples(waits, st.sampled_from(ACTIONS)), min_size=1, max_size=8)
 texts = st.text(alphabet="ab;\n", min_size=1, max_size=12).map(str.encode)
@@ -118,6 +118,8 @@ class Scripted(StreamHandler):
             self.put_back(b"ab;")
         elif action == "eof":
             self.send_eof()
+        elif action == "abort":
+            self.abort()
         elif action in SENT:
             self.send(b"x" * SENT[action])
         return action != "end" and self.place < 60

@@ -17,7 +17,7 @@ from reactor import Reactor, SelectTCPServer, TCPServer
 from reactor.rows.stream import stream_row
 from tests.support.errnos import failing
 from tests.support.loops import Guard, in_thread, run
-from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, rest
+from tests.support.serving import PATIENCE, STREAMS, bounded, connect, made, rest, server_class
 
 
 def test_stop_from_a_callback_takes_effect_after_the_batch(reactor):
@@ -204,6 +204,18 @@ def test_the_plain_mode_accepts_no_connection_after_stop():
         bounded(server.serve_forever)
         other.settimeout(PATIENCE)
         assert rest(other) == b"the last"
+
+
+def test_a_request_of_the_plain_mode_that_begins_after_stop_is_cancelled():
+    def stop(server, request, client_address):
+        server.reactor.stop()
+        return True
+
+    kind = server_class("plain", STREAMS["tcp"], verify_request=stop)
+    with made(kind, STREAMS["tcp"], Echo) as server, connect(server) as client:
+        bounded(server.serve_forever)
+        assert rest(client) == b""
+        assert server.reactor.stats()["ended"] == {"Cancelled": 1}
 
 
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])

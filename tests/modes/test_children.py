@@ -210,14 +210,31 @@ def test_a_child_that_closes_all_its_descriptors_is_reaped_when_it_ends_and_not_
     os.close(writer)
 
 
-def test_a_child_whose_end_can_not_be_watched_is_polled():
+@pytest.mark.parametrize("words", [[], [b"words"]], ids=["without words", "with words"])
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_child_whose_end_can_not_be_watched_is_polled(is_heard, words, ending):
+    """Without a pidfd, what it has written is no reason to wait for more: nothing tells when that comes."""
+
     class Full(DefaultSelector):
         def register(self, fileobj, events, data=None):
             failing(errno.ENOSPC)()
 
     with Reactor(Full()) as reactor:
-        _, ended = child(reactor, lambda: None)
+        reader, writer = os.pipe()
+
+        def work():
+            for word in words:
+                reactor.children.tell(word)
+            os.write(writer, b"x")
+            time.sleep(0.05)
+
+        _, ended = child(reactor, work)
+        assert os.read(reader, 1) == b"x"
+        if is_heard:
+            reactor.children.wait_for_copies(PATIENCE)
         until(reactor, lambda: ended)
+        os.close(reader)
+        os.close(writer)
 
 
 def test_a_child_that_was_killed_by_a_signal_without_a_name_is_reported_with_the_number():
@@ -337,11 +354,28 @@ def test_a_parent_can_wait_until_its_children_have_closed_their_copies():
             os._exit(0)
         os.close(held.writer)
         assert stream.read() is None  # the child has the writing end
-        loop.children.wait_for_copies(PATIENCE)
+        bounded(loop.children.wait_for_copies, 1_000)
         assert stream.read() == b""
         until(loop, lambda: ends)
         assert ends == [(0, b"report")]
         loop.descriptors.discard(held)
+
+
+def test_a_child_is_reaped_although_a_child_of_its_own_lives():
+    """That one holds the pipe of the last words, on which nothing more comes."""
+    ends = []
+    with Reactor() as loop:
+        gate, opener = os.pipe()
+        if loop.children.fork(lambda *end: ends.append(end)) == 0:
+            os.close(opener)
+            if os.fork() == 0:
+                os.read(gate, 1)
+            os._exit(0)
+        loop.children.wait_for_copies(PATIENCE)
+        until(loop, lambda: ends)
+        os.close(gate)
+        os.close(opener)
+    assert ends == [(0, b"")]
 
 
 def test_a_signal_to_all_children_reaches_each():

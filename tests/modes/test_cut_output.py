@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from handlers import Connected, StreamHandler, Until
+from handlers import Connected, Delay, StreamHandler, Until
 from handlers.filter import Filter
 from reactor import SelectTCPServer
 from reactor.testing import World
@@ -57,7 +57,18 @@ class Behind(Sends):
         self.send(bytes(LONG))
 
 
-CUT = [TooShort, TooLong, Behind]
+class Aborts(Sends):
+    """Sends a part, and can't go on."""
+
+    def answer(self, line):
+        self.send(bytes(100))
+        return Delay(0), self.fail
+
+    def fail(self, _):
+        self.abort()
+
+
+CUT = [TooShort, TooLong, Behind, Aborts]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -111,7 +122,62 @@ def test_a_connection_that_a_handler_has_opened_is_reset_too():
                 rest_of_cut(called)
 
 
-@pytest.mark.parametrize("handler", [TooShort, TooLong])
+@pytest.mark.parametrize("thread", ["loop", "another"])
+def test_another_request_or_thread_may_abort_a_request(thread):
+    class Waits(StreamHandler):
+        timeout = PATIENCE
+
+        async def handle(self):
+            self.send(b"begun\n")
+            others.append(self)
+            await Until(b"\n")
+
+    others = []
+    with serving(Waits, "select") as server, connect(server) as client:
+        assert client.recv(100) == b"begun\n"
+        [other] = others
+        (server.reactor.call_soon(other.abort) if thread == "loop" else other.abort())
+        assert rest_of_cut(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[-1]["reason"].startswith("Cancelled")
+
+
+def test_what_a_request_that_has_ended_still_owes_is_dropped_too():
+    class Owes(Sends):
+        max_output = 2 * LONG
+
+        def answer(self, line):
+            ended.append(self)
+            self.send(bytes(LONG))
+
+    ended = []
+    with serving(Owes, "select") as server, connect(server) as client:
+        client.sendall(b"go\n")
+        wait_until(lambda: ended and any(row.held_out for row in server.reactor.table))
+        server.reactor.call_soon(ended[0].abort)
+        wait_until(lambda: not len(server.reactor.table))  # although the client reads nothing
+        assert len(rest_of_cut(client)) < LONG
+        ended[0].abort()  # of a request that has gone
+
+
+def test_an_abort_after_the_end_of_the_output_resets_nothing_that_is_whole():
+    class Ends(Sends):
+        def answer(self, line):
+            self.send(b"all")
+            self.send_eof()
+            return Until(b"\n"), self.abort_late
+
+        def abort_late(self, line):
+            self.abort()
+
+    with serving(Ends, "select") as server, connect(server) as client:
+        client.sendall(b"go\n")
+        assert rest(client) == b"all"
+        client.sendall(b"now\n")
+        wait_until(lambda: server.reactor.table.closed)
+
+
+@pytest.mark.parametrize("handler", [TooShort, TooLong, Aborts])
 def test_the_simulated_kernel_resets_too(handler):
     with World(1) as world:
         world.serve(SelectTCPServer, ("10.0.0.1", 80), type("Kind", (handler,), {}))

@@ -156,6 +156,36 @@ def test_a_file_without_a_descriptor_is_read(framing, mode, work):
         assert slowly(client) == CONTENT[:100_000] + b" tail"
 
 
+def test_the_loop_holds_the_file_and_not_its_bytes(tmp_path):
+    handler = type("Bounded", (Framed,), {"max_output": 100_000})
+    with serving(handler, "select", path=made(tmp_path, 300_000)) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        client.shutdown(socket.SHUT_WR)
+        assert slowly(client) == CONTENT[:300_000] + b" tail"
+
+
+class Inverted(io.FileIO):
+    """A file that is read otherwise than its descriptor."""
+
+    def read(self, size=-1):
+        return bytes(byte ^ 255 for byte in super().read(size))
+
+
+class SendsInverted(StreamRequestHandler):
+    request = Until(b"\n")
+
+    def handle(self):
+        with Inverted(self.server.path) as file:
+            assert self.connection.sendfile(file) == SIZES[1]
+
+
+def test_a_file_of_a_derived_class_is_read(tmp_path):
+    path = made(tmp_path, SIZES[1])
+    with serving(SendsInverted, "select", path=path) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        assert slowly(client) == bytes(byte ^ 255 for byte in CONTENT[: SIZES[1]])
+
+
 def open_in(pids, path):
     """How many descriptors the processes have of the file."""
     count = 0

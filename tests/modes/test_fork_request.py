@@ -49,7 +49,7 @@ class Half(BaseRequestHandler):
         self.server.gate.wait()
         self.request.sendall(b"from the child " + word)
         if word == b"fail":
-            raise ZeroDivisionError
+            raise ZeroDivisionError("on purpose")
 
 
 @contextmanager
@@ -78,6 +78,26 @@ def test_fork_request_lets_the_parent_go_on_and_the_child_answer(mode, word, gat
         wait_until(lambda: not len(table))
         wait_until(lambda: not is_there(pid))
         assert server.errors == []
+
+
+@pytest.mark.parametrize("mode", ["plain", "thread"])
+@pytest.mark.parametrize(("word", "status", "reason"), [(b"go", 0, ""), (b"fail", 1, "ZeroDivisionError: on purpose")])
+def test_the_child_tells_how_its_request_has_ended(mode, word, status, reason, gate, ending, monkeypatch):
+    reaped, waitpid = {}, os.waitpid
+
+    def noted(*arguments):
+        pid, found = waitpid(*arguments)
+        reaped[pid] = found
+        return pid, found
+
+    monkeypatch.setattr(os, "waitpid", noted)
+    with halves(mode, gate, word=word) as (server, client):
+        ((pid, _),) = wait_until(gate.waiting)
+        gate.open()
+        assert rest(client) == b"from the child " + word
+        wait_until(lambda: server.reactor.table.closed)
+        assert [row["reason"] for row in server.reactor.table.closed] == [reason]
+    assert os.waitstatus_to_exitcode(reaped[pid]) == status
 
 
 @pytest.mark.parametrize("mode", ["plain", "thread"])

@@ -21,7 +21,7 @@ from reactor import SelectTCPServer, SelectUDPServer, UDPServer
 from reactor.rows.filters.chaos import Chaos, PacketChaos
 from reactor.rows.filters.tap import OUTPUT_ENDED, RECEIVED, SENT, PacketTap
 from reactor.tls import TLSMixIn
-from tests.handlers.packet_filters import Halves, Knock, Xor
+from tests.handlers.packet_filters import Halves, Knock, Xor, xor
 from tests.support.serving import MODES, PACKETS, exchange, journal_error, peer, serving, stopped_clock, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # as all these tests are
@@ -42,10 +42,6 @@ class Pair(DatagramHandler):
 
     async def handle(self):
         self.send(await Packet() + await Packet())
-
-
-def xor(packet):
-    return bytes(byte ^ 0x55 for byte in packet)
 
 
 def asked(server, question, tries=200):
@@ -110,9 +106,9 @@ def test_a_tap_tells_of_each_packet(mode, place, handler, journal):
 @every_place
 def test_a_filter_changes_what_is_on_the_wire(mode, place):
     with serving(EchoDatagram, mode, PACKETS[place], filters=[PacketFilter, Xor, PacketFilter]) as server:
-        assert exchange(server, b"one", b"two") == [b"one", b"two"]
+        assert exchange(server, b"one", b"two") == [xor(packet, 0x55 ^ 0x33) for packet in (b"one", b"two")]
     with serving(DaytimeDatagram, mode, PACKETS[place], filters=[Xor]) as server:
-        assert xor(exchange(server, b"?")[0]).endswith(b"-UTC\r\n")
+        assert xor(exchange(server, b"?")[0], 0x33).endswith(b"-UTC\r\n")
 
 
 @every_mode

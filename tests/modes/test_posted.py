@@ -6,9 +6,20 @@ from io import BytesIO
 
 import pytest
 
-from handlers import DatagramHandler, StreamHandler, Threaded, Until
+from handlers import DatagramHandler, Packet, StreamHandler, Threaded, Until
 from tests.support.loops import hasty_threads
-from tests.support.serving import PATIENCE, clients_of, connect, receive_lines, rest, rest_of_cut, serving, wait_until
+from tests.support.serving import (
+    PACKETS,
+    PATIENCE,
+    clients_of,
+    connect,
+    exchange,
+    receive_lines,
+    rest,
+    rest_of_cut,
+    serving,
+    wait_until,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 
@@ -77,6 +88,20 @@ def test_what_belongs_in_a_state_is_refused_in_threaded_with_the_remedy(mode):
         told = rest(client).decode().splitlines()
     remedy = " belongs in a state of the request: let the thread return what the state needs"
     assert told == [what + remedy for what in ("call()", "take_held()", "put_back()", "send_file()")]
+
+
+def test_it_is_refused_for_requests_of_packets_that_come_after_others_had_threads():
+    class Misled(DatagramHandler):
+        async def handle(self):
+            await Packet()
+            self.send(await Threaded(self.work))
+
+        def work(self):
+            return refusal(lambda: self.call(DatagramHandler(), b"", self.send))
+
+    with serving(Misled, "select", PACKETS["udp"]) as server:
+        for _ in range(2):
+            assert exchange(server, b"go")[0].startswith(b"call() belongs in a state of the request")
 
 
 class Busy(StreamHandler):

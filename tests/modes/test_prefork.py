@@ -206,6 +206,21 @@ def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled(
             late.connect(server.server_address)
 
 
+def test_a_drain_returns_all_rows_that_were_cancelled_however_long_their_records_are():
+    class Known(Who):
+        async def handle(self):
+            self.principal = "x" * 10_000
+            await super().handle()
+
+    with prefork(Known, workers=1) as server, ExitStack() as stack:
+        for _ in range(50):  # more than the kernel takes at once
+            client = stack.enter_context(connect(server))
+            client.sendall(b"who\n")
+            assert client.recv(99)
+        records = bounded(server.drain, 0.05)
+        assert [len(record["principal"]) for record in records] == [10_000] * 50
+
+
 def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypatch):
     ask_to_end = Serving.ask_to_end
 
@@ -232,11 +247,12 @@ def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypa
         assert not draining.is_alive()
 
 
-def test_a_worker_that_ends_by_itself_is_replaced():
+def test_a_worker_that_ends_by_itself_is_replaced(caplog):
     with prefork(Who, workers=1) as server:
         before, _ = ask(server.server_address)
         ask(server.server_address, b"stop")
         wait_until(lambda: ask(server.server_address)[0] != before)
+    assert caplog.messages == [f"worker 1 (pid {before}) has ended with status 0; it is replaced in 0 s"]
 
 
 def test_what_a_worker_calls_on_its_copy_of_the_server():

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from handlers import Cancelled, StreamHandler, Until
-from reactor import Reactor
+from reactor import Reactor, ThreadingTCPServer
 from reactor.servers import crew
 from tests.support.loops import hasty_threads, in_thread
 from tests.support.resources import descriptors
@@ -191,7 +191,7 @@ def test_a_request_that_a_daemon_thread_drives_is_cancelled_in_that_thread():
             ended.append((threading.get_ident() == self.thread, type(self.reason)))
 
     ended = []
-    with serving(Lines, "thread", daemon_threads=True) as server, ExitStack() as stack:
+    with serving(Lines, "thread", daemon_threads=True, request_queue_size=64) as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(40)]
         for client in clients:
             client.sendall(b"line\n")
@@ -200,3 +200,43 @@ def test_a_request_that_a_daemon_thread_drives_is_cancelled_in_that_thread():
         assert [rest(client) for client in clients] == [b""] * 40
         wait_until(lambda: len(ended) == 40)
     assert ended == [(True, Cancelled)] * 40
+
+
+def test_requests_that_threads_drive_are_cancelled_when_the_loop_is_closed():
+    class Lines(StreamHandler):
+        async def handle(self):
+            while True:
+                self.send(await Until(b"\n"))
+
+    loop = Reactor()
+    kind = server_class("thread", STREAMS["tcp"])
+    with made(kind, STREAMS["tcp"], Lines, loop) as server, connect(server) as client:
+        with running(server):
+            client.sendall(b"line\n")
+            assert receive(client, 5) == b"line\n"
+        loop.close()
+        assert rest(client) == b""
+
+
+def test_a_request_that_a_daemon_thread_begins_when_the_server_is_closed_is_cancelled_at_once():
+    begun, let_go, ended = threading.Event(), threading.Event(), []
+
+    class Lines(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+
+        def finish(self):
+            ended.append(type(self.reason))
+
+    def late(server, request, client_address):
+        begun.set()
+        let_go.wait(PATIENCE)
+        ThreadingTCPServer.process_request_thread(server, request, client_address)
+
+    kind = server_class("thread", STREAMS["tcp"], daemon_threads=True, process_request_thread=late)
+    with made(kind, STREAMS["tcp"], Lines) as server, running(server), connect(server) as client:
+        assert begun.wait(PATIENCE)
+        bounded(server.server_close)
+        let_go.set()
+        assert rest(client) == b""
+    assert ended == [Cancelled]

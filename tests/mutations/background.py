@@ -12,10 +12,10 @@ from tests.mutations.touched import Touched, directory
 
 MODULES = ("tests/handlers/test_*.py", "tests/loop/test_*.py", "tests/table/test_*.py", "tests/rows/test_*.py",
            "tests/servers/test_*.py", "tests/modes/test_*.py", "tests/monitor/test_*.py", "tests/command/test_*.py",
-           "tests/testing/kernel/test_*.py", "tests/proofs/test_cost.py")  # fmt: skip
+           "tests/testing/kernel/test_*.py", "tests/proofs/test_cost.py", "tests/hosts/test_loading.py")  # fmt: skip
 """The tests that are tried: those of the hot modules' rooms, and of what is above them, and the bounds of costs."""
 
-PROGRAMS = ("tests/command/", "tests/modes/test_prefork.py")
+PROGRAMS = ("tests/hosts/test_loading.py", "tests/command/", "tests/modes/test_prefork.py")
 """Tests that start programs; they are tried for a line that no other test is known to run."""
 
 SEEDS = 300

@@ -631,6 +631,11 @@ MUTATIONS = [
         tests="tests/modes/test_cut_output.py -k server_that_closes",
     ),
     Mutation(
+        "the peer of a request that is aborted is told that it has all",
+        "        if self.output is not ENDED:\n            self.output = CUT\n", "",
+        tests="tests/modes/test_cut_output.py -k abort_a_request",
+    ),
+    Mutation(
         "a result is handed to a row that has gone on in the same batch",
         "channel is not None and not channel.fresh:", "channel is not None:",
         tests="tests/modes/test_events.py -k of_two",

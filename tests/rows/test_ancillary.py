@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from handlers import BaseRequestHandler
+from handlers.services import EchoDatagram
 from reactor import ThreadingUDPServer, UDPServer
 from reactor.rows.ancillary import CalledSocket, called, is_local, reports, tell_calls, tell_errors
 
@@ -111,6 +112,22 @@ def test_another_port_or_host_is_another_receiver(family, other, host, flags):
                 prefix = "::ffff:" if family != other else ""
                 sock.sendto(b"to you", *flags, (prefix + third, receiver.getsockname()[1], *address[2:]))
                 assert receiver.recvfrom(99)[1][0] == host
+
+
+def test_an_answer_to_a_packet_that_comes_at_once_leaves_from_the_address_that_was_called():
+    with datagram_socket("127.0.0.1") as peer:
+
+        class Called(socket.socket):
+            def bind(self, address):
+                super().bind(address)
+                peer.sendto(b"early", ("127.0.0.2", self.getsockname()[1]))
+
+        server = UDPServer(("0.0.0.0", 0), EchoDatagram, False)
+        server.socket.close()
+        server.socket = Called(socket.AF_INET, socket.SOCK_DGRAM)
+        server.server_bind()
+        with running(server):
+            assert peer.recvfrom(99) == (b"early", ("127.0.0.2", server.server_address[1]))
 
 
 @pytest.mark.parametrize(

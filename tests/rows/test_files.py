@@ -122,6 +122,18 @@ def test_what_stands_behind_the_share_of_a_call_waits_for_the_next(path):
         assert counts == [CHUNK, 4]
 
 
+def test_what_was_sent_before_a_file_that_is_too_short_is_told_first(path):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(path, "rb") as file:
+        outbox = Files(None)
+        outbox += b"head"
+        outbox.add(FilePart(file, len(PATTERN), 10))
+        assert send_files(ours, outbox) == 4
+        del outbox[:4]
+        with pytest.raises(Failed):
+            send_files(ours, outbox)
+
+
 class Slow(Sending):
     max_output = 100_000
 

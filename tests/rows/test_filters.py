@@ -268,7 +268,7 @@ def test_water_marks_hold_through_a_filter():
         here.rest()
         assert here.row.held_out <= Flood.high_water + 10_000
         assert here.reactor.stats()["held"] == here.row.held_out + here.row.held_in
-        assert Xor.encode(here.take(client, 2_000_000)) == b"x" * 2_000_000
+        assert Xor.decode(here.take(client, 2_000_000)) == b"x" * 2_000_000
 
 
 def test_a_row_does_not_end_before_a_silent_filter_has_given_all():

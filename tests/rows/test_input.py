@@ -13,10 +13,9 @@ from handlers import Delay, Exactly, Forked, Some, StreamHandler, Until
 from handlers.services import Echo
 from handlers.telnet import TelnetEcho
 from reactor import Reactor
-from reactor.loop.selecting import DefaultSelector
 from reactor.rows.stream import BULK_SIZE, READ_SIZE
 from tests.support.bench import PATTERN, Counting, bench
-from tests.support.loops import until
+from tests.support.loops import Eager, until
 from tests.support.serving import STREAMS, connect, made, server_class
 
 UNIX = STREAMS["unix"]
@@ -156,13 +155,6 @@ def test_spurious_readiness_and_interrupted_calls_lose_and_double_nothing(seed, 
         assert taken == sent
         assert (row.total_in, row.total_out) == (len(sent), len(sent))
         assert len(here.table) == 0
-
-
-class Eager(DefaultSelector):
-    """Reports everything registered as ready, in every call."""
-
-    def select(self, timeout=None):
-        return [(key, key.events) for key in self.get_map().values()] or super().select(timeout)
 
 
 class Work(StreamHandler):

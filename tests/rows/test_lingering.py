@@ -10,9 +10,10 @@ import pytest
 
 from handlers import StreamHandler, StreamRequestHandler, Until
 from reactor import Reactor, SelectTCPServer
+from reactor.loop import selecting
 from reactor.rows import lingering
 from reactor.servers import direct
-from tests.support.loops import until
+from tests.support.loops import Eager, until
 from tests.support.serving import MODES, connect, reset, rest, serving, wait_until
 
 pytestmark = [
@@ -224,9 +225,23 @@ def test_a_client_that_reads_late_delays_no_other_in_plain_mode(monkeypatch):
         assert server.reactor.table.stats()["ended"] == {"": 4}
 
 
-def test_a_client_that_resets_while_it_lingers_in_the_loop_is_not_waited_for():
+def test_a_client_that_resets_while_it_lingers_in_the_loop_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(lingering, "LINGER", 60)
     with serving(Plain, "plain") as server, ExitStack() as stack:
         reset(asked(server, stack))
+        wait_until(lambda: len(server.reactor.table) == 0)
+
+
+def test_what_lingers_may_be_reported_although_nothing_has_come(monkeypatch):
+    monkeypatch.setattr(lingering, "LINGER", 60)
+    monkeypatch.setattr(selecting, "DefaultSelector", Eager)  # for the server's own loop: in no other one they linger
+    with serving(Plain, "plain") as server, ExitStack() as stack:
+        late = asked(server, stack)
+        with connect(server) as client:
+            client.sendall(b"q\n")
+            assert rest(client) == ANSWER
+        assert "lingering" in [row.stage.value for row in server.reactor.table]
+        assert rest(late) == ANSWER
         wait_until(lambda: len(server.reactor.table) == 0)
 
 

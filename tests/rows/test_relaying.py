@@ -1,6 +1,7 @@
 """`Relayed` between two connections: in order, bounded, and the same whether the kernel moves the bytes or not."""
 
 import errno
+import gc
 import logging
 import os
 import socket
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from handlers import Connected, Delay, Failed, Forked, Relayed, Reset, StreamHandler, TimedOut
 from handlers.filter import Filter
-from reactor.rows.relaying import MOST
+from reactor import Reactor
+from reactor.rows.relaying import MOST, Pipe
 from tests.support.bench import PATTERN, SMALL, bench
 from tests.support.loops import Clock
 from tests.support.resources import descriptors, named
@@ -483,6 +485,28 @@ def test_a_forked_child_has_no_copy_of_the_pipe():
         client, target, _, _ = relay.connect()
         assert relay.stand.take(client, 1) == b"0"
         relay.passes(client, target, b"third")
+
+
+def number_of_pipes():
+    """How many there are in this process."""
+    gc.collect()
+    return sum(isinstance(one, Pipe) for one in gc.get_objects())
+
+
+def test_a_loop_inside_that_is_closed_leaves_no_pipe_in_the_outer_one():
+    with socket.create_server(("127.0.0.1", 0)) as listener, Reactor() as loop:
+        listener.settimeout(PATIENCE)
+        handler = type("Relays", (Accepted,), {"address": listener.getsockname()})
+        with (
+            serving(handler, "plain", reactor=loop) as server,
+            connect(server) as client,
+            listener.accept()[0] as target,
+        ):
+            for word in b"first", b"second":
+                client.sendall(word)
+                assert receive(target, len(word)) == word
+            assert number_of_pipes() == SPLICES
+        assert number_of_pipes() == 0
 
 
 def test_an_urgent_byte_that_no_handler_takes_does_not_stop_the_relay():

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from handlers import Delay, Flushed, Reset, Some, StreamHandler, Threaded, Until
+from handlers import Delay, Flushed, Queue, Reset, Some, StreamHandler, Taken, Threaded, Until
 from reactor.loop import selecting
 from reactor.rows.hangup import hangup
 from tests.support.bench import Noting, bench, broken
-from tests.support.serving import PATIENCE, connect, reset, serving, wait_until
+from tests.support.serving import PATIENCE, STREAMS, connect, reset, serving, wait_until
 
 HANGUPS = [
     kind
@@ -118,6 +118,32 @@ def test_a_reset_while_the_row_neither_reads_nor_writes_ends_it(kind, place):
         reset(client)
         here.until(lambda: not len(here.table))
         assert isinstance(broken(Resting), Reset)
+        assert here.errors == []
+
+
+@pytest.mark.parametrize("kind", HANGUPS, ids=lambda kind: kind.__name__)
+def test_a_handler_that_ends_its_output_after_a_hang_up_has_the_input_from_before(kind):
+    gate, heard = Queue(1), []
+
+    class Late(Noting):
+        async def handle(self):
+            await Until(b"\n")
+            await Taken(gate)
+            self.send_eof()
+            await Taken(gate)
+            heard.append(await Some())
+
+    with bench(Late, STREAMS["unix"], selector=kind) as here:
+        client = here.connect()
+        client.sendall(b"\n")
+        here.rest()
+        client.sendall(b"more")
+        client.close()
+        for _ in range(2):
+            here.rest()
+            gate.put(None)
+        here.until(lambda: not len(here.table))
+        assert heard == [b"more"]
         assert here.errors == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from handlers.services import Echo, EchoDatagram
 from reactor import Reactor, SelectUDPServer, TCPServer, UnixStreamServer
 from reactor.activation import ActivationError, InheritedMixIn, inherited_sockets
+from reactor.servers import activation
 from tests.support.serving import MODES, PACKETS, PATIENCE, STREAMS, Place, ask, exchange, running, server_class
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
@@ -131,3 +132,30 @@ def test_the_variables_are_removed_even_if_they_are_wrong(environment, text):
     with pytest.raises(ActivationError, match=re.escape(text)):
         inherited_sockets(given)
     assert given == {"OTHER": "stays"}
+
+
+@pytest.fixture
+def first(monkeypatch):
+    """The number of the first descriptor that is passed: 3 is taken in this process."""
+    monkeypatch.setattr(activation, "FIRST", 200)
+    return 200
+
+
+def test_a_program_that_is_executed_does_not_get_what_was_passed(first):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.dup2(listener.fileno(), first)
+    [(_, sock)] = inherited_sockets({"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
+    with sock:
+        assert (sock.fileno(), sock.get_inheritable()) == (first, False)
+
+
+def test_what_was_passed_is_closed_if_one_socket_is_of_no_use(first):
+    with socket.create_server(("127.0.0.1", 0)) as good, socket.socket() as without_address:
+        os.dup2(good.fileno(), first)
+        os.dup2(without_address.fileno(), first + 1)
+    passed = {"LISTEN_FDS": "2", "LISTEN_PID": str(os.getpid())}
+    with pytest.raises(ActivationError, match=f"descriptor {first + 1} is a socket without an address"):
+        inherited_sockets(passed)
+    for number in (first, first + 1):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from handlers import Cancelled, Cause, StreamHandler, StreamRequestHandler, Until
+from handlers import BaseRequestHandler, Cancelled, Cause, StreamHandler, StreamRequestHandler, Until
 from handlers.http import HTTPHandler
 from reactor import Reactor, SelectTCPServer
 from reactor.servers import last
@@ -24,6 +24,7 @@ from tests.support.serving import (
     made,
     peer,
     receive,
+    reset,
     rest,
     running,
     server_class,
@@ -180,6 +181,31 @@ def test_a_blocking_handler_does_not_delay_the_end_of_a_drain(mode, said):
         assert told["peer"] == "{}:{}".format(*client.getsockname())
         [ended] = table.closed
         assert ended["reason"] == REASONS[mode]
+
+
+class Deaf(BaseRequestHandler):
+    """Reads and writes nothing."""
+
+    def handle(self):
+        self.server.begun.set()
+        self.server.let_go.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("place", [STREAMS["tcp"], PACKETS["udp"]])
+def test_a_drain_ends_although_a_blocking_handler_has_nothing_that_could_be_broken_off(place):
+    begun, let_go = threading.Event(), threading.Event()
+    kind = server_class("thread", place, daemon_threads=True, begun=begun, let_go=let_go)
+    with made(kind, place, Deaf) as server:
+        with running(server):
+            if place is STREAMS["tcp"]:
+                reset(connect(server))
+            else:
+                with peer(server) as client:
+                    client.send(b"packet")
+            assert begun.wait(PATIENCE)
+        [told] = bounded(server.drain, 0.05)
+        let_go.set()
+        assert told["stage"] == "serving"
 
 
 @pytest.mark.parametrize("mode", ["select", "fork", "thread"])
@@ -455,6 +481,16 @@ def test_in_plain_mode_a_request_that_a_drain_cuts_is_returned_wherever_it_was(h
         assert [row["peer"] for row in told] == peers
         assert told[0]["stage"] == "serving"
         assert all(row["reason"].startswith("Cancelled") for row in told)
+
+
+def test_in_plain_mode_a_stop_ends_a_drain_although_a_request_begins_behind_it():
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, Reverse) as server, connect(server) as client:
+        client.sendall(b"5:he")
+        server.reactor.call_soon(server.reactor.stop)
+        [row] = bounded(server.drain, 1_000)
+        assert (row["stage"], row["reason"]) == ("serving", f"Cancelled: {Cancelled()}")
+        assert rest(client) == b""
 
 
 def test_in_plain_mode_the_request_in_progress_that_a_drain_of_another_thread_cuts_is_returned():

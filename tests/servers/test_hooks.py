@@ -1,6 +1,7 @@
 """Hooks of a server that raise: one request ends, that is logged, and the server goes on."""
 
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -8,6 +9,8 @@ from handlers import StreamHandler, Until
 from tests.support.serving import (
     MODES,
     STREAMS,
+    Shout,
+    Unframed,
     ask,
     bounded,
     connect,
@@ -69,6 +72,21 @@ def test_a_hook_that_raises_ends_one_request(mode, hook, error, is_late):
             assert rest(client) == b""
         assert ask(server, b"good\n") == b"good\n"
         wait_until(lambda: not server.reactor.table)
+
+
+@pytest.mark.parametrize(("handler", "is_late"), [
+    (Unframed, False), (Unframed, True), (Shout, False), (Shout, True),
+    (Lines, False),  # late, its request has ended
+])  # fmt: skip
+@pytest.mark.parametrize("mode", ["plain", "fork", "thread"])
+def test_what_finish_request_raises_is_the_reason_of_its_request(mode, handler, is_late):
+    raises = raising("finish_request", ArithmeticError("of the hook"), is_late)
+    with serving(handler, mode, TCP, raises, handle_error=lambda *_: None) as server, connect(server) as client:
+        with suppress(OSError):  # the server may have closed the connection first
+            client.sendall(b"line\n")
+            client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "ArithmeticError: of the hook"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,6 +14,7 @@ import pytest
 from handlers import StreamHandler, StreamRequestHandler, Until
 from handlers.services import Echo
 from reactor import BaseServer
+from tests.support.loops import in_thread
 from tests.support.serving import (
     MODES,
     PATIENCE,
@@ -85,6 +86,30 @@ def test_a_request_object_that_is_not_hashable_is_served_and_leaves_the_table(ha
         for _ in range(3):
             assert ask(server, b"hello\n") == b"HELLO\n"
         wait_until(lambda: not server.reactor.table)
+
+
+def test_a_request_that_the_program_serves_in_a_thread_is_cancelled_when_the_server_closes():
+    """The loop of the server has never run, so nothing else can wake that of the request."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, made(server_class("plain", TCP), TCP, Reverse) as server:
+        serves = in_thread(server.finish_request, theirs, ("somewhere", 1))
+        ours.sendall(b"1:a,")
+        assert ours.recv(9) == b"1:a,"
+        time.sleep(0.05)  # until the loop of the request sleeps
+        bounded(server.server_close)
+        serves.join(PATIENCE)
+        assert not serves.is_alive()
+
+
+def test_what_a_handler_raises_in_a_pool_of_the_users_is_the_reason_of_its_request():
+    class Fails(Bare):
+        def handle(self):
+            raise ArithmeticError("of the handler")
+
+    with pool_of(1) as pool, serving(Fails, "plain", TCP, pool, handle_error=lambda *_: None) as server:
+        assert ask(server) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "ArithmeticError: of the handler"
 
 
 def test_a_queued_request_begins_although_a_hook_ends_requests_before_their_thread_does():

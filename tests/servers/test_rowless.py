@@ -29,9 +29,10 @@ from handlers import (
     Threaded,
     Until,
 )
-from reactor import Reactor, SelectTCPServer
+from reactor import Reactor, SelectTCPServer, SelectUnixStreamServer
 from reactor.watchdog import Watchdog
 from tests.support.bench import drain
+from tests.support.serving import connect, reset
 
 BIG = 3_000_000
 
@@ -66,7 +67,7 @@ class Played:
         self.reactor.close()
 
     def connect(self, data=b"", end=False):
-        client = socket.create_connection(self.server.server_address)
+        client = connect(self.server)
         self.clients.append(client)
         client.sendall(data)
         if end:
@@ -237,9 +238,22 @@ def test_output_that_the_kernel_does_not_take_is_sent_by_the_row(error, monkeypa
         if isinstance(error, BlockingIOError):
             assert output == b"sentfinish"
             assert played.reactor.table.closed[-1]["reason"] == ""
+            assert played.reactor.stats()["ended"] == {"": 2}
         else:
             assert output == b""
             assert played.reactor.table.closed[-1]["reason"].startswith("Reset")
+            assert played.reactor.stats()["ended"] == {"": 1, "Reset": 1}
+
+
+def test_output_that_the_kernel_takes_only_a_part_of_is_finished_by_the_row(tmp_path):
+    """A Unix socket does not tell that there is output which a close would lose."""
+
+    def at_path(handler, reactor):
+        return SelectUnixStreamServer(str(tmp_path / "socket"), handler, reactor=reactor)
+
+    Every.noted = []
+    with Played(Every, server=at_path) as played:
+        assert played.talk(b"b\n") == b"b" * BIG + b"finish"
 
 
 def test_a_handler_that_is_kept_still_tells_and_sends_nothing():
@@ -353,10 +367,50 @@ def test_the_last_answer_arrives_whole_whatever_the_client_still_sends():
         assert played.reactor.stats()["ended"] == {"": 2}
 
 
+class Long(StreamHandler):
+    """Answers with more than the window of a client that has little room, and less than the server's kernel takes."""
+
+    answer = b"q\n" * 15_000
+
+    async def handle(self):
+        await Until(b"\n")
+        self.send(self.answer)
+
+
+def test_an_answer_that_the_client_has_not_acknowledged_arrives_whole_if_it_sends_more():
+    with Played(Long) as played, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+        client.connect(played.server.server_address)
+        client.sendall(b"go\n")
+        for _ in range(5):
+            played.reactor.step(0.01)
+        client.sendall(b"more")  # a close would have been a reset now
+        client.setblocking(False)
+        assert played.rest(client) == Long.answer
+        assert played.reactor.stats()["ended"] == {"": 2}
+
+
+def test_a_client_that_resets_when_it_has_the_answer_is_no_error(monkeypatch):
+    Every.noted = []
+    with Played(Every) as played:
+        client, send = played.connect(b"s\n"), socket.socket.send
+
+        class Answered(socket.socket):
+            def send(self, *arguments):
+                count = send(self, *arguments)
+                reset(client)
+                return count
+
+        monkeypatch.setattr(socket.socket, "send", Answered.send)
+        for _ in range(5):
+            played.reactor.step(0.01)
+        assert played.reactor.stats()["ended"] == {"": 2}
+
+
 IMPORTS_NOTHING = """
 import socket, sys
 from handlers import StreamHandler, Until
-from reactor import Reactor, SelectTCPServer
+from reactor import Reactor, SelectTCPServer, SelectUnixStreamServer
 class Echo(StreamHandler):
     async def handle(self):
         self.send(await Until(b"\\n"))

@@ -20,6 +20,7 @@ from reactor import (
 )
 from reactor.servers.sharing import PAUSE, share_listeners
 from tests.support.loops import Clock
+from tests.support.resources import descriptors
 from tests.support.serving import (
     PATIENCE,
     STREAMS,
@@ -54,15 +55,37 @@ def in_child(work):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("end", ["server_close", "shutdown", "drain"])
 def test_a_copy_in_a_child_of_the_user_only_closes_descriptors(mode, end):
+    def end_copy():
+        if end == "drain":
+            assert server.drain(0.1) == []
+        else:
+            getattr(server, end)()
+        assert (server.fileno() < 0) == (end != "shutdown")
+
     with serving(Echo, mode) as server, connect(server) as client:
         if mode != "plain":  # which serves one client at a time
             client.sendall(b"before")
             assert client.recv(9) == b"before"
-        assert in_child(lambda: getattr(server, end)(*[0.1] * (end == "drain"))) == 0
+        assert in_child(end_copy) == 0
         client.sendall(b"after")
         assert client.recv(9) == b"after"
         client.close()
         assert ask(server, b"another") == b"another"
+
+
+def test_a_copy_of_the_loop_in_a_child_of_the_user_closes_the_copies_of_descriptors():
+    with serving(Echo, "select") as server, connect(server) as client:
+        client.sendall(b"before")
+        assert client.recv(9) == b"before"
+
+        def close_copy():
+            before = descriptors()
+            server.reactor.close()
+            assert len(descriptors()) < len(before)
+
+        assert in_child(close_copy) == 0
+        client.sendall(b"after")
+        assert client.recv(9) == b"after"
 
 
 def test_a_second_serve_forever_is_refused_at_once():

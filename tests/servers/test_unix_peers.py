@@ -50,6 +50,19 @@ def test_the_table_has_the_credentials_in_every_mode(mode, handler):
         assert row.credentials == own
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract addresses are Linux's")
+def test_the_table_tells_the_address_of_a_peer(tmp_path):
+    with serving(Whoami, "select", UNIX) as server:
+        for name, told in ("", "-"), (f"{tmp_path}/client", f"{tmp_path}/client"), ("\0abstract", "@abstract"):
+            with socket.socket(socket.AF_UNIX) as client:
+                if name:
+                    client.bind(name)
+                client.connect(server.server_address)
+                wait_until(lambda: server.reactor.table)
+                assert [row.as_dict()["peer"] for row in server.reactor.table] == [told]
+            wait_until(lambda: not server.reactor.table)
+
+
 class Finds(StreamHandler):
     """Answers with the credentials of the upstream server."""
 

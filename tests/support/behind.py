@@ -9,7 +9,8 @@ from tests.handlers.rows import Framed, Xor
 
 
 class XorPeer(Peer):
-    send = received = staticmethod(Xor.encode)
+    send = staticmethod(Xor.encode)
+    received = staticmethod(Xor.decode)
 
 
 class FramedPeer(Peer):

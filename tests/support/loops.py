@@ -57,6 +57,13 @@ def recording(kind):
     return Recording()
 
 
+class Eager(selecting.DefaultSelector):
+    """Reports everything registered as ready, in every call."""
+
+    def select(self, timeout=None):
+        return [(key, key.events) for key in self.get_map().values()] or super().select(timeout)
+
+
 class Leaping(selectors.DefaultSelector):
     """A selector that sets the clock to the end of the timeout instead of sleeping."""
 

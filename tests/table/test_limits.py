@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DatagramHandler, Delay, Exactly, StreamHandler, StreamMachine, Until
+from handlers import DatagramHandler, Delay, Exactly, Filter, StreamHandler, StreamMachine, StreamRequestHandler, Until
 from reactor import SelectTCPServer, SelectUDPServer
 from reactor.testing import World
 from tests.support.serving import clients_of, serving, wait_until
@@ -289,6 +289,32 @@ def test_max_held_counts_the_rows_of_inner_loops(mode):
             wait_until(lambda: loop.table.closed and loop.stats()["total_in"] > 100_000 >= loop.budget.held)
             assert all("(Reactor.max_held)" in row["reason"] for row in loop.table.closed)
         wait_until(lambda: loop.budget.held == 0)
+
+
+@pytest.mark.parametrize("filters", [[], [Filter]])
+@pytest.mark.parametrize("pieces", [(2, 1_000), (2, 10, 990, 2), (1, 1, 999, 2)])
+def test_what_a_framing_has_taken_of_a_request_that_is_not_whole_is_held(pieces, filters):
+    class Prefixed(StreamRequestHandler):
+        close_connection = False
+
+        async def request(row):  # noqa: N805 - a framing, not a method
+            await Exactly(2)
+            await Exactly(1_000)
+
+        def handle(self):
+            self.wfile.write(self.rfile.read())
+
+    with World() as world:
+        loop = world.reactor()
+        world.serve(type("Server", (SelectTCPServer,), {"filters": filters}), ADDRESS, Prefixed)
+        client = world.connect(ADDRESS)
+        world.run(lambda: loop.table)
+        taken = 0
+        for size in pieces:
+            taken += size
+            client.send(bytes(size))
+            world.run(lambda taken=taken: loop.stats()["total_in"] == taken)
+            assert loop.stats()["held"] == sum(row.held_in for row in loop.table) == taken % 1_002
 
 
 def test_packets_that_wait_for_their_row_count_in_max_held():

@@ -67,7 +67,6 @@ class ReplayWindows:
         self._secret = token_bytes(16)
         length = 8 * senders * self._width
         self._cells = memoryview(bytearray(length) if mmap is None else mmap(-1, length)).cast("Q")
-        self._file = -1
         if lockf is not None:
             self._file = _nameless_file()  # for its lock: children that share the memory share it too
             finalize(self, os.close, self._file)

@@ -433,6 +433,6 @@ def _held_back(machine: Machine) -> bool:
 def _may_drop(row: StreamRow, now: float) -> bool:
     """Whether the reason for which the row ended allows it to drop the rest of its output."""
     machine = row.channel
-    if isinstance(machine.reason, (Reset, TimedOut, LimitPassed, Cancelled)):
+    if machine.is_cut or isinstance(machine.reason, (Reset, TimedOut, LimitPassed, Cancelled)):
         return True
     return bool(machine.finished and now - row.progress >= machine.patience)  # its peer took too long
