@@ -162,9 +162,7 @@ def _refuse_total(tried: Tried, field: Field) -> None:
     """Fail if the length of a packet is believed that says more than the packet has."""
     less, plain, *more = (_answer(tried, field.said(field.length + step)) for step in (-1, 0, *MORE))
     *before, packet = field.pieces
-    ignored = _answer(
-        tried, [*before, packet[: field.at]]
-    )  # else it may not believe the length, and leave the rest out
+    ignored = _answer(tried, [*before, packet[: field.at]])  # as if the length were not believed, the rest left out
     if plain not in (b"", less, ignored) and all(answer == plain for answer in more):
         fault = f"it takes the length {field.length + 1} of a packet, or of the rest of it, which is {field.length}"
         _fail(tried, field, 1, fault)
