@@ -59,11 +59,23 @@ _REMEDY = (
 )
 _OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)  # only Linux counts for a thread
 _SHORTEST = 0.001  # seconds; where nobody counts how often a thread waited, less may be another process's turn
-_BRIEF = 0.0001  # seconds; to ask how often the thread waited costs more than most states that are over sooner
+_BRIEF = 0.0001  # seconds; to ask the kernel about the thread costs more than most states that are over sooner
+_FRESH = 0.001  # seconds for which what the kernel has told of the thread serves states that begin
 
 
 class Unfit(BaseException):
     """Ends a check: the handler blocks too long, or drops a coroutine. Not an ``Exception``: no handler catches it."""
+
+
+class _Thread(NamedTuple):
+    """What the kernel told of the thread."""
+
+    when: float
+    """When, by ``perf_counter()``."""
+    used: float
+    """The processor time of the thread then."""
+    waits: int
+    """How often it had given up the processor then."""
 
 
 class _Step(NamedTuple):
@@ -72,10 +84,8 @@ class _Step(NamedTuple):
     state: str
     begun: float
     """When, by ``perf_counter()``."""
-    used: float
-    """The processor time of the thread then."""
-    waits: int
-    """How often the thread had given up the processor then."""
+    thread: _Thread
+    """The thread then, or up to `_FRESH` seconds before."""
     is_counted: bool
     """Whether an endless loop ends because its lines are counted."""
 
@@ -87,11 +97,11 @@ class _Step(NamedTuple):
         """Whether the thread has given up the processor by itself; a busy machine takes it away."""
         if perf_counter() - self.begun < _BRIEF:
             return False
-        return self.blocked() > _SHORTEST if _OF_THREAD is None else _waits() > self.waits
+        return self.blocked() > _SHORTEST if _OF_THREAD is None else _waits() > self.thread.waits
 
     def computed(self) -> float:
         """Seconds of processor time that it has used so far."""
-        return thread_time() - self.used
+        return thread_time() - self.thread.used
 
 
 class _Spent:
@@ -103,6 +113,7 @@ class _Spent:
         self._due = perf_counter() + deadline
         self._deadline = deadline
         self._step: _Step | None = None
+        self._thread = _Thread(-inf, 0.0, 0)
         self._looked: tuple[object, int, _Step] | None = None
         self._used = 0.0  # the processor time of the thread at the last look
         self._is_over = False
@@ -125,10 +136,13 @@ class _Spent:
 
     def begin(self, state: str, is_counted: bool) -> _Step:
         """A state begins to run."""
-        step = self._step = _Step(state, perf_counter(), thread_time(), _waits(), is_counted)
-        if step.begun > self._due:
+        now = perf_counter()
+        if now > self._due:
             raise Unfit(self._late())
-        return step
+        if now - self._thread.when > _FRESH:
+            self._thread = _Thread(now, thread_time(), _waits())
+        self._step = _Step(state, now, self._thread, is_counted)
+        return self._step
 
     def end(self) -> None:
         """It has returned, or raised."""
@@ -280,7 +294,7 @@ class watched:  # noqa: N801  # a class and no generator, for one is made for ea
     def __exit__(self, *error: object) -> None:
         if self._spent is None:
             return
-        seconds = self._step.blocked() if self._step.has_waited() else 0.0
+        seconds = max(0.0, self._step.blocked()) if self._step.has_waited() else 0.0
         self._spent.end()
         if seconds:
             self._spent.blocked(self._state, seconds)
