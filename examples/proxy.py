@@ -41,9 +41,11 @@ class Side(StreamHandler):
             await Delay(inf)  # the other side goes on; when it ends, it closes this one
 
     def finish(self) -> None:
-        if self.heard_all and self.other is not None:
+        if self.other is None:
+            return
+        if self.heard_all:
             self.other.close()
-        elif self.other is not None:
+        else:
             self.other.abort()
 
 

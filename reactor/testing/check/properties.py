@@ -138,9 +138,7 @@ def check(
     tries: list[Try] = []
     for one in told:
         pieces, deep = one.drawn(subject)
-        holding = [] if expected is None else [partial(answers, kind, pieces, expected, world=world)]
-        if is_grammar(one.messages):
-            holding.append(partial(answers_as_told, kind, one.messages, world=world, examples=examples))
+        holding = _as_told(kind, pieces, expected, one.messages, world, examples)
         holding += _all(kind, pieces, world, kept, modes, examples)
         if filters:
             holding += _behind(filters, kind, pieces, world, examples)
@@ -166,6 +164,16 @@ def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) ->
             holds()
     finally:
         restore()
+
+
+def _as_told(
+    kind: Any, pieces: Any, expected: Any, messages: Any, world: World, examples: int | None
+) -> list[partial[None]]:
+    """The properties of the answers that the caller of `check` has told."""
+    holding = [] if expected is None else [partial(answers, kind, pieces, expected, world=world)]
+    if is_grammar(messages):
+        holding.append(partial(answers_as_told, kind, messages, world=world, examples=examples))
+    return holding
 
 
 def _behind(filters: Any, kind: Any, pieces: Any, world: World, examples: int | None) -> list[partial[None]]:
