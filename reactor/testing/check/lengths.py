@@ -137,11 +137,11 @@ def _refuse_disagreeing(tried: Tried, begun: int, end: int, outer: _Outer) -> No
         """The message with this length, and the right one behind it."""
         return outer.said(data[:end], length) + message
 
-    right = played(tried, [with_next(outer.length)], name="plain")
-    one, less, more = (
-        played(tried, [steps]) for steps in (data[:end], with_next(outer.length - 1), with_next(outer.length + 1))
-    )
-    if one.output != right.output == less.output != more.output:
+    right, less = played(tried, [with_next(outer.length)], name="plain"), played(tried, [with_next(outer.length - 1)])
+    if right.output != less.output:
+        return
+    one, more = (played(tried, [steps]) for steps in (data[:end], with_next(outer.length + 1)))
+    if one.output != right.output != more.output:
         said = f"{outer.length - 1} in the place of {outer.length}"
         fault = f"it takes the length {said}, although the data of a length inside end behind that"
         code = f"{right.code()}\n{less.code()}\nassert {less.output_code()} != {right.output_code()}"
