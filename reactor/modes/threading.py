@@ -10,7 +10,7 @@ from functools import partial
 from threading import Thread, current_thread
 
 from ..loop.kernel import NoneLeft, is_final
-from ..servers.hooks import end_request
+from ..servers.hooks import call_hook, end_request
 from ..servers.mode import Mode, register_mode
 from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
@@ -81,12 +81,12 @@ class ThreadMode(Mode):
         try:
             service.direct.handle(request, client_address, row)
         except Exception:
-            service.server.handle_error(request, client_address)
+            call_hook(service.server, "handle_error", request, client_address)
         finally:
             service.direct.close(request, row)
 
     def _start(self, row: Request, serve: Callable[..., object], *arguments: Any) -> None:
-        """Have a thread call ``serve(*arguments)``."""
+        """Have a thread call ``serve(*arguments)``, which begin with the request and the client's address."""
         row.driven_by = THREAD
         self._busy.add(row)
         try:
@@ -109,12 +109,18 @@ class ThreadMode(Mode):
             self.threads[:] = [old for old in self.threads if old.is_alive()]
             self.threads.append(thread)
 
-    def _run(self, row: Request, serve: Callable[..., object], *arguments: Any) -> None:
+    def _run(
+        self, row: Request, serve: Callable[..., object], request: Any, client_address: Any, *more: Request
+    ) -> None:
         service = self.service
         row.driven_by = DrivenBy.in_thread(current_thread().name)
         with service.hand.at(row):
             try:
-                serve(*arguments)
+                serve(request, client_address, *more)
+            except Exception as error:
+                if row.stage is ENDED:
+                    raise
+                service.fail(row, request, client_address, error)
             finally:
                 self._busy.discard(row)
                 early = row.stage is ENDED  # by a hook, which could not make room for another thread
@@ -165,7 +171,7 @@ class ThreadingMixIn(_Base):
         try:
             self._srv.do(request, client_address)
         except Exception:
-            self.handle_error(request, client_address)
+            call_hook(self, "handle_error", request, client_address)
         finally:
             end_request(self, request)
 

@@ -89,6 +89,18 @@ def test_what_finish_request_raises_is_the_reason_of_its_request(mode, handler, 
         assert server.reactor.table.closed[0]["reason"] == "ArithmeticError: of the hook"
 
 
+@pytest.mark.parametrize("handler", [Unframed, Lines])
+def test_what_process_request_thread_raises_is_the_reason_of_its_request(handler):
+    raises = raising("process_request_thread", ArithmeticError("of the hook"), False)
+    with serving(handler, "thread", TCP, raises) as server, connect(server) as client:
+        with suppress(ConnectionError):  # the server closes the connection, which has unread input
+            client.sendall(b"line\n")
+            assert rest(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[0]["reason"] == "ArithmeticError: of the hook"
+        assert ask(server, b"line\n")
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_request_that_can_not_be_processed_leaves_the_table_whatever_closes_it(mode):
     class Own:
