@@ -116,8 +116,6 @@ class Link(BaseLink):
         """Whether the wire bytes are all that is left to send: `Filter.farewell` has been called, or never will be."""
         if self._stage is GONE:
             return self.inner.complete
-        if self.is_cut and self.finished:
-            return True
         return self._output is not OPEN and self._stage is not LEAVING
 
     @property
@@ -355,6 +353,7 @@ class Link(BaseLink):
         inner = self.inner
         # A machine has no more output when it has finished. A link may put more then, until its own farewell.
         is_last = inner.output is not OPEN or (inner.finished and not isinstance(inner, Link))
-        if is_last and self._output is OPEN and not self.is_cut and self._wire.window == len(inner.outbox or b""):
+        if is_last and self._output is OPEN and self._wire.window == len(inner.outbox or b""):
             self._output = ENDING
-            self._ask(self._filter.farewell)
+            if not self.is_cut:  # else the end of the wire must not look like that of the stream
+                self._ask(self._filter.farewell)
