@@ -73,7 +73,7 @@ def pip(command, *arguments):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.fixture(params=["checkout", "wheel"])
+@pytest.fixture(params=["checkout", pytest.param("wheel", marks=pytest.mark.slow)])
 def place(request):
     """The directory that has both packages."""
     return ROOT if request.param == "checkout" else request.getfixturevalue("installed")
@@ -278,6 +278,7 @@ def test_the_plugin_for_pytest_runs_in_the_users_project(place, project):
 # The wheel
 
 
+@pytest.mark.slow
 def test_the_wheel_has_every_module_and_what_type_checkers_need(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = {name for name in file.namelist() if ".dist-info/" not in name}
