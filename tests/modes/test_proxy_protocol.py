@@ -24,7 +24,7 @@ from handlers.handler import World
 from handlers.link import Link
 from handlers.machines import StreamMachine
 from reactor.access import AccessMixIn
-from reactor.rows.filters.proxy import SIGNATURE, Malformed, Proxy, crc32c, parse
+from reactor.rows.filters.proxy import MAX_HEADER, MAX_LINE, SIGNATURE, Malformed, Proxy, crc32c, parse
 from reactor.rows.stream import StreamRow
 from reactor.testing import END, RESET, play_through, proxy
 from reactor.tls import TLS, TLSMixIn
@@ -468,6 +468,21 @@ def test_a_header_that_is_cut_is_never_taken_for_another(case, data):
     header, _ = case
     cut = data.draw(st.integers(0, len(header) - 1))
     assert parse(header[:cut]) is None
+
+
+@pytest.mark.parametrize(("shortest", "largest"), [(len(binary(None, b"\4\0\0")), MAX_HEADER), (16, MAX_LINE)])
+def test_the_largest_header_is_taken_and_no_larger_one(shortest, largest):
+    def header(size):
+        more = size - shortest
+        if largest == MAX_HEADER:
+            return binary(None, b"\4" + more.to_bytes(2, "big") + bytes(more))  # PP2_TYPE_NOOP (section 2.2.4)
+        return b"PROXY UNKNOWN " + b"x" * more + b"\r\n"
+
+    for size in range(largest - 2, largest + 1):
+        assert len(header(size)) == size
+        assert parse(header(size)).size == size
+    with pytest.raises(Malformed):
+        parse(header(largest + 1))
 
 
 @pytest.mark.slow

@@ -50,6 +50,24 @@ def test_a_row_closed_in_a_batch_gets_no_event_of_that_batch(place):
             assert here.last_words(client) == b""
 
 
+def test_a_server_that_is_stopped_in_a_batch_takes_no_arrival_of_that_batch(place):
+    class Stopping(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+            self.server.stop_serving()
+            await Until(b"\n")
+
+    def rows_first(events):
+        return sorted(events, key=lambda event: not hasattr(event[0].data, "serial"))
+
+    with bench(Stopping, place) as here:
+        here.reactor.policy = rows_first
+        here.connect().sendall(b"stop\n")
+        here.clients.append(connect(here.server))
+        here.reactor.step()
+        assert len(here.table) == 1
+
+
 def test_an_event_of_a_descriptor_that_was_reused_in_the_batch_is_ignored(place):
     """A state closes the socket of another row, and a pipe with input gets the same descriptor."""
     Murderous.everybody, Murderous.heard = [], []

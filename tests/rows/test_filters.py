@@ -1,6 +1,7 @@
 """Filters in front of the rows of connections: what they hold and find out, chaos and the tap."""
 
 import time
+from collections import Counter
 from functools import partial
 from random import Random
 
@@ -399,3 +400,22 @@ def test_chaos_drops_repeats_and_delays_packets_and_changes_none(seed, packets):
     assert len(received) <= 4 * len(packets)
     assert answers(seed) == received
     assert answers(Random(seed)) == answers(Random(seed))
+
+
+def test_chaos_passes_most_packets_some_of_them_twice_or_late_in_both_directions():
+    class Counting(DatagramHandler):
+        async def handle(self):
+            while (packet := await Packet()) != b"the end":
+                received.append(packet)
+                self.send(packet)
+
+    received = []
+    channel = chain(DatagramMachine(Counting()), [partial(PacketChaos, seed=4711)])
+    channel.advance()
+    for number in range(1000):
+        channel.feed(b"%d" % number)
+    for came, left in ((list(map(b"%d".__mod__, range(1000))), received), (received, list(iter(channel.read, None)))):
+        places = Counter(left)
+        assert len(came) * 0.8 < len(places) < len(set(came))
+        assert len(came) * 0.05 < sum(number > came.count(packet) for packet, number in places.items())
+        assert left != sorted(left, key=int)
