@@ -51,9 +51,11 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``many``          what binary messages of very many elements cost
 ``steep``         processor time of a message, which grows with all that came before: `slowdown`
 ``again``         messages that come again very many times
+``wildcards``     signs of a text that come a few times in a row
 ``linear``        the property of work that grows faster than the input
 ``numbers``       the property of binary numbers: any value in each
 ``counted``       what requests count on the server
+``tokens``        what a client gives back, in messages that come again
 ``repeated``      the property of pieces, and of requests, that come many times
 ``modes``         the property of the modes: `same_in_every_mode`
 ``elements``      elements of BER, and what they are when one is wrapped in itself

@@ -34,6 +34,7 @@ LESS = 8
 """The most packets that end early, the most messages alone, the most lines that are left out, or have not all words."""
 
 _LINE = re.compile(rb"[^\n]*\n")
+_WORD = re.compile(rb"[A-Za-z]{2,}")
 _LAST_WORD = re.compile(rb"(?<=[!-~]) [!-~]+(?=\r?\n)")
 
 
@@ -104,9 +105,14 @@ def _meetings(tried: Tried) -> Iterator[Meeting]:
 def _less(tried: Tried) -> Iterator[list[bytes]]:
     """What says less than the conversation: beginnings of packets, or all lines but one; and each message alone.
 
-    Or one line has not its last word.
+    Or one line has not its last word, or one word of the first packet, or of a stream, is another one.
     """
     fewer = list[bytes]()
+    others = [
+        data[: match.end() - 1] + (b"b" if match[0].endswith(b"a") else b"a") + data[match.end() :]
+        for data in tried.pieces[:1]
+        for match in _WORD.finditer(data)
+    ]
     if tried.packets:
         whole, less = tried.pieces, [packet[:end] for packet in tried.pieces for end in borders(packet)[1:-1]]
     else:
@@ -117,7 +123,7 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
         whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
         less = [data[:begin] + data[end:] for begin, end in spans]
         fewer = [data[: match.start()] + data[match.end() :] for match in _LAST_WORD.finditer(data)]
-    for several in less, whole, fewer:
+    for several in less, whole, fewer, others:
         yield from ([less] for less in thinned(list(dict.fromkeys(several)), LESS))
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers.states import is_same_place, place_of
-from .evidence import thinned
+from .evidence import spread_over, thinned
 from .run import Run
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ MOST = 4_096
 
 PAIRS = 16
 """The most pieces that may come again; of more, they are evenly spread."""
+
+SINGLE = 12
+"""The most of these that end at the next place at which the handler waits for the same."""
 
 PARTS = 2
 """The most first parts of messages that may come again."""
@@ -97,15 +100,24 @@ def parts_of(tried: Tried) -> list[Part]:
 
 
 def pieces_again(tried: Tried) -> list[tuple[int, int]]:
-    """The spans of the pieces of a stream that may come again: at both ends the handler waits in the same place."""
+    """The spans of the pieces of a stream that may come again: at both ends the handler waits in the same place.
+
+    Such a piece may end at the next such place, or at the one after it, which is between two of these.
+    """
     found = borders_of(tried)
-    spans: list[tuple[int, int]] = []
+    short, long = list[tuple[int, int]](), list[tuple[int, int]]()
     for number, one in enumerate(found):
         ends = [other.at for other in found[number + 1 :] if other.place == one.place and other.wait == one.wait]
-        spans += [(one.at, end) for end in ends[:2]]
-    data = tried.pieces[0] if spans else b""
-    distinct = list({(data[start:end]): (start, end) for start, end in reversed(spans)}.values())[::-1]
-    return thinned(distinct, PAIRS)
+        short += [(one.at, end) for end in ends[:1]]
+        long += [(one.at, end) for end in ends[1:2]]
+    data = tried.pieces[0] if short else b""
+    spans = spread_over(_distinct(data, short), SINGLE)
+    return sorted(spans + spread_over(_distinct(data, long), PAIRS - len(spans)))
+
+
+def _distinct(data: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without those whose bytes are those of an earlier one."""
+    return list({(data[start:end]): (start, end) for start, end in reversed(spans)}.values())[::-1]
 
 
 def parts_again(tried: Tried) -> list[tuple[int, int]]:

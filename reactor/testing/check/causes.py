@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...handlers import ToEnd
 from .borders import borders_of, is_between, pieces_again
 from .drip import LONG, Drip, dripped
-from .evidence import asserted, fault_of, places, spread, thinned
+from .evidence import asserted, fault_of, places, spread, spread_over, thinned
 from .limits import measured
 from .report import fail, held_in_time
 from .run import Run, played
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .schedule import Schedule
 
 FEW = 6
-"""The most places at which a message may begin where the end of the stream is compared with silence."""
+"""The most places at which a message may begin where the end of the stream is compared with silence, and the most
+pieces inside messages that come now and then."""
 
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
@@ -97,16 +98,17 @@ def _messages(borders: list[Border]) -> Iterator[_Message]:
 
 
 def _refuse_asked_end(tried: Tried, place: int) -> None:
-    """Fail if the end of the stream, in the message that begins here, is answered as any silence is."""
+    """Fail if the end of the stream, in the message that begins here, is answered as any silence is, once or more."""
     before, begun = [tried.pieces[0][:place]], [tried.pieces[0][: place + 1]]
     plain, ended = played(tried, begun), played(tried, [*begun, END])
-    question = ended.output[len(plain.output) :]
-    if not question or plain.over or plain.patience == inf:
+    if len(ended.output) == len(plain.output) or plain.over or plain.patience == inf:
         return
-    inside = played(tried, [*begun, plain.patience])
-    between = played(tried, [*before, plain.patience, plain.patience])
-    is_asked = inside.output == plain.output + question and not (inside.finished or inside.over)
-    if is_asked and between.output.endswith(question * 2):
+    inside = played(tried, [*begun, plain.patience])  # where the time of a message may be over
+    once, twice = (played(tried, [*before, *[plain.patience] * times]) for times in (1, 2))
+    question = twice.output[len(once.output) :]
+    is_asked = ended.output.startswith(plain.output + question)
+    is_silence = inside.finished or inside.output == plain.output + question
+    if question and is_asked and is_silence and once.output.endswith(question):
         fault = (
             "it answers the end of the stream as it answers silence: only TimedOut means that the client is silent, "
             "end the request for any other cause"
@@ -202,19 +204,31 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
-    ``check(..., meant=["ends_if_it_drips"])``.
+    ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()``, the pieces
+    that may come again inside a message, such as lines of a text, come 200 times now and then: it may not begin the
+    time of the message anew for each of them.
 
     >>> from handlers.services import Echo
     >>> ends_if_it_drips(Echo, b"one")
     """
     tried = Tried(kind, conversation, world)
     handler = tried.handler
-    if handler.request_timeout is not None or (not tried.packets and handler.min_rate):
-        return
-    for start in tried.pieces[:1] if tried.packets else [tried.pieces[0][:at] for at in [0, *tried.borders(SPOTS)]]:
+    if tried.packets or (handler.request_timeout is None and not handler.min_rate):
+        _refuse_silence_and_letters(tried)
+    for start, piece in [] if tried.packets or handler.min_rate else _left_for_good(tried):
+        what = f"a client that sends {literal(piece)} now and then gets no answer, and keeps"
+        why = ". Bound how many come, or declare request_timeout, for all of a message"
+        _refuse_drip(tried, dripped(tried, [start], piece, grows=False), what, why, [literal(start), literal(piece)])
+
+
+def _refuse_silence_and_letters(tried: Tried) -> None:
+    """Fail if a client that says nothing more, or one letter after another, keeps the request open."""
+    for place in [1, *spread(2, tried.length, SPOTS)] if tried.packets else [0, *tried.borders(SPOTS)]:
         what = "a client that says nothing more keeps"
         why = ": each timeout is caught, and begins another wait. Bound how many, or declare request_timeout"
-        _refuse_drip(tried, dripped(tried, start, b"", grows=False), what, why, [repr(start), repr(b"")])
+        begun = tried.first(place)
+        sent = [literal(begun if len(begun) > 1 else b"".join(begun)), literal(b"")]
+        _refuse_drip(tried, dripped(tried, begun, b"", grows=False), what, why, sent)
     if tried.packets:
         return
     starts = [tried.pieces[0][:place] for place in [0, *tried.borders(SPOTS)]]
@@ -222,11 +236,7 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
         for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
             what = "a client that sends a byte now and then keeps"
             why = ": each byte starts the timeout anew. Declare request_timeout or min_rate"
-            _refuse_drip(tried, dripped(tried, start, filler), what, why, [repr(start), repr(filler)])
-    for start, piece in _left_for_good(tried):
-        what = f"a client that sends {literal(piece)} now and then gets no answer, and keeps"
-        why = ". Bound how many come, or declare request_timeout"
-        _refuse_drip(tried, dripped(tried, start, piece, grows=False), what, why, [literal(start), literal(piece)])
+            _refuse_drip(tried, dripped(tried, [start], filler), what, why, [repr(start), repr(filler)])
 
 
 def _refuse_drip(tried: Tried, found: Drip, what: str, why: str, sent: list[str]) -> None:
@@ -239,7 +249,7 @@ def _refuse_drip(tried: Tried, found: Drip, what: str, why: str, sent: list[str]
 
 
 def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
-    """What comes before it, and a piece that may come again, where it begins and does not come back later.
+    """What comes before it, and a piece that may come again: inside a message, or where it begins and never comes back.
 
     Where another piece that begins there is answered, it is a message, such as one that says that the client is there.
     """
@@ -247,8 +257,13 @@ def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
     last = {border.place: border.at for border in borders}
     places = {border.at: border.place for border in borders if border.is_first}
     first = {border.place: border.at for border in reversed(borders)}
-    for start, end in pieces_again(tried):
-        if start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
+    spans = pieces_again(tried)
+    has_time = tried.handler.request_timeout is not None
+    if has_time or "now" in played(tried, tried.pieces).asked:  # which it bounds the time of a message by
+        inside = [(start, end) for start, end in spans if not any(start <= at <= end for at in places)]
+        yield from ((data[:start], data[start:end]) for start, end in spread_over(inside, FEW))
+    for start, end in spans:
+        if not has_time and start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
             begun, ended = (played(tried, tried.first(at)).output for at in (first[places[end]], end))
             if begun == ended:
                 yield data[:start], data[start:end]

@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from importlib.util import find_spec
 from io import BytesIO
 from types import CoroutineType, FunctionType, GeneratorType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...handlers import DatagramMachine, Handler, Machine, StreamMachine, Wait
 from .tracing import Tracing
@@ -37,6 +37,13 @@ class EndlessLoop(BaseException):
 
     It is not an ``Exception``, so a handler that catches every exception does not catch it.
     """
+
+
+class Spent:
+    """What all runs of this process have cost so far."""
+
+    lines: ClassVar[int] = 0
+    """Lines of Python."""
 
 
 class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): ...

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import FirstOf, Handler, Some, Wait, World
 from .counting import held
 from .run import Run
 from .subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DRIPS = 200
 """Bytes after which a client that drips gives up."""
@@ -34,13 +37,13 @@ class Drip(NamedTuple):
     """Whether it is still open when the client gives up."""
 
 
-def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = None) -> float:
-    """The seconds for which a client that drips keeps a request of the stream handler ``kind`` open.
+def drip(kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world: World | None = None) -> float:
+    """The seconds for which a client that drips keeps a request of the handler class ``kind`` open.
 
-    The client sends ``start``, and then ``filler`` again and again, each time when nine tenths of the time of the wait
-    are over, until the handler answers or the request ends, 200 times at most. If ``filler`` is empty, it says nothing
-    more: each wait for it times out, until the request ends. The result counts whole pauses. No real time passes;
-    ``self.now()`` goes on.
+    The client sends ``start``, bytes or several packets, and then ``filler`` again and again, each time when nine
+    tenths of the time of the wait are over, until the handler answers or the request ends, 200 times at most. If
+    ``filler`` is empty, it says nothing more: each wait for it times out, until the request ends. The result counts
+    whole pauses. No real time passes; ``self.now()`` goes on.
 
     >>> from handlers import StreamHandler, Until
     >>> class Bounded(StreamHandler):
@@ -50,11 +53,11 @@ def drip(kind: Any, start: bytes, filler: bytes = b"a", world: World | None = No
     >>> drip(Bounded, b"o")
     18.0
     """
-    return dripped(Subject(kind, world), start, filler).seconds
+    return dripped(Subject(kind, world), [start] if isinstance(start, bytes) else start, filler).seconds
 
 
-def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -> Drip:
-    """What becomes of a request whose client sends ``start`` and then drips.
+def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool = True) -> Drip:
+    """What becomes of a request whose client sends the pieces ``start`` and then drips.
 
     It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not; or
     that of `BY_HAND` bytes, each of which a `Some` has taken that waits for what is left of a known length.
@@ -63,7 +66,8 @@ def dripped(subject: Subject, start: bytes, filler: bytes, grows: bool = True) -
     """
     clock = [0.0]
     run = Run(_ticking(subject, clock))
-    run.step(start)
+    for piece in start:
+        run.step(piece)
     run.drain()
     sizes: list[int] = []
     answered = run.output

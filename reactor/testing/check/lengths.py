@@ -76,7 +76,8 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
 
     Two lengths whose data end in one place must agree, such as that of a list and that of its last element: else two
     programs disagree where the next message begins (request smuggling). The property makes the outer one of a stream,
-    in digits or binary, smaller by one. The message, and the same one behind it, must not be answered as before.
+    in digits or binary, smaller by one. The message, and the same one behind it, must not be answered as before. Nor
+    may they be if the length in digits of the whole message says one byte less, or one more.
 
     >>> from handlers.services import Echo
     >>> takes_true_lengths_only(Echo, b"\\0\\5hello")
@@ -90,10 +91,12 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     for begun, end in islice(pairwise(firsts), SPOTS):
         for outer in islice(_about(tried.pieces[0], begun, end), SPOTS):
             _refuse_disagreeing(tried, begun, end, outer)
+        for whole in _of_whole(tried.pieces[0], begun, end):
+            _refuse_any_whole(tried, begun, end, whole)
 
 
 class _Outer(NamedTuple):
-    """A length of data at whose end, or next to it, the data of another length end too."""
+    """A length of a message, or of data at whose end, or next to it, the data of another length end too."""
 
     at: int
     stop: int
@@ -145,6 +148,26 @@ def _refuse_disagreeing(tried: Tried, begun: int, end: int, outer: _Outer) -> No
         said = f"{outer.length - 1} in the place of {outer.length}"
         fault = f"it takes the length {said}, although the data of a length inside end behind that"
         code = f"{right.code()}\n{less.code()}\nassert {less.output_code()} != {right.output_code()}"
+        fail(tried, fault, "true_lengths", code)
+
+
+def _of_whole(data: bytes, begun: int, end: int) -> Iterator[_Outer]:
+    """The lengths in digits that are that of the whole message."""
+    for match in _DIGITS.finditer(data, begun, end):
+        if int(match[1]) == end - begun >= 10:
+            yield _Outer(match.start(1), match.end(1), end - begun, is_text=True)
+
+
+def _refuse_any_whole(tried: Tried, begun: int, end: int, whole: _Outer) -> None:
+    """Fail if a message is answered as before although it says to have one byte less, or one more, than it has."""
+    data, message = tried.pieces[0][:end], tried.pieces[0][begun:end]
+    less, right, more = (
+        played(tried, [whole.said(data, whole.length + step) + message], name=name)
+        for step, name in ((-1, "machine"), (0, "plain"), (1, "machine"))
+    )
+    if less.output == right.output == more.output != played(tried, [data]).output:
+        fault = f"it takes the length {whole.length + 1} of a whole message, which has {whole.length} bytes"
+        code = f"{right.code()}\n{more.code()}\nassert {more.output_code()} != {right.output_code()}"
         fail(tried, fault, "true_lengths", code)
 
 

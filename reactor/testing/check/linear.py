@@ -19,6 +19,7 @@ from .schedule import END
 from .snippets import literal
 from .strategies import smallest
 from .tried import Tried
+from .wildcards import refuse_many_ways
 from .working import worked
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def works_linearly(
     refuse_steep_lists(tried)
     refuse_steep_elements(tried)
     refuse_steep_messages(tried)
+    refuse_many_ways(tried)
     for schedules in _grown(tried):
         if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
             _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])

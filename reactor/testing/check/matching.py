@@ -21,6 +21,7 @@ from .run import Run, played
 from .snippets import literal
 from .strategies import borders
 from .subject import Subject
+from .surroundings import no_collection
 from .tracing import untold
 from .tried import Tried
 from .watching import watched
@@ -133,7 +134,7 @@ def seconds(kind: Any, schedule: Iterable[Step], world: World | None = None) -> 
 
 def plain_seconds(subject: Subject, schedule: Schedule) -> float:
     """The seconds of processor time that a schedule costs where nobody counts lines."""
-    with untold():
+    with untold(), no_collection():
         begun = thread_time()
         run = Run(subject, counts=False)
         with suppress(EndlessLoop), watched(f"{subject.name}.handle"):

@@ -239,8 +239,11 @@ def _refuse_deep_elements(tried: Tried, place: int, element: Element, about: lis
 
 
 def _depths(nest: Nest) -> list[int]:
-    """Deeper than functions of Python, and for what ``json`` reads deeper than those in C, may recurse."""
-    return [_depth(), *([DEEPEST] if nest.opening in (b"[", b'{"a":') else [])]
+    """Deeper than functions of Python may recurse. For what ``json`` reads, deeper than those in C, and not so deep.
+
+    What ``json`` has read, a function that calls another one for each level may go through.
+    """
+    return [_depth(), *([DEEPEST, _depth() * 2 // 3] if nest.opening in (b"[", b'{"a":') else [])]
 
 
 def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> int:

@@ -17,6 +17,7 @@ from .blocking import calls_nothing_that_blocks
 from .bombs import bears_any_bomb
 from .causes import ends_if_it_drips, takes_causes_for_ends
 from .choices import each, either, one_of
+from .counting import Spent
 from .damaged import same_for_any_chunking_of_faults
 from .dropped import drops_no_step
 from .evidence import (
@@ -40,7 +41,7 @@ from .filtered import listed
 from .headers import splits_no_answer, takes_names_in_any_case
 from .keys import has_a_key_for_any_packet
 from .lapses import answers_duplicates_once, forgives_timeouts
-from .learned import Try, conversations, tries_of
+from .learned import BUDGET, Try, conversations, tries_of
 from .lengths import takes_true_lengths_only
 from .limits import same_at_its_limits
 from .linear import works_linearly
@@ -99,7 +100,8 @@ def check(
     - ``conversation``: the bytes that a client sends, or a list of messages or packets; the path of a file that
       `Recording` has written, or of a directory of them; a `Conversation` class with rules, or a Hypothesis strategy of
       lists of messages. A list of such, or a ``dict`` with their names, is several conversations: each is checked, and
-      the report names it. Each message is also tried alone, deep: the messages before it arrive whole.
+      the report names it. Each message is also tried alone, deep: the messages before it arrive whole. Of a long
+      conversation these tries end after five million lines of Python.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.
     - ``server``: the handler's ``self.server``: any object with the attributes that the handler uses. Each run begins
@@ -150,11 +152,16 @@ def check(
 def _hold_all(tries: list[Try], subject: Tried, begun: float, progress: Callable[[str], object] | None) -> None:
     """Each property holds, or this fails. The server and the class are each time as they are now."""
     restore = restorer(subject.world.server, subject.kind)
-    for number, (name, holds) in enumerate(tries, 1):
+    left = BUDGET
+    for number, (name, holds, is_deep) in enumerate(tries, 1):
+        if is_deep and left < 0:
+            continue
         trying(name)
         if progress is not None:
             progress(f"{perf_counter() - begun:.1f} seconds: {number} of {len(tries)}, {name}")
+        before = Spent.lines
         _hold(holds, subject.kind, restore)
+        left -= is_deep * (Spent.lines - before)
 
 
 def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:

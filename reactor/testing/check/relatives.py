@@ -43,6 +43,8 @@ _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)
 
 _BOUNDARY = re.compile(rb"(?<=\n)([^\w\s])\1+(\w{2,})(?!\w)")  # such as --limit, where the head has named it
 _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a chunk: its size
+_ESCAPE = re.compile(rb"[!-~]%[0-9A-Fa-f]{2}")
+_SEPARATOR = re.compile(rb"(?<=[!-~])[ =&](?=[!-~])")
 _LENGTH = re.compile(rb"(?<=\n)(Content-Length: *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
 _DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
 _LOOK_LIKE_ENDS = b"\r", b"\x0b", b"\x0c", b"\x1c", b"\x85", "\x85".encode(), "\u2028".encode()
@@ -104,15 +106,16 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     is none either. It replaces CR LF behind a chunk of HTTP, and the byte, or the two, behind data of a given length
     that are the same each time; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
     letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
-    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter. The output must not be
-    that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter. Where the conversation
+    has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates nothing. The output must not be that for the
+    right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
     begun = set(firsts_of(tried))
-    swaps = [*_ended(tried.pieces), *_named(tried.pieces), *_ended_after_lengths(tried)]
+    swaps = [*_ended(tried.pieces), *_escaped(tried.pieces), *_named(tried.pieces), *_ended_after_lengths(tried)]
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
     _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
@@ -193,6 +196,13 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
             yield Swap("end", place, start, end, instead, tuple(controls))  # " ": words need no end of a line
 
 
+def _escaped(pieces: list[bytes]) -> Iterator[Swap]:
+    """What separates words, escaped as other bytes of the conversation are (RFC 3986, section 2.2)."""
+    for place, start, end in spots(pieces, _SEPARATOR, SPOTS) if _ESCAPE.search(b"".join(pieces)) else ():
+        separator = pieces[place][start:end]
+        yield Swap("separator", place, start, end, b"%%%02X" % ord(separator), (b"x", b"_", b"x20"))
+
+
 def _named(pieces: list[bytes]) -> Iterator[Swap]:
     """Each mark of an end, behind two or more signs at the beginning of a line, that a line before has named."""
     for place, piece in enumerate(pieces):
@@ -249,7 +259,8 @@ def _chunks(pieces: list[bytes]) -> Iterator[Swap]:
 
 def _refuse_same(tried: Tried, swaps: Iterable[Swap], title: str) -> None:
     """Fail for the first swap with which the output is the same, or with which the handler raises."""
-    ending: Schedule = [] if tried.packets or played(tried, tried.pieces).output else [END]
+    silent = played(tried, []).output  # a greeting, or the answers to the messages before these
+    ending: Schedule = [] if tried.packets or played(tried, tried.pieces).output != silent else [END]
     outputs: dict[tuple[bytes, ...], Any] = {}
 
     def output(pieces: list[bytes]) -> Any:
@@ -260,7 +271,7 @@ def _refuse_same(tried: Tried, swaps: Iterable[Swap], title: str) -> None:
 
     def same(pieces: list[bytes], swap: Swap) -> bool:
         plain = output(pieces)
-        if not plain or output(_swapped(pieces, swap, swap.instead)) != plain:
+        if plain == silent or output(_swapped(pieces, swap, swap.instead)) != plain:
             return False
         return all(output(_swapped(pieces, swap, control)) != plain for control in swap.controls)
 

@@ -6,12 +6,13 @@ import re
 from copy import copy
 from itertools import chain, pairwise, product
 from textwrap import indent
+from time import thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
 from .borders import borders_of, parts_again, pieces_again
 from .counted import refuse_miscounts
-from .counting import LINES, LINES_PER_BYTE, EndlessLoop, held, largest_number
+from .counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, held, largest_number
 from .driver import RecordingDriver
 from .evidence import fault_of, limit_of, spread_over, thinned
 from .pristine import pristine
@@ -21,6 +22,7 @@ from .report import Found, fail, held_in_time
 from .run import Run, played
 from .schedule import END
 from .snippets import literal
+from .tokens import refuse_growth_of_cycles
 from .tried import Tried
 from .watching import timed
 
@@ -59,6 +61,9 @@ SELDOM = 8
 
 LONGEST = 8_000
 """Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
+
+SECONDS = 2.0
+"""Of processor time, after which there are no more batches either."""
 
 NUMBER = 4_096
 """Bytes of a number that a handler may keep: as many as the largest keys have, and more."""
@@ -172,6 +177,8 @@ def stays_in_bounds_when_repeated(
                 spent += _refuse_growth(tried, repeated, kept)
             if spent > BUDGET:
                 break
+    with pristine(tried.kind):
+        refuse_growth_of_cycles(tried, kept)
     if not tried.before:
         _refuse_remains(tried)
         refuse_miscounts(tried)
@@ -236,8 +243,8 @@ def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
 
 
 def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) -> Repeated:
-    """The piece with a number in the place of a word. In a binary one it is as long as that of digits was."""
-    is_wide = match[0].isdigit() and len(match[0]) >= WIDE and BINARY.search(piece)
+    """The piece with a number in the place of a word. In a binary one it is as long as the word was."""
+    is_wide = len(match[0]) >= WIDE and BINARY.search(piece)
     width = len(match[0]) if is_wide else 0
     is_word = match[0].isalpha()
     return Repeated(start, piece[: match.start()], piece[match.end() :], width=width, is_word=is_word)
@@ -250,9 +257,8 @@ def _again(tried: Tried) -> Iterator[Repeated]:
     pieces = [((tried.pieces[0][:start],), tried.pieces[0][start:end]) for start, end in spans]
     yield from (Repeated(start, piece, None) for start, piece in pieces)
     for start, piece in pieces:
-        match = _NAME.search(piece)
-        if match is not None:
-            yield _numbered(start, piece, match)
+        words = list(_NAME.finditer(piece))
+        yield from (_numbered(start, piece, match) for match in dict.fromkeys([*words[:1], *words[-1:]]))
     for size in 4, 2:
         named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
         named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about
@@ -319,21 +325,23 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     run.close()
     if run.error is not None:
         growth.refuse(run)
+    uncounted = 0
     if growth.goes_on and growth.batches == TRACED:
-        return run.cost + run.cost // TRACED * _refuse_long_growth(tried, repeated, kept)
-    return run.cost
+        uncounted = run.cost // TRACED * _refuse_long_growth(tried, repeated, kept)
+        Spent.lines += uncounted
+    return run.cost + uncounted
 
 
 def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     """The same for very many pieces, without counting lines: what costs so much is tried in time. The batches made."""
     kind: Any = tried.machine
     machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
-    growth = _Growth(tried, repeated, kept, "machine")
+    growth, end = _Growth(tried, repeated, kept, "machine"), thread_time() + SECONDS
     try:
         machine.advance()
         for piece in [*tried.before, *repeated.start]:
             machine.feed(piece)
-        while not machine.finished and growth.goes_on and growth.batches < LONGEST:
+        while not machine.finished and growth.goes_on and growth.batches < LONGEST and thread_time() < end:
             for piece in chain.from_iterable(growth.batch() for _ in range(max(SELDOM, growth.batches // SELDOM))):
                 machine.drop_output()  # the client takes it
                 machine.advance()

@@ -33,7 +33,7 @@ from ...handlers import (
     states,
 )
 from .calls import make_call, may_call
-from .counting import LINES, LINES_PER_BYTE, EndlessLoop, line_limit
+from .counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, line_limit
 from .driver import PacedRow, RecordingDriver, Unbounded
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
@@ -209,6 +209,7 @@ class Run:
             pass  # a schedule in which the request is interrupted shows the same fault
         finally:
             self.machine.drop_output()  # closes the files in it
+            Spent.lines += self.cost
 
     def forget(self) -> None:
         """Forget the calls, and the output that was taken: of a very long run."""

@@ -12,9 +12,8 @@ each time, before a handler is accused.
 
 from __future__ import annotations
 
-import gc
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from time import thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
@@ -24,11 +23,12 @@ from .report import fail
 from .run import Run, played
 from .schedule import Take
 from .subject import Subject
+from .surroundings import no_collection
 from .tracing import untold
 from .watching import watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from typing_extensions import Self
 
@@ -123,7 +123,7 @@ class Course:
 
     def __enter__(self) -> Self:
         with ExitStack() as entered:
-            entered.enter_context(_no_collection())
+            entered.enter_context(no_collection())
             entered.enter_context(untold())
             self._blocks = sys.getallocatedblocks()
             self.run = Run(self._subject, counts=False)
@@ -190,17 +190,6 @@ class Course:
         sizes = [(len(value), name) for name, value in values.items() if hasattr(type(value), "__len__")]
         size, name = max(sizes, default=(0, ""))
         return f"{name!r}, a {type(values[name]).__name__} of {size}" if size > TOGETHER else ""
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _least(costs: list[Cost]) -> Cost:

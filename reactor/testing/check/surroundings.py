@@ -8,11 +8,11 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _OF_CONTEXT = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
 _SIGNALS = "INT", "TERM", "HUP", "PIPE", "CHLD", "ALRM", "USR1", "USR2"
@@ -167,3 +167,15 @@ _PARTS = (
     _Part("signal.getsignal()", _signals, _put_signals, at_each_run=False),
 )
 _OF_RUNS = tuple(part for part in _PARTS if part.at_each_run)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Within the ``with`` block nobody collects garbage: how long that takes depends on what is in the process."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

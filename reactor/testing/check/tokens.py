@@ -1,0 +1,177 @@
+"""What the server gives out and a client gives back, such as the number of a session, in messages that come again.
+
+A client that begins something and ends it, again and again, names each time what it was given that time: no message
+that is repeated as it is does that.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from .borders import messages_of
+from .counting import held
+from .driver import RecordingDriver
+from .regions import BINARY
+from .report import Found, fail
+from .run import played
+from .snippets import literal
+from .watching import timed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .tried import Tried
+
+MANY = 16
+"""The most messages of the conversation that may give something out."""
+
+LONGEST = 8
+"""The most messages that come again together."""
+
+ROUNDS = 16_384
+"""The most times that they come."""
+
+LOOK = 256
+"""Rounds after which what the request holds is looked at."""
+
+SIZES = 4, 2
+"""Bytes of what is given out, if it is binary."""
+
+_WORD = re.compile(rb"[0-9A-Za-z]+")
+
+
+class Token(NamedTuple):
+    """What the answer to a message has that it had not the time before."""
+
+    at: int
+    """Where it begins in the answer."""
+    size: int
+    """Its bytes; 0 for a word, which may become longer."""
+
+    def of(self, answer: bytes) -> bytes:
+        """That of this answer; empty if it has none."""
+        if self.size:
+            return answer[self.at : self.at + self.size]
+        word = _WORD.match(answer, self.at)
+        return word[0] if word else b""
+
+    def code(self, answer: str) -> str:
+        """The expression for it."""
+        if self.size:
+            return f"{answer}[{self.at}:{self.at + self.size}]"
+        return f"re.match(rb'[0-9A-Za-z]+', {answer}[{self.at}:])[0]"
+
+
+class Cycle(NamedTuple):
+    """Messages that come again and again. The answer to the first one has the token, which the others may name."""
+
+    start: list[bytes]
+    messages: list[bytes]
+    token: Token
+    value: bytes
+    """What it was the first time."""
+
+
+def refuse_growth_of_cycles(tried: Tried, kept: int) -> None:
+    """Fail if a request holds ever more of what a client has begun with one message and ended with another."""
+    messages = tried.pieces if tried.packets else messages_of(tried)
+    for place in range(min(len(messages), MANY)):
+        for token, value in _tokens(tried, messages[:place], messages[place]):
+            for end in range(place + 2, min(len(messages), place + LONGEST) + 1):
+                cycle = Cycle(messages[:place], messages[place:end], token, value)
+                if any(value in message for message in cycle.messages[1:]) and _goes_on(tried, cycle):
+                    _refuse_growth(tried, cycle, kept)
+
+
+def _tokens(tried: Tried, start: list[bytes], message: bytes) -> Iterator[tuple[Token, bytes]]:
+    """Where the answer to the message is another one when it comes for the second time, and what was there before."""
+    machine = _begun(tried, start)
+    one, other = _answer(tried, machine, message), _answer(tried, machine, message)
+    if one == other or len(one) != len(other):
+        return
+    differing = [at for at in range(len(one)) if one[at] != other[at]]
+    begin, end = differing[0], differing[-1] + 1
+    if BINARY.search(one):
+        yield from ((Token(end - size, size), one[end - size : end]) for size in SIZES if 0 <= end - size <= begin)
+        return
+    word = next((word for word in _WORD.finditer(one) if word.start() <= begin < end <= word.end()), None)
+    if word is not None:
+        yield Token(word.start(), 0), word[0]
+
+
+def _begun(tried: Tried, start: list[bytes]) -> Any:
+    """A machine that has got these messages, and whose output the client has taken."""
+    kind: Any = tried.machine
+    machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
+    machine.advance()
+    for message in [*tried.before, *start]:
+        _answer(tried, machine, message)
+    return machine
+
+
+def _answer(tried: Tried, machine: Any, message: bytes) -> bytes:
+    """What the machine sends for the message; nothing if it has finished."""
+    if machine.finished:
+        return b""
+    machine.feed(message)
+    return b"".join(iter(machine.read, None)) if tried.packets else machine.read()
+
+
+def _round(tried: Tried, machine: Any, cycle: Cycle) -> list[bytes]:
+    """The answers to the messages, with the token of this time in them, each with the first value in its place."""
+    first = _answer(tried, machine, cycle.messages[0])
+    token = cycle.token.of(first)
+    others = [message.replace(cycle.value, token, 1) for message in cycle.messages[1:]]
+    answers = [first, *(_answer(tried, machine, message) for message in others)]
+    return [answer.replace(token, cycle.value, 1) for answer in answers] if token else answers
+
+
+def _goes_on(tried: Tried, cycle: Cycle) -> bool:
+    """Whether the messages have the same answers each time, but for what was given out."""
+    machine = _begun(tried, cycle.start)
+    first = _round(tried, machine, cycle)
+    return all(first) and all(_round(tried, machine, cycle) == first for _ in range(LONGEST + 1))
+
+
+def _refuse_growth(tried: Tried, cycle: Cycle, kept: int) -> None:
+    """Fail if so many rounds make the request hold more and more."""
+    machine = _begun(tried, cycle.start)
+    bound = kept + sum(map(len, cycle.messages))
+    sizes = [0]
+    try:
+        for rounds in range(LOOK, ROUNDS + 1, LOOK):
+            for _ in range(LOOK):
+                _round(tried, machine, cycle)
+            sizes.append(held(machine))
+            if machine.finished or sizes[-1] <= sizes[(len(sizes) - 1) // 2]:
+                break
+            if sizes[-1] > bound:
+                _fail(tried, cycle, rounds, sizes[-1], bound)
+    except Found:
+        raise
+    except Exception:
+        pass  # other properties tell of it
+
+
+def _fail(tried: Tried, cycle: Cycle, rounds: int, size: int, bound: int) -> NoReturn:
+    taken = "b''.join(iter(machine.read, None))" if tried.packets else "machine.read()"
+    begun = [f"machine.feed({literal(message)})" for message in [*tried.before, *cycle.start]]
+    first, *others = cycle.messages
+    put = [f"    machine.feed({_with_token(cycle, message)})" for message in others]
+    code = "\n".join([
+        f"machine = {tried.construct(played(tried, tried.pieces).asked)}", *begun, taken,
+        f"for _ in range({rounds}):", f"    machine.feed({literal(first)})", f"    token = {cycle.token.code(taken)}",
+        *put, f"    {taken}", f"assert held(machine) <= {bound}",
+    ])  # fmt: skip
+    fault = (
+        f"it holds {size} bytes, and more the more often a client begins something and ends it, with "
+        f"{literal(cycle.value)} in later messages as it was given: drop all of it at the end"
+    )
+    fail(tried, fault, "bounds_when_repeated", code, remedy=f"kept={2 * size} (bytes)")
+
+
+def _with_token(cycle: Cycle, message: bytes) -> str:
+    """The expression for a message, with the token of this time in it."""
+    return literal(message) + (f".replace({literal(cycle.value)}, token, 1)" if cycle.value in message else "")
