@@ -74,7 +74,7 @@ class Exchanges:
         """Exchanges with packets and no request, in the order of arrival."""
         self._arrivals: Callable[[], object] | None = None  # what takes arrivals; None: requests are not taken now
         self._equipped: socket.socket | None = None  # the socket whose options `equip` has set
-        self._local: tuple[Any, ...] = ()  # the address that it is bound to; empty for a Unix socket
+        self._local: tuple[Any, ...] | None = None  # the address that it is bound to; None for a Unix socket
         self.port: int | None = None
         """The port of that address."""
         self.tells_calls = False
@@ -97,7 +97,7 @@ class Exchanges:
         server = self._service.server
         self._equipped = server.socket
         self._local = _bound_address(server.socket)
-        self.port = self._local[1] if self._local else None
+        self.port = None if self._local is None else self._local[1]
         make_room_for_unread(server.socket)
         self.tells_calls = is_ours(server.get_request) and tell_calls(server.socket)
         # Not for blocking handlers: the error of one peer's packet would be raised by sendto() to another.
@@ -255,7 +255,7 @@ class Exchanges:
         It is forged, or the server has sent it to itself; each answer would be the next request, for ever.
         """
         local = self._local
-        if not local or not isinstance(peer, tuple) or peer[1:2] != local[1:2]:
+        if local is None or not isinstance(peer, tuple) or peer[1:2] != local[1:2]:
             return False
         if peer[0] != local[0] and not (local[0] in WILDCARDS and is_local(peer)):
             return False
@@ -449,10 +449,10 @@ class Exchanges:
         return [self.opened[address]] if address in self.opened else []
 
 
-def _bound_address(sock: socket.socket) -> tuple[Any, ...]:
-    """The address of an IP socket; empty for a Unix socket, and on WASI before ``bind(2)``."""
+def _bound_address(sock: socket.socket) -> tuple[Any, ...] | None:
+    """The address of an IP socket; ``None`` for a Unix socket, and on WASI before ``bind(2)``."""
     try:
         address = sock.getsockname()
     except OSError:  # WASI, before bind(2)
-        return ()
-    return address if isinstance(address, tuple) else ()
+        return None
+    return address if isinstance(address, tuple) else None

@@ -93,6 +93,27 @@ def test_a_number_that_was_closed_unnoticed_is_watched_for_its_new_owner(selecto
         assert told == ["new", "new"]
 
 
+@pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="other selectors look at no descriptor here")
+def test_a_watch_that_could_not_be_modified_may_watch_the_next_owner_of_its_number(pipe):
+    told = []
+    with closing(Reactor(selectors.EpollSelector())) as reactor:
+        number, writer = os.pipe()
+        watch = reactor.watch(number, EVENT_READ, told.append)
+        for descriptor in number, writer:
+            os.close(descriptor)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            watch.modify(EVENT_READ | EVENT_WRITE)
+        os.dup2(pipe[0], number)
+        try:
+            watch.modify(EVENT_READ)
+            os.write(pipe[1], b"x")
+            reactor.step(0)
+            watch.cancel()
+        finally:
+            os.close(number)
+    assert told == [EVENT_READ]
+
+
 def test_the_descriptor_that_wakes_the_loop_can_not_be_watched(reactor):
     reactor.make_wakeup()
     [number] = reactor.recorded.get_map()

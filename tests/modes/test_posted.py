@@ -48,6 +48,20 @@ def test_what_a_handler_sends_in_threaded_arrives_before_what_it_sends_afterward
         assert rest(client) == b"".join(LINES) + b"done\n"
 
 
+@every_mode
+def test_threaded_work_may_send_as_much_as_max_output_at_once(mode):
+    class Full(Working):
+        max_output = 1_000
+
+        def work(self):
+            self.send(bytes(1_000))
+            return b""
+
+    with serving(Full, mode) as server, connect(server) as client:
+        client.sendall(b"go\n")
+        assert rest(client) == bytes(1_000)
+
+
 def test_threaded_work_may_send_to_rows_that_were_there_before_it():
     class Telling(Working):
         def setup(self):

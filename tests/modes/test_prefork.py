@@ -255,6 +255,34 @@ def test_a_worker_that_ends_by_itself_is_replaced(caplog):
     assert caplog.messages == [f"worker 1 (pid {before}) has ended with status 0; it is replaced in 0 s"]
 
 
+def test_a_worker_that_gets_sigterm_is_replaced_whatever_its_number():
+    with prefork(EndsIdle) as server, ExitStack() as stack:
+        clients_of_both(server, stack)
+        pids = {row["worker"]: row["pid"] for row in server.snapshot().rows}
+        for number in 2, 1:
+            os.kill(pids[number], signal.SIGTERM)
+            wait_until(lambda: not os.path.exists(f"/proc/{pids[number]}"))  # noqa: B023
+            assert server.serving_workers == 2
+
+
+def test_a_worker_that_drains_already_keeps_its_time_when_the_server_is_shut_down():
+    with prefork(EndsIdle, workers=1, grace=PATIENCE) as server, connect(server) as half:
+        half.sendall(b"wh")
+        wait_until(lambda: server.snapshot().stats["open"] == 1)
+        [row] = server.snapshot().rows
+        server.restart()
+        wait_until(lambda: ask(server.server_address)[0] != row["pid"])
+        ending = threading.Thread(target=server.shutdown)
+        ending.start()
+        wait_until(lambda: server.serving_workers == 0)  # the new worker has ended
+        joined = server.snapshot(PATIENCE)  # the old one hears this question after it has been told to end again
+        assert [each["pid"] for each in joined.rows] == [row["pid"]]
+        half.sendall(b"o\n")
+        assert half.recv(99) == b"%d \n" % row["pid"]
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
+
+
 def test_what_a_worker_calls_on_its_copy_of_the_server():
     calls = []
 

@@ -171,13 +171,22 @@ class BlockingRaises(StreamRequestHandler):
         raise Halfway
 
 
+class UnframedRaises(BlockingRaises):
+    """The same with the connection for itself: it reads the line as it comes."""
+
+    request = None
+
+
 class Halfway(Exception):
     """What the handlers raise."""
 
 
+RAISING = [(handler, mode) for handler in (Raises, BlockingRaises) for mode in MODES]
+RAISING += [(UnframedRaises, mode) for mode in MODES if mode != "select"]
+
+
 @every_version
-@every_mode
-@pytest.mark.parametrize("handler", [Raises, BlockingRaises])
+@pytest.mark.parametrize(("handler", "mode"), RAISING)
 def test_an_answer_that_an_exception_has_cut_does_not_pass_for_a_whole_one(handler, mode, version):
     with secure(handler, mode) as server, secured(server, client_context(version)) as client:
         client.sendall(LINES[0])

@@ -112,6 +112,23 @@ def test_a_result_over_the_bound_is_a_failure(monkeypatch, ending):
         assert ask_worker(here, client, "3") == repr(bytes(3))
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="without a pidfd the end of the child is that of its pipe")
+def test_a_result_does_not_wait_for_a_process_that_is_left_behind_with_the_pipe(gate):
+    """The child has ended, and its own child keeps a copy of the pipe, so the pipe has no end."""
+
+    def work():
+        if os.fork() == 0:
+            gate.wait()
+            os._exit(0)
+        return "done"
+
+    with workshop(lambda word: Forked(work)) as here:
+        assert ask_worker(here, here.connect()) == "'done'"
+        [(pid, _)] = here_until(here, gate.waiting)
+        assert is_there(pid)
+        gate.open()
+
+
 def test_the_child_has_the_process_as_it_was_and_changes_nothing_in_it(ending):
     things = {"word": "before"}
 

@@ -1,6 +1,7 @@
 """Handlers that raise or return nonsense: their row ends with that reason, it is logged once, and other rows go on."""
 
 import gc
+import linecache
 import logging
 import pickle
 
@@ -156,6 +157,7 @@ def test_a_handler_that_raises_ends_its_row_and_is_logged_with_it_once(mode, kin
     assert row["reason"].startswith(FAILING[kind])
     [record] = caplog.records
     assert (record.name, record.levelno) == ("reactor", logging.ERROR)
+    assert linecache.getline(record.pathname, record.lineno).lstrip().startswith("log(")  # not the line of its caller
     assert record.getMessage() == f"Exception occurred during processing of request from {address}"
     assert record.exc_info[0].__name__ == row["reason"].partition(":")[0]
     assert (record.row["serial"], record.row["handler"]) == (row["serial"], kind.__name__)

@@ -1,6 +1,7 @@
 """Requests of one datagram: those that end at once need no row, and nobody can tell."""
 
 import errno
+import select
 import socket
 import sys
 
@@ -457,6 +458,25 @@ def test_an_error_of_the_socket_ends_no_loop_and_loses_no_packet():
         for _ in range(20):
             played.reactor.step(0.05)
         assert played.answers() == [b"x"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="IP_RECVERR is Linux's")
+def test_an_error_of_what_the_program_sends_itself_does_not_keep_the_loop_awake():
+    """The kernel keeps a record of the error, for which it reports the socket as ready until that has been read."""
+
+    def has_record():
+        return bool(poller.poll(0))
+
+    with Played(EchoDatagram) as played:
+        poller = select.poll()
+        poller.register(played.server.socket, 0)  # for POLLERR alone
+        with pytest.raises(OSError, match="too long"):
+            played.server.socket.sendto(bytes(65_510), played.client.getsockname())
+        assert has_record()
+        for _ in range(3):
+            played.reactor.step(0)
+        assert not has_record()
+        assert played.send(b"x") == [b"x"]
 
 
 class Marking(PacketFilter):

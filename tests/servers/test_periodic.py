@@ -80,6 +80,15 @@ def test_calls_rest_while_the_server_takes_no_requests(server, clock):
     assert calls == ["call"]
 
 
+def test_a_server_that_is_told_to_serve_again_makes_its_calls_once(server, clock):
+    calls = []
+    server.call_every(1, calls.append, "call")
+    server.start_serving()
+    for _ in range(2):
+        pass_time(server, clock, 1)
+    assert calls == ["call"] * 2
+
+
 def test_calls_end_with_the_server_and_not_with_the_loop(clock):
     calls = []
     with Reactor(clock=clock) as loop:

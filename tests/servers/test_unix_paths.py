@@ -408,6 +408,17 @@ def test_a_path_in_a_directory_that_can_not_be_read_is_removed(path, monkeypatch
     assert not os.path.lexists(path)
 
 
+@every_kind
+def test_a_path_that_is_too_long_to_connect_to_from_elsewhere_is_removed(kind, tmp_path, monkeypatch):
+    """A short name in a deep directory can be bound; the path from the root is longer than an address may be."""
+    deep = tmp_path / ("d" * 110)
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+    with make("socket", kind):
+        assert stat.S_ISSOCK(os.lstat(deep / "socket").st_mode)
+    assert not os.path.lexists(deep / "socket")
+
+
 def reached(path, kind):
     """Whether a client of the path is served."""
     packets = kind == "packets"
