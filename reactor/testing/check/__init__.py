@@ -55,6 +55,7 @@ searches for a schedule that breaks it, and prints the smallest one as a test. M
 ``linear``        the property of work that grows faster than the input
 ``numbers``       the property of binary numbers: any value in each
 ``counted``       what requests count on the server
+``numbered``      a piece that comes again and again, with a number in it: `Repeated`
 ``tokens``        what a client gives back, in messages that come again
 ``repeated``      the property of pieces, and of requests, that come many times
 ``modes``         the property of the modes: `same_in_every_mode`

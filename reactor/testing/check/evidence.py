@@ -31,6 +31,9 @@ FLOOD = 4_096
 COSTLY = 300_000
 """Lines of Python after which a costly property tries no further example."""
 
+SEARCH = 5_000_000
+"""Lines of Python of the search for the smallest example: some seconds."""
+
 FEW = 25
 """The most examples that a costly property tries."""
 
@@ -271,7 +274,7 @@ class Flood(NamedTuple):
 class Budget:
     """Tries examples of one kind until they have cost too many lines of Python; each example once.
 
-    Once a faulty one is found, there is no bound: the search for the smallest goes on.
+    Once a faulty one is found, there are `SEARCH` more lines, for the search for the smallest.
     """
 
     def __init__(self, lines: int, attempt: Callable[..., tuple[bool, int]]) -> None:
@@ -282,10 +285,11 @@ class Budget:
     def is_faulty(self, example: Any) -> bool:
         """Whether the example is faulty; ``False`` if the lines are spent."""
         if example not in self._known:
-            if self._left <= 0 and not any(self._known.values()):
+            if self._left <= 0:
                 return False
+            is_first = not any(self._known.values())
             self._known[example], lines = self._attempt(*example)
-            self._left -= lines
+            self._left = SEARCH if is_first and self._known[example] else self._left - lines
         return self._known[example]
 
 
@@ -293,6 +297,11 @@ def limit_of(wait: Wait | None) -> int:
     """The bytes that a wait holds at most. An `Exactly` with a limit over the default holds what it asks for."""
     limit: int = getattr(wait, "limit", 0)
     return min(limit, max(wait.n, 1 << 20)) if isinstance(wait, Exactly) else limit
+
+
+def asked_for(wait: Wait | None) -> int:
+    """The bytes that a wait holds at most, where no length of a message is another one: of an `Exactly` its number."""
+    return wait.n if isinstance(wait, Exactly) else limit_of(wait)
 
 
 def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Flood:

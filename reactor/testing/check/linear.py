@@ -62,9 +62,9 @@ def works_linearly(
     `work` counts it. The input is a beginning of the conversation, then a flood of one of its bytes, or of the whole
     conversation again and again; or a piece is made longer, with its length before it, or comes again and again. So
     does the first part of a message that comes in parts, and a record at the end of a binary message, as it is and each
-    with another number. A flood that the handler does not take to the end, because it has a bound of its own of 2 KiB,
-    may cost more. A handler that keeps something of each message in a list gets very many messages, each with another
-    number.
+    with another number. A sign of a text comes up to 16 times in a row, as wildcards may. A flood that the handler does
+    not take to the end, because it has a bound of its own of 2 KiB, may cost more. A handler that keeps something of
+    each message in a list gets very many messages, each with another number.
 
     Of functions in C that go over items no count tells, so processor time is measured. Lists of elements that are alike
     get very many different ones: four times as many must not take nine times as long; and so has a binary message very

@@ -81,13 +81,14 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     kilobytes, and it is no ``ValueError``. The property looks for ``[...]``, ``(...)``, ``{...}``, ``<a>...</a>``, the
     arrays of RESP (``*1`` and CR LF) and the lists and dictionaries of bencoding in the conversation. There it opens
     more levels than `sys.getrecursionlimit` has, and closes all or none of them; with a blank between brackets too, if
-    they have one inside. A length before them that counts them, in digits or binary, is made greater. It does the same
-    where a binary length has a like one behind it, with the same bytes before it, such as that of a group of attributes
-    in a group; where a region of four bytes' length has a like one in it, such as a document in a document; and with
-    constructed elements of BER, whose lengths are definite. In a binary message it repeats up to four bytes in their
-    place, such as the head of a field, and corrects the length of the whole, or of all but the last one or two bytes.
-    In a text it repeats words and signs that stand before something, for they may be operators (``NOT NOT x``). A right
-    handler counts the levels, or answers.
+    they have one inside. What ``json`` reads it opens two thirds as many times, too: what goes through the levels
+    afterwards may need more. A length before them that counts them, in digits or binary, is made greater. It does the
+    same where a binary length has a like one behind it, with the same bytes before it, such as that of a group of
+    attributes in a group; where a region of four bytes' length has a like one in it, such as a document in a document;
+    and with constructed elements of BER, whose lengths are definite. In a binary message it repeats up to four bytes in
+    their place, such as the head of a field, and corrects the length of the whole, or of all but the last one or two
+    bytes. In a text it repeats words and signs that stand before something, for they may be operators (``NOT NOT x``).
+    A right handler counts the levels, or answers.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")

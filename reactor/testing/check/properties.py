@@ -261,9 +261,9 @@ def leaves_nothing_behind(
 
     State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
     run. The other request comes first, or between the halves of this one; or it sends the first half, such as the
-    login, and this one only the second; or it sends all, and this one less, such as a line without its last word. A
-    chat room or a counter shares state on purpose: then ``check(..., meant=["leaves_nothing_behind"])`` restores it
-    before each run, and tries all others.
+    login, and this one only the second; or it sends all, and this one less, such as a line without its last word, or
+    another word in the place of one. A chat room or a counter shares state on purpose: then
+    ``check(..., meant=["leaves_nothing_behind"])`` restores it before each run, and tries all others.
     """
     tried = Tried(kind, conversation, world)
     with pristine(tried.kind):

@@ -7,13 +7,13 @@ at them: so with the *controls*, which no parser could take for the same, the ou
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
 from .borders import firsts_of, parts_of
 from .evidence import fault_of, places, replaced, spots, thinned
-from .regions import counting, summed, summed_anew
+from .regions import BINARY, counting, summed, summed_anew
 from .report import fail, held_in_time
 from .run import Run, played
 from .schedule import END
@@ -44,6 +44,7 @@ _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)
 _BOUNDARY = re.compile(rb"(?<=\n)([^\w\s])\1+(\w{2,})(?!\w)")  # such as --limit, where the head has named it
 _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a chunk: its size
 _ESCAPE = re.compile(rb"[!-~]%[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile(rb"([\\\x10\x1b}\xdb])(.)", re.DOTALL)  # a backslash, DLE, ESC, and those of PPP and SLIP
 _SEPARATOR = re.compile(rb"(?<=[!-~])[ =&](?=[!-~])")
 _LENGTH = re.compile(rb"(?<=\n)(Content-Length: *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
 _DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
@@ -107,15 +108,22 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     that are the same each time; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
     letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
     before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter. Where the conversation
-    has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates nothing. The output must not be that for the
-    right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates nothing. Where it has such as ``\n`` and
+    ``\\``, both in a row, ``\\n``, are a backslash and a letter. The output must not be that for the right end. ``\n``
+    for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
     """
     tried = Tried(kind, conversation, world)
     begun = set(firsts_of(tried))
-    swaps = [*_ended(tried.pieces), *_escaped(tried.pieces), *_named(tried.pieces), *_ended_after_lengths(tried)]
+    swaps = [
+        *_ended(tried.pieces),
+        *_escaped(tried.pieces),
+        *_escaped_twice(tried.pieces),
+        *_named(tried.pieces),
+        *_ended_after_lengths(tried),
+    ]
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
     _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
@@ -201,6 +209,19 @@ def _escaped(pieces: list[bytes]) -> Iterator[Swap]:
     for place, start, end in spots(pieces, _SEPARATOR, SPOTS) if _ESCAPE.search(b"".join(pieces)) else ():
         separator = pieces[place][start:end]
         yield Swap("separator", place, start, end, b"%%%02X" % ord(separator), (b"x", b"_", b"x20"))
+
+
+def _escaped_twice(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each escape, such as ``\\n``, behind another one that stands for the sign of escapes: ``\\\\n`` is none of LF."""
+    found = [
+        (place, match) for place, piece in enumerate(pieces) for match in _ESCAPED.finditer(piece)
+        if match[1] == b"\\" or BINARY.search(piece)
+    ]  # fmt: skip
+    kinds = list(dict.fromkeys(match[0] for _, match in found))[:SPOTS]
+    for (place, match), other in product(found[:SPOTS], kinds):
+        if match[0] != other and match[1] == other[:1]:
+            controls = other + b"x", b"x" + match[2], other
+            yield Swap("escape", place, *match.span(), other + match[2], controls)
 
 
 def _named(pieces: list[bytes]) -> Iterator[Swap]:

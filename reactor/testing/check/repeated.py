@@ -7,14 +7,15 @@ from copy import copy
 from itertools import chain, pairwise, product
 from textwrap import indent
 from time import thread_time
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...handlers import Cancelled
 from .borders import borders_of, parts_again, pieces_again
 from .counted import refuse_miscounts
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, held, largest_number
 from .driver import RecordingDriver
-from .evidence import fault_of, limit_of, spread_over, thinned
+from .evidence import asked_for, fault_of, spread_over, thinned
+from .numbered import BATCH, Repeated
 from .pristine import pristine
 from .regions import BINARY
 from .remaining import remains
@@ -85,64 +86,7 @@ MANY_PARTS = (1 << 24) - 1
 
 _LINE = re.compile(rb"[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
-_BATCH = 64
-_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 _CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that another byte follows
-
-
-class Repeated(NamedTuple):
-    """A piece of a conversation that comes again and again."""
-
-    start: tuple[bytes, ...]
-    """What comes before it: some bytes of a stream, or packets."""
-    before: bytes
-    """The piece up to its number."""
-    after: bytes | None
-    """The rest of the piece; ``None`` if it has no number and is always the same."""
-    name: bytes = b""
-    """Bytes of the piece that are a binary number each time, wherever they are in it."""
-    width: int = 0
-    """The digits of the number, with zeros in front, if it has to be as long as what it is in the place of."""
-    is_word: bool = False
-    """Whether the number is in letters, because a word is there: where one is, a number may be none."""
-    size: int = 0
-    """The bytes of the number, if it is binary."""
-
-    def batch(self, first: int) -> list[bytes]:
-        """The piece 64 times, numbered from ``first`` on."""
-        numbers = range(first, first + _BATCH)
-        if self.name:
-            size = len(self.name)
-            return [self.before.replace(self.name, (number + 1).to_bytes(size, "big")) for number in numbers]
-        if self.after is None:
-            return [self.before] * _BATCH
-        if self.size:
-            told = ((number % 256**self.size).to_bytes(self.size, "big") for number in numbers)
-            return [self.before + digits + self.after for digits in told]
-        told = (b"%0*d" % (self.width, number) for number in numbers)
-        return [self.before + (digits.translate(_LETTERS) if self.is_word else digits) + self.after for digits in told]
-
-    def code(self, name: str, batches: int, packets: bool) -> str:
-        """The statements that feed the machine ``name``; a client takes the answers to ``packets``."""
-        start = "".join(f"{name}.feed({literal(piece)})\n" for piece in self.start if piece)
-        count = _BATCH * batches
-        if self.name:
-            loop = f"number in range(1, {count + 1})"
-            fed = f"{literal(self.before)}.replace({literal(self.name)}, number.to_bytes({len(self.name)}, 'big'))"
-        elif self.after is None:
-            loop, fed = f"_ in range({count})", literal(self.before)
-        elif self.size:
-            told = f"(number % {256**self.size}).to_bytes({self.size}, 'big')"
-            loop, fed = f"number in range({count})", f"{literal(self.before)} + {told} + {literal(self.after)}"
-        else:
-            digits = b"%%0%dd" % self.width if self.width else b"%d"
-            form = literal(self.before.replace(b"%", b"%%") + digits + self.after.replace(b"%", b"%%"))
-            loop, fed = f"number in range({count})", f"{form} % number"
-            if self.is_word:
-                letters = "(b'%d' % number).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
-                fed = f"{literal(self.before)} + {letters} + {literal(self.after)}"
-        taken = f"\n    list(iter({name}.read, None))" if packets else ""
-        return f"{start}for {loop}:\n    {name}.feed({fed}){taken}"
 
 
 @held_in_time
@@ -155,14 +99,15 @@ def stays_in_bounds_when_repeated(
     client sends as many as it likes. The property repeats each line, and pairs of lines, of the conversation in one
     request, as they are and with a number (in letters) in place of a word; what is between two places of the
     conversation where the handler waits for the same, such as frames, with other numbers in it; parts of a message,
-    with the binary number that says how many there are made greater; and at each such place bytes of a binary
-    number that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a
-    number in it: also in two bytes that may have any value. What the request holds (see `held`) is bounded as in
-    `stays_in_bounds`. It also makes many requests one after another, whole and broken off, and of each packet
-    alone. Each may leave no item in the state that the class shares, no descriptor, and not itself in a container
-    of the server (``self.server``), where others find it and send to it; a later request may take it out. An
-    exchange of datagrams may leave no item in a dictionary or a set of the server either: any packet may begin one.
-    A cache is right if it has a bound of at most 1,024 items. A number of the server that is as before after each
+    with the binary number that says how many there are made greater; and at each such place bytes of a binary number
+    that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a number in
+    it: also in two bytes that may have any value. Several messages come again together, and what the answer to the
+    first one gives out, such as the number of a session, is in the others. What the request holds (see `held`) is
+    bounded as in `stays_in_bounds`. It also makes many requests one after another, whole and broken off, and of each
+    packet alone. Each may leave no item in the state that the class shares, no descriptor, and not itself in a
+    container of the server (``self.server``), where others find it and send to it; a later request may take it out. An
+    exchange of datagrams may leave no item in a dictionary or a set of the server either: any packet may begin one. A
+    cache is right if it has a bound of at most 1,024 items. A number of the server that is as before after each
     beginning of the conversation may not be another one after a conversation in which a message comes twice.
 
     >>> from handlers.services import Echo
@@ -374,14 +319,14 @@ class _Growth:
 
     def batch(self) -> list[bytes]:
         """The next one: packets, or all its bytes at once."""
-        pieces = self._repeated.batch(_BATCH * self.batches)
+        pieces = self._repeated.batch(BATCH * self.batches)
         self.batches += 1
         self._brought += sum(map(len, pieces))
         return pieces if self._tried.packets else [b"".join(pieces)]
 
     def look(self, machine: Any) -> None:
         """Fail if the request holds too much."""
-        self._limit = max(self._limit, limit_of(machine.wait))
+        self._limit = max(self._limit, asked_for(machine.wait))
         size, number = held(machine), largest_number(machine)
         self._sizes.append(size + number)
         bound = self._kept + self._limit + self._brought // self.batches

@@ -157,14 +157,21 @@ def _refuse_growth(tried: Tried, cycle: Cycle, kept: int) -> None:
 
 def _fail(tried: Tried, cycle: Cycle, rounds: int, size: int, bound: int) -> NoReturn:
     taken = "b''.join(iter(machine.read, None))" if tried.packets else "machine.read()"
-    begun = [f"machine.feed({literal(message)})" for message in [*tried.before, *cycle.start]]
     first, *others = cycle.messages
-    put = [f"    machine.feed({_with_token(cycle, message)})" for message in others]
-    code = "\n".join([
-        f"machine = {tried.construct(played(tried, tried.pieces).asked)}", *begun, taken,
-        f"for _ in range({rounds}):", f"    machine.feed({literal(first)})", f"    token = {cycle.token.code(taken)}",
-        *put, f"    {taken}", f"assert held(machine) <= {bound}",
-    ])  # fmt: skip
+    code = "\n".join(
+        [
+            *([] if cycle.token.size else ["import re"]),
+            f"machine = {tried.construct(played(tried, tried.pieces).asked)}",
+            *(f"machine.feed({literal(message)})" for message in [*tried.before, *cycle.start]),
+            taken,
+            f"for _ in range({rounds}):",
+            f"    machine.feed({literal(first)})",
+            f"    token = {cycle.token.code(taken)}",
+            *(f"    machine.feed({_with_token(cycle, message)})" for message in others),
+            f"    {taken}",
+            f"assert held(machine) <= {bound}",
+        ]
+    )
     fault = (
         f"it holds {size} bytes, and more the more often a client begins something and ends it, with "
         f"{literal(cycle.value)} in later messages as it was given: drop all of it at the end"

@@ -1,6 +1,6 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import eighth, fifth, fourth, kinds, seventh, sixth, third
+from . import eighth, fifth, fourth, kinds, ninth, seventh, sixth, third
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -10,5 +10,6 @@ SETS = {
     "sixth": sixth.PAIRS,
     "seventh": seventh.PAIRS,
     "eighth": eighth.PAIRS,
+    "ninth": ninth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]

@@ -303,7 +303,7 @@ PAIRS = [
         [request(1, b"noop"), acknowledgement(1), request(2, b"selfcheck"), acknowledgement(2)],
     ),
     Pair(
-        "raknet", 8, RakNet, RakNetRight,
+        "raknet-frames", 8, RakNet, RakNetRight,
         [
             datagram(0, frame(b"\x86\x05", 0)),
             datagram(1, frame(b"\x86\x07", 1), frame(b"\x86\x01", 2)),

@@ -243,7 +243,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "assuan", 10, Assuan, AssuanRight,
+        "assuan-words", 10, Assuan, AssuanRight,
         [
             b"NOP\n",
             b"PUTVAL color dark%20blue\n",

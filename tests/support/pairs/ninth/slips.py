@@ -179,7 +179,7 @@ def lifx(kind: int, sequence: int, content: bytes, source: bytes, flags: int = 0
 
 PAIRS = [
     Pair(
-        "saslauthd", 12, SaslAuthd, SaslAuthdRight,
+        "saslauthd-delay", 12, SaslAuthd, SaslAuthdRight,
         [counted(b"ada") + counted(b"lovelace") + counted(b"imap") + counted(b"")],
     ),
     Pair(

@@ -371,7 +371,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "agentx", 11, AgentX, AgentXRight,
+        "agentx-search", 11, AgentX, AgentXRight,
         [
             agentx(OPEN, 1, b"\x05\0\0\0" + bytes(4) + b"\0\0\0\x05hello\0\0\0", 0),
             agentx(REGISTER, 2, subtree(127, 1, 8072, 9999)),
