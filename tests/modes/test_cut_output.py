@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from handlers import Connected, Delay, StreamHandler, Until
-from handlers.filter import Filter
+from handlers import Connected, Delay, StreamHandler, StreamMachine, Until
+from handlers.filter import Filter, chain
 from reactor import SelectTCPServer
 from reactor.testing import World
 from tests.support.serving import MODES, PATIENCE, connect, rest, rest_of_cut, serving, wait_until
@@ -175,6 +175,24 @@ def test_an_abort_after_the_end_of_the_output_resets_nothing_that_is_whole():
         assert rest(client) == b"all"
         client.sendall(b"now\n")
         wait_until(lambda: server.reactor.table.closed)
+
+
+class Goodbye(Filter):
+    """Ends the wire with a word, as TLS does with ``close_notify``."""
+
+    def farewell(self):
+        self.put(b"goodbye")
+
+
+@pytest.mark.parametrize(("handler", "is_whole"), [(Whole, True), (TooShort, False), (TooLong, False), (Aborts, False)])
+def test_a_filter_does_not_end_the_wire_of_output_that_is_cut(handler, is_whole):
+    channel = chain(StreamMachine(handler()), [Goodbye])
+    channel.advance()
+    channel.feed(b"go\n")
+    if handler is Aborts:
+        channel.inner.resume(None)
+    sent = b"".join(iter(channel.read, b""))
+    assert (channel.finished, channel.complete, sent.endswith(b"goodbye")) == (True, True, is_whole)
 
 
 @pytest.mark.parametrize("handler", [TooShort, TooLong, Aborts])

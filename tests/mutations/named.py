@@ -636,6 +636,19 @@ MUTATIONS = [
         tests="tests/modes/test_cut_output.py -k abort_a_request",
     ),
     Mutation(
+        "the wire of a request whose output was cut ends as a whole stream does",
+        "            if not self.is_cut:  # else the end of the wire must not look like that of the stream\n"
+        "                self._ask(self._filter.farewell)\n",
+        "            self._ask(self._filter.farewell)\n",
+        tests="tests/modes/test_cut_output.py -k not_end_the_wire",
+    ),
+    Mutation(
+        "what process_request_thread() raises leaves the connection open, and has no reason",
+        "                service.fail(row, request, client_address, error)\n            finally:\n",
+        "                pass\n            finally:\n",
+        tests="tests/servers/test_hooks.py -k what_process_request_thread_raises",
+    ),
+    Mutation(
         "a result is handed to a row that has gone on in the same batch",
         "channel is not None and not channel.fresh:", "channel is not None:",
         tests="tests/modes/test_events.py -k of_two",
