@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.counting import held, largest_number, line_limit
     from .check.damaged import same_for_any_chunking_of_faults
-    from .check.drip import drip
+    from .check.drip import drip, trickle
     from .check.dropped import drops_no_step
     from .check.filtered import play_through
     from .check.headers import splits_no_answer, takes_names_in_any_case
@@ -116,7 +116,7 @@ _ROOMS = {
     "check.calls": ("make_calls",),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
     "check.damaged": ("same_for_any_chunking_of_faults",),
-    "check.drip": ("drip",),
+    "check.drip": ("drip", "trickle"),
     "check.dropped": ("drops_no_step",),
     "check.report": ("CheckFailed",),
     "check.filtered": ("play_through",),
@@ -239,6 +239,7 @@ __all__ = [
     "takes_plain_numbers_only",
     "takes_true_lengths_only",
     "tls",
+    "trickle",
     "work",
     "works_linearly",
     "written",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import ToEnd
 from .borders import borders_of, is_between, pieces_again
-from .drip import LONG, Drip, dripped
+from .drip import LONG, Drip, dripped, trickle
 from .evidence import asserted, fault_of, places, spread, spread_over, thinned
 from .limits import measured
 from .report import fail, held_in_time
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FEW = 6
 """The most places at which a message may begin where the end of the stream is compared with silence, and the most
 pieces inside messages that come now and then."""
+
+LATE = 1.5
+"""How many times the seconds of ``request_timeout`` a message may take."""
 
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
@@ -206,7 +209,8 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
     ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()``, the pieces
     that may come again inside a message, such as lines of a text, come 200 times now and then: it may not begin the
-    time of the message anew for each of them.
+    time of the message anew for each of them. Nor may a message of the conversation take far longer than
+    ``request_timeout`` if its parts come late.
 
     >>> from handlers.services import Echo
     >>> ends_if_it_drips(Echo, b"one")
@@ -219,6 +223,23 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
         what = f"a client that sends {literal(piece)} now and then gets no answer, and keeps"
         why = ". Bound how many come, or declare request_timeout, for all of a message"
         _refuse_drip(tried, dripped(tried, [start], piece, grows=False), what, why, [literal(start), literal(piece)])
+    if not tried.packets and handler.request_timeout is not None:
+        _refuse_late_pieces(tried, handler.request_timeout)
+
+
+def _refuse_late_pieces(tried: Tried, seconds: float) -> None:
+    """Fail if a message whose parts come late takes far longer than the ``seconds`` of the handler for one message."""
+    data, borders = tried.pieces[0], borders_of(tried)
+    for begin, end in pairwise([border.at for border in borders if border.is_first]):
+        parts = [data[at:after] for at, after in pairwise([b.at for b in borders if begin <= b.at <= end])]
+        spent = trickle(tried.given, data[:begin], parts, tried.world)
+        if spent > LATE * seconds:
+            fault = (
+                f"a message whose parts come late takes {spent:.0f} seconds, and request_timeout is {seconds:g}: count "
+                "one_by_one once for each message, where it begins"
+            )
+            call = tried.call("trickle", tried.text, literal(data[:begin]), literal(parts))
+            fail(tried, fault, "ends_if_it_drips", f"assert {call} < {spent!r}")
 
 
 def _refuse_silence_and_letters(tried: Tried) -> None:

@@ -56,6 +56,38 @@ def drip(kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world:
     return dripped(Subject(kind, world), [start] if isinstance(start, bytes) else start, filler).seconds
 
 
+def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | None = None) -> float:
+    """The seconds that a message takes whose client sends each of its ``pieces`` late, behind ``start``.
+
+    Each piece but the first comes when nine tenths of the time of the wait for it are over. 0 if the request ends
+    before the last one, for the handler of the class ``kind`` bounds the time of the whole message. No real time
+    passes.
+
+    >>> from handlers import StreamHandler, Until
+    >>> class Lines(StreamHandler):
+    ...     timeout = 10
+    ...     async def handle(self):
+    ...         self.send(await Until(b"\\n") + await Until(b"\\n"))
+    >>> trickle(Lines, b"", [b"one\\n", b"two\\n"])
+    9.0
+    """
+    clock = [0.0]
+    run = Run(_ticking(Subject(kind, world), clock))
+    run.step(start)
+    run.drain()
+    for number, piece in enumerate(pieces):
+        pause = SHARE * run.patience if number else 0.0
+        if run.finished or run.over or pause == float("inf"):
+            clock[0] = 0.0
+            break
+        clock[0] += pause
+        run.step(pause)
+        run.step(piece)
+        run.drain()
+    run.close()
+    return clock[0]
+
+
 def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool = True) -> Drip:
     """What becomes of a request whose client sends the pieces ``start`` and then drips.
 

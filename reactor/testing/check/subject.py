@@ -170,6 +170,7 @@ class Subject:
                 "remains",
                 "seconds",
                 "slowdown",
+                "trickle",
                 "work",
             ],
         }

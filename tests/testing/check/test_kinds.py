@@ -272,6 +272,7 @@ FINDERS = {
     # those of `ninth`
     "agentx": "stays_in_bounds_when_repeated",
     "agentx-search": "works_linearly",
+    "ajp": "ends_if_it_drips",
     "amanda": "ends_if_it_drips",
     "assuan": "survives_any_input",
     "assuan-words": "takes_exact_ends_only",
