@@ -219,7 +219,8 @@ def _escaped_twice(pieces: list[bytes]) -> Iterator[Swap]:
     ]  # fmt: skip
     kinds = list(dict.fromkeys(match[0] for _, match in found))[:SPOTS]
     for (place, match), other in product(found[:SPOTS], kinds):
-        if match[0] != other and match[1] == other[:1]:
+        stands_for_sign = other == b"\\\\" or match[1] != b"\\"  # of the others nobody can tell which one does
+        if match[0] != other and match[1] == other[:1] and stands_for_sign:
             controls = other + b"x", b"x" + match[2], other
             yield Swap("escape", place, *match.span(), other + match[2], controls)
 

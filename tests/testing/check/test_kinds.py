@@ -360,6 +360,7 @@ def test_the_mended_handler_passes(pair):
         ("edonkey", testing.takes_plain_numbers_only),
         ("collectd", testing.takes_true_lengths_only),
         ("raknet-frames", testing.answers_duplicates_once),
+        ("gamespy", testing.takes_exact_ends_only),
     ],
 )
 def test_a_right_handler_that_was_accused_is_not(name, holds):
@@ -367,9 +368,9 @@ def test_a_right_handler_that_was_accused_is_not(name, holds):
 
     One has blank lines between its messages, and one a length that is the number of LF. One answers a doubled packet as
     before, and its answer is longer; one answers its own answers until a count of them ends it; one has a delimiter of
-    sixteen bytes; one has bytes that look like a number, of which it only counts the different ones; one leaves a
-    part out whose length is too large, and which it has had before; and one acknowledges a doubled packet, and does not
-    answer it again.
+    sixteen bytes; one has bytes that look like a number, of which it only counts the different ones; one leaves a part
+    out whose length is too large, and which it has had before; one acknowledges a doubled packet, and does not answer
+    it again; and one has a backslash between words, which is no sign of escapes.
     """
     pair = next(pair for pair in PAIRS if pair.name == name)
     holds(pair.right, pair.conversation)
