@@ -107,8 +107,8 @@ def _refuse_twice(tried: Tried) -> bool:
         if twice is not None and twice[place] and not set(twice[place + 1]) <= set(twice[place]):
             run, begun = _doubled(tried, tried.pieces[:place], packet)
             fault = "it acts again on a packet that comes twice, although the packet has a number: answer as before"
-            taken = "set(iter(machine.read, None))"
-            code = f"{run.code(begun)}\nfirst = {taken}\n{run.code(first=begun)}\nassert {taken} <= first"
+            answers_again = "set(iter(machine.read, None)) <= set(output)"
+            code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert {answers_again}"
             fail(tried, fault, "answers_duplicates_once", code)
     return True
 
