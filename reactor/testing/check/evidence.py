@@ -299,11 +299,6 @@ def limit_of(wait: Wait | None) -> int:
     return min(limit, max(wait.n, 1 << 20)) if isinstance(wait, Exactly) else limit
 
 
-def asked_for(wait: Wait | None) -> int:
-    """The bytes that a wait holds at most, where no length of a message is another one: of an `Exactly` its number."""
-    return wait.n if isinstance(wait, Exactly) else limit_of(wait)
-
-
 def flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> Flood:
     """The run of a flood.
 

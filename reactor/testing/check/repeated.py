@@ -14,7 +14,7 @@ from .borders import borders_of, parts_again, pieces_again
 from .counted import refuse_miscounts
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, held, largest_number
 from .driver import RecordingDriver
-from .evidence import asked_for, fault_of, spread_over, thinned
+from .evidence import fault_of, limit_of, spread_over, thinned
 from .numbered import BATCH, Repeated
 from .pristine import pristine
 from .regions import BINARY
@@ -63,8 +63,8 @@ SELDOM = 8
 LONGEST = 8_000
 """Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
 
-SECONDS = 2.0
-"""Of processor time, after which there are no more batches either."""
+ENOUGH, SECONDS = 1_600, 2.0
+"""Batches, and seconds of processor time, after both of which there are no more either."""
 
 NUMBER = 4_096
 """Bytes of a number that a handler may keep: as many as the largest keys have, and more."""
@@ -286,7 +286,9 @@ def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
         machine.advance()
         for piece in [*tried.before, *repeated.start]:
             machine.feed(piece)
-        while not machine.finished and growth.goes_on and growth.batches < LONGEST and thread_time() < end:
+        while not machine.finished and growth.goes_on and growth.batches < LONGEST:
+            if growth.batches >= ENOUGH and thread_time() > end:
+                break
             for piece in chain.from_iterable(growth.batch() for _ in range(max(SELDOM, growth.batches // SELDOM))):
                 machine.drop_output()  # the client takes it
                 machine.advance()
@@ -326,7 +328,7 @@ class _Growth:
 
     def look(self, machine: Any) -> None:
         """Fail if the request holds too much."""
-        self._limit = max(self._limit, asked_for(machine.wait))
+        self._limit = max(self._limit, limit_of(machine.wait))
         size, number = held(machine), largest_number(machine)
         self._sizes.append(size + number)
         bound = self._kept + self._limit + self._brought // self.batches
