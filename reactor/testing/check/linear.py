@@ -78,13 +78,13 @@ def works_linearly(
     for numbered in kept_in_lists(tried):
         if _is_steep(tried, (numbered.schedule(count) for count in NUMBERED))[0]:
             _fail_steeply(tried, [numbered.code(tried, count) for count in NUMBERED[-2:]])
-    refuse_steep_lists(tried)
-    refuse_steep_elements(tried)
-    refuse_steep_messages(tried)
-    refuse_many_ways(tried)
     for schedules in _grown(tried):
         if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
             _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])
+    refuse_many_ways(tried)
+    refuse_steep_lists(tried)  # from here on time is measured, which a test that is printed does less surely
+    refuse_steep_elements(tried)
+    refuse_steep_messages(tried)
 
 
 def _refuse_floods(tried: Tried, examples: int | None) -> None:
