@@ -283,13 +283,8 @@ def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
     if has_time or "now" in played(tried, tried.pieces).asked:  # which it bounds the time of a message by
         inside = [(start, end) for start, end in spans if not any(start <= at <= end for at in places)]
         yield from ((data[:start], data[start:end]) for start, end in spread_over(inside, FEW))
-    for start, end in spans:
-        if (
-            not has_time
-            and start in places
-            and places.get(end) == places[start]
-            and last[places[end]] == end < borders[-1].at
-        ):
+    for start, end in [] if has_time else spans:
+        if start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
             begun, ended = (played(tried, tried.first(at)).output for at in (first[places[end]], end))
             if begun == ended:
                 yield data[:start], data[start:end]
