@@ -76,12 +76,12 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     run.step(start)
     run.drain()
     for number, piece in enumerate(pieces):
-        pause = SHARE * run.patience if number else 0.0
-        if run.finished or run.over or pause == float("inf"):
+        if number and not run.finished:
+            clock[0] += SHARE * run.patience
+            run.step(SHARE * run.patience)
+        if run.finished or run.over or run.patience == float("inf"):
             clock[0] = 0.0
             break
-        clock[0] += pause
-        run.step(pause)
         run.step(piece)
         run.drain()
     run.close()

@@ -6,7 +6,6 @@ import re
 from copy import copy
 from itertools import chain, pairwise, product
 from textwrap import indent
-from time import thread_time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...handlers import Cancelled
@@ -63,8 +62,8 @@ SELDOM = 8
 LONGEST = 8_000
 """Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
 
-ENOUGH, SECONDS = 1_600, 2.0
-"""Batches, and seconds of processor time, after both of which there are no more either."""
+UNCOUNTED = 8_000_000
+"""Lines of Python after which there are no more either: some seconds, where nobody counts them."""
 
 NUMBER = 4_096
 """Bytes of a number that a handler may keep: as many as the largest keys have, and more."""
@@ -272,23 +271,22 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
         growth.refuse(run)
     uncounted = 0
     if growth.goes_on and growth.batches == TRACED:
-        uncounted = run.cost // TRACED * _refuse_long_growth(tried, repeated, kept)
+        lines = 1 + run.cost // TRACED
+        uncounted = lines * _refuse_long_growth(tried, repeated, kept, min(LONGEST, UNCOUNTED // lines))
         Spent.lines += uncounted
     return run.cost + uncounted
 
 
-def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
-    """The same for very many pieces, without counting lines: what costs so much is tried in time. The batches made."""
+def _refuse_long_growth(tried: Tried, repeated: Repeated, kept: int, most: int) -> int:
+    """The same for ``most`` batches, without counting lines: what costs so much is tried in time. The batches made."""
     kind: Any = tried.machine
     machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
-    growth, end = _Growth(tried, repeated, kept, "machine"), thread_time() + SECONDS
+    growth = _Growth(tried, repeated, kept, "machine")
     try:
         machine.advance()
         for piece in [*tried.before, *repeated.start]:
             machine.feed(piece)
-        while not machine.finished and growth.goes_on and growth.batches < LONGEST:
-            if growth.batches >= ENOUGH and thread_time() > end:
-                break
+        while not machine.finished and growth.goes_on and growth.batches < most:
             for piece in chain.from_iterable(growth.batch() for _ in range(max(SELDOM, growth.batches // SELDOM))):
                 machine.drop_output()  # the client takes it
                 machine.advance()
