@@ -206,10 +206,10 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     the request of a client that has gone: where a client says nothing more, the request must end.
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
-    take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
-    ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()``, the pieces
-    that may come again inside a message, such as lines of a text, come 200 times now and then: it may not begin the
-    time of the message anew for each of them. Nor may a message of the conversation take far longer than
+    take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says ``check(...,
+    meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()`` inside a message, the
+    pieces that may come again inside a message, such as lines of a text, come 200 times now and then: it may not begin
+    the time of the message anew for each of them. Nor may a message of the conversation take far longer than
     ``request_timeout`` if its parts come late.
 
     >>> from handlers.services import Echo
@@ -280,11 +280,18 @@ def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
     first = {border.place: border.at for border in reversed(borders)}
     spans = pieces_again(tried)
     has_time = tried.handler.request_timeout is not None
-    if has_time or "now" in played(tried, tried.pieces).asked:  # which it bounds the time of a message by
-        inside = [(start, end) for start, end in spans if not any(start <= at <= end for at in places)]
-        yield from ((data[:start], data[start:end]) for start, end in spread_over(inside, FEW))
+    inside = [(start, end) for start, end in spans if not any(start <= at <= end for at in places)]
+    for start, end in spread_over(inside, FEW):
+        if has_time or _asks_time(tried, max(at for at in places if at < start), end):
+            yield data[:start], data[start:end]
     for start, end in [] if has_time else spans:
         if start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
             begun, ended = (played(tried, tried.first(at)).output for at in (first[places[end]], end))
             if begun == ended:
                 yield data[:start], data[start:end]
+
+
+def _asks_time(tried: Tried, begin: int, end: int) -> bool:
+    """Whether the handler asks for the time inside a message: to keep a deadline of its own, and not for its answer."""
+    before, inside = (played(tried, [tried.pieces[0][:at]]).asked for at in (begin, end))
+    return "now" in inside - before

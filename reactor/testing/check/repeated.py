@@ -62,7 +62,7 @@ SELDOM = 8
 LONGEST = 8_000
 """Batches after which a request may have a bound that is not reached: half a million of the smallest pieces."""
 
-UNCOUNTED = 8_000_000
+UNCOUNTED = 16_000_000
 """Lines of Python after which there are no more either: some seconds, where nobody counts them."""
 
 NUMBER = 4_096
@@ -114,9 +114,13 @@ def stays_in_bounds_when_repeated(
     """
     tried = Tried(kind, conversation, world)
     streams = () if tried.packets else (_pieces(tried.pieces[0]), _again(tried), _promised(tried), _continued(tried))
+    known = set[Repeated]()
     for several in (_packets(tried.pieces), _varied(tried)) if tried.packets else streams:
         spent = 0
         for repeated in several:
+            if repeated in known:
+                continue
+            known.add(repeated)
             with pristine(tried.kind):
                 spent += _refuse_growth(tried, repeated, kept)
             if spent > BUDGET:
