@@ -42,9 +42,6 @@ def test_an_endless_loop_in_one_line_is_ended():
         [None for _ in iter(int, 1)]
 
 
-textwrap.dedent("  one\n  two\n")  # compiles its expressions
-
-
 def lines_of_a_text(but=frozenset()):
     with line_limit(10_000, but) as limit:
         textwrap.dedent("  one\n  two\n")
