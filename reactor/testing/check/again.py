@@ -16,7 +16,7 @@ from ...handlers import Some
 from .borders import borders_of, pieces_again
 from .lists import shape
 from .regions import BINARY, enclosing
-from .snippets import literal
+from .snippets import LETTERS, in_letters, literal
 from .steep import TOGETHER, refuse_steep
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ LONG = 16_384
 
 _MIXED = "number * 40_503 % 65_536"
 _SPREAD = f"10_000 + {_MIXED}"
-_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 _LINE = re.compile(rb"[^\n]+\n?")
 _WORD = re.compile(rb"[0-9A-Za-z]+")
 
@@ -73,8 +72,8 @@ def _digits(width: int) -> Form:
 def _letters(width: int) -> Form:
     digits = _digits(width)
     return Form(
-        lambda number: digits.write(number).translate(_LETTERS),
-        f"({digits.code}).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))",
+        lambda number: digits.write(number).translate(LETTERS),
+        in_letters(digits.code),
     )
 
 

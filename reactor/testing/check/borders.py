@@ -76,7 +76,9 @@ def inner_firsts_of(tried: Tried) -> list[int]:
 
 
 def messages_of(tried: Tried) -> list[bytes]:
-    """The messages of a stream: what is between two places at which the handler waits for the next one."""
+    """Packets; of a stream what is between two places at which the handler waits for the next message."""
+    if tried.packets:
+        return tried.pieces
     data = tried.pieces[0]
     return [data[start:end] for start, end in pairwise([0, *inner_firsts_of(tried), len(data)])]
 

@@ -206,25 +206,35 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     the request of a client that has gone: where a client says nothing more, the request must end.
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
-    take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says ``check(...,
-    meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()`` inside a message, the
-    pieces that may come again inside a message, such as lines of a text, come 200 times now and then: it may not begin
-    the time of the message anew for each of them. Nor may a message of the conversation take far longer than
-    ``request_timeout`` if its parts come late.
+    take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
+    ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()`` inside a
+    message, the pieces that may come again inside a message, such as lines of a text, come 200 times now and then: it
+    may not begin the time of the message anew for each of them. Nor may a message of the conversation take far longer
+    than ``request_timeout`` if its parts come late.
 
     >>> from handlers.services import Echo
     >>> ends_if_it_drips(Echo, b"one")
     """
     tried = Tried(kind, conversation, world)
-    handler = tried.handler
-    if tried.packets or (handler.request_timeout is None and not handler.min_rate):
-        _refuse_silence_and_letters(tried)
-    for start, piece in [] if tried.packets or handler.min_rate else _left_for_good(tried):
+    seconds = tried.handler.request_timeout
+    if tried.packets:
+        _refuse_silence(tried)
+        return
+    if not tried.handler.min_rate:
+        if seconds is None:
+            _refuse_silence(tried)
+            _refuse_letters(tried)
+        _refuse_pieces(tried)
+    if seconds is not None:
+        _refuse_late_pieces(tried, seconds)
+
+
+def _refuse_pieces(tried: Tried) -> None:
+    """Fail if a client that sends a piece now and then, which gets no answer, keeps the request open."""
+    for start, piece in [*_inside(tried), *(_left_for_good(tried) if tried.handler.request_timeout is None else [])]:
         what = f"a client that sends {literal(piece)} now and then gets no answer, and keeps"
         why = ". Bound how many come, or declare request_timeout, for all of a message"
         _refuse_drip(tried, dripped(tried, [start], piece, grows=False), what, why, [literal(start), literal(piece)])
-    if not tried.packets and handler.request_timeout is not None:
-        _refuse_late_pieces(tried, handler.request_timeout)
 
 
 def _refuse_late_pieces(tried: Tried, seconds: float) -> None:
@@ -242,16 +252,18 @@ def _refuse_late_pieces(tried: Tried, seconds: float) -> None:
             fail(tried, fault, "ends_if_it_drips", f"assert {call} < {spent!r}")
 
 
-def _refuse_silence_and_letters(tried: Tried) -> None:
-    """Fail if a client that says nothing more, or one letter after another, keeps the request open."""
+def _refuse_silence(tried: Tried) -> None:
+    """Fail if a client that says nothing more keeps the request open."""
     for place in [1, *spread(2, tried.length, SPOTS)] if tried.packets else [0, *tried.borders(SPOTS)]:
         what = "a client that says nothing more keeps"
         why = ": each timeout is caught, and begins another wait. Bound how many, or declare request_timeout"
         begun = tried.first(place)
         sent = [literal(begun if len(begun) > 1 else b"".join(begun)), literal(b"")]
         _refuse_drip(tried, dripped(tried, begun, b"", grows=False), what, why, sent)
-    if tried.packets:
-        return
+
+
+def _refuse_letters(tried: Tried) -> None:
+    """Fail if a client that sends one letter after another keeps the request open."""
     starts = [tried.pieces[0][:place] for place in [0, *tried.borders(SPOTS)]]
     for start in [*starts, *(stretched.begun(2 * LONG) for stretched in measured(tried))]:
         for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
@@ -269,8 +281,18 @@ def _refuse_drip(tried: Tried, found: Drip, what: str, why: str, sent: list[str]
         fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
 
 
+def _inside(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
+    """What comes before it, and a piece that may come again inside a message whose time the handler bounds."""
+    data, firsts = tried.pieces[0], [border.at for border in borders_of(tried) if border.is_first]
+    inside = [(start, end) for start, end in pieces_again(tried) if not any(start <= at <= end for at in firsts)]
+    has_time = tried.handler.request_timeout is not None
+    for start, end in spread_over(inside, FEW):
+        if has_time or _asks_time(tried, max(at for at in firsts if at < start), end):
+            yield data[:start], data[start:end]
+
+
 def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
-    """What comes before it, and a piece that may come again: inside a message, or where it begins and never comes back.
+    """What comes before it, and a piece that may come again, where it begins and does not come back later.
 
     Where another piece that begins there is answered, it is a message, such as one that says that the client is there.
     """
@@ -278,13 +300,7 @@ def _left_for_good(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
     last = {border.place: border.at for border in borders}
     places = {border.at: border.place for border in borders if border.is_first}
     first = {border.place: border.at for border in reversed(borders)}
-    spans = pieces_again(tried)
-    has_time = tried.handler.request_timeout is not None
-    inside = [(start, end) for start, end in spans if not any(start <= at <= end for at in places)]
-    for start, end in spread_over(inside, FEW):
-        if has_time or _asks_time(tried, max(at for at in places if at < start), end):
-            yield data[:start], data[start:end]
-    for start, end in [] if has_time else spans:
+    for start, end in pieces_again(tried):
         if start in places and places.get(end) == places[start] and last[places[end]] == end < borders[-1].at:
             begun, ended = (played(tried, tried.first(at)).output for at in (first[places[end]], end))
             if begun == ended:

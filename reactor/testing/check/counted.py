@@ -25,7 +25,7 @@ def refuse_miscounts(tried: Tried) -> None:
     """
     if tried.world.server is None:
         return
-    messages = tried.pieces if tried.packets else messages_of(tried)
+    messages = messages_of(tried)
     tried.restore()
     before, own, kept = _numbers(tried), set[str](), set[str]()
     for count in range(1, min(len(messages), MANY) + 1):

@@ -72,20 +72,19 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     9.0
     """
     clock = [0.0]
-    run = Run(_ticking(Subject(kind, world), clock))
-    run.step(start)
-    run.drain()
+    run = _begun(Subject(kind, world), [start], clock)
+    seconds = 0.0
     for number, piece in enumerate(pieces):
         if number and not run.finished:
-            clock[0] += SHARE * run.patience
-            run.step(SHARE * run.patience)
+            _pause(run, clock, SHARE * run.patience)
         if run.finished or run.over or run.patience == float("inf"):
-            clock[0] = 0.0
             break
         run.step(piece)
         run.drain()
+    else:
+        seconds = run.clock
     run.close()
-    return clock[0]
+    return seconds
 
 
 def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool = True) -> Drip:
@@ -97,10 +96,7 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
     is not waited for by a wait for the first of several events, such as a time.
     """
     clock = [0.0]
-    run = Run(_ticking(subject, clock))
-    for piece in start:
-        run.step(piece)
-    run.drain()
+    run = _begun(subject, start, clock)
     sizes: list[int] = []
     answered = run.output
     has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
@@ -110,9 +106,7 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
         ends = run.output != answered if filler else not _is_for_peer(run.wait)
         if run.finished or run.over or ends or run.patience == float("inf"):
             break
-        pause = (SHARE if filler else 1.0) * run.patience
-        clock[0] += pause
-        run.step(pause)
+        _pause(run, clock, (SHARE if filler else 1.0) * run.patience)
         if filler and not run.finished:
             run.step(filler)
         run.drain()
@@ -127,6 +121,21 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
         return Drip(run.clock, has_timeout and (is_long or not grows), is_open=True)
     run.close()
     return Drip(run.clock, has_timeout and is_long and grows)
+
+
+def _begun(subject: Subject, start: Iterable[bytes], clock: list[float]) -> Run:
+    """A run that has got the pieces ``start``, in a world whose time goes on with that of the ``clock``."""
+    run = Run(_ticking(subject, clock))
+    for piece in start:
+        run.step(piece)
+    run.drain()
+    return run
+
+
+def _pause(run: Run, clock: list[float], seconds: float) -> None:
+    """The client says nothing for so long."""
+    clock[0] += seconds
+    run.step(seconds)
 
 
 def _left(wait: Wait | None) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from .run import Run
 
 SPOTS = 16
 """The most lengths that are tried."""
@@ -134,21 +135,22 @@ def _about(data: bytes, begun: int, end: int) -> Iterator[_Outer]:
 
 def _refuse_disagreeing(tried: Tried, begun: int, end: int, outer: _Outer) -> None:
     """Fail if a message is answered as before although the length about another one is smaller."""
-    data, message = tried.pieces[0], tried.pieces[0][begun:end]
-
-    def with_next(length: int) -> bytes:
-        """The message with this length, and the right one behind it."""
-        return outer.said(data[:end], length) + message
-
-    right, less = played(tried, [with_next(outer.length)], name="plain"), played(tried, [with_next(outer.length - 1)])
+    right, less = (_with_next(tried, begun, end, outer, step) for step in (0, -1))
     if right.output != less.output:
         return
-    one, more = (played(tried, [steps]) for steps in (data[:end], with_next(outer.length + 1)))
+    one, more = played(tried, [tried.pieces[0][:end]]), _with_next(tried, begun, end, outer, 1)
     if one.output != right.output != more.output:
         said = f"{outer.length - 1} in the place of {outer.length}"
         fault = f"it takes the length {said}, although the data of a length inside end behind that"
         code = f"{right.code()}\n{less.code()}\nassert {less.output_code()} != {right.output_code()}"
         fail(tried, fault, "true_lengths", code)
+
+
+def _with_next(tried: Tried, begun: int, end: int, outer: _Outer, step: int) -> Run:
+    """The run of a message with so much more as its length, and of the right one behind it."""
+    data = tried.pieces[0]
+    said = outer.said(data[:end], outer.length + step) + data[begun:end]
+    return played(tried, [said], name="machine" if step else "plain")
 
 
 def _of_whole(data: bytes, begun: int, end: int) -> Iterator[_Outer]:
@@ -160,12 +162,8 @@ def _of_whole(data: bytes, begun: int, end: int) -> Iterator[_Outer]:
 
 def _refuse_any_whole(tried: Tried, begun: int, end: int, whole: _Outer) -> None:
     """Fail if a message is answered as before although it says to have one byte less, or one more, than it has."""
-    data, message = tried.pieces[0][:end], tried.pieces[0][begun:end]
-    less, right, more = (
-        played(tried, [whole.said(data, whole.length + step) + message], name=name)
-        for step, name in ((-1, "machine"), (0, "plain"), (1, "machine"))
-    )
-    if less.output == right.output == more.output != played(tried, [data]).output:
+    less, right, more = (_with_next(tried, begun, end, whole, step) for step in (-1, 0, 1))
+    if less.output == right.output == more.output != played(tried, [tried.pieces[0][:end]]).output:
         fault = f"it takes the length {whole.length + 1} of a whole message, which has {whole.length} bytes"
         code = f"{right.code()}\n{more.code()}\nassert {more.output_code()} != {right.output_code()}"
         fail(tried, fault, "true_lengths", code)

@@ -16,7 +16,7 @@ from .matching import SLOW, cost_of, plain_seconds
 from .report import fail
 from .run import Run
 from .schedule import Take
-from .snippets import literal
+from .snippets import LETTERS, in_letters, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,6 @@ _LINE = re.compile(rb"[^\r\n]+")
 _WORD = re.compile(rb"[0-9]+|[A-Za-z]+")
 _DIGITS = re.compile(rb"[0-9]+")
 _SEPARATORS = b",", b";", b" "
-_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 
 
 class List(NamedTuple):
@@ -74,7 +73,7 @@ class List(NamedTuple):
     def elements(self, count: int) -> bytes:
         """So many of them."""
         numbers = (b"%d" % number for number in range(1, count + 1))
-        told = (number.translate(_LETTERS) if self.is_word else number for number in numbers)
+        told = (number.translate(LETTERS) if self.is_word else number for number in numbers)
         return self.separator.join(self.before + number + self.after for number in told)
 
     def schedule(self, tried: Tried, count: int) -> Schedule:
@@ -85,7 +84,7 @@ class List(NamedTuple):
         """The function that returns it."""
         number = "b'%d' % number"
         if self.is_word:
-            number = f"({number}).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
+            number = in_letters(number)
         parts = [
             *([literal(self.before)] if self.before else []),
             number,

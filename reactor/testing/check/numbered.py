@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .snippets import literal
+from .snippets import LETTERS, in_letters, literal
 
 BATCH = 64
 """How often a piece comes at once."""
-
-_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 
 
 class Repeated(NamedTuple):
@@ -42,7 +40,7 @@ class Repeated(NamedTuple):
             told = ((number % 256**self.size).to_bytes(self.size, "big") for number in numbers)
             return [self.before + digits + self.after for digits in told]
         told = (b"%0*d" % (self.width, number) for number in numbers)
-        return [self.before + (digits.translate(_LETTERS) if self.is_word else digits) + self.after for digits in told]
+        return [self.before + (digits.translate(LETTERS) if self.is_word else digits) + self.after for digits in told]
 
     def code(self, name: str, batches: int, packets: bool) -> str:
         """The statements that feed the machine ``name``; a client takes the answers to ``packets``."""
@@ -61,7 +59,7 @@ class Repeated(NamedTuple):
             form = literal(self.before.replace(b"%", b"%%") + digits + self.after.replace(b"%", b"%%"))
             loop, fed = f"number in range({count})", f"{form} % number"
             if self.is_word:
-                letters = f"({digits!r} % number).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
+                letters = in_letters(f"{digits!r} % number")
                 fed = f"{literal(self.before)} + {letters} + {literal(self.after)}"
         taken = f"\n    list(iter({name}.read, None))" if packets else ""
         return f"{start}for {loop}:\n    {name}.feed({fed}){taken}"

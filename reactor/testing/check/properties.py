@@ -100,8 +100,7 @@ def check(
     - ``conversation``: the bytes that a client sends, or a list of messages or packets; the path of a file that
       `Recording` has written, or of a directory of them; a `Conversation` class with rules, or a Hypothesis strategy of
       lists of messages. A list of such, or a ``dict`` with their names, is several conversations: each is checked, and
-      the report names it. Each message is also tried alone, deep: the messages before it arrive whole. Of a long
-      conversation these tries end after five million lines of Python.
+      the report names it. Each message is also tried alone, deep, behind the others: for five million lines of Python.
     - ``expected``: the output for the conversation: bytes, of a datagram handler a list of packets. ``None``: not
       checked.
     - ``server``: the handler's ``self.server``: any object with the attributes that the handler uses. Each run begins
@@ -161,7 +160,8 @@ def _hold_all(tries: list[Try], subject: Tried, begun: float, progress: Callable
             progress(f"{perf_counter() - begun:.1f} seconds: {number} of {len(tries)}, {name}")
         before = Spent.lines
         _hold(holds, subject.kind, restore)
-        left -= is_deep * (Spent.lines - before)
+        if is_deep:
+            left -= Spent.lines - before
 
 
 def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:

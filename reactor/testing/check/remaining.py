@@ -15,6 +15,7 @@ from ...servers.kinds import class_of
 from .driver import RecordingDriver
 from .pristine import homes_of, pristine, shared_items
 from .schedule import END
+from .snippets import LETTERS
 from .subject import PEER, Subject
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from ...handlers import World
     from .schedule import Step
-
-_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 
 
 class Remains(NamedTuple):
@@ -116,7 +115,7 @@ def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> 
     start, end = number
     told, said = b"%d" % count, steps[0][start:end]
     if said.isalpha():  # where a word is, a number may be none
-        told = told.translate(_LETTERS)
+        told = told.translate(LETTERS)
     elif not said.isalnum():
         told = (count + 1).to_bytes(end - start, "big")
     return [steps[0][:start] + told + steps[0][end:], *steps[1:]]

@@ -76,7 +76,7 @@ class Cycle(NamedTuple):
 
 def refuse_growth_of_cycles(tried: Tried, kept: int) -> None:
     """Fail if a request holds ever more of what a client has begun with one message and ended with another."""
-    messages = tried.pieces if tried.packets else messages_of(tried)
+    messages = messages_of(tried)
     for place in range(min(len(messages), MANY)):
         for token, value in _tokens(tried, messages[:place], messages[place]):
             for end in range(place + 2, min(len(messages), place + LONGEST) + 1):

@@ -33,11 +33,11 @@ STEEP = 8
 """The factor for twice as many signs from which on they are tried in too many ways: a cubic search has no more."""
 
 _SIGN = re.compile(rb"[!-/:-@[-`{-~](?![!-/:-@[-`{-~])")
-_NO_SIGN = b"!"
+_BEHIND = b"!"
 
 
 def refuse_many_ways(tried: Tried) -> None:
-    """Fail if a few signs in a row, with a letter behind them that is not meant, cost far more than half of them."""
+    """Fail if a few signs in a row, with another one behind them, cost far more than half of them."""
     for place, at in _signs(tried.pieces):
         before = 0
         for count in COUNTS:
@@ -57,15 +57,10 @@ def _signs(pieces: list[bytes]) -> list[tuple[int, int]]:
     return thinned(list(found.values()), PLACES)
 
 
-def _many(tried: Tried, place: int, at: int, count: int) -> bytes:
-    """The piece with so many of the sign."""
-    piece = tried.pieces[place]
-    return piece[:at] + piece[at : at + 1] * count + _NO_SIGN + piece[at + 1 :]
-
-
 def _schedule(tried: Tried, place: int, at: int, count: int) -> Schedule:
-    piece = tried.pieces[place]
-    return tried.whole(replaced(tried.pieces, place, 0, len(piece), _many(tried, place, at, count)))
+    """The conversation with so many of the sign, and another one behind them."""
+    sign = tried.pieces[place][at : at + 1]
+    return tried.whole(replaced(tried.pieces, place, at, at + 1, sign * count + _BEHIND))
 
 
 def _fail(tried: Tried, place: int, at: int, count: int) -> NoReturn:
