@@ -45,15 +45,15 @@ DEAR = {
     "modes/test_bursts": 20, "modes/test_tls_handshakes": 60, "mutations/test_named": 300,
     "reactor": 60, "proofs/test_attack": 60, "proofs/test_http_figures": 60, "proofs/test_instructions": 60,
     "testing/check/test_calls": 50, "testing/check/test_check": 50, "testing/check/test_kept": 30,
-    "testing/check/test_kinds": 60, "testing/check/test_learned": 90, "testing/check/test_misread": 30,
+    "testing/check/test_kinds": 60, "testing/inputs/test_learned": 90, "testing/check/test_misread": 30,
     "testing/check/test_report": 40, "testing/check/test_right": 110, "testing/check/test_shipped": 40,
     "testing/check/test_thirty": 40, "testing/check/test_unseen": 50,
     "testing/kernel/test_planted_faults": 60, "testing/probe/test_probe": 60, "testing/pytest/test_plugin": 60,
 }  # fmt: skip
 """What takes much more than `USUAL` seconds of a processor, with its slow tests: about how many."""
 
-DEAR_ROOM, OF_DEAR_ROOM = "testing/check/", 12
-"""A room whose other modules take more than `USUAL`, too."""
+DEAR_ROOMS, OF_DEAR_ROOM = ("testing/check/", "testing/costs/", "testing/inputs/", "testing/running/"), 12
+"""Rooms whose other modules take more than `USUAL`, too."""
 
 SAME_EVERYWHERE = (
     "tests/benchmarks/",
@@ -110,7 +110,7 @@ def cut(paths: list[str]) -> list[list[str]]:
 def seconds(part: list[str]) -> int:
     """About what a part takes of a processor."""
     names = [path.removeprefix("tests/").removesuffix(".py") for path in part]
-    return sum(DEAR.get(name, OF_DEAR_ROOM if name.startswith(DEAR_ROOM) else USUAL) for name in names)
+    return sum(DEAR.get(name, OF_DEAR_ROOM if name.startswith(DEAR_ROOMS) else USUAL) for name in names)
 
 
 def parts_of_others(others: list[str]) -> list[Part]:

@@ -1,14 +1,18 @@
 """Tools to test protocol code, and the loop that runs it. No server needs any of them.
 
-There are six rooms. An arrow says which rooms a room may import::
+There are nine rooms. An arrow says which rooms a room may import; it may also import what these import::
 
-    pytest  ->  check, kernel        reading, probe  ->  check        check, kernel  ->  peers
+    check  ->  costs, reading        costs  ->  inputs        inputs, reading, probe  ->  running
+    pytest  ->  running, kernel      running, kernel  ->  peers
 
 - ``peers``: the other end of a filter. A `Peer` speaks the protocol of a filter of your own; `tls` and `proxy` are the
   filters of this package with their peers.
-- ``check``: a handler class runs without a network. `check` tries everything that a network and a client may do.
-  The strategies (`chunkings`, `schedules`, `deliveries`, ...) draw schedules for property tests of your own, and
-  `play` runs one schedule. `work`, `held` and `line_limit` count what a handler costs and keeps.
+- ``running``: a handler class runs without a network. `play` runs one schedule of what may happen to a request; `work`,
+  `held` and `line_limit` count what a handler costs and keeps.
+- ``inputs``: what a client sends. The strategies (`chunkings`, `schedules`, `deliveries`, ...) draw schedules for
+  property tests of your own; a `Conversation` has rules.
+- ``costs``: the properties of work, such as `works_linearly`.
+- ``check``: the other properties, and `check`, which tries everything that a network and a client may do.
 - ``kernel``: the simulated kernel. A `World` runs unchanged servers in virtual time: hundreds of schedules a
   second, each with faults, each reproducible from its seed. An `Invariant` must hold after every step of the loop.
   `World.host` adds hosts, which crash, restart and are cut off from each other; `explore` finds the fewest faults that
@@ -43,51 +47,35 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .check.blocking import calls_nothing_that_blocks
+    from .check.apart import leaves_nothing_behind
     from .check.bombs import bears_any_bomb, memory
-    from .check.calls import make_calls
+    from .check.bounds import stays_in_bounds
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
-    from .check.counting import held, largest_number, line_limit
-    from .check.damaged import same_for_any_chunking_of_faults
-    from .check.drip import drip, trickle
-    from .check.dropped import drops_no_step
-    from .check.filtered import play_through
+    from .check.checking import check
+    from .check.cuts import same_for_any_chunking, same_for_any_chunking_of_faults
+    from .check.ends import ends_at_any_byte, survives_any_input
     from .check.headers import splits_no_answer, takes_names_in_any_case
     from .check.keys import has_a_key_for_any_packet
     from .check.lapses import answers_duplicates_once, forgives_timeouts
     from .check.lengths import takes_true_lengths_only
     from .check.limits import same_at_its_limits
-    from .check.linear import works_linearly
-    from .check.loopback import ask
     from .check.looping import answers_no_answer
-    from .check.matching import matches_in_time, seconds
     from .check.modes import same_in_every_mode
     from .check.nested import bears_any_nesting
     from .check.numbers import bears_any_number
     from .check.overlapping import bears_two_at_once
     from .check.process import changed, leaves_the_process_as_it_was
-    from .check.properties import (
-        answers,
-        check,
-        ends_at_any_byte,
-        leaves_nothing_behind,
-        same_for_any_chunking,
-        stays_in_bounds,
-        survives_any_input,
-    )
-    from .check.recorded import Recording
     from .check.refused import skips_what_it_refuses
     from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
-    from .check.remaining import remains
     from .check.repeated import stays_in_bounds_when_repeated
-    from .check.report import CheckFailed
-    from .check.run import play
-    from .check.schedule import END, RESET, Take
-    from .check.stateful import Conversation, answers_as_told, rule
-    from .check.steep import slowdown
-    from .check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+    from .check.statements import calls_nothing_that_blocks, drops_no_step
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
-    from .check.working import work
+    from .check.told import answers, answers_as_told
+    from .costs.linear import works_linearly
+    from .costs.matching import matches_in_time, seconds
+    from .costs.steep import slowdown
+    from .inputs.stateful import Conversation, rule
+    from .inputs.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .kernel.chaos import chaotic
     from .kernel.events import Crash, Cut, Slow
     from .kernel.exploring import explore
@@ -100,60 +88,71 @@ if TYPE_CHECKING:
     from .pytest.leaks import Leak, leaks_nothing
     from .reading.diagram import Diagram, observed, written
     from .reading.linter import lint
+    from .running.calls import make_calls
+    from .running.counting import held, largest_number, line_limit
+    from .running.drip import drip, trickle
+    from .running.filtered import play_through
+    from .running.loopback import ask
+    from .running.recorded import Recording
+    from .running.remaining import remains
+    from .running.report import CheckFailed
+    from .running.run import play
+    from .running.schedule import END, RESET, Take
+    from .running.working import work
 
 _ROOMS = {
-    "kernel.chaos": ("chaotic",),
-    "check.properties": (
-        "answers", "check", "ends_at_any_byte", "leaves_nothing_behind", "same_for_any_chunking",
-        "stays_in_bounds", "survives_any_input",
-    ),
-    "reading.diagram": ("Diagram", "observed", "written"),
-    "check.counting": ("held", "largest_number", "line_limit"),
-    "check.looping": ("answers_no_answer",),
-    "check.matching": ("matches_in_time", "seconds"),
-    "check.blocking": ("calls_nothing_that_blocks",),
+    "check.apart": ("leaves_nothing_behind",),
     "check.bombs": ("bears_any_bomb", "memory"),
-    "check.calls": ("make_calls",),
-    "check.causes": ("ends_if_it_drips", "takes_causes_for_ends",),
-    "check.damaged": ("same_for_any_chunking_of_faults",),
-    "check.drip": ("drip", "trickle"),
-    "check.dropped": ("drops_no_step",),
-    "check.report": ("CheckFailed",),
-    "check.filtered": ("play_through",),
-    "kernel.events": ("Crash", "Cut", "Slow"),
-    "kernel.exploring": ("explore",),
-    "kernel.faults": ("Fault", "fewest", "plans"),
-    "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
-    "pytest.leaks": ("Leak", "leaks_nothing"),
-    "reading.linter": ("lint",),
+    "check.bounds": ("stays_in_bounds",),
+    "check.causes": ("ends_if_it_drips", "takes_causes_for_ends"),
+    "check.checking": ("check",),
+    "check.cuts": ("same_for_any_chunking", "same_for_any_chunking_of_faults"),
+    "check.ends": ("ends_at_any_byte", "survives_any_input"),
     "check.headers": ("splits_no_answer", "takes_names_in_any_case"),
     "check.keys": ("has_a_key_for_any_packet",),
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
-    "check.linear": ("works_linearly",),
-    "check.loopback": ("ask",),
-    "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
-    "check.refused": ("skips_what_it_refuses",),
-    "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
+    "costs.linear": ("works_linearly",),
+    "check.looping": ("answers_no_answer",),
+    "costs.matching": ("matches_in_time", "seconds"),
     "check.modes": ("same_in_every_mode",),
     "check.nested": ("bears_any_nesting",),
     "check.numbers": ("bears_any_number",),
     "check.overlapping": ("bears_two_at_once",),
-    "check.remaining": ("remains",),
-    "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.process": ("changed", "leaves_the_process_as_it_was"),
-    "check.recorded": ("Recording",),
-    "check.run": ("play",),
-    "check.working": ("work",),
-    "check.stateful": ("Conversation", "answers_as_told", "rule"),
-    "check.schedule": ("END", "RESET", "Take"),
+    "check.refused": ("skips_what_it_refuses",),
+    "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
+    "check.repeated": ("stays_in_bounds_when_repeated",),
+    "check.statements": ("calls_nothing_that_blocks", "drops_no_step"),
+    "costs.steep": ("slowdown",),
+    "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
+    "check.told": ("answers", "answers_as_told"),
+    "inputs.stateful": ("Conversation", "rule"),
+    "inputs.strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
+    "kernel.chaos": ("chaotic",),
+    "kernel.events": ("Crash", "Cut", "Slow"),
+    "kernel.exploring": ("explore",),
+    "kernel.faults": ("Fault", "fewest", "plans"),
+    "kernel.invariants": ("INVARIANTS", "Invariant", "Violation"),
+    "kernel.world": ("World",),
     "peers.header": ("proxy",),
     "peers.peer": ("Peer", "Through"),
     "peers.tls": ("tls",),
-    "check.steep": ("slowdown",),
-    "check.strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
-    "kernel.world": ("World",),
+    "pytest.leaks": ("Leak", "leaks_nothing"),
+    "reading.diagram": ("Diagram", "observed", "written"),
+    "reading.linter": ("lint",),
+    "running.calls": ("make_calls",),
+    "running.counting": ("held", "largest_number", "line_limit"),
+    "running.drip": ("drip", "trickle"),
+    "running.filtered": ("play_through",),
+    "running.loopback": ("ask",),
+    "running.recorded": ("Recording",),
+    "running.remaining": ("remains",),
+    "running.report": ("CheckFailed",),
+    "running.run": ("play",),
+    "running.schedule": ("END", "RESET", "Take"),
+    "running.working": ("work",),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _ROOMS.items() for name in names}
 

@@ -45,8 +45,8 @@ from handlers import (
 from handlers.blocking.buffered import buffered
 from handlers.http import Files
 from handlers.telnet import AYT, DM, DO, EC, EL, IAC, IP, NOP, SB, SE, WILL
-from reactor.testing.check.counting import held
-from reactor.testing.check.strategies import mutations
+from reactor.testing.inputs.strategies import mutations
+from reactor.testing.running.counting import held
 from tests.support.frames import Awaitable, Frames, Generated, OneState
 from tests.support.http_handlers import Pieces
 from tests.support.package import handlers_here

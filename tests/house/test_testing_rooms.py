@@ -18,8 +18,9 @@ from tests.support.imports import circle, imports, modules
 PACKAGE = "reactor.testing"
 
 MAY_IMPORT = {
-    "peers": set(), "check": {"peers"}, "kernel": {"peers"}, "reading": {"check"}, "probe": {"check"},
-    "pytest": {"check", "kernel"},
+    "peers": set(), "running": {"peers"}, "inputs": {"running"}, "costs": {"running", "inputs"},
+    "reading": {"running"}, "check": {"running", "inputs", "costs", "reading", "peers"}, "kernel": {"peers"},
+    "probe": {"running"}, "pytest": {"running", "kernel"},
 }  # fmt: skip
 """The rooms, and the other rooms that each may import from."""
 
@@ -42,7 +43,7 @@ def room(module):
 # The rooms
 
 
-def test_there_are_six_rooms_and_the_name_of_the_plugin():
+def test_there_are_these_rooms_and_the_name_of_the_plugin():
     folder = ROOT / "reactor" / "testing"
     assert {path.parent.name for path in folder.glob("*/__init__.py")} == MAY_IMPORT.keys()
     assert {path.name for path in folder.glob("*.py")} == {"__init__.py", "__main__.py", "plugin.py"}
@@ -106,16 +107,16 @@ def test_a_circle_is_found():
 IMPORTS = (
     "from reactor.testing import check",
     "import reactor.testing.check",
-    "from reactor.testing.check.properties import answers",
+    "from reactor.testing.check.told import answers",
 )
 
 
 CHECKED = """
 import reactor.testing, sys, types
 from reactor.testing import check as again
-from reactor.testing.check import properties
+from reactor.testing.check import checking
 assert type(sys.modules['reactor.testing.check']) is types.ModuleType
-assert reactor.testing.check is again is properties.check
+assert reactor.testing.check is again is checking.check
 assert isinstance(again, types.FunctionType)
 """
 IN_A_CHILD = """

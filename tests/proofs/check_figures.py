@@ -14,8 +14,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import check
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs import by_kind, fresh, kept, lapses, misread, nested, shipped, thirty, unseen
 from tests.support.right import Right, binary, lines, shown, timed
 

@@ -14,8 +14,8 @@ from reactor import SelectTCPServer
 from reactor.rows.filters.tls import TLS, TLSFailed
 from reactor.table.steps import STEPS
 from reactor.testing import World, tls
-from reactor.testing.check.filtered import SteppingDriver
 from reactor.testing.peers.tls import TLSPeer
+from reactor.testing.running.filtered import SteppingDriver
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.worlds import ADDRESS
 

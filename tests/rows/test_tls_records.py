@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from handlers import Delay, Some, StreamHandler, StreamMachine, ToEnd, World
 from handlers.filter import chain
 from reactor.rows.filters.tls import LENIENT, TOGETHER, TURN, TLSFailed
-from reactor.testing.check.filtered import SteppingDriver
 from reactor.testing.peers.tls import TLSPeer
+from reactor.testing.running.filtered import SteppingDriver
 from reactor.tls import TLS
 from tests.support.certificates import NAME, client_context, server_context
 from tests.support.tls import attempt

@@ -6,7 +6,7 @@ import socketserver
 
 import handlers
 from handlers import BaseRequestHandler, DatagramHandler, Handler, StreamHandler
-from reactor.testing.check.subject import Subject
+from reactor.testing.running.subject import Subject
 
 
 def handlers_here():

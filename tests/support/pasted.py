@@ -6,8 +6,8 @@ import runpy
 import pytest
 
 from reactor import testing
-from reactor.testing.check.counting import EndlessLoop
-from reactor.testing.check.pristine import pristine
+from reactor.testing.running.counting import EndlessLoop
+from reactor.testing.running.pristine import pristine
 
 
 def assert_red_then_green(code, kind, mended, tmp_path, given=(), right=()):

@@ -1,4 +1,4 @@
-"""Two requests at once: what another request has said, and when it says it, changes nothing.
+"""The property of strangers: what another request has said, and when it says it, changes nothing.
 
 A `Meeting` is a request whose input comes in two halves, and another one that comes between them.
 """
@@ -8,20 +8,23 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from textwrap import indent
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .borders import firsts_of, pieces_again
-from .evidence import alike, answers_of, places, thinned, unlike
-from .pristine import pristine
-from .run import Run, played
-from .schedule import END
-from .strategies import borders
+from ..inputs.borders import firsts_of, pieces_again
+from ..inputs.choices import each, either
+from ..inputs.strategies import NOT_REPEATABLE, borders, smallest
+from ..inputs.tried import Tried
+from ..running.evidence import alike, answers_of, differing, places, thinned, unlike
+from ..running.pristine import pristine
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
+from ..running.schedule import END
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from .report import Answers
-    from .tried import Tried
+    from ...handlers import World
+    from ..running.report import Answers
 
 SPOTS = 16
 """The most places of a conversation at which another request comes. Of more, they are evenly spread."""
@@ -51,6 +54,53 @@ class Meeting(NamedTuple):
     before: list[bytes]
     other: list[bytes]
     after: list[bytes]
+
+
+@held_in_time
+def leaves_nothing_behind(
+    kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, examples: int | None = None
+) -> None:
+    """The output for a request does not depend on the input of another request that is still open.
+
+    State in a class variable, a default argument or a global variable breaks this. Such state is restored before each
+    run. The other request comes first, or between the halves of this one; or it sends the first half, such as the
+    login, and this one only the second; or it sends all, and this one less, such as a line without its last word, or
+    another word in the place of one. A chat room or a counter shares state on purpose: then
+    ``check(..., meant=["leaves_nothing_behind"])`` restores it before each run, and tries all others.
+    """
+    tried = Tried(kind, conversation, world)
+    with pristine(tried.kind):
+        first = played(tried, tried.pieces, name="first")
+    with pristine(tried.kind):
+        again = played(tried, tried.pieces, name="again")
+    if not alike(first, again):
+        fail(
+            tried, NOT_REPEATABLE, "leaves_nothing_behind", differing(again, first), answers=answers_of(again, first)
+        )  # fmt: skip
+
+    def runs(other: list[bytes], own: int) -> tuple[Run, Run, Run]:
+        with pristine(tried.kind):
+            alone = played(tried, tried.first(own))
+        with pristine(tried.kind):
+            before = played(tried, other, name="other", close=False)
+            after = played(tried, tried.first(own))
+            before.close()
+        return alone, before, after
+
+    def differs(drawn: tuple[list[bytes], int]) -> bool:
+        alone, _, after = runs(*drawn)
+        return not alike(alone, after)
+
+    others = either(tried.lengths.map(tried.first), tried.damaged())
+    found = smallest(tried, each(others, tried.lengths), differs, examples)
+    if found is not None:
+        alone, before, after = runs(*found)
+        evidence: Evidence | None = Evidence(f"{before.code()}\n{unlike(after, alone)}", answers_of(after, alone))
+    else:
+        evidence = meeting(tried)
+    if evidence is not None:
+        fault = "the output depends on what another request has sent"
+        fail(tried, fault, "leaves_nothing_behind", evidence.code, answers=evidence.answers)
 
 
 def meeting(tried: Tried) -> Evidence | None:

@@ -8,17 +8,17 @@ import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from .report import fail, held_in_time
-from .run import played
-from .snippets import literal
-from .subject import Subject
-from .tried import Tried
+from ..inputs.tried import Tried
+from ..running.report import fail, held_in_time
+from ..running.run import played
+from ..running.snippets import literal
+from ..running.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .schedule import Step
+    from ..running.schedule import Step
 
 SIZE = 1 << 24
 """Bytes that a bomb becomes (16 MiB)."""

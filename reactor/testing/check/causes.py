@@ -8,22 +8,22 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import ToEnd
-from .borders import borders_of, is_between, pieces_again
-from .drip import LONG, Drip, dripped, trickle
-from .evidence import asserted, fault_of, places, spread, spread_over, thinned
-from .limits import measured
-from .report import fail, held_in_time
-from .run import Run, played
-from .schedule import END
-from .snippets import literal
-from .tried import Tried
+from ..inputs.borders import borders_of, is_between, pieces_again
+from ..inputs.stretched import measured
+from ..inputs.tried import Tried
+from ..running.drip import LONG, Drip, dripped, trickle
+from ..running.evidence import asserted, fault_of, places, spread, spread_over, thinned
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
+from ..running.schedule import END
+from ..running.snippets import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .borders import Border
-    from .schedule import Schedule
+    from ..inputs.borders import Border
+    from ..running.schedule import Schedule
 
 FEW = 6
 """The most places at which a message may begin where the end of the stream is compared with silence, and the most

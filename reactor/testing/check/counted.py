@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from .borders import messages_of
-from .report import fail
-from .run import Run
+from ..inputs.borders import messages_of
+from ..running.report import fail
+from ..running.run import Run
 
 if TYPE_CHECKING:
-    from .tried import Tried
+    from ..inputs.tried import Tried
 
 MANY = 24
 """The most messages with which a request ends."""

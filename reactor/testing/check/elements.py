@@ -9,7 +9,7 @@ from itertools import pairwise
 from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
-from .snippets import literal
+from ..running.snippets import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ import re
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .evidence import replaced, spots, thinned
-from .report import Answers, fail, held_in_time
-from .run import Run, played
-from .snippets import literal
-from .tried import Tried
+from ..inputs.tried import Tried
+from ..running.evidence import replaced, spots, thinned
+from ..running.report import Answers, fail, held_in_time
+from ..running.run import Run, played
+from ..running.snippets import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...handlers import DatagramHandler
 from ...servers.kinds import class_of
-from . import strategies
-from .counting import LINES, LINES_PER_BYTE, EndlessLoop, line_limit
-from .errors import told
-from .evidence import places, spread, spread_over
-from .report import fail, held_in_time
-from .snippets import brief, literal
-from .tried import Tried
-from .watching import Unfit
+from ..inputs import strategies
+from ..inputs.tried import Tried
+from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, line_limit
+from ..running.errors import told
+from ..running.evidence import places, spread, spread_over
+from ..running.report import fail, held_in_time
+from ..running.snippets import brief, literal
+from ..running.watching import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

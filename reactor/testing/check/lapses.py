@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .borders import messages_of
-from .regions import BINARY
-from .report import fail, held_in_time
-from .run import Run, played
-from .tried import Tried
+from ..inputs.borders import messages_of
+from ..inputs.regions import BINARY
+from ..inputs.tried import Tried
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,18 +6,18 @@ import re
 from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .borders import firsts_of, parts_of
-from .regions import TAIL
-from .report import fail, held_in_time
-from .run import played
-from .snippets import literal
-from .tried import Tried
+from ..inputs.borders import firsts_of, parts_of
+from ..inputs.regions import TAIL
+from ..inputs.tried import Tried
+from ..running.report import fail, held_in_time
+from ..running.run import played
+from ..running.snippets import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .run import Run
+    from ..running.run import Run
 
 SPOTS = 16
 """The most lengths that are tried."""

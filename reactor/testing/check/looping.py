@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .report import fail, held_in_time
-from .run import played
-from .tried import Tried
+from ..inputs.tried import Tried
+from ..running.report import fail, held_in_time
+from ..running.run import played
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

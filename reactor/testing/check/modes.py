@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .evidence import places
-from .loopback import ask_for_fault, foretell, modes_of
-from .report import Answers, fail, held_in_time
-from .run import played
-from .snippets import literal, unlike_at
-from .tried import Tried
+from ..inputs.tried import Tried
+from ..running.evidence import places
+from ..running.loopback import ask_for_fault, foretell, modes_of
+from ..running.report import Answers, fail, held_in_time
+from ..running.run import played
+from ..running.snippets import literal, unlike_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import TypeAlias
 
     from ...handlers import World
-
-    Conversation: TypeAlias = "bytes | Iterable[bytes]"
 
 
 @held_in_time
 def same_in_every_mode(
-    kind: Any, conversation: Conversation, *, world: World | None = None, modes: Iterable[str] | None = None
+    kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, modes: Iterable[str] | None = None
 ) -> None:
     """A real server on loopback gives in every mode the output that the handler gives without a network.
 

@@ -9,21 +9,21 @@ from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
-from .driver import RecordingDriver
+from ..inputs.regions import BINARY, again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
+from ..inputs.tried import Tried
+from ..running.driver import RecordingDriver
+from ..running.evidence import replaced, thinned
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
+from ..running.snippets import literal
 from .elements import FORMS, constructed, deep_code
-from .evidence import replaced, thinned
-from .regions import BINARY, again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
-from .report import fail, held_in_time
-from .run import Run, played
-from .snippets import literal
-from .tried import Tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from ..inputs.regions import Wrapped
     from .elements import Element, Form
-    from .regions import Wrapped
 
 SPOTS = 2
 """The most places of a conversation at which each kind of opening is repeated."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .snippets import LETTERS, in_letters, literal
+from ..running.snippets import LETTERS, in_letters, literal
 
 BATCH = 64
 """How often a piece comes at once."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .borders import borders_of
-from .evidence import fault_of, replaced, spread_over
-from .report import fail, held_in_time
-from .run import played
-from .tried import Tried
+from ..inputs.borders import borders_of
+from ..inputs.tried import Tried
+from ..running.evidence import fault_of, replaced, spread_over
+from ..running.report import fail, held_in_time
+from ..running.run import played
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .schedule import Schedule
+    from ..running.schedule import Schedule
 
 SPOTS = 24
 """The most places of a piece at which numbers are written. Of more, they are evenly spread."""

@@ -6,19 +6,19 @@ from copy import copy
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .borders import borders_of
-from .evidence import beginning, fault_of, spread_over
-from .pristine import pristine, shared_items
-from .report import fail, held_in_time
-from .run import Run
-from .schedule import END
-from .tried import Tried
+from ..inputs.borders import borders_of
+from ..inputs.tried import Tried
+from ..running.evidence import beginning, fault_of, spread_over
+from ..running.pristine import pristine, shared_items
+from ..running.report import fail, held_in_time
+from ..running.run import Run
+from ..running.schedule import END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .schedule import Schedule
+    from ..running.schedule import Schedule
 
 SPOTS = 4
 """The most places of a conversation at which another request begins. Of more, they are evenly spread."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .evidence import spread
-from .remaining import ended
-from .report import fail, held_in_time
-from .snippets import literal
-from .subject import Subject
-from .surroundings import Surroundings
-from .tried import Tried
+from ..inputs.tried import Tried
+from ..running.evidence import spread
+from ..running.remaining import ended
+from ..running.report import fail, held_in_time
+from ..running.snippets import literal
+from ..running.subject import Subject
+from ..running.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ...handlers import World
-    from .schedule import Schedule, Step
+    from ..running.schedule import Schedule, Step
 
 SPOTS = 16
 """The most places of a conversation at which the property looks. Of more, they are evenly spread."""

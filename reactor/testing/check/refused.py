@@ -7,19 +7,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Until
-from .borders import borders_of, firsts_of
-from .report import fail, held_in_time
-from .run import played
-from .schedule import END
-from .snippets import literal
-from .tried import Tried
+from ..inputs.borders import borders_of, firsts_of
+from ..inputs.tried import Tried
+from ..running.report import fail, held_in_time
+from ..running.run import played
+from ..running.schedule import END
+from ..running.snippets import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .borders import Border
-    from .schedule import Schedule
+    from ..inputs.borders import Border
+    from ..running.schedule import Schedule
 
 SPOTS = 4
 """The most lengths, and the most lines, of a conversation that are tried."""

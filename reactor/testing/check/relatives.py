@@ -11,21 +11,21 @@ from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
-from .borders import firsts_of, parts_of
-from .evidence import fault_of, places, replaced, spots, thinned
-from .regions import BINARY, counting, summed, summed_anew
-from .report import fail, held_in_time
-from .run import Run, played
-from .schedule import END
-from .tried import Tried
+from ..inputs.borders import firsts_of, parts_of
+from ..inputs.regions import BINARY, counting, summed, summed_anew
+from ..inputs.tried import Tried
+from ..running.evidence import fault_of, places, replaced, spots, thinned
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
+from ..running.schedule import END
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from ...handlers import World
-    from .regions import Counting
-    from .schedule import Schedule
+    from ..inputs.regions import Counting
+    from ..running.schedule import Schedule
 
 SPOTS = 16
 """The most numbers, and the most ends, of a conversation that are tried. Of more, they are evenly spread."""

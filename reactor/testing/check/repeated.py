@@ -9,31 +9,29 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...handlers import Cancelled
-from .borders import borders_of, parts_again, pieces_again
+from ..inputs.borders import borders_of, parts_again, pieces_again
+from ..inputs.regions import BINARY
+from ..inputs.tried import Tried
+from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, held, largest_number
+from ..running.driver import RecordingDriver
+from ..running.evidence import fault_of, limit_of, spread_over, thinned
+from ..running.pristine import pristine
+from ..running.remaining import remains
+from ..running.report import Found, fail, held_in_time
+from ..running.run import Run, played
+from ..running.schedule import END
+from ..running.snippets import literal
+from ..running.watching import timed
+from .bounds import KEPT
 from .counted import refuse_miscounts
-from .counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, held, largest_number
-from .driver import RecordingDriver
-from .evidence import fault_of, limit_of, spread_over, thinned
 from .numbered import BATCH, Repeated
-from .pristine import pristine
-from .regions import BINARY
-from .remaining import remains
-from .report import Found, fail, held_in_time
-from .run import Run, played
-from .schedule import END
-from .snippets import literal
 from .tokens import refuse_growth_of_cycles
-from .tried import Tried
-from .watching import timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from .schedule import Schedule
-
-KEPT = 65_536
-"""Bytes that a handler may keep in its own buffers by default (64 KiB)."""
+    from ..running.schedule import Schedule
 
 MANY = 1_100
 """Requests after which each may not have left something behind. A bound of 1,024 entries is not accused."""

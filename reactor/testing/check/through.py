@@ -6,23 +6,23 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Cause
-from .choices import each, either, number, several
-from .evidence import alike, answers_of, ended, fault_of, minimal, places
-from .filtered import WHOLE, FilteredRun, listed, played_through
-from .report import Answers, fail, held_in_time
-from .run import Run, played
-from .schedule import END, RESET
-from .snippets import literal, unlike_at
-from .strategies import smallest
-from .subject import Subject
-from .tried import Tried
+from ..inputs.choices import each, either, number, several
+from ..inputs.strategies import smallest
+from ..inputs.tried import Tried
+from ..running.evidence import alike, answers_of, ended, fault_of, minimal, places
+from ..running.filtered import WHOLE, FilteredRun, listed, played_through
+from ..running.report import Answers, fail, held_in_time
+from ..running.run import Run, played
+from ..running.schedule import END, RESET
+from ..running.snippets import literal, unlike_at
+from ..running.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ...handlers import World
     from ..peers.peer import Through
-    from .schedule import Event, Schedule
+    from ..running.schedule import Event, Schedule
 
 _SIZES = several(either(number(1, 9), number(1, 2_000)), 4, least=1)
 

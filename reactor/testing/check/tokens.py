@@ -10,19 +10,19 @@ import re
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from .borders import messages_of
-from .counting import held
-from .driver import RecordingDriver
-from .regions import BINARY
-from .report import Found, fail
-from .run import played
-from .snippets import literal
-from .watching import timed
+from ..inputs.borders import messages_of
+from ..inputs.regions import BINARY
+from ..running.counting import held
+from ..running.driver import RecordingDriver
+from ..running.report import Found, fail
+from ..running.run import played
+from ..running.snippets import literal
+from ..running.watching import timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .tried import Tried
+    from ..inputs.tried import Tried
 
 MANY = 16
 """The most messages of the conversation that may give something out."""

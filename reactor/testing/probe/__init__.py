@@ -11,5 +11,6 @@ may deliver it, and compares the answers with those to the whole conversation. M
 ``command``   the command line
 ============  ==============================================================================================
 
-This room imports the room ``check``. Only ``exchange`` and ``command`` import ``ssl``; the server is real, so is time.
+This room imports the room ``running``. Only ``exchange`` and ``command`` import ``ssl``. The server is real, and so is
+the time.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...command.places import parse_url
-from ..check.recorded import read
+from ..running.recorded import read
 from .exchange import Target
 from .probe import Unusable, probe
 from .reports import as_json, as_junit, as_text

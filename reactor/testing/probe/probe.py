@@ -7,14 +7,14 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import Reactor
-from ..check.snippets import difference
+from ..running.snippets import difference
 from .exchange import Exchange
 from .trials import Fault, Limits, Model, Property, Trial, properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..check.recorded import Turn
+    from ..running.recorded import Turn
     from .exchange import Step, Target
 
 ENOUGH = 10

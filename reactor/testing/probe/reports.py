@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from ..check.snippets import difference
+from ..running.snippets import difference
 
 if TYPE_CHECKING:
     from .probe import Finding, Outcome, Result

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..check.evidence import spread
+from ..running.evidence import spread
 from .exchange import Answered, Ended, HalfClose, Pause, Quiet, ResetIt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..check.recorded import Turn
+    from ..running.recorded import Turn
     from .exchange import Exchange, Step
 
 HIDDEN = b"\x00masked\x00"

@@ -6,6 +6,6 @@
 ``plugin``  the fixtures and hooks of pytest; registered as `reactor.testing.plugin`
 ==========  ================================================================================================
 
-This room may import the rooms ``check`` and ``kernel``; no room imports it. Only ``plugin`` imports the library
+This room may import the rooms ``running`` and ``kernel``; no room imports it. Only ``plugin`` imports the library
 pytest, so ``leaks`` and ``served`` also work without it.
 """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..check.loopback import MODES, modes_here
+from ..running.loopback import MODES, modes_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...servers.kinds import class_of
 from ...table.reactor import Reactor
-from ..check.loopback import SECONDS, server_class
-from ..check.subject import takes_packets
+from ..running.loopback import SECONDS, server_class
+from ..running.subject import takes_packets
 from .leaks import GRACE, Leak
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers.handler import Handler
-from ..check.run import Run
-from ..check.schedule import END
-from ..check.subject import Subject
+from ..running.run import Run
+from ..running.schedule import END
+from ..running.subject import Subject
 from .steps import LAST, Reader, shown
 
 if TYPE_CHECKING:

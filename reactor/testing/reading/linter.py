@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Connected, DatagramHandler, Delay, EndOfStream, StreamWait, TimedOut, Wait
 from ...handlers.handler import Handler
-from ..check.blocking import blocking
-from ..check.dropped import dropped
-from ..check.subject import Subject
+from ..running.subject import Subject
+from .blocking import blocking
+from .dropped import dropped
 from .ending import may_end, may_read
 from .growth import Growth
 from .source import CONTRACT, OPAQUE, Source, endless_loops, within

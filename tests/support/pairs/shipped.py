@@ -25,8 +25,8 @@ from handlers import (
     TimedOut,
     Until,
 )
-from reactor.testing.check import properties as checks
-from reactor.testing.check.report import CheckFailed
+from reactor import testing as checks
+from reactor.testing.running.report import CheckFailed
 from tests.support.pasted import assert_red_then_green
 
 

@@ -1,1 +1,1 @@
-"""Tests of `check`: its strategies and schedules, the handlers that pass, and the bugs that it finds."""
+"""Tests of `check`: the handlers that pass, and the faults that it finds."""

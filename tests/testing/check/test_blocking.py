@@ -12,7 +12,7 @@ import pytest
 
 from handlers import Delay, StreamHandler, StreamRequestHandler, Threaded, Until
 from reactor.testing import calls_nothing_that_blocks
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 
 LINE = Until(b"\n", limit=80)
 JOBS = queue.Queue()

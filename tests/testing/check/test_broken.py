@@ -8,9 +8,9 @@ import re
 import pytest
 
 from handlers import DatagramHandler, Packet
-from reactor.testing.check import properties as checks
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor import testing as checks
+from reactor.testing import check
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs import broken
 from tests.support.pairs.broken import CONVERSATION
 from tests.support.pasted import assert_red_then_green

@@ -21,7 +21,7 @@ from reactor.testing import (
     tls,
     works_linearly,
 )
-from reactor.testing.check.subject import world_of
+from reactor.testing.running.subject import world_of
 from tests.support.behind import FRAMED
 from tests.support.pasted import assert_red_then_green
 

@@ -27,14 +27,14 @@ from handlers.auth.unix import UnixPeer
 from handlers.http import HTTPHandler
 from handlers.sunrpc.rpcbind import Rpcbind
 from handlers.sunrpc.tls import StartTLS
-from reactor.testing.check import properties as checks
-from reactor.testing.check.loopback import MODES, ask, modes_here
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
-from reactor.testing.check.run import play
-from reactor.testing.check.schedule import Take
-from reactor.testing.check.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
-from reactor.testing.check.subject import Subject
+from reactor import testing as checks
+from reactor.testing import check
+from reactor.testing.inputs.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
+from reactor.testing.running.loopback import MODES, ask, modes_here
+from reactor.testing.running.report import CheckFailed
+from reactor.testing.running.run import play
+from reactor.testing.running.schedule import Take
+from reactor.testing.running.subject import Subject
 from tests.support.package import classes_of, classes_run
 from tests.support.pairs import broken
 from tests.support.pairs.broken import CONVERSATION

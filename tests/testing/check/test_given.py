@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from handlers import REFUSE, Filtered, StreamHandler, StreamRequestHandler, Threaded, Until, World
-from reactor.testing.check import properties as checks
-from reactor.testing.check import watching
-from reactor.testing.check.loopback import modes_here
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
-from reactor.testing.check.snippets import unlike_at
+from reactor import testing as checks
+from reactor.testing import check
+from reactor.testing.running import watching
+from reactor.testing.running.loopback import modes_here
+from reactor.testing.running.report import CheckFailed
+from reactor.testing.running.snippets import unlike_at
 from reactor.tls import TLS
 from tests.support.serving import wait_until
 

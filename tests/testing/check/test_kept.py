@@ -9,9 +9,8 @@ from weakref import WeakSet
 import pytest
 
 from handlers import StreamHandler, Until, World
-from reactor.testing import END, remains, stays_in_bounds_when_repeated, work, works_linearly
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import END, check, remains, stays_in_bounds_when_repeated, work, works_linearly
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs.kept import GREETED, JOINS, PAIRS, EndsSessions, KeepsSessions, LeavesOpen
 from tests.support.pasted import assert_red_then_green, assert_told
 from tests.support.resources import descriptors, named

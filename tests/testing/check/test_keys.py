@@ -7,7 +7,7 @@ import pytest
 from handlers import DatagramHandler, DatagramRequestHandler, Packet
 from handlers.duplicates import NoDuplicates
 from reactor.testing import has_a_key_for_any_packet
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 from tests.support.pasted import assert_red_then_green
 
 QUESTIONS = [b"\0\1name.example", b"\0\2other.example"]

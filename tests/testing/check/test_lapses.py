@@ -4,9 +4,8 @@ import pytest
 
 from handlers import DatagramHandler, Packet
 from reactor import testing
-from reactor.testing import answers_duplicates_once, answers_no_answer, forgives_timeouts
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import answers_duplicates_once, answers_no_answer, check, forgives_timeouts
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs.lapses import PAIRS, Answers
 from tests.support.pasted import assert_told
 

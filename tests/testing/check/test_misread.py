@@ -7,9 +7,8 @@ import pytest
 from examples import auth, chat, smtp, upper
 from handlers import Some, StreamHandler, Until
 from handlers.services import Echo
-from reactor.testing import leaves_nothing_behind, takes_exact_ends_only
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import check, leaves_nothing_behind, takes_exact_ends_only
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs.misread import LINES, PAIRS
 from tests.support.pasted import assert_told
 

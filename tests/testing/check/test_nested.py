@@ -3,9 +3,8 @@
 import pytest
 
 from handlers.services import Echo
-from reactor.testing import bears_any_nesting
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import bears_any_nesting, check
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs.nested import PAIRS
 from tests.support.pasted import assert_told
 

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from handlers import DatagramHandler, Event, Happened, Packet, StreamHandler, Until, World
-from reactor.testing import bears_two_at_once
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import bears_two_at_once, check
+from reactor.testing.running.report import CheckFailed
 from tests.support.pasted import assert_red_then_green
 
 TALK = b"NAME ann\nhello\nQUIT\n"

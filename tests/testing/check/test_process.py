@@ -11,10 +11,9 @@ import sys
 import pytest
 
 from handlers import DatagramHandler, Packet, StreamHandler, Until
-from reactor.testing import changed, leaves_the_process_as_it_was
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
-from reactor.testing.check.surroundings import Surroundings
+from reactor.testing import changed, check, leaves_the_process_as_it_was
+from reactor.testing.running.report import CheckFailed
+from reactor.testing.running.surroundings import Surroundings
 from tests.support.pasted import assert_red_then_green
 
 LINES = b"first 1\nsecond 2\n"

@@ -4,7 +4,7 @@ import pytest
 
 from handlers import StreamHandler, Until
 from reactor.testing import leaves_nothing_behind
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 
 by_property = {"loud": False}
 by_function = {"loud": False}

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from handlers import Delay, StreamHandler, Until
 from reactor import testing
-from reactor.testing import Conversation, Through, rule
-from reactor.testing.check import properties as checks
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed, sentence_of
-from reactor.testing.check.snippets import difference, literal
+from reactor import testing as checks
+from reactor.testing import Conversation, Through, check, rule
+from reactor.testing.running.report import CheckFailed, sentence_of
+from reactor.testing.running.snippets import difference, literal
 from tests.support import ledger
 from tests.support.behind import FRAMED, XOR, FramedPeer, Lossy, Trusting, XorPeer
 from tests.support.pairs import broken, kept, lapses, misread, nested, shipped, thirty, unseen

@@ -14,10 +14,9 @@ from examples.nfs.tree import Node, Tree
 from examples.vxi11 import channels
 from handlers import World
 from reactor.rows.filters.tls import TLS
-from reactor.testing import Through, ends_at_any_byte_of_the_wire, play, proxy, same_through_filters, tls
-from reactor.testing.check.properties import check
-from reactor.testing.check.subject import world_of
+from reactor.testing import Through, check, ends_at_any_byte_of_the_wire, play, proxy, same_through_filters, tls
 from reactor.testing.peers.tls import TLSPeer
+from reactor.testing.running.subject import world_of
 from tests import ROOT
 from tests.support import certificates
 from tests.support.behind import FRAMED, NUMBERED

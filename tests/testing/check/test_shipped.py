@@ -6,9 +6,9 @@ import zlib
 import pytest
 
 from handlers import Exactly, StreamHandler, Until
+from reactor import testing as checks
 from reactor.testing import bears_any_bomb
-from reactor.testing.check import properties as checks
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs.shipped import PAIRS, assert_told_apart
 from tests.support.pasted import assert_red_then_green
 

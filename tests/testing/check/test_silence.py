@@ -4,7 +4,7 @@ import pytest
 
 from handlers import EndOfStream, Exactly, StreamHandler, TimedOut, Until
 from reactor.testing import forgives_timeouts, takes_causes_for_ends
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 
 
 class Asks(StreamHandler):

@@ -4,7 +4,7 @@ import pytest
 
 from handlers import Some, StreamHandler, Until
 from reactor.testing import drip, ends_if_it_drips
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 
 
 class Collects(StreamHandler):

@@ -7,8 +7,8 @@ none. Those that it misses are `MISSED`.
 
 import pytest
 
-from reactor.testing.check.properties import check
-from reactor.testing.check.report import CheckFailed
+from reactor.testing import check
+from reactor.testing.running.report import CheckFailed
 from tests.support.pairs import thirty
 
 MISSED = {

@@ -4,7 +4,7 @@ import pytest
 
 from handlers import DatagramHandler, Packet, StreamHandler, Until
 from reactor.testing import stays_in_bounds_when_repeated
-from reactor.testing.check.report import CheckFailed
+from reactor.testing.running.report import CheckFailed
 from tests.support.pasted import assert_red_then_green
 
 

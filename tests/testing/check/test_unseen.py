@@ -7,7 +7,7 @@ finds all now. Those that it misses are `MISSED`. The property that finds the fa
 
 import pytest
 
-from reactor.testing.check.properties import check
+from reactor.testing import check
 from tests.support.pairs import fresh, unseen
 from tests.support.pairs.shipped import assert_told_apart
 

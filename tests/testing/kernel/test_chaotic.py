@@ -11,9 +11,9 @@ from handlers import Connected, Flushed, Relayed, Some, StreamHandler, StreamReq
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectTCPServer
 from reactor.testing import chaotic
-from reactor.testing.check.loopback import modes_here
 from reactor.testing.kernel.chaos import FEW, ChaoticSocket
 from reactor.testing.kernel.faults import AGAIN, EXHAUSTED, RATES, SHORT_READ, SHORT_WRITE
+from reactor.testing.running.loopback import modes_here
 from tests.support import serving
 from tests.support.packets import PairConversation
 from tests.support.worlds import Hasty

@@ -9,9 +9,9 @@ import pytest
 
 from handlers.services import Discard, Echo
 from reactor.testing import Recording
-from reactor.testing.check.recorded import HEAD, Turn, read
 from reactor.testing.peers.tls import server_context
 from reactor.testing.probe.command import main
+from reactor.testing.running.recorded import HEAD, Turn, read
 from reactor.tls import TLS
 from tests.support import probed
 from tests.support.serving import STREAMS, connect, serving

@@ -17,8 +17,8 @@ from handlers import DatagramHandler, Delay, Packet, StreamHandler, StreamReques
 from handlers.services import Echo
 from reactor import Reactor
 from reactor.testing import Leak, chaotic, leaks_nothing
-from reactor.testing.check.loopback import modes_here
 from reactor.testing.pytest.served import Served
+from reactor.testing.running.loopback import modes_here
 from tests import ROOT
 from tests.support import serving
 

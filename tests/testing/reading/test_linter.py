@@ -9,7 +9,7 @@ import pytest
 import handlers
 from handlers import StreamHandler, services
 from reactor.testing import lint
-from reactor.testing.check.dropped import dropped
+from reactor.testing.reading.dropped import dropped
 from tests.support.examples import EXAMPLES
 from tests.support.pairs import broken
 from tests.testing.reading.specimens import endings, growth, steps, waits

@@ -1,0 +1,122 @@
+"""The properties of cuts: how the network cuts a conversation, right or damaged, changes no answer."""
+
+from __future__ import annotations
+
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+from ..inputs import strategies
+from ..inputs.borders import inner_firsts_of
+from ..inputs.strategies import smallest
+from ..inputs.tried import Tried
+from ..running.evidence import alike, answers_of, differing, minimal, thinned
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
+from ..running.schedule import END
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...handlers import World
+    from ..running.schedule import Schedule
+
+FEW = 25
+"""The most schedules that are drawn. Before them, each of `slips` with a few tokens is tried."""
+
+WRONG = 24
+"""The most places of a conversation at which one byte is wrong: in its last bit, or in all, by turns."""
+
+_TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999"
+
+
+@held_in_time
+def same_for_any_chunking(
+    kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, examples: int | None = None
+) -> None:
+    """The output does not depend on how the input is cut, nor on how the kernel takes the output.
+
+    The property tries beginnings of the conversation with one cut at each place, then byte by byte, then with any
+    cuts, with and without the end of the stream. Datagrams are not cut: for them it tries only how the kernel takes
+    the output.
+    """
+    tried = Tried(kind, conversation, world)
+    models: dict[tuple[Any, ...], Run] = {}
+
+    def model(schedule: Schedule) -> Run:
+        """The run of the same bytes in one piece."""
+        arriving = [step for step in schedule if isinstance(step, bytes)]
+        sent: Schedule = [*(arriving if tried.packets else [b"".join(arriving)]), *([END] if END in schedule else [])]
+        key = tuple(sent)
+        if key not in models:
+            models[key] = played(tried, sent, name="whole")
+        return models[key]
+
+    def differs(schedule: Schedule) -> bool:
+        return not alike(model(schedule), played(tried, schedule))
+
+    found = next(filter(differs, tried.simple_cuts()), None)
+    if found is None:
+        found = smallest(tried, tried.faithful(), differs, examples)
+    if found is not None:
+        found = minimal(found, differs, tried.packets)
+        run, whole = played(tried, found), model(found)
+        cause = "how the output is taken" if tried.packets else "how the input is cut"
+        fault, answers = f"the output depends on {cause}", answers_of(run, whole)
+        fail(tried, fault, "for_any_chunking", differing(run, whole), answers=answers)
+
+
+@held_in_time
+def same_for_any_chunking_of_faults(
+    kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None, examples: int | None = None
+) -> None:
+    """The output for a damaged conversation does not depend on how it is cut either.
+
+    A handler breaks this that holds a limit against all that came in a read, that sends an error before the answers
+    to what came before it, that throws away the rest of the read after a broken frame, or that answers a line too
+    long once for each piece of it. The property tries damaged conversations (see `mutations`) in one piece, byte by
+    byte, and with any cuts; and the conversation with one wrong byte, in one piece and message by message. Datagrams
+    are not cut.
+    """
+    tried = Tried(kind, conversation, world)
+    if tried.packets:
+        return
+
+    def model(schedule: Schedule) -> Run:
+        """The run of the same bytes in one piece."""
+        data = b"".join(step for step in schedule if isinstance(step, bytes))
+        return played(tried, [data, *([END] if END in schedule else [])], name="whole")
+
+    def differs(schedule: Schedule) -> bool:
+        whole = model(schedule)
+        if alike(whole, played(tried, schedule)):
+            return False
+        return alike(whole, model(schedule))  # if not, the answer has random numbers, which show nothing
+
+    found = next(filter(differs, chain(_cut_slips(tried), _wrong_bytes(tried))), None)
+    if found is None:
+        cut = tried.damaged().flatmap(
+            lambda pieces: strategies.stream_schedules(pieces[0], whole=True, seconds=None, resets=False)
+        )
+        found = smallest(tried, cut, differs, examples, FEW)
+    if found is not None:
+        found = minimal(found, differs, packets=False, damaged=True)
+        run, whole = played(tried, found), model(found)
+        fault = "the output for a faulty client depends on how the input is cut"
+        answers = answers_of(run, whole)
+        fail(tried, fault, "for_any_chunking_of_faults", differing(run, whole), answers=answers)
+
+
+def _cut_slips(tried: Tried) -> Iterator[Schedule]:
+    """Damaged conversations byte by byte."""
+    for data in strategies.slips(tried.pieces[0], _TOKENS):
+        yield [*(data[place : place + 1] for place in range(len(data))), END]
+
+
+def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:
+    """The conversation with one wrong byte, cut where its messages begin, if there are several."""
+    data = tried.pieces[0]
+    firsts = inner_firsts_of(tried)
+    for number, place in enumerate(thinned(list(range(len(data))), WRONG) if firsts else []):
+        wrong = data[place] ^ (1 if number % 2 else 0xFF)
+        wrongly = data[:place] + bytes([wrong]) + data[place + 1 :]
+        yield [*(wrongly[start:end] for start, end in pairwise([0, *firsts, len(data)])), END]

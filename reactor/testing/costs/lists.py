@@ -1,0 +1,196 @@
+"""Lists of many different elements in a line or packet: what they cost grows as their number does, also in C.
+
+``number in found`` goes over all that is found, and no line of Python runs meanwhile. So this counts processor time, as
+`matching` does.
+"""
+
+from __future__ import annotations
+
+import re
+from textwrap import indent
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..inputs.borders import pieces_again
+from ..running.evidence import replaced
+from ..running.report import fail
+from ..running.run import Run
+from ..running.schedule import Take
+from ..running.snippets import LETTERS, in_letters, literal
+from .matching import SLOW, cost_of, plain_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..inputs.tried import Tried
+    from ..running.schedule import Schedule
+
+SIZE = 60_000
+"""Bytes of a long list: less than the 64 KiB that a line may have at most by default."""
+
+SPOTS = 4
+"""The most lists of a conversation that are made longer."""
+
+SHORT = 16
+"""The part of a long list that is tried first."""
+
+FOURFOLD = 9.0
+"""The factor of the times from which on a handler is accused, for four times as many. Those of a square are 16."""
+
+DOUBLED = 2.4
+"""The least factor for twice as many, each of two times."""
+
+RUNS = 3
+"""The runs of which the fastest counts, of each length one after another: a busy machine slows all of them."""
+
+COSTLY = 8_000
+"""Lines of Python: a handler that runs more for the short list is not tried with the long one, nor is its time C's."""
+
+LARGE = 65_536
+"""Bytes of output that the client takes at once."""
+
+SAMPLE = 24
+"""Messages after which a list of the handler shows that it keeps them."""
+
+_LINE = re.compile(rb"[^\r\n]+")
+_WORD = re.compile(rb"[0-9]+|[A-Za-z]+")
+_DIGITS = re.compile(rb"[0-9]+")
+_SEPARATORS = b",", b";", b" "
+
+
+class List(NamedTuple):
+    """A list in a piece of a conversation: many elements come in the place of its last one."""
+
+    piece: int
+    start: int
+    end: int
+    separator: bytes
+    before: bytes
+    """What an element has before its number."""
+    after: bytes
+    is_word: bool
+    """Whether the number is in letters."""
+
+    def elements(self, count: int) -> bytes:
+        """So many of them."""
+        numbers = (b"%d" % number for number in range(1, count + 1))
+        told = (number.translate(LETTERS) if self.is_word else number for number in numbers)
+        return self.separator.join(self.before + number + self.after for number in told)
+
+    def schedule(self, tried: Tried, count: int) -> Schedule:
+        """The conversation with so many elements."""
+        return tried.whole(replaced(tried.pieces, self.piece, self.start, self.end, self.elements(count)))
+
+    def code(self, tried: Tried) -> str:
+        """The function that returns it."""
+        number = "b'%d' % number"
+        if self.is_word:
+            number = in_letters(number)
+        parts = [
+            *([literal(self.before)] if self.before else []),
+            number,
+            *([literal(self.after)] if self.after else []),
+        ]
+        piece, others = tried.pieces[self.piece], tried.pieces
+        joined = f"{literal(self.separator)}.join({' + '.join(parts)} for number in range(1, count + 1))"
+        before, after = [*tried.before, *others[: self.piece]], others[self.piece + 1 :]
+        said = f"{literal(piece[: self.start])} + elements + {literal(piece[self.end :])}"
+        told = ", ".join([*map(literal, before), said, *map(literal, after)])
+        return f"def said(count):\n{indent(f'elements = {joined}', '    ')}\n    return [{told}]"
+
+
+class Numbered(NamedTuple):
+    """A message of a stream that comes again and again, each time with another number."""
+
+    start: bytes
+    before: bytes
+    after: bytes
+
+    def schedule(self, count: int) -> Schedule:
+        """What comes before them, and so many of them; the client takes each answer."""
+        steps: Schedule = [self.start]
+        for number in range(count):
+            steps += [self.before + b"%d" % number + self.after, Take(LARGE)]
+        return steps
+
+    def code(self, tried: Tried, count: int) -> str:
+        """The expression for the schedule."""
+        form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
+        steps = f"[step for number in range({count}) for step in ({form} % number, Take({LARGE}))]"
+        return f"{literal([*tried.before, self.start])} + {steps}"
+
+
+def kept_in_lists(tried: Tried) -> Iterator[Numbered]:
+    """The messages of which the handler keeps something in a list that only it has."""
+    for start, end in sorted(pieces_again(tried), key=lambda span: span[1] - span[0])[:SPOTS]:
+        piece = tried.pieces[0][start:end]
+        for number in list(_DIGITS.finditer(piece))[-1:]:
+            found = Numbered(tried.pieces[0][:start], piece[: number.start()], piece[number.end() :])
+            run = Run(tried)
+            for step in found.schedule(SAMPLE):
+                run.step(step)
+            values = getattr(run.machine.handler, "__dict__", {}).values()
+            is_kept = any(isinstance(value, list) and len(value) >= SAMPLE for value in values)
+            run.close()
+            if is_kept:
+                yield found
+
+
+def refuse_steep_lists(tried: Tried) -> None:
+    """Fail if a list of twice as many elements takes far more than twice the time, twice in a row."""
+    for found in list(lists_of(tried.pieces))[:SPOTS]:
+        count = SIZE // (len(found.before + found.after) + 6)  # digits and a separator
+        if cost_of(tried, found.schedule(tried, count // SHORT)).lines > COSTLY:
+            continue
+        if cost_of(tried, found.schedule(tried, count)).seconds > SLOW:
+            _refuse(tried, found, count)
+
+
+def _refuse(tried: Tried, found: List, count: int) -> None:
+    """Fail if so many elements take far longer than half of them, and these than a quarter; the fastest runs count."""
+    schedules = [found.schedule(tried, count // part) for part in (4, 2, 1)]
+    runs = [[cost_of(tried, schedule).seconds for schedule in schedules] for _ in range(RUNS)]
+    if (times := steep_of(runs)) is not None:
+        half, whole = times
+        fault = (
+            f"{count} different elements in a list take it {whole:.1f} seconds of processor time, and half of them "
+            f"{half:.2f}: it looks for each among all others, where a set or a dict would find it at once"
+        )
+        call = tried.call("seconds", tried.text, f"said({count})")
+        spent = plain_seconds(tried, schedules[-1])
+        fail(tried, fault, "works_linearly", f"{found.code(tried)}\nassert {call} < {spent / 2:.2f}")
+
+
+def steep_of(runs: list[list[float]]) -> tuple[float, float] | None:
+    """The seconds of half of the elements and of all, if far too many more than those of a quarter and of a half.
+
+    Each run has the times of a quarter, a half and all; of each, the fastest counts. ``None`` if they are not.
+    """
+    quarter, half, whole = map(min, zip(*runs, strict=True))
+    is_steep = whole > FOURFOLD * quarter and half > DOUBLED * quarter and whole > DOUBLED * half
+    return (half, whole) if is_steep else None
+
+
+def lists_of(pieces: list[bytes]) -> Iterator[List]:
+    """Where elements that are alike follow one another: those between commas first, and those between blanks last.
+
+    >>> [(found.start, found.end) for found in lists_of([b"1,2,3\\r\\nUID 4 5\\r\\n"])]
+    [(4, 5), (13, 14)]
+    """
+    lines = [(place, match) for place, piece in enumerate(pieces) for match in _LINE.finditer(piece)]
+    for separator in _SEPARATORS:
+        for place, line in lines:
+            at, before = line.start(), b""
+            ends: list[tuple[int, bytes]] = []
+            for element in line[0].split(separator):
+                if before and shape(element) == shape(before):
+                    ends.append((at, element))
+                at, before = at + len(element) + len(separator), element
+            for start, element in ends[-1:]:
+                if word := _WORD.search(element):
+                    before, after = element[: word.start()], element[word.end() :]
+                    yield List(place, start, start + len(element), separator, before, after, word[0].isalpha())
+
+
+def shape(element: bytes) -> bytes:
+    """What elements that are alike have in common."""
+    return re.sub(rb"[0-9]+", b"0", re.sub(rb"[A-Za-z]+", b"a", element))

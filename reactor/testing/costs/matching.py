@@ -1,0 +1,200 @@
+"""The property of regular expressions that try ever more ways: a short line may take them seconds.
+
+Nothing counts the steps of a match in C, so this property measures the processor time of the thread, which a busy
+machine does not change much. It compares two lengths only where a run has taken very long.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from itertools import pairwise
+from time import thread_time
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..inputs.strategies import borders
+from ..inputs.tried import Tried
+from ..running.counting import EndlessLoop
+from ..running.evidence import replaced, thinned
+from ..running.patterns import is_countable
+from ..running.report import fail, held_in_time
+from ..running.run import Run, played
+from ..running.snippets import literal
+from ..running.subject import Subject
+from ..running.surroundings import no_collection
+from ..running.tracing import untold
+from ..running.watching import watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ...handlers import World
+    from ..running.schedule import Schedule, Step
+
+SPOTS = 8
+"""The most places of a line at which letters are repeated, and the most letters."""
+
+LINES = 4
+"""The most lines, or packets, of the conversation that are tried."""
+
+SLOW = 0.3
+"""Seconds of processor time after which a run is slow, though its line has at most `FEW` letters more."""
+
+FIRST = 22
+"""Letters with which an exponential search takes a few hundredths of a second."""
+
+FEW = 34
+"""Letters: two more make an exponential search four times as long, and any other hardly longer."""
+
+VERY_SLOW = 1.0
+"""Seconds of processor time after which a run with up to `MANY` letters is slow."""
+
+MANY = 2_000, 16_000, 64_000
+"""Letters: of twice as many a linear search takes twice the time, a quadratic one four times."""
+
+STEEP = 3.0
+"""The factor of the times from which on a search counts as one that tries ever more ways."""
+
+
+COSTLY = 5_000
+"""Lines of Python: a run that costs more is tried with no more letters, for its time is not that of one match."""
+
+BUDGET = 200_000
+"""Lines of Python after which no further line is tried."""
+
+LONGEST = 10.0
+"""Seconds of processor time after which no further line is tried."""
+
+
+class Cost(NamedTuple):
+    """What a run has cost."""
+
+    seconds: float
+    """The processor time."""
+    lines: int
+    """The lines of Python."""
+
+
+@held_in_time
+def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
+    r"""No line makes a regular expression try ever more ways to match it (CVE-2020-8492, and many others).
+
+    ``(?:.*,)*x`` matches commas in as many ways as there are subsets of them, ``\s+$`` begins anew at each blank. The
+    property repeats a letter at the places of a line where a word begins or ends, and lets something follow that does
+    not match. It measures processor time: a line is accused that takes 0.3 seconds with up to 34 letters, or 1 second
+    with more, and at least 3 times as long as one with 2 letters less, or with half of the letters. It tries only
+    handlers whose modules have regular expressions.
+
+    >>> from handlers.services import Echo
+    >>> matches_in_time(Echo, b"one\r\n")
+    """
+    tried = Tried(kind, conversation, world)
+    patterns = _patterns(tried.kind)
+    if not patterns:
+        return
+    spent, taken = 0, 0.0
+    for build in _lines(tried, b"".join(patterns)):
+        for cost in _lengthened(tried, build):
+            spent, taken = spent + cost.lines, taken + cost.seconds
+        if spent > BUDGET or taken > LONGEST:
+            break
+
+
+def _lengthened(tried: Tried, build: Callable[[int], Schedule]) -> Iterator[Cost]:
+    """What a line costs with ever more letters. Fails if it takes far longer with some of them."""
+    count = FIRST
+    yield (cost := cost_of(tried, build(count)))
+    while SLOW / 16 < cost.seconds < SLOW and count < FEW:
+        count += 2
+        yield (cost := cost_of(tried, build(count)))
+    if cost.seconds > SLOW:
+        _refuse(tried, build, count, count - 2, cost)
+        return
+    for count in MANY:
+        yield (cost := cost_of(tried, build(count)))
+        while SLOW < cost.seconds < VERY_SLOW and count < MANY[-1]:
+            count = min(count * 3 // 2, MANY[-1])
+            yield (cost := cost_of(tried, build(count)))
+        if cost.seconds > VERY_SLOW:
+            _refuse(tried, build, count, count // 2, cost)
+        if cost.seconds > SLOW or cost.lines > COSTLY:
+            return
+
+
+def seconds(kind: Any, schedule: Iterable[Step], world: World | None = None) -> float:
+    """The seconds of processor time that ``schedule`` costs a new request of the handler class ``kind``.
+
+    >>> from handlers.services import Echo
+    >>> seconds(Echo, [b"one"]) < 0.5
+    True
+    """
+    return plain_seconds(Subject(kind, world), list(schedule))
+
+
+def plain_seconds(subject: Subject, schedule: Schedule) -> float:
+    """The seconds of processor time that a schedule costs where nobody counts lines."""
+    with untold(), no_collection():
+        begun = thread_time()
+        run = Run(subject, counts=False)
+        with suppress(EndlessLoop), watched(f"{subject.name}.handle"):
+            for step in schedule:
+                run.step(step)
+        spent = thread_time() - begun
+        run.close()
+    return spent
+
+
+def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int, cost: Cost) -> None:
+    """Fail if the longer line takes far longer than the shorter one, each time."""
+    schedule = build(count)
+    long = min(cost.seconds, cost_of(tried, schedule).seconds)
+    short = min(cost_of(tried, build(fewer)).seconds for _ in range(3))
+    if long > STEEP * short:
+        data = [step for step in schedule if isinstance(step, bytes)]
+        fault = (
+            f"{len(b''.join(data))} bytes take it {long:.1f} seconds of processor time, and {count - fewer} less take "
+            f"{short:.1f}: a regular expression that can match a part of its input in many ways tries all of them"
+        )
+        call = tried.call("seconds", tried.text, literal([*tried.before, *data]))
+        fail(tried, fault, "in_time", f"assert {call} < {plain_seconds(tried, schedule) / 2:.2f}")
+
+
+def cost_of(subject: Subject, schedule: Schedule) -> Cost:
+    begun = thread_time()
+    run = played(subject, schedule)
+    return Cost(thread_time() - begun, run.cost)
+
+
+def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:
+    """The conversation with letters in a line, as many as asked for, and something else behind them."""
+    marks = dict.fromkeys(bytes([byte]) for byte in b"a0 " + b"".join(tried.pieces) + patterns)
+    letters = [mark for mark in marks if mark in b"a0 " or not (mark.isalnum() or mark in b"\r\n\\")]
+    for place, piece in enumerate(tried.pieces):
+        ends = [0, *(match.end() for match in re.finditer(rb"\n", piece)), len(piece)]
+        spans = [(begin, end) for begin, end in pairwise(ends) if begin < end]
+        for begin, end in thinned(spans, LINES):
+            line = piece[begin:end]
+            places = [at for at in borders(line) if at < len(line.rstrip(b"\r\n"))]
+            for at in [*thinned(places, SPOTS), len(line.rstrip(b"\r\n"))]:
+                for letter in letters[: 2 * SPOTS]:
+                    yield _built(tried, place, begin + at, end, letter)
+
+
+def _built(tried: Tried, place: int, at: int, end: int, letter: bytes) -> Callable[[int], Schedule]:
+    stop = at + len(tried.pieces[place][at:end].rstrip(b"\r\n"))
+    return lambda count: tried.whole(replaced(tried.pieces, place, at, stop, letter * count + b"!"))
+
+
+def _patterns(kind: type) -> list[bytes]:
+    """The sources of the regular expressions that a handler class, and the modules of its functions, have.
+
+    Empty if the modules have none and no ``re`` either.
+    """
+    classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("handlers", "reactor")]
+    functions = [value for base in classes for value in vars(base).values() if isinstance(value, FunctionType)]
+    spaces = [vars(base) for base in classes] + [function.__globals__ for function in functions]
+    values = [value for space in spaces for value in space.values() if is_countable(value)]
+    compiled = [value.pattern for value in values if isinstance(value, re.Pattern)]
+    sources = [source.encode() if isinstance(source, str) else source for source in compiled]
+    return sources or ([b","] if values else [])

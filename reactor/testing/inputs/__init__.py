@@ -1,0 +1,18 @@
+"""The room of what a client sends: conversations, where their messages begin, and how they are cut and damaged.
+
+Modules, lowest first:
+
+==============  ======================================================================================
+``choices``     what is drawn, with Hypothesis or quickly: `Choice`
+``strategies``  Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
+``tried``       a handler class with the conversation to try it with
+``borders``     where the waits of a handler begin in a conversation
+``regions``     what a message may have in itself again, and the lengths that count it
+``records``     the records at the end of a message, which may come again
+``stretched``   conversations with a piece of any length
+``stateful``    conversations that rules make: `Conversation`, `rule`
+``learned``     what `check` is given as conversation
+==============  ======================================================================================
+
+This room imports the room ``running``. What draws, draws with Hypothesis.
+"""

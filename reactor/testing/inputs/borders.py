@@ -1,0 +1,136 @@
+"""Where the waits of a handler begin in a conversation: so its messages and their parts are found, in any protocol.
+
+Two borders at which the handler waits in the same place have a piece between them that may come again.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...handlers.states import is_same_place, place_of
+from ..running.evidence import spread_over, thinned
+from ..running.run import Run
+
+if TYPE_CHECKING:
+    from ...handlers import Wait
+    from .tried import Tried
+
+MOST = 4_096
+"""Bytes of a conversation up to which it is read byte by byte."""
+
+PAIRS = 16
+"""The most pieces that may come again; of more, they are evenly spread."""
+
+SINGLE = 12
+"""The most of these that end at the next place at which the handler waits for the same."""
+
+PARTS = 2
+"""The most first parts of messages that may come again."""
+
+
+class Border(NamedTuple):
+    """A place of the conversation at which a wait begins, with no byte held."""
+
+    at: int
+    """The bytes before it."""
+    place: object
+    """Where in the handler the request waits: equal for borders at which it waits in the same place of the source."""
+    wait: Wait
+    is_first: bool
+    """Whether a message begins here."""
+
+
+def borders_of(tried: Tried) -> list[Border]:
+    """The borders of a conversation, in order; none for datagrams, and for a long conversation."""
+    data = b"" if tried.packets else tried.pieces[0]
+    return [] if tried.packets or tried.blocking or len(data) > MOST else list(_borders(tried, data))
+
+
+def _borders(tried: Tried, data: bytes) -> list[Border]:
+    found: list[Border] = []
+    run = Run(tried)
+    for at in range(len(data) + 1):
+        if at:
+            run.step(data[at - 1 : at])
+        run.drain()
+        machine: Any = run.machine
+        if run.over or run.finished:
+            break
+        if machine.held_in == 0 and run.wait is not None and run.wait.reads:
+            here = place_of(machine.state)
+            place = next((other.place for other in found if is_same_place(other.place, here)), here)
+            found.append(Border(at, place, run.wait, is_between(run)))
+    run.close()
+    return found
+
+
+def firsts_of(tried: Tried) -> list[int]:
+    """Where the handler waits for the next message, in order; one place may be the end of the conversation."""
+    return [border.at for border in borders_of(tried) if border.is_first]
+
+
+def inner_firsts_of(tried: Tried) -> list[int]:
+    """As `firsts_of`, without the beginning and the end of the conversation."""
+    return [at for at in firsts_of(tried) if 0 < at < len(tried.pieces[0])]
+
+
+def messages_of(tried: Tried) -> list[bytes]:
+    """Packets; of a stream what is between two places at which the handler waits for the next message."""
+    if tried.packets:
+        return tried.pieces
+    data = tried.pieces[0]
+    return [data[start:end] for start, end in pairwise([0, *inner_firsts_of(tried), len(data)])]
+
+
+def is_between(run: Run) -> bool:
+    """Whether the request waits where its messages begin."""
+    machine: Any = run.machine
+    return is_same_place(place_of(machine.state), machine.first_place)
+
+
+class Part(NamedTuple):
+    """What satisfied one wait."""
+
+    border: Border
+    end: int
+
+
+def parts_of(tried: Tried) -> list[Part]:
+    """The parts of a conversation that satisfy one wait each; what follows the last border is none."""
+    return [Part(one, other.at) for one, other in pairwise(borders_of(tried))]
+
+
+def pieces_again(tried: Tried) -> list[tuple[int, int]]:
+    """The spans of the pieces of a stream that may come again: at both ends the handler waits in the same place.
+
+    Such a piece may end at the next such place, or at the one after it, which is between two of these.
+    """
+    found = borders_of(tried)
+    short, long = list[tuple[int, int]](), list[tuple[int, int]]()
+    for number, one in enumerate(found):
+        ends = [other.at for other in found[number + 1 :] if other.place == one.place and other.wait == one.wait]
+        short += [(one.at, end) for end in ends[:1]]
+        long += [(one.at, end) for end in ends[1:2]]
+    data = tried.pieces[0] if short else b""
+    spans = spread_over(_distinct(data, short), SINGLE)
+    return sorted(spans + spread_over(_distinct(data, long), PAIRS - len(spans)))
+
+
+def _distinct(data: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without those whose bytes are those of an earlier one."""
+    return list({(data[start:end]): (start, end) for start, end in reversed(spans)}.values())[::-1]
+
+
+def parts_again(tried: Tried) -> list[tuple[int, int]]:
+    """The spans of the first parts of messages that come in parts.
+
+    Behind such a part the handler waits for the same as before it, and in another place: for the next part.
+    """
+    spans: list[tuple[int, int]] = []
+    found = borders_of(tried)
+    for number, one in enumerate(found):
+        alike = next((other for other in found[number + 1 :] if other.wait == one.wait), one)
+        if one.is_first and not alike.is_first:
+            spans.append((one.at, alike.at))
+    return thinned(spans, PARTS)

@@ -1,0 +1,215 @@
+"""Conversations with one piece that may be of any length: a word, a number, or what a length before it counts.
+
+The limits of a handler need not be given: a piece is stretched until the handler answers in another way.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice, product
+from typing import TYPE_CHECKING
+
+from ..running.evidence import thinned
+from ..running.run import Run, played
+from ..running.snippets import literal
+from .records import records
+from .regions import enclosing
+from .tried import Tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..running.schedule import Schedule
+
+MOST = 1 << 16
+"""Bytes up to which a piece is stretched."""
+
+SHORT = 64
+"""Bytes up to which a word is stretched that the rest of its line does not follow."""
+
+COSTLY = 20_000
+"""Lines of Python that a run may cost; a handler that costs more is not tried with longer pieces."""
+
+TAIL = 2
+"""Bytes that may be behind a piece, such as an end or a checksum."""
+
+HEAD = 8
+"""Bytes that may be in a head between the length of a piece and the piece: reserved ones, or a flag."""
+
+SMALLEST = 3
+"""Bytes of the shortest piece whose length is taken for one although it is not that of all that follows."""
+
+SPOTS = 4
+"""The most words, the most numbers and the most binary lengths that are stretched."""
+
+_LINE_END = re.compile(rb"\r?\n")
+_NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
+_WORD = re.compile(rb"[A-Za-z]+")
+_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
+_BYTE_BY_BYTE = 300  # bytes up to which an input is also tried byte by byte
+
+
+class Stretched:
+    """A conversation with one piece of any length: ``build(length)`` is the packet, or stream, that has this piece.
+
+    The piece consists of ``letter``. Of a binary answer any byte may be a length, so all such answers count as one.
+    """
+
+    def __init__(
+        self, tried: Tried, place: int, build: Callable[[int], bytes], most: int = MOST, *, letter: bytes = b"a",
+        is_text: bool = True,
+    ) -> None:  # fmt: skip
+        self.tried = tried
+        self._place = place
+        self._build = build
+        self._is_text = is_text
+        self.letter = letter
+        self.most = min(most, MOST)
+
+    def schedule(self, length: int) -> Schedule:
+        """All of it, the piece being ``length`` bytes long."""
+        pieces = self.tried.pieces
+        return self.tried.whole([*pieces[: self._place], self._build(length), *pieces[self._place + 1 :]])
+
+    def told(self, length: int) -> str:
+        """The piece in words."""
+        is_one = len(self.letter) == 1
+        return f"a piece of {length} bytes" if is_one else f"{length} times more {literal(self.letter)}"
+
+    def begun(self, length: int) -> bytes:
+        """All of it up to the piece, of which ``length`` bytes are to come."""
+        return self._build(length).partition(self.letter * length)[0]
+
+    def run(self, length: int) -> Run:
+        """What the handler makes of it."""
+        return played(self.tried, self.schedule(length), name="whole")
+
+    def kind_of(self, run: Run) -> tuple[object, ...]:
+        """How the handler has answered; the filler and numbers are left out, for they depend on the length."""
+        text = b"\0".join(run.output) if run.subject.packets else run.output
+        count = len(run.output) if run.subject.packets else bool(text)
+        answer = re.sub(rb"[aA0-9]+", b"", text) if self._is_text else count
+        return answer, run.finished, type(run.reason), type(run.error)
+
+    def cuts(self, length: int) -> Iterator[Schedule]:
+        """The input with one cut near the end of the piece, and a short one byte by byte."""
+        data, *end = self.schedule(length)
+        assert isinstance(data, bytes)
+        stop = data.find(self.letter * length) + length
+        for place in range(max(1, stop - 2), min(len(data), stop + 4)):
+            yield [data[:place], data[place:], *end]
+        if len(data) <= _BYTE_BY_BYTE:
+            yield [*(data[place : place + 1] for place in range(len(data))), *end]
+
+    def changes(self) -> list[int]:
+        """Lengths about the first at which the handler answers in another way; without one, the greatest tried."""
+        low, first = 1, self.run(1)
+        kind = self.kind_of(first)
+        while low < self.most:
+            high = min(2 * low, self.most)
+            run = self.run(high)
+            if self.kind_of(run) != kind:
+                break
+            if run.cost > COSTLY:
+                return [high]
+            low = high
+        else:
+            return [self.most - 1, self.most]
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.kind_of(self.run(middle)) == kind else (low, middle)
+        return [length for length in (low - 1, low, high, high + 1) if 0 < length <= self.most]
+
+
+def every_stretched(tried: Tried) -> Iterator[Stretched]:
+    """The words, the numbers, the pieces whose length is written before them, and the records at the end."""
+    for place, piece in enumerate(tried.pieces):
+        for match in thinned(list(_WORD.finditer(piece)), SPOTS):
+            yield Stretched(tried, place, _word(piece, *match.span()))
+            yield Stretched(tried, place, _broken(piece, *match.span()), SHORT)
+        for match in thinned(list(_NUMBER.finditer(piece)), SPOTS):
+            yield Stretched(tried, place, _word(piece, *match.span(), b"1"), letter=b"1")
+        yield from _measured(tried, place, piece)
+    for record in records(tried):
+        letter = record.data
+        yield Stretched(tried, record.place, record.build, MOST // len(letter), letter=letter, is_text=False)
+
+
+def measured(tried: Tried) -> Iterator[Stretched]:
+    """The pieces whose length is written before them."""
+    for place, piece in enumerate(tried.pieces):
+        yield from _measured(tried, place, piece)
+
+
+def _measured(tried: Tried, place: int, piece: bytes) -> Iterator[Stretched]:
+    yield from [Stretched(tried, place, build) for build in _counted(piece)][:SPOTS]
+    yield from [Stretched(tried, place, build, most, is_text=False) for build, most in _binary(piece)][:SPOTS]
+    yield from [Stretched(tried, place, build, most, is_text=False) for build, most in islice(_headed(piece), 1)]
+
+
+def _word(piece: bytes, start: int, end: int, letter: bytes = b"a") -> Callable[[int], bytes]:
+    return lambda length: piece[:start] + letter * length + piece[end:]
+
+
+def _broken(piece: bytes, start: int, end: int) -> Callable[[int], bytes]:
+    """A word that the rest of its line does not follow: a regular expression tries each way to divide it."""
+    stop = _LINE_END.search(piece, end)
+    rest = piece[stop.start() :] if stop is not None else b""
+    return lambda length: piece[:start] + b"a" * length + b"!" + rest
+
+
+def _counted(piece: bytes) -> Iterator[Callable[[int], bytes]]:
+    """Pieces with their length in digits before them."""
+    for match in _COUNT.finditer(piece):
+        for base, form in (10, b"%d"), (16, b"%x"):
+            try:
+                count = int(match[1], base)
+            except ValueError:
+                continue
+            if 0 < count <= len(piece) - match.end():
+                yield _with_length(piece, match.start(), match[2], match.end() + count, form)
+                break
+
+
+def _with_length(piece: bytes, start: int, sign: bytes, end: int, form: bytes) -> Callable[[int], bytes]:
+    return lambda length: piece[:start] + form % length + sign + b"a" * length + piece[end:]
+
+
+def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
+    """Pieces with their length in one, two or four bytes before them, up to the end of the conversation.
+
+    Where three bytes or more follow, an end of one or two bytes may be behind them; or the length may count itself and
+    one byte before it, which says what the piece is.
+    """
+    for size, start in product((4, 2, 1), range(len(piece))):
+        count, rest = int.from_bytes(piece[start : start + size], "big"), len(piece) - start - size
+        if 0 < count == rest:
+            yield _with_bytes(piece, start, size, len(piece)), (1 << 8 * size) - 1
+        elif rest >= SMALLEST and rest - TAIL <= count < rest:
+            yield _with_bytes(piece, start, size, start + size + count), (1 << 8 * size) - 1
+        elif rest >= SMALLEST and count in (rest + size, rest + size + 1):
+            yield _with_bytes(piece, start, size, len(piece), count - rest), (1 << 8 * size) - 1 - (count - rest)
+
+
+def _headed(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
+    """Pieces up to the end of the conversation with their length in four or two bytes in a head, not at its end."""
+    for size, start in product((4, 2), range(len(piece))):
+        count, rest = int.from_bytes(piece[start : start + size], "big"), len(piece) - start - size
+        if count >= SMALLEST and TAIL < rest - count <= HEAD:
+            yield _with_head(piece, start, size, len(piece) - count), (1 << 8 * size) - 1
+
+
+def _with_head(piece: bytes, start: int, size: int, begin: int) -> Callable[[int], bytes]:
+    before, head = piece[:start], piece[start + size : begin]
+    return lambda length: before + length.to_bytes(size, "big") + head + b"a" * length
+
+
+def _with_bytes(piece: bytes, start: int, size: int, end: int, more: int = 0) -> Callable[[int], bytes]:
+    """A piece of any length up to ``end``; its own length says ``more``. Lengths of the whole are corrected."""
+
+    def build(length: int) -> bytes:
+        growth = length - (end - start - size)
+        before = next(enclosing(piece[:start], len(piece), growth))
+        return before + (length + more).to_bytes(size, "big") + b"a" * length + piece[end:]
+
+    return build

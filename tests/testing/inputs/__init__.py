@@ -1,0 +1,1 @@
+"""Tests of what a client sends: strategies, and conversations of files and rules."""
