@@ -239,7 +239,7 @@ def form(boundary: bytes, *parts: tuple[bytes, bytes]) -> bytes:
 
 PAIRS = [
     Pair(
-        "prologix", 10, Prologix, PrologixRight,
+        "prologix-escapes", 10, Prologix, PrologixRight,
         [
             b"++ver\r\n",
             b"++addr 9\n",
