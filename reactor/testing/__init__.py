@@ -47,8 +47,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reactor.testing.check.bombs import bears_any_bomb
+    from reactor.testing.check.process import leaves_the_process_as_it_was
+    from reactor.testing.costs.matching import matches_in_time
+    from reactor.testing.running.courses import slowdown
+    from reactor.testing.running.memory import memory
+    from reactor.testing.running.remaining import changed
+    from reactor.testing.running.timing import seconds
+
     from .check.apart import leaves_nothing_behind
-    from .check.bombs import bears_any_bomb, memory
     from .check.bounds import stays_in_bounds
     from .check.causes import ends_if_it_drips, takes_causes_for_ends
     from .check.checking import check
@@ -64,7 +71,6 @@ if TYPE_CHECKING:
     from .check.nested import bears_any_nesting
     from .check.numbers import bears_any_number
     from .check.overlapping import bears_two_at_once
-    from .check.process import changed, leaves_the_process_as_it_was
     from .check.refused import skips_what_it_refuses
     from .check.relatives import takes_exact_ends_only, takes_one_length_only, takes_plain_numbers_only
     from .check.repeated import stays_in_bounds_when_repeated
@@ -72,8 +78,6 @@ if TYPE_CHECKING:
     from .check.through import ends_at_any_byte_of_the_wire, same_through_filters
     from .check.told import answers, answers_as_told
     from .costs.linear import works_linearly
-    from .costs.matching import matches_in_time, seconds
-    from .costs.steep import slowdown
     from .inputs.stateful import Conversation, rule
     from .inputs.strategies import chunkings, deliveries, mutations, packet_schedules, schedules
     from .kernel.chaos import chaotic
@@ -100,9 +104,9 @@ if TYPE_CHECKING:
     from .running.schedule import END, RESET, Take
     from .running.working import work
 
-_ROOMS = {
+_MODULES = {
     "check.apart": ("leaves_nothing_behind",),
-    "check.bombs": ("bears_any_bomb", "memory"),
+    "check.bombs": ("bears_any_bomb",),
     "check.bounds": ("stays_in_bounds",),
     "check.causes": ("ends_if_it_drips", "takes_causes_for_ends"),
     "check.checking": ("check",),
@@ -113,21 +117,20 @@ _ROOMS = {
     "check.lapses": ("answers_duplicates_once", "forgives_timeouts"),
     "check.lengths": ("takes_true_lengths_only",),
     "check.limits": ("same_at_its_limits",),
-    "costs.linear": ("works_linearly",),
     "check.looping": ("answers_no_answer",),
-    "costs.matching": ("matches_in_time", "seconds"),
     "check.modes": ("same_in_every_mode",),
     "check.nested": ("bears_any_nesting",),
     "check.numbers": ("bears_any_number",),
     "check.overlapping": ("bears_two_at_once",),
-    "check.process": ("changed", "leaves_the_process_as_it_was"),
+    "check.process": ("leaves_the_process_as_it_was",),
     "check.refused": ("skips_what_it_refuses",),
     "check.relatives": ("takes_exact_ends_only", "takes_one_length_only", "takes_plain_numbers_only"),
     "check.repeated": ("stays_in_bounds_when_repeated",),
     "check.statements": ("calls_nothing_that_blocks", "drops_no_step"),
-    "costs.steep": ("slowdown",),
     "check.through": ("ends_at_any_byte_of_the_wire", "same_through_filters"),
     "check.told": ("answers", "answers_as_told"),
+    "costs.linear": ("works_linearly",),
+    "costs.matching": ("matches_in_time",),
     "inputs.stateful": ("Conversation", "rule"),
     "inputs.strategies": ("chunkings", "deliveries", "mutations", "packet_schedules", "schedules"),
     "kernel.chaos": ("chaotic",),
@@ -144,17 +147,20 @@ _ROOMS = {
     "reading.linter": ("lint",),
     "running.calls": ("make_calls",),
     "running.counting": ("held", "largest_number", "line_limit"),
+    "running.courses": ("slowdown",),
     "running.drip": ("drip", "trickle"),
     "running.filtered": ("play_through",),
     "running.loopback": ("ask",),
+    "running.memory": ("memory",),
     "running.recorded": ("Recording",),
-    "running.remaining": ("remains",),
+    "running.remaining": ("changed", "remains"),
     "running.report": ("CheckFailed",),
     "running.run": ("play",),
     "running.schedule": ("END", "RESET", "Take"),
+    "running.timing": ("seconds",),
     "running.working": ("work",),
 }  # fmt: skip
-_HOMES = {name: module for module, names in _ROOMS.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "END",

@@ -271,6 +271,23 @@ def test_only_the_rooms_that_draw_import_hypothesis():
     assert _imported(", ".join(others), "hypothesis") == []
 
 
+WITHOUT = """
+import sys
+sys.modules["hypothesis"] = None
+import handlers.services, reactor.testing
+from reactor.testing.running.subject import Subject
+known = ", ".join(reactor.testing.__all__)
+[names] = [line for line in Subject(handlers.services.Echo).imports(known) if line.startswith("from reactor.testing ")]
+exec(names)
+print(names)
+"""
+
+
+def test_what_a_printed_test_imports_needs_no_hypothesis():
+    said = subprocess.check_output([sys.executable, "-c", WITHOUT], cwd=ROOT, text=True, timeout=60)
+    assert {"END,", "changed,", "memory,", "seconds,", "slowdown,", "work"} <= set(said.split())
+
+
 def test_the_reactor_imports_no_tool_for_tests():
     assert _imported("reactor", "reactor.testing", "hypothesis") == []
 

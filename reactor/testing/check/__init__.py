@@ -9,7 +9,7 @@ A property searches for a schedule that breaks it, and prints the smallest one a
 ``cuts``         the properties of cuts: of the conversation, and of damaged ones
 ``apart``        the property of strangers: one request between the halves of another
 ``overlapping``  the property of two requests of one server that are open at once
-``process``      the property of what belongs to the whole process: `changed`
+``process``      the property of what belongs to the whole process
 ``modes``        the property of the modes: `same_in_every_mode`
 ``through``      the properties of a handler behind filters
 ``bounds``       the property of what waits and requests may hold: `stays_in_bounds`
@@ -17,19 +17,22 @@ A property searches for a schedule that breaks it, and prints the smallest one a
 ``numbered``     a piece that comes again and again, with a number in it: `Repeated`
 ``tokens``       what a client gives back, in messages that come again
 ``repeated``     the property of pieces, and of requests, that come many times
-``bombs``        the property of what is compressed: `memory`
+``bombs``        the property of what is compressed
 ``limits``       the property of pieces that are as long as may be
 ``keys``         the property of the keys of datagrams: any packet has one
 ``numbers``      the property of binary numbers: any value in each
-``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``lengths``      the property of lengths that say more than is there, or disagree
 ``headers``      the properties of header fields: the case of names, and fields that a client writes
 ``refused``      the property of data that is refused
 ``looping``      the property of answers that come as packets
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``causes``       the properties of causes: those that a handler catches, and a slow client
+``sums``         sums in digits behind a text
+``relatives``    the properties of bytes that a parser may take for others: numbers, ends
 ``elements``     elements of BER, and what they are when one is wrapped in itself
+``shapes``       what a message may have in itself again
 ``nested``       the property of what is nested deeper than Python can recurse
+``trying``       what is tried of a conversation, and in which order
 ``checking``     `check`, which tries all properties
 ===============  ===================================================================================
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import firsts_of, pieces_again
 from ..inputs.choices import each, either
-from ..inputs.strategies import NOT_REPEATABLE, borders, smallest
+from ..inputs.strategies import NOT_REPEATABLE, smallest, word_ends
 from ..inputs.tried import Tried
-from ..running.evidence import alike, answers_of, differing, places, thinned, unlike
+from ..running.evidence import alike, answers_of, differing, unlike
 from ..running.pristine import pristine
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
+from ..running.spreading import places, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,7 +127,7 @@ def _crowd(tried: Tried) -> Evidence | None:
         return None
     with pristine(tried.kind):
         alone = played(tried, tried.pieces)
-    for place in [0, *tried.borders(SPOTS // 4)]:
+    for place in [0, *tried.word_ends(SPOTS // 4)]:
         with pristine(tried.kind):
             for _ in range(AGAIN):
                 other = played(tried, [*tried.first(place), END], name="other")
@@ -139,7 +140,7 @@ def _crowd(tried: Tried) -> Evidence | None:
 
 def _meetings(tried: Tried) -> Iterator[Meeting]:
     whole = tried.pieces
-    halves = [(tried.first(place), tried.rest(place)) for place in tried.borders(SPOTS)]
+    halves = [(tried.first(place), tried.rest(place)) for place in tried.word_ends(SPOTS)]
     yield from (Meeting([], whole, less) for less in _less(tried))
     yield from (Meeting([], first, rest) for first, rest in halves)
     # A server may well count failures, and to begin the other request would take from it what this one has put there.
@@ -164,7 +165,7 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
         for match in _WORD.finditer(data)
     ]
     if tried.packets:
-        whole, less = tried.pieces, [packet[:end] for packet in tried.pieces for end in borders(packet)[1:-1]]
+        whole, less = tried.pieces, [packet[:end] for packet in tried.pieces for end in word_ends(packet)[1:-1]]
     else:
         data = tried.pieces[0]
         with pristine(tried.kind):

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import gzip
 import re
-import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.tried import Tried
+from ..running.memory import memory
 from ..running.report import fail, held_in_time
-from ..running.run import played
 from ..running.snippets import literal
-from ..running.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from ..running.schedule import Step
 
 SIZE = 1 << 24
 """Bytes that a bomb becomes (16 MiB)."""
@@ -50,23 +47,6 @@ def bears_any_bomb(kind: Any, conversation: bytes | Iterable[bytes], *, world: W
             size = sum(map(len, pieces))
             fault = f"{size} bytes, some of which are compressed, make it use {used >> 20} MiB of memory"
             fail(tried, fault, "any_bomb", f"assert {call} <= {ROOM}")
-
-
-def memory(kind: Any, schedule: Iterable[Step], world: World | None = None) -> int:
-    """The most bytes of memory that a new request of ``kind`` has used at a time for ``schedule``.
-
-    `tracemalloc` counts them: what Python has allocated, and most extension modules.
-    """
-    subject, was_tracing = Subject(kind, world), tracemalloc.is_tracing()
-    tracemalloc.start()
-    try:
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        played(subject, schedule)
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        if not was_tracing:
-            tracemalloc.stop()
 
 
 def _bombs(pieces: list[bytes]) -> Iterator[list[bytes]]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...handlers import Exactly, Wait
+from ..inputs.budget import COSTLY, FEW, Budget
 from ..inputs.choices import each, one_of
+from ..inputs.pieces import singly
+from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried
 from ..running.counting import held
-from ..running.evidence import COSTLY, FEW, Budget, fault_of, limit_of, minimal, places, singly, thinned
+from ..running.evidence import fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
+from ..running.spreading import places, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -141,3 +146,9 @@ def _flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> F
     run.finish(to_the_end=True)
     run.close()
     return Flood(run, sizes[-1] if run.error is not None else 0, kept + limit + brought)
+
+
+def limit_of(wait: Wait | None) -> int:
+    """The bytes that a wait holds at most. An `Exactly` with a limit over the default holds what it asks for."""
+    limit: int = getattr(wait, "limit", 0)
+    return min(limit, max(wait.n, 1 << 20)) if isinstance(wait, Exactly) else limit

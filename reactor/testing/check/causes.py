@@ -12,11 +12,12 @@ from ..inputs.borders import borders_of, is_between, pieces_again
 from ..inputs.stretched import measured
 from ..inputs.tried import Tried
 from ..running.drip import LONG, Drip, dripped, trickle
-from ..running.evidence import asserted, fault_of, places, spread, spread_over, thinned
+from ..running.evidence import asserted, fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
 from ..running.snippets import literal
+from ..running.spreading import places, spread, spread_over, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -254,7 +255,7 @@ def _refuse_late_pieces(tried: Tried, seconds: float) -> None:
 
 def _refuse_silence(tried: Tried) -> None:
     """Fail if a client that says nothing more keeps the request open."""
-    for place in [1, *spread(2, tried.length, SPOTS)] if tried.packets else [0, *tried.borders(SPOTS)]:
+    for place in [1, *spread(2, tried.length, SPOTS)] if tried.packets else [0, *tried.word_ends(SPOTS)]:
         what = "a client that says nothing more keeps"
         why = ": each timeout is caught, and begins another wait. Bound how many, or declare request_timeout"
         begun = tried.first(place)
@@ -264,7 +265,7 @@ def _refuse_silence(tried: Tried) -> None:
 
 def _refuse_letters(tried: Tried) -> None:
     """Fail if a client that sends one letter after another keeps the request open."""
-    starts = [tried.pieces[0][:place] for place in [0, *tried.borders(SPOTS)]]
+    starts = [tried.pieces[0][:place] for place in [0, *tried.word_ends(SPOTS)]]
     for start in [*starts, *(stretched.begun(2 * LONG) for stretched in measured(tried))]:
         for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
             what = "a client that sends a byte now and then keeps"

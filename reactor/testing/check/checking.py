@@ -1,7 +1,7 @@
-"""`check`, which tries every property that a handler should have.
+"""`check`, which tries every property: those of this room, and those of ``costs``.
 
-A property is a function of a module of this room. It searches for the smallest schedule that breaks it, and raises
-`CheckFailed` with a test that contains this schedule.
+A property searches for the smallest schedule that breaks it, and raises `CheckFailed` with a test that contains this
+schedule.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..costs.linear import works_linearly
 from ..costs.matching import matches_in_time
-from ..inputs.learned import BUDGET, Try, conversations, tries_of
+from ..inputs.learned import conversations
 from ..inputs.stateful import is_grammar
 from ..inputs.tried import Tried
-from ..running.counting import Spent
+from ..running.counting import LinesRun
 from ..running.filtered import listed
 from ..running.loopback import modes_of
 from ..running.pristine import pristine, restorer, shared_on_purpose
@@ -46,6 +46,7 @@ from .repeated import stays_in_bounds_when_repeated
 from .statements import calls_nothing_that_blocks, drops_no_step
 from .through import ends_at_any_byte_of_the_wire, same_through_filters
 from .told import answers, answers_as_told
+from .trying import BUDGET, Try, tries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,7 +61,7 @@ def check(
     through: Through | Sequence[Through] | None = None, meant: Iterable[str] = (), deadline: float = inf,
     progress: Callable[[str], object] | None = None,
 ) -> None:  # fmt: skip
-    """Try every property of this room on a handler class: those of this module, and those that it imports.
+    """Try every property on a handler class: those of this package, each of which can be called alone too.
 
     - ``kind``: a `StreamHandler`, a `DatagramHandler`, a blocking handler that declares ``request``, or a
       `functools.partial` of one of these. A blocking handler runs as in select mode: in every mode it is the same state
@@ -126,10 +127,10 @@ def _hold_all(tries: list[Try], subject: Tried, begun: float, progress: Callable
         trying(name)
         if progress is not None:
             progress(f"{perf_counter() - begun:.1f} seconds: {number} of {len(tries)}, {name}")
-        before = Spent.lines
+        before = LinesRun.lines
         _hold(holds, subject.kind, restore)
         if is_deep:
-            left -= Spent.lines - before
+            left -= LinesRun.lines - before
 
 
 def _hold(holds: Callable[[], None], kind: type, restore: Callable[[], None]) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs import strategies
 from ..inputs.borders import inner_firsts_of
+from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried
-from ..running.evidence import alike, answers_of, differing, minimal, thinned
+from ..running.evidence import alike, answers_of, differing
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
+from ..running.spreading import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

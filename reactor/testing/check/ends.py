@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..inputs import strategies
+from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried, is_open_for_ever
-from ..running.evidence import asserted, fault_of, minimal, places
+from ..running.evidence import asserted, fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import played
 from ..running.schedule import END, RESET
+from ..running.spreading import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

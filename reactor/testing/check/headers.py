@@ -9,11 +9,12 @@ import re
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..inputs.pieces import replaced, spots
 from ..inputs.tried import Tried
-from ..running.evidence import replaced, spots, thinned
 from ..running.report import Answers, fail, held_in_time
 from ..running.run import Run, played
 from ..running.snippets import literal
+from ..running.spreading import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,9 +10,9 @@ from ..inputs import strategies
 from ..inputs.tried import Tried
 from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, line_limit
 from ..running.errors import told
-from ..running.evidence import places, spread, spread_over
 from ..running.report import fail, held_in_time
 from ..running.snippets import brief, literal
+from ..running.spreading import places, spread, spread_over
 from ..running.watching import Unfit
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import messages_of
-from ..inputs.regions import BINARY
+from ..inputs.enclosing import BINARY
 from ..inputs.tried import Tried
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played

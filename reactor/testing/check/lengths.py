@@ -7,7 +7,7 @@ from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import firsts_of, parts_of
-from ..inputs.regions import TAIL
+from ..inputs.enclosing import TAIL
 from ..inputs.tried import Tried
 from ..running.report import fail, held_in_time
 from ..running.run import played

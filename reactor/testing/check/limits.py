@@ -36,8 +36,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):
     ...     async def handle(self):
-    ...         self.send((await Until(b"\\\\n", limit=80)).upper())
-    >>> same_at_its_limits(Upper, b"one\\\\n")
+    ...         self.send((await Until(b"\\n", limit=80)).upper())
+    >>> same_at_its_limits(Upper, b"one\\n")
     """
     tried = Tried(kind, conversation, world)
     for stretched in every_stretched(tried):
@@ -85,7 +85,7 @@ def _is_gap(stretched: Stretched, length: int, run: Run) -> bool:
 def _is_short(stretched: Stretched, length: int, run: Run) -> bool:
     """Whether the limit of an `Until` refuses it because it counts the delimiter.
 
-    The handler would take it, and the delimiter's length less one more bytes, and refuses longer ones itstretched.
+    The handler would take it, and the delimiter's length less one more bytes, and refuses longer ones itself.
     """
     wait = run.reason.wait if isinstance(run.reason, LimitPassed) else None
     if not isinstance(wait, Until) or length + GAP > stretched.most:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.tried import Tried
-from ..running.evidence import places
 from ..running.loopback import ask_for_fault, foretell, modes_of
 from ..running.report import Answers, fail, held_in_time
 from ..running.run import played
 from ..running.snippets import literal, unlike_at
+from ..running.spreading import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,21 +9,23 @@ from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
-from ..inputs.regions import BINARY, again, bencoded, counting, enclosing, enclosing_but_tail, wrapped
+from ..inputs.enclosing import BINARY, counting, enclosing, enclosing_but_tail
+from ..inputs.pieces import replaced
 from ..inputs.tried import Tried
 from ..running.driver import RecordingDriver
-from ..running.evidence import replaced, thinned
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.snippets import literal
+from ..running.spreading import thinned
 from .elements import FORMS, constructed, deep_code
+from .shapes import again, bencoded, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from ..inputs.regions import Wrapped
     from .elements import Element, Form
+    from .shapes import Wrapped
 
 SPOTS = 2
 """The most places of a conversation at which each kind of opening is repeated."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.borders import borders_of
+from ..inputs.pieces import replaced
 from ..inputs.tried import Tried
-from ..running.evidence import fault_of, replaced, spread_over
+from ..running.evidence import fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import played
+from ..running.spreading import spread_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,12 +7,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import borders_of
+from ..inputs.pieces import beginning
 from ..inputs.tried import Tried
-from ..running.evidence import beginning, fault_of, spread_over
+from ..running.evidence import fault_of
 from ..running.pristine import pristine, shared_items
 from ..running.report import fail, held_in_time
 from ..running.run import Run
 from ..running.schedule import END
+from ..running.spreading import spread_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

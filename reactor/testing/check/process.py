@@ -6,18 +6,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.tried import Tried
-from ..running.evidence import spread
-from ..running.remaining import ended
+from ..running.remaining import changes_of
 from ..running.report import fail, held_in_time
 from ..running.snippets import literal
-from ..running.subject import Subject
-from ..running.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from ...handlers import World
-    from ..running.schedule import Schedule, Step
+    from ..running.schedule import Schedule
 
 SPOTS = 16
 """The most places of a conversation at which the property looks. Of more, they are evenly spread."""
@@ -43,51 +40,20 @@ def leaves_the_process_as_it_was(
         return
     pieces = _pieces(tried)
     whole: Schedule = tried.whole(pieces)
-    if not _changed(tried, whole):
+    if not changes_of(tried, whole):
         return
-    least = next((part for part in _parts(tried, pieces) if _changed(tried, part)), whole)
-    names = _changed(tried, least)
+    least = next((part for part in _parts(tried, pieces) if changes_of(tried, part)), whole)
+    names = changes_of(tried, least)
     fault = f"it changes {', '.join(names)}, which belongs to the whole process: other requests find it changed"
     call = tried.call("changed", tried.text, literal(least))
     fail(tried, fault, "leaves_the_process_as_it_was", f"assert {call} == []")
-
-
-def changed(kind: Any, schedule: Iterable[Step], world: World | None = None) -> list[str]:
-    """What a request of the handler class ``kind`` changes of what belongs to the whole process, as source text.
-
-    The request takes the bytes of the ``schedule``, and ends. A change counts even if the request takes it back later,
-    for others are served meanwhile. What is changed is restored.
-
-    >>> import os
-    >>> from handlers import StreamHandler, Until
-    >>> class Changes(StreamHandler):
-    ...     async def handle(self):
-    ...         os.environ["NAME"] = (await Until(b"\\n", limit=80)).decode().strip()
-    >>> changed(Changes, [b"ann\\n"]), "NAME" in os.environ
-    (['os.environ'], False)
-    """
-    return _changed(Subject(kind, world), [*schedule])
-
-
-def _changed(subject: Subject, schedule: Sequence[Step]) -> list[str]:
-    """The same for a subject. A packet that one exchange leaves begins another."""
-    subject.restore()
-    before, found = Surroundings(), dict[str, None]()
-    starts = spread(0, len(schedule) - 1, SPOTS) if subject.packets and schedule else [0]
-    try:
-        for start in starts:
-            ended(subject, schedule[start:], look=lambda: found.update(dict.fromkeys(before.changed())))
-    finally:
-        before.restore()
-    subject.restore()
-    return list(found)
 
 
 def _pieces(tried: Tried) -> list[bytes]:
     """The conversation, cut between words; or its packets."""
     if tried.packets:
         return tried.pieces
-    cuts = [0, *tried.borders(SPOTS), tried.length]
+    cuts = [0, *tried.word_ends(SPOTS), tried.length]
     return [tried.pieces[0][start:end] for start, end in pairwise(cuts)]
 
 

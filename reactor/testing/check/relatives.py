@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
 from ..inputs.borders import firsts_of, parts_of
-from ..inputs.regions import BINARY, counting, summed, summed_anew
+from ..inputs.enclosing import BINARY, counting
+from ..inputs.pieces import replaced, spots
 from ..inputs.tried import Tried
-from ..running.evidence import fault_of, places, replaced, spots, thinned
+from ..running.evidence import fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
+from ..running.spreading import places, thinned
+from .sums import summed, summed_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from ...handlers import World
-    from ..inputs.regions import Counting
+    from ..inputs.enclosing import Counting
     from ..running.schedule import Schedule
 
 SPOTS = 16

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...handlers import Cancelled
 from ..inputs.borders import borders_of, parts_again, pieces_again
-from ..inputs.regions import BINARY
+from ..inputs.enclosing import BINARY
 from ..inputs.tried import Tried
-from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, held, largest_number
+from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, LinesRun, held, largest_number
 from ..running.driver import RecordingDriver
-from ..running.evidence import fault_of, limit_of, spread_over, thinned
+from ..running.evidence import fault_of
 from ..running.pristine import pristine
 from ..running.remaining import remains
 from ..running.report import Found, fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
 from ..running.snippets import literal
+from ..running.spreading import spread_over, thinned
 from ..running.watching import timed
-from .bounds import KEPT
+from .bounds import KEPT, limit_of
 from .counted import refuse_miscounts
 from .numbered import BATCH, Repeated
 from .tokens import refuse_growth_of_cycles
@@ -275,7 +276,7 @@ def _refuse_growth(tried: Tried, repeated: Repeated, kept: int) -> int:
     if growth.goes_on and growth.batches == TRACED:
         lines = 1 + run.cost // TRACED
         uncounted = lines * _refuse_long_growth(tried, repeated, kept, min(LONGEST, UNCOUNTED // lines))
-        Spent.lines += uncounted
+        LinesRun.lines += uncounted
     return run.cost + uncounted
 
 
@@ -389,7 +390,7 @@ def _refuse_remains(tried: Tried) -> None:
 def _requests(tried: Tried) -> Iterator[tuple[Schedule, tuple[int, int] | None]]:
     """Requests that end with the stream, that are broken off, and that differ in a word or a number."""
     endings: list[Schedule] = [[]] if tried.packets else [[], [END]]
-    for place in [tried.length, *tried.borders(SPOTS)]:
+    for place in [tried.length, *tried.word_ends(SPOTS)]:
         for ending in endings:
             yield [*tried.first(place), *ending], None
     for match in thinned(list(_NAME.finditer(tried.pieces[0])), SPOTS) if tried.pieces else ():

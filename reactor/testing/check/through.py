@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Cause
 from ..inputs.choices import each, either, number, several
+from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried
-from ..running.evidence import alike, answers_of, ended, fault_of, minimal, places
+from ..running.evidence import alike, answers_of, ended, fault_of
 from ..running.filtered import WHOLE, FilteredRun, listed, played_through
 from ..running.report import Answers, fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END, RESET
 from ..running.snippets import literal, unlike_at
-from ..running.subject import Subject
+from ..running.spreading import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ...handlers import World
     from ..peers.peer import Through
     from ..running.schedule import Event, Schedule
+    from ..running.subject import Subject
 
 _SIZES = several(either(number(1, 9), number(1, 2_000)), 4, least=1)
 

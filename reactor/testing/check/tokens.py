@@ -11,7 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ..inputs.borders import messages_of
-from ..inputs.regions import BINARY
+from ..inputs.enclosing import BINARY
 from ..running.counting import held
 from ..running.driver import RecordingDriver
 from ..running.report import Found, fail

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.stateful import WALKS, walks
@@ -15,6 +14,7 @@ from ..running.schedule import END
 from ..running.snippets import brief, literal
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
     from ...handlers import World

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Some
 from ..inputs.borders import borders_of, pieces_again
-from ..inputs.regions import BINARY, enclosing
+from ..inputs.enclosing import BINARY, enclosing
+from ..running.courses import TOGETHER
 from ..running.snippets import LETTERS, in_letters, literal
 from .lists import shape
-from .steep import TOGETHER, refuse_steep
+from .steep import refuse_steep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..inputs.borders import parts_again, pieces_again
+from ..inputs.budget import COSTLY, FEW, Budget
 from ..inputs.choices import each, one_of
 from ..inputs.records import records
 from ..inputs.strategies import smallest
 from ..inputs.stretched import measured
 from ..inputs.tried import Tried
 from ..running.counting import EndlessLoop
-from ..running.evidence import COSTLY, FEW, Budget, fault_of
+from ..running.evidence import fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
@@ -38,7 +39,7 @@ SHORT = 128
 """Bytes of the shortest flood whose work is compared."""
 
 BOUNDED = 20
-"""The times as many bytes of a flood, 2,560, that a request does not take if it has a bound of its own.
+"""Times as many bytes: a request that does not take such a flood (2,560 bytes) to its end has a bound of its own.
 
 Work that this bound ends harms nobody, however steep it is: 2 KiB, gone over with each byte, are a few milliseconds.
 """

@@ -11,12 +11,13 @@ from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..inputs.borders import pieces_again
-from ..running.evidence import replaced
+from ..inputs.pieces import replaced
 from ..running.report import fail
 from ..running.run import Run
 from ..running.schedule import Take
 from ..running.snippets import LETTERS, in_letters, literal
-from .matching import SLOW, cost_of, plain_seconds
+from ..running.timing import cost_of, plain_seconds
+from .matching import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,12 @@ from time import thread_time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..inputs.borders import firsts_of
-from ..inputs.regions import BINARY, enclosing
+from ..inputs.enclosing import BINARY, enclosing
 from ..running.report import fail
 from ..running.snippets import literal
+from ..running.timing import plain_seconds
 from .lists import RUNS, steep_of
-from .matching import SLOW, plain_seconds
+from .matching import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,30 +7,24 @@ machine does not change much. It compares two lengths only where a run has taken
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from itertools import pairwise
-from time import thread_time
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..inputs.strategies import borders
+from ..inputs.pieces import replaced
+from ..inputs.strategies import word_ends
 from ..inputs.tried import Tried
-from ..running.counting import EndlessLoop
-from ..running.evidence import replaced, thinned
+from ..running.own import own_bases, own_spaces
 from ..running.patterns import is_countable
 from ..running.report import fail, held_in_time
-from ..running.run import Run, played
 from ..running.snippets import literal
-from ..running.subject import Subject
-from ..running.surroundings import no_collection
-from ..running.tracing import untold
-from ..running.watching import watched
+from ..running.spreading import thinned
+from ..running.timing import Cost, cost_of, plain_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ...handlers import World
-    from ..running.schedule import Schedule, Step
+    from ..running.schedule import Schedule
 
 SPOTS = 8
 """The most places of a line at which letters are repeated, and the most letters."""
@@ -65,15 +59,6 @@ BUDGET = 200_000
 
 LONGEST = 10.0
 """Seconds of processor time after which no further line is tried."""
-
-
-class Cost(NamedTuple):
-    """What a run has cost."""
-
-    seconds: float
-    """The processor time."""
-    lines: int
-    """The lines of Python."""
 
 
 @held_in_time
@@ -122,29 +107,6 @@ def _lengthened(tried: Tried, build: Callable[[int], Schedule]) -> Iterator[Cost
             return
 
 
-def seconds(kind: Any, schedule: Iterable[Step], world: World | None = None) -> float:
-    """The seconds of processor time that ``schedule`` costs a new request of the handler class ``kind``.
-
-    >>> from handlers.services import Echo
-    >>> seconds(Echo, [b"one"]) < 0.5
-    True
-    """
-    return plain_seconds(Subject(kind, world), list(schedule))
-
-
-def plain_seconds(subject: Subject, schedule: Schedule) -> float:
-    """The seconds of processor time that a schedule costs where nobody counts lines."""
-    with untold(), no_collection():
-        begun = thread_time()
-        run = Run(subject, counts=False)
-        with suppress(EndlessLoop), watched(f"{subject.name}.handle"):
-            for step in schedule:
-                run.step(step)
-        spent = thread_time() - begun
-        run.close()
-    return spent
-
-
 def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: int, cost: Cost) -> None:
     """Fail if the longer line takes far longer than the shorter one, each time."""
     schedule = build(count)
@@ -160,12 +122,6 @@ def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: i
         fail(tried, fault, "in_time", f"assert {call} < {plain_seconds(tried, schedule) / 2:.2f}")
 
 
-def cost_of(subject: Subject, schedule: Schedule) -> Cost:
-    begun = thread_time()
-    run = played(subject, schedule)
-    return Cost(thread_time() - begun, run.cost)
-
-
 def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:
     """The conversation with letters in a line, as many as asked for, and something else behind them."""
     marks = dict.fromkeys(bytes([byte]) for byte in b"a0 " + b"".join(tried.pieces) + patterns)
@@ -175,7 +131,7 @@ def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]
         spans = [(begin, end) for begin, end in pairwise(ends) if begin < end]
         for begin, end in thinned(spans, LINES):
             line = piece[begin:end]
-            places = [at for at in borders(line) if at < len(line.rstrip(b"\r\n"))]
+            places = [at for at in word_ends(line) if at < len(line.rstrip(b"\r\n"))]
             for at in [*thinned(places, SPOTS), len(line.rstrip(b"\r\n"))]:
                 for letter in letters[: 2 * SPOTS]:
                     yield _built(tried, place, begin + at, end, letter)
@@ -191,9 +147,7 @@ def _patterns(kind: type) -> list[bytes]:
 
     Empty if the modules have none and no ``re`` either.
     """
-    classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("handlers", "reactor")]
-    functions = [value for base in classes for value in vars(base).values() if isinstance(value, FunctionType)]
-    spaces = [vars(base) for base in classes] + [function.__globals__ for function in functions]
+    spaces = [*map(vars, own_bases(kind)), *own_spaces(kind)]
     values = [value for space in spaces for value in space.values() if is_countable(value)]
     compiled = [value.pattern for value in values if isinstance(value, re.Pattern)]
     sources = [source.encode() if isinstance(source, str) else source for source in compiled]

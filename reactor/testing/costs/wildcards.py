@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from ..inputs.regions import BINARY
+from ..inputs.enclosing import BINARY
+from ..inputs.pieces import replaced
 from ..running.counting import EndlessLoop
-from ..running.evidence import replaced, thinned
 from ..running.report import fail
 from ..running.run import played
 from ..running.snippets import literal
+from ..running.spreading import thinned
 
 if TYPE_CHECKING:
     from ..inputs.tried import Tried

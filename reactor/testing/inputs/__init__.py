@@ -3,11 +3,14 @@
 Modules, lowest first:
 
 ==============  ======================================================================================
+``budget``      how much a costly property may try
+``pieces``      the pieces of a conversation: beginnings, and what replaces a part
+``shortening``  makes schedules shorter
 ``choices``     what is drawn, with Hypothesis or quickly: `Choice`
 ``strategies``  Hypothesis strategies that draw schedules, and the search for the smallest: `smallest`
 ``tried``       a handler class with the conversation to try it with
 ``borders``     where the waits of a handler begin in a conversation
-``regions``     what a message may have in itself again, and the lengths that count it
+``enclosing``   lengths in a message that count a part of it
 ``records``     the records at the end of a message, which may come again
 ``stretched``   conversations with a piece of any length
 ``stateful``    conversations that rules make: `Conversation`, `rule`

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers.states import is_same_place, place_of
-from ..running.evidence import spread_over, thinned
 from ..running.run import Run
+from ..running.spreading import spread_over, thinned
 
 if TYPE_CHECKING:
     from ...handlers import Wait

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..running.evidence import replaced
 from ..running.run import Run, played
-from .regions import BINARY, enclosing
+from .enclosing import BINARY, enclosing
+from .pieces import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..running.evidence import thinned
-from ..running.subject import Message, pieces_of
+from ..running.spreading import thinned
+from ..running.subject import pieces_of
 from .strategies import smallest
-from .tried import Tried
+from .tried import Message, Tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 
-from ..running.evidence import thinned
 from ..running.report import fail
 from ..running.schedule import END, RESET, Take
+from ..running.spreading import thinned
 from ..running.subject import pieces_of
 from ..running.watching import Unfit
 from .choices import Choice, binary, each, either, made, number, one_of, several
@@ -185,7 +185,7 @@ def mutations(data: bytes) -> SearchStrategy[bytes]:
 
 def mutated(data: bytes) -> Choice[bytes]:
     """What `mutations` draws."""
-    place = either(one_of(borders(data)), number(0, len(data)))
+    place = either(one_of(word_ends(data)), number(0, len(data)))
     piece = each(place, place).map(lambda ends: data[min(ends) : max(ends)])
     middle = several(either(one_of(_TOKENS), binary(4), piece), 5)
 
@@ -202,7 +202,7 @@ def slips(data: bytes, tokens: Sequence[bytes] = (b"", *_TOKENS)) -> Iterator[by
     >>> list(slips(b"7"))[:3], len(list(slips(b"GET /")))
     ([b'7', b'\\n7', b'\\r7'], 91)
     """
-    chosen = borders(data)
+    chosen = word_ends(data)
     chosen = thinned(chosen, max(2, min(16, 4_096 // (len(data) + 1))))
     for start, end in [*((border, border) for border in chosen), *pairwise(chosen)]:
         for token in tokens:
@@ -217,10 +217,10 @@ def _packets(given: Sequence[bytes], name: str) -> list[bytes]:
 
 def _lengths(data: bytes) -> Choice[int]:
     """Lengths of a beginning of ``data``; most are its whole length, or end where a word ends."""
-    return either(number(0, len(data)), one_of(borders(data)), one_of([len(data)]))
+    return either(number(0, len(data)), one_of(word_ends(data)), one_of([len(data)]))
 
 
-def borders(data: bytes) -> list[int]:
+def word_ends(data: bytes) -> list[int]:
     """The places between two bytes of different classes."""
     return [border for border in range(len(data) + 1) if _class(data, border - 1) != _class(data, border)] or [0]
 

@@ -9,17 +9,17 @@ import re
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from ..running.evidence import thinned
 from ..running.run import Run, played
 from ..running.snippets import literal
+from ..running.spreading import thinned
+from .enclosing import enclosing
 from .records import records
-from .regions import enclosing
-from .tried import Tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..running.schedule import Schedule
+    from .tried import Tried
 
 MOST = 1 << 16
 """Bytes up to which a piece is stretched."""

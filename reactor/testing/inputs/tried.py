@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..inputs import strategies
-from ..running.evidence import beginning, extent, fillers, places, replaced, spread_over, thinned
 from ..running.run import Run, played
 from ..running.schedule import END, RESET
-from ..running.subject import Message, Subject
+from ..running.spreading import places, spread_over, thinned
+from ..running.subject import Subject
+from . import strategies
 from .choices import either, number, one_of, several
+from .pieces import beginning, extent, fillers, replaced
 from .strategies import smallest
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class Tried(Subject):
         """The schedule in which these pieces come; behind them the stream ends."""
         return [*pieces] if self.packets else [*pieces, END]
 
-    def borders(self, most: int) -> list[int]:
+    def word_ends(self, most: int) -> list[int]:
         """Places in the conversation, at most ``most``, at which a word, or a packet, ends and another begins."""
-        found = list(range(1, self.length)) if self.packets else strategies.borders(self.pieces[0])[1:-1]
+        found = list(range(1, self.length)) if self.packets else strategies.word_ends(self.pieces[0])[1:-1]
         return thinned(found, most)
 
     def call(self, function: str, *arguments: str) -> str:
@@ -125,3 +126,10 @@ class Tried(Subject):
         whole = one_of(self.pieces or [b""])
         packet = either(whole, whole.flatmap(strategies.mutated))
         return several(packet, len(self.pieces) + 2)
+
+
+class Message(NamedTuple):
+    """A message deep in a conversation: the messages before it arrive whole, each alone."""
+
+    before: list[bytes]
+    last: bytes

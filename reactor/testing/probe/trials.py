@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..running.evidence import spread
+from ..running.spreading import spread
 from .exchange import Answered, Ended, HalfClose, Pause, Quiet, ResetIt
 
 if TYPE_CHECKING:

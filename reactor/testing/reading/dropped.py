@@ -8,14 +8,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..running.own import is_ours
 from .source import Source, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .source import Method
-
-OURS = "handlers", "reactor"
 
 
 class Fault(NamedTuple):
@@ -41,7 +40,7 @@ def methods_of(kind: type) -> list[Method]:
         methods = Source(kind).methods
     except OSError:
         return []
-    return [one for one in methods if one.owner is kind or one.function.__module__.partition(".")[0] not in OURS]
+    return [one for one in methods if one.owner is kind or not is_ours(one.function.__module__)]
 
 
 def fault_at(method: Method, node: ast.expr | ast.stmt, message: str) -> Fault:

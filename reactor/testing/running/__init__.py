@@ -5,6 +5,8 @@ run makes a schedule happen to the handler's machine and records each call of th
 fault is a test to paste. What a run costs and keeps is counted, in lines of Python and in bytes. Modules, lowest first:
 
 ================  ===========================================================================
+``own``           what belongs to the handler under test, and not to this package
+``spreading``     a few of many, evenly spread
 ``snippets``      values and statements as source text
 ``tracing``       tells of each line of Python that runs
 ``counting``      counts the lines of Python, the bytes touched and the bytes held
@@ -23,10 +25,13 @@ fault is a test to paste. What a run costs and keeps is counted, in lines of Pyt
 ``calls``         makes the calls of a handler: `make_calls`
 ``run``           runs a schedule: `play`
 ``working``       counts the work of a run: `work`
-``remaining``     what requests that have ended leave behind: `remains`
+``memory``        the memory that a run takes: `memory`
+``timing``        the processor time of a run: `seconds`
+``courses``       the processor time of a long request, piece by piece: `slowdown`
+``remaining``     what requests leave behind when they have ended: `remains`, `changed`
 ``filtered``      runs a schedule through filters, with their peers: `play_through`
 ``drip``          a slow client, in simulated time: `drip`
-``evidence``      compares runs, shortens schedules, writes the assertion that fails
+``evidence``      runs that differ, in words and as the assertion that fails
 ``loopback``      a real server on loopback and its client, in each mode: `ask`
 ================  ===========================================================================
 

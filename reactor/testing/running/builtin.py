@@ -14,12 +14,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from .counting import METER
+from .own import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
 
-_OURS = "handlers", "reactor"
 _LEAVES = "LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_NAME"
 _OVER_ALL = frozenset({
     "sum", "sorted", "crc32", "adler32", "compress", "decompress", "a2b_base64",
@@ -63,7 +63,7 @@ def _profile(frame: FrameType, event: str, called: Any) -> None:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _OURS
+    return is_ours(frame.f_globals.get("__name__", ""))
 
 
 def _arguments(frame: FrameType, function: str) -> Iterator[Any]:

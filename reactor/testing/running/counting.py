@@ -17,6 +17,7 @@ from types import CoroutineType, FunctionType, GeneratorType, MethodType, Module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...handlers import DatagramMachine, Handler, Machine, StreamMachine, Wait
+from .own import own_spaces
 from .tracing import Tracing
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class EndlessLoop(BaseException):
     """
 
 
-class Spent:
+class LinesRun:
     """What all runs of this process have cost so far."""
 
     lines: ClassVar[int] = 0
@@ -305,19 +306,13 @@ def _references(attributes: dict[str, Any]) -> list[tuple[str, int]]:
 @contextmanager
 def counted_arrays(kind: type) -> Iterator[None]:
     """Within the ``with`` block, ``bytearray`` is `CountedArray` in the modules of ``kind`` and its base classes."""
-    functions = [value for base in kind.__mro__ for value in vars(base).values() if isinstance(value, FunctionType)]
-    spaces = {id(function.__globals__): function.__globals__ for function in functions}
-    ours = [
-        space
-        for space in spaces.values()
-        if space.get("__name__", "").partition(".")[0] not in ("handlers", "reactor") and "bytearray" not in space
-    ]
+    spaces = [space for space in own_spaces(kind) if "bytearray" not in space]
     try:
-        for space in ours:
+        for space in spaces:
             space["bytearray"] = CountedArray
         yield
     finally:
-        for space in ours:
+        for space in spaces:
             del space["bytearray"]
 
 

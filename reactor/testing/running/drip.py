@@ -92,8 +92,8 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
 
     It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not; or
     that of `BY_HAND` bytes, each of which a `Some` has taken that waits for what is left of a known length.
-    Without ``grows`` it is if it is open at the end, even if it holds no more than before. A client that says nothing
-    is not waited for by a wait for the first of several events, such as a time.
+    Without ``grows``, a request that is still open at the end was kept open too long, whether it holds more or not.
+    Where the client says nothing, a `FirstOf` ends the drip: it does not wait for the client alone.
     """
     clock = [0.0]
     run = _begun(subject, start, clock)

@@ -6,11 +6,11 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ...handlers.saying import safe_str
+from .own import is_ours
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_OURS = "handlers", "reactor"
 _SERVER = "the handler uses attributes of its server: give check() a server that has them (server=...)"
 
 
@@ -33,7 +33,7 @@ def _place(step: TracebackType | None, homes: set[str]) -> str:
     found, is_home = "", False
     for frame, line in traceback.walk_tb(step):
         module = frame.f_globals.get("__name__", "")
-        ours = module.partition(".")[0] in _OURS
+        ours = is_ours(module)
         if not ours and (module in homes or not is_home):
             found, is_home = f"{frame.f_code.co_name} ({frame.f_code.co_filename}, line {line})", module in homes
     return found

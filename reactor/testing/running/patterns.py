@@ -11,11 +11,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .counting import METER
+from .own import own_bases, own_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_OURS = "handlers", "reactor"
 _ANCHORED = "match", "fullmatch"
 _METHODS = "search", "match", "fullmatch", "finditer", "findall", "split", "sub", "subn"
 
@@ -47,14 +47,10 @@ class _Functions:
 @contextmanager
 def counted_patterns(kind: type) -> Iterator[None]:
     """Within the ``with`` block, the modules and classes of ``kind`` have counted patterns and a counted ``re``."""
-    classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in (*_OURS, "builtins")]
-    functions = [value for base in classes for value in vars(base).values() if isinstance(value, FunctionType)]
-    spaces = {id(function.__globals__): function.__globals__ for function in functions}
     before: list[tuple[Callable[[str, Any], object], str, Any]] = []
-    for space in spaces.values():
-        if str(space.get("__name__", "")).partition(".")[0] not in _OURS:
-            before += [(space.__setitem__, name, value) for name, value in space.items() if is_countable(value)]
-    for base in classes:
+    for space in own_spaces(kind):
+        before += [(space.__setitem__, name, value) for name, value in space.items() if is_countable(value)]
+    for base in own_bases(kind):
         patterns = ((name, value) for name, value in vars(base).items() if isinstance(value, re.Pattern))
         before += [(partial(setattr, base), name, value) for name, value in patterns]
     try:

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from .own import own_bases
 from .surroundings import Surroundings, of_runs
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class _Snapshot:
         """The items of the lists, dictionaries and sets among it."""
         self._seen: set[int] = set()
         self._homes = homes_of(kind, user)
-        for base in _own(kind):
+        for base in () if kind is None else own_bases(kind):
             self._class(base)
 
     def _class(self, base: type) -> None:
@@ -151,17 +152,7 @@ class _Snapshot:
 
 def homes_of(*kinds: type | None) -> set[str]:
     """The modules of the classes, and of those of their base classes that are part of the handler under test."""
-    return {base.__module__ for kind in kinds for base in _own(kind)}
-
-
-def _own(kind: type | None) -> list[type]:
-    """The class and its base classes that are part of the handler under test."""
-    bases: tuple[type, ...] = () if kind is None else kind.__mro__
-    return [base for base in bases if base.__module__.partition(".")[0] not in _FOREIGN]
-
-
-_FOREIGN = "builtins", "handlers", "reactor"
-"""The packages whose classes are not part of the handler under test."""
+    return {base.__module__ for kind in kinds if kind is not None for base in own_bases(kind)}
 
 
 def _functions_of(value: object) -> Iterator[FunctionType]:

@@ -16,13 +16,19 @@ from .driver import RecordingDriver
 from .pristine import homes_of, pristine, shared_items
 from .schedule import END
 from .snippets import LETTERS
+from .spreading import spread
 from .subject import PEER, Subject
+from .surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ...handlers import World
     from .schedule import Step
+
+
+EXCHANGES = 16
+"""The most packets of a schedule of which one begins an exchange. Of more, they are evenly spread."""
 
 
 class Remains(NamedTuple):
@@ -149,3 +155,34 @@ def _descriptors() -> int:
     """The number of open descriptors."""
     place = listing()
     return len(os.listdir(place)) if place else 0
+
+
+def changed(kind: Any, schedule: Iterable[Step], world: World | None = None) -> list[str]:
+    """What a request of the handler class ``kind`` changes of what belongs to the whole process, as source text.
+
+    The request takes the bytes of the ``schedule``, and ends. A change counts even if the request takes it back later,
+    for others are served meanwhile. What is changed is restored.
+
+    >>> import os
+    >>> from handlers import StreamHandler, Until
+    >>> class Changes(StreamHandler):
+    ...     async def handle(self):
+    ...         os.environ["NAME"] = (await Until(b"\\n", limit=80)).decode().strip()
+    >>> changed(Changes, [b"ann\\n"]), "NAME" in os.environ
+    (['os.environ'], False)
+    """
+    return changes_of(Subject(kind, world), [*schedule])
+
+
+def changes_of(subject: Subject, schedule: Sequence[Step]) -> list[str]:
+    """The same for a subject. A packet that one exchange leaves begins another."""
+    subject.restore()
+    before, found = Surroundings(), dict[str, None]()
+    starts = spread(0, len(schedule) - 1, EXCHANGES) if subject.packets and schedule else [0]
+    try:
+        for start in starts:
+            ended(subject, schedule[start:], look=lambda: found.update(dict.fromkeys(before.changed())))
+    finally:
+        before.restore()
+    subject.restore()
+    return list(found)

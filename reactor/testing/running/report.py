@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .snippets import difference
-from .tracing import kept
+from .tracing import tracing_stays
 from .watching import Unfit, time_limit
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def in_all(deadline: float = inf) -> Iterator[None]:
     Inner blocks change nothing.
     """
     try:
-        with time_limit(deadline), kept():
+        with time_limit(deadline), tracing_stays():
             yield
     except Unfit as error:
         raise CheckFailed(str(error)) from None

@@ -33,12 +33,12 @@ from ...handlers import (
     states,
 )
 from .calls import make_call, may_call
-from .counting import LINES, LINES_PER_BYTE, EndlessLoop, Spent, line_limit
+from .counting import LINES, LINES_PER_BYTE, EndlessLoop, LinesRun, line_limit
 from .driver import PacedRow, RecordingDriver, Unbounded
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
-from .tracing import kept
+from .tracing import tracing_stays
 from .transcript import Transcript
 from .watching import Unfit, timed, working
 
@@ -209,7 +209,7 @@ class Run:
             pass  # a schedule in which the request is interrupted shows the same fault
         finally:
             self.machine.drop_output()  # closes the files in it
-            Spent.lines += self.cost
+            LinesRun.lines += self.cost
 
     def forget(self) -> None:
         """Forget the calls, and the output that was taken: of a very long run."""
@@ -478,7 +478,7 @@ def played(
     subject: Subject, schedule: Iterable[Step], to_the_end: bool = False, close: bool = True, **options: Any
 ) -> Run:
     """The `Run` of a schedule and of what `Run.finish` does after it; ``options`` are those of `Run`."""
-    with kept():
+    with tracing_stays():
         run = Run(subject, **options)
         for step in schedule:
             run.step(step)

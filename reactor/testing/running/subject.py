@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ... import handlers
 from ...handlers import DatagramHandler, DatagramMachine, Packet, StreamMachine, World
@@ -48,13 +48,6 @@ def world_of(world: World | None, server: object = None) -> World:
     world = copy(world)
     world.server = server
     return world
-
-
-class Message(NamedTuple):
-    """A message deep in a conversation: the messages before it arrive whole, each alone."""
-
-    before: list[bytes]
-    last: bytes
 
 
 class Subject:

@@ -153,7 +153,7 @@ Tracing: type[TraceFunction] | type[Monitoring] = TraceFunction if _monitoring i
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def tracing_stays() -> Iterator[None]:
     """Within the ``with`` block, `Tracing` begins and ends at little cost."""
     if _monitoring is None:
         yield

@@ -104,7 +104,7 @@ class _Step(NamedTuple):
         return thread_time() - self.thread.used
 
 
-class _Spent:
+class _TimeSpent:
     """The time that one check has spent, by what it was spent in. ``deadline`` is the time that it has, in seconds."""
 
     def __init__(self, deadline: float) -> None:
@@ -205,7 +205,7 @@ def _is_collecting(frame: FrameType | None) -> bool:
     return False
 
 
-_spent: _Spent | None = None
+_spent: _TimeSpent | None = None
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def time_limit(deadline: float = inf) -> Iterator[None]:
     if _spent is not None:
         yield
         return
-    _spent = spent = _Spent(deadline)
+    _spent = spent = _TimeSpent(deadline)
     try:
         with _warnings_into(spent.unawaited), _looks(spent):
             yield
@@ -234,7 +234,7 @@ def trying(what: str) -> None:
 
 
 @contextmanager
-def _looks(spent: _Spent) -> Iterator[None]:
+def _looks(spent: _TimeSpent) -> Iterator[None]:
     """Within the ``with`` block, a timer looks now and then whether a state does not return."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield

@@ -17,8 +17,9 @@ import pytest
 
 from handlers import World
 from reactor import testing
+from reactor.testing.inputs.tried import Message
 from reactor.testing.running.report import CheckFailed
-from reactor.testing.running.subject import PEER, Message
+from reactor.testing.running.subject import PEER
 from tests.support.pairs.by_kind import PAIRS, SETS
 from tests.support.pasted import assert_red_then_green
 

@@ -15,7 +15,7 @@ import pytest
 from handlers import Exactly, Some, StreamHandler, StreamMachine, Until, services
 from reactor.testing import works_linearly
 from reactor.testing.running.counting import EndlessLoop, held, line_limit
-from reactor.testing.running.tracing import kept
+from reactor.testing.running.tracing import tracing_stays
 from reactor.testing.running.working import work
 from tests import ROOT
 from tests.support.pairs import broken
@@ -48,7 +48,7 @@ def lines_of_a_text(but=frozenset()):
     return limit.lines
 
 
-@pytest.mark.parametrize("around", [nullcontext, kept])
+@pytest.mark.parametrize("around", [nullcontext, tracing_stays])
 def test_lines_of_modules_that_are_left_out_do_not_count(around):
     lines_of_a_text()  # `re` may compile a pattern, and keeps it
     with around():
@@ -58,7 +58,7 @@ def test_lines_of_modules_that_are_left_out_do_not_count(around):
 
 
 def test_lines_outside_the_block_do_not_count():
-    with kept():
+    with tracing_stays():
         with line_limit(100) as limit:
             counted = [0]
         before = limit.lines
