@@ -14,7 +14,7 @@ A property searches for a schedule that breaks it, and prints the smallest one a
 ``through``      the properties of a handler behind filters
 ``bounds``       the property of what waits and requests may hold: `stays_in_bounds`
 ``counted``      what requests count on the server
-``numbered``     a piece that comes again and again, with a number in it: `Repeated`
+``numbered``     a piece that comes again and again: `Repeated`
 ``tokens``       what a client gives back, in messages that come again
 ``repeated``     the property of pieces, and of requests, that come many times
 ``bombs``        the property of what is compressed

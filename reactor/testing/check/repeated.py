@@ -15,6 +15,7 @@ from ..inputs.tried import Tried
 from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, LinesRun, held, largest_number
 from ..running.driver import RecordingDriver
 from ..running.evidence import fault_of
+from ..running.forms import NEXT, around, binary, digits, instead, letters, same
 from ..running.pristine import pristine
 from ..running.remaining import remains
 from ..running.report import Found, fail, held_in_time
@@ -113,13 +114,13 @@ def stays_in_bounds_when_repeated(
     """
     tried = Tried(kind, conversation, world)
     streams = () if tried.packets else (_pieces(tried.pieces[0]), _again(tried), _promised(tried), _continued(tried))
-    known = set[Repeated]()
+    known = set[object]()
     for several in (_packets(tried.pieces), _varied(tried)) if tried.packets else streams:
         spent = 0
         for repeated in several:
-            if repeated in known:
+            if repeated.key in known:
                 continue
-            known.add(repeated)
+            known.add(repeated.key)
             with pristine(tried.kind):
                 spent += _refuse_growth(tried, repeated, kept)
             if spent > BUDGET:
@@ -138,7 +139,7 @@ def _pieces(data: bytes) -> Iterator[Repeated]:
     for start, end in dict.fromkeys([*thinned(spans, SPOTS), (0, len(data))]):
         piece = data[start:end]
         for before in dict.fromkeys([data[:start], _announced(data[:start])]):
-            yield Repeated((before,), piece, None)
+            yield Repeated((before,), same(piece))
             yield from _with_numbers((before,), piece)
 
 
@@ -148,7 +149,7 @@ def _packets(packets: list[bytes]) -> Iterator[Repeated]:
         start = tuple(packets[:at])
         yield from _with_numbers(start, packet)
         named = [name for size in (4, 2) for name in _numbers(packet, size)]
-        yield from (Repeated(start, packet, None, name) for name in named[:2])
+        yield from (_named(start, packet, name) for name in named[:2])
 
 
 def _varied(tried: Tried) -> Iterator[Repeated]:
@@ -159,7 +160,7 @@ def _varied(tried: Tried) -> Iterator[Repeated]:
         for at in _places_of_numbers(tried, start, packet):
             if (len(packet), at) not in known:
                 known.add((len(packet), at))
-                yield Repeated(start, packet[:at], packet[at + 2 :], size=2)
+                yield Repeated(start, around(packet[:at], binary(2), packet[at + 2 :]))
 
 
 def _places_of_numbers(tried: Tried, start: tuple[bytes, ...], packet: bytes) -> list[int]:
@@ -193,8 +194,13 @@ def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) ->
     """The piece with a number in the place of a word. In a binary one it is as long as the word was."""
     is_wide = len(match[0]) >= WIDE and BINARY.search(piece)
     width = len(match[0]) if is_wide else 0
-    is_word = match[0].isalpha()
-    return Repeated(start, piece[: match.start()], piece[match.end() :], width=width, is_word=is_word)
+    form = letters(width) if match[0].isalpha() else digits(width)
+    return Repeated(start, around(piece[: match.start()], form, piece[match.end() :]))
+
+
+def _named(start: tuple[bytes, ...], piece: bytes, name: bytes) -> Repeated:
+    """The piece with a binary number wherever it has these bytes."""
+    return Repeated(start, instead(piece, name, binary(len(name), NEXT)))
 
 
 def _again(tried: Tried) -> Iterator[Repeated]:
@@ -202,14 +208,14 @@ def _again(tried: Tried) -> Iterator[Repeated]:
     spans = sorted(pieces_again(tried), key=lambda span: span[1] - span[0])  # short ones cost little
     spans += [span for span in parts_again(tried) if span not in spans]
     pieces = [((tried.pieces[0][:start],), tried.pieces[0][start:end]) for start, end in spans]
-    yield from (Repeated(start, piece, None) for start, piece in pieces)
+    yield from (Repeated(start, same(piece)) for start, piece in pieces)
     for start, piece in pieces:
         words = list(_NAME.finditer(piece))
         yield from (_numbered(start, piece, match) for match in dict.fromkeys([*words[:1], *words[-1:]]))
     for size in 4, 2:
         named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
         named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about
-        yield from (Repeated(start, piece, None, name) for start, piece, name in named)
+        yield from (_named(*found) for found in named)
 
 
 def _promised(tried: Tried) -> Iterator[Repeated]:
@@ -223,7 +229,7 @@ def _promised(tried: Tried) -> Iterator[Repeated]:
             if len(alike) > 1:
                 before = _raised(data[borders[first].at : border.at], len(alike))
                 if before is not None:
-                    yield Repeated((data[: borders[first].at] + before,), data[border.at : alike[1]], None)
+                    yield Repeated((data[: borders[first].at] + before,), same(data[border.at : alike[1]]))
                 break
 
 
@@ -241,7 +247,7 @@ def _continued(tried: Tried) -> Iterator[Repeated]:
     """A number without end (LEB128, BER) at the first border of each place in the handler."""
     firsts = {border.place: border.at for border in reversed(borders_of(tried))}
     starts = [(tried.pieces[0][:at],) for at in sorted(firsts.values())]
-    yield from (Repeated(start, byte, None) for start in starts[: 2 * SPOTS] for byte in _CONTINUED)
+    yield from (Repeated(start, same(byte)) for start in starts[: 2 * SPOTS] for byte in _CONTINUED)
 
 
 def _numbers(piece: bytes, size: int) -> list[bytes]:
@@ -339,7 +345,7 @@ class _Growth:
         if size > bound:
             fault = f"it holds {size} bytes, and more with each {literal(self._told())} that comes"
             self._fail(fault, f"{fed}\nassert held({self._name}) <= {bound}", f"kept={2 * size} (bytes)")
-        fault = f"a number that it holds has {number} bytes, and more with each {literal(self._repeated.before[:40])}"
+        fault = f"a number that it holds has {number} bytes, and more with each {literal(self._told())}"
         self._fail(fault, f"{fed}\nassert largest_number({self._name}) <= {NUMBER}", "")
 
     def _told(self) -> bytes:
@@ -348,7 +354,7 @@ class _Growth:
 
     def refuse(self, run: Run) -> NoReturn:
         """Fail because of what the last batch has raised."""
-        again = f"for each {literal(self._repeated.before[:40])} that comes, it goes over more and more: "
+        again = f"for each {literal(self._told())} that comes, it goes over more and more: "
         fault = f"{again if isinstance(run.error, EndlessLoop) else ''}{fault_of(run, '')}"
         allowed = LINES + LINES_PER_BYTE * self._brought
         code = self._repeated.code(self._name, self.batches, self._tried.packets)

@@ -16,14 +16,16 @@ from ...handlers import Some
 from ..inputs.borders import borders_of, pieces_again
 from ..inputs.enclosing import BINARY, enclosing
 from ..running.courses import TOGETHER
-from ..running.snippets import LETTERS, in_letters, literal
+from ..running.forms import Number, around, binary, digits, letters, same
+from ..running.snippets import literal
 from .lists import shape
 from .steep import refuse_steep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ..inputs.tried import Tried
+    from ..running.forms import Form
 
 SPOTS = 6
 """The most messages that are tried."""
@@ -52,42 +54,15 @@ WIDE = 48
 LONG = 16_384
 """Bytes of such a text."""
 
-_MIXED = "number * 40_503 % 65_536"
-_SPREAD = f"10_000 + {_MIXED}"
 _LINE = re.compile(rb"[^\n]+\n?")
 _WORD = re.compile(rb"[0-9A-Za-z]+")
 
 
-class Form(NamedTuple):
-    """How a number is written."""
+MIXED = Number(lambda number: number * 40_503 % 65_536, "(number * 40_503 % 65_536)")
+"""Any number of two bytes: in no order."""
 
-    write: Callable[[int], bytes]
-    code: str
-    """The expression for it."""
-
-
-def _digits(width: int) -> Form:
-    return Form(lambda number: b"%0*d" % (width, _spread(number)), f"b'%0{width}d' % ({_SPREAD})")
-
-
-def _letters(width: int) -> Form:
-    digits = _digits(width)
-    return Form(
-        lambda number: digits.write(number).translate(LETTERS),
-        in_letters(digits.code),
-    )
-
-
-def _mixed(number: int) -> int:
-    return number * 40_503 % 65_536
-
-
-def _spread(number: int) -> int:
-    return 10_000 + _mixed(number)
-
-
-BYTES = Form(lambda number: _mixed(number).to_bytes(2, "big"), f"({_MIXED}).to_bytes(2, 'big')")
-NOTHING = Form(lambda number: b"", "")
+SPREAD = Number(lambda number: 10_000 + number * 40_503 % 65_536, "(10_000 + number * 40_503 % 65_536)")
+"""A number of five digits: in no order."""
 
 
 class Again(NamedTuple):
@@ -95,24 +70,20 @@ class Again(NamedTuple):
 
     begun: list[bytes]
     """What comes before it."""
-    before: bytes
-    after: bytes
-    form: Form
+    message: Form
     is_alone: bool
     """Whether each comes alone, so that the handler sees where it begins."""
 
     def pieces(self, count: int) -> list[bytes]:
         """The messages from number ``count`` on that are measured together."""
-        found = [self.before + self.form.write(number) + self.after for number in range(count, count + TOGETHER)]
+        found = [self.message.write(number) for number in range(count, count + TOGETHER)]
         return found if self.is_alone else [b"".join(found)]
 
     def code(self, tried: Tried) -> str:
         """The function that returns so many of them."""
-        parts = [literal(self.before), self.form.code, literal(self.after)]
-        piece = " + ".join(part for part in parts if part not in ("", "b''"))
         first = [*tried.before, *self.begun]
         pieces = "pieces"
-        lines = [f"pieces = [{piece} for number in range(count)]"]
+        lines = [f"pieces = [{self.message.code} for number in range(count)]"]
         if not self.is_alone:
             lines.append(f"few = [b''.join(pieces[at : at + {TOGETHER}]) for at in range(0, count, {TOGETHER})]")
             pieces = "few"
@@ -121,7 +92,7 @@ class Again(NamedTuple):
 
     def told(self, count: int) -> str:
         """So many of it, in words."""
-        return f"{count} pieces like {literal(self.before + self.form.write(1) + self.after)}"
+        return f"{count} pieces like {literal(self.message.write(1))}"
 
 
 def refuse_steep_messages(tried: Tried) -> None:
@@ -165,11 +136,11 @@ def _forms(begun: list[bytes], piece: bytes, is_alone: bool, width: int = WIDTH)
         more = width - (word.end() - start)
         starts = enclosing(before, len(piece), more) if is_binary and more else iter([before])
         for first in islice(starts, WAYS):
-            for form in (_digits,) if word[0].isdigit() else (_digits, _letters):
-                yield Again(begun, first, after, form(width), is_alone)
+            for form in (digits,) if word[0].isdigit() else (digits, letters):
+                yield Again(begun, around(first, form(width, SPREAD), after), is_alone)
     if width > WIDTH:
         return
     if is_binary:
         for at in range(len(piece) - 2, -1, -2)[:PLACES]:
-            yield Again(begun, piece[:at], piece[at + 2 :], BYTES, is_alone)
-    yield Again(begun, piece, b"", NOTHING, is_alone)
+            yield Again(begun, around(piece[:at], binary(2, MIXED), piece[at + 2 :]), is_alone)
+    yield Again(begun, same(piece), is_alone)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..inputs.borders import pieces_again
 from ..inputs.pieces import replaced
+from ..running.forms import around, digits, letters
 from ..running.report import fail
 from ..running.run import Run
 from ..running.schedule import Take
-from ..running.snippets import LETTERS, in_letters, literal
+from ..running.snippets import literal
 from ..running.timing import cost_of, plain_seconds
 from .matching import SLOW
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..inputs.tried import Tried
+    from ..running.forms import Form
     from ..running.schedule import Schedule
 
 SIZE = 60_000
@@ -65,17 +67,11 @@ class List(NamedTuple):
     start: int
     end: int
     separator: bytes
-    before: bytes
-    """What an element has before its number."""
-    after: bytes
-    is_word: bool
-    """Whether the number is in letters."""
+    element: Form
 
     def elements(self, count: int) -> bytes:
         """So many of them."""
-        numbers = (b"%d" % number for number in range(1, count + 1))
-        told = (number.translate(LETTERS) if self.is_word else number for number in numbers)
-        return self.separator.join(self.before + number + self.after for number in told)
+        return self.separator.join(self.element.write(number) for number in range(1, count + 1))
 
     def schedule(self, tried: Tried, count: int) -> Schedule:
         """The conversation with so many elements."""
@@ -83,16 +79,8 @@ class List(NamedTuple):
 
     def code(self, tried: Tried) -> str:
         """The function that returns it."""
-        number = "b'%d' % number"
-        if self.is_word:
-            number = in_letters(number)
-        parts = [
-            *([literal(self.before)] if self.before else []),
-            number,
-            *([literal(self.after)] if self.after else []),
-        ]
         piece, others = tried.pieces[self.piece], tried.pieces
-        joined = f"{literal(self.separator)}.join({' + '.join(parts)} for number in range(1, count + 1))"
+        joined = f"{literal(self.separator)}.join({self.element.code} for number in range(1, count + 1))"
         before, after = [*tried.before, *others[: self.piece]], others[self.piece + 1 :]
         said = f"{literal(piece[: self.start])} + elements + {literal(piece[self.end :])}"
         told = ", ".join([*map(literal, before), said, *map(literal, after)])
@@ -103,20 +91,18 @@ class Numbered(NamedTuple):
     """A message of a stream that comes again and again, each time with another number."""
 
     start: bytes
-    before: bytes
-    after: bytes
+    message: Form
 
     def schedule(self, count: int) -> Schedule:
         """What comes before them, and so many of them; the client takes each answer."""
         steps: Schedule = [self.start]
         for number in range(count):
-            steps += [self.before + b"%d" % number + self.after, Take(LARGE)]
+            steps += [self.message.write(number), Take(LARGE)]
         return steps
 
     def code(self, tried: Tried, count: int) -> str:
         """The expression for the schedule."""
-        form = literal(self.before.replace(b"%", b"%%") + b"%d" + self.after.replace(b"%", b"%%"))
-        steps = f"[step for number in range({count}) for step in ({form} % number, Take({LARGE}))]"
+        steps = f"[step for number in range({count}) for step in ({self.message.code}, Take({LARGE}))]"
         return f"{literal([*tried.before, self.start])} + {steps}"
 
 
@@ -125,7 +111,8 @@ def kept_in_lists(tried: Tried) -> Iterator[Numbered]:
     for start, end in sorted(pieces_again(tried), key=lambda span: span[1] - span[0])[:SPOTS]:
         piece = tried.pieces[0][start:end]
         for number in list(_DIGITS.finditer(piece))[-1:]:
-            found = Numbered(tried.pieces[0][:start], piece[: number.start()], piece[number.end() :])
+            message = around(piece[: number.start()], digits(), piece[number.end() :])
+            found = Numbered(tried.pieces[0][:start], message)
             run = Run(tried)
             for step in found.schedule(SAMPLE):
                 run.step(step)
@@ -139,7 +126,7 @@ def kept_in_lists(tried: Tried) -> Iterator[Numbered]:
 def refuse_steep_lists(tried: Tried) -> None:
     """Fail if a list of twice as many elements takes far more than twice the time, twice in a row."""
     for found in list(lists_of(tried.pieces))[:SPOTS]:
-        count = SIZE // (len(found.before + found.after) + 6)  # digits and a separator
+        count = SIZE // (len(found.element.write(10_000)) + len(found.separator))
         if cost_of(tried, found.schedule(tried, count // SHORT)).lines > COSTLY:
             continue
         if cost_of(tried, found.schedule(tried, count)).seconds > SLOW:
@@ -188,8 +175,9 @@ def lists_of(pieces: list[bytes]) -> Iterator[List]:
                 at, before = at + len(element) + len(separator), element
             for start, element in ends[-1:]:
                 if word := _WORD.search(element):
-                    before, after = element[: word.start()], element[word.end() :]
-                    yield List(place, start, start + len(element), separator, before, after, word[0].isalpha())
+                    form = letters() if word[0].isalpha() else digits()
+                    many = around(element[: word.start()], form, element[word.end() :])
+                    yield List(place, start, start + len(element), separator, many)
 
 
 def shape(element: bytes) -> bytes:

@@ -8,6 +8,7 @@ fault is a test to paste. What a run costs and keeps is counted, in lines of Pyt
 ``own``           what belongs to the handler under test, and not to this package
 ``spreading``     a few of many, evenly spread
 ``snippets``      values and statements as source text
+``forms``         how a number is written into a piece that comes again
 ``tracing``       tells of each line of Python that runs
 ``counting``      counts the lines of Python, the bytes touched and the bytes held
 ``builtin``       counts what functions in C go over: ``join``, ``sum``, checksums
