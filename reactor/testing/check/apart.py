@@ -6,7 +6,7 @@ A `Meeting` is a request whose input comes in two halves, and another one that c
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +39,7 @@ LESS = 8
 
 _LINE = re.compile(rb"[^\n]*\n")
 _WORD = re.compile(rb"[A-Za-z]{2,}")
+_NAME = re.compile(rb"([A-Za-z]+[-_]?)[0-9]{1,3}")
 _LAST_WORD = re.compile(rb"(?<=[!-~]) [!-~]+(?=\r?\n)")
 
 
@@ -156,7 +157,8 @@ def _meetings(tried: Tried) -> Iterator[Meeting]:
 def _less(tried: Tried) -> Iterator[list[bytes]]:
     """What says less than the conversation: beginnings of packets, or all lines but one; and each message alone.
 
-    Or one line has not its last word, or one word of the first packet, or of a stream, is another one.
+    Or one line has not its last word, or one word of the first packet, or of a stream, is another one; or one name is
+    another one of the conversation that is like it, such as ``SLOT-1`` for ``SLOT-2``.
     """
     fewer = list[bytes]()
     others = [
@@ -174,8 +176,17 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
         whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
         less = [data[:begin] + data[end:] for begin, end in spans]
         fewer = [data[: match.start()] + data[match.end() :] for match in _LAST_WORD.finditer(data)]
-    for several in less, whole, fewer, others:
+    for several in less, whole, fewer, others, list(_exchanged(tried.pieces)):
         yield from ([less] for less in thinned(list(dict.fromkeys(several)), LESS))
+
+
+def _exchanged(pieces: list[bytes]) -> Iterator[bytes]:
+    """The first packet, or the stream, with one name in the place of another one, which differs in its number only."""
+    for data in pieces[:1]:
+        found = list(_NAME.finditer(data))
+        for one, other in product(found, found):
+            if one[0] != other[0] and one[1] == other[1]:
+                yield data[: one.start()] + other[0] + data[one.end() :]
 
 
 def _evidence(tried: Tried, met: Meeting) -> Evidence | None:

@@ -149,6 +149,6 @@ def _flooded(subject: Subject, start: list[bytes], flood: bytes, kept: int) -> F
 
 
 def limit_of(wait: Wait | None) -> int:
-    """The bytes that a wait holds at most. An `Exactly` with a limit over the default holds what it asks for."""
+    """The bytes that the machine holds for a wait at most."""
     limit: int = getattr(wait, "limit", 0)
-    return min(limit, max(wait.n, 1 << 20)) if isinstance(wait, Exactly) else limit
+    return min(limit, wait.n) if isinstance(wait, Exactly) else limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,10 @@ FEW = 25
 WRONG = 24
 """The most places of a conversation at which one byte is wrong: in its last bit, or in all, by turns."""
 
-_TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999"
+_TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999", b'\\"'
+"""What is put in, with a letter of the answers that has several bytes. These, and the last two here, are one sign."""
+
+_LETTER = re.compile(rb"[\xc2-\xf4][\x80-\xbf]+")
 
 
 @held_in_time
@@ -110,7 +114,8 @@ def same_for_any_chunking_of_faults(
 
 def _cut_slips(tried: Tried) -> Iterator[Schedule]:
     """Damaged conversations byte by byte."""
-    for data in strategies.slips(tried.pieces[0], _TOKENS):
+    letter = _LETTER.search(played(tried, tried.pieces).output)
+    for data in strategies.slips(tried.pieces[0], (*_TOKENS, letter[0] if letter else "é".encode())):
         yield [*(data[place : place + 1] for place in range(len(data))), END]
 
 

@@ -61,7 +61,7 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
         first, following, second = right[place], right[place + 1], twice[place + 1]
         orders = [alone] if _sends_again(tried, [*before, packet], first) else [alone, late]
         is_question = any(answers is not None and answers[-1] == first for answers in orders)
-        is_question |= is_numbered and second == first
+        is_question |= second == first and (is_numbered or _has_its_number(packet, after, first, following))
         if second and second in (first, following) and len(b"".join(second)) > len(packet) and not is_question:
             run, begun = _doubled(tried, before, packet)
             fault = (
@@ -111,6 +111,16 @@ def _refuse_twice(tried: Tried) -> bool:
             code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert {answers_again}"
             fail(tried, fault, "answers_duplicates_once", code)
     return True
+
+
+def _has_its_number(packet: bytes, after: bytes, first: list[bytes], following: list[bytes]) -> bool:
+    """Whether the next packet has the next number in some byte, and each of the two answers that of its packet.
+
+    The next piece of a file has the number behind that of the acknowledgement that it answers.
+    """
+    answer, other = b"".join(first), b"".join(following)
+    numbers = {(one, one + 1) for one, two in zip(packet, after, strict=False) if two == one + 1}
+    return not numbers.isdisjoint(zip(answer, other, strict=False))
 
 
 def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:

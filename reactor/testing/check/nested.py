@@ -12,7 +12,9 @@ from ...handlers import Cancelled
 from ..inputs.enclosing import BINARY, counting, enclosing, enclosing_but_tail
 from ..inputs.pieces import replaced
 from ..inputs.tried import Tried
+from ..running.counting import EndlessLoop
 from ..running.driver import RecordingDriver
+from ..running.evidence import fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.snippets import literal
@@ -42,8 +44,11 @@ WORDS = 12
 STARTS = 48
 """Bytes of a binary message at which a few bytes are repeated."""
 
-BUDGET = 100_000
+BUDGET = 300_000
 """Lines of Python after which no further bytes are repeated."""
+
+TWICE = 24
+"""Levels of which nobody comes to the end who reads each twice, and so those in it four times, and so on."""
 
 DEEPEST = 12_000
 """Levels that are more than functions in C may recurse (``C_RECURSION_LIMIT`` of CPython 3.12 and 3.13)."""
@@ -57,6 +62,9 @@ _FORMS = (
     (re.compile(rb"l[^e]*e"), b"l", b"e"),  # a list of bencoding
 )
 """Where something is nested, what opens it and what closes it."""
+
+_TERM = re.compile(rb'(\["\w+", ?)(\[[^\[\]]*\])\]')
+"""What may have a like one in itself: a list with a word, and a list."""
 
 _OPERATOR = re.compile(rb"(?<![0-9A-Za-z_])[A-Za-z]+ +(?=[!-~])|(?<![!-/:-@[-`{-~])[!~-](?=[(\"\w])")
 """What may stand before itself, as ``NOT`` and a blank, or ``!``, do: a word with a blank behind it, or a sign."""
@@ -86,20 +94,22 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     they have one inside. What ``json`` reads it opens two thirds as many times, too: what goes through the levels
     afterwards may need more. A length before them that counts them, in digits or binary, is made greater. It does the
     same where a binary length has a like one behind it, with the same bytes before it, such as that of a group of
-    attributes in a group; where a region of four bytes' length has a like one in it, such as a document in a document;
-    and with constructed elements of BER, whose lengths are definite. In a binary message it repeats up to four bytes in
-    their place, such as the head of a field, and corrects the length of the whole, or of all but the last one or two
-    bytes. In a text it repeats words and signs that stand before something, for they may be operators (``NOT NOT x``).
-    A right handler counts the levels, or answers.
+    attributes in a group; where a region with a length of two or four bytes has a like one in it, such as a document in
+    a document; and with constructed elements of BER, whose lengths are definite. In a binary message it repeats up to
+    four bytes in their place, such as the head of a field, and corrects the length of the whole, or of all but the last
+    one or two bytes. In a text it repeats words and signs that stand before something, for they may be operators
+    (``NOT NOT x``), and lists that begin with a word (``["not", x]``). A right handler counts the levels, or answers;
+    and it reads none of them twice, for 24 levels would be read 16 million times.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
     """
     tried = Tried(kind, conversation, world)
-    for nest in _nests(tried.pieces):
+    for nest in [*_nests(tried.pieces), *_terms(tried.pieces)]:
         for depth in _depths(nest):
             for closing in nest.closing, b"":
                 _refuse_recursion(tried, nest, depth, closing)
+        _refuse_twice(tried, nest)
     spent = 0
     for nest in _operators(tried.pieces):
         spent += _refuse_recursion(tried, nest, _depth(), b"") if spent < BUDGET else 0
@@ -265,6 +275,17 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> i
     return spent
 
 
+def _refuse_twice(tried: Tried, nest: Nest) -> None:
+    """Fail if a few levels make the handler go on for ever."""
+    data = tried.pieces[nest.piece]
+    deep = nest.opening * TWICE + data[nest.start : nest.end] + nest.closing * TWICE
+    for before in _before(data, nest, (len(nest.opening) + len(nest.closing)) * TWICE):
+        run = _with(tried, nest.piece, before + deep + data[nest.end :])
+        if isinstance(run.error, EndlessLoop):
+            fault = f"each level that is nested, such as {literal(nest.opening)}, makes it work twice as much, or more"
+            fail(tried, f"{fault}: {fault_of(run, '')}", "any_nesting", run.code())
+
+
 def _before(data: bytes, nest: Nest, growth: int) -> list[bytes]:
     """What comes before a nest that grows: as it is, and with a length in digits, or a binary one, that counts it."""
     before = data[: nest.start]
@@ -295,6 +316,13 @@ def _nests(pieces: list[bytes]) -> Iterator[Nest]:
                     yield Nest(place, *match.span(), opening + b" ", b" " + closing)
         for start, end in islice(bencoded(piece), SPOTS):
             yield Nest(place, start, end, b"l", b"e")
+
+
+def _terms(pieces: list[bytes]) -> Iterator[Nest]:
+    """Lists of JSON that begin with a word, and have a list behind it: such as a term of a query that is in another."""
+    for place, piece in enumerate(pieces):
+        for match in list(_TERM.finditer(piece))[:SPOTS]:
+            yield Nest(place, *match.span(), match[1], b"]")
 
 
 def _operators(pieces: list[bytes]) -> list[Nest]:

@@ -15,7 +15,7 @@ from ..inputs.borders import firsts_of, parts_of
 from ..inputs.enclosing import BINARY, counting
 from ..inputs.pieces import replaced, spots
 from ..inputs.tried import Tried
-from ..running.evidence import fault_of
+from ..running.evidence import answers_of, differing, fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 SPOTS = 16
 """The most numbers, and the most ends, of a conversation that are tried. Of more, they are evenly spread."""
 
+BYTES = 32
+"""The most bytes of a binary piece that may be two digits."""
+
 LENGTHS = 2
 """The most lengths about a number that are corrected."""
 
@@ -45,6 +48,7 @@ _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
 
 _BOUNDARY = re.compile(rb"(?<=\n)([^\w\s])\1+(\w{2,})(?!\w)")  # such as --limit, where the head has named it
+_LINE = re.compile(rb"[^\r\n]+")
 _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a chunk: its size
 _ESCAPE = re.compile(rb"[!-~]%[0-9A-Fa-f]{2}")
 _ESCAPED = re.compile(rb"([\\\x10\x1b}\xdb])(.)", re.DOTALL)  # a backslash, DLE, ESC, and those of PPP and SLIP
@@ -70,6 +74,8 @@ class Swap(NamedTuple):
     """A length in digits that counts the bytes, and is corrected for what comes instead."""
     is_summed: bool = False
     """Whether the sum of the text that they are in is corrected too: see `summed`."""
+    right: bytes | None = None
+    """What is right there, and is not taken for ``instead``; ``None``: the bytes of the conversation."""
 
     def is_blank(self, pieces: list[bytes]) -> bool:
         """Whether the bytes are the end of a line, alone: such as a blank line between messages."""
@@ -86,7 +92,8 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     RFC 9112, section 6.3, has ``1*DIGIT``. The property writes each number of the conversation in these forms, also
     with a length in digits before it made greater that counts it, or the right sum behind it. The output must not be
     that for the plain number. Digits that are a part of a word, such as a field of a given width, are tried with as
-    many bytes: ``+23`` for ``123``.
+    many bytes: ``+23`` for ``123``. Two digits in a byte (BCD) are tried with a ten in the place of the second one:
+    the byte ``0A`` for ``10``.
 
     >>> from handlers import Exactly, StreamHandler, Until
     >>> class Blob(StreamHandler):
@@ -96,7 +103,7 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     >>> takes_plain_numbers_only(Blob, b"5:hello")
     """
     tried = Tried(kind, conversation, world)
-    _refuse_same(tried, _spelled(tried.pieces), "plain_numbers")
+    _refuse_same(tried, [*_spelled(tried.pieces), *_carried(tried.pieces)], "plain_numbers")
 
 
 @held_in_time
@@ -110,10 +117,11 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     is none either. It replaces CR LF behind a chunk of HTTP, and the byte, or the two, behind data of a given length
     that are the same each time; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
     letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
-    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter. Where the conversation
-    has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates nothing. Where it has such as ``\n`` and
-    ``\\``, both in a row, ``\\n``, are a backslash and a letter. The output must not be that for the right end. ``\n``
-    for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter, and such a mark at the
+    end of another line. Where the conversation has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates
+    nothing. Where it has such as ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a letter, and not a
+    backslash and LF. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112,
+    section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
@@ -130,6 +138,7 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
     _refuse_same(tried, [swap for swap in swaps if swap not in between], "exact_ends")
+    _refuse_marks_in_lines(tried)
 
 
 @held_in_time
@@ -189,6 +198,15 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
             yield Swap("number", place, start, end, instead, controls)
 
 
+def _carried(pieces: list[bytes]) -> Iterator[Swap]:
+    """Each two digits in a byte of a binary piece as one less and ten more, which is no digit: ``0A`` for ``10``."""
+    for place, piece in enumerate(pieces):
+        spots = [at for at, byte in enumerate(piece) if byte >> 4 in range(1, 10) and byte & 15 <= 5]
+        for at in thinned(spots, BYTES) if BINARY.search(piece) else ():
+            controls = bytes([piece[at] + 1]), bytes([piece[at] - 16])
+            yield Swap("digits", place, at, at + 1, bytes([piece[at] - 6]), controls)
+
+
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     """Each end in other forms."""
     for place, start, end in spots(pieces, _DOT, SPOTS):
@@ -220,12 +238,16 @@ def _escaped_twice(pieces: list[bytes]) -> Iterator[Swap]:
         (place, match) for place, piece in enumerate(pieces) for match in _ESCAPED.finditer(piece)
         if match[1] == b"\\" or BINARY.search(piece)
     ]  # fmt: skip
-    kinds = list(dict.fromkeys(match[0] for _, match in found))[:SPOTS]
+    doubled = dict.fromkeys(2 * match[1] for _, match in found if match[1] in b"\\\x10\x1b")
+    kinds = list(dict.fromkeys([*doubled, *(match[0] for _, match in found)]))[:SPOTS]
     for (place, match), other in product(found[:SPOTS], kinds):
-        stands_for_sign = other == b"\\\\" or match[1] != b"\\"  # of the others nobody can tell which one does
+        stands_for_sign = other in doubled or match[1] not in b"\\\x1b"  # of the others nobody can tell which one does
         if match[0] != other and match[1] == other[:1] and stands_for_sign:
             controls = other + b"x", b"x" + match[2], other
-            yield Swap("escape", place, *match.span(), other + match[2], controls)
+            start, end = match.span()
+            swap = Swap("escape", place, start, end, other + match[2], controls)
+            yield swap
+            yield swap._replace(right=other + match[0])
 
 
 def _named(pieces: list[bytes]) -> Iterator[Swap]:
@@ -236,6 +258,25 @@ def _named(pieces: list[bytes]) -> Iterator[Swap]:
             if re.search(rb"(?<!\w)%b(?!\w)" % mark, piece[: match.start()]):
                 for instead in mark + b"x", mark + b"0":
                     yield Swap("end", place, start, end, instead, (b"x" * len(mark), mark[:-1] + b"_"))
+
+
+def _refuse_marks_in_lines(tried: Tried) -> None:
+    """Fail if the mark of an end that comes again, which begins lines, is one at the end of another line, too."""
+    for place, piece in enumerate(tried.pieces):
+        whole = played(tried, tried.pieces).output
+        for mark in dict.fromkeys(match[0] for match in _BOUNDARY.finditer(piece)):
+            first, last = piece.find(mark), piece.rfind(mark)
+            long = (found for found in _LINE.finditer(piece, first, last) if len(found[0]) > 2 * len(mark))
+            for line in islice(long, SPOTS if first < last else 0):
+                other = mark[:-1] + (b"y" if mark.endswith(b"x") else b"x")
+                begin = line.end() - len(mark)
+                right, wrong = (
+                    played(tried, replaced(tried.pieces, place, begin, line.end(), instead), name=name)
+                    for instead, name in ((other, "plain"), (mark, "machine"))
+                )
+                if whole and right.output == whole != wrong.output:
+                    fault = f"it takes {mark!r} in the middle of a line for the mark of an end, which begins a line"
+                    fail(tried, fault, "exact_ends", differing(wrong, right), answers=answers_of(wrong, right))
 
 
 def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
@@ -295,7 +336,7 @@ def _refuse_same(tried: Tried, swaps: Iterable[Swap], title: str) -> None:
         return outputs[key]
 
     def same(pieces: list[bytes], swap: Swap) -> bool:
-        plain = output(pieces)
+        plain = output(_right(pieces, swap))
         if plain == silent or output(_swapped(pieces, swap, swap.instead)) != plain:
             return False
         return all(output(_swapped(pieces, swap, control)) != plain for control in swap.controls)
@@ -304,18 +345,22 @@ def _refuse_same(tried: Tried, swaps: Iterable[Swap], title: str) -> None:
         changed = played(tried, [*_swapped(tried.pieces, swap, swap.instead), *ending])
         if changed.error is not None:
             fail(tried, f"for {swap.instead!r} as {swap.noun} {fault_of(changed, '')}", title, changed.code())
-        if changed.output == output(tried.pieces) and same(tried.pieces, swap):
+        if changed.output == output(_right(tried.pieces, swap)) and same(tried.pieces, swap):
             pieces, swap = _shortest(tried, swap, same)
             _fail(tried, pieces, swap, ending, title)
 
 
 def _fail(tried: Tried, pieces: list[bytes], swap: Swap, ending: Schedule, title: str) -> None:
-    right = pieces[swap.piece][swap.start : swap.end]
-    plain = played(tried, [*pieces, *ending], name="plain")
+    right = pieces[swap.piece][swap.start : swap.end] if swap.right is None else swap.right
+    plain = played(tried, [*_right(pieces, swap), *ending], name="plain")
     run: Run = played(tried, [*_swapped(pieces, swap, swap.instead), *ending])
     code = f"{plain.code()}\n{run.code()}\nassert {run.output_code()} != {plain.output_code()}"
     fault = f"it takes {swap.instead!r} for the {swap.noun} {right!r}"
     fail(tried, fault, title, code)
+
+
+def _right(pieces: list[bytes], swap: Swap) -> list[bytes]:
+    return pieces if swap.right is None else _swapped(pieces, swap, swap.right)
 
 
 def _swapped(pieces: list[bytes], swap: Swap, instead: bytes) -> list[bytes]:

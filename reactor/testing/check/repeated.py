@@ -15,7 +15,7 @@ from ..inputs.tried import Tried
 from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, LinesRun, held, largest_number
 from ..running.driver import RecordingDriver
 from ..running.evidence import fault_of
-from ..running.forms import NEXT, around, binary, digits, instead, letters, same
+from ..running.forms import around, binary, digits, following, instead, letters, same
 from ..running.pristine import pristine
 from ..running.remaining import remains
 from ..running.report import Found, fail, held_in_time
@@ -199,8 +199,10 @@ def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) ->
 
 
 def _named(start: tuple[bytes, ...], piece: bytes, name: bytes) -> Repeated:
-    """The piece with a binary number wherever it has these bytes."""
-    return Repeated(start, instead(piece, name, binary(len(name), NEXT)))
+    """The piece with the following numbers wherever it has this one, in the order of bytes in which it is small."""
+    order = "little" if name[0] else "big"
+    first = int.from_bytes(name, order)  # type: ignore[arg-type]
+    return Repeated(start, instead(piece, name, binary(len(name), following(first), order)))
 
 
 def _again(tried: Tried) -> Iterator[Repeated]:
@@ -222,8 +224,8 @@ def _promised(tried: Tried) -> Iterator[Repeated]:
     """The first part of each message that comes as often as a binary number before it says, which is made greater."""
     data, borders = tried.pieces[0], borders_of(tried)
     firsts = [number for number, border in enumerate(borders) if border.is_first]
-    for first, following in pairwise([*firsts, len(borders)]):
-        message = borders[first + 1 : following]
+    for first, end in pairwise([*firsts, len(borders)]):
+        message = borders[first + 1 : end]
         for border in message:
             alike = [other.at for other in message if other.place == border.place]
             if len(alike) > 1:
@@ -253,7 +255,8 @@ def _continued(tried: Tried) -> Iterator[Repeated]:
 def _numbers(piece: bytes, size: int) -> list[bytes]:
     """The bytes of a piece that may be a binary number, such as that of a stream or a channel."""
     names = dict.fromkeys(piece[at : at + size] for at in range(min(len(piece), SHORT) - size + 1))
-    return [name for name in names if name[0] == 0 < int.from_bytes(name, "big") < 65_536]
+    big = [name for name in names if name[0] == 0 < int.from_bytes(name, "big") < 65_536]
+    return big + [name for name in names if name[-1] == 0 < name[0] and int.from_bytes(name, "little") < 65_536]
 
 
 def _announced(start: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """What a message may have in itself again: a region with its length in front, a value of bencoding, a few bytes.
 
-A *region* is a length of four bytes and what it is the length of. One that has another one in it is *wrapped*: the
-inner one is replaced by the outer one, again and again, with the lengths that belong to that.
+A *region* is a length of two or four bytes and what it is the length of. One that has another one in it is *wrapped*:
+the inner one is replaced by the outer one, again and again, with the lengths that belong to that.
 """
 
 from __future__ import annotations
@@ -16,21 +16,16 @@ from ..running.snippets import literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SIZE = 4
+SIZES = 4, 2
 """Bytes of the length of a region."""
-
 
 WIDEST = 4
 """The most bytes that come again and again: a field's kind and number, a head with a count of one."""
 
-
 LONGEST = 1 << 20
 """Bytes of the longest message that is made."""
 
-
 _SIMPLE = re.compile(rb"i-?[0-9]+e")
-
-
 _TEXT = re.compile(rb"([0-9]+):")
 
 
@@ -47,45 +42,57 @@ class Wrapped(NamedTuple):
     least: int
     """The length of the inner one."""
     order: str
+    size: int
+    """The bytes of a length."""
 
     @property
     def width(self) -> int:
         """The bytes of a level."""
-        return SIZE + len(self.before) + len(self.after)
+        return self.size + len(self.before) + len(self.after)
 
     def deep(self, depth: int) -> bytes:
         """The inner one in so many outer ones."""
-        lengths = [(self.least + self.width * level).to_bytes(SIZE, self.order) for level in range(depth, -1, -1)]  # type: ignore[arg-type]
+        lengths = [(self.least + self.width * level).to_bytes(self.size, self.order) for level in range(depth, -1, -1)]  # type: ignore[arg-type]
         return self.before.join(lengths) + self.inner + self.after * depth
 
     def code(self, depth: int) -> str:
         """The expression for it."""
-        length = f"({self.least} + {self.width} * level).to_bytes({SIZE}, {self.order!r})"
+        length = f"({self.least} + {self.width} * level).to_bytes({self.size}, {self.order!r})"
         lengths = f"{literal(self.before)}.join({length} for level in range({depth}, -1, -1))"
         return f"{lengths} + {literal(self.inner)}{f' + {literal(self.after)} * {depth}' if self.after else ''}"
 
 
 def wrapped(piece: bytes, depth: int, most: int) -> list[Wrapped]:
-    """The regions that have a like one in them, the smallest first; at most so many.
+    """The regions that have a like one in them, for each size of a length the smallest first; at most so many.
 
-    >>> [(found.begin, found.before, found.inner) for found in wrapped(b"a\\0\\0\\0\\7b\\0\\0\\0\\2hi", 9, 4)]
-    [(1, b'b', b'hi')]
+    >>> [(found.size, found.before, found.inner) for found in wrapped(b"a\\0\\0\\0\\7b\\0\\0\\0\\2hi", 9, 4)]
+    [(4, b'b', b'hi'), (2, b'b\\x00\\x00', b'hi')]
     """
+    return [one for size in SIZES for one in _wrapped(piece, depth, size)[:most]]
+
+
+def _wrapped(piece: bytes, depth: int, size: int) -> list[Wrapped]:
     found: list[Wrapped] = []
-    for order, counted in product(ORDERS, (0, SIZE)):
+    longest = min(LONGEST, 1 << 8 * size)
+    for order, counted in product(ORDERS, (0, size)):
         regions = [
             (at, end, length)
-            for at in range(len(piece) - SIZE)
-            if counted < (length := int.from_bytes(piece[at : at + SIZE], order)) <= len(piece)  # type: ignore[arg-type]
-            and (end := at + SIZE - counted + length) <= len(piece)
+            for at in range(len(piece) - size)
+            if counted < (length := int.from_bytes(piece[at : at + size], order)) <= len(piece)  # type: ignore[arg-type]
+            and (end := at + size - counted + length) <= len(piece)
         ]
         for (begin, end, _), (inside, stop, length) in product(regions, regions):
-            if begin + SIZE <= inside and stop <= end and stop - inside < end - begin:
-                before, after = piece[begin + SIZE : inside], piece[stop:end]
-                one = Wrapped(begin, end, before, piece[inside + SIZE : stop], after, length, order)
-                if one.width * depth <= LONGEST:
+            if begin + size <= inside and stop <= end and stop - inside < end - begin:
+                before, after = piece[begin + size : inside], piece[stop:end]
+                one = Wrapped(begin, end, before, piece[inside + size : stop], after, length, order, size)
+                if one.least + one.width * depth < longest:
                     found.append(one)
-    return sorted(found, key=lambda one: (one.end - one.begin, len(one.before) + len(one.after)))[:most]
+
+    def rank(one: Wrapped) -> tuple[bool, int, int]:
+        is_last = one.after == b"" and one.end == len(piece)  # two bytes are the length of much by chance
+        return size == 2 and not is_last, one.end - one.begin, one.width
+
+    return sorted(found, key=rank)
 
 
 def bencoded(piece: bytes) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""What the server gives out and a client gives back, such as the number of a session, in messages that come again.
+"""What names something in messages that come again: what the server has given out, or what the client has chosen.
 
-A client that begins something and ends it, again and again, names each time what it was given that time: no message
-that is repeated as it is does that.
+A client that begins something and ends it, again and again, names each time what it was given that time, such as the
+number of a session, or another port or channel: no message that is repeated as it is does that.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from ..inputs.borders import messages_of
 from ..inputs.enclosing import BINARY
 from ..running.counting import held
 from ..running.driver import RecordingDriver
+from ..running.forms import binary, following
 from ..running.report import Found, fail
 from ..running.run import played
 from ..running.snippets import literal
+from ..running.spreading import spread_over
 from ..running.watching import timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..inputs.tried import Tried
+    from ..running.forms import Form
 
 MANY = 16
 """The most messages of the conversation that may give something out."""
@@ -35,6 +38,9 @@ ROUNDS = 16_384
 
 LOOK = 256
 """Rounds after which what the request holds is looked at."""
+
+SIGHTS = 48
+"""The most places of two messages at which a client may have chosen a name."""
 
 SIZES = 4, 2
 """Bytes of what is given out, if it is binary."""
@@ -65,13 +71,19 @@ class Token(NamedTuple):
 
 
 class Cycle(NamedTuple):
-    """Messages that come again and again. The answer to the first one has the token, which the others may name."""
+    """Messages that come again and again, and name something each time."""
 
     start: list[bytes]
     messages: list[bytes]
-    token: Token
+    token: Token | None
+    """Where the answer to the first message has it; ``None`` if the client chooses it."""
     value: bytes
     """What it was the first time."""
+
+    @property
+    def form(self) -> Form:
+        """What the client chooses: the following numbers, in as many bytes."""
+        return binary(len(self.value), following(int.from_bytes(self.value, "big")))
 
 
 def refuse_growth_of_cycles(tried: Tried, kept: int) -> None:
@@ -83,6 +95,20 @@ def refuse_growth_of_cycles(tried: Tried, kept: int) -> None:
                 cycle = Cycle(messages[:place], messages[place:end], token, value)
                 if any(value in message for message in cycle.messages[1:]) and _goes_on(tried, cycle):
                     _refuse_growth(tried, cycle, kept)
+        for end in range(place + 2, min(len(messages), place + LONGEST) + 1):
+            for value in _common(messages[place], messages[end - 1]):
+                cycle = Cycle(messages[:place], [messages[place], messages[end - 1]], None, value)
+                if _goes_on(tried, cycle):
+                    _refuse_growth(tried, cycle, kept)
+
+
+def _common(first: bytes, last: bytes) -> list[bytes]:
+    """Two bytes that both messages have in one place, and nowhere else, with others about them that differ."""
+    if len(first) != len(last) or first == last or not BINARY.search(first):
+        return []
+    names = dict.fromkeys(first[at : at + 2] for at in range(len(first) - 1) if first[at : at + 2] == last[at : at + 2])
+    found = [name for name in names if first.count(name) == last.count(name) == 1 and name[0] > 0]
+    return spread_over(found, SIGHTS)
 
 
 def _tokens(tried: Tried, start: list[bytes], message: bytes) -> Iterator[tuple[Token, bytes]]:
@@ -119,20 +145,21 @@ def _answer(tried: Tried, machine: Any, message: bytes) -> bytes:
     return b"".join(iter(machine.read, None)) if tried.packets else machine.read()
 
 
-def _round(tried: Tried, machine: Any, cycle: Cycle) -> list[bytes]:
-    """The answers to the messages, with the token of this time in them, each with the first value in its place."""
-    first = _answer(tried, machine, cycle.messages[0])
-    token = cycle.token.of(first)
-    others = [message.replace(cycle.value, token, 1) for message in cycle.messages[1:]]
+def _round(tried: Tried, machine: Any, cycle: Cycle, number: int) -> list[bytes]:
+    """The answers to the messages, with the name of this time in them, each with the first value in its place."""
+    chosen = cycle.value if cycle.token else cycle.form.write(number)
+    first = _answer(tried, machine, cycle.messages[0].replace(cycle.value, chosen, 1))
+    name = cycle.token.of(first) if cycle.token else chosen
+    others = [message.replace(cycle.value, name, 1) for message in cycle.messages[1:]]
     answers = [first, *(_answer(tried, machine, message) for message in others)]
-    return [answer.replace(token, cycle.value, 1) for answer in answers] if token else answers
+    return [answer.replace(name, cycle.value, 1) for answer in answers] if name else answers
 
 
 def _goes_on(tried: Tried, cycle: Cycle) -> bool:
     """Whether the messages have the same answers each time, but for what was given out."""
     machine = _begun(tried, cycle.start)
-    first = _round(tried, machine, cycle)
-    return all(first) and all(_round(tried, machine, cycle) == first for _ in range(LONGEST + 1))
+    first = _round(tried, machine, cycle, 0)
+    return all(first) and all(_round(tried, machine, cycle, number) == first for number in range(1, LONGEST + 2))
 
 
 def _refuse_growth(tried: Tried, cycle: Cycle, kept: int) -> None:
@@ -142,8 +169,8 @@ def _refuse_growth(tried: Tried, cycle: Cycle, kept: int) -> None:
     sizes = [0]
     try:
         for rounds in range(LOOK, ROUNDS + 1, LOOK):
-            for _ in range(LOOK):
-                _round(tried, machine, cycle)
+            for number in range(rounds - LOOK, rounds):
+                _round(tried, machine, cycle, number)
             sizes.append(held(machine))
             if machine.finished or sizes[-1] <= sizes[(len(sizes) - 1) // 2]:
                 break
@@ -160,13 +187,20 @@ def _fail(tried: Tried, cycle: Cycle, rounds: int, size: int, bound: int) -> NoR
     first, *others = cycle.messages
     code = "\n".join(
         [
-            *([] if cycle.token.size else ["import re"]),
+            *(["import re"] if cycle.token and not cycle.token.size else []),
             f"machine = {tried.construct(played(tried, tried.pieces).asked)}",
             *(f"machine.feed({literal(message)})" for message in [*tried.before, *cycle.start]),
             taken,
-            f"for _ in range({rounds}):",
-            f"    machine.feed({literal(first)})",
-            f"    token = {cycle.token.code(taken)}",
+            f"for {'_' if cycle.token else 'number'} in range({rounds}):",
+            *(
+                [f"    machine.feed({literal(first)})", f"    token = {cycle.token.code(taken)}"]
+                if cycle.token
+                else [
+                    f"    token = {cycle.form.code}",
+                    f"    machine.feed({_with_token(cycle, first)})",
+                    f"    {taken}",
+                ]
+            ),
             *(f"    machine.feed({_with_token(cycle, message)})" for message in others),
             f"    {taken}",
             f"assert held(machine) <= {bound}",
@@ -174,7 +208,8 @@ def _fail(tried: Tried, cycle: Cycle, rounds: int, size: int, bound: int) -> NoR
     )
     fault = (
         f"it holds {size} bytes, and more the more often a client begins something and ends it, with "
-        f"{literal(cycle.value)} in later messages as it was given: drop all of it at the end"
+        f"{literal(cycle.value)} in later messages as it was {'given' if cycle.token else 'chosen'}: drop all of it at "
+        "the end"
     )
     fail(tried, fault, "bounds_when_repeated", code, remedy=f"kept={2 * size} (bytes)")
 

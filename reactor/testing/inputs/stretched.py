@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..running.run import Run, played
 from ..running.snippets import literal
@@ -46,6 +46,13 @@ _LINE_END = re.compile(rb"\r?\n")
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
+_SIZES: tuple[tuple[int, Literal["big", "little"]], ...] = (
+    (4, "big"),
+    (2, "big"),
+    (1, "big"),
+    (4, "little"),
+    (2, "little"),
+)
 _BYTE_BY_BYTE = 300  # bytes up to which an input is also tried byte by byte
 
 
@@ -181,14 +188,15 @@ def _binary(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
     Where three bytes or more follow, an end of one or two bytes may be behind them; or the length may count itself and
     one byte before it, which says what the piece is.
     """
-    for size, start in product((4, 2, 1), range(len(piece))):
-        count, rest = int.from_bytes(piece[start : start + size], "big"), len(piece) - start - size
+    for (size, order), start in product(_SIZES, range(len(piece))):
+        count, rest = int.from_bytes(piece[start : start + size], order), len(piece) - start - size
         if 0 < count == rest:
-            yield _with_bytes(piece, start, size, len(piece)), (1 << 8 * size) - 1
+            yield _with_bytes(piece, start, size, len(piece), order), (1 << 8 * size) - 1
         elif rest >= SMALLEST and rest - TAIL <= count < rest:
-            yield _with_bytes(piece, start, size, start + size + count), (1 << 8 * size) - 1
+            yield _with_bytes(piece, start, size, start + size + count, order), (1 << 8 * size) - 1
         elif rest >= SMALLEST and count in (rest + size, rest + size + 1):
-            yield _with_bytes(piece, start, size, len(piece), count - rest), (1 << 8 * size) - 1 - (count - rest)
+            more = count - rest
+            yield _with_bytes(piece, start, size, len(piece), order, more), (1 << 8 * size) - 1 - more
 
 
 def _headed(piece: bytes) -> Iterator[tuple[Callable[[int], bytes], int]]:
@@ -204,12 +212,14 @@ def _with_head(piece: bytes, start: int, size: int, begin: int) -> Callable[[int
     return lambda length: before + length.to_bytes(size, "big") + head + b"a" * length
 
 
-def _with_bytes(piece: bytes, start: int, size: int, end: int, more: int = 0) -> Callable[[int], bytes]:
+def _with_bytes(
+    piece: bytes, start: int, size: int, end: int, order: Literal["big", "little"], more: int = 0
+) -> Callable[[int], bytes]:
     """A piece of any length up to ``end``; its own length says ``more``. Lengths of the whole are corrected."""
 
     def build(length: int) -> bytes:
         growth = length - (end - start - size)
         before = next(enclosing(piece[:start], len(piece), growth))
-        return before + (length + more).to_bytes(size, "big") + b"a" * length + piece[end:]
+        return before + (length + more).to_bytes(size, order) + b"a" * length + piece[end:]
 
     return build

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .source import Method
 
 
+_LAZY = map, filter
+
+
 class Fault(NamedTuple):
     """A statement or a call that is a fault by itself."""
 
@@ -67,6 +70,8 @@ def _of_statement(method: Method, value: ast.expr) -> str:
     text = ast.unparse(value)
     if is_step(method, value):
         return f"the step {text} is dropped: return it"
+    if isinstance(value, ast.GeneratorExp) or (isinstance(value, ast.Call) and method.value(value.func) in _LAZY):
+        return f"{text} does nothing until its items are taken: write a for loop"
     if method.wait(value) is not None:
         remedy = "await it" if _is_coroutine(method) else "return it with the next state"
         return f"the wait {text} is dropped: {remedy}"

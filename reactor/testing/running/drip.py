@@ -59,9 +59,9 @@ def drip(kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world:
 def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | None = None) -> float:
     """The seconds that a message takes whose client sends each of its ``pieces`` late, behind ``start``.
 
-    Each piece but the first comes when nine tenths of the time of the wait for it are over. 0 if the request ends
-    before the last one, for the handler of the class ``kind`` bounds the time of the whole message. No real time
-    passes.
+    Each piece but the first comes when nine tenths of the time of the wait for it are over, or nine twentieths of the
+    ``request_timeout`` of the handler class ``kind``, if that is less: two come within that time. 0 if the request ends
+    before the last one, for the handler bounds the time of the whole message. No real time passes.
 
     >>> from handlers import StreamHandler, Until
     >>> class Lines(StreamHandler):
@@ -71,12 +71,13 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     >>> trickle(Lines, b"", [b"one\\n", b"two\\n"])
     9.0
     """
-    clock = [0.0]
-    run = _begun(Subject(kind, world), [start], clock)
+    clock, subject = [0.0], Subject(kind, world)
+    most = float(getattr(subject.handler, "request_timeout", None) or "inf")
+    run = _begun(subject, [start], clock)
     seconds = 0.0
     for number, piece in enumerate(pieces):
         if number and not run.finished:
-            _pause(run, clock, SHARE * run.patience)
+            _pause(run, clock, SHARE * min(run.patience, most / 2))
         if run.finished or run.over or run.patience == float("inf"):
             break
         run.step(piece)

@@ -19,7 +19,11 @@ class Number(NamedTuple):
 
 
 ITSELF = Number(lambda number: number, "number")
-NEXT = Number(lambda number: number + 1, "(number + 1)")
+
+
+def following(first: int) -> Number:
+    """The numbers from this one on."""
+    return Number(lambda number: first + number, f"({first} + number)")
 
 
 class Form(NamedTuple):
@@ -47,12 +51,11 @@ def letters(width: int = 0, number: Number = ITSELF) -> Form:
     return Form(lambda at: form.write(at).translate(LETTERS), in_letters(form.code))
 
 
-def binary(size: int, number: Number = ITSELF) -> Form:
-    """So many bytes, the highest first: the number, without what does not fit into them."""
+def binary(size: int, number: Number = ITSELF, order: str = "big") -> Form:
+    """So many bytes: the number, without what does not fit into them."""
     most = 1 << 8 * size
-    return Form(
-        lambda at: (number.of(at) % most).to_bytes(size, "big"), f"({number.code} % {most}).to_bytes({size}, 'big')"
-    )
+    code = f"({number.code} % {most}).to_bytes({size}, {order!r})"
+    return Form(lambda at: (number.of(at) % most).to_bytes(size, order), code)  # type: ignore[arg-type]
 
 
 def same(piece: bytes) -> Form:

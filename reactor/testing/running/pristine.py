@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ABSENT: Any = object()
 _SEQUENCES = (list, bytearray, deque)
+_CACHED = type(lru_cache(int))
 
 
 @contextmanager
@@ -95,8 +96,15 @@ class _Snapshot:
         for value in before.values():
             self.contents(value)
         for value in list(vars(base).values()):
+            self._forget(value)
             for function in _functions_of(value):
                 self._function(function)
+
+    def _forget(self, value: Any) -> None:
+        """Empty the cache of a function, now and then: what it has may have been changed by who got it."""
+        if isinstance(value, _CACHED):
+            value.cache_clear()
+            self.undo.append(value.cache_clear)
 
     def _function(self, function: FunctionType) -> None:
         if id(function) in self._seen:
@@ -116,6 +124,7 @@ class _Snapshot:
                 self.contents(value)
             elif isinstance(value, FunctionType) and value.__module__ in self._homes:
                 self._function(value)
+            self._forget(value)
 
     def _cell(self, cell: CellType) -> None:
         try:

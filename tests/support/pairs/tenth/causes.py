@@ -150,7 +150,7 @@ class Pana(DatagramHandler):
                 sent += 1
                 self.send(request)
                 continue
-            size = int.from_bytes(packet[20:22], "big")
+            size = min(int.from_bytes(packet[20:22], "big"), 1_024)
             payload = packet[24 : 24 + size]
             answer = avp(2, payload) if payload else b""
             if packet == pana(flags, AUTHENTICATION, SESSION, self.sequence, answer):

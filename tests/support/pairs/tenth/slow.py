@@ -79,7 +79,7 @@ class Mercurial(StreamHandler):
 
     timeout = 60.0
     request_timeout = 60.0
-    most = 131_072
+    most = 16_384
 
     def setup(self) -> None:
         self.size = 0
