@@ -30,7 +30,7 @@ FEW = 6
 """The most places at which a message may begin where the end of the stream is compared with silence, and the most
 pieces inside messages that come now and then."""
 
-LATE = 1.2
+LATE = 1.5
 """How many times the seconds of ``request_timeout`` a message may take."""
 
 SPOTS = 16

@@ -44,7 +44,7 @@ WORDS = 12
 STARTS = 48
 """Bytes of a binary message at which a few bytes are repeated."""
 
-BUDGET = 300_000
+BUDGET = 160_000
 """Lines of Python after which no further bytes are repeated."""
 
 TWICE = 24

@@ -31,8 +31,8 @@ class Repeated(NamedTuple):
         return [self.piece.write(number) for number in range(first, first + BATCH)]
 
     def code(self, name: str, batches: int, packets: bool) -> str:
-        """The statements that feed the machine ``name``; a client takes the answers to ``packets``."""
+        """The statements that feed the machine ``name``; the client takes the answers."""
         start = "".join(f"{name}.feed({literal(piece)})\n" for piece in self.start if piece)
         number = "number" if "number" in names_in(self.piece.code) else "_"
-        taken = f"\n    list(iter({name}.read, None))" if packets else ""
-        return f"{start}for {number} in range({BATCH * batches}):\n    {name}.feed({self.piece.code}){taken}"
+        taken = f"list(iter({name}.read, None))" if packets else f"{name}.read()"
+        return f"{start}for {number} in range({BATCH * batches}):\n    {name}.feed({self.piece.code})\n    {taken}"

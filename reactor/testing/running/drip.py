@@ -59,9 +59,9 @@ def drip(kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world:
 def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | None = None) -> float:
     """The seconds that a message takes whose client sends each of its ``pieces`` late, behind ``start``.
 
-    Each piece but the first comes when nine tenths of the time of the wait for it are over, or nine twentieths of the
-    ``request_timeout`` of the handler class ``kind``, if that is less: two come within that time. 0 if the request ends
-    before the last one, for the handler bounds the time of the whole message. No real time passes.
+    Each piece but the first comes when nine tenths of the time of the wait for it are over. 0 if the request ends
+    before the last one, for the handler of the class ``kind`` bounds the time of the whole message. No real time
+    passes.
 
     >>> from handlers import StreamHandler, Until
     >>> class Lines(StreamHandler):
@@ -71,13 +71,12 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     >>> trickle(Lines, b"", [b"one\\n", b"two\\n"])
     9.0
     """
-    clock, subject = [0.0], Subject(kind, world)
-    most = float(getattr(subject.handler, "request_timeout", None) or "inf")
-    run = _begun(subject, [start], clock)
+    clock = [0.0]
+    run = _begun(Subject(kind, world), [start], clock)
     seconds = 0.0
     for number, piece in enumerate(pieces):
         if number and not run.finished:
-            _pause(run, clock, SHARE * min(run.patience, most / 2))
+            _pause(run, clock, SHARE * run.patience)
         if run.finished or run.over or run.patience == float("inf"):
             break
         run.step(piece)
@@ -94,7 +93,8 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
     It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not; or
     that of `BY_HAND` bytes, each of which a `Some` has taken that waits for what is left of a known length.
     Without ``grows``, a request that is still open at the end was kept open too long, whether it holds more or not.
-    Where the client says nothing, a `FirstOf` ends the drip: it does not wait for the client alone.
+    Where the client says nothing, a `FirstOf` ends the drip, for it does not wait for the client alone; but not if a
+    datagram handler sends the same after each silence: nothing tells it that the client has gone.
     """
     clock = [0.0]
     run = _begun(subject, start, clock)
@@ -103,14 +103,17 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
     has_timeout = run.wait is not None and (run.wait.timeout or subject.handler.timeout) != Handler.timeout
     left, patience = _left(run.wait), run.patience
     is_long, is_by_hand = False, left > 0
+    said: list[Any] = []  # after each silence
     for number in range(1, DRIPS + 1):
-        ends = run.output != answered if filler else not _is_for_peer(run.wait)
+        ends = run.output != answered if filler else not (_is_for_peer(run.wait) or _repeats(run, said))
         if run.finished or run.over or ends or run.patience == float("inf"):
             break
+        told = len(run.output)
         _pause(run, clock, (SHARE if filler else 1.0) * run.patience)
         if filler and not run.finished:
             run.step(filler)
         run.drain()
+        said.append(run.output[told:])
         left -= len(filler)
         is_by_hand = is_by_hand and _left(run.wait) == left and run.patience >= patience
         for long in (LONG, *([BY_HAND] if is_by_hand else [])):
@@ -146,6 +149,12 @@ def _left(wait: Wait | None) -> int:
 
 def _is_for_peer(wait: Wait | None) -> bool:
     return wait is not None and wait.reads and not isinstance(wait, FirstOf)
+
+
+def _repeats(run: Run, said: list[Any]) -> bool:
+    """Whether a datagram handler waits for the client or for a time, and may send the same again and again."""
+    is_either = run.subject.packets and isinstance(run.wait, FirstOf) and run.wait.reads
+    return is_either and (len(said) < 2 or (bool(said[-1]) and said[-1] == said[-2]))
 
 
 def _ticking(subject: Subject, clock: list[float]) -> Subject:

@@ -91,14 +91,23 @@ class _Snapshot:
             self._class(base)
 
     def _class(self, base: type) -> None:
+        if id(base) in self._seen:
+            return
+        self._seen.add(id(base))
         before = {name: value for name, value in vars(base).items() if _is_data(name, value)}
         self.undo.append(lambda: _restore_class(base, before))
         for value in before.values():
             self.contents(value)
         for value in list(vars(base).values()):
             self._forget(value)
+            self._other_class(value)
             for function in _functions_of(value):
                 self._function(function)
+
+    def _other_class(self, value: Any) -> None:
+        """A class of the handler's modules, which it may make objects of."""
+        if isinstance(value, type) and value.__module__ in self._homes:
+            self._class(value)
 
     def _forget(self, value: Any) -> None:
         """Empty the cache of a function, now and then: what it has may have been changed by who got it."""
@@ -125,6 +134,7 @@ class _Snapshot:
             elif isinstance(value, FunctionType) and value.__module__ in self._homes:
                 self._function(value)
             self._forget(value)
+            self._other_class(value)
 
     def _cell(self, cell: CellType) -> None:
         try:

@@ -1,6 +1,6 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import eighth, fifth, fourth, kinds, ninth, seventh, sixth, third
+from . import eighth, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -11,5 +11,6 @@ SETS = {
     "seventh": seventh.PAIRS,
     "eighth": eighth.PAIRS,
     "ninth": ninth.PAIRS,
+    "tenth": tenth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]
