@@ -204,7 +204,8 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     length that says more: within 32 bytes, or 12 where each `Some` waits for what is left of a known length, the
     request must end, answer, or hold no more than before. A limit of the bytes that comes later ends it too late; a
     handler that reads a line, or a body, by one wait is right. A handler that catches `TimedOut` and waits again keeps
-    the request of a client that has gone: where a client says nothing more, the request must end.
+    the request of a client that has gone: where a client says nothing more, the request must end. So must one of
+    datagrams that sends the same again after each silence.
 
     The property looks only at handlers that declare a ``timeout``, in the class or in the wait. One whose messages may
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says

@@ -2,7 +2,7 @@
 
 Under a trace function all code is several times as slow, and from Python 3.12 on it costs as much as hundreds of lines
 to set one. ``sys.monitoring`` is told once of each line that is left out, and costs nothing there from then on; where
-many blocks are traced one after another, it stays on between them (`kept`).
+many blocks are traced one after another, it stays on between them (`tracing_stays`).
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def tracing_stays() -> Iterator[None]:
 
 @contextmanager
 def untold() -> Iterator[None]:
-    """Within the ``with`` block, code runs as fast as if nobody had used `kept`."""
+    """Within the ``with`` block, code runs as fast as if nobody had used `tracing_stays`."""
     if _monitoring is None:
         yield
         return
