@@ -19,8 +19,9 @@ def drops_no_step(kind: Any) -> None:
 
     A statement that makes one and drops it has no effect: a ``return`` or an ``await`` is forgotten. The request goes
     on, or ends, without the wait. A state that returns a step on one way through it, and goes past its last statement
-    on another, ends the request there, which ``return None`` says better. Nor is a ``map()``, a ``filter()`` or a generator
-    expression a statement, for nothing takes its items. The property reads the source of the handler class.
+    on another, ends the request there, which ``return None`` says better. A ``map()``, a ``filter()`` or a generator
+    expression that is a statement does nothing, for nothing takes its items. The property reads the source of the
+    handler class.
 
     >>> from handlers.services import Echo
     >>> drops_no_step(Echo)
