@@ -36,6 +36,9 @@ SPOTS = 16
 BYTES = 32
 """The most bytes of a binary piece that may be two digits."""
 
+DIGITS = 4
+"""The most bytes of an answer that differ where a number is one more."""
+
 LENGTHS = 2
 """The most lengths about a number that are corrected."""
 
@@ -103,7 +106,7 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     >>> takes_plain_numbers_only(Blob, b"5:hello")
     """
     tried = Tried(kind, conversation, world)
-    _refuse_same(tried, [*_spelled(tried.pieces), *_carried(tried.pieces)], "plain_numbers")
+    _refuse_same(tried, [*_spelled(tried.pieces), *_carried(tried)], "plain_numbers")
 
 
 @held_in_time
@@ -198,13 +201,21 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
             yield Swap("number", place, start, end, instead, controls)
 
 
-def _carried(pieces: list[bytes]) -> Iterator[Swap]:
+def _carried(tried: Tried) -> Iterator[Swap]:
     """Each two digits in a byte of a binary piece as one less and ten more, which is no digit: ``0A`` for ``10``."""
+    pieces, plain = tried.pieces, _bytes_of(played(tried, tried.pieces))
     for place, piece in enumerate(pieces):
         spots = [at for at, byte in enumerate(piece) if byte >> 4 in range(1, 10) and byte & 15 <= 5]
         for at in thinned(spots, BYTES) if BINARY.search(piece) else ():
             controls = bytes([piece[at] + 1]), bytes([piece[at] - 16])
-            yield Swap("digits", place, at, at + 1, bytes([piece[at] - 6]), controls)
+            other = _bytes_of(played(tried, replaced(pieces, place, at, at + 1, controls[0])))
+            differing = sum(one != two for one, two in zip(plain, other, strict=False))
+            if len(plain) == len(other) and 0 < differing <= DIGITS:  # the answer has the number, in digits or in bytes
+                yield Swap("digits", place, at, at + 1, bytes([piece[at] - 6]), controls)
+
+
+def _bytes_of(run: Run) -> bytes:
+    return b"".join(run.output) if run.subject.packets else bytes(run.output)
 
 
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
@@ -238,10 +249,9 @@ def _escaped_twice(pieces: list[bytes]) -> Iterator[Swap]:
         (place, match) for place, piece in enumerate(pieces) for match in _ESCAPED.finditer(piece)
         if match[1] == b"\\" or BINARY.search(piece)
     ]  # fmt: skip
-    doubled = dict.fromkeys(2 * match[1] for _, match in found if match[1] in b"\\\x10\x1b")
-    kinds = list(dict.fromkeys([*doubled, *(match[0] for _, match in found)]))[:SPOTS]
+    kinds = list(dict.fromkeys(match[0] for _, match in found))[:SPOTS]
     for (place, match), other in product(found[:SPOTS], kinds):
-        stands_for_sign = other in doubled or match[1] not in b"\\\x1b"  # of the others nobody can tell which one does
+        stands_for_sign = other == b"\\\\" or match[1] != b"\\"  # of the others nobody can tell which one does
         if match[0] != other and match[1] == other[:1] and stands_for_sign:
             controls = other + b"x", b"x" + match[2], other
             start, end = match.span()
