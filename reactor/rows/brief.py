@@ -69,7 +69,7 @@ class Brief:
         handler._machine = self  # type: ignore[assignment]
 
     def run(self) -> list[bytes] | None:
-        """Give the handler its packet. Returns what it has sent if the request has ended; if not, it needs a `row`."""
+        """Give the handler its packet. Returns what it has sent if the request has ended; if not, it needs a row."""
         handler = self.handler
         kind = handler.__class__
         step: Any = None
@@ -116,12 +116,11 @@ class Brief:
         return self._row is not None or self.size > self.handler.max_output
 
     def keep(self, packets: list[bytes]) -> None:
-        """The request has ended, but ``packets`` are still to be sent: by its `row`."""
+        """The request has ended, but ``packets`` are still to be sent: by its row."""
         self.packets, self.step, self.error = packets, None, None
 
-    @property
-    def row(self) -> PacketRow:
-        """The row of the request, made when it is first asked for."""
+    def make_row(self) -> PacketRow:
+        """The row of the request in the table, made if there is none."""
         if self._row is None:
             row = self._row = self._exchanges.enter(self)
             machine: Any = row.channel
@@ -160,7 +159,7 @@ class Brief:
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
         if self.packets is not None:
-            self.row.channel.handler.call(handler, packet, answer)
+            self.make_row().channel.handler.call(handler, packet, answer)
 
     def close(self) -> None:
         if self.packets is not None:
