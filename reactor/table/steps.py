@@ -25,7 +25,7 @@ class Steps:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor: Reactor = proxy(reactor)  # the reactor refers to this object: no cycle
         self._waiting: deque[tuple[Request, Callable[[], object]]] = deque()
-        self._batch = 0  # the number of the last batch in which steps were done
+        self._batch: int | None = None  # the number of the last batch in which steps were done
         self._done = 0  # the number of steps done in that batch
 
     def enter(self, row: Request, step: Callable[[], object]) -> bool:
