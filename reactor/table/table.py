@@ -123,7 +123,7 @@ class RequestTable:
 
     def _record(self, row: Request) -> None:
         if row.rare is None and (row.channel is None or row.channel.reason is None):  # as most rows
-            self._count_ended(row, "", row.finished_record())
+            self._count_ended(row, "", row.record_later())
             return
         whole_reason = row.whole_reason
         reason = None if whole_reason is None else row.reason
