@@ -15,7 +15,7 @@ from enum import Enum
 from functools import lru_cache, partial
 from sys import intern
 
-from ..handlers.saying import safe_repr, safe_str
+from ..handlers.saying import safe_name, safe_repr, safe_str
 from ..handlers.waits import Cause
 from ..loop.timers import NEVER, Timed
 
@@ -198,10 +198,11 @@ class Request(Timed):
     @property
     def handler(self) -> str:
         """The name of the handler's class."""
-        kind = self.server.RequestHandlerClass if self.channel is None else self.channel.handler
-        if self.channel is not None and not isinstance(kind, type):  # a channel that has ended has only the class
-            kind = type(kind)
-        return getattr(kind, "__name__", None) or safe_repr(kind)
+        if self.channel is None:
+            return safe_name(self.server.RequestHandlerClass)
+        handler = self.channel.handler
+        kind: type = handler if isinstance(handler, type) else type(handler)  # when it has ended, it has the class
+        return kind.__name__
 
     @property
     def state(self) -> str:
