@@ -16,14 +16,23 @@ from ..handlers.states import expect_nothing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from ..handlers import DatagramHandler
     from ..handlers.handler import Answer
     from ..handlers.machine import Machine
     from ..handlers.waits import Wait
-    from ..servers.exchanges import Exchanges
     from .packets import PacketRow
+
+    class Taker(Protocol):
+        """What has taken the packet from its socket."""
+
+        @property
+        def server(self) -> Any:
+            """The server of the request, for its handler."""
+
+        def enter(self, brief: Brief) -> PacketRow:
+            """Put the row of a request that has begun without one into the table."""
 
 
 # The method of the handler that runs, or ran last:
@@ -35,7 +44,7 @@ class Brief:
 
     # Slots, because CPython 3.11 finds them faster than attributes of the class that an instance may override.
     __slots__ = (
-        "_exchanges", "_row", "error", "handler", "packet", "packets", "peer", "place", "principal", "size", "state",
+        "_row", "_taker", "error", "handler", "packet", "packets", "peer", "place", "principal", "size", "state",
         "step", "taken",
     )  # fmt: skip
 
@@ -49,7 +58,7 @@ class Brief:
     peer_certificate = alpn = proxy_header = reason = outbox = None
     left = ()
 
-    def __init__(self, handler: DatagramHandler, packet: bytes, peer: Any, exchanges: Exchanges) -> None:
+    def __init__(self, handler: DatagramHandler, packet: bytes, peer: Any, taker: Taker) -> None:
         self.handler: Any = handler
         """``None`` when the request has ended without a row."""
         self.packet = packet
@@ -65,7 +74,7 @@ class Brief:
         self.taken = False
         """Whether the handler was given the packet."""
         self._row: PacketRow | None = None
-        self._exchanges = exchanges
+        self._taker = taker
         handler._machine = self  # type: ignore[assignment]
 
     def run(self) -> list[bytes] | None:
@@ -122,7 +131,7 @@ class Brief:
     def make_row(self) -> PacketRow:
         """The row of the request in the table, made if there is none."""
         if self._row is None:
-            row = self._row = self._exchanges.enter(self)
+            row = self._row = self._taker.enter(self)
             machine: Any = row.channel
             machine.begin_over(self.place == STATE, self.state)
             packets, self.packets = self.packets or [], None
@@ -134,7 +143,7 @@ class Brief:
 
     @property
     def server(self) -> Any:
-        return self._exchanges.server
+        return self._taker.server
 
     def now(self) -> float:
         now: float = self.server.reactor.clock.time()
