@@ -140,7 +140,7 @@ def _prepare() -> None:
     if "programs" in known:
         from .modes import programs  # noqa: F401
     if "elsewhere" in known:
-        from .modes import workers  # noqa: F401
+        from .modes import jobs  # noqa: F401
     if "blocking" in known and "buffered" in vars(known["blocking"]):
         from .modes import answering  # noqa: F401
 
