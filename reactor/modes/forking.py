@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
-    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -49,9 +48,6 @@ class ForkMode(Mode):
         if not hasattr(os, "fork"):
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_FORK}")
         return super().adapt(handler)
-
-    def pool(self, work: str) -> Pool:
-        return self.own_pool("children", "max_children")
 
     def child_began(self, pid: int) -> None:
         server = self.service.server
