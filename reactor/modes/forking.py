@@ -16,7 +16,7 @@ from ..servers.mode import Mode, register_mode
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..servers.words import apply_exit_report, exit_report
-from .mailbox import Hangup, Mailbox
+from .mailbox import Bell, Mailbox
 from .mixin import ModeMixIn
 from .select import BATCH
 
@@ -40,8 +40,8 @@ class ForkMode(Mode):
     work = "fork"
     bound = ("max_children", "children")
     serves_directly = False
-    _hangup: Hangup | None = None
-    _draining: Hangup
+    _close_bell: Bell | None = None  # rung when the server closes: the children cancel their requests
+    _drain_bell: Bell  # rung when it drains: they end connections on which nothing is under way; made with the other
     _mailbox: Mailbox | None = None  # in a child
 
     def adapt(self, handler: Any) -> Any:
@@ -77,14 +77,14 @@ class ForkMode(Mode):
 
         Otherwise queued requests could hold all descriptors, and none of them could begin.
         """
-        if self._hangup is None:
-            hangup = Hangup(self.service.server, self.service.reactor)
+        if self._close_bell is None:
+            close_bell = Bell(self.service.server, self.service.reactor)
             try:
-                self._draining = Hangup(self.service.server, self.service.reactor)
+                self._drain_bell = Bell(self.service.server, self.service.reactor)
             except OSError:  # the host has descriptors for one of the two: both are made for a later request
-                hangup.close()
+                close_bell.close()
                 raise
-            self._hangup = hangup
+            self._close_bell = close_bell
         spare = list(os.pipe())
         try:
             if not self.service.intake.is_listener:
@@ -153,9 +153,9 @@ class ForkMode(Mode):
         mailbox = self._mailbox
         if mailbox is not None:
             inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
-        if self._hangup is not None:
+        if self._close_bell is not None:
 
-            def hang_up(events: int) -> None:
+            def end(events: int) -> None:
                 watch.cancel()  # the pipe stays readable; the loop would spin while a blocking handler goes on
                 inner.stop()
 
@@ -164,23 +164,23 @@ class ForkMode(Mode):
                 self.service.is_draining = True
                 inner.end_idle(self.service.server)
 
-            watch = inner.watch(self._hangup, EVENT_READ, hang_up)
-            draining = inner.watch(self._draining, EVENT_READ, drain)
+            watch = inner.watch(self._close_bell, EVENT_READ, end)
+            draining = inner.watch(self._drain_bell, EVENT_READ, drain)
 
     def drain(self) -> None:
-        if self._hangup is not None:
-            self._draining.ring()  # a child may have a connection on which nothing is under way
+        if self._close_bell is not None:
+            self._drain_bell.ring()  # a child may have a connection on which nothing is under way
 
     def close(self) -> None:
         super().close()
-        if self._hangup is not None:
-            self._hangup.ring()
+        if self._close_bell is not None:
+            self._close_bell.ring()
         server = self.service.server
         server.collect_children(blocking=server.block_on_close)
-        if self._hangup is not None:
-            self._hangup.close()
-            self._draining.close()
-            self._hangup = None
+        if self._close_bell is not None:
+            self._close_bell.close()
+            self._drain_bell.close()
+            self._close_bell = None
 
 
 class ForkingMixIn(_Base):

@@ -1,4 +1,4 @@
-"""How a parent reaches its children: a pipe that tells them all to end, and a mailbox for packets to one child."""
+"""How a parent reaches its children: a bell that they all hear, and a mailbox for packets to one child."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ WANT, UNUSED, ANSWERED = b"W", b"U", b"A"
 for `NoDuplicates`, `ANSWERED` and the packet that it has sent."""
 
 
-class Hangup:
-    """A pipe that becomes readable when the server closes: its children then cancel their requests.
+class Bell:
+    """A pipe that becomes readable, for all children of a server at once, when the parent rings.
 
-    Another one becomes readable when it drains: its children then end connections on which nothing is under way.
-    The children have copies of both ends, so they go on if the parent dies.
+    The children have copies of both ends, so the end of the parent does not ring: they go on if it dies.
     """
 
     def __init__(self, server: Any, reactor: Reactor) -> None:
