@@ -65,11 +65,12 @@ class ForkMode(Mode):
         busy = len(server.active_children or ())
         return busy < int(server.max_children)
 
-    def take(self) -> bool:
+    def take(self) -> None:
         if self.loop_drives:
-            return super().take()
+            super().take()
+            return
         with self.room():
-            return super().take()
+            super().take()
 
     @contextmanager
     def room(self) -> Iterator[None]:

@@ -167,14 +167,13 @@ class Exchanges:
         if self._arrivals is not None:
             self._arrivals()
 
-    def take(self) -> bool:
+    def take(self) -> None:
         if self.ready:
             self._begin(self.ready.popleft())
-            return True
+            return
         request, client_address = self._receive()
         if not self.is_own(client_address):
             self._take_one(Datagram(request) if type(request) is tuple else request, client_address)
-        return True
 
     def take_packet(self, packet: bytes, sock: socket.socket, peer: Any, failed: Exception | None = None) -> None:
         """Sort a packet, and begin a request for it if its exchange has none.
@@ -244,10 +243,10 @@ class Exchanges:
 
     def look_for_reports(self, error: OSError) -> None:
         """An attempt to take a packet has failed. After two in a row the socket is ready because it has an error."""
-        taken = self._service.taken
-        if not isinstance(error, AGAIN) or taken == self._in_vain + 1:
+        attempts = self._service.take_attempts
+        if not isinstance(error, AGAIN) or attempts == self._in_vain + 1:
             self._read_reports()
-        self._in_vain = taken
+        self._in_vain = attempts
 
     def is_own(self, peer: Any) -> bool:
         """Whether ``peer`` is the address of this socket. Such a packet is counted, and the caller drops it.

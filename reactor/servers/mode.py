@@ -125,9 +125,9 @@ class Mode:
         """Whether one more request may begin."""
         return True
 
-    def take(self) -> bool:
+    def take(self) -> None:
         """Take one arrival (`Intake.take`). Raises ``OSError`` also if its request could not begin."""
-        return self.service.intake.take()
+        self.service.intake.take()
 
     def listen(self) -> None:
         """The server begins to take requests."""

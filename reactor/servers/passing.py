@@ -44,7 +44,7 @@ class Passing:
         service = self._service
         rows = len(service.reactor.table)
         if rows < service.server.max_requests and self._is_open():
-            service.taken += 1
+            service.take_attempts += 1
             try:
                 self._take(rows)
             except AGAIN:
