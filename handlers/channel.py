@@ -1,8 +1,9 @@
 """`Channel`: what a row may ask of the object that runs its request. The contract between `reactor` and `handlers`.
 
-A machine is a channel. A filter is a channel too, and stands in front of another channel. The row drives the outermost
-channel of this chain, and each filter drives the channel behind it; the handler sees none of them. The other half of
-the contract, what a channel may ask of its driver, is `handlers.handler.Driver`.
+A machine is a channel. The link that runs a filter (`link.Link`, `packet_link.PacketLink`) is a channel too, and stands
+in front of another channel. The row drives the outermost channel of this chain, and each link drives the channel behind
+it; the handler sees none of them. The other half of the contract, what a channel may ask of its driver, is
+`handlers.handler.Driver`.
 """
 
 from __future__ import annotations

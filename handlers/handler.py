@@ -236,7 +236,7 @@ class Handler:
 
     @property
     def peer(self) -> Address | None:
-        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it."""
+        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it, or as a filter has set it."""
         return self._machine.driver.peer
 
     @property

@@ -408,7 +408,7 @@ class Service:
     # The owner of the server's rows: see `table.request.Owner`
 
     def failed(self, row: Request) -> None:
-        if row.owner is not self or row.driven_by is LOOP:  # else finish() raises the error, and `_break` handles it
+        if row.owner is not self or row.driven_by is LOOP:  # else finish() raises it, and its caller reports it
             with self.hand.at(row):
                 call_hook(self.server, "handle_error", row.request, row.peer)
             forget_frames(row.whole_reason)
