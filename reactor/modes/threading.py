@@ -10,9 +10,9 @@ from functools import partial
 from threading import Thread, current_thread
 
 from ..loop.kernel import NoneLeft, is_final
+from ..loop.timers import nothing
 from ..servers.hooks import call_hook, end_request
 from ..servers.mode import Mode, register_mode
-from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..table.request import CALLER, ENDED, DrivenBy

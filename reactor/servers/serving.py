@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from selectors import EVENT_READ
 
-from ..loop.timers import NEVER
+from ..loop.timers import NEVER, nothing
 from ..table.preparing import prepare_to_serve
 from .kinds import takes_at_once
 from .last import NoNewHandshakes
@@ -341,7 +341,3 @@ class _Supervised(_Here):
 
 COPIES = 1.0
 """Seconds that children may take to close their copies of a listener that is about to be closed."""
-
-
-def nothing() -> None:
-    """A callback that does nothing: it wakes the loop, or keeps its step from waiting."""
