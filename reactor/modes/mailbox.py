@@ -105,7 +105,7 @@ class Mailbox:
 
     def open(self) -> None:
         """The child has begun; it has its copy of the first packet."""
-        self._row.open()
+        self._row.take_first()
         self._row.wake = self._post
         self._row.pass_report = self._pass_report
         self._watch = self._reactor.watch(self._parent, EVENT_READ, self._ready)
@@ -211,7 +211,7 @@ class Mailbox:
     def give_back(self) -> None:
         """The child ends: give packets that this request has not taken back to the parent, for the next request."""
         exchange, row = self._exchange, self._row
-        if not row.opened:
+        if not row.has_first:
             exchange.take()
         try:
             if row.sent is not None and row.reason is None and is_kind(row.server.RequestHandlerClass, NoDuplicates):

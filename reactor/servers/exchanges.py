@@ -210,7 +210,7 @@ class Exchanges:
         row = exchange.row = PacketRow(reactor, service.server, request, brief.peer, brief.handler, service, exchange)
         if brief.principal is not None:
             row.principal = brief.principal
-        row.opened, row.wake, row.driven_by = True, row.touched, LOOP
+        row.has_first, row.wake, row.driven_by = True, row.touched, LOOP
         row.begin(reactor)
         reactor.table.add(row)
         reactor.settle_soon(row)
@@ -356,7 +356,7 @@ class Exchanges:
         if isinstance(row, PacketRow) and row.exchange.row is row:
             exchange = row.exchange
             exchange.row = None
-            if not row.opened:  # the request never began
+            if not row.has_first:  # the request never began
                 if isinstance(row.error, Cause):  # it was ended in the queue: for the budget, or cancelled
                     for _ in range(exchange.clear()):
                         self._service.reactor.table.count_refused("backlog")
