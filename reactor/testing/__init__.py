@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from .running.schedule import END, RESET, Take
     from .running.working import work
 
-_ROOMS = {
+_MODULES = {
     "check.apart": ("leaves_nothing_behind",),
     "check.bombs": ("bears_any_bomb", "memory"),
     "check.bounds": ("stays_in_bounds",),
@@ -154,7 +154,7 @@ _ROOMS = {
     "running.schedule": ("END", "RESET", "Take"),
     "running.working": ("work",),
 }  # fmt: skip
-_HOMES = {name: module for module, names in _ROOMS.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "END",

@@ -173,7 +173,7 @@ def test_all_names_exactly_what_the_package_has():
         assert name.isupper() or value.__doc__, f"{name} has no docstring"
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         testing.nonsense  # noqa: B018
-    public = {name for names in testing._ROOMS.values() for name in names}
+    public = {name for names in testing._MODULES.values() for name in names}
     assert public == set(testing.__all__)
 
 
