@@ -5,37 +5,29 @@ handler runs wherever Python does. Filters stand between a machine and its conne
 between a machine and its datagrams (`packet_filter`).
 """
 
-from .causes import RequestRefused
+from .causes import Cancelled, Cause, EndOfStream, Failed, LimitPassed, RequestRefused, Reset, TimedOut, TooEarly
 from .datagrams import DatagramMachine
 from .first import FirstOf, InputEnded, WhileConnected
-from .handler import DatagramHandler, Handler, StreamHandler, World
+from .handler import DatagramHandler, Handler, StreamHandler
 from .machine import Machine
 from .machines import StreamMachine
+from .wait import StreamWait, Wait
 from .waits import (
     FEED,
     REFUSE,
-    Cancelled,
-    Cause,
     Delay,
-    EndOfStream,
     Exactly,
-    Failed,
     Filtered,
     Flushed,
-    LimitPassed,
     Outside,
     Packet,
     Relayed,
-    Reset,
     Some,
-    StreamWait,
-    TimedOut,
     ToEnd,
-    TooEarly,
     Until,
     UntilAny,
-    Wait,
 )
+from .world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,12 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from .causes import Cause, LimitPassed
     from .datagrams import DatagramMachine
-    from .handler import Driver, Handler, StreamDriver, World
+    from .handler import Driver, Handler, StreamDriver
     from .link import Link
     from .machines import StreamMachine
     from .packet_link import PacketLink
-    from .waits import Cause, LimitPassed, Wait
+    from .wait import Wait
+    from .world import World
 
     class Channel(Protocol):
         """What is common to the channels of streams and of datagrams.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..handlers import DatagramHandler
     from ..handlers.handler import Answer
     from ..handlers.machine import Machine
-    from ..handlers.waits import Wait
+    from ..handlers.wait import Wait
     from .packets import PacketRow
 
     class Taker(Protocol):

@@ -8,7 +8,7 @@ import socket
 from selectors import EVENT_WRITE
 
 from ..handlers import Connected, DatagramHandler, Failed
-from ..handlers.handler import NO_MACHINE, NoMachine
+from ..handlers.world import NO_MACHINE, NoMachine
 from ..loop.kernel import AGAIN, close, reset_on_close
 from ..table.work import does
 from .ancillary import passing

@@ -15,8 +15,8 @@ from enum import Enum
 from functools import lru_cache, partial
 from sys import intern
 
+from ..handlers.causes import Cause
 from ..handlers.saying import safe_name, safe_repr, safe_str
-from ..handlers.waits import Cause
 from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
