@@ -321,11 +321,16 @@ class Request(Timed):
 
     def record_later(self) -> partial[dict[str, Any]]:
         """The call that makes the `record` of a row without a reason and without `Rare`, when somebody asks for it."""
-        return partial(finished_record, *self._facts())
+        channel, now = self.channel, self.reactor.clock.monotonic()
+        labels = () if channel is None else channel.labels
+        return partial(
+            finished_record, self.serial, self._peer, self.handler, self.total_in, self.total_out, labels, self.stage,
+            self.driven_by, now - self.created, now - self.progress,
+        )  # fmt: skip
 
     def _common(self) -> dict[str, Any]:
         """What `as_dict` and `record` have in common."""
-        told, rare = common_record(*self._facts()), self.rare
+        told, rare = common_record(*self.record_later().args), self.rare
         if rare is not None:
             header = rare.proxy_header
             told.update(
@@ -333,15 +338,6 @@ class Request(Timed):
                 proxied=None if header is None else header.as_dict(),
             )  # fmt: skip
         return told
-
-    def _facts(self) -> tuple[Any, ...]:
-        """The arguments of `common_record`."""
-        channel, now = self.channel, self.reactor.clock.monotonic()
-        labels = () if channel is None else channel.labels
-        return (
-            self.serial, self._peer, self.handler, self.total_in, self.total_out, labels, self.stage, self.driven_by,
-            now - self.created, now - self.progress,
-        )  # fmt: skip
 
     # What the channel asks of the row: see `handlers.handler.Driver`
 
