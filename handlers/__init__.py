@@ -3,39 +3,59 @@
 Nothing in this package imports a socket, a selector, a clock, a thread or the reactor, so a
 handler runs wherever Python does. Filters stand between a machine and its connection (`filter`), or
 between a machine and its datagrams (`packet_filter`).
+
+`wait`           the base classes of waits
+`waits`          the waits for bytes, packets and time
+`first`          the first of several waits; a wait that the peer may break off
+`causes`         why a wait fails, and a request ends
+`handler`        the base classes of handlers, and what a handler may ask of the outside
+`states`         states, which are methods or coroutines, and errors about what they return
+`machine`        runs a handler; what is common to streams and datagrams
+`machines`       the machine for the bytes of a stream; `datagrams` has that for packets
+`world`          what a machine has in the place of a row, where there is no reactor
+`files`          output with files in it
+`saying`         ``str()`` and ``repr()`` that never raise
+`channel`        what a row may ask of a machine, and of the filters in front of it
+`filter`         filters of streams; `packet_filter` has those of datagrams
+`link`           runs a filter of streams, `packet_link` one of datagrams; `base_link` has what both have in common
+`wire`           the bytes that a filter has put and that have not been sent
+`elsewhere`      the waits for a call in a child or a thread
+`programs`       the wait for another program
+`connected`      the wait for a connection that a handler opens
+`events`         waits for other requests; `sources` has what they have in common
+`duplicates`     a mix-in for clients that send a request again
+`refusal`        a mix-in that sends the answer with which a request is refused
+`telnet`         lines of text with commands among them
+`services`       echo, discard, daytime, time and character generator
+`blocking`       the blocking handlers of ``socketserver``
+`auth`           authentication
+`http`           HTTP/1.1 and WebSocket
+`sunrpc`         ONC RPC
 """
 
-from .causes import RequestRefused
+from .causes import Cancelled, Cause, EndOfStream, Failed, LimitPassed, RequestRefused, Reset, TimedOut, TooEarly
 from .datagrams import DatagramMachine
 from .first import FirstOf, InputEnded, WhileConnected
-from .handler import DatagramHandler, Handler, StreamHandler, World
+from .handler import DatagramHandler, Handler, StreamHandler
 from .machine import Machine
 from .machines import StreamMachine
+from .wait import StreamWait, Wait
 from .waits import (
     FEED,
     REFUSE,
-    Cancelled,
-    Cause,
     Delay,
-    EndOfStream,
     Exactly,
-    Failed,
     Filtered,
     Flushed,
-    LimitPassed,
     Outside,
     Packet,
     Relayed,
-    Reset,
     Some,
-    StreamWait,
-    TimedOut,
     ToEnd,
-    TooEarly,
     Until,
     UntilAny,
-    Wait,
 )
+from .world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

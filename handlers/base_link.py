@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from .waits import Cause, LimitPassed, Opening, TimedOut
+from .causes import Cause, LimitPassed, TimedOut
+from .waits import Opening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .waits import Wait
+    from .wait import Wait
 
 # The stages of a link's life, in this order; a link may skip any stage but `NEW`.
 NEW = "new"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .handler import Handler
-    from .waits import Filtered, Wait
+    from .wait import Wait
+    from .waits import Filtered
 
 
 class Cause(Exception):

@@ -1,8 +1,9 @@
 """`Channel`: what a row may ask of the object that runs its request. The contract between `reactor` and `handlers`.
 
-A machine is a channel. A filter is a channel too, and stands in front of another channel. The row drives the outermost
-channel of this chain, and each filter drives the channel behind it; the handler sees none of them. The other half of
-the contract, what a channel may ask of its driver, is `handlers.handler.Driver`.
+A machine is a channel. The link that runs a filter (`link.Link`, `packet_link.PacketLink`) is a channel too, and stands
+in front of another channel. The row drives the outermost channel of this chain, and each link drives the channel behind
+it; the handler sees none of them. The other half of the contract, what a channel may ask of its driver, is
+`handlers.handler.Driver`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from .causes import Cause, LimitPassed
     from .datagrams import DatagramMachine
-    from .handler import Driver, Handler, StreamDriver, World
+    from .handler import Driver, Handler, StreamDriver
     from .link import Link
     from .machines import StreamMachine
     from .packet_link import PacketLink
-    from .waits import Cause, LimitPassed, Wait
+    from .wait import Wait
+    from .world import World
 
     class Channel(Protocol):
         """What is common to the channels of streams and of datagrams.

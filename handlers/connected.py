@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .handler import NO_MACHINE, NoMachine
 from .saying import safe_repr
 from .waits import Outside
+from .world import NO_MACHINE, NoMachine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .handler import DatagramHandler, StreamHandler
-    from .waits import Address, MakeFilter, MakePacketFilter, Wait
+    from .wait import Wait
+    from .waits import Address, MakeFilter, MakePacketFilter
 
 
 class Connected(Outside):

@@ -10,7 +10,8 @@ from operator import attrgetter
 
 from .machine import ANYWHERE, Machine
 from .sources import NOTHING
-from .waits import Packet, Wait
+from .wait import Wait
+from .waits import Packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

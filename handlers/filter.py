@@ -11,10 +11,11 @@ filter is its `link`, as a machine runs a handler. Filters of datagrams are in `
 
 from __future__ import annotations
 
+from .causes import TooEarly
 from .link import WINDOW, Link
 from .sources import NOTHING
 from .states import bare
-from .waits import REFUSE, TooEarly
+from .waits import REFUSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from typing import Protocol, TypeVar
 
     from .base_link import BaseLink
+    from .causes import Cause
     from .channel import StreamChannel
     from .handler import StreamDriver
     from .machines import StreamMachine
-    from .waits import Cause, Filtered
+    from .waits import Filtered
 
     C = TypeVar("C")
     C_co = TypeVar("C_co", covariant=True)

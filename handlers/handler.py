@@ -6,9 +6,7 @@ address of the peer) it asks its row, so that a simulation can answer.
 
 from __future__ import annotations
 
-from .world import NO_MACHINE as NO_MACHINE
-from .world import NoMachine as NoMachine
-from .world import World as World
+from .world import NO_MACHINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +15,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .causes import Cause
     from .machine import Machine
     from .machines import StreamMachine
-    from .waits import Address, Cause, Wait
+    from .wait import Wait
+    from .waits import Address
 
     State: TypeAlias = Callable[[Any], Any]
     Step: TypeAlias = tuple[Wait, State] | Coroutine[Wait, Any, Any] | None
@@ -236,7 +236,7 @@ class Handler:
 
     @property
     def peer(self) -> Address | None:
-        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it."""
+        """The peer's address, as ``accept()`` or ``recvfrom()`` gave it, or as a filter has set it."""
         return self._machine.driver.peer
 
     @property

@@ -10,11 +10,13 @@ from types import CoroutineType
 
 from .causes import Cancelled, Cause, LimitPassed, TimedOut, output_passed
 from .first import FirstOf
-from .handler import NO_MACHINE, DatagramHandler, World
+from .handler import DatagramHandler
 from .saying import safe_repr
 from .sources import NOTHING, Sourced
-from .states import expect_nothing, is_of_coroutine, name_of, nonsense, place_of, shared
-from .waits import Delay, Filtered, Flushed, Outside, Relayed, Wait
+from .states import expect_nothing, going_round, is_of_coroutine, name_of, nonsense, place_of, shared
+from .wait import Wait
+from .waits import Delay, Filtered, Flushed, Outside, Relayed
+from .world import NO_MACHINE, World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -328,11 +330,7 @@ class Machine:
                 return
             barren += 1 if result is not None else 0.01  # a handler may wait for the `Flushed` of many other rows
             if barren > _BARREN and self.wait is not None:
-                raise RuntimeError(
-                    f"{type(self.handler).__name__} goes round in {self.state_name} without taking input "
-                    f"(it waits for {safe_repr(self.wait)}, which is satisfied at once, again and again); return None "
-                    f"to end the request, or wait for input or a Delay"
-                )
+                raise RuntimeError(going_round(type(self.handler), self.state_name, self.wait))
 
     def _unblock(self, wait: Wait) -> bool:
         """Do what the machine was blocked for. Returns whether ``wait`` may be satisfied now."""

@@ -18,7 +18,8 @@ from .first import InputEnded
 from .machine import ANYWHERE, Machine
 from .sources import NOTHING
 from .states import is_of_coroutine, is_same_place, place_of
-from .waits import Exactly, Filtered, Relayed, Some, StreamWait, Until, UntilAny, Wait
+from .wait import StreamWait, Wait
+from .waits import Exactly, Filtered, Relayed, Some, Until, UntilAny
 from .wire import grown, without
 
 TYPE_CHECKING = False

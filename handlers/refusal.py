@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .causes import RequestRefused as RequestRefused
+from .causes import RequestRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

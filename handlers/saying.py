@@ -17,6 +17,11 @@ def safe_repr(thing: object) -> str:
     return _said(repr, thing)
 
 
+def safe_name(maker: object) -> str:
+    """The name of a class or a function; for a callable that has none, its `safe_repr`."""
+    return getattr(maker, "__name__", None) or safe_repr(maker)
+
+
 def _said(say: Callable[[object], str], thing: object) -> str:
     try:
         return say(thing)

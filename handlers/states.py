@@ -7,7 +7,8 @@ from itertools import islice
 from types import CodeType, CoroutineType, GeneratorType, MethodType
 
 from .saying import safe_repr
-from .waits import Exactly, Some, Until, Wait
+from .wait import Wait
+from .waits import Exactly, Some, Until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ def expect_nothing(call: Callable[[], Any], kind: type) -> None:
             f"{kind.__name__}.{call.__name__} returned {safe_repr(returned)}, and must return None, because it is not "
             f"a state: {remedy}"
         )
+
+
+def going_round(kind: type, state: str, wait: Wait) -> str:
+    """What is wrong with a handler of the class ``kind`` that never comes to an end of its steps."""
+    return (
+        f"{kind.__name__} goes round in {state} without taking input (it waits for {safe_repr(wait)}, which is "
+        f"satisfied at once, again and again); return None to end the request, or wait for input or a Delay"
+    )
 
 
 def nonsense(step: object, call: object, where: str, machine: type, accepts: tuple[type[Wait], ...]) -> str:

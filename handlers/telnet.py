@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
+from .causes import LimitPassed
 from .handler import StreamHandler
-from .waits import LimitPassed, StreamWait
+from .wait import StreamWait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,23 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .causes import Cancelled as Cancelled
-from .causes import Cause as Cause
-from .causes import EndOfStream as EndOfStream
-from .causes import Failed as Failed
-from .causes import LimitPassed as LimitPassed
-from .causes import Reset as Reset
-from .causes import TimedOut as TimedOut
-from .causes import TooEarly as TooEarly
-from .causes import output_passed as output_passed
+from .causes import Failed, LimitPassed
 from .channel import OPEN
-from .handler import NO_MACHINE
 from .saying import safe_str
 from .sources import NOTHING
-from .wait import LIMIT as LIMIT
-from .wait import StreamWait as StreamWait
-from .wait import Wait as Wait
-from .wait import is_seconds
+from .wait import LIMIT, StreamWait, Wait, is_seconds
+from .world import NO_MACHINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

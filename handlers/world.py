@@ -58,7 +58,7 @@ class World:
         """Nothing to do: the code that feeds the machine reads its output after that."""
 
     def rest(self) -> None:
-        """As `touched`. Called only if `turns` is positive."""
+        """The code that feeds the machine calls `advance` next. Never called where `turns` is -1, as by default."""
         self.touched()
 
     def pass_on(self, descriptors: Sequence[int]) -> None:

@@ -109,23 +109,30 @@ if hasattr(_socket, "AF_UNIX"):
     ]
 
 
-_ROOMS = (
-    ("RequestHandler", ".handlers.blocking"),
-    ("Forking", ".modes.forking"),
-    ("Prefork", ".modes.prefork"),
-    ("SelectUDP", ".modes.select_udp"),
-    ("SelectUnix", ".modes.select_unix"),
-    ("Select", ".modes.select"),
-    ("Threading", ".modes.threading"),
-    ("Unix", ".servers.unix"),
-    ("UDP", ".servers.udp"),
-    ("TCP", ".servers.tcp"),
-    ("BaseServer", ".servers.base"),
-    ("Reactor", ".table.reactor"),
-    ("RequestTable", ".table.table"),
-    ("Request", ".table.request"),
-)
-"""Where the public names are: in the module beside the first of these words that is in the name."""
+_MODULES = {
+    ".handlers.blocking": ("BaseRequestHandler", "DatagramRequestHandler", "StreamRequestHandler"),
+    ".modes.forking": (
+        "ForkingMixIn", "ForkingTCPServer", "ForkingUDPServer", "ForkingUnixDatagramServer", "ForkingUnixStreamServer",
+    ),
+    ".modes.prefork": (
+        "PreforkMixIn", "PreforkTCPServer", "PreforkUDPServer", "PreforkUnixDatagramServer", "PreforkUnixStreamServer",
+    ),
+    ".modes.select": ("SelectMixIn", "SelectTCPServer"),
+    ".modes.select_udp": ("SelectUDPServer",),
+    ".modes.select_unix": ("SelectUnixDatagramServer", "SelectUnixStreamServer"),
+    ".modes.threading": (
+        "ThreadingMixIn", "ThreadingTCPServer", "ThreadingUDPServer", "ThreadingUnixDatagramServer",
+        "ThreadingUnixStreamServer",
+    ),
+    ".servers.base": ("BaseServer",),
+    ".servers.tcp": ("TCPServer",),
+    ".servers.udp": ("UDPServer",),
+    ".servers.unix": ("UnixDatagramServer", "UnixStreamServer"),
+    ".table.reactor": ("Reactor",),
+    ".table.request": ("Request",),
+    ".table.table": ("RequestTable",),
+}  # fmt: skip
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def _prepare() -> None:
@@ -140,7 +147,7 @@ def _prepare() -> None:
     if "programs" in known:
         from .modes import programs  # noqa: F401
     if "elsewhere" in known:
-        from .modes import workers  # noqa: F401
+        from .modes import jobs  # noqa: F401
     if "blocking" in known and "buffered" in vars(known["blocking"]):
         from .modes import answering  # noqa: F401
 
@@ -157,12 +164,12 @@ if not TYPE_CHECKING:  # a checker would take any name for one that is here
 
     def _find(name):
         if name == "handlers":
-            return _room(".handlers")
+            return _module(".handlers")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(_room(next(room for part, room in _ROOMS if part in name)), name)
+        return getattr(_module(_HOMES[name]), name)
 
-    def _room(name):
+    def _module(name):
         """The module of that name below this package. Without `importlib`, whose import brings in three modules."""
         return __import__(__name__ + name, fromlist=("__name__",))
 

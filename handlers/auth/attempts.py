@@ -11,8 +11,10 @@ from functools import update_wrapper
 from ipaddress import IPv6Address, ip_address, ip_network
 from secrets import token_bytes
 
+from ..causes import Cause, Failed
 from ..elsewhere import Threaded
-from ..waits import Cause, Delay, Failed, Wait, function_name
+from ..wait import Wait
+from ..waits import Delay, function_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from base64 import b64decode
 
 from ..elsewhere import Threaded
 from ..handler import StreamHandler
-from ..waits import Wait
+from ..wait import Wait
 from .attempts import Attempts, Refused
 from .prepare import saslprep
 from .store import DUMMY, verify

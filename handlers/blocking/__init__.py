@@ -16,7 +16,8 @@ from __future__ import annotations
 from io import BufferedIOBase, BytesIO
 from types import CoroutineType
 
-from ..waits import Packet, Wait
+from ..wait import Wait
+from ..waits import Packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,11 +11,13 @@ from functools import partial
 from io import UnsupportedOperation
 from types import FunctionType
 
+from ..causes import Cause, Failed, TimedOut
 from ..elsewhere import Forked, Threaded
 from ..handler import DatagramHandler, StreamHandler
 from ..refusal import Refusing
 from ..states import bare
-from ..waits import Cause, Delay, Failed, Flushed, Packet, StreamWait, TimedOut, Wait
+from ..wait import StreamWait, Wait
+from ..waits import Delay, Flushed, Packet
 from .framing import MAX_REQUEST, Answered, Framed, as_exception, for_one_request, is_framing, too_long
 from .whole import Whole
 

@@ -8,20 +8,14 @@ socket's call does, or raises an error that names the remedy; none is accepted a
 from __future__ import annotations
 
 import errno
+import io
 import math
-from io import (
-    DEFAULT_BUFFER_SIZE,
-    BufferedReader,
-    BufferedRWPair,
-    BufferedWriter,
-    RawIOBase,
-    TextIOWrapper,
-    UnsupportedOperation,
-)
 
+from ..causes import Reset
 from ..channel import ENDING
 from ..handler import StreamHandler
-from ..waits import LIMIT, Delay, Reset, StreamWait
+from ..wait import LIMIT, StreamWait
+from ..waits import Delay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -277,22 +271,22 @@ class Face:
             if "b" not in mode:
                 raise ValueError("unbuffered streams must be binary")
             return raw
-        size = DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
+        size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
         buffer: Any
         if reads and writes:
-            buffer = BufferedRWPair(raw, raw, size)
+            buffer = io.BufferedRWPair(raw, raw, size)
         elif reads:
             buffer = self._buffered_reader(raw, size)
         else:
-            buffer = BufferedWriter(raw, size)
+            buffer = io.BufferedWriter(raw, size)
         if "b" in mode:
             return buffer
-        text = TextIOWrapper(buffer, encoding, errors, newline)
+        text = io.TextIOWrapper(buffer, encoding, errors, newline)
         text.mode = mode  # type: ignore[misc]
         return text
 
-    def _buffered_reader(self, raw: RawIOBase, size: int) -> BufferedReader:
-        return BufferedReader(raw, size)
+    def _buffered_reader(self, raw: io.RawIOBase, size: int) -> io.BufferedReader:
+        return io.BufferedReader(raw, size)
 
     # The socket itself
 
@@ -371,8 +365,8 @@ class Face:
             raise self._unsupported(what, "there is no socket behind this connection")
         return sock
 
-    def _unsupported(self, what: str, why: str) -> UnsupportedOperation:
-        return UnsupportedOperation(f"{what} is not supported here: {why}; {self._remedy()}")
+    def _unsupported(self, what: str, why: str) -> io.UnsupportedOperation:
+        return io.UnsupportedOperation(f"{what} is not supported here: {why}; {self._remedy()}")
 
     def _remedy(self) -> str:
         if self._pump is None:
@@ -380,7 +374,7 @@ class Face:
         return "the bytes of the socket are those in front of the filters (a server without filters gives the socket)"
 
 
-class _File(RawIOBase):
+class _File(io.RawIOBase):
     """A file without a buffer. Several may share a connection; closing one closes no other."""
 
     def __init__(self, face: Face, reads: bool, writes: bool) -> None:

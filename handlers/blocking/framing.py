@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from types import CoroutineType, FunctionType
 
+from ..causes import Cause, LimitPassed
 from ..saying import safe_str
 from ..states import bare
-from ..waits import Cause, LimitPassed, Outside, StreamWait, Wait
+from ..wait import StreamWait, Wait
+from ..waits import Outside
 from ..wire import grown
 from .whole import Whole
 

@@ -6,7 +6,8 @@ import re
 from email.utils import formatdate
 from http import HTTPStatus
 
-from ..waits import Exactly, LimitPassed, Some, TimedOut, Until
+from ..causes import LimitPassed, TimedOut
+from ..waits import Exactly, Some, Until
 from .framing import CONTINUE, TOO_LONG
 from .message import LONG_CHUNK, LONG_CHUNK_LINE, MAX_CHUNK_LINE, Malformed, chunk_size
 

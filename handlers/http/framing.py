@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import re
 
-from ..refusal import RequestRefused
-from ..waits import Exactly, LimitPassed, StreamWait, TimedOut, Until
+from ..causes import LimitPassed, RequestRefused, TimedOut
+from ..wait import StreamWait
+from ..waits import Exactly, Until
 from .message import (
     ChunkedBody,
     Malformed,
@@ -35,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..waits import Cause
+    from ..causes import Cause
     from .message import Body, Fields, RequestLine
 
 _END = re.compile(rb"\n\r\n|(?<!\r)\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..causes import Cause, Failed, LimitPassed, RequestRefused, TimedOut
 from ..handler import StreamHandler
-from ..refusal import Refusing, RequestRefused
-from ..waits import Cause, Failed, LimitPassed, TimedOut
+from ..refusal import Refusing
 from .exchange import Request, Response
 from .framing import Coming
 from .message import Malformed, refusal

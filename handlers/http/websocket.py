@@ -10,8 +10,8 @@ from base64 import b64decode, b64encode
 from binascii import Error as NoBase64
 from hashlib import sha1
 
+from ..causes import RequestRefused
 from ..first import FirstOf
-from ..refusal import RequestRefused
 from ..waits import Delay, Exactly, Some
 from .handler import HTTPHandler
 

@@ -20,9 +20,10 @@ from random import getrandbits
 from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from ..causes import Reset, TimedOut
 from ..events import Event, Happened
 from ..handler import DatagramHandler
-from ..waits import Packet, Reset, TimedOut
+from ..waits import Packet
 from . import xdr
 from .client import Flavour, OpenCall, open_call
 from .message import xid_of
@@ -33,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ..waits import Wait
+    from ..wait import Wait
     from .auth import AuthSys
 
 T = TypeVar("T")

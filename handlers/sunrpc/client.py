@@ -12,8 +12,8 @@ from functools import partial
 from random import getrandbits
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
+from ..causes import Cause
 from ..machines import StreamMachine
-from ..waits import Cause
 from . import xdr
 from .auth import AuthError, AuthStatus, AuthSys
 from .message import CALL, HEADER, RPC_VERSION, read_reply, written, xid_of

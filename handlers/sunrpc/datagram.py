@@ -6,9 +6,10 @@ from collections import OrderedDict
 from typing import Any, ClassVar
 from zlib import crc32
 
+from ..causes import Cause
 from ..duplicates import NoDuplicates
 from ..handler import DatagramHandler
-from ..waits import Cause, Packet
+from ..waits import Packet
 from .message import HEADER, Refused
 from .program import Serving, Version
 

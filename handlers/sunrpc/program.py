@@ -15,10 +15,12 @@ from struct import error as StructError  # noqa: N812
 from types import CoroutineType
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
+from ..causes import Cause
 from ..datagrams import DatagramMachine
-from ..handler import NO_MACHINE, DatagramHandler, Handler
+from ..handler import DatagramHandler, Handler
 from ..states import expect_nothing, nonsense
-from ..waits import Cause, Wait
+from ..wait import Wait
+from ..world import NO_MACHINE
 from . import xdr
 from .auth import AuthError, AuthSys
 from .message import (

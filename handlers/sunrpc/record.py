@@ -6,8 +6,9 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
+from ..causes import LimitPassed
 from ..handler import StreamHandler
-from ..waits import LimitPassed, StreamWait
+from ..wait import StreamWait
 from .message import Refused
 from .program import Inside, Serving, too_long
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any
 
-from ..waits import REFUSE, Cause, Filtered
+from ..causes import Cause
+from ..waits import REFUSE, Filtered
 from .auth import AuthStatus
 from .message import CALL, HEADER, MSG_ACCEPTED, REPLY, RPC_VERSION, SUCCESS, Refused, denied
 from .program import Version

@@ -106,5 +106,5 @@ def inherited_mixin(sock: socket.socket) -> type[TCPServer]:
 
 def is_over(servers: Sequence[TCPServer]) -> bool:
     """Whether no server listens, and the connections of all of them have ended."""
-    taken = all(isinstance(server, ConnectionMixIn) and server._srv.taken for server in servers)
+    taken = all(isinstance(server, ConnectionMixIn) and server._srv.take_attempts for server in servers)
     return taken and not any(server.reactor.table for server in servers)

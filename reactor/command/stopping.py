@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .. import BaseServer, Reactor, handlers
 from ..loop import children  # noqa: F401 - so that nothing is imported in the end, when descriptors may be short
+from ..loop.timers import nothing
 from ..servers.kinds import is_kind
 from ..table.table import log_unfinished
 
@@ -117,7 +118,7 @@ class Ending:
         """A signal has come while the loop runs."""
         if self.is_first():
             self.begin()
-            self.reactor.call_soon(bool)  # wakes it; to stop it would stop the request that begins in this batch, too
+            self.reactor.call_soon(nothing)  # wakes it; to stop it would stop the request that begins in this batch
         else:
             self.is_insisted = True
             self.reactor.stop()

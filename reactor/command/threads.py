@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from .. import Reactor
+from ..loop.timers import nothing
 from ..modes.prefork import spread
 from ..servers.last import NoNewHandshakes
 from ..servers.sharing import ABSENT, share_listeners
@@ -158,7 +159,7 @@ class ThreadEnding(Ending):
     servers: Sequence[TCPServer] = ()
 
     def __init__(self, reactor: Reactor, grace: float, taken: Callable[[], object]) -> None:
-        super().__init__(reactor, grace, int)
+        super().__init__(reactor, grace, nothing)
         self._taken = taken
 
     def taken(self) -> None:

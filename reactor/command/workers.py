@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .. import Reactor
 from ..loop.loop import Loop
+from ..loop.timers import nothing
 from ..modes.prefork import stop_for_good
 from ..modes.supervisor import Supervisor
 from ..servers.tcp import is_listening
@@ -170,7 +171,7 @@ class WorkerEnding(Ending):
     servers: Sequence[TCPServer] = ()
 
     def __init__(self, reactor: Reactor, grace: float, worker: Worker) -> None:
-        super().__init__(reactor, grace, int)
+        super().__init__(reactor, grace, nothing)
         self._worker = worker
 
     def taken(self) -> None:

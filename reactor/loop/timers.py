@@ -41,6 +41,10 @@ LONGEST = 2_000_000
 """Seconds that one ``select()`` may take: the kernel counts milliseconds in an int, up to 24 days (``poll(2)``)."""
 
 
+def nothing(*arguments: object) -> None:
+    """A callback that does nothing: it wakes the loop or keeps its step from waiting, or nobody is to be told."""
+
+
 class Timed:
     """Something with a deadline, in seconds of the loop's clock (``inf``: none)."""
 

@@ -20,7 +20,7 @@ from ..servers.hooks import call_hook
 from ..servers.words import answer_report, apply_answer_report, was_cut
 from ..table.ends import forget_frames
 from ..table.work import does
-from .workers import PipedJob, ThreadedJob
+from .jobs import PipedJob, ThreadedJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..servers.mode import Mode, register_mode
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..servers.words import apply_exit_report, exit_report
-from .mailbox import Hangup, Mailbox
+from .mailbox import Bell, Mailbox
 from .mixin import ModeMixIn
 from .select import BATCH
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from ..table.reactor import Reactor
     from ..table.request import Request
-    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -41,17 +40,14 @@ class ForkMode(Mode):
     work = "fork"
     bound = ("max_children", "children")
     serves_directly = False
-    _hangup: Hangup | None = None
-    _draining: Hangup
+    _close_bell: Bell | None = None  # rung when the server closes: the children cancel their requests
+    _drain_bell: Bell  # rung when it drains: they end connections on which nothing is under way; made with the other
     _mailbox: Mailbox | None = None  # in a child
 
     def adapt(self, handler: Any) -> Any:
         if not hasattr(os, "fork"):
             raise RuntimeError(f"{type(self.service.server).__name__}: {NO_FORK}")
         return super().adapt(handler)
-
-    def pool(self, work: str) -> Pool:
-        return self.own_pool("children", "max_children")
 
     def child_began(self, pid: int) -> None:
         server = self.service.server
@@ -69,11 +65,12 @@ class ForkMode(Mode):
         busy = len(server.active_children or ())
         return busy < int(server.max_children)
 
-    def take(self) -> bool:
+    def take(self) -> None:
         if self.loop_drives:
-            return super().take()
+            super().take()
+            return
         with self.room():
-            return super().take()
+            super().take()
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -81,14 +78,14 @@ class ForkMode(Mode):
 
         Otherwise queued requests could hold all descriptors, and none of them could begin.
         """
-        if self._hangup is None:
-            hangup = Hangup(self.service.server, self.service.reactor)
+        if self._close_bell is None:
+            close_bell = Bell(self.service.server, self.service.reactor)
             try:
-                self._draining = Hangup(self.service.server, self.service.reactor)
+                self._drain_bell = Bell(self.service.server, self.service.reactor)
             except OSError:  # the host has descriptors for one of the two: both are made for a later request
-                hangup.close()
+                close_bell.close()
                 raise
-            self._hangup = hangup
+            self._close_bell = close_bell
         spare = list(os.pipe())
         try:
             if not self.service.intake.is_listener:
@@ -157,9 +154,9 @@ class ForkMode(Mode):
         mailbox = self._mailbox
         if mailbox is not None:
             inner.watch(mailbox.child, EVENT_READ, lambda events: mailbox.collect())
-        if self._hangup is not None:
+        if self._close_bell is not None:
 
-            def hang_up(events: int) -> None:
+            def end(events: int) -> None:
                 watch.cancel()  # the pipe stays readable; the loop would spin while a blocking handler goes on
                 inner.stop()
 
@@ -168,23 +165,23 @@ class ForkMode(Mode):
                 self.service.is_draining = True
                 inner.end_idle(self.service.server)
 
-            watch = inner.watch(self._hangup, EVENT_READ, hang_up)
-            draining = inner.watch(self._draining, EVENT_READ, drain)
+            watch = inner.watch(self._close_bell, EVENT_READ, end)
+            draining = inner.watch(self._drain_bell, EVENT_READ, drain)
 
     def drain(self) -> None:
-        if self._hangup is not None:
-            self._draining.ring()  # a child may have a connection on which nothing is under way
+        if self._close_bell is not None:
+            self._drain_bell.ring()  # a child may have a connection on which nothing is under way
 
     def close(self) -> None:
         super().close()
-        if self._hangup is not None:
-            self._hangup.ring()
+        if self._close_bell is not None:
+            self._close_bell.ring()
         server = self.service.server
         server.collect_children(blocking=server.block_on_close)
-        if self._hangup is not None:
-            self._hangup.close()
-            self._draining.close()
-            self._hangup = None
+        if self._close_bell is not None:
+            self._close_bell.close()
+            self._drain_bell.close()
+            self._close_bell = None
 
 
 class ForkingMixIn(_Base):

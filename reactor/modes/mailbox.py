@@ -1,4 +1,4 @@
-"""How a parent reaches its children: a pipe that tells them all to end, and a mailbox for packets to one child."""
+"""How a parent reaches its children: a bell that they all hear, and a mailbox for packets to one child."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ WANT, UNUSED, ANSWERED = b"W", b"U", b"A"
 for `NoDuplicates`, `ANSWERED` and the packet that it has sent."""
 
 
-class Hangup:
-    """A pipe that becomes readable when the server closes: its children then cancel their requests.
+class Bell:
+    """A pipe that becomes readable, for all children of a server at once, when the parent rings.
 
-    Another one becomes readable when it drains: its children then end connections on which nothing is under way.
-    The children have copies of both ends, so they go on if the parent dies.
+    The children have copies of both ends, so the end of the parent does not ring: they go on if it dies.
     """
 
     def __init__(self, server: Any, reactor: Reactor) -> None:
@@ -106,7 +105,7 @@ class Mailbox:
 
     def open(self) -> None:
         """The child has begun; it has its copy of the first packet."""
-        self._row.open()
+        self._row.take_first()
         self._row.wake = self._post
         self._row.pass_report = self._pass_report
         self._watch = self._reactor.watch(self._parent, EVENT_READ, self._ready)
@@ -212,7 +211,7 @@ class Mailbox:
     def give_back(self) -> None:
         """The child ends: give packets that this request has not taken back to the parent, for the next request."""
         exchange, row = self._exchange, self._row
-        if not row.opened:
+        if not row.has_first:
             exchange.take()
         try:
             if row.sent is not None and row.reason is None and is_kind(row.server.RequestHandlerClass, NoDuplicates):

@@ -99,7 +99,7 @@ class PreforkMode(SelectMode):
             sock.close()
         return sockets[number - 1] if number <= len(sockets) else None
 
-    def work(self, worker: Worker, interval: float) -> None:  # type: ignore[override]
+    def serve(self, worker: Worker, interval: float) -> None:
         """In a worker: serve until it is told to end."""
         service, server = self.service, self.service.server
         self.supervisor = None
@@ -177,7 +177,7 @@ class PreforkMixIn(SelectMixIn):
         mode: Any = self._srv.mode
         serving = self._srv.serving
         with serving.supervise(), Loop() as loop:
-            supervisor = Supervisor(loop, self.workers, lambda worker: mode.work(worker, poll_interval), self.grace)
+            supervisor = Supervisor(loop, self.workers, lambda worker: mode.serve(worker, poll_interval), self.grace)
             mode.supervisor = supervisor
 
             def goes_on() -> bool:

@@ -11,7 +11,7 @@ from ..handlers.programs import Finished, Ran
 from ..loop.descriptors import listing
 from ..loop.kernel import AGAIN
 from ..table.work import does
-from .workers import ChildJob
+from .jobs import ChildJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from functools import partial
 from time import monotonic
 
 from ..loop.children import NO_FORK, died
+from ..loop.timers import nothing
 from ..servers.sharing import ABSENT
 from .control import Control
 from .joined import Joined, add_up
@@ -135,7 +136,7 @@ class Supervisor:
         self._questions: set[Question] = set()
         self._taking: set[Process] = set()
         self._when_taken: Callable[[], object] | None = None
-        self.on_change: Callable[[], object] = int
+        self.on_change: Callable[[], object] = nothing
         """Called when workers have become ready or have ended."""
 
     def __iter__(self) -> Iterator[Process]:
@@ -268,7 +269,7 @@ class Supervisor:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._places.pop()
-        process.control = Control(self.loop, ours, partial(self._heard, process), int)
+        process.control = Control(self.loop, ours, partial(self._heard, process), nothing)
         post.starting = process
 
     def _be_worker(self, worker: Worker, blocked: set[int]) -> NoReturn:

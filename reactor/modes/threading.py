@@ -10,9 +10,9 @@ from functools import partial
 from threading import Thread, current_thread
 
 from ..loop.kernel import NoneLeft, is_final
+from ..loop.timers import nothing
 from ..servers.hooks import call_hook, end_request
 from ..servers.mode import Mode, register_mode
-from ..servers.serving import nothing
 from ..servers.tcp import TCPServer
 from ..servers.udp import UDPServer
 from ..table.request import CALLER, ENDED, DrivenBy
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ..servers.service import Service
     from ..table.request import Request
-    from ..table.work import Pool
 
     _Base = TCPServer
 else:
@@ -97,9 +96,6 @@ class ThreadMode(Mode):
             if is_final(error):
                 raise
             raise NoneLeft(errno.EAGAIN, str(error)) from error  # EAGAIN: the error of pthread_create(3)
-
-    def pool(self, work: str) -> Pool:
-        return self.own_pool("threads", "max_threads")
 
     def start_thread(self, work: Callable[[], object]) -> None:
         server = self.service.server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from ..loop.timers import nothing
 from ..servers.sharing import share_listeners
 from .control import Control
 
@@ -32,7 +33,7 @@ class Worker:
         self._reactor: Reactor | None = None
         self._control: Control | None = None
         self._drain: Callable[[float, bool], object] | None = None
-        self._insist: Callable[[], object] = int
+        self._insist: Callable[[], object] = nothing
         self.is_draining = False
         """Whether this worker has been told to end."""
 
@@ -57,7 +58,7 @@ class Worker:
         from ..table.reactor import Reactor
 
         with Reactor() as loop:
-            control = Control(loop, self._sock, dict, int)
+            control = Control(loop, self._sock, nothing, nothing)
             control.send(wrong=text)
             control.close()
 

@@ -109,7 +109,7 @@ def _running(frame: FrameType | None) -> tuple[FrameType | None, Request | None]
         return None, None
     table = frame.f_locals["self"].table
     if row is None and table.rowless is not None:
-        row = table.rowless.row
+        row = table.rowless.make_row()
     return called, row
 
 

@@ -21,5 +21,5 @@
 `networks`    networks, as a user writes them
 `filters`     the filters that need more than bytes
 
-Nothing here knows a server. The object that makes a row is its `request.Owner`.
+A row carries its server, for its handler, and never calls it: what it has to tell, it tells its `request.Owner`.
 """

@@ -16,14 +16,23 @@ from ..handlers.states import expect_nothing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from ..handlers import DatagramHandler
     from ..handlers.handler import Answer
     from ..handlers.machine import Machine
-    from ..handlers.waits import Wait
-    from ..servers.exchanges import Exchanges
+    from ..handlers.wait import Wait
     from .packets import PacketRow
+
+    class Taker(Protocol):
+        """What has taken the packet from its socket."""
+
+        @property
+        def server(self) -> Any:
+            """The server of the request, for its handler."""
+
+        def enter(self, brief: Brief) -> PacketRow:
+            """Put the row of a request that has begun without one into the table."""
 
 
 # The method of the handler that runs, or ran last:
@@ -35,7 +44,7 @@ class Brief:
 
     # Slots, because CPython 3.11 finds them faster than attributes of the class that an instance may override.
     __slots__ = (
-        "_exchanges", "_row", "error", "handler", "packet", "packets", "peer", "place", "principal", "size", "state",
+        "_row", "_taker", "error", "handler", "packet", "packets", "peer", "place", "principal", "size", "state",
         "step", "taken",
     )  # fmt: skip
 
@@ -49,7 +58,7 @@ class Brief:
     peer_certificate = alpn = proxy_header = reason = outbox = None
     left = ()
 
-    def __init__(self, handler: DatagramHandler, packet: bytes, peer: Any, exchanges: Exchanges) -> None:
+    def __init__(self, handler: DatagramHandler, packet: bytes, peer: Any, taker: Taker) -> None:
         self.handler: Any = handler
         """``None`` when the request has ended without a row."""
         self.packet = packet
@@ -65,11 +74,11 @@ class Brief:
         self.taken = False
         """Whether the handler was given the packet."""
         self._row: PacketRow | None = None
-        self._exchanges = exchanges
+        self._taker = taker
         handler._machine = self  # type: ignore[assignment]
 
     def run(self) -> list[bytes] | None:
-        """Give the handler its packet. Returns what it has sent if the request has ended; if not, it needs a `row`."""
+        """Give the handler its packet. Returns what it has sent if the request has ended; if not, it needs a row."""
         handler = self.handler
         kind = handler.__class__
         step: Any = None
@@ -116,14 +125,13 @@ class Brief:
         return self._row is not None or self.size > self.handler.max_output
 
     def keep(self, packets: list[bytes]) -> None:
-        """The request has ended, but ``packets`` are still to be sent: by its `row`."""
+        """The request has ended, but ``packets`` are still to be sent: by its row."""
         self.packets, self.step, self.error = packets, None, None
 
-    @property
-    def row(self) -> PacketRow:
-        """The row of the request, made when it is first asked for."""
+    def make_row(self) -> PacketRow:
+        """The row of the request in the table, made if there is none."""
         if self._row is None:
-            row = self._row = self._exchanges.enter(self)
+            row = self._row = self._taker.enter(self)
             machine: Any = row.channel
             machine.begin_over(self.place == STATE, self.state)
             packets, self.packets = self.packets or [], None
@@ -135,7 +143,7 @@ class Brief:
 
     @property
     def server(self) -> Any:
-        return self._exchanges.server
+        return self._taker.server
 
     def now(self) -> float:
         now: float = self.server.reactor.clock.time()
@@ -160,7 +168,7 @@ class Brief:
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
         if self.packets is not None:
-            self.row.channel.handler.call(handler, packet, answer)
+            self.make_row().channel.handler.call(handler, packet, answer)
 
     def close(self) -> None:
         if self.packets is not None:

@@ -8,7 +8,7 @@ import socket
 from selectors import EVENT_WRITE
 
 from ..handlers import Connected, DatagramHandler, Failed
-from ..handlers.handler import NO_MACHINE, NoMachine
+from ..handlers.world import NO_MACHINE, NoMachine
 from ..loop.kernel import AGAIN, close, reset_on_close
 from ..table.work import does
 from .ancillary import passing
@@ -33,6 +33,14 @@ RETRY = 0.05
 """Seconds until a connection to a Unix path whose accept queue is full is tried again."""
 
 
+def encoded(host: str) -> bytes:
+    """The host name for ``getaddrinfo()``. Raises ``UnicodeError`` for what is no name.
+
+    As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
+    """
+    return host.encode("ascii") if host.isascii() else host.encode("idna")
+
+
 def _resolve(network: Any, address: Address, kind: int) -> list[tuple[int, Any]]:
     """The families and socket addresses to try for ``address``, in order. Raises ``OSError``."""
     if not isinstance(address, tuple):
@@ -40,9 +48,7 @@ def _resolve(network: Any, address: Address, kind: int) -> list[tuple[int, Any]]
             raise OSError(f"{address!r}: this host has no Unix sockets")
         return [(socket.AF_UNIX, address)]
     host, port = address[:2]
-    # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
-    encoded = host.encode("ascii") if host.isascii() else host.encode("idna")
-    found = network.getaddrinfo(encoded, port, type=kind)
+    found = network.getaddrinfo(encoded(host), port, type=kind)
     return [(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from _thread import get_ident
 
 from ..handlers import Cancelled, DatagramMachine, Failed, Flushed, Reset, TimedOut, World
-from ..handlers.waits import output_passed
+from ..handlers.causes import output_passed
 from ..loop.descriptors import close_passed
 from ..table.bounds import Pace, cut
 from ..table.request import Request, Stage

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..handlers import Cancelled
 from ..handlers.blocking.face import Passive
+from ..handlers.saying import safe_name
 from ..loop.kernel import credentials
 from .driven import OPENING
 from .stream import StreamRow
@@ -40,8 +41,7 @@ class FaceRow(StreamRow):
 
     @property
     def handler(self) -> str:
-        kind = self.server.RequestHandlerClass
-        return getattr(kind, "__name__", None) or repr(kind)
+        return safe_name(self.server.RequestHandlerClass)
 
     @property
     def state(self) -> str:

@@ -10,7 +10,7 @@ import sys
 from selectors import EVENT_READ
 from time import monotonic
 
-from ..loop.kernel import is_tcp
+from ..loop.kernel import AGAIN, DONTWAIT, is_tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ PROGRESS = 1_000
 """Bytes that the peer must acknowledge in `LINGER` seconds to be waited for longer."""
 
 _NONE = bytes(4)
-_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 def unacknowledged(sock: Any) -> int:
@@ -91,7 +90,7 @@ def linger(sock: object, left: int) -> None:
 
 
 def _wait(sock: socket.socket, awaited: Acknowledgement, now: Callable[[], float]) -> None:
-    if not _DONT_WAIT or not hasattr(select, "poll"):
+    if not DONTWAIT or not hasattr(select, "poll"):
         return
     poll = select.poll()
     poll.register(sock, select.POLLIN)
@@ -141,8 +140,8 @@ class Lingering:
 def _has_ended(sock: socket.socket) -> bool:
     """Drop the input that has come; whether the peer has ended the stream, or has reset the connection."""
     try:
-        return not socket.socket.recv(sock, 65_536, _DONT_WAIT)
-    except (BlockingIOError, InterruptedError):
+        return not socket.socket.recv(sock, 65_536, DONTWAIT)
+    except AGAIN:
         return False
     except OSError:
         return True

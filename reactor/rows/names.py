@@ -9,6 +9,7 @@ import socket
 from ipaddress import ip_address
 
 from ..handlers import Connected, Failed, Happened, Threaded
+from .connecting import encoded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +65,8 @@ async def resolve(
 
 
 async def _by_thread(host: str, port: int, timeout: float) -> list[Any]:
-    # As bytes, for a str is first encoded by the codec idna, whose import belongs nowhere near a loop.
     try:
-        name = host.encode("ascii") if host.isascii() else host.encode("idna")
+        name = encoded(host)
     except UnicodeError as error:
         raise _failed(host, "EAI_NONAME", f"{host!r} is no name: {error}") from None
     found: Any = await Resolved(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM, timeout=timeout)

@@ -100,7 +100,7 @@ class Exchange:
 class PacketRow(ChannelRow):
     """The row of one request of an exchange. It takes a packet only when its handler waits for one."""
 
-    __slots__ = ("_request", "exchange", "lost", "opened", "pass_report", "sent", "socket", "wake")
+    __slots__ = ("_request", "exchange", "has_first", "lost", "pass_report", "sent", "socket", "wake")
     channel: PacketChannel
 
     def __init__(
@@ -115,7 +115,7 @@ class PacketRow(ChannelRow):
         self.socket = request[1]
         self.exchange = exchange
         """The exchange that has the packets. At the beginning its first packet is the one that opened the request."""
-        self.opened = False
+        self.has_first = False
         """Whether the packet that opened the request has been taken."""
         self.sent: bytes | None = None
         """The packet that was sent last. A report must quote it."""
@@ -159,7 +159,7 @@ class PacketRow(ChannelRow):
         """Let the handler begin, and give it the packet that opened the request."""
         self.wake = self.touched
         channel, now = self.channel, self.reactor.time
-        packet = self.open()  # first: if setup() raises, the packets behind this one are for the next request
+        packet = self.take_first()  # first: if setup() raises, the packets behind this one are for the next request
         channel.advance()
         if channel.finished:
             return
@@ -181,9 +181,9 @@ class PacketRow(ChannelRow):
         elif channel.outbox:
             self.flush(now)
 
-    def open(self) -> bytes:
+    def take_first(self) -> bytes:
         """Take the packet that opened the request out of the exchange, whether or not the handler waits for it."""
-        self.opened = True
+        self.has_first = True
         return self.exchange.take()
 
     def arrived(self) -> None:

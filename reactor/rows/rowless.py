@@ -32,7 +32,7 @@ def _of_row(name: str, default: object = None) -> Any:
         return default if rowless._row is None else getattr(rowless._row, name)
 
     def set_(rowless: Rowless, value: object) -> None:
-        setattr(rowless.row, name, value)
+        setattr(rowless.make_row(), name, value)
 
     return property(get, set_)
 
@@ -74,14 +74,15 @@ class Rowless:
         try:
             reactor.guard(self, self._begin, machine)
         except BaseException:  # it ends the program; if the loop goes on all the same, the row ends then
-            assert self.row in reactor.table
+            self.make_row()
             raise
         is_over = machine.state is None and machine.reason is None and machine.output is OPEN
         if self._row is None and is_over and self._send(machine) and self._may_close():
             machine.forget(self)
             self._machine = None
             return reactor.table.next_serial(), self.peer, kind, None, self.total_in, self.total_out
-        reactor.guard(self.row, self.row.settle, reactor.time)
+        row = self.make_row()
+        reactor.guard(row, row.settle, reactor.time)
         return None
 
     def _begin(self, machine: StreamMachine) -> None:
@@ -94,7 +95,7 @@ class Rowless:
         except AGAIN:
             return
         except OSError as error:
-            self.row.lose(Reset(error))
+            self.make_row().lose(Reset(error))
             return
         if data:
             self.total_in = len(data)
@@ -112,7 +113,7 @@ class Rowless:
         except AGAIN:
             return False
         except OSError as error:
-            self.row.lose(Reset(error))
+            self.make_row().lose(Reset(error))
             return False
         machine.sent(self.total_out)
         return not machine.outbox
@@ -130,9 +131,8 @@ class Rowless:
         self.total_in += len(more)
         return not more
 
-    @property
-    def row(self) -> Any:
-        """The row, made when it is first asked for; when the request has ended without one, a `Gone`."""
+    def make_row(self) -> Any:
+        """The row in the table, made if there is none; when the request has ended without one, a `Gone`."""
         if self._row is not None:
             return self._row
         machine, reactor = self._machine, self._reactor
@@ -151,7 +151,7 @@ class Rowless:
 
     def failed(self, error: BaseException) -> None:
         """The handler has raised ``error``. Called in the ``except`` clause."""
-        self.row.failed(error)
+        self.make_row().failed(error)
 
     def now(self) -> float:
         return self._reactor.clock.time()
@@ -161,4 +161,4 @@ class Rowless:
             self._row.touched()  # without a row, `run` looks at the machine when the handler has run
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.row, name)  # whatever else the machine may ask of its driver
+        return getattr(self.make_row(), name)  # whatever else the machine may ask of its driver

@@ -7,7 +7,6 @@ taken. An event is a hint: if the read or the send would block all the same, not
 
 from __future__ import annotations
 
-import errno
 import socket
 from functools import cache
 from selectors import EVENT_READ, EVENT_WRITE
@@ -22,6 +21,7 @@ from ..loop.selecting import EVENT_HANGUP, EVENT_URGENT
 from ..table.request import CALLER, LOOP
 from .copying import send_files
 from .driven import DRAINING, LINGERING, SERVING, SocketRow
+from .hangup import hangup
 from .lingering import LINGER, LOOK, Acknowledgement, unacknowledged
 from .relaying import begin_relay
 from .urgent import at_mark, hears_urgent
@@ -243,16 +243,13 @@ class StreamRow(SocketRow):
     def _hung_up(self) -> None:
         """The peer has reset the connection or closed its socket: end the row, unless input is left to be read."""
         try:
-            data = socket.socket.recv(self.socket, 1, socket.MSG_PEEK)
+            error = hangup(self.socket, has_begun=True)
         except AGAIN:
             return
-        except OSError as error:
-            self.lose(Reset(error))
-            return
-        if data:
+        if error is None:
             self.make_rare().is_hung_up = True
         else:
-            self.lose(Reset(ConnectionResetError(errno.ECONNRESET, "the peer has closed the connection")))
+            self.lose(Reset(error))
 
     def settle(self, now: float) -> None:
         channel = self.channel

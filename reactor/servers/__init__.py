@@ -16,7 +16,7 @@ leads a request from its arrival to its end. Its parts:
     `serving`       when the server takes requests: `serve_forever()`, `handle_request()`, `shutdown()`
     `periodic`      calls that the server makes while it takes requests
     `framed`        blocking handlers that run over requests which have come whole
-    `answers`       which requests blocking handlers answer in threads and children, and their end
+    `answers`       ends what blocking handlers answer in threads and children, when their server closes
     `crew`          the threads in which they answer
     `last`          how listening ends
     `in_hand`       which row belongs to the request that a hook is given

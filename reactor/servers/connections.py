@@ -91,7 +91,7 @@ class Connections:
             return self._simulated
         return sock.gettimeout()
 
-    def take(self) -> bool:
+    def take(self) -> None:
         server, service = self._service.server, self._service
         front: Sequence[MakeFilter] = ()
         listener = getattr(server, "socket", None)
@@ -105,7 +105,6 @@ class Connections:
         share = service.serving.share
         if share is not None:
             share.note()
-        return True
 
     def make_row(self, request: Any, client_address: Any, front: Sequence[MakeFilter] = ()) -> Request:
         """The row of a connection. ``front`` makes filters that stand in front of the server's own filters."""

@@ -85,18 +85,18 @@ class Direct:
             and service.mode.may_begin()
         )  # fmt: skip
 
-    def take(self) -> bool:
-        """Take one connection, and serve it or have it served. Returns true. Raises ``OSError`` as ``accept()``."""
+    def take(self) -> None:
+        """Take one connection, and serve it or have it served. Raises ``OSError`` as ``accept()``."""
         service, server, reactor = self._service, self._service.server, self._service.reactor
         request, peer = server.get_request()
         bound = server.max_per_peer
         if bound < server.max_requests and reactor.table.count_of(peer) >= bound:
             service.admit(request, peer, lambda: service.intake.make_row(request, peer))
-            return True
+            return
         rowless_class = self._rowless_class
         if service.is_brief and rowless_class is not None and not reactor.threaded and type(request) is socket:
             self._pass(rowless_class, request, peer)
-            return True
+            return
         row = None
         before = CURRENT.set(service.hand)  # while the handler of a state machine is made
         try:
@@ -114,7 +114,6 @@ class Direct:
                 self._fail(row, request, peer, error)
         finally:
             CURRENT.reset(before)
-        return True
 
     def _pass(self, rowless_class: type[Rowless], request: socket, peer: Any) -> None:
         """Serve a connection whose request may end at once, and then needs no row."""

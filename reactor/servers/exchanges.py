@@ -167,14 +167,13 @@ class Exchanges:
         if self._arrivals is not None:
             self._arrivals()
 
-    def take(self) -> bool:
+    def take(self) -> None:
         if self.ready:
             self._begin(self.ready.popleft())
-            return True
+            return
         request, client_address = self._receive()
         if not self.is_own(client_address):
             self._take_one(Datagram(request) if type(request) is tuple else request, client_address)
-        return True
 
     def take_packet(self, packet: bytes, sock: socket.socket, peer: Any, failed: Exception | None = None) -> None:
         """Sort a packet, and begin a request for it if its exchange has none.
@@ -211,7 +210,7 @@ class Exchanges:
         row = exchange.row = PacketRow(reactor, service.server, request, brief.peer, brief.handler, service, exchange)
         if brief.principal is not None:
             row.principal = brief.principal
-        row.opened, row.wake, row.driven_by = True, row.touched, LOOP
+        row.has_first, row.wake, row.driven_by = True, row.touched, LOOP
         row.begin(reactor)
         reactor.table.add(row)
         reactor.settle_soon(row)
@@ -244,10 +243,10 @@ class Exchanges:
 
     def look_for_reports(self, error: OSError) -> None:
         """An attempt to take a packet has failed. After two in a row the socket is ready because it has an error."""
-        taken = self._service.taken
-        if not isinstance(error, AGAIN) or taken == self._in_vain + 1:
+        attempts = self._service.take_attempts
+        if not isinstance(error, AGAIN) or attempts == self._in_vain + 1:
             self._read_reports()
-        self._in_vain = taken
+        self._in_vain = attempts
 
     def is_own(self, peer: Any) -> bool:
         """Whether ``peer`` is the address of this socket. Such a packet is counted, and the caller drops it.
@@ -357,7 +356,7 @@ class Exchanges:
         if isinstance(row, PacketRow) and row.exchange.row is row:
             exchange = row.exchange
             exchange.row = None
-            if not row.opened:  # the request never began
+            if not row.has_first:  # the request never began
                 if isinstance(row.error, Cause):  # it was ended in the queue: for the budget, or cancelled
                     for _ in range(exchange.clear()):
                         self._service.reactor.table.count_refused("backlog")

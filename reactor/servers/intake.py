@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         def unlisten(self) -> None:
             """Take the socket out of the selector: the server takes no more requests."""
 
-        def take(self) -> bool:
-            """Take one arrival. Returns whether there may be more. Raises ``OSError``."""
+        def take(self) -> None:
+            """Take one arrival. Raises ``OSError``, as ``accept()`` or ``recvfrom()`` does, if there is none."""
 
         def make_row(self, request: Any, client_address: Any) -> Request:
             """The row of a new request; it is not in the table yet."""

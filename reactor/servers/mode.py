@@ -61,7 +61,10 @@ class Mode:
             )
 
     def adapt(self, handler: Any) -> Any:
-        """The handler class that is used for ``handler``. Raises `TypeError` or `RuntimeError` if the mode has none."""
+        """Settle how the mode serves ``handler``: sets `loop_drives` and `is_framed`, and returns the class to use.
+
+        Called once, when the server is made. Raises `TypeError` or `RuntimeError` if the mode can't serve it.
+        """
         if is_kind(handler, Handler):
             return handler
         from .framed import has_framing, tell_unkept  # here, as in other methods: most servers have state machines
@@ -73,7 +76,10 @@ class Mode:
         return self.framed(handler, self.work)
 
     def framed(self, handler: Any, work: str) -> Any:
-        """What runs the blocking ``handler`` over requests that have come whole."""
+        """Have the blocking ``handler`` run over requests that have come whole; returns what runs it.
+
+        Sets `is_framed`, and the ``RequestHandlerClass`` of the server, which makes the handlers from then on.
+        """
         from .framed import framed_by
 
         server = self.service.server
@@ -84,15 +90,16 @@ class Mode:
         return adapted
 
     def pool(self, work: str) -> Pool:
-        """The pool of threads or children in which handlers answer whole requests."""
-        of_reactor = self.service.reactor.work
-        return of_reactor.threads() if work == "thread" else of_reactor.children()
+        """The pool of threads or children in which handlers answer whole requests: that of the server's `bound`.
 
-    def own_pool(self, what: str, bound: str) -> Pool:
-        """The pool of the server; its attribute ``bound`` bounds ``what``."""
-        server, work = self.service.server, self.service.reactor.work
+        A server without one takes the pool of the reactor.
+        """
+        server, pools = self.service.server, self.service.reactor.work
+        bound, what = self.bound
+        if not bound:
+            return pools.threads() if work == "thread" else pools.children()
         limit = int(getattr(server, bound))
-        return work.pool(f"{what} of server {id(self.service)}", limit, f"{type(server).__name__}.{bound}")
+        return pools.pool(f"{what} of server {id(self.service)}", limit, f"{type(server).__name__}.{bound}")
 
     def in_thread(self, work: Callable[[], object]) -> None:
         """Have a thread call ``work()``, in which a handler answers a whole request. Raises `RuntimeError`."""
@@ -118,9 +125,9 @@ class Mode:
         """Whether one more request may begin."""
         return True
 
-    def take(self) -> bool:
+    def take(self) -> None:
         """Take one arrival (`Intake.take`). Raises ``OSError`` also if its request could not begin."""
-        return self.service.intake.take()
+        self.service.intake.take()
 
     def listen(self) -> None:
         """The server begins to take requests."""

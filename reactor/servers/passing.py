@@ -44,7 +44,7 @@ class Passing:
         service = self._service
         rows = len(service.reactor.table)
         if rows < service.server.max_requests and self._is_open():
-            service.taken += 1
+            service.take_attempts += 1
             try:
                 self._take(rows)
             except AGAIN:
@@ -124,8 +124,9 @@ class Passing:
                 return True
             except OSError as error:  # a row sends the others, if the error is not about this packet
                 brief.keep(packets[number:])
-                brief.row.total_out += sent
+                brief.make_row().total_out += sent
                 if not (isinstance(error, AGAIN) or error.errno in SHORT or self._exchanges.may_be_report()):
-                    brief.row.lost = error
-        reactor.guard(brief.row, brief.row.go_on_from, brief)
+                    brief.make_row().lost = error
+        row = brief.make_row()
+        reactor.guard(row, row.go_on_from, brief)
         return False

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from socket import socket
 
 from ..handlers import Cancelled, Reset
-from ..loop.kernel import PAUSE, NoneLeft
+from ..loop.kernel import AGAIN, PAUSE, NoneLeft
 from ..loop.selecting import EVENT_HANGUP
 from ..rows.hangup import hangup
 from ..table.request import CALLER, Stage
@@ -103,7 +103,10 @@ class RequestQueue:
 
         def gone(events: int) -> None:
             self._unwatch(row)  # the selector would report the hang-up again in every step
-            error = hangup(sock)
+            try:
+                error = hangup(sock, has_begun=False)
+            except AGAIN:
+                return
             if error is not None:
                 self.dismiss(row, Reset(error))
 

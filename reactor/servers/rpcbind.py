@@ -10,12 +10,12 @@ import os
 import socket
 from contextlib import closing, contextmanager
 
+from ..handlers.causes import Cause
 from ..handlers.sunrpc import xdr
 from ..handlers.sunrpc.auth import AuthError
 from ..handlers.sunrpc.message import RPCError
 from ..handlers.sunrpc.registering import Registrar, RegistrationError
 from ..handlers.sunrpc.registry import Registration, join_address
-from ..handlers.waits import Cause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -85,8 +85,8 @@ class Service:
         self.is_draining = False
         self.drain_until = NEVER
         """The time of the loop's clock at which a drain cancels the open requests."""
-        self.taken = 0
-        """Attempts to take a request so far."""
+        self.take_attempts = 0
+        """How often it was tried to take a request, so far."""
         self._batch_size = BatchSize()
         self.is_brief = False  # whether the last connection was short: then the next is read when it has come
         self.bound_path: BoundPath | None = None
@@ -163,11 +163,11 @@ class Service:
                 self._batch_size.exhausted(taken)
                 return
 
-    def take(self, take: Callable[[], bool] | None = None) -> bool:
+    def take(self, take: Callable[[], object] | None = None) -> bool:
         """Take one request if there is one, by ``take()`` or as the mode does. Returns whether there may be another."""
-        self.taken += 1
+        self.take_attempts += 1
         try:
-            is_more = (take or self.mode.take)()
+            (take or self.mode.take)()
         except AGAIN:
             return False
         except OSError as error:
@@ -176,7 +176,7 @@ class Service:
             return isinstance(error, ConnectionError)  # the client has left before accept(); others may be there
         if self.queue.rows:
             self.queue.go_on()
-        return is_more
+        return True
 
     def has_room(self) -> bool:
         """Whether one more request may be taken."""
@@ -408,7 +408,7 @@ class Service:
     # The owner of the server's rows: see `table.request.Owner`
 
     def failed(self, row: Request) -> None:
-        if row.owner is not self or row.driven_by is LOOP:  # else finish() raises the error, and `_break` handles it
+        if row.owner is not self or row.driven_by is LOOP:  # else finish() raises it, and its caller reports it
             with self.hand.at(row):
                 call_hook(self.server, "handle_error", row.request, row.peer)
             forget_frames(row.whole_reason)

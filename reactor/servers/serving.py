@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from selectors import EVENT_READ
 
-from ..loop.timers import NEVER
+from ..loop.timers import NEVER, nothing
 from ..table.preparing import prepare_to_serve
 from .kinds import takes_at_once
 from .last import NoNewHandshakes
@@ -165,7 +165,7 @@ class Serving:
         service, reactor = self._service, self._service.reactor
         timeouts = (service.server.timeout, service.intake.timeout())
         patience = min((seconds for seconds in timeouts if seconds is not None), default=NEVER)
-        deadline, taken = reactor.clock.monotonic() + patience, service.taken
+        deadline, attempts = reactor.clock.monotonic() + patience, service.take_attempts
         newest = max((row.serial for row in reactor.table), default=0)
         looks = 0
 
@@ -175,7 +175,7 @@ class Serving:
         def waits() -> bool:
             nonlocal looks
             looks += 1
-            goes_on = service.taken == taken and not self.is_asked_to_end
+            goes_on = service.take_attempts == attempts and not self.is_asked_to_end
             return goes_on and (looks == 1 or not is_over())  # a timeout of 0 looks once
 
         if service.hand.is_within_blocking:
@@ -186,13 +186,13 @@ class Serving:
             self._listen(self._one_arrival)
             try:
                 self._run_until(deadline, waits)
-                if service.taken != taken:
+                if service.take_attempts != attempts:
                     self._see_through(newest, patience)
             finally:
                 self.stop()
                 if was_open:
                     self.start()
-        if service.taken == taken and is_over() and not self.is_asked_to_end:
+        if service.take_attempts == attempts and is_over() and not self.is_asked_to_end:
             service.server.handle_timeout()
 
     def _take_within(self, waits: Callable[[], bool], deadline: float) -> None:
@@ -341,7 +341,3 @@ class _Supervised(_Here):
 
 COPIES = 1.0
 """Seconds that children may take to close their copies of a listener that is about to be closed."""
-
-
-def nothing() -> None:
-    """A callback that does nothing: it wakes the loop, or keeps its step from waiting."""

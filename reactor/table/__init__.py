@@ -10,6 +10,6 @@
 `preparing`  imports before anything is served
 `reactor`    the reactor
 
-Nothing here knows a socket or a server. The classes of the room `rows` read and send for a row; a row tells its
-`request.Owner` of its end.
+Nothing here knows a socket: the classes of the room `rows` read and send for a row. A row carries its server, for its
+handler, and never calls it: it tells its `request.Owner` of its end.
 """

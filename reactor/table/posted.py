@@ -9,7 +9,7 @@ from __future__ import annotations
 from _thread import allocate_lock, get_ident
 from collections import deque
 
-from ..handlers.waits import output_passed
+from ..handlers.causes import output_passed
 from ..loop.descriptors import close_passed
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..handlers import LimitPassed, Machine
-    from ..handlers.waits import Wait
+    from ..handlers.wait import Wait
     from .request import Request
 
 

@@ -15,8 +15,8 @@ from enum import Enum
 from functools import lru_cache, partial
 from sys import intern
 
-from ..handlers.saying import safe_repr, safe_str
-from ..handlers.waits import Cause
+from ..handlers.causes import Cause
+from ..handlers.saying import safe_name, safe_repr, safe_str
 from ..loop.timers import NEVER, Timed
 
 TYPE_CHECKING = False
@@ -198,10 +198,11 @@ class Request(Timed):
     @property
     def handler(self) -> str:
         """The name of the handler's class."""
-        kind = self.server.RequestHandlerClass if self.channel is None else self.channel.handler
-        if self.channel is not None and not isinstance(kind, type):  # a channel that has ended has only the class
-            kind = type(kind)
-        return getattr(kind, "__name__", None) or safe_repr(kind)
+        if self.channel is None:
+            return safe_name(self.server.RequestHandlerClass)
+        handler = self.channel.handler
+        kind: type = handler if isinstance(handler, type) else type(handler)  # when it has ended, it has the class
+        return kind.__name__
 
     @property
     def state(self) -> str:
@@ -318,7 +319,7 @@ class Request(Timed):
         record["reason"] = "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"
         return record
 
-    def finished_record(self) -> partial[dict[str, Any]]:
+    def record_later(self) -> partial[dict[str, Any]]:
         """The call that makes the `record` of a row without a reason and without `Rare`, when somebody asks for it."""
         channel, now = self.channel, self.reactor.clock.monotonic()
         labels = () if channel is None else channel.labels
@@ -329,23 +330,14 @@ class Request(Timed):
 
     def _common(self) -> dict[str, Any]:
         """What `as_dict` and `record` have in common."""
-        now, rare = self.reactor.clock.monotonic(), self.rare
-        header = None if rare is None else rare.proxy_header
-        return {
-            "serial": self.serial,
-            "peer": address_text(self.peer),
-            "in_front": self.in_front,
-            "handler": self.handler,
-            "stage": self.stage._value_,  # what `value` calls a function for
-            "driven_by": str(self.driven_by),
-            "principal": None if rare is None else rare.principal,
-            "secured": None if rare is None else rare.secured,
-            "proxied": None if header is None else header.as_dict(),
-            "total_in": self.total_in,
-            "total_out": self.total_out,
-            "age": now - self.created,
-            "idle": now - self.progress,
-        }
+        told, rare = common_record(*self.record_later().args), self.rare
+        if rare is not None:
+            header = rare.proxy_header
+            told.update(
+                in_front=self.in_front, principal=rare.principal, secured=rare.secured,
+                proxied=None if header is None else header.as_dict(),
+            )  # fmt: skip
+        return told
 
     # What the channel asks of the row: see `handlers.handler.Driver`
 
@@ -450,22 +442,25 @@ def passed_record(
     serial: int, peer: Any, handler: type, principal: Any, total_in: int, total_out: int
 ) -> dict[str, Any]:
     """As `Request.record`, for a request that has finished in the batch in which it came: it never had a row."""
-    record = finished_record(serial, peer, handler.__name__, total_in, total_out)
-    record["principal"] = principal
-    return record
+    return {**finished_record(serial, peer, handler.__name__, total_in, total_out), "principal": principal}
 
 
-def finished_record(
+def finished_record(*facts: Any) -> dict[str, Any]:
+    """As `Request.record`, for a request that has finished; ``facts`` are the arguments of `common_record`."""
+    return {**common_record(*facts), "reason": ""}
+
+
+def common_record(
     serial: int, peer: Any, handler: str, total_in: int, total_out: int, labels: Sequence[str] = (),
     stage: Stage = Stage.DRAINING, driven_by: DrivenBy = LOOP, age: float = 0.0, idle: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """As `Request.record`, for a request that has finished, of a peer of whom nothing but the address is known."""
+    """What all records have in common, for a request of a peer of whom nothing but the address is known."""
     return {
         "serial": serial,
         "peer": address_text(peer),
         "in_front": " ".join(labels),
         "handler": handler,
-        "stage": stage.value,
+        "stage": stage._value_,  # what `value` calls a function for
         "driven_by": str(driven_by),
         "principal": None,
         "secured": None,
@@ -474,7 +469,6 @@ def finished_record(
         "total_out": total_out,
         "age": age,
         "idle": idle,
-        "reason": "",
     }
 
 

@@ -25,7 +25,7 @@ class Steps:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor: Reactor = proxy(reactor)  # the reactor refers to this object: no cycle
         self._waiting: deque[tuple[Request, Callable[[], object]]] = deque()
-        self._batch = 0.0  # the time of the last batch in which steps were done
+        self._batch: int | None = None  # the number of the last batch in which steps were done
         self._done = 0  # the number of steps done in that batch
 
     def enter(self, row: Request, step: Callable[[], object]) -> bool:
@@ -43,8 +43,9 @@ class Steps:
 
     def _left(self) -> int:
         """How many steps may still be done in this batch."""
-        if self._batch != self._reactor.time:
-            self._batch, self._done = self._reactor.time, 0
+        batch = self._reactor.batches  # not its time: the next batch may have the same
+        if self._batch != batch:
+            self._batch, self._done = batch, 0
         return STEPS - self._done
 
     def _go_on(self) -> None:

@@ -65,7 +65,7 @@ class RequestTable:
         """Bytes of the rows that have ended."""
         self._of_host: dict[str, int] = {}
         self.rowless: Any = None
-        """The request that runs now, if it has no row yet. It gets its ``row`` when its thread looks at the table."""
+        """The request that runs now, if it has no row yet. Its row is made when its thread looks at the table."""
 
     @property
     def closed(self) -> deque[dict[str, Any]]:
@@ -95,7 +95,7 @@ class RequestTable:
         request = self.rowless  # once: the loop's thread may set it to None while this one looks
         if request is not None and request.thread == get_ident():
             self.rowless = None
-            assert request.row in self
+            request.make_row()
 
     def add(self, row: Request) -> None:
         """Add a row, and give it a serial if it has none."""
@@ -123,7 +123,7 @@ class RequestTable:
 
     def _record(self, row: Request) -> None:
         if row.rare is None and (row.channel is None or row.channel.reason is None):  # as most rows
-            self._count_ended(row, "", row.finished_record())
+            self._count_ended(row, "", row.record_later())
             return
         whole_reason = row.whole_reason
         reason = None if whole_reason is None else row.reason

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         def close_copy(self) -> None:
             """In a forked child that does not do the work: close the copies of its descriptors."""
 
-    class Job(Work, Protocol):
+    class PooledWork(Work, Protocol):
         """Work that may have to wait for a place in a `Pool`."""
 
         def begin(self) -> None:
@@ -181,18 +181,18 @@ class Pool:
         self._reactor = reactor
         self._bound = bound
         self._told: set[bool] = set()  # whether it was logged that the pool is full (True), and the host (False)
-        self._working: set[Job] = set()
-        self._waiting: deque[Job] = deque()
+        self._working: set[PooledWork] = set()
+        self._waiting: deque[PooledWork] = deque()
         self._beginning = False
         self._rests = False  # whether one job has begun in this batch, and no other may
         self._retry: Timer | None = None
 
-    def enter(self, job: Job) -> None:
+    def enter(self, job: PooledWork) -> None:
         """Begin the job now, or when it is its turn."""
         self._waiting.append(job)
         self._go_on()
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: PooledWork) -> None:
         """The job is done, or is not wanted any more."""
         if job in self._waiting:
             self._waiting.remove(job)

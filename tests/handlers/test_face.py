@@ -23,7 +23,7 @@ from handlers.blocking import face as module
 from handlers.blocking.buffered import buffered
 from handlers.blocking.face import Face, Passive
 from handlers.filter import Filter
-from handlers.waits import LIMIT
+from handlers.wait import LIMIT
 from tests.handlers.rows import Deflated, Framed, Greeting, Header, Identity, Piped, Splitting, Xor, decoded, encoded
 from tests.support.strategies import converse
 

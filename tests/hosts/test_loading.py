@@ -51,8 +51,8 @@ def loaded(script):
 @pytest.mark.parametrize(
     ("more", "room"),
     [
-        ("from handlers import Threaded", "reactor.modes.workers"),
-        ("import handlers.elsewhere", "reactor.modes.workers"),
+        ("from handlers import Threaded", "reactor.modes.jobs"),
+        ("import handlers.elsewhere", "reactor.modes.jobs"),
         ("from handlers import Ran", "reactor.modes.programs"),
         ("from handlers import Connected", "reactor.rows.connecting"),
         ("from handlers import Filter", "reactor.table.steps"),

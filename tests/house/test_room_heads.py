@@ -7,7 +7,8 @@ import pytest
 
 from tests import ROOT
 
-ROOMS = sorted(path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "reactor").glob("*/__init__.py"))
+HEADS = (ROOT / "handlers" / "__init__.py", *sorted((ROOT / "reactor").glob("*/__init__.py")))
+ROOMS = [path.parent.relative_to(ROOT).as_posix() for path in HEADS]
 
 
 def unnamed(head, modules):

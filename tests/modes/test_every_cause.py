@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from handlers import Cancelled, Cause, EndOfStream, Exactly, LimitPassed, Reset, StreamRequestHandler, TimedOut
-from handlers.refusal import RequestRefused
+from handlers.causes import RequestRefused
 from reactor.rows.filters.tls import Truncated
 from reactor.table import ends
 from reactor.tls import TLSMixIn

@@ -599,7 +599,7 @@ def test_a_child_whose_blocking_handler_waits_is_told_once_that_its_server_drain
             mode.alongside(inner)
         assert set(inner.watches) > before
         mode.drain()
-        mode._hangup.ring()
+        mode._close_bell.ring()
         inner.step(0)
         assert set(inner.watches) == before
 

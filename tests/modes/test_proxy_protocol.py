@@ -20,9 +20,9 @@ from handlers.auth.attempts import peer_of
 from handlers.auth.sasl import SASL
 from handlers.auth.unix import UnixPeer
 from handlers.filter import chain
-from handlers.handler import World
 from handlers.link import Link
 from handlers.machines import StreamMachine
+from handlers.world import World
 from reactor.access import AccessMixIn
 from reactor.rows.filters.proxy import MAX_HEADER, MAX_LINE, SIGNATURE, Malformed, Proxy, crc32c, parse
 from reactor.rows.stream import StreamRow

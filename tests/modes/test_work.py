@@ -9,7 +9,7 @@ import pytest
 
 from handlers import Cancelled, Forked, Reset, Some, StreamHandler, Threaded
 from reactor import Reactor
-from reactor.modes import workers
+from reactor.modes import jobs
 from tests.support.bench import PATTERN, SMALL, Noting, bench
 from tests.support.outside import (
     answer_in,
@@ -105,7 +105,7 @@ def test_a_result_may_be_big(kind, ending):
 
 
 def test_a_result_over_the_bound_is_a_failure(monkeypatch, ending):
-    monkeypatch.setattr(workers, "MAX_RESULT", 100_000)
+    monkeypatch.setattr(jobs, "MAX_RESULT", 100_000)
     with workshop(lambda word: Forked(bytes, int(word))) as here:
         client = here.connect()
         assert ask_worker(here, client, "5000000") == "RuntimeError: the result is over 100000 bytes"

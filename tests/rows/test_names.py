@@ -8,7 +8,7 @@ import pytest
 
 from handlers import Connected, Failed, StreamHandler, Until
 from handlers.services import Echo
-from reactor.modes import workers
+from reactor.modes import jobs
 from reactor.names import hosts, name_servers, resolve
 from reactor.rows import names
 from tests.support.bench import bench
@@ -117,7 +117,7 @@ def test_where_there_are_no_threads_hosts_and_name_servers_are_asked(name_server
     known = hosts(str(tmp_path / "hosts"))
     with bench(Resolving) as here:
         here.server.name_servers, here.server.patience = None, 5.0
-        monkeypatch.setattr(workers, "threading", SimpleNamespace(Thread=no_thread))
+        monkeypatch.setattr(jobs, "threading", SimpleNamespace(Thread=no_thread))
         monkeypatch.setattr(names, "hosts", lambda: known)
         monkeypatch.setattr(names, "name_servers", lambda: [name_server])
         client = here.connect()

@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import socket
+import sys
 import threading
 
 import pytest
@@ -147,6 +148,34 @@ def test_a_handler_that_ends_its_output_after_a_hang_up_has_the_input_from_befor
         assert here.errors == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels drop the input when the reset comes")
+@pytest.mark.parametrize("kind", HANGUPS, ids=lambda kind: kind.__name__)
+def test_a_handler_that_rests_while_its_client_resets_has_the_input_from_before(kind):
+    gate = Queue(1)
+
+    class Late(Noting):
+        async def handle(self):
+            await Until(b"\n")
+            await Taken(gate)
+            heard.append(await Until(b"\n"))
+            await Some()
+
+    heard = []
+    with bench(Late, selector=kind) as here:
+        client = here.connect()
+        client.sendall(b"\n")
+        here.rest()
+        client.sendall(b"more\n")
+        reset(client)
+        here.rest()
+        assert len(here.table) == 1
+        gate.put(None)
+        here.until(lambda: not len(here.table))
+        assert heard == [b"more\n"]
+        assert isinstance(broken(Late), Reset)
+        assert here.errors == []
+
+
 @pytest.mark.parametrize("kind", HANGUPS, ids=lambda kind: kind.__name__)
 def test_a_reset_while_the_row_waits_for_the_output_of_another_ends_it(kind, place):
     hub = []
@@ -196,21 +225,45 @@ def test_a_reset_while_a_thread_works_ends_the_row_in_the_loop_of_every_mode(mod
         assert server.reactor.table.closed[0]["reason"].startswith("Reset")
 
 
+every_age = pytest.mark.parametrize("has_begun", [True, False])
+
+
+@every_age
 @pytest.mark.parametrize("pending", [False, True])
-def test_a_hang_up_has_the_error_of_the_socket_or_that_of_a_reset(pending):
+def test_a_hang_up_has_the_error_of_the_socket_or_that_of_a_reset(pending, has_begun):
     with socket.create_server(("127.0.0.1", 0)) as listener, connect_to(listener) as client:
         accepted, _ = listener.accept()
         with accepted:
             (reset if pending else socket.socket.close)(client)
             wait_until(lambda: select.select([accepted], [], [], 0)[0])
-            error = hangup(accepted)
+            error = hangup(accepted, has_begun)
         assert (type(error), error.errno) == (ConnectionResetError, errno.ECONNRESET)
 
 
-def test_a_hang_up_of_a_socket_that_a_hook_has_closed_has_the_error_of_that():
+@every_age
+def test_a_hang_up_of_a_socket_that_a_hook_has_closed_has_the_error_of_that(has_begun):
     with socket.socket() as closed:
         closed.close()
-        assert hangup(closed).errno == errno.EBADF
+        assert hangup(closed, has_begun).errno == errno.EBADF
+
+
+@every_age
+def test_a_connection_that_has_not_hung_up_says_so(has_begun):
+    with socket.create_server(("127.0.0.1", 0)) as listener, connect_to(listener):
+        accepted, _ = listener.accept()
+        with accepted, pytest.raises(BlockingIOError):
+            hangup(accepted, has_begun)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels drop the input when the reset comes")
+def test_input_from_before_a_reset_is_left_to_a_request_that_has_begun_and_to_no_other():
+    with socket.create_server(("127.0.0.1", 0)) as listener, connect_to(listener) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            client.sendall(b"input")
+            reset(client)
+            assert hangup(accepted, True) is None
+            assert hangup(accepted, False).errno == errno.ECONNRESET
 
 
 def connect_to(listener):

@@ -110,14 +110,14 @@ def test_a_connection_has_the_default_timeout_whatever_the_class_of_the_listener
 
 def attempts(server, number):
     """Connect so many clients at once, step until all are taken: the attempts that the server makes in each step."""
-    reactor, before, made = server.reactor, server._srv.taken, []
+    reactor, before, made = server.reactor, server._srv.take_attempts, []
     clients = [connect(server) for _ in range(number)]
     while len(reactor.table) < number:
         assert len(made) < number
         reactor.step(0)
-        made.append(server._srv.taken - before - sum(made))
+        made.append(server._srv.take_attempts - before - sum(made))
     reactor.step(0)
-    assert server._srv.taken == before + sum(made)  # nothing is left, so nothing is ready
+    assert server._srv.take_attempts == before + sum(made)  # nothing is left, so nothing is ready
     for client in clients:
         client.close()
     until(reactor, lambda: not reactor.table)

@@ -87,7 +87,7 @@ def serve_one(server: Any) -> None:
     reactor.call_later(5, reactor.stop)
 
     def look() -> None:
-        if server._srv.taken and not reactor.table:
+        if server._srv.take_attempts and not reactor.table:
             reactor.stop()
         else:
             reactor.call_later(0.001, look)

@@ -433,6 +433,74 @@ def test_serving_imports_no_module_for_which_the_host_may_have_no_descriptor():
     assert (run.stdout, run.stderr) == ("[]\n", "")
 
 
+LOOKS_AT_THE_TABLE = """
+import socket
+from handlers import DatagramHandler, Packet, StreamHandler, Until
+from reactor import Reactor, SelectTCPServer, SelectUDPServer
+
+class Echo(StreamHandler):
+    async def handle(self):
+        self.send(await Until(b"\\n"))
+        print(len(self.server.reactor.table))
+
+class EchoPacket(DatagramHandler):
+    async def handle(self):
+        self.send(await Packet())
+        print(len(self.server.reactor.table))
+
+for server_class, handler, kind in (
+    (SelectTCPServer, Echo, socket.SOCK_STREAM), (SelectUDPServer, EchoPacket, socket.SOCK_DGRAM)
+):
+    with Reactor() as loop, server_class(("127.0.0.1", 0), handler, reactor=loop) as server:
+        for _ in range(3):
+            with socket.socket(type=kind) as client:
+                client.connect(server.server_address)
+                client.sendall(b"word\\n")
+                loop.step(1)
+                while loop.table:
+                    loop.step(1)
+                if client.recv(10) != b"word\\n":
+                    raise SystemExit("no answer")
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-O"]])
+def test_a_running_request_is_in_the_table_where_assertions_are_left_out(options):
+    command = [sys.executable, *options, "-c", LOOKS_AT_THE_TABLE]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("1\n" * 6, "")
+
+
+ENDS_THE_PROGRAM = """
+import socket
+from handlers import StreamHandler, Until
+from reactor import Reactor, SelectTCPServer
+
+class Ending(StreamHandler):
+    async def handle(self):
+        if await Until(b"\\n") == b"end\\n":
+            raise SystemExit
+
+with Reactor() as loop, SelectTCPServer(("127.0.0.1", 0), Ending, reactor=loop) as server:
+    for line in b"brief\\n", b"end\\n":
+        with socket.create_connection(server.server_address) as client:
+            client.sendall(line)
+            try:
+                loop.step(1)
+                while loop.table:
+                    loop.step(1)
+            except SystemExit:
+                print([row.handler for row in loop.table])
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-O"]])
+def test_what_ends_the_program_leaves_the_request_in_the_table_where_assertions_are_left_out(options):
+    command = [sys.executable, *options, "-c", ENDS_THE_PROGRAM]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout == "['Ending']\n", run.stderr
+
+
 def test_descriptors_for_a_request_that_has_ended_without_a_row_are_closed():
     class Kept(StreamHandler):
         async def handle(self):

@@ -1,12 +1,18 @@
 """Bounds of the work, time and memory of a request; a request that passes one ends with a reason that names it."""
 
+import socket
+from contextlib import ExitStack
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import DatagramHandler, Delay, Exactly, Filter, StreamHandler, StreamMachine, StreamRequestHandler, Until
-from reactor import SelectTCPServer, SelectUDPServer
+from reactor import Reactor, SelectTCPServer, SelectUDPServer
+from reactor.table.steps import STEPS
 from reactor.testing import World
+from tests.support.loops import Clock
 from tests.support.serving import clients_of, serving, wait_until
 
 ADDRESS = ("10.0.0.1", 7)
@@ -61,6 +67,34 @@ def test_a_machine_without_a_row_takes_all_its_input_at_once():
     machine = StreamMachine(handler := Count())
     machine.feed(b"\n" * 10_000)
     assert handler.lines == 10_000
+
+
+class Costly(Filter):
+    """Opens when its costly step is done."""
+
+    def begin(self):
+        self.open_until("the step", timeout=5)
+        self.queue_step()
+
+    def step(self):
+        self.put(b"done")
+        self.open()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1000.0])
+def test_a_batch_does_a_few_costly_steps_and_the_next_batch_a_few_more_where_the_clock_stands_still(seconds):
+    count = 20
+    with Reactor(clock=Clock(seconds)) as loop:
+        kind = type("Secure", (SelectTCPServer,), {"filters": (Costly,)})
+        with kind(("127.0.0.1", 0), Bounded, reactor=loop) as server, ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(server.server_address)) for _ in range(count)]
+            done = [0]
+            while done[-1] < count and loop.batches < 200:
+                loop.step(0.01)
+                done.append(loop.stats()["total_out"] // len(b"done"))
+            assert done[-1] == count, f"after {loop.batches} batches"
+            assert max(after - before for before, after in pairwise(done)) <= STEPS
+            assert {client.recv(10) for client in clients} == {b"done"}
 
 
 # Time

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from handlers import Connected, Some, StreamHandler
+from tests.handlers.rows import Xor
 from tests.support.serving import (
     MODES,
     PATIENCE,
@@ -74,6 +75,30 @@ def test_a_blocking_handler_is_a_row_too(mode, handler, driver):
         client.sendall(b"hello\n")
         assert rest(client) == b"HELLO\n"
         wait_until(lambda: not server.reactor.table)
+
+
+class Maker:
+    """Makes handlers, and is no class; it can't be told of."""
+
+    request = None
+
+    def __call__(self, *arguments):
+        return Unframed(*arguments)
+
+    def __repr__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("filters", [[], [Xor]], ids=["bare", "filters"])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "select"])
+def test_what_makes_the_handlers_is_named_even_if_its_repr_raises(mode, filters):
+    with serving(Maker(), mode, filters=filters) as server, connect(server) as client:
+        [row] = wait_until(server.reactor.table.as_dicts)
+        assert row["handler"] == "<Maker>"
+        client.sendall(Xor.encode(b"hello\n") if filters else b"hello\n")
+        assert rest(client) == (Xor.decode(b"HELLO\n") if filters else b"HELLO\n")
+        wait_until(lambda: not server.reactor.table)
+        assert server.reactor.table.closed[0]["handler"] == "<Maker>"
 
 
 def test_a_connection_that_a_handler_opens_is_another_row():

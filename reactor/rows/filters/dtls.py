@@ -18,9 +18,9 @@ from time import monotonic
 from weakref import WeakSet
 
 from ...handlers import EndOfStream, Reset
+from ...handlers.causes import Cause
 from ...handlers.datagrams import Packets
 from ...handlers.packet_filter import PacketFilter
-from ...handlers.waits import Cause
 from .tls import subject_of
 
 try:

@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from secrets import token_bytes
 from weakref import finalize
 
+from ...handlers.causes import Cause
 from ...handlers.packet_filter import PacketFilter
-from ...handlers.waits import Cause
 
 try:
     from fcntl import LOCK_EX, LOCK_UN, lockf

@@ -11,8 +11,8 @@ from functools import lru_cache
 from struct import Struct, error
 from typing import Any, NamedTuple
 
+from ...handlers.causes import Cause
 from ...handlers.filter import Filter
-from ...handlers.waits import Cause
 from ..networks import Networks
 
 TYPE_CHECKING = False

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ssl
 
+from ...handlers.causes import Cause
 from ...handlers.filter import Filter
-from ...handlers.waits import Cause
 from ...handlers.wire import grown
 from .bindings import end_point, end_point_of
 

@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from ...handlers import Failed
-from ...modes.workers import ThreadedJob
+from ...modes.jobs import ThreadedJob
 from ...rows.names import Resolved
 from ...table.work import does
 from .network import Network, address_info

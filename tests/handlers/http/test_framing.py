@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import TimedOut
+from handlers.causes import RequestRefused
 from handlers.http import http_request
-from handlers.refusal import RequestRefused
 from reactor.testing import check
 from tests.support.http import NEXT, REQUESTS, Echo, answers_to, machine_of, taken_from
 from tests.support.malformed import MALFORMED, chunked, post

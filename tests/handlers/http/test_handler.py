@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import Delay, EndOfStream, TimedOut
+from handlers.causes import RequestRefused
 from handlers.http import HTTPHandler
-from handlers.refusal import RequestRefused
 from reactor.testing import check
 from tests.support import http as framed
 from tests.support.http import NEXT, REQUESTS
