@@ -380,6 +380,7 @@ PAIRS = [
             agentx(UNREGISTER, 5, subtree(127, 1, 8072, 9999)),
             agentx(CLOSE, 6, b"\x05\0\0\0"),
         ],
+        {"kept": 1 << 20},
     ),
     Pair(
         "binkp", 11, Binkp, BinkpRight,
