@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import select
+import signal
 import subprocess
 import sys
 import traceback
@@ -35,7 +36,7 @@ class ForkingCommand:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forking_command"], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
     def call(
@@ -54,7 +55,7 @@ class ForkingCommand:
 
     def close(self) -> None:
         """End the process, and a call that has not ended."""
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)  # the session of the process has no other group
         self._process.communicate()
 
 
