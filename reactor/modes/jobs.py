@@ -201,6 +201,8 @@ class ForkedJob(PipedJob):
             self.failed(RuntimeError(f"the result is over {MAX_RESULT} bytes"))
         elif status:
             self.failed(died(status))
+        elif not self._received:
+            self.failed(ChildProcessError("the child exited with status 0 and sent no result"))
         else:
             self._unpickle()
 

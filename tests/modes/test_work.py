@@ -77,7 +77,7 @@ def test_results_and_failures_of_work_are_the_same_in_every_mode(mode, kind, wha
     [
         (die, (signal.SIGKILL,), "ChildProcessError: the child was killed by SIGKILL"),
         (os._exit, (3,), "ChildProcessError: the child exited with status 3"),
-        (os._exit, (0,), "EOFError"),
+        (os._exit, (0,), "ChildProcessError: the child exited with status 0 and sent no result"),
         (lambda: lambda: None, (), "AttributeError: Can't"),
         (open, (os.devnull,), "TypeError: cannot pickle"),
     ],
