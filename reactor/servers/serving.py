@@ -138,15 +138,26 @@ class Serving:
         """End `serve_forever` or `handle_request`; wait until it has returned, unless it runs in this thread."""
         if self._service.is_copy:
             return  # the thread that serves is the parent's
-        self.is_asked_to_end = True
-        if self._service.has_reactor:
-            reactor = self._service.reactor
-            reactor.call_soon(nothing)  # wakes the loop
-            inner: Any = reactor.inner
-            if inner is not None:
-                inner.call_soon(inner.end_idle)  # plain mode: a connection between requests is no request in progress
+        self._ask_to_return()
         with self.lock:
             pass
+
+    def _ask_to_return(self) -> None:
+        """Have `serve_forever` or `handle_request` return; in the plain mode when the request in progress has ended.
+
+        What is asked is said first, and then that request is looked for: see `Inners.drive`, which may just begin it.
+        """
+        service = self._service
+        self.is_asked_to_end = True
+        if not service.has_reactor:
+            return
+        reactor = service.reactor
+        reactor.call_soon(nothing)  # wakes the loop
+        inner: Any = reactor.inner
+        if inner is not None:
+            inner.call_soon(inner.end_idle)  # a connection between requests is no request in progress
+            if service.drain_until != NEVER:
+                inner.call_soon(inner.call_at, service.drain_until, inner.cut)
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it."""
@@ -259,13 +270,17 @@ class Serving:
         if service.hand.is_within:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
         drain_until = service.reactor.clock.monotonic() + seconds
+        before = service.is_draining, service.drain_until
         if self.is_elsewhere:
-            inner: Any = service.reactor.inner
-            if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
-                service.is_draining = True
-                inner.call_soon(inner.call_at, drain_until, inner.cut)
-            self.shutdown()
-        service.reactor.require_rest("drain()")
+            service.is_draining, service.drain_until = True, drain_until
+            self._ask_to_return()
+            with self.lock:
+                pass
+        try:
+            service.reactor.require_rest("drain()")
+        except RuntimeError:
+            service.is_draining, service.drain_until = before
+            raise
         service.is_draining, service.drain_until = True, drain_until
         service.mode.drain()
         if self.share is not None:
