@@ -9,6 +9,7 @@ from ..loop.timers import NEVER
 from ..table.preparing import prepare_to_serve
 from .kinds import takes_at_once
 from .last import NoNewHandshakes
+from .overdue import Overdue
 from .periodic import Periodic
 
 TYPE_CHECKING = False
@@ -260,6 +261,10 @@ class Serving:
         else:
             self._service.admission.wait_for_room()
 
+    def overdue(self) -> Overdue:
+        """A context in which this thread drives the requests of a drain: see `Overdue`."""
+        return Overdue(self._service)
+
     def begin_to_drain(self, seconds: float) -> None:
         """End `serve_forever` if another thread runs it, take the connections that the kernel has completed, and close
         the listening socket: a client that comes now is refused at once, not when all is closed.
@@ -274,8 +279,7 @@ class Serving:
         if self.is_elsewhere:
             service.is_draining, service.drain_until = True, drain_until
             self._ask_to_return()
-            with self.lock:
-                pass
+            Overdue(service).wait_for(self.lock)
         try:
             service.reactor.require_rest("drain()")
         except RuntimeError:

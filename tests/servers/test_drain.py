@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from handlers import BaseRequestHandler, Cancelled, Cause, StreamHandler, StreamRequestHandler, Until
+from handlers.filter import Filter
 from handlers.http import HTTPHandler
 from reactor import Reactor, SelectTCPServer
 from reactor.servers import last
@@ -568,7 +569,7 @@ def test_the_last_answer_of_http_in_a_drain_says_that_the_connection_closes(loop
         assert b"\r\nConnection: close\r\n" in rest(client)
 
 
-# Requests of the plain mode that just begin
+# Requests of the plain mode that just begin, and blocking handlers
 
 
 class Watched(Reactor):
@@ -651,3 +652,50 @@ def test_in_fork_mode_a_request_of_the_accept_queue_that_a_drain_cuts_is_returne
         [row] = bounded(server.drain, 0.3)
         assert (row["stage"], row["driven_by"].split()[0]) == ("serving", "child")
         assert rest(client) == b"one\nCancelled"
+
+
+@pytest.mark.parametrize("said", [b"half a li", b"more\n"])
+@pytest.mark.parametrize("filters", [[], [Filter]])
+def test_in_plain_mode_a_drain_of_another_thread_ends_a_blocking_handler(said, filters):
+    place = STREAMS["tcp"]
+    kind = server_class("plain", place, filters=filters, handle_error=lambda *_: None)
+    with made(kind, place, Blocked) as server, running(server), connect(server) as client:
+        client.sendall(said)
+        wait_until(lambda: any(row.stage.value == "serving" for row in server.reactor.table))
+        table = server.reactor.table
+        [told] = bounded(server.drain, 0.1)
+        assert (told["peer"], told["stage"]) == ("{}:{}".format(*client.getsockname()), "serving")
+        [ended] = table.closed
+        assert told["reason"] == ended["reason"] == f"Cancelled: {Cancelled()}"
+
+
+@pytest.mark.parametrize("filters", [[], [Filter]])
+def test_in_plain_mode_a_blocking_handler_that_begins_when_the_time_of_a_drain_is_over_ends_too(filters):
+    with beginning(STREAMS["tcp"], Blocked, filters=filters) as (server, taken), connect(server) as client:
+        client.sendall(b"half a li")
+        assert taken.wait(PATIENCE)
+        [told] = bounded(server.drain, 0)
+        assert (told["stage"], told["reason"]) == ("serving", f"Cancelled: {Cancelled()}")
+        assert rest(client) == b""
+
+
+@pytest.mark.parametrize("filters", [[], [Filter]])
+def test_in_plain_mode_a_blocking_handler_does_not_delay_the_end_of_a_drain_that_drives_it(filters):
+    place = STREAMS["tcp"]
+    kind = server_class("plain", place, filters=filters, handle_error=lambda *_: None)
+    with made(kind, place, Blocked) as server, connect(server) as first, connect(server) as second:
+        for client in (first, second):
+            client.sendall(b"half a li")
+        told = bounded(server.drain, 0.1)
+        assert [row["peer"] for row in told] == ["{}:{}".format(*client.getsockname()) for client in (first, second)]
+        assert [rest(client) for client in (first, second)] == [b"", b""]
+
+
+def test_in_plain_mode_a_blocking_handler_that_ends_in_time_is_left_alone():
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, Upper) as server, running(server), connect(server) as client:
+        client.sendall(b"wo")
+        wait_until(lambda: server.reactor.table)
+        threading.Timer(0.1, client.sendall, [b"rd\n"]).start()
+        assert bounded(server.drain, 1_000) == []
+        assert rest(client) == b"WORD\n"
