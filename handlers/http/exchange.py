@@ -133,8 +133,8 @@ class Response:
         """Whether the head of the response has been sent."""
         self.has_content = request.method != "HEAD"
         self.is_chunked = False
-        wants_more = "close" if request.is_1_1 else "keep-alive"
-        self.is_kept = request.has_token("Connection", wants_more) is not request.is_1_1
+        goes_on = request.is_1_1 or request.has_token("Connection", "keep-alive")
+        self.is_kept = goes_on and not request.has_token("Connection", "close")  # close wins: RFC 9112, section 9.3
         """Whether the connection goes on with the next request; the handler may set it to false before it begins."""
         self._says_close = False  # whether the fields that the handler has given say so
 
@@ -149,14 +149,17 @@ class Response:
         ``length`` is that of the content in bytes. If it is not known, the content is chunked, and for a client of
         HTTP/1.0 it ends with the connection. If the client waits for 100 (Continue), or much of the content of the
         request is left, or ``fields`` have ``Connection: close``, the connection ends with the response. Raises
-        `ValueError` for what is no length or no field line, and for Content-Length and Transfer-Encoding, which are
-        not in ``fields``: two lengths would be a response that two recipients read differently (RFC 9112, section 6.3).
+        `ValueError` for a ``status`` that is not from 200 to 599, for what is no length or no field line, and for
+        Content-Length and Transfer-Encoding, which are not in ``fields``: two lengths would be a response that two
+        recipients read differently (RFC 9112, section 6.3).
         """
         if self.has_begun:
             raise RuntimeError("the response has begun already")
+        if not 200 <= status <= 599:
+            raise ValueError(f"the status of a final response is from 200 to 599, not {status}; switch() sends 101")
         if length is not None and length < 0:
             raise ValueError(f"the length of the content is a number of bytes, not {length}")
-        lines = [_HEADS.get(status) or f"HTTP/1.1 {status:03} ", *self._lines_of(fields)]
+        lines = [_HEADS.get(status) or f"HTTP/1.1 {status} ", *self._lines_of(fields)]
         if not any(line[:5].lower() == "date:" for line in lines):
             lines.append(f"Date: {formatdate(self._handler.now(), usegmt=True)}")
         request = self._request

@@ -136,8 +136,8 @@ class _Call:
         elif self._head is not None:
             raise RuntimeError("start_response() was called a second time, without exc_info")
         code = status[:3]
-        if not (code.isascii() and code.isdigit() and status[3:4] in (" ", "") and code >= "200"):
-            raise ValueError(f"a status is three digits, a space and a reason, not {status!r}")
+        if not (code.isascii() and code.isdigit() and status[3:4] in (" ", "") and "200" <= code <= "599"):
+            raise ValueError(f"a status is a number from 200 to 599, a space and a reason, not {status!r}")
         length = None
         others = []
         for name, value in fields:

@@ -81,14 +81,25 @@ def is_handler(kind: Any) -> bool:
     It may be the class, a `functools.partial` of it, or a function that is declared to make one.
     """
     made = class_of(kind)
-    if not isinstance(made, type) or not callable(getattr(made, "handle", None)):
+    handle = getattr(made, "handle", None)
+    if not isinstance(made, type) or not callable(handle):
         return False
     if issubclass(made, handlers.Handler):
         return issubclass(made, (handlers.StreamHandler, handlers.DatagramHandler))
+    is_one = takes(kind, "request", "client_address", "server")
+    return is_one and (takes(handle, "self") or takes(handle))  # without self: a static method, or one of the class
+
+
+def takes(function: Any, *arguments: str) -> bool:
+    """Whether it can be called with so many arguments; true where that is not known, as for some classes in C.
+
+    The constructors and ``handle()`` of what is called a handler and handles something else, such as
+    `logging.FileHandler`, take other arguments.
+    """
     try:
-        signature(kind).bind("request", "client_address", "server")
-    except TypeError:  # such as logging.Handler, which handles something else
+        signature(function).bind(*arguments)
+    except TypeError:
         return False
-    except ValueError:  # the signature of a class in C is not known
+    except ValueError:
         pass
     return True

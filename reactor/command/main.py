@@ -325,12 +325,17 @@ def run(ending: Ending, servers: Sequence[TCPServer]) -> None:
 def check_kind(kind: Any, name: str, mode: str, place: Place) -> None:
     """Raise `Wrong` for a handler that can't be served on this kind of socket, or not in this mode."""
     kind = class_of(kind)
-    if place.packets and issubclass(kind, (handlers.StreamHandler, handlers.StreamRequestHandler)):
+    if place.packets and issubclass(kind, (handlers.StreamHandler, *blocking_kinds("StreamRequestHandler"))):
         raise Wrong(f"{name} is for streams, {place.url} is not; name a datagram handler, or --bind {STREAMS}")
-    if not place.packets and issubclass(kind, (handlers.DatagramHandler, handlers.DatagramRequestHandler)):
+    if not place.packets and issubclass(kind, (handlers.DatagramHandler, *blocking_kinds("DatagramRequestHandler"))):
         raise Wrong(f"{name} is for datagrams, {place.url} is not; name a stream handler, or --bind {DATAGRAMS}")
     if mode == "select" and not issubclass(kind, handlers.Handler):
         check_request(kind, name, handlers.Packet if place.packets else handlers.StreamWait)
+
+
+def blocking_kinds(name: str) -> list[type]:
+    """The classes of blocking handlers with this name: this package's, and that of ``socketserver`` if it is loaded."""
+    return [getattr(home, name) for home in (handlers, sys.modules.get("socketserver")) if hasattr(home, name)]
 
 
 def check_request(kind: Any, name: str, wait: type[handlers.Wait]) -> None:

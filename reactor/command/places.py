@@ -69,7 +69,18 @@ def host_and_port(scheme: str, rest: str) -> tuple[str, int] | tuple[str, int, i
         raise ValueError(f"write {scheme}://HOST:PORT, the port from 0 to 65535; 127.0.0.1 is this machine alone")
     if ":" in host and (bare == host or not scheme.endswith("6")):
         raise ValueError(f"for an IPv6 address write {scheme.rstrip('6')}6://[::1]:{port}")
+    if scheme.endswith("6") and is_ipv4(bare):
+        raise ValueError(f"for an IPv4 address write {scheme.rstrip('6')}://{bare}:{port}")
     return in_its_zone(bare, int(port)) if ":" in bare else (bare, int(port))
+
+
+def is_ipv4(host: str) -> bool:
+    """Whether it is an IPv4 address, and no name."""
+    try:
+        socket.inet_aton(host)
+    except (OSError, UnicodeError):
+        return False
+    return True
 
 
 def in_its_zone(host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:

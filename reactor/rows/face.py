@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..handlers import Cause
     from ..handlers.blocking.face import Face
     from ..handlers.waits import MakeFilter
     from ..table.reactor import Reactor
@@ -99,4 +100,8 @@ class FaceRow(StreamRow):
         if self.driven_by.pid:
             self.reactor.children.kill(self.driven_by.pid)
         else:
-            self.reactor.call_soon(self.lose, Cancelled())
+            self.reactor.call_soon(self._lose_if_open, Cancelled())
+
+    def _lose_if_open(self, cause: Cause) -> None:
+        if self in self.reactor.table:  # else the handler has ended meanwhile
+            self.lose(cause)

@@ -18,6 +18,7 @@ leads a request from its arrival to its end. Its parts:
     `framed`        blocking handlers that run over requests which have come whole
     `answers`       ends what blocking handlers answer in threads and children, when their server closes
     `crew`          the threads in which they answer
+    `overdue`       the end of blocking handlers of the plain mode when the time of a drain is over
     `last`          how listening ends
     `in_hand`       which row belongs to the request that a hook is given
     `inners`        the loops that each drive one request for a caller, a child or a thread

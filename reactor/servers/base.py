@@ -185,7 +185,8 @@ class BaseServer:
         See `Reactor.drain`. Connections in the accept queue are taken first, then the listener is closed. May be called
         from another thread while `serve_forever` runs, which it ends. Raises `RuntimeError` in a handler or a hook of
         this server and while a shared loop runs; the server goes on then. A blocking handler can't get a cause: its
-        connection is shut down, and in fork mode its child is killed.
+        connection is shut down, and in fork mode its child is killed. In the plain mode the call waits until such a
+        handler has returned.
         """
         unfinished = self._srv.drain(seconds)
         self.server_close()

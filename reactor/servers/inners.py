@@ -47,10 +47,8 @@ class Inners:
         service = self._service
         outer = service.reactor
         service.mode.alongside(inner)
-        if service.drain_until != NEVER:
-            inner.call_at(service.drain_until, inner.cut)
-            inner.end_idle(service.server)  # others wait behind it in the accept queue
         if not outer.working_here:
+            self._heed(inner, is_awaited=False)
             inner.threaded = True
             inner.make_wakeup()
             self._elsewhere.add(inner)
@@ -65,6 +63,7 @@ class Inners:
             service.intake.alongside(inner)
         before, outer.inner = outer.inner, inner
         try:
+            self._heed(inner, is_awaited=not outer.is_copy)
             if outer.stopping and service.is_draining:
                 inner.call_soon(inner.cut)  # when the row is in it
             elif outer.stopping:
@@ -72,6 +71,20 @@ class Inners:
             drive()
         finally:
             outer.inner = before
+
+    def _heed(self, inner: Reactor, is_awaited: bool) -> None:
+        """Have the request that ``inner`` is about to drive end as a drain or, if it ``is_awaited``, a shutdown asks.
+
+        Another thread may ask just now. It says what it asks and then looks for ``outer.inner``, which is set here
+        before this looks at what is asked: one of the two sees the other.
+        """
+        service, serving = self._service, self._service.serving
+        if service.drain_until != NEVER:
+            if not service.reactor.is_copy:  # a child is ended by its parent, which has to see that it was not finished
+                inner.call_at(service.drain_until, inner.cut)
+            inner.end_idle(service.server)  # others wait behind it in the accept queue
+        elif is_awaited and serving.is_asked_to_end and serving.thread:  # else it is for the next serve_forever()
+            inner.end_idle(service.server)
 
     def stop(self) -> None:
         """Have the requests that other threads drive end."""

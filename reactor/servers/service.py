@@ -443,7 +443,8 @@ class Service:
 
     def drain(self, seconds: float) -> list[dict[str, Any]]:
         """Give open requests ``seconds`` to finish; then shut down the connections of blocking handlers."""
-        unfinished = self.reactor.drain(seconds, self.server)
+        with self.serving.overdue():
+            unfinished = self.reactor.drain(seconds, self.server)
         for row in self.reactor.table:
             if row.server is self.server:
                 row.break_off()

@@ -9,6 +9,7 @@ from ..loop.timers import NEVER, nothing
 from ..table.preparing import prepare_to_serve
 from .kinds import takes_at_once
 from .last import NoNewHandshakes
+from .overdue import Overdue
 from .periodic import Periodic
 
 TYPE_CHECKING = False
@@ -138,15 +139,26 @@ class Serving:
         """End `serve_forever` or `handle_request`; wait until it has returned, unless it runs in this thread."""
         if self._service.is_copy:
             return  # the thread that serves is the parent's
-        self.is_asked_to_end = True
-        if self._service.has_reactor:
-            reactor = self._service.reactor
-            reactor.call_soon(nothing)  # wakes the loop
-            inner: Any = reactor.inner
-            if inner is not None:
-                inner.call_soon(inner.end_idle)  # plain mode: a connection between requests is no request in progress
+        self._ask_to_return()
         with self.lock:
             pass
+
+    def _ask_to_return(self) -> None:
+        """Have `serve_forever` or `handle_request` return; in the plain mode when the request in progress has ended.
+
+        What is asked is said first, and then that request is looked for: see `Inners.drive`, which may just begin it.
+        """
+        service = self._service
+        self.is_asked_to_end = True
+        if not service.has_reactor:
+            return
+        reactor = service.reactor
+        reactor.call_soon(nothing)  # wakes the loop
+        inner: Any = reactor.inner
+        if inner is not None:
+            inner.call_soon(inner.end_idle)  # a connection between requests is no request in progress
+            if service.drain_until != NEVER:
+                inner.call_soon(inner.call_at, service.drain_until, inner.cut)
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it."""
@@ -249,6 +261,10 @@ class Serving:
         else:
             self._service.admission.wait_for_room()
 
+    def overdue(self) -> Overdue:
+        """A context in which this thread drives the requests of a drain: see `Overdue`."""
+        return Overdue(self._service)
+
     def begin_to_drain(self, seconds: float) -> None:
         """End `serve_forever` if another thread runs it, take the connections that the kernel has completed, and close
         the listening socket: a client that comes now is refused at once, not when all is closed.
@@ -259,13 +275,16 @@ class Serving:
         if service.hand.is_within:
             raise RuntimeError("drain() waits for the request that has called it: call it from another thread")
         drain_until = service.reactor.clock.monotonic() + seconds
+        before = service.is_draining, service.drain_until
         if self.is_elsewhere:
-            inner: Any = service.reactor.inner
-            if inner is not None:  # plain mode: until the request in progress has ended, shutdown() waits
-                service.is_draining = True
-                inner.call_soon(inner.call_at, drain_until, inner.cut)
-            self.shutdown()
-        service.reactor.require_rest("drain()")
+            service.is_draining, service.drain_until = True, drain_until
+            self._ask_to_return()
+            Overdue(service).wait_for(self.lock)
+        try:
+            service.reactor.require_rest("drain()")
+        except RuntimeError:
+            service.is_draining, service.drain_until = before
+            raise
         service.is_draining, service.drain_until = True, drain_until
         service.mode.drain()
         if self.share is not None:

@@ -185,9 +185,13 @@ class Reactor(Loop):
     def cut(self) -> None:
         """Inside the loop that drains: the time is over. `stop`, and have `drain` tell of the rows that end by it."""
         for row in self.table:
-            if not row.lingering:
-                self._cut[row] = row.stage.value
+            self.note_cut(row)
         self.stop()
+
+    def note_cut(self, row: Request) -> None:
+        """The time of a drain is over, and the request ends by it: have `drain` tell of it. From any thread."""
+        if not row.lingering:
+            self._cut[row] = row.stage.value
 
     def end_idle(self, server: Any = None) -> None:
         """From now on end each connection when it is between messages, if its handler allows it: see `drain`."""

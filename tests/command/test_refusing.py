@@ -29,7 +29,14 @@ REFUSED = {
     "no such class": (["specimens:Line"], ["specimens has no Line", "Lines", "BlockingLines"]),
     "no class": (["specimens:number"], ["specimens:number is not a handler class", "Lines"]),
     "no handler": (["os:PathLike"], ["os:PathLike is not a handler class", "StreamHandler"]),
-    "a handler of log records": (["logging:Handler", "--mode=sync"], ["logging:Handler is not a handler class"]),
+    "a handler of log records": (
+        ["logging:Handler", "--mode=sync"],
+        ["logging:Handler is not a handler class", "derive a class from reactor.handlers.StreamHandler"],
+    ),
+    "another handler of log records": (
+        ["logging:FileHandler", "--mode=thread", f"--bind={LOCAL}"],
+        ["logging:FileHandler is not a handler class", "derive a class from reactor.handlers.StreamHandler"],
+    ),
     "half a handler": (["handlers:Handler"], ["handlers:Handler is not a handler class"]),
     "no handlers": (["bare:Echo"], ["bare has no Echo", "derive"]),
     "an error inside": (["broken:Echo"], ["broken can't be imported", "AttributeError", "no_such_thing", "line 3"]),
@@ -43,6 +50,14 @@ REFUSED = {
     "a blocking stream handler": (
         ["specimens:BlockingLines", "--mode=sync", "--bind=udp://127.0.0.1:0"],
         ["specimens:BlockingLines is for streams", "udp://127.0.0.1:0"],
+    ),
+    "a stream handler of the standard library": (
+        ["http.server:SimpleHTTPRequestHandler", "--mode=thread", "--bind=udp://127.0.0.1:0"],
+        ["http.server:SimpleHTTPRequestHandler is for streams", "udp://127.0.0.1:0", "datagram handler", "tcp://"],
+    ),
+    "a datagram handler of the standard library": (
+        ["socketserver:DatagramRequestHandler", "--mode=thread", f"--bind={LOCAL}"],
+        ["socketserver:DatagramRequestHandler is for datagrams", LOCAL, "stream handler", "udp://"],
     ),
     "a datagram handler": (
         ["handlers.services:EchoDatagram"],
@@ -64,6 +79,8 @@ REFUSED = {
     "no such port": (["--bind=tcp://127.0.0.1:65536"], ["65535"]),
     "no host": (["--bind=udp://:0"], ["'udp://:0'", "udp://HOST:PORT"]),
     "IPv6 in IPv4": (["--bind=udp://[::1]:0"], ["'udp://[::1]:0'", "udp6://[::1]:0"]),
+    "IPv4 in IPv6": (["--bind=tcp6://127.0.0.1:0"], ["'tcp6://127.0.0.1:0'", "write tcp://127.0.0.1:0"]),
+    "IPv4 in brackets": (["--bind=udp6://[127.0.0.1]:0"], ["'udp6://[127.0.0.1]:0'", "write udp://127.0.0.1:0"]),
     "no brackets": (["--bind=tcp6://::1:0"], ["'tcp6://::1:0'", "tcp6://[::1]:0"]),
     "no such interface": (["--bind=tcp6://[::1%nowhere]:0"], ["'tcp6://[::1%nowhere]:0'", "no interface 'nowhere'"]),
     "no interface": (["--bind=udp6://[fe80::1]:0"], ["'udp6://[fe80::1]:0'", "needs its interface", "[fe80::1%eth0]"]),

@@ -102,6 +102,37 @@ def test_it_serves_a_blocking_handler_with_a_framing_in_select_mode(
     assert to_end(client) == b"ONE\nfinish"
 
 
+STANDARD = """
+from socketserver import BaseRequestHandler, StreamRequestHandler
+
+
+class Plain(StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline().upper())
+
+
+class Counting(BaseRequestHandler):
+    served = 0
+
+    def __init__(self, request, client_address, server):
+        request.sendall(request.recv(80).upper())
+        super().__init__(request, client_address, server)
+
+    @classmethod
+    def handle(cls):
+        cls.served += 1
+"""
+
+
+@pytest.mark.parametrize("name", ["Plain", "Counting"])
+def test_it_serves_a_handler_of_socketserver(start: Start, connect: Connect, tmp_path: Path, name: str) -> None:
+    (tmp_path / "standard.py").write_text(STANDARD)
+    command = start("serve", f"standard:{name}", "--mode", "thread", "--bind", LOCAL, cwd=tmp_path)
+    client = connect(*command.urls(1, "thread"))
+    client.sendall(b"one\n")
+    assert to_end(client) == b"ONE\n"
+
+
 MADE = """
 from functools import partial
 

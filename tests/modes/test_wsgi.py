@@ -141,13 +141,13 @@ def broken(name):
             start_response("200 OK", [])
         fields = {"hop": [("Connection", "close")], "split": [("X", "a\r\nSet-Cookie: b")]}.get(name, [])
         fields = [("Content-Length", length) for length in LENGTHS.get(name, [])] or fields
-        start_response({"status": "OK"}.get(name, "200 OK"), fields)
+        start_response({"status": "OK", "early": "103 Early Hints", "high": "600 High"}.get(name, "200 OK"), fields)
         return [b"x"]
 
     return call
 
 
-@pytest.mark.parametrize("name", ["no head", "two heads", "hop", "split", "status", *LENGTHS])
+@pytest.mark.parametrize("name", ["no head", "two heads", "hop", "split", "status", "early", "high", *LENGTHS])
 def test_an_application_that_breaks_the_rules_is_answered_with_500(name):
     handler = handler_of(broken(name))
     with serving(handler, "select", handle_error=lambda *_: None) as server, client_of(server) as client:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from handlers import BaseRequestHandler, Cancelled, Cause, StreamHandler, StreamRequestHandler, Until
+from handlers.filter import Filter
 from handlers.http import HTTPHandler
 from reactor import Reactor, SelectTCPServer
 from reactor.servers import last
@@ -312,6 +313,30 @@ def test_drain_that_is_refused_while_a_shared_loop_runs_leaves_the_server_as_it_
                 assert rest(client) == b"one\ntwo\n"
 
 
+def test_drain_that_is_refused_because_the_loop_goes_on_after_serve_forever_leaves_the_server_as_it_was():
+    class Going(Reactor):
+        def require_rest(self, what):
+            if what == "drain()":
+                wait_until(lambda: self.running)
+            super().require_rest(what)
+
+    with Going() as loop, SelectTCPServer(("127.0.0.1", 0), Hello, reactor=loop) as server:
+
+        def serve():
+            server.serve_forever()
+            loop.run()
+
+        with thread_of(serve), closing_stop(loop):
+            wait_until(lambda: loop.running)
+            with pytest.raises(RuntimeError, match="drain"):
+                server.drain(0)
+            assert not server.is_draining
+            with connect(server) as client:
+                assert is_answered(client, GET, b"HTTP/1.1 200 OK")
+                client.shutdown(socket.SHUT_WR)
+                assert b"Connection: close" not in rest(client)
+
+
 @contextmanager
 def thread_of(call):
     thread = threading.Thread(target=call)
@@ -542,3 +567,135 @@ def test_the_last_answer_of_http_in_a_drain_says_that_the_connection_closes(loop
         assert bounded(server.drain, 1_000) == []
         assert server.is_draining
         assert b"\r\nConnection: close\r\n" in rest(client)
+
+
+# Requests of the plain mode that just begin, and blocking handlers
+
+
+class Watched(Reactor):
+    """A loop that tells when another thread has looked for the request that it drives."""
+
+    def __init__(self):
+        self.looked = threading.Event()
+        super().__init__()
+
+    @property
+    def inner(self):
+        if self.is_elsewhere:
+            self.looked.set()
+        return self._now_inside
+
+    @inner.setter
+    def inner(self, loop):
+        self._now_inside = loop
+
+
+@contextmanager
+def beginning(place, handler, **members):
+    """A running server of the plain mode, each of whose requests begins when another thread has looked for it."""
+    with Watched() as loop:
+        taken = threading.Event()
+
+        def verify_request(self, request, client_address):
+            taken.set()
+            return loop.looked.wait(PATIENCE)
+
+        kind = server_class("plain", place, verify_request=verify_request, handle_error=lambda *_: None, **members)
+        with made(kind, place, handler, loop) as server, running(server):
+            yield server, taken
+
+
+@pytest.mark.parametrize("handler", [Reverse, Kept, Pair])
+def test_in_plain_mode_a_drain_of_another_thread_cuts_a_request_that_just_begins(handler):
+    place = PACKETS["udp"] if handler is Pair else STREAMS["tcp"]
+    connected = peer if handler is Pair else connect
+    with beginning(place, handler) as (server, taken), connected(server) as client:
+        client.send(b"5:he")
+        assert taken.wait(PATIENCE)
+        [row] = bounded(server.drain, 0.1)
+        assert (row["peer"], row["stage"]) == ("{}:{}".format(*client.getsockname()), "serving")
+
+
+def test_in_plain_mode_a_connection_that_just_begins_does_not_hold_up_a_shutdown_between_requests():
+    with beginning(STREAMS["tcp"], Hello) as (server, taken), connect(server) as client:
+        client.sendall(GET)
+        assert taken.wait(PATIENCE)
+        bounded(server.shutdown)
+        assert rest(client).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_shutdown_of_a_server_that_does_not_serve_ends_no_connection_that_another_call_drives(loop):
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, Hello, loop) as server, connect(server) as client:
+        server.shutdown()  # is for the next serve_forever()
+        with thread_of(loop.run), closing_stop(loop):
+            for _ in range(2):
+                client.sendall(GET)
+                answer = b""
+                while not answer.endswith(b"\r\n\r\n"):
+                    answer += receive(client, 1) or pytest.fail(f"the connection has ended after {answer}")
+                client.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+                client.settimeout(PATIENCE)
+
+
+def test_in_fork_mode_a_request_of_the_accept_queue_that_a_drain_cuts_is_returned():
+    def verify_request(self, request, client_address):
+        threading.Event().wait(0.1)  # what the drain takes to accept is a part of its time
+        return True
+
+    place = STREAMS["tcp"]
+    kind = server_class("fork", place, verify_request=verify_request)
+    with made(kind, place, Polite) as server, connect(server) as client:
+        client.sendall(b"one\n")
+        [row] = bounded(server.drain, 0.3)
+        assert (row["stage"], row["driven_by"].split()[0]) == ("serving", "child")
+        assert rest(client) == b"one\nCancelled"
+
+
+@pytest.mark.parametrize("said", [b"half a li", b"more\n"])
+@pytest.mark.parametrize("filters", [[], [Filter]])
+def test_in_plain_mode_a_drain_of_another_thread_ends_a_blocking_handler(said, filters):
+    place = STREAMS["tcp"]
+    kind = server_class("plain", place, filters=filters, handle_error=lambda *_: None)
+    with made(kind, place, Blocked) as server, running(server), connect(server) as client:
+        client.sendall(said)
+        wait_until(lambda: any(row.stage.value == "serving" for row in server.reactor.table))
+        table = server.reactor.table
+        [told] = bounded(server.drain, 0.1)
+        assert (told["peer"], told["stage"]) == ("{}:{}".format(*client.getsockname()), "serving")
+        [ended] = table.closed
+        assert told["reason"] == ended["reason"] == f"Cancelled: {Cancelled()}"
+
+
+@pytest.mark.parametrize("filters", [[], [Filter]])
+def test_in_plain_mode_a_blocking_handler_that_begins_when_the_time_of_a_drain_is_over_ends_too(filters):
+    with beginning(STREAMS["tcp"], Blocked, filters=filters) as (server, taken), connect(server) as client:
+        client.sendall(b"half a li")
+        assert taken.wait(PATIENCE)
+        [told] = bounded(server.drain, 0)
+        assert (told["stage"], told["reason"]) == ("serving", f"Cancelled: {Cancelled()}")
+        assert rest(client) == b""
+
+
+@pytest.mark.parametrize("filters", [[], [Filter]])
+def test_in_plain_mode_a_blocking_handler_does_not_delay_the_end_of_a_drain_that_drives_it(filters):
+    place = STREAMS["tcp"]
+    kind = server_class("plain", place, filters=filters, handle_error=lambda *_: None)
+    with made(kind, place, Blocked) as server, connect(server) as first, connect(server) as second:
+        for client in (first, second):
+            client.sendall(b"half a li")
+        told = bounded(server.drain, 0.1)
+        assert [row["peer"] for row in told] == ["{}:{}".format(*client.getsockname()) for client in (first, second)]
+        assert [rest(client) for client in (first, second)] == [b"", b""]
+
+
+def test_in_plain_mode_a_blocking_handler_that_ends_in_time_is_left_alone():
+    place = STREAMS["tcp"]
+    with made(server_class("plain", place), place, Upper) as server, running(server), connect(server) as client:
+        client.sendall(b"wo")
+        wait_until(lambda: server.reactor.table)
+        threading.Timer(0.1, client.sendall, [b"rd\n"]).start()
+        assert bounded(server.drain, 1_000) == []
+        assert rest(client) == b"WORD\n"

@@ -98,6 +98,9 @@ def test_100_is_sent_when_the_content_is_read_and_not_before():
 @pytest.mark.parametrize(("head", "kept"), [
     (b"HTTP/1.1\r\nHost: a", True), (b"HTTP/1.1\r\nHost: a\r\nConnection: x, Close", False),
     (b"HTTP/1.0", False), (b"HTTP/1.0\r\nConnection: Keep-Alive", True),
+    (b"HTTP/1.0\r\nConnection: keep-alive, close", False), (b"HTTP/1.0\r\nConnection: Close, keep-alive", False),
+    (b"HTTP/1.0\r\nConnection: keep-alive\r\nConnection: close", False),
+    (b"HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, close", False),
 ])  # fmt: skip
 def test_the_connection_goes_on_if_the_client_wants_to(head, kept):
     assert len(responses_in(answers_to(b"GET / %b\r\n\r\n" % head + NEXT))) == 1 + kept
@@ -245,6 +248,18 @@ def test_a_handler_that_fails_answers_500_if_it_can_and_ends_the_connection(kind
     assert answer.startswith(b"HTTP/1.1 %d" % status)
     assert answer.count(b"HTTP/1.1") == 1
     assert b"Set-Cookie" not in answer
+
+
+@pytest.mark.parametrize("status", [-200, 0, 99, 100, 101, 103, 199, 600, 999, 2000])
+def test_what_is_no_status_of_a_final_response_is_refused_and_nothing_is_sent(status):
+    class Early(HTTPHandler):
+        async def respond(self, request, response):
+            with pytest.raises(ValueError, match=r"from 200 to 599.*switch\(\)"):
+                response.reply(status, b"early", [("Set-Cookie", "a=b")])
+            response.begin(599, length=2)
+            await response.write(b"ok")
+
+    assert responses_in(answers_to(NEXT + NEXT, handler=Early)) == [(599, b"ok", None)] * 2
 
 
 @pytest.mark.slow
