@@ -16,18 +16,8 @@ if TYPE_CHECKING:
     from ..inputs.learned import Told
     from ..inputs.tried import Message
 
-
-class Try(NamedTuple):
-    """A property to try, with its name."""
-
-    name: str
-    holds: Callable[[], None]
-    is_deep: bool = False
-
-
 FEW = 10
 """The most schedules that a property draws for a message that is tried deep."""
-
 
 DEEP = (
     "takes_plain_numbers_only", "takes_exact_ends_only", "takes_one_length_only", "same_for_any_chunking",
@@ -37,9 +27,16 @@ DEEP = (
 """The properties that are tried on a message with those before it, those that cost most last. The others try each wait
 of the conversation."""
 
-
 BUDGET = 5_000_000
 """Lines of Python after which nothing more is tried deep: some five seconds, where a function tells of each line."""
+
+
+class Try(NamedTuple):
+    """A property to try, with its name."""
+
+    name: str
+    holds: Callable[[], None]
+    is_deep: bool = False
 
 
 def tries_of(told: Told, holding: list[partial[None]], deep: list[Message]) -> list[Try]:

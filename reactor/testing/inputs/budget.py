@@ -10,10 +10,8 @@ if TYPE_CHECKING:
 COSTLY = 300_000
 """Lines of Python after which a costly property tries no further example."""
 
-
 SEARCH = 5_000_000
 """Lines of Python of the search for the smallest example: some seconds."""
-
 
 FEW = 25
 """The most examples that a costly property tries."""

@@ -29,18 +29,14 @@ if TYPE_CHECKING:
 TOGETHER = 32
 """Messages that are measured together."""
 
-
 FEWEST = 32
 """Measurements without which nothing is told."""
-
 
 RUNS = 3
 """The further requests, each of which has to show the fault; and the runs of which the fastest counts."""
 
-
 LARGE = 1 << 20
 """Bytes of output, or packets, that the client takes at once."""
-
 
 _PARTS = [b"part"] * 500
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+_T = TypeVar("_T")
+
 PLACES = 256
 """Places in a conversation that are tried one by one. In a longer conversation they are evenly spread."""
 
@@ -44,6 +46,3 @@ def thinned(found: list[_T], most: int) -> list[_T]:
     ([1, 2, 3], [1, 3])
     """
     return found[:: -(-len(found) // most) or 1]
-
-
-_T = TypeVar("_T")
