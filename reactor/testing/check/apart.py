@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SPOTS = 16
 """The most places of a conversation at which another request comes. Of more, they are evenly spread."""
 
-
 AGAIN = 20
 """How often a stranger sends a piece, and how many are cut off: more than most limits of attempts and places allow."""
 

@@ -50,7 +50,6 @@ MANY = 2_000, 16_000, 64_000
 STEEP = 3.0
 """The factor of the times from which on a search counts as one that tries ever more ways."""
 
-
 COSTLY = 5_000
 """Lines of Python: a run that costs more is tried with no more letters, for its time is not that of one match."""
 

@@ -36,7 +36,6 @@ MORE = 5e-6
 SUSPICIOUS = 1.4
 """The factor from which on more messages come than usual."""
 
-
 OFTEN = 16_384
 """The times that a message comes if the time that it takes is not suspicious."""
 

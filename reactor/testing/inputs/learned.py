@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MOST = 8
 """About the most messages of a conversation that are tried deep. Of more, `deep` chooses some."""
 
-
 _ROOMY = (list, tuple, os.PathLike, Mapping)
 
 
