@@ -22,17 +22,26 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from tests import ROOT
+from tests.support.resources import children_of
 
 SIZE = 10
 """Modules in a part, at most."""
 
 MOST = 120
 """Seconds of a part, at most, if it has several modules."""
+
+LONGEST = 1_200.0
+"""Seconds after which a part hangs, such as a test that waits for a child which has forked while another thread had a
+lock of OpenSSL: then its children are killed, the test fails, and the others run."""
+
+AGAIN = 10.0
+"""Seconds after which that is done again."""
 
 USUAL = 4
 DEAR = {
@@ -124,7 +133,8 @@ def parts_of_others(others: list[str]) -> list[Part]:
 class Runs:
     """The processes that run now."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = LONGEST) -> None:
+        self.longest = longest
         self._processes: set[subprocess.Popen[str]] = set()
         self._is_cut = False
 
@@ -136,15 +146,34 @@ class Runs:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "errors": "replace"}
         with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
             self._processes.add(process)
-            said, _ = process.communicate()
+            said = self._wait(process)
             self._processes.discard(process)
         return process.returncode, said
+
+    def _wait(self, process: subprocess.Popen[str]) -> str:
+        """What the process has said when it has ended. If it hangs, its children are killed, now and then."""
+        patience = self.longest
+        while (said := said_in(process, patience)) is None:
+            patience = AGAIN
+            for child in children_of(process.pid):
+                print(f"{process.args} takes over {self.longest} seconds: its child {child} is killed", flush=True)
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+        return said
 
     def cut(self) -> None:
         """Interrupt those that run; begin no more."""
         self._is_cut = True
         for process in list(self._processes):
             process.send_signal(signal.SIGINT)  # a test that is cut off ends its own processes
+
+
+def said_in(process: subprocess.Popen[str], seconds: float) -> str | None:
+    """What the process has said when it has ended; ``None`` if it has not in so many seconds."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def run_all(queue: list[Part], at_once: int) -> int:

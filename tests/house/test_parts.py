@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests import ROOT
-from tests.parts import DEAR, SAME_EVERYWHERE, SIZE, Part, Runs, failed, fails_again, parts, parts_of_others
+from tests.parts import DEAR, SAME_EVERYWHERE, SIZE, Part, Runs, failed, fails_again, parts, parts_of_others, test_of
 from tests.support.resources import children_of
 from tests.support.serving import PATIENCE, wait_until
 
@@ -54,6 +54,26 @@ def test_a_run_that_is_ended_ends_its_processes():
         os.kill(run.pid, signal.SIGTERM)
         assert run.wait(PATIENCE) == 128 + signal.SIGTERM
     wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
+
+
+HANGS = """
+import subprocess, sys
+
+def test_hangs():
+    subprocess.run([sys.executable, "-c", "import signal; signal.pause()"], check=True)
+
+def test_runs():
+    pass
+"""
+
+
+def test_a_part_that_waits_for_its_child_goes_on_without_it(tmp_path):
+    path = tmp_path / "test_hanging.py"
+    path.write_text(HANGS)
+    status, said = Runs(longest=2.0).run(PART._replace(paths=[str(path)]))
+    assert status == 1
+    assert [test_of(failure).endswith("::test_hangs") for failure in failed(said)] == [True]
+    assert "1 failed, 1 passed" in said
 
 
 @pytest.mark.slow
