@@ -200,7 +200,7 @@ def run_all(queue: list[Part], at_once: int) -> int:
 
 def fails_again(runs: Runs, part: Part, failure: str) -> bool:
     """Whether the test of a failure in this part fails once more, when it runs alone."""
-    status, said = runs.run(part._replace(paths=[test_of(failure)]))
+    status, said = runs.run(part._replace(paths=[name_in(failure)]))
     print(said, flush=True)
     if status == 0:
         print(f"unsteady: {failure}", flush=True)
@@ -210,10 +210,10 @@ def fails_again(runs: Runs, part: Part, failure: str) -> bool:
 def failed(said: str) -> list[str]:
     """The failures that pytest lists at its end. A test and its fixture that both fail are one failure."""
     lines = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    return list({test_of(line): line for line in lines}.values())
+    return list({name_in(line): line for line in lines}.values())
 
 
-def test_of(failure: str) -> str:
+def name_in(failure: str) -> str:
     """The name of the test that has failed."""
     return failure.partition(" ")[2].partition(" - ")[0]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests import ROOT
-from tests.parts import DEAR, SAME_EVERYWHERE, SIZE, Part, Runs, failed, fails_again, parts, parts_of_others, test_of
+from tests.parts import DEAR, SAME_EVERYWHERE, SIZE, Part, Runs, failed, fails_again, name_in, parts, parts_of_others
 from tests.support.resources import children_of
 from tests.support.serving import PATIENCE, wait_until
 
@@ -72,7 +72,7 @@ def test_a_part_that_waits_for_its_child_goes_on_without_it(tmp_path):
     path.write_text(HANGS)
     status, said = Runs(longest=2.0).run(PART._replace(paths=[str(path)]))
     assert status == 1
-    assert [test_of(failure).endswith("::test_hangs") for failure in failed(said)] == [True]
+    assert [name_in(failure).endswith("::test_hangs") for failure in failed(said)] == [True]
     assert "1 failed, 1 passed" in said
 
 
