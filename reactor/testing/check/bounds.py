@@ -55,12 +55,8 @@ class Flood(NamedTuple):
 
 @held_in_time
 def stays_in_bounds(
-    kind: Any,
-    conversation: bytes | Iterable[bytes],
-    *,
-    world: World | None = None,
-    kept: int = KEPT,
-    examples: int | None = None,
+    kind: Any, conversation: bytes | Iterable[bytes], *,
+    world: World | None = None, kept: int = KEPT, examples: int | None = None,
 ) -> None:  # fmt: skip
     """Every wait has a limit and a timeout, and the bytes that a request holds stay bounded, however many come.
 

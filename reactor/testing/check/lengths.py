@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..inputs.borders import firsts_of, parts_of
 from ..inputs.enclosing import TAIL
 from ..inputs.tried import Tried
+from ..running.evidence import bytes_of
 from ..running.report import fail, held_in_time
 from ..running.run import played
 from ..running.snippets import literal
@@ -230,8 +231,7 @@ def _refuse(tried: Tried, field: Field) -> None:
 
 
 def _answer(tried: Tried, pieces: list[bytes]) -> bytes:
-    output = played(tried, pieces).output
-    return b"".join(output) if tried.packets else bytes(output)
+    return bytes_of(played(tried, pieces))
 
 
 def _fail(tried: Tried, field: Field, step: int, fault: str) -> None:

@@ -63,7 +63,7 @@ _FORMS = (
 )
 """Where something is nested, what opens it and what closes it."""
 
-_TERM = re.compile(rb'(\["\w+", ?)(\[[^\[\]]*\])\]')
+_TERM = re.compile(rb'(\["\w+", ?)\[[^\[\]]*\]\]')
 """What may have a like one in itself: a list with a word, and a list."""
 
 _OPERATOR = re.compile(rb"(?<![0-9A-Za-z_])[A-Za-z]+ +(?=[!-~])|(?<![!-/:-@[-`{-~])[!~-](?=[(\"\w])")

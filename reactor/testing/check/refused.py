@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...handlers import Until
 from ..inputs.borders import borders_of, firsts_of
 from ..inputs.tried import Tried
+from ..running.evidence import bytes_of
 from ..running.report import fail, held_in_time
 from ..running.run import played
 from ..running.schedule import END
@@ -92,11 +93,10 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
 
 def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
     """Fail if a message that is refused is answered all the same."""
-    begun = played(tried, before).output
+    begun = bytes_of(played(tried, before))
 
     def answer_to(piece: bytes) -> bytes:
-        output = played(tried, [*before, piece]).output[len(begun) :]
-        return b"".join(output) if tried.packets else bytes(output)
+        return bytes_of(played(tried, [*before, piece]))[len(begun) :]
 
     if not (right := answer_to(message)):
         return

@@ -7,7 +7,7 @@ at them: so with the *controls*, which no parser could take for the same, the ou
 from __future__ import annotations
 
 import re
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
@@ -15,7 +15,7 @@ from ..inputs.borders import firsts_of, parts_of
 from ..inputs.enclosing import BINARY, counting
 from ..inputs.pieces import replaced, spots
 from ..inputs.tried import Tried
-from ..running.evidence import answers_of, differing, fault_of
+from ..running.evidence import answers_of, bytes_of, differing, fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
@@ -106,7 +106,7 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     >>> takes_plain_numbers_only(Blob, b"5:hello")
     """
     tried = Tried(kind, conversation, world)
-    _refuse_same(tried, [*_spelled(tried.pieces), *_carried(tried)], "plain_numbers")
+    _refuse_same(tried, chain(_spelled(tried.pieces), _carried(tried)), "plain_numbers")
 
 
 @held_in_time
@@ -203,19 +203,18 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
 
 def _carried(tried: Tried) -> Iterator[Swap]:
     """Each two digits in a byte of a binary piece as one less and ten more, which is no digit: ``0A`` for ``10``."""
-    pieces, plain = tried.pieces, _bytes_of(played(tried, tried.pieces))
-    for place, piece in enumerate(pieces):
+    pieces = tried.pieces
+    binary = [place for place, piece in enumerate(pieces) if BINARY.search(piece)]
+    plain = bytes_of(played(tried, pieces)) if binary else b""
+    for place in binary:
+        piece = pieces[place]
         spots = [at for at, byte in enumerate(piece) if byte >> 4 in range(1, 10) and byte & 15 <= 5]
-        for at in thinned(spots, BYTES) if BINARY.search(piece) else ():
+        for at in thinned(spots, BYTES):
             controls = bytes([piece[at] + 1]), bytes([piece[at] - 16])
-            other = _bytes_of(played(tried, replaced(pieces, place, at, at + 1, controls[0])))
+            other = bytes_of(played(tried, replaced(pieces, place, at, at + 1, controls[0])))
             differing = sum(one != two for one, two in zip(plain, other, strict=False))
             if len(plain) == len(other) and 0 < differing <= DIGITS:  # the answer has the number, in digits or in bytes
                 yield Swap("digits", place, at, at + 1, bytes([piece[at] - 6]), controls)
-
-
-def _bytes_of(run: Run) -> bytes:
-    return b"".join(run.output) if run.subject.packets else bytes(run.output)
 
 
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
@@ -272,8 +271,8 @@ def _named(pieces: list[bytes]) -> Iterator[Swap]:
 
 def _refuse_marks_in_lines(tried: Tried) -> None:
     """Fail if the mark of an end that comes again, which begins lines, is one at the end of another line, too."""
-    for place, piece in enumerate(tried.pieces):
-        whole = played(tried, tried.pieces).output
+    whole = played(tried, tried.pieces).output
+    for place, piece in enumerate(tried.pieces if whole else ()):
         for mark in dict.fromkeys(match[0] for match in _BOUNDARY.finditer(piece)):
             first, last = piece.find(mark), piece.rfind(mark)
             long = (found for found in _LINE.finditer(piece, first, last) if len(found[0]) > 2 * len(mark))
@@ -284,7 +283,7 @@ def _refuse_marks_in_lines(tried: Tried) -> None:
                     played(tried, replaced(tried.pieces, place, begin, line.end(), instead), name=name)
                     for instead, name in ((other, "plain"), (mark, "machine"))
                 )
-                if whole and right.output == whole != wrong.output:
+                if right.output == whole != wrong.output:
                     fault = f"it takes {mark!r} in the middle of a line for the mark of an end, which begins a line"
                     fail(tried, fault, "exact_ends", differing(wrong, right), answers=answers_of(wrong, right))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..running.evidence import bytes_of
 from ..running.run import Run, played
 from .enclosing import BINARY, enclosing
 from .pieces import replaced
@@ -82,7 +83,7 @@ def _is_like(tried: Tried, record: Record, plain: Run) -> bool:
     run = _run(tried, record.place, record.build(1))
     if run.error is not None or (run.finished, type(run.reason)) != (plain.finished, type(plain.reason)):
         return False
-    answer, right = (b"".join(one.output) if tried.packets else one.output for one in (run, plain))
+    answer, right = bytes_of(run), bytes_of(plain)
     return answer == right or len(answer) == len(right) + len(record.data)
 
 

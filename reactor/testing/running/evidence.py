@@ -47,6 +47,11 @@ def ended(run: Run) -> str:
     return f"the request has ended, for {type(run.reason).__name__}" if run.reason else "the request has ended normally"
 
 
+def bytes_of(run: Run) -> bytes:
+    """The output of a run as bytes; packets in a row."""
+    return b"".join(run.output) if run.subject.packets else bytes(run.output)
+
+
 def fault_of(run: Run, otherwise: str) -> str:
     """The fault of a run in words; ``otherwise`` if no call of the run raised."""
     if isinstance(run.error, EndlessLoop):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .snippets import LETTERS, in_letters, literal
+from .snippets import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 
 
 class Number(NamedTuple):
@@ -48,7 +50,8 @@ def digits(width: int = 0, number: Number = ITSELF) -> Form:
 def letters(width: int = 0, number: Number = ITSELF) -> Form:
     """The digits as letters, because a word is there: where one is, a number may be none."""
     form = digits(width, number)
-    return Form(lambda at: form.write(at).translate(LETTERS), in_letters(form.code))
+    code = f"({form.code}).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
+    return Form(lambda at: form.write(at).translate(_LETTERS), code)
 
 
 def binary(size: int, number: Number = ITSELF, order: str = "big") -> Form:

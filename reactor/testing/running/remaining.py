@@ -13,9 +13,9 @@ from ...handlers import Cancelled
 from ...loop.descriptors import listing
 from ...servers.kinds import class_of
 from .driver import RecordingDriver
+from .forms import around, binary, digits, following, letters
 from .pristine import homes_of, pristine, shared_items
 from .schedule import END
-from .snippets import LETTERS
 from .spreading import spread
 from .subject import PEER, Subject
 from .surroundings import Surroundings
@@ -119,12 +119,14 @@ def _numbered(steps: list[Step], number: tuple[int, int] | None, count: int) -> 
     if number is None or not steps or not isinstance(steps[0], bytes):
         return steps
     start, end = number
-    told, said = b"%d" % count, steps[0][start:end]
-    if said.isalpha():  # where a word is, a number may be none
-        told = told.translate(LETTERS)
-    elif not said.isalnum():
-        told = (count + 1).to_bytes(end - start, "big")
-    return [steps[0][:start] + told + steps[0][end:], *steps[1:]]
+    said = steps[0][start:end]
+    if said.isalpha():
+        form = letters()
+    elif said.isalnum():
+        form = digits()
+    else:
+        form = binary(end - start, following(1))
+    return [around(steps[0][:start], form, steps[0][end:]).write(count), *steps[1:]]
 
 
 def ended(subject: Subject, steps: Iterable[Step], count: int = 0, look: Callable[[], object] = int) -> Any:

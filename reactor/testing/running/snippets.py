@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
-"""Has digits written as letters: a number in the place of a word."""
-
 _LONG_RUN = re.compile(rb"(.)\1{48,}", re.DOTALL)  # one byte again and again
 _CONTEXT = 22  # bytes on each side of a difference
 _BRIEF = 48  # letters of source text that fit into a comment
@@ -28,11 +25,6 @@ def is_literal(value: Any) -> bool:
         return bool(ast.literal_eval(repr(value)) == value)
     except Exception:  # an object may define ``__repr__`` and ``__eq__`` in any way
         return False
-
-
-def in_letters(digits: str) -> str:
-    """The expression for what the expression ``digits`` gives, in `LETTERS`."""
-    return f"({digits}).translate(bytes.maketrans(b'0123456789', b'abcdefghij'))"
 
 
 def brief(value: Any) -> str:
