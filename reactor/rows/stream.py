@@ -1,8 +1,9 @@
 """`StreamRow`: the row of a connection. It reads for its channel, sends what the channel has, and lingers at the end.
 
 The selector calls `StreamRow.ready`; the reactor calls `StreamRow.settle` for a row that anything else has touched. A
-row reads once for each event. It sends the output at once, and waits for EVENT_WRITE only with what the kernel has not
-taken. An event is a hint: if the read or the send would block all the same, nothing changes.
+row reads once for each event. It sends the output in the same batch (`Reactor.send_together`), and waits for
+EVENT_WRITE only with what the kernel has not taken. An event is a hint: if the read or the send would block all the
+same, nothing changes.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ READ_SIZE = StreamMachine.read_size
 
 BULK_SIZE = 262_144
 """The same, after a read that was full, for a wait that takes more than `READ_SIZE` at once."""
+
+SMALL = 4_096
+"""Bytes of output that wait for the output of other rows of the batch, to be sent with it. More is sent at once."""
 
 VAIN = 64
 """Full reads until a larger one is tried again, after one that was no larger."""
@@ -153,7 +157,7 @@ class StreamRow(SocketRow):
         The hot path is that of a row which is settled, serves, reads only, holds no bytes and has no `Pace`. The mask
         of such a row is right: if EVENT_READ is all that is reported, the channel wants input. If the channel says that
         only the output and the wait have changed (`StreamChannel.feed`), the row sets the deadline of the new wait and
-        sends the output. In every other case `settle` looks at everything.
+        sends the output, a small one together with that of other rows. Else `settle` looks at everything.
         """
         channel, rare = self.channel, self.rare
         is_plain = (
@@ -188,6 +192,16 @@ class StreamRow(SocketRow):
         self.deadline = deadline = now + patience
         if deadline < self.armed:
             self.reactor.timers.arm(self)
+        outbox = channel.outbox
+        if outbox:
+            if len(outbox) <= SMALL:
+                self.reactor.send_together(self, now)
+            else:
+                self.send(now)
+
+    def send(self, now: float) -> None:
+        """Send the output of a row that is settled but for that. If the kernel does not take all, settle the row."""
+        channel = self.channel
         if channel.outbox and not (self.flush(now) and not channel.blocked):
             self.settle(now)
 

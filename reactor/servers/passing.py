@@ -1,6 +1,6 @@
 """`Passing`: the short way of a datagram request, which passes without a row.
 
-    recvfrom() -> the handler, in its first turn (`rows.brief.Brief`) -> sendto() -> counted with its batch
+    recvfrom() -> the handler, in its first turn (`rows.brief.Brief`) -> sendto(), together with others -> counted
 
 Taken for granted here: the loop drives the requests, all hooks are the package's own, no filters, no worker processes,
 room in the table, and requests may begin now. `Passing.arrive` looks at that before each batch. A packet of an exchange
@@ -10,8 +10,11 @@ this way at once: `Exchanges` has the general way.
 
 from __future__ import annotations
 
+from collections import deque
+
 from ..loop.kernel import AGAIN, DONTWAIT, SHORT
 from ..rows.brief import Brief
+from ..rows.stream import SMALL
 from .in_hand import CURRENT
 from .kinds import HOOKS
 
@@ -19,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..rows.packets import PacketRow
     from ..table.request import Passed
     from .exchanges import Exchanges
     from .service import Service
@@ -37,6 +41,7 @@ class Passing:
     def __init__(self, service: Service, exchanges: Exchanges) -> None:
         self._service = service
         self._exchanges = exchanges
+        self._ended: deque[tuple[Brief, list[bytes]]] = deque()  # requests, with the packets that they send
         self._singles = BUSY  # wake-ups in a row since one that found a single packet
 
     def arrive(self) -> None:
@@ -72,7 +77,6 @@ class Passing:
         """Take a batch of packets. ``rows``: how many the table has. Raises ``OSError``."""
         exchanges, server, table = self._exchanges, self._service.server, self._service.reactor.table
         sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
-        passed: list[Passed] = []
         self._singles += 1
         try:
             for number in range(BATCH if self._singles > BUSY else 1):
@@ -92,41 +96,63 @@ class Passing:
                 if port is not None and peer[1] == port and exchanges.is_own(peer):
                     continue
                 if not peer or rows >= server.max_per_peer or (opened and exchanges.key(packet, sock, peer) in opened):
+                    self._answer(sock)
                     exchanges.take_packet(packet, sock, peer)
-                elif self._pass(packet, sock, peer, passed):
+                elif self._pass(packet, sock, peer):
                     continue
                 self._service.queue.go_on()
                 rows = len(table)
         finally:
-            if passed:
-                table.count_passed(passed)
+            self._answer(sock)
 
-    def _pass(self, packet: bytes, sock: Any, peer: Any, passed: list[Passed]) -> bool:
-        """Run the first turn of a request. Returns whether it needs no row, and adds it to ``passed`` then."""
-        service, reactor = self._service, self._service.reactor
-        table = reactor.table
+    def _pass(self, packet: bytes, sock: Any, peer: Any) -> bool:
+        """Run the first turn of a request. Returns whether it has ended; `_answer` sends what it has to send."""
+        reactor, ended = self._service.reactor, self._ended
         try:
-            handler = service.handler()
+            handler = self._service.handler()
         except Exception as error:
             self._exchanges.take_packet(packet, sock, peer, error)
             return False
-        brief = table.rowless = Brief(handler, packet, peer, self._exchanges)
+        brief = reactor.table.rowless = Brief(handler, packet, peer, self._exchanges)
         packets = brief.run()
-        table.rowless = None
-        if packets is not None:
+        reactor.table.rowless = None
+        if packets is None:
+            self._answer(sock)
+            self._go_on_with(brief.make_row(), brief)
+            return False
+        ended.append((brief, packets))
+        # A Unix socket keeps the order of all packets, also where it takes one and not the next.
+        if brief.size > SMALL or self._exchanges.port is None or not reactor.may_wait(len(ended), reactor.time):
+            self._answer(sock)
+        return True
+
+    def _answer(self, sock: Any) -> None:
+        """Send what the requests that have ended have to send, and count them.
+
+        Called before a row can send: the exchange of the row may be that of such a request.
+        """
+        table = self._service.reactor.table
+        passed: list[Passed] = []
+        while self._ended:
+            brief, packets = self._ended.popleft()
             sent = 0
             try:
-                for number, answer in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
-                    sock.sendto(answer, DONTWAIT, peer)
-                    sent += len(answer)
-                brief.handler = brief.state = None  # they and the request refer to each other
-                passed.append((table.next_serial(), peer, handler.__class__, brief.principal, len(packet), sent))
-                return True
+                for number, packet in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
+                    sock.sendto(packet, DONTWAIT, brief.peer)
+                    sent += len(packet)
             except OSError as error:  # a row sends the others, if the error is not about this packet
                 brief.keep(packets[number:])
-                brief.make_row().total_out += sent
+                row = brief.make_row()
+                row.total_out += sent
                 if not (isinstance(error, AGAIN) or error.errno in SHORT or self._exchanges.may_be_report()):
-                    brief.make_row().lost = error
-        row = brief.make_row()
-        reactor.guard(row, row.go_on_from, brief)
-        return False
+                    row.lost = error
+                self._go_on_with(row, brief)
+            else:
+                kind = brief.handler.__class__
+                brief.handler = brief.state = None  # they and the request refer to each other
+                passed.append((table.next_serial(), brief.peer, kind, brief.principal, len(brief.packet), sent))
+        if passed:
+            table.count_passed(passed)
+
+    def _go_on_with(self, row: PacketRow, brief: Brief) -> None:
+        self._service.reactor.guard(row, row.go_on_from, brief)

@@ -61,6 +61,13 @@ if TYPE_CHECKING:
 LOOK = 0.05
 """Seconds after which a drain looks again for connections on which nothing is under way."""
 
+TOGETHER = 16
+"""Answers that are sent together at most. A send(2) costs less right after another one: the kernel's code is still in
+the caches, and a process that has several of the clients is woken once. More gain little, and each waits for all."""
+
+BRIEF = 0.002
+"""Seconds from the beginning of a batch after which an answer waits for no other one: the handlers take long."""
+
 Guard.lock = allocate_lock()  # rows in several threads may wait for one event
 
 
@@ -122,6 +129,7 @@ class Reactor(Loop):
         """Whether the code that runs the loop may wait for the end of a row. ``serve_forever`` does not while a server
         takes requests."""
         self._cut: dict[Request, str] = {} if outer is None else outer._cut
+        self._outgoing: deque[Any] = deque()  # rows with output that is sent together
         self._unsettled: deque[Any] = deque()
         self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
         self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
@@ -144,7 +152,7 @@ class Reactor(Loop):
     @property
     def unfinished(self) -> bool:
         """Whether rows are to be settled or reaped even if no event comes."""
-        return bool(self._unsettled or self._ended)
+        return bool(self._unsettled or self._ended or self._outgoing)
 
     def stats(self) -> dict[str, Any]:
         """`RequestTable.stats`, and ``held``: the bytes that open rows hold."""
@@ -308,6 +316,17 @@ class Reactor(Loop):
             self._unsettled.append(row)
             self.wake()
 
+    def may_wait(self, answers: int, now: float) -> bool:
+        """Whether so many answers may wait for others of the batch that began at ``now``, to be sent together."""
+        return answers < TOGETHER and self.clock.monotonic() - now < BRIEF
+
+    def send_together(self, row: Any, now: float) -> None:
+        """Send the output of ``row`` together with that of other rows, at the latest when the batch is done."""
+        outgoing = self._outgoing
+        outgoing.append(row)
+        if not self.may_wait(len(outgoing), now):
+            self._send(now)
+
     def rest(self, row: Any) -> None:
         """Let the handler of ``row`` go on in the next batch: it has had its turn in this one."""
         if not self.rests(row):
@@ -346,11 +365,29 @@ class Reactor(Loop):
     # How a batch ends
 
     def finish_batch(self, now: float) -> None:
-        """Settle what the batch has touched, then reap what has ended."""
+        """Send what waits to be sent, settle what the batch has touched, then reap what has ended."""
+        if self._outgoing:
+            self._send(now)
         if self._unsettled:
             self._settle(now)
         if self._ended:
             self._reap()
+
+    def leave_batch(self, now: float) -> None:
+        """Send what waits to be sent: the program may end now. A child sends nothing of its parent's."""
+        if not self.is_copy:
+            self._send(now)
+
+    def _send(self, now: float) -> None:
+        outgoing = self._outgoing
+        while outgoing:
+            row = outgoing.popleft()
+            try:  # as `guard`, without its call for each answer: this is the hot path
+                row.send(now)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                row.failed(error)
 
     def _settle(self, now: float) -> None:
         self._rested.clear()

@@ -677,4 +677,34 @@ MUTATIONS = [
         "a child sends on after a piece that was cut", "        if self.is_cut:\n            raise _gone()\n", "",
         tests=f"{EVERY_CAUSE} -k nothing_follows",
     ),
+    Mutation(
+        "an answer waits for those of all rows of its batch",
+        "return answers < TOGETHER and", "return",
+        tests="tests/rows/test_together.py -k few_others",
+    ),
+    Mutation(
+        "answers wait for a handler that takes long",
+        "answers < TOGETHER and self.clock.monotonic() - now < BRIEF", "answers < TOGETHER",
+        tests="tests/rows/test_together.py -k takes_long",
+    ),
+    Mutation(
+        "large answers are held until others are sent", "if len(outbox) <= SMALL:", "if True:",
+        tests="tests/rows/test_together.py -k large_answer",
+    ),
+    Mutation(
+        "answers that wait are lost when the program ends in the batch",
+        "        except BaseException:\n            self.leave_batch(now)\n            raise\n", "",
+        tests="tests/rows/test_together.py -k loses_no_answer",
+    ),
+    Mutation(
+        "a child sends the answers of its parent once more",
+        "        if not self.is_copy:\n            self._send(now)\n", "        self._send(now)\n",
+        tests="tests/rows/test_together.py -k no_answer_of_its_parent",
+    ),
+    Mutation(
+        "a row of an exchange sends before an earlier answer of the exchange that waits",
+        "            self._answer(sock)\n            self._go_on_with(brief.make_row(), brief)\n",
+        "            self._go_on_with(brief.make_row(), brief)\n",
+        tests="tests/servers/test_brief.py -k before_a_row_is_made",
+    ),
 ]  # fmt: skip

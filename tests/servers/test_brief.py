@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPassed, Packet, PacketFilter, World
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectUDPServer
+from reactor.table.reactor import BRIEF, TOGETHER
+from tests.support.loops import Clock
 
 
 class Server(SelectUDPServer):
@@ -29,8 +31,8 @@ class Server(SelectUDPServer):
 class Played:
     """A server of ``handler`` that the test steps, and a client."""
 
-    def __init__(self, handler, server=Server):
-        self.reactor = Reactor()
+    def __init__(self, handler, server=Server, clock=None):
+        self.reactor = Reactor(clock=clock)
         self.server = server(handler, self.reactor)
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.client.connect(self.server.server_address)
@@ -374,6 +376,92 @@ def test_packets_that_the_kernel_does_not_take_are_sent_later():
         assert answers == [b"x", b"two"]
         played.reactor.step(0)
         assert played.reactor.stats()["ended"] == {"": 1}
+
+
+class Partial(socket.socket):
+    """A socket whose kernel takes some packets and not others: those with a bit of ``pattern`` set, in turn."""
+
+    sends = 0
+    pattern = ~0
+
+    def sendto(self, *arguments):
+        self.sends += 1
+        if not self.pattern >> self.sends & 1:
+            raise BlockingIOError(errno.EAGAIN, "full")
+        return super().sendto(*arguments)
+
+
+class Partly(Server):
+    def server_bind(self):
+        sock = self.socket
+        self.socket = Partial(sock.family, sock.type, sock.proto, sock.detach())
+        super().server_bind()
+
+
+class Waited(DatagramHandler):
+    """Answers each packet; notes how many answers were given and not sent before. ``w`` is a second wait."""
+
+    waited: list
+    given = 0
+
+    async def handle(self):
+        packet = await Packet()
+        self.waited.append(self.given - self.server.socket.sends)
+        type(self).given += 1
+        self.send(packet)
+        if packet == b"w":
+            await Delay(0)
+
+
+@pytest.fixture
+def partly():
+    """A server of `Waited`, and a client."""
+    Waited.waited, Waited.given = [], 0
+    with Played(Waited, Partly, Clock()) as played:
+        yield played
+
+
+def test_an_answer_waits_for_few_others(partly):
+    packets = [b"%d" % number for number in range(TOGETHER + 5)]
+    assert partly.send(*packets) == packets
+    assert Waited.waited == [number % TOGETHER for number in range(len(packets))]
+
+
+def test_an_answer_that_waits_is_sent_before_a_row_is_made(partly):
+    assert partly.send(b"1", b"2", b"w", b"3") == [b"1", b"2", b"w"]
+    assert Waited.waited == [0, 1, 2]
+    for _ in range(4):
+        partly.reactor.step(0.1)
+    assert partly.answers() == [b"3"]
+
+
+@given(st.integers(0, 0xFFFF))
+def test_what_the_kernel_does_not_take_of_a_batch_is_sent_later(pattern):
+    Waited.waited, Waited.given = [], 0
+    packets = [b"%d" % number for number in range(6)]
+    with Played(Waited, Partly) as partly:
+        partly.server.socket.pattern = pattern | ~0xFFFF
+        answers = partly.send(*packets)
+        for _ in range(20):
+            partly.reactor.step(0 if len(answers) == len(packets) else 0.1)
+            answers += partly.answers()
+        assert sorted(answers) == packets
+        assert partly.reactor.stats()["ended"] == {"": 6}
+        assert not partly.reactor.table
+
+
+def test_an_answer_of_a_handler_that_takes_long_waits_for_no_other():
+    clock = Clock()
+
+    class Slow(Waited):
+        def send(self, packet):
+            clock.seconds += BRIEF / 3
+            super().send(packet)
+
+    Slow.waited, Slow.given = [], 0
+    with Played(Slow, Partly, clock) as played:
+        assert played.send(*[b"x"] * 6) == [b"x"] * 6
+        assert Slow.waited == [0, 1, 2, 0, 0, 0]
 
 
 def test_packets_that_are_too_long_are_counted():
