@@ -200,9 +200,9 @@ class StreamRow(SocketRow):
                 self.send(now)
 
     def send(self, now: float) -> None:
-        """Send the output of a row that is settled but for that. If the kernel does not take all, settle the row."""
+        """Send the output of a row that was settled but for that. Settle the row if that is not all that is to be done."""
         channel = self.channel
-        if channel.outbox and not (self.flush(now) and not channel.blocked):
+        if channel.outbox and not (self.flush(now) and self.mask == EVENT_READ and not channel.blocked):
             self.settle(now)
 
     def _bulk_size(self) -> int:

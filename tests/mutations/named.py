@@ -707,4 +707,9 @@ MUTATIONS = [
         "            self._go_on_with(brief.make_row(), brief)\n",
         tests="tests/servers/test_brief.py -k before_a_row_is_made",
     ),
+    Mutation(
+        "a row that was settled while its answer waited watches for writing on",
+        " and self.mask == EVENT_READ and not channel.blocked", " and not channel.blocked",
+        tests="tests/rows/test_together.py -k settled_while",
+    ),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from contextlib import contextmanager
+from selectors import EVENT_READ
 
 import pytest
 
@@ -214,3 +215,17 @@ def test_what_the_kernel_does_not_take_is_sent_later():
         here.rest()
         assert taken(clients) == [None, LINE, None]
         assert here.reactor.stats()["held"] == 0
+
+
+def test_a_row_that_is_settled_while_its_answer_waits_watches_for_writing_no_longer_than_it_has_output():
+    class Short(Sent):
+        def send(self, data, flags=0):
+            return super().send(data[:3], flags)
+
+    with batch(Answering, 1) as (here, clients):
+        [row] = here.table
+        row.socket.__class__ = Short
+        here.reactor.policy = lambda events: [*events, *events]  # the second event finds nothing to read
+        here.reactor.step(0)
+        assert taken(clients) == [LINE]
+        assert here.interest(row) == EVENT_READ
