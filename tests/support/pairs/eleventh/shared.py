@@ -182,9 +182,7 @@ class RelayFilter(StreamHandler):
     timeout = 300
     request_timeout = 60
 
-    def __init__(self, macros: dict[bytes, bytes] | None = None) -> None:
-        if macros is None:
-            macros = {}
+    def __init__(self, macros: dict[bytes, bytes] = {}) -> None:  # noqa: B006
         self.macros = macros
 
     def setup(self) -> None:
