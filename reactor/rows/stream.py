@@ -200,7 +200,7 @@ class StreamRow(SocketRow):
                 self.send(now)
 
     def send(self, now: float) -> None:
-        """Send the output of a row that was settled but for that. Settle the row if that is not all that is to be done."""
+        """Send the output of a row that was settled but for that. If more is to be done now, settle the row."""
         channel = self.channel
         if channel.outbox and not (self.flush(now) and self.mask == EVENT_READ and not channel.blocked):
             self.settle(now)
