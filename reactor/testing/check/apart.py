@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import firsts_of, pieces_again
 from ..inputs.choices import each, either
+from ..inputs.kindred import words_beside
 from ..inputs.strategies import NOT_REPEATABLE, smallest, word_ends
 from ..inputs.tried import Tried
 from ..running.evidence import alike, answers_of, differing, unlike
@@ -39,6 +40,7 @@ LESS = 8
 _LINE = re.compile(rb"[^\n]*\n")
 _WORD = re.compile(rb"[A-Za-z]{2,}")
 _NAME = re.compile(rb"([A-Za-z]+[-_]?)[0-9]{1,3}")
+_TOKEN = re.compile(rb"[\w.-]+")
 _LAST_WORD = re.compile(rb"(?<=[!-~]) [!-~]+(?=\r?\n)")
 
 
@@ -156,8 +158,9 @@ def _meetings(tried: Tried) -> Iterator[Meeting]:
 def _less(tried: Tried) -> Iterator[list[bytes]]:
     """What says less than the conversation: beginnings of packets, or all lines but one; and each message alone.
 
-    Or one line has not its last word, or one word of the first packet, or of a stream, is another one; or one name is
-    another one of the conversation that is like it, such as ``SLOT-1`` for ``SLOT-2``.
+    Or one line has not its last word, or one word of the first packet, or of a stream, is another one, such as one that
+    stands beside it in a constant of the handler's module; or one name is another one of the conversation that is like
+    it, such as ``SLOT-1`` for ``SLOT-2``. Or one message is left out.
     """
     fewer = list[bytes]()
     others = [
@@ -173,9 +176,10 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
             firsts = firsts_of(tried) or [0]
         spans = [match.span() for match in _LINE.finditer(data)]
         whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
-        less = [data[:begin] + data[end:] for begin, end in spans]
+        parts = pairwise([*firsts, len(data)])
+        less = [data[:begin] + data[end:] for begin, end in dict.fromkeys([*spans, *parts])]
         fewer = [data[: match.start()] + data[match.end() :] for match in _LAST_WORD.finditer(data)]
-    for several in less, whole, fewer, others, list(_exchanged(tried.pieces)):
+    for several in less, whole, fewer, others, list(_exchanged(tried.pieces)), list(_beside(tried)):
         yield from ([less] for less in thinned(list(dict.fromkeys(several)), LESS))
 
 
@@ -186,6 +190,14 @@ def _exchanged(pieces: list[bytes]) -> Iterator[bytes]:
         for one, other in product(found, found):
             if one[0] != other[0] and one[1] == other[1]:
                 yield data[: one.start()] + other[0] + data[one.end() :]
+
+
+def _beside(tried: Tried) -> Iterator[bytes]:
+    """The first packet, or the stream, with a word in the place of another one that a constant has beside it."""
+    for data in tried.pieces[:1]:
+        for match in _TOKEN.finditer(data):
+            for other in words_beside(tried.kind, match[0]):
+                yield data[: match.start()] + other + data[match.end() :]
 
 
 def _evidence(tried: Tried, met: Meeting) -> Evidence | None:

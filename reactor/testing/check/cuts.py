@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..inputs import strategies
-from ..inputs.borders import inner_firsts_of
+from ..inputs.borders import inner_firsts_of, messages_of
 from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried
@@ -28,6 +28,15 @@ FEW = 25
 
 WRONG = 24
 """The most places of a conversation at which one byte is wrong: in its last bit, or in all, by turns."""
+
+MESSAGES = 8
+"""The most messages that come many times, each in another schedule."""
+
+FLOOD = 4_096
+"""Bytes of such a message in all: more than most limits of one message."""
+
+TIMES = 256
+"""The most times that it comes."""
 
 _TOKENS = b"", b"\n", b"x", b"\xff", b"9999999999", b'\\"'
 """What is put in, with a letter of the answers that has several bytes. These, and the last two here, are one sign."""
@@ -98,7 +107,7 @@ def same_for_any_chunking_of_faults(
             return False
         return alike(whole, model(schedule))  # if not, the answer has random numbers, which show nothing
 
-    found = next(filter(differs, chain(_cut_slips(tried), _wrong_bytes(tried))), None)
+    found = next(filter(differs, chain(_cut_slips(tried), _wrong_bytes(tried), _many(tried))), None)
     if found is None:
         cut = tried.damaged().flatmap(
             lambda pieces: strategies.stream_schedules(pieces[0], whole=True, seconds=None, resets=False)
@@ -127,3 +136,11 @@ def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:
         wrong = data[place] ^ (1 if number % 2 else 0xFF)
         wrongly = data[:place] + bytes([wrong]) + data[place + 1 :]
         yield [*(wrongly[start:end] for start, end in pairwise([0, *firsts, len(data)])), END]
+
+
+def _many(tried: Tried) -> Iterator[Schedule]:
+    """The conversation with one message many times, cut where its messages begin."""
+    messages = [message for message in messages_of(tried) if message]
+    for place, message in thinned(list(enumerate(messages)), MESSAGES):
+        times = min(TIMES, FLOOD // len(message) + 1)
+        yield [*messages[:place], *[message] * times, *messages[place:], END]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import messages_of
@@ -9,6 +10,7 @@ from ..inputs.enclosing import BINARY
 from ..inputs.tried import Tried
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
+from ..running.spreading import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 FEW = 6
 """The most pieces of a conversation after which the client is quiet, and the most packets that come twice."""
+
+GROWN = 4
+"""The fewest values of a byte that numbers packets."""
 
 PATIENT = 8
 """Timeouts in a row after which a handler counts as one that does not count them."""
@@ -36,7 +41,8 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     A packet may have a number of two binary bytes, which its answer has too and other packets have not. Or the packets
     are numbered in one byte, one after another, and the handler is silent if one of them is left out. Then a packet
     that comes again at once is the same one, and must have the same answer: it may not be acted on again (RFC 7252,
-    section 4.5).
+    section 4.5). Where a byte of the packets only stays the same or grows by one, a packet that comes twice may not
+    change the length or the number of later answers: what it asks for is done once.
 
     >>> from handlers.services import EchoDatagram
     >>> answers_duplicates_once(EchoDatagram, [b"one", b"two"])
@@ -45,6 +51,8 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     if not tried.packets:
         return
     is_numbered = _refuse_twice(tried)
+    if _grows_by_one(tried.pieces):
+        _refuse_done_twice(tried)
     for place in range(1, min(FEW, len(tried.pieces) - 1)):
         before, packet, after = tried.pieces[:place], tried.pieces[place], tried.pieces[place + 1]
         alone, right, twice, late = (
@@ -111,6 +119,44 @@ def _refuse_twice(tried: Tried) -> bool:
             code = f"{run.code(begun)}\n{run.code(first=begun)}\nassert {answers_again}"
             fail(tried, fault, "answers_duplicates_once", code)
     return True
+
+
+def _grows_by_one(packets: list[bytes]) -> bool:
+    """Whether a byte of the packets only stays the same or is one more, and so numbers them."""
+    for at in range(min(map(len, packets))):
+        numbers = [packet[at] for packet in packets]
+        steps = {two - one for one, two in pairwise(numbers)}
+        if steps <= {0, 1} and max(numbers) < 0x20 and len(set(numbers)) >= GROWN:
+            return True
+    return False
+
+
+def _refuse_done_twice(tried: Tried) -> None:
+    """Fail if a packet that comes twice, and has a number, changes a later answer."""
+    packets = tried.pieces[:-1]
+    right = _answers(tried, packets)
+    for place in thinned(list(range(1, len(packets) - 1)), FEW) if right is not None else ():
+        before, after = packets[: place + 1], packets[place + 1 :]
+        answers = _answers(tried, [*before, packets[place], *after])
+        if right is None or answers is None or _lengths(answers[place + 2 :]) == _lengths(right[place + 1 :]):
+            continue
+        codes = []
+        for name, begun in ("once", before), ("twice", [*before, packets[place]]):
+            run = Run(tried, name=name)
+            for packet in begun:
+                run.step(packet)
+            run.drain()
+            calls = run.calls
+            for packet in after:
+                run.step(packet)
+            codes += [run.code(calls), run.code(first=calls), f"{name}s = list(map(len, iter({name}.read, None)))"]
+            run.close()
+        fault = "a packet that comes twice is done twice, although the packets have numbers: a later answer differs"
+        fail(tried, fault, "answers_duplicates_once", "\n".join([*codes, "assert twices == onces"]))
+
+
+def _lengths(answers: list[list[bytes]]) -> list[list[int]]:
+    return [list(map(len, answer)) for answer in answers]
 
 
 def _has_its_number(packet: bytes, after: bytes, first: list[bytes], following: list[bytes]) -> bool:

@@ -36,6 +36,9 @@ SPOTS = 16
 BYTES = 32
 """The most bytes of a binary piece that may be two digits."""
 
+RETURNS = 4
+"""The fewest CR, where there is no LF, that are ends of lines: fewer may be numbers."""
+
 DIGITS = 4
 """The most bytes of an answer that differ where a number is one more."""
 
@@ -46,6 +49,7 @@ _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
 _FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])\n")  # behind a control character LF may be a number
+_RETURN = re.compile(rb"(?<=[ -~\x80-\xff])\r")
 _DOT = re.compile(rb"\r\n\.\r\n")
 _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
@@ -59,7 +63,7 @@ _SEPARATOR = re.compile(rb"(?<=[!-~])[ =&](?=[!-~])")
 _LENGTH = re.compile(rb"(?<=\n)(Content-Length: *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
 _DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
 _LOOK_LIKE_ENDS = b"\r", b"\x0b", b"\x0c", b"\x1c", b"\x85", "\x85".encode(), "\u2028".encode()
-"""What ``str.splitlines()`` takes for the end of a line."""
+"""What ``str.splitlines()`` takes for the end of a line; CR first, which ends lines where there is no LF."""
 
 
 class Swap(NamedTuple):
@@ -190,7 +194,8 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
             forms.append(f"{digits[:2]}\v{digits[2:]}")  # which bytes.fromhex() skips
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             behind = b"x" * max(1, len(form) - len(number)) + number  # what has another form may only be longer
-            swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form), behind))
+            begun = [] if after else [number[:1] + b"!" * (len(form) - 1)]  # it may look at the first byte alone
+            swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form), behind, *begun))
             yield swap._replace(is_summed=summed(piece, start, end))
             if len(form) != len(number):
                 yield from (swap._replace(length=length) for length in islice(counting(piece, start, end), LENGTHS))
@@ -229,8 +234,10 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     for place, start, end in [] if b"\0" in b"".join(pieces) else spots(pieces, _WORD, SPOTS):
         word = pieces[place][start:end]
         yield Swap("word", place, start, end, word + b"\0x", (word + b"x", word + b"."))
-    for place, start, end in spots(pieces, _END, SPOTS):
-        for instead in _LOOK_LIKE_ENDS:
+    whole = b"".join(pieces)
+    has_returns = b"\n" not in whole and len(_RETURN.findall(whole)) >= RETURNS
+    for place, start, end in spots(pieces, _RETURN if has_returns else _END, SPOTS):
+        for instead in _LOOK_LIKE_ENDS[1:] if has_returns else _LOOK_LIKE_ENDS:
             controls = (control * size for size in (1, len(instead)) for control in (b"x", b" "))
             yield Swap("end", place, start, end, instead, tuple(controls))  # " ": words need no end of a line
 

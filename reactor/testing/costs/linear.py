@@ -107,12 +107,21 @@ def _refuse_floods(tried: Tried, examples: int | None) -> None:
 
     def steep(start: int, filler: bytes, at_once: bool) -> tuple[bool, int]:
         drawn = start, filler, at_once
-        is_steep, lines = _is_steep(tried, (flood(*drawn, times)[0] for times in (1, 4, 16)))
+
+        def floods(*factors: int) -> list[Schedule]:
+            return [flood(*drawn, times)[0] for times in factors]
+
+        is_steep, lines = _is_steep(tried, floods(1, 4))
+        is_costly = lines > COSTLY  # then a flood that is twice as long shows it, too
+        if is_steep and not is_costly:
+            is_steep, more = _is_steep(tried, floods(1, 4, 16))
+            lines += more
         if is_steep and not tried.packets:
             run = played(tried, flood(start, filler, True, BOUNDED)[0][:-1])
             is_steep = not run.finished or run.error is not None
         if is_steep:
-            is_steep = _stays_steep(tried, *(flood(*drawn, times)[0] for times in (16, 32)))
+            is_steep, more = _stays_steep(tried, *(floods(4, 8) if is_costly else floods(16, 32)))
+            lines += more
         # What raises must do it without counting objects too.
         return raised(drawn) is not None if is_steep is None else is_steep, lines
 
@@ -138,7 +147,7 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
 
 
 def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:
-    """Whether work grows too much each time, twice or more in a row, and the lines of Python that it took to see that.
+    """Whether work grows too much each time, and the lines of Python that it took to see that.
 
     Work that begins only after some hundred bytes grows so once. ``None`` if the handler raises.
     """
@@ -154,15 +163,17 @@ def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None,
     return True, lines
 
 
-def _stays_steep(tried: Tried, long: Schedule, longer: Schedule) -> bool:
-    """Whether work grows too much once more; also if the handler raises, or does not take twice as much to the end.
+def _stays_steep(tried: Tried, long: Schedule, longer: Schedule) -> tuple[bool, int]:
+    """Whether work grows too much once more, and the lines of Python that it took to see that.
 
-    Work that grows as the input does, but begins only after some hundred bytes, grows too much twice.
+    Also if the handler raises, or does not take twice as much to the end. Work that grows as the input does, but begins
+    only after some hundred bytes, grows too much twice.
     """
     (run, before), (more, cost) = worked(tried, long), worked(tried, longer)
+    lines = run.cost + more.cost
     if run.error is not None or more.error is not None or cost > DOUBLED * before:
-        return True
-    return played(tried, [step for step in longer if step is not END]).finished
+        return True, lines
+    return played(tried, [step for step in longer if step is not END]).finished, lines
 
 
 def _fail_steeply(tried: Tried, schedules: list[str]) -> NoReturn:

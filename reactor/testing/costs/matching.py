@@ -14,7 +14,7 @@ from ..inputs.pieces import replaced
 from ..inputs.strategies import word_ends
 from ..inputs.tried import Tried
 from ..running.own import own_bases, own_spaces
-from ..running.patterns import is_countable
+from ..running.patterns import is_countable, patterns_of
 from ..running.report import fail, held_in_time
 from ..running.snippets import literal
 from ..running.spreading import thinned
@@ -148,6 +148,6 @@ def _patterns(kind: type) -> list[bytes]:
     """
     spaces = [*map(vars, own_bases(kind)), *own_spaces(kind)]
     values = [value for space in spaces for value in space.values() if is_countable(value)]
-    compiled = [value.pattern for value in values if isinstance(value, re.Pattern)]
+    compiled = [found.pattern for value in values for found in patterns_of(value)]
     sources = [source.encode() if isinstance(source, str) else source for source in compiled]
     return sources or ([b","] if values else [])

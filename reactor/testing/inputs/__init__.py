@@ -4,6 +4,7 @@ Modules, lowest first:
 
 ==============  ======================================================================================
 ``budget``      how much a costly property may try
+``kindred``     words that may come in the place of a word
 ``pieces``      the pieces of a conversation: beginnings, and what replaces a part
 ``shortening``  makes schedules shorter
 ``choices``     what is drawn, with Hypothesis or quickly: `Choice`

@@ -20,7 +20,7 @@ FEW = 25
 class Budget:
     """Tries examples of one kind until they have cost too many lines of Python; each example once.
 
-    Once a faulty one is found, there are `SEARCH` more lines, for the search for the smallest.
+    Once a faulty one is found, there are `SEARCH` lines for it, and for the search for the smallest.
     """
 
     def __init__(self, lines: int, attempt: Callable[..., tuple[bool, int]]) -> None:
@@ -35,5 +35,7 @@ class Budget:
                 return False
             is_first = not any(self._known.values())
             self._known[example], lines = self._attempt(*example)
-            self._left = SEARCH if is_first and self._known[example] else self._left - lines
+            if is_first and self._known[example]:
+                self._left = SEARCH
+            self._left -= lines
         return self._known[example]

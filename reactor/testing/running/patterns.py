@@ -63,15 +63,23 @@ def counted_patterns(kind: type) -> Iterator[None]:
 
 
 def is_countable(value: Any) -> bool:
-    """Whether it is ``re``, a function of it, or a compiled regular expression."""
-    return (
-        value is re or isinstance(value, re.Pattern) or (isinstance(value, FunctionType) and value.__module__ == "re")
-    )
+    """Whether it is ``re``, a function of it, or a compiled regular expression; or a container of such expressions."""
+    return bool(patterns_of(value)) or value is re or (isinstance(value, FunctionType) and value.__module__ == "re")
+
+
+def patterns_of(value: Any) -> list[re.Pattern[Any]]:
+    """The regular expression, or those of a container."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else [value]
+    return [item for item in items if isinstance(item, re.Pattern)]
 
 
 def _counted(value: Any) -> Any:
     if value is re:
         return _Functions()
+    if isinstance(value, dict):
+        return {name: _counted(item) for name, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map(_counted, value))
     if isinstance(value, re.Pattern):
         return CountedPattern(value)
     name = getattr(value, "__name__", "")

@@ -1,6 +1,6 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import eighth, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third
+from . import eighth, eleventh, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -12,5 +12,6 @@ SETS = {
     "eighth": eighth.PAIRS,
     "ninth": ninth.PAIRS,
     "tenth": tenth.PAIRS,
+    "eleventh": eleventh.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]

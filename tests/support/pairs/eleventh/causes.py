@@ -269,7 +269,7 @@ def event(sequence: int, **pairs: str) -> bytes:
 
 PAIRS = [
     Pair(
-        "lmtp", 5, LocalMail, LocalMailRight,
+        "lmtp-mail", 5, LocalMail, LocalMailRight,
         [
             b"LHLO mx.example.org\r\n",
             b"MAIL FROM:<eve@example.com>\r\n",
@@ -285,7 +285,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "mllp", 5, Admissions, AdmissionsRight,
+        "mllp-admissions", 5, Admissions, AdmissionsRight,
         [
             (b"\x0bMSH|^~\\&|ADT1|WARD3|ADMISSIONS|HOSPITAL|20240301113000||ADT^A01^ADT_A01|MSG00001|P|2.4\r"
             b"EVN|A01|20240301113000\rPID|1||555-44-4444||EVERYWOMAN^EVE^E\rPV1|1|I|2000^2012^01\r\x1c\r"),
@@ -296,7 +296,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "lumberjack", 5, Lumberjack, LumberjackRight,
+        "lumberjack-window", 5, Lumberjack, LumberjackRight,
         [
             window(2)
             + event(1, file="/var/log/messages", host="web1", offset="0", line="Mar  1 11:30:00 web1 sshd: started")

@@ -285,7 +285,7 @@ PAIRS = [
         full(2000, 6, 3, IAX, IAX_ACK),
         full(4100, 6, 3, IAX, HANGUP),
     ]),
-    Pair("gtp", 8, Gtp, GtpRight, [
+    Pair("gtp-path", 8, Gtp, GtpRight, [
         b"\x40\x01\x00\x09\x00\x00\x03\x00\x03\x00\x01\x00\x07",
         b"\x32\x01\x00\x04\x00\x00\x00\x00\x00\x01\x00\x00",
         b"\x30\xff\x00\x14\x00\x00\x10\x2f" + bytes.fromhex("45000014000040004001b6e2c0000207c0000201"),

@@ -250,12 +250,12 @@ PAIRS = [
         b'GETSCRIPT "lists"\r\n',
         b"LOGOUT\r\n",
     ]),
-    Pair("rip", 9, Rip, RipRight, [
+    Pair("rip-routes", 9, Rip, RipRight, [
         rip((ANY_FAMILY, 0, 0, 0, 0, INFINITY)),
         rip((INTERNET, 0, 0xC0000200, 0xFFFFFF00, 0, 0), (INTERNET, 0, 0xC0A80000, 0xFFFF0000, 0, 0)),
         rip((INTERNET, 0, 0x0A000000, 0xFF000000, 0, 0)),
     ]),
-    Pair("gdb", 9, Gdb, GdbRight, [
+    Pair("gdb-stub", 9, Gdb, GdbRight, [
         gdb(b"qSupported:multiprocess+;swbreak+"),
         b"+" + gdb(b"?"),
         b"+" + gdb(b"M40,4:deadbeef"),

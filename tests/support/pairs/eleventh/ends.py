@@ -229,7 +229,7 @@ def mllp(*segments: str) -> bytes:
 
 
 PAIRS = [
-    Pair("smtp", 10, Smtp, SmtpRight, [
+    Pair("smtp-data", 10, Smtp, SmtpRight, [
         b"EHLO mx.example.net\r\n",
         b"NOOP\r\n",
         b"MAIL FROM:<ada@example.net>\r\n",
@@ -251,7 +251,7 @@ PAIRS = [
         b'Content-Length: 24\r\n\r\n{"item": "pen", "n": 12}'),
         b"POST /items HTTP/1.1\r\nHost: count.example.org\r\nContent-Length: 5\r\nConnection: close\r\n\r\nn=120",
     ]),
-    Pair("mllp", 10, Mllp, MllpRight, [
+    Pair("mllp-results", 10, Mllp, MllpRight, [
         mllp(
             "MSH|^~\\&|HIS|WARD3|LAB|MAIN|20240311102233||ADT^A01|A-1001|P|2.5",
             "EVN|A01|20240311102233",

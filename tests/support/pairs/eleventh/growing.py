@@ -233,7 +233,7 @@ class MediaGatewayRight(MediaGateway):
 
 PAIRS = [
     Pair(
-        "ami", 2, AsteriskManager, AsteriskManagerRight,
+        "asterisk", 2, AsteriskManager, AsteriskManagerRight,
         [
             b"Action: Login\r\nActionID: 1\r\nUsername: monitor\r\nSecret: sesame\r\n\r\n",
             b"Action: Events\r\nActionID: 2\r\nEventMask: off\r\n\r\n",
@@ -244,7 +244,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "clamd", 2, Clamd, ClamdRight,
+        "clamd-stream", 2, Clamd, ClamdRight,
         [
             b"zIDSESSION\0",
             b"zPING\0",
@@ -255,7 +255,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "mgcp", 2, MediaGateway, MediaGatewayRight,
+        "mgcp-gateway", 2, MediaGateway, MediaGatewayRight,
         [
             b"AUEP 1200 aaln/1@rgw.example.net MGCP 1.0\r\n",
             b"EPCF 1201 aaln/1@rgw.example.net MGCP 1.0\r\nB: e:mu\r\n",

@@ -311,7 +311,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "stratum", 4, MiningPool, MiningPoolRight,
+        "stratum-pool", 4, MiningPool, MiningPoolRight,
         [
             b'{"id":1,"method":"mining.subscribe","params":["cgminer/4.10.0"]}\n',
             b'{"id":2,"method":"mining.authorize","params":["ada.rig1","x"]}\n',

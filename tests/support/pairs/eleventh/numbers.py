@@ -103,7 +103,7 @@ class GitUploadPackRight(GitUploadPack):
 
 SCPI_LINE = Until(b"\n", limit=256)
 SCPI_ERRORS = 10  # entries of the error queue
-SCPI_REAL = re.compile(rb"[+-]?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[Ee][+-]?[0-9]{1,2})?")
+SCPI_REAL = re.compile(rb"-?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[Ee][+-]?[0-9]{1,2})?")
 SCPI_NONE = b'0,"No error"'
 SCPI_HEADER = b'-113,"Undefined header"'
 SCPI_NUMBER = b'-120,"Numeric data error"'
@@ -295,14 +295,14 @@ PAIRS = [
         ],
     ),
     Pair(
-        "scpi", 1, PowerSupply, PowerSupplyRight,
+        "scpi-supply", 1, PowerSupply, PowerSupplyRight,
         [
             b"*IDN?\n", b"*RST\n", b"*CLS\n", b"VOLT 3.3\n", b"VOLT?\n", b"CURR 1.5E-1\n", b"CURR?\n", b"OUTP ON\n",
             b"OUTP?\n", b"VOLT 12\n", b"VOLT?\n", b"VOLT 45\n", b"SYST:ERR?\n", b"SYST:ERR?\n", b"OUTP OFF\n",
         ],
     ),
     Pair(
-        "nats", 1, Nats, NatsRight,
+        "nats-pub", 1, Nats, NatsRight,
         [
             b'CONNECT {"verbose":true,"pedantic":false,"lang":"python3","version":"2.6.0"}\r\n',
             b"PING\r\n",

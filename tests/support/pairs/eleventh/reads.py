@@ -128,12 +128,25 @@ TABLE = {b"postmaster@example.org": b"ada@example.org", b"sales@example.org": b"
 class LookupTable(Buffered):
     """A table of aliases for Postfix, with many requests under way: tcp_table(5)."""
 
+    def setup(self) -> None:
+        super().setup()
+        self.searched = 0
+
+    def request(self) -> bytes | None:
+        """The next request in the buffer, without its end; ``None`` if it has not all come."""
+        end = self.buffer.find(b"\n", self.searched, TABLE_LINE)
+        self.searched = 0 if end >= 0 else len(self.buffer)
+        if end < 0:
+            return None
+        line = bytes(self.buffer[:end])
+        del self.buffer[: end + 1]
+        self.one_by_one += 1
+        return line
+
     def take(self) -> bool:
         requests = []
-        while (end := self.buffer.find(b"\n", 0, TABLE_LINE)) >= 0:
-            request = TABLE_REQUEST.fullmatch(bytes(self.buffer[:end]))
-            del self.buffer[: end + 1]
-            self.one_by_one += 1
+        while (line := self.request()) is not None:
+            request = TABLE_REQUEST.fullmatch(line)
             if request is None:
                 self.send(b"400 Malformed%20request\n")
             else:
@@ -157,10 +170,8 @@ class LookupTableRight(LookupTable):
     """A table of aliases for Postfix, with many requests under way: tcp_table(5)."""
 
     def take(self) -> bool:
-        while (end := self.buffer.find(b"\n", 0, TABLE_LINE)) >= 0:
-            request = TABLE_REQUEST.fullmatch(bytes(self.buffer[:end]))
-            del self.buffer[: end + 1]
-            self.one_by_one += 1
+        while (line := self.request()) is not None:
+            request = TABLE_REQUEST.fullmatch(line)
             self.send(b"400 Malformed%20request\n" if request is None else self.answer(request))
         if len(self.buffer) >= TABLE_LINE:
             raise Malformed("a line that is too long")
@@ -245,7 +256,7 @@ class FlightControllerRight(FlightController):
 
 PAIRS = [
     Pair(
-        "nut", 6, NetworkUps, NetworkUpsRight,
+        "nut-ups", 6, NetworkUps, NetworkUpsRight,
         [
             b"VER\n", b"USERNAME monitor\n", b"PASSWORD sesame\n", b"LIST UPS\n", b"LIST VAR su700\n",
             b"GET VAR su700 ups.status\n", b"GET VAR su700 battery.charge\n", b"GET VAR su700 ups.load\n", b"LOGOUT\n",
@@ -262,7 +273,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "msp", 6, FlightController, FlightControllerRight,
+        "msp-flight", 6, FlightController, FlightControllerRight,
         [
             msp(b"<", MSP_API_VERSION),
             msp(b"<", MSP_FC_VARIANT),

@@ -246,14 +246,14 @@ def milter(packet: bytes) -> bytes:
 
 PAIRS = [
     Pair(
-        "mpd", 3, MusicPlayer, MusicPlayerRight,
+        "mpd-outputs", 3, MusicPlayer, MusicPlayerRight,
         [
             b"ping\n", b'password "sesame"\n', b"status\n", b'setvol "60"\n', b"play\n", b"status\n", b'setvol "35"\n',
             b"stop\n", b"status\n", b"close\n",
         ],
     ),
     Pair(
-        "ssip", 3, SpeechDispatcher, SpeechDispatcherRight,
+        "ssip-voices", 3, SpeechDispatcher, SpeechDispatcherRight,
         [
             b"SET SELF CLIENT_NAME ada:emacs:main\r\n",
             b"LIST OUTPUT_MODULES\r\n",
@@ -267,7 +267,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "milter", 3, RelayFilter, RelayFilterRight,
+        "milter-relay", 3, RelayFilter, RelayFilterRight,
         [
             milter(b"O" + bytes.fromhex("00000006 000001ff 001fffff")),
             milter(b"DM" + b"i\x004Bxw1c2qRnz3jtX\0{mail_mailer}\0smtp\0{auth_authen}\0ada\0{auth_type}\0PLAIN\0"),

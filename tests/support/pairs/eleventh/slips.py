@@ -247,7 +247,7 @@ def nbd(kind: int, cookie: int, offset: int = 0, size: int = 0, data: bytes = b"
 
 
 PAIRS = [
-    Pair("nbd", 12, Nbd, NbdRight, [
+    Pair("nbd-writes", 12, Nbd, NbdRight, [
         nbd(READ, 0x1001, 0, 512),
         nbd(WRITE, 0x1002, 1024, 64, bytes(range(64))),
         nbd(WRITE, 0x1003, 4096, 16, b"a block of sixty"),
@@ -256,7 +256,7 @@ PAIRS = [
         nbd(READ, 0x1006, 4096, 16),
         nbd(DISCONNECT, 0x1007),
     ]),
-    Pair("nut", 12, Nut, NutRight, [
+    Pair("nut-variables", 12, Nut, NutRight, [
         b"VER\n",
         b"USERNAME monitor\n",
         b"PASSWORD sesame\n",

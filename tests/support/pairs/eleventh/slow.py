@@ -308,7 +308,7 @@ PAIRS = [
         call(5, "eth_sendRawTransaction", "0x02f8740182053d8459682f0085" + "6ad92c1ee2825208" * 12),
         call(6, "eth_getLogs"),
     ]),
-    Pair("bittorrent", 11, BitTorrent, BitTorrentRight, [
+    Pair("bittorrent-pieces", 11, BitTorrent, BitTorrentRight, [
         PROTOCOL + bytes(8) + INFO_HASH + b"-TR4050-k8hj0wgej6ch",
         wire(BITFIELD, b"\xf0" + bytes(PIECES // 8 - 1)),
         wire(INTERESTED),

@@ -218,7 +218,7 @@ def sender_data(*values: tuple[str, str, str]) -> bytes:
 
 
 PAIRS = [
-    Pair("policy", 7, Policy, PolicyRight, [
+    Pair("policy-postfix", 7, Policy, PolicyRight, [
         (b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\nclient_address=192.0.2.7\n"
         b"client_name=mx.example.net\nhelo_name=mx.example.net\nsender=ada@example.net\n"
         b"recipient=bob@example.org\nrecipient_count=0\nqueue_id=\ninstance=1a2b.66f0.0\nsize=1201\n\n"),
@@ -227,12 +227,12 @@ PAIRS = [
         (b"request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=192.0.2.7\nsender=ada@example.net\n"
         b"recipient=eve@example.com\n\n"),
     ]),
-    Pair("zabbix", 7, Zabbix, ZabbixRight, [
+    Pair("zabbix-sender", 7, Zabbix, ZabbixRight, [
         sender_data(("web1", "system.cpu.load", "0.42"), ("web1", "vm.memory.free", "812302336")),
         sender_data(("web2", "net.if.in[eth0]", "99120034")),
         sender_data(("db1", "backup.age", "3600"), ("db1", "backup.size", "48211"), ("db2", "backup.age", "120")),
     ]),
-    Pair("nmdc", 7, Nmdc, NmdcRight, [
+    Pair("nmdc-hub", 7, Nmdc, NmdcRight, [
         b"$Key 4%A%A0%0%0%0|",
         b"$ValidateNick ada|",
         b"$Version 1,0091|",
