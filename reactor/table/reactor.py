@@ -324,7 +324,7 @@ class Reactor(Loop):
         """Send the output of ``row`` together with that of other rows, at the latest when the batch is done."""
         outgoing = self._outgoing
         outgoing.append(row)
-        if not self.may_wait(len(outgoing), now):
+        if len(outgoing) >= TOGETHER or self.clock.monotonic() - now >= BRIEF:  # `may_wait`, without its call
             self._send(now)
 
     def rest(self, row: Any) -> None:
