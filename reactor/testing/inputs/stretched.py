@@ -45,7 +45,7 @@ SPOTS = 4
 _LINE_END = re.compile(rb"\r?\n")
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
-_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
+_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| |\+?\}\r\n)")
 _SIZES: tuple[tuple[int, Literal["big", "little"]], ...] = (
     (4, "big"),
     (2, "big"),
