@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...handlers import Cause, EndOfStream, Exactly, LimitPassed, Until
-from ..inputs.stretched import Stretched, every_stretched
+from ..inputs.stretched import SMALLEST, Stretched, every_stretched
 from ..inputs.tried import Tried
+from ..reading.largest import left_out
 from ..running.evidence import alike, answers_of, differing, fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
+from ..running.snippets import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ...handlers import World
 
@@ -30,7 +32,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     Where the handler begins to answer in another way, it tries the lengths about this limit, whole and cut about the
     end of the piece. A limit that counts the delimiter in one place and not in the other is off by one, and so is a
     field for a length that is one too small: a length between those that are taken and those that the handler refuses
-    is refused by a wait; or the limit of an `Until` refuses what the handler, which refuses longer ones itself, takes.
+    is refused by a wait; or the limit of an `Until` refuses what the handler, which refuses longer ones itself, takes;
+    or the shortest that the handler refuses is the largest that its source names, as in ``size < MAX_SIZE``.
     It also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
@@ -40,30 +43,43 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     >>> same_at_its_limits(Upper, b"one\\n")
     """
     tried = Tried(kind, conversation, world)
+    largest = left_out(tried.kind)
     for stretched in every_stretched(tried):
         for length in stretched.changes():
             run = stretched.run(length)
             if run.error is not None:
                 fail(tried, f"for {stretched.told(length)} {fault_of(run, '')}", "at_its_limits", run.code())
-            if _is_gap(stretched, length, run):
-                fault = (
-                    f"a piece of {length - 1} bytes is taken, one of {length + GAP} is refused by the handler, and one "
-                    f"of {length} by the limit of its wait, which is too small"
-                )
-                code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
-                fail(tried, fault, "at_its_limits", code)
-            if not tried.packets and _is_short(stretched, length, run):
-                fault = (
-                    f"the limit of a wait refuses a piece of {length} bytes, which the handler would take, for it "
-                    "refuses longer ones itself: the limit counts the delimiter too"
-                )
-                code = f"{run.code()}\nassert not isinstance({run.name}.reason, LimitPassed)"
-                fail(tried, fault, "at_its_limits", code)
+            for fault, assertion in _misplaced(stretched, length, run, largest):
+                fail(tried, fault, "at_its_limits", f"{run.code()}\n{assertion}")
             for cut in () if tried.packets else stretched.cuts(length):
                 other = played(tried, cut)
                 if not alike(run, other):
                     fault = f"for {stretched.told(length)} the output depends on how the input is cut"
                     fail(tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))
+
+
+def _misplaced(stretched: Stretched, length: int, run: Run, largest: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """The faults of a limit at this length, each with the assertion that fails. ``largest`` is what `left_out` says."""
+    within = f"assert not isinstance({run.name}.reason, LimitPassed)"
+    if _is_gap(stretched, length, run):
+        fault = (
+            f"a piece of {length - 1} bytes is taken, one of {length + GAP} is refused by the handler, and one "
+            f"of {length} by the limit of its wait, which is too small"
+        )
+        yield fault, within
+    if not run.subject.packets and _is_short(stretched, length, run):
+        fault = (
+            f"the limit of a wait refuses a piece of {length} bytes, which the handler would take, for it "
+            "refuses longer ones itself: the limit counts the delimiter too"
+        )
+        yield fault, within
+    number = length + stretched.is_of_records
+    if number in largest and _is_first_refused(stretched, length, run):
+        fault = (
+            f"{stretched.told(length)} is refused by the handler, which takes one less, although the source "
+            f"names {number} as the largest: {largest[number]}"
+        )
+        yield fault, _not_so(run, stretched.run(length - 1))
 
 
 def _is_gap(stretched: Stretched, length: int, run: Run) -> bool:
@@ -78,8 +94,7 @@ def _is_gap(stretched: Stretched, length: int, run: Run) -> bool:
     shorter, longer = (stretched.run(other) for other in (length - 1, length + GAP))
     if any(isinstance(other.reason, LimitPassed) for other in (shorter, longer)):
         return False
-    is_refused = isinstance(longer.reason, Cause) and not isinstance(longer.reason, EndOfStream)
-    return len(shorter.output) > len(run.output) and (is_refused or len(longer.output) > len(run.output))
+    return len(shorter.output) > len(run.output) and (_is_cause(longer) or len(longer.output) > len(run.output))
 
 
 def _is_short(stretched: Stretched, length: int, run: Run) -> bool:
@@ -95,6 +110,48 @@ def _is_short(stretched: Stretched, length: int, run: Run) -> bool:
     if same is None or last is None or longer is None or not (shorter.output and longer.output):
         return False
     return stretched.kind_of(shorter) == stretched.kind_of(same) == stretched.kind_of(last) != stretched.kind_of(longer)
+
+
+def _is_first_refused(stretched: Stretched, length: int, run: Run) -> bool:
+    """Whether the handler itself refuses it and longer ones in one way, and takes those that are shorter.
+
+    Of records there must be one in the message, so that their number is known: without it the message is refused.
+    """
+    if length < SMALLEST or length + GAP > stretched.most:
+        return False
+    kinds = [stretched.kind_of(stretched.run(length + more)) for more in (-2, -1, 0, 1, GAP)]
+    if not kinds[0] == kinds[1] != kinds[2] == kinds[3] == kinds[4]:
+        return False
+    if stretched.is_of_records and stretched.kind_of(stretched.run(-1)) == kinds[1]:
+        return False
+    taken = stretched.run(length - 1)
+    return len(taken.output) > 0 and not _is_cause(taken) and _refuses(run, taken)
+
+
+def _refuses(run: Run, taken: Run) -> bool:
+    """Whether a run ends for a cause of the handler's own, or has another answer than that of what is taken.
+
+    A handler of streams that answers nothing may wait for more: what others follow is often as long as may be.
+    """
+    if isinstance(run.reason, LimitPassed):
+        return False
+    if _is_cause(run):
+        return True
+    return run.output != taken.output if run.subject.packets else not taken.output.startswith(run.output)
+
+
+def _is_cause(run: Run) -> bool:
+    """Whether it has ended for a cause that is not the end of its client."""
+    return isinstance(run.reason, Cause) and not isinstance(run.reason, EndOfStream)
+
+
+def _not_so(run: Run, taken: Run) -> str:
+    """The assertion that a run does not end, or answer, as it does, but as the one that is taken."""
+    if type(run.reason) is not type(taken.reason) and run.reason is not None:
+        return f"assert not isinstance({run.name}.reason, {run.subject.mention(type(run.reason))})"
+    if run.finished != taken.finished:
+        return f"assert {'not ' if run.finished else ''}{run.name}.finished"
+    return f"assert {run.output_code()} != {literal(run.output)}"
 
 
 def _in_room(stretched: Stretched, length: int) -> Run | None:

@@ -70,7 +70,7 @@ def _lengthened(before: bytes, growth: int, is_whole: Callable[[int, int, int], 
     """The bytes with each length in them that ``is_whole`` made greater."""
     for order, size, at in product(ORDERS, (4, 3, 2), range(len(before))):
         length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
-        if at + size <= len(before) and is_whole(at, size, length) and length + growth < 1 << 8 * size:
+        if at + size <= len(before) and is_whole(at, size, length) and 0 <= length + growth < 1 << 8 * size:
             yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]
 
 

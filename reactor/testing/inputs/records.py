@@ -45,8 +45,10 @@ class Record(NamedTuple):
         return enclosing(self.piece[: -len(self.data)], len(self.piece), count * len(self.data))
 
     def build(self, count: int) -> bytes:
-        """The message with so many more of them, and with the length that it then has."""
+        """The message with so many more of them, and with the length that it then has; with -1, without the last."""
         before = next(islice(self._ways(count), self.way, None), self.piece[: -len(self.data)])
+        if count < 0:
+            return before
         return before + self.piece[-len(self.data) :] + self.data * count
 
     def numbered(self, count: int) -> bytes:

@@ -45,7 +45,7 @@ SPOTS = 4
 _LINE_END = re.compile(rb"\r?\n")
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
-_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| )")
+_COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,4})(:|\r\n|\n| |\+?\}\r\n)")
 _SIZES: tuple[tuple[int, Literal["big", "little"]], ...] = (
     (4, "big"),
     (2, "big"),
@@ -72,6 +72,7 @@ class Stretched:
         self._is_text = is_text
         self.letter = letter
         self.most = min(most, MOST)
+        self.is_of_records = len(letter) > 1
 
     def schedule(self, length: int) -> Schedule:
         """All of it, the piece being ``length`` bytes long."""
@@ -80,8 +81,7 @@ class Stretched:
 
     def told(self, length: int) -> str:
         """The piece in words."""
-        is_one = len(self.letter) == 1
-        return f"a piece of {length} bytes" if is_one else f"{length} times more {literal(self.letter)}"
+        return f"{length} times more {literal(self.letter)}" if self.is_of_records else f"a piece of {length} bytes"
 
     def begun(self, length: int) -> bytes:
         """All of it up to the piece, of which ``length`` bytes are to come."""

@@ -7,6 +7,7 @@ handler, to compare the steps that happen with the steps that are written. Modul
 ``source``    the methods of a class as syntax trees, and what the names in them mean
 ``ending``    whether a request can end after its input has ended
 ``growth``    whether something that a handler keeps grows without a bound
+``largest``   comparisons that leave out the largest that is allowed
 ``steps``     the steps between states
 ``dropped``   the steps that a statement makes and drops
 ``blocking``  the calls that wait for something outside
