@@ -1,20 +1,20 @@
-"""A slow client, whose message comes in many pieces."""
+"""Slow clients: one message that comes in many pieces, and an opening of the conversation that never ends."""
 
 from __future__ import annotations
 
 import re
 from itertools import pairwise
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...handlers import Handler
-from ..inputs.borders import firsts_of, is_between, pieces_again
-from ..running.drip import DRIPS, SHARE, trickle
+from ...handlers import Handler, StreamMachine, Until
+from ..inputs.borders import borders_of, firsts_of, is_between, messages_of, parts_of, pieces_again
+from ..running.drip import DRIPS, SHARE, dripped, trickle
 from ..running.forms import around, letters, same
 from ..running.report import fail
-from ..running.run import Run
+from ..running.run import Run, played
 from ..running.snippets import literal, names_in
-from ..running.spreading import spread_over
+from ..running.spreading import spread_over, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,10 @@ WAITS = 16
 """How many times the longest time of a wait a message may take whose pieces come late."""
 
 SPOTS = 6
-"""The most pieces inside messages that come again."""
+"""The most pieces inside messages that come again, and the most places before the opening is over."""
+
+SHORTEST = 8
+"""The most pieces that a client sends instead of opening the conversation: the shortest."""
 
 _WORD = re.compile(rb"[A-Za-z]+")
 
@@ -119,3 +122,52 @@ def _declared(run: Run) -> float:
     """The seconds of the wait; without end if neither the class nor the wait declares them."""
     timeout = (run.wait and run.wait.timeout) or run.subject.handler.timeout
     return inf if timeout == Handler.timeout else run.patience
+
+
+class _Opening(StreamMachine):
+    """Notes whether the handler has called ``opened()``."""
+
+    has_opened = False
+
+    def end_opening(self) -> None:
+        self.has_opened = True
+        super().end_opening()
+
+
+def refuse_endless_openings(tried: Tried) -> None:
+    """Fail if a client that sends one piece now and then, and gets no answer, never has to open the conversation.
+
+    If the handler declares ``request_timeout``, each piece comes before it is over, and renews it perhaps.
+    """
+    seconds = tried.handler.request_timeout
+    for start, piece in _before_it_opens(tried):
+        found = dripped(tried, [start], piece, grows=False, within=inf if seconds is None else seconds)
+        has_bound = found.is_kept_open or seconds is not None
+        if found.is_open and has_bound and not _has_opened(tried, [start, *[piece] * DRIPS]):
+            fault = (
+                f"a client that sends {literal(piece)} now and then, and stays in the opening, keeps the request open "
+                f"for {found.seconds:.0f} seconds and more. Declare request_timeout, and count one_by_one only after "
+                "opened()"
+            )
+            within = [] if seconds is None else [f"within={seconds!r}"]
+            call = tried.call("drip", tried.text, literal(start), literal(piece), *within)
+            fail(tried, fault, "ends_if_it_drips", f"assert {call} < {found.seconds!r}")
+
+
+def _before_it_opens(tried: Tried) -> Iterator[tuple[bytes, bytes]]:
+    """Beginnings of the conversation after which it is not open, and what a client may send there instead."""
+    if not (borders := borders_of(tried)) or not _has_opened(tried, tried.pieces):
+        return
+    data = tried.pieces[0]
+    parts = [data[part.border.at : part.end] for part in parts_of(tried)]
+    pieces = sorted({*parts, *messages_of(tried)} - {b""}, key=lambda piece: (len(piece), piece))[:SHORTEST]
+    opening = [border for border in borders if not _has_opened(tried, [data[: border.at]])]
+    for border in thinned(opening, SPOTS):
+        end = [border.wait.delimiter] if isinstance(border.wait, Until) else []
+        yield from ((data[: border.at], piece) for piece in dict.fromkeys([*end, *pieces]))
+
+
+def _has_opened(tried: Tried, pieces: list[bytes]) -> bool:
+    """Whether the handler has called ``opened()`` when these pieces have come."""
+    machine: Any = played(tried, [*pieces], machine=_Opening).machine
+    return bool(machine.has_opened)
