@@ -26,6 +26,7 @@ A property searches for a schedule that breaks it, and prints the smallest one a
 ``refused``      the property of data that is refused
 ``looping``      the property of answers that come as packets
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
+``slow``         a message of many pieces, and an opening that never ends
 ``causes``       the properties of causes: those that a handler catches, and a slow client
 ``sums``         sums in digits behind a text
 ``relatives``    the properties of bytes that a parser may take for others: numbers, ends

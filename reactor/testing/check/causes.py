@@ -18,6 +18,7 @@ from ..running.run import Run, played
 from ..running.schedule import END
 from ..running.snippets import literal
 from ..running.spreading import places, spread, spread_over, thinned
+from .slow import refuse_endless_openings, refuse_long_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -212,7 +213,10 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()`` inside a
     message, the pieces that may come again inside a message, such as lines of a text, come 200 times now and then: it
     may not begin the time of the message anew for each of them. Nor may a message of the conversation take far longer
-    than ``request_timeout`` if its parts come late.
+    than ``request_timeout`` if its parts come late. A handler without it that bounds how many pieces come in a message
+    may not multiply its timeout with that number: a message takes at most as long as 16 waits. And before the handler
+    calls ``opened()``, a message that comes again and again without an answer, such as an empty one that says that the
+    client is there, may not keep the request of a client that never logs in.
 
     >>> from handlers.services import Echo
     >>> ends_if_it_drips(Echo, b"one")
@@ -226,7 +230,9 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
         if seconds is None:
             _refuse_silence(tried)
             _refuse_letters(tried)
+            refuse_long_messages(tried)
         _refuse_pieces(tried)
+        refuse_endless_openings(tried)
     if seconds is not None:
         _refuse_late_pieces(tried, seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import FirstOf, Handler, Some, Wait, World
@@ -37,13 +38,16 @@ class Drip(NamedTuple):
     """Whether it is still open when the client gives up."""
 
 
-def drip(kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world: World | None = None) -> float:
+def drip(
+    kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world: World | None = None, *, within: float = inf
+) -> float:
     """The seconds for which a client that drips keeps a request of the handler class ``kind`` open.
 
     The client sends ``start``, bytes or several packets, and then ``filler`` again and again, each time when nine
     tenths of the time of the wait are over, until the handler answers or the request ends, 200 times at most. If
-    ``filler`` is empty, it says nothing more: each wait for it times out, until the request ends. The result counts
-    whole pauses. No real time passes; ``self.now()`` goes on.
+    ``filler`` is empty, it says nothing more: each wait for it times out, until the request ends. A wait that may take
+    longer than ``within`` seconds counts as one of so many. The result counts whole pauses. No real time passes;
+    ``self.now()`` goes on.
 
     >>> from handlers import StreamHandler, Until
     >>> class Bounded(StreamHandler):
@@ -53,7 +57,8 @@ def drip(kind: Any, start: bytes | Iterable[bytes], filler: bytes = b"a", world:
     >>> drip(Bounded, b"o")
     18.0
     """
-    return dripped(Subject(kind, world), [start] if isinstance(start, bytes) else start, filler).seconds
+    start = [start] if isinstance(start, bytes) else start
+    return dripped(Subject(kind, world), start, filler, within=within).seconds
 
 
 def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | None = None) -> float:
@@ -77,7 +82,7 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     for number, piece in enumerate(pieces):
         if number and not run.finished:
             _pause(run, clock, SHARE * run.patience)
-        if run.finished or run.over or run.patience == float("inf"):
+        if run.finished or run.over or run.patience == inf:
             break
         run.step(piece)
         run.drain()
@@ -87,7 +92,7 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     return seconds
 
 
-def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool = True) -> Drip:
+def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool = True, within: float = inf) -> Drip:
     """What becomes of a request whose client sends the pieces ``start`` and then drips.
 
     It is kept open too long if it holds the last half of `LONG` bytes, whether it ends after more of them or not; or
@@ -106,10 +111,10 @@ def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool
     said: list[Any] = []  # after each silence
     for number in range(1, DRIPS + 1):
         ends = run.output != answered if filler else not (_is_for_peer(run.wait) or _repeats(run, said))
-        if run.finished or run.over or ends or run.patience == float("inf"):
+        if run.finished or run.over or ends or run.patience == inf:
             break
         told = len(run.output)
-        _pause(run, clock, (SHARE if filler else 1.0) * run.patience)
+        _pause(run, clock, (SHARE if filler else 1.0) * min(run.patience, within))
         if filler and not run.finished:
             run.step(filler)
         run.drain()

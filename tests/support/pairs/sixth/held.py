@@ -12,10 +12,12 @@ class Fcp(StreamHandler):
     """The client protocol of Freenet: a name, fields, ``EndMessage``."""
 
     timeout = 60
+    request_timeout = 60
     max_fields = 1 << 30
 
     async def handle(self):
         while True:
+            self.one_by_one += 1
             name = (await Until(b"\n", limit=256))[:-1]
             fields = {}
             while (line := await Until(b"\n", limit=256)) != b"EndMessage\n":
