@@ -103,7 +103,8 @@ class Passing:
                 self._service.queue.go_on()
                 rows = len(table)
         finally:
-            self._answer(sock)
+            if self._ended:
+                self._answer(sock)
 
     def _pass(self, packet: bytes, sock: Any, peer: Any) -> bool:
         """Run the first turn of a request. Returns whether it has ended; `_answer` sends what it has to send."""
@@ -121,8 +122,10 @@ class Passing:
             self._go_on_with(brief.make_row(), brief)
             return False
         ended.append((brief, packets))
+        is_alone = self._singles <= BUSY
         # A Unix socket keeps the order of all packets, also where it takes one and not the next.
-        if brief.size > SMALL or self._exchanges.port is None or not reactor.may_wait(len(ended), reactor.time):
+        is_urgent = is_alone or brief.size > SMALL or self._exchanges.port is None
+        if is_urgent or not reactor.may_wait(len(ended), reactor.time):
             self._answer(sock)
         return True
 
