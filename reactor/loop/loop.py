@@ -139,9 +139,6 @@ class Loop:
     def finish_batch(self, now: float) -> None:
         """Called at the end of each batch."""
 
-    def leave_batch(self, now: float) -> None:
-        """Called where an exception ends the batch: `KeyboardInterrupt`, `SystemExit`, that of a timer or a hook."""
-
     # Running it
 
     def run(self) -> None:
@@ -220,9 +217,6 @@ class Loop:
                 for _ in range(len(self._soon)):
                     self._soon.popleft().expire(now)
             self.finish_batch(now)
-        except BaseException:
-            self.leave_batch(now)
-            raise
         finally:
             self._working = 0
             self._awake = self._goes_on

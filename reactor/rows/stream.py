@@ -200,7 +200,11 @@ class StreamRow(SocketRow):
                 self.send(now)
 
     def send(self, now: float) -> None:
-        """Send the output of a row that was settled but for that. If more is to be done now, settle the row."""
+        """Send the output of a row that was settled but for that. If more is to be done now, settle the row.
+
+        It is, if the kernel does not take all, or if the row was settled while the output waited, and watches for more
+        than input since.
+        """
         channel = self.channel
         if channel.outbox and not (self.flush(now) and self.mask == EVENT_READ and not channel.blocked):
             self.settle(now)

@@ -126,6 +126,8 @@ class Exchanges:
 
     def unlisten(self) -> None:
         self._arrivals = None
+        if "_passing" in vars(self):
+            self._passing.send(self._service.reactor.time)  # before the socket may be closed
         source = self._service.source
         if source is not None:
             source.close()

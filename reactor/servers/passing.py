@@ -41,7 +41,7 @@ class Passing:
     def __init__(self, service: Service, exchanges: Exchanges) -> None:
         self._service = service
         self._exchanges = exchanges
-        self._ended: deque[tuple[Brief, list[bytes]]] = deque()  # requests, with the packets that they send
+        self._unsent: deque[tuple[Brief, list[bytes]]] = deque()  # requests that have ended, with their answers
         self._singles = BUSY  # wake-ups in a row since one that found a single packet
 
     def arrive(self) -> None:
@@ -78,37 +78,36 @@ class Passing:
         exchanges, server, table = self._exchanges, self._service.server, self._service.reactor.table
         sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
         self._singles += 1
-        try:
-            for number in range(BATCH if self._singles > BUSY else 1):
-                if number and (rows >= server.max_requests or not self._is_plain(server)):
+        for number in range(BATCH if self._singles > BUSY else 1):
+            if number and (rows >= server.max_requests or not self._is_plain(server)):
+                return
+            try:
+                packet, peer = sock.recvfrom(size + 1, DONTWAIT)
+            except OSError as error:
+                if number and isinstance(error, AGAIN):
+                    self._singles = 0 if number == 1 else BUSY
                     return
-                try:
-                    packet, peer = sock.recvfrom(size + 1, DONTWAIT)
-                except OSError as error:
-                    if number and isinstance(error, AGAIN):
-                        self._singles = 0 if number == 1 else BUSY
-                        return
-                    exchanges.look_for_reports(error)
-                    raise
-                if len(packet) > size:
-                    self._service.admission.cut(peer, size)
-                    continue
-                if port is not None and peer[1] == port and exchanges.is_own(peer):
-                    continue
-                if not peer or rows >= server.max_per_peer or (opened and exchanges.key(packet, sock, peer) in opened):
-                    self._answer(sock)
-                    exchanges.take_packet(packet, sock, peer)
-                elif self._pass(packet, sock, peer):
-                    continue
-                self._service.queue.go_on()
-                rows = len(table)
-        finally:
-            if self._ended:
-                self._answer(sock)
+                exchanges.look_for_reports(error)
+                raise
+            if len(packet) > size:
+                self._service.admission.cut(peer, size)
+                continue
+            if port is not None and peer[1] == port and exchanges.is_own(peer):
+                continue
+            if not peer or rows >= server.max_per_peer or (opened and exchanges.key(packet, sock, peer) in opened):
+                self.send(self._service.reactor.time)
+                exchanges.take_packet(packet, sock, peer)
+            elif self._pass(packet, sock, peer, min(server.max_requests, server.max_per_peer) - rows):
+                continue
+            self._service.queue.go_on()
+            rows = len(table)
 
-    def _pass(self, packet: bytes, sock: Any, peer: Any) -> bool:
-        """Run the first turn of a request. Returns whether it has ended; `_answer` sends what it has to send."""
-        reactor, ended = self._service.reactor, self._ended
+    def _pass(self, packet: bytes, sock: Any, peer: Any, room: int) -> bool:
+        """Run the first turn of a request; if that has ended it, `send` sends its answer. ``room``: for rows.
+
+        Returns whether no row was made.
+        """
+        reactor, unsent = self._service.reactor, self._unsent
         try:
             handler = self._service.handler()
         except Exception as error:
@@ -118,44 +117,72 @@ class Passing:
         packets = brief.run()
         reactor.table.rowless = None
         if packets is None:
-            self._answer(sock)
+            self.send(reactor.time)  # what waits may be of the same exchange
             self._go_on_with(brief.make_row(), brief)
             return False
-        ended.append((brief, packets))
+        unsent.append((brief, packets))
         is_alone = self._singles <= BUSY
-        # A Unix socket keeps the order of all packets, also where it takes one and not the next.
-        is_urgent = is_alone or brief.size > SMALL or self._exchanges.port is None
-        if is_urgent or not reactor.may_wait(len(ended), reactor.time):
-            self._answer(sock)
+        # Answers through a Unix socket leave one by one: if one is not taken, none passes it.
+        is_urgent = is_alone or brief.size > SMALL or self._exchanges.port is None or len(unsent) >= room
+        if is_urgent or not reactor.may_wait(len(unsent), reactor.time):
+            return self.send(reactor.time)
+        if len(unsent) == 1:
+            reactor.send_together(self, reactor.time)
         return True
 
-    def _answer(self, sock: Any) -> None:
-        """Send what the requests that have ended have to send, and count them.
-
-        Called before a row can send: the exchange of the row may be that of such a request.
-        """
-        table = self._service.reactor.table
+    def send(self, now: float) -> bool:
+        """Send what the requests that have ended have to send, and count them. Returns whether none needed a row."""
+        reactor, unsent, sock = self._service.reactor, self._unsent, self._service.server.socket
+        if reactor.is_copy:  # a handler has forked this child: they are the parent's
+            unsent.clear()
         passed: list[Passed] = []
-        while self._ended:
-            brief, packets = self._ended.popleft()
-            sent = 0
-            try:
-                for number, packet in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
-                    sock.sendto(packet, DONTWAIT, brief.peer)
-                    sent += len(packet)
-            except OSError as error:  # a row sends the others, if the error is not about this packet
-                brief.keep(packets[number:])
-                row = brief.make_row()
-                row.total_out += sent
-                if not (isinstance(error, AGAIN) or error.errno in SHORT or self._exchanges.may_be_report()):
-                    row.lost = error
-                self._go_on_with(row, brief)
-            else:
-                kind = brief.handler.__class__
-                brief.handler = brief.state = None  # they and the request refer to each other
-                passed.append((table.next_serial(), brief.peer, kind, brief.principal, len(brief.packet), sent))
-        if passed:
-            table.count_passed(passed)
+        needs_rows = False
+        try:
+            while unsent:
+                brief, packets = unsent.popleft()
+                sent = 0
+                try:
+                    for number, packet in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
+                        sock.sendto(packet, DONTWAIT, brief.peer)
+                        sent += len(packet)
+                except OSError as error:
+                    needs_rows = True
+                    self._keep(brief, packets[number:], error).total_out += sent
+                else:
+                    passed.append(self._passed(brief, sent))
+        finally:
+            if passed:
+                reactor.table.count_passed(passed)
+        return not needs_rows
+
+    def _keep(self, brief: Brief, packets: list[bytes], error: OSError) -> PacketRow:
+        """The row that sends ``packets``, which the kernel has not taken, unless ``error`` is about the first of them.
+
+        It also sends the answers of the same exchange that wait: they must come behind these.
+        """
+        exchanges, sock = self._exchanges, self._service.server.socket
+        key = exchanges.key(brief.packet, sock, brief.peer)
+        for later in [later for later in self._unsent if exchanges.key(later[0].packet, sock, later[0].peer) == key]:
+            self._unsent.remove(later)
+            packets = packets + later[1]
+            self._service.reactor.table.count_passed([self._passed(later[0], 0)])
+        brief.keep(packets)
+        row = brief.make_row()
+        if not (isinstance(error, AGAIN) or error.errno in SHORT or exchanges.may_be_report()):
+            row.lost = error
+        self._go_on_with(row, brief)
+        return row
+
+    def _passed(self, brief: Brief, sent: int) -> Passed:
+        """What is counted of a request that needs no row."""
+        kind = brief.handler.__class__
+        brief.handler = brief.state = None  # they and the request refer to each other
+        serial = self._service.reactor.table.next_serial()
+        return serial, brief.peer, kind, brief.principal, len(brief.packet), sent
 
     def _go_on_with(self, row: PacketRow, brief: Brief) -> None:
         self._service.reactor.guard(row, row.go_on_from, brief)
+
+    def failed(self, error: BaseException) -> None:
+        """Raise ``error``, which `send` has raised: it leaves the loop."""
+        raise error

@@ -1,6 +1,7 @@
 """Requests of one datagram: those that end at once need no row, and nobody can tell."""
 
 import errno
+import os
 import select
 import socket
 import sys
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPassed, Packet, PacketFilter, World
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectUDPServer
-from reactor.table.reactor import BRIEF, TOGETHER
+from reactor.table.reactor import PROMPT, TOGETHER
 from tests.support.loops import Clock
 
 
@@ -435,19 +436,92 @@ def test_an_answer_that_waits_is_sent_before_a_row_is_made(partly):
     assert partly.answers() == [b"3"]
 
 
-@given(st.integers(0, 0xFFFF))
-def test_what_the_kernel_does_not_take_of_a_batch_is_sent_later(pattern):
-    Waited.waited, Waited.given = [], 0
+class Keyed(Waited):
+    @classmethod
+    def key(cls, packet):
+        return b"any"
+
+
+@given(st.integers(0, 0xFFFF), st.sampled_from([Waited, Keyed]))
+def test_what_the_kernel_does_not_take_of_a_batch_is_sent_later_and_in_order(pattern, handler):
+    handler.waited, handler.given = [], 0
     packets = [b"%d" % number for number in range(6)]
-    with Played(Waited, Partly) as partly:
+    with Played(handler, Partly) as partly:
         partly.server.socket.pattern = pattern | ~0xFFFF
         answers = partly.send(*packets)
         for _ in range(20):
             partly.reactor.step(0 if len(answers) == len(packets) else 0.1)
             answers += partly.answers()
-        assert sorted(answers) == packets
+        assert answers == packets
         assert partly.reactor.stats()["ended"] == {"": 6}
         assert not partly.reactor.table
+
+
+def test_where_the_kernel_takes_no_answer_no_more_rows_are_made_than_there_may_be(partly):
+    partly.server.max_requests = 2
+    partly.server.socket.pattern = 0
+    partly.send(*[b"x"] * 3)
+    others = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(8)]
+    for other in others:
+        other.sendto(b"y", partly.server.server_address)
+        other.close()
+    for _ in range(5):
+        partly.reactor.step(0)
+        assert len(partly.reactor.table) <= 2
+
+
+@pytest.mark.parametrize("error", [SystemExit, ValueError])
+def test_a_child_that_is_forked_in_a_batch_sends_no_answer_of_its_parent(error):
+    class Forking(Waited):
+        waited: list = []
+
+        def send(self, packet):
+            if packet == b"f":
+                child = os.fork()
+                if not child:
+                    raise error
+                os.waitpid(child, 0)
+            super().send(packet)
+
+    parent, packets = os.getpid(), [b"1", b"2", b"f", b"3"]
+    with Played(Forking, Partly, Clock()) as played:
+        try:
+            assert played.send(*packets)[:3] == packets[:3]
+        finally:
+            if os.getpid() != parent:
+                os._exit(0)
+
+
+def test_an_interrupt_in_the_middle_of_the_answers_loses_one_at_most(partly):
+    class Interrupted(Partial):
+        def sendto(self, *arguments):
+            if self.sends == 2:
+                self.sends += 1
+                raise KeyboardInterrupt
+            return super().sendto(*arguments)
+
+    partly.server.socket.__class__ = Interrupted
+    packets = [b"%d" % number for number in range(6)]
+    with pytest.raises(KeyboardInterrupt):
+        partly.send(*packets)
+    answers = partly.answers()
+    assert partly.reactor.timeout() == 0
+    partly.reactor.step(0)
+    assert answers + partly.answers() == [b"0", b"1", b"3", b"4", b"5"]
+    assert partly.reactor.stats()["ended"] == {"": 5}
+
+
+def test_a_handler_that_closes_the_server_leaves_no_answer_unsent():
+    class Closing(Waited):
+        waited: list = []
+
+        def send(self, packet):
+            super().send(packet)
+            if packet == b"3":
+                self.server.server_close()
+
+    with Played(Closing, Partly, Clock()) as played:
+        assert played.send(b"1", b"2", b"3")[:2] == [b"1", b"2"]
 
 
 def test_an_answer_of_a_handler_that_takes_long_waits_for_no_other():
@@ -455,7 +529,7 @@ def test_an_answer_of_a_handler_that_takes_long_waits_for_no_other():
 
     class Slow(Waited):
         def send(self, packet):
-            clock.seconds += BRIEF / 3
+            clock.seconds += PROMPT / 3
             super().send(packet)
 
     Slow.waited, Slow.given = [], 0

@@ -175,9 +175,9 @@ def _less(tried: Tried) -> Iterator[list[bytes]]:
         with pristine(tried.kind):
             firsts = firsts_of(tried) or [0]
         spans = [match.span() for match in _LINE.finditer(data)]
-        whole = [data[begin:end] for begin, end in pairwise([*firsts, len(data)])]
-        parts = pairwise([*firsts, len(data)])
-        less = [data[:begin] + data[end:] for begin, end in dict.fromkeys([*spans, *parts])]
+        messages = list(pairwise([*firsts, len(data)]))
+        whole = [data[begin:end] for begin, end in messages]
+        less = [data[:begin] + data[end:] for begin, end in dict.fromkeys([*spans, *messages])]
         fewer = [data[: match.start()] + data[match.end() :] for match in _LAST_WORD.finditer(data)]
     for several in less, whole, fewer, others, list(_exchanged(tried.pieces)), list(_beside(tried)):
         yield from ([less] for less in thinned(list(dict.fromkeys(several)), LESS))
