@@ -139,7 +139,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path leaves output to nobody",
-        "(self.flush(now) and not channel.blocked)", "(self.flush(now) or True)",
+        "(self.flush(now) and self.mask == EVENT_READ and not channel.blocked)", "(self.flush(now) or True)",
     ),
     Mutation(
         "the hot path leaves the bytes of before in the budget",
