@@ -97,15 +97,15 @@ class Passing:
             if not peer or rows >= server.max_per_peer or (opened and exchanges.key(packet, sock, peer) in opened):
                 self.send(self._service.reactor.time)
                 exchanges.take_packet(packet, sock, peer)
-            elif self._pass(packet, sock, peer, min(server.max_requests, server.max_per_peer) - rows):
+            elif self._pass(packet, sock, peer, rows):
                 continue
             self._service.queue.go_on()
             rows = len(table)
 
-    def _pass(self, packet: bytes, sock: Any, peer: Any, room: int) -> bool:
-        """Run the first turn of a request; if that has ended it, `send` sends its answer. ``room``: for rows.
+    def _pass(self, packet: bytes, sock: Any, peer: Any, rows: int) -> bool:
+        """Run the first turn of a request; if that has ended it, `send` sends its answer.
 
-        Returns whether no row was made.
+        ``rows``: how many the table has. Returns whether it has no more now.
         """
         reactor, unsent = self._service.reactor, self._unsent
         try:
@@ -123,11 +123,14 @@ class Passing:
         unsent.append((brief, packets))
         is_alone = self._singles <= BUSY
         # Answers through a Unix socket leave one by one: if one is not taken, none passes it.
-        is_urgent = is_alone or brief.size > SMALL or self._exchanges.port is None or len(unsent) >= room
-        if is_urgent or not reactor.may_wait(len(unsent), reactor.time):
+        if is_alone or brief.size > SMALL or self._exchanges.port is None:
             return self.send(reactor.time)
+        server, now = self._service.server, reactor.time
+        room = min(server.max_requests, server.max_per_peer) - rows  # each of them may need a row
+        if len(unsent) >= room or not reactor.may_wait(len(unsent), now):
+            return self.send(now)
         if len(unsent) == 1:
-            reactor.send_together(self, reactor.time)
+            reactor.send_together(self, now)
         return True
 
     def send(self, now: float) -> bool:

@@ -160,7 +160,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a packet that the kernel did not take is lost with its request",
-        "brief.keep(packets[number:])", "brief.keep(packets[number + 1 :])", tests=BRIEF,
+        "self._keep(brief, packets[number:], error)", "self._keep(brief, packets[number + 1 :], error)", tests=BRIEF,
     ),
     Mutation(
         "a request without a row may send what it likes",
