@@ -77,6 +77,7 @@ class Passing:
         """Take a batch of packets. ``rows``: how many the table has. Raises ``OSError``."""
         exchanges, server, table = self._exchanges, self._service.server, self._service.reactor.table
         sock, size, port, opened = server.socket, server.max_packet_size, exchanges.port, exchanges.opened
+        room = min(server.max_requests, server.max_per_peer) - rows
         self._singles += 1
         for number in range(BATCH if self._singles > BUSY else 1):
             if number and (rows >= server.max_requests or not self._is_plain(server)):
@@ -97,15 +98,16 @@ class Passing:
             if not peer or rows >= server.max_per_peer or (opened and exchanges.key(packet, sock, peer) in opened):
                 self.send(self._service.reactor.time)
                 exchanges.take_packet(packet, sock, peer)
-            elif self._pass(packet, sock, peer, rows):
+            elif self._pass(packet, sock, peer, room):
                 continue
             self._service.queue.go_on()
             rows = len(table)
+            room = min(server.max_requests, server.max_per_peer) - rows
 
-    def _pass(self, packet: bytes, sock: Any, peer: Any, rows: int) -> bool:
+    def _pass(self, packet: bytes, sock: Any, peer: Any, room: int) -> bool:
         """Run the first turn of a request; if that has ended it, `send` sends its answer.
 
-        ``rows``: how many the table has. Returns whether it has no more now.
+        ``room``: how many rows the table may have more. Returns whether it has none more now.
         """
         reactor, unsent = self._service.reactor, self._unsent
         try:
@@ -125,11 +127,10 @@ class Passing:
         # Answers through a Unix socket leave one by one: if one is not taken, none passes it.
         if is_alone or brief.size > SMALL or self._exchanges.port is None:
             return self.send(reactor.time)
-        server, now = self._service.server, reactor.time
-        room = min(server.max_requests, server.max_per_peer) - rows  # each of them may need a row
-        if len(unsent) >= room or not reactor.may_wait(len(unsent), now):
+        count, now = len(unsent), reactor.time
+        if count >= room or not reactor.may_wait(count, now):  # each of them may need a row
             return self.send(now)
-        if len(unsent) == 1:
+        if count == 1:
             reactor.send_together(self, now)
         return True
 
