@@ -7,13 +7,8 @@ from selectors import EVENT_READ
 import pytest
 
 from handlers import Cancelled, Some, StreamHandler, ToEnd, Until
-from tests.support.bench import PATTERN, SMALL, Counting, Noting, bench
+from tests.support.bench import PATTERN, SMALL, Counting, Noting, bench, in_order
 from tests.support.serving import connect
-
-
-def in_order(events):
-    """A policy: rows in the order of their arrival."""
-    return sorted(events, key=lambda event: getattr(event[0].data, "serial", 0))
 
 
 class Murderous(StreamHandler):

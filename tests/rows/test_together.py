@@ -11,7 +11,7 @@ import pytest
 from handlers import StreamHandler, Until
 from reactor.rows.stream import SMALL
 from reactor.table.reactor import PROMPT, TOGETHER
-from tests.support.bench import bench
+from tests.support.bench import bench, in_order
 from tests.support.loops import Clock
 from tests.support.serving import PATIENCE, STREAMS
 
@@ -47,11 +47,6 @@ class Answering(StreamHandler):
     def give(self):
         type(self).given += 1
         self.send(self.answer)
-
-
-def in_order(events):
-    """A policy: rows in the order of their arrival."""
-    return sorted(events, key=lambda event: getattr(event[0].data, "serial", 0))
 
 
 @contextmanager

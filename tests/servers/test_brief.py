@@ -29,6 +29,18 @@ class Server(SelectUDPServer):
         self.errors.append((sys.exc_info()[1], request[0], client_address, row.record()["reason"].partition(":")[0]))
 
 
+def over(kind):
+    """A `Server` whose socket is of this class."""
+
+    class Over(Server):
+        def server_bind(self):
+            sock = self.socket
+            self.socket = kind(sock.family, sock.type, sock.proto, sock.detach())
+            super().server_bind()
+
+    return Over
+
+
 class Played:
     """A server of ``handler`` that the test steps, and a client."""
 
@@ -357,18 +369,12 @@ def test_packets_that_the_kernel_does_not_take_are_sent_later():
                 raise BlockingIOError(errno.EAGAIN, "full")
             return super().sendto(*arguments)
 
-    class Filled(Server):
-        def server_bind(self):
-            sock = self.socket
-            self.socket = Full(sock.family, sock.type, sock.proto, sock.detach())
-            super().server_bind()
-
     class Two(DatagramHandler):
         async def handle(self):
             self.send(await Packet())
             self.send(b"two")
 
-    with Played(Two, Filled) as played:
+    with Played(Two, over(Full)) as played:
         played.client.send(b"x")
         answers = []
         for _ in range(20):
@@ -392,13 +398,6 @@ class Partial(socket.socket):
         return super().sendto(*arguments)
 
 
-class Partly(Server):
-    def server_bind(self):
-        sock = self.socket
-        self.socket = Partial(sock.family, sock.type, sock.proto, sock.detach())
-        super().server_bind()
-
-
 class Waited(DatagramHandler):
     """Answers each packet; notes how many answers were given and not sent before. ``w`` is a second wait."""
 
@@ -418,7 +417,7 @@ class Waited(DatagramHandler):
 def partly():
     """A server of `Waited`, and a client."""
     Waited.waited, Waited.given = [], 0
-    with Played(Waited, Partly, Clock()) as played:
+    with Played(Waited, over(Partial), Clock()) as played:
         yield played
 
 
@@ -446,7 +445,7 @@ class Keyed(Waited):
 def test_what_the_kernel_does_not_take_of_a_batch_is_sent_later_and_in_order(pattern, handler):
     handler.waited, handler.given = [], 0
     packets = [b"%d" % number for number in range(6)]
-    with Played(handler, Partly) as partly:
+    with Played(handler, over(Partial)) as partly:
         partly.server.socket.pattern = pattern | ~0xFFFF
         answers = partly.send(*packets)
         for _ in range(20):
@@ -484,7 +483,7 @@ def test_a_child_that_is_forked_in_a_batch_sends_no_answer_of_its_parent(error):
             super().send(packet)
 
     parent, packets = os.getpid(), [b"1", b"2", b"f", b"3"]
-    with Played(Forking, Partly, Clock()) as played:
+    with Played(Forking, over(Partial), Clock()) as played:
         try:
             assert played.send(*packets)[:3] == packets[:3]
         finally:
@@ -520,7 +519,7 @@ def test_a_handler_that_closes_the_server_leaves_no_answer_unsent():
             if packet == b"3":
                 self.server.server_close()
 
-    with Played(Closing, Partly, Clock()) as played:
+    with Played(Closing, over(Partial), Clock()) as played:
         assert played.send(b"1", b"2", b"3")[:2] == [b"1", b"2"]
 
 
@@ -533,7 +532,7 @@ def test_an_answer_of_a_handler_that_takes_long_waits_for_no_other():
             super().send(packet)
 
     Slow.waited, Slow.given = [], 0
-    with Played(Slow, Partly, clock) as played:
+    with Played(Slow, over(Partial), clock) as played:
         assert played.send(*[b"x"] * 6) == [b"x"] * 6
         assert Slow.waited == [0, 1, 2, 0, 0, 0]
 
@@ -609,13 +608,7 @@ def test_an_error_of_the_socket_ends_no_loop_and_loses_no_packet():
                 raise OSError(errno.ENOMEM, "no memory")
             return super().recvfrom(*arguments)
 
-    class Failed(Server):
-        def server_bind(self):
-            sock = self.socket
-            self.socket = Failing(sock.family, sock.type, sock.proto, sock.detach())
-            super().server_bind()
-
-    with Played(EchoDatagram, Failed) as played:
+    with Played(EchoDatagram, over(Failing)) as played:
         played.client.send(b"x")
         for _ in range(20):
             played.reactor.step(0.05)

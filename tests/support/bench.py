@@ -156,6 +156,11 @@ def bench(handler, place=TCP, wrap=None, sndbuf=None, clock=None, reactor_class=
             reactor.close()
 
 
+def in_order(events):
+    """A policy: rows in the order of their arrival."""
+    return sorted(events, key=lambda event: getattr(event[0].data, "serial", 0))
+
+
 class Counting(socket.socket):
     """A socket that counts the calls of the loop."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..inputs.borders import firsts_of, pieces_again
 from ..inputs.choices import each, either
-from ..inputs.kindred import words_beside
+from ..inputs.kindred import words_beside, words_of_constants
 from ..inputs.strategies import NOT_REPEATABLE, smallest, word_ends
 from ..inputs.tried import Tried
 from ..running.evidence import alike, answers_of, differing, unlike
@@ -194,9 +194,10 @@ def _exchanged(pieces: list[bytes]) -> Iterator[bytes]:
 
 def _beside(tried: Tried) -> Iterator[bytes]:
     """The first packet, or the stream, with a word in the place of another one that a constant has beside it."""
+    constants = words_of_constants(tried.kind)
     for data in tried.pieces[:1]:
         for match in _TOKEN.finditer(data):
-            for other in words_beside(tried.kind, match[0]):
+            for other in words_beside(match[0], constants):
                 yield data[: match.start()] + other + data[match.end() :]
 
 
