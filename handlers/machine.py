@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .handler import Answer, Driver, Handler
 
 _FAREWELL = 300.0  # seconds that a peer has at most to take the output of a request that has ended
+STEADY = 0.0
+"""The value of `Machine.running` while no state runs and the request waits for input, holds none and has an output that
+is open, in a state that is a method or of a coroutine. Only `Machine.blocked` can change without it."""
 _BARREN = 1_000  # steps in a row without input, after which a handler counts as stuck
 
 
@@ -67,7 +70,9 @@ class Machine:
         """Whether a wait has begun since the driver last looked."""
         self.blocked = False
         """Whether the driver must call `advance`: when output has drained, or when other rows have had their turn."""
-        self.running: float = False  # in the hot path: bytes of output up to which `write` looks no further
+        self.running: float = False
+        """Whether a state runs; in the hot path, bytes of output up to which `write` looks no further. While none runs,
+        `STEADY` or ``False``."""
         self.calls = 0
         """The calls that are open: requests inside this one."""
         self.outbox = None
@@ -198,6 +203,7 @@ class Machine:
         """
         if self.running or isinstance(self.handler, type):
             return self
+        self.running = False
         self.handler._machine = self
         self.handler = type(self.handler)  # type: ignore[assignment]
         self.driver = driver
@@ -405,17 +411,24 @@ class Machine:
 
     def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
         """Run a state and take the step that it returns; if that is ``None``, the request ends for ``reason``."""
-        raised = None
         try:
             step = call(argument)
-        except StopIteration as stop:
-            call, step = None, self._returned(call, stop)
-        except Cause as cause:
-            if reason is not None:
-                raise
-            raised = cause
-        if raised is None:
+        except (StopIteration, Cause) as error:
+            raised = error
+        else:
             self._took(call, step, reason)
+            return
+        try:
+            self._raised(call, raised, reason)
+        finally:
+            del raised  # its traceback refers to this frame
+
+    def _raised(self, call: Any, raised: StopIteration | Cause, reason: Cause | None = None) -> None:
+        """Take note that ``call`` has raised a cause, or is a coroutine that has returned."""
+        if isinstance(raised, StopIteration):
+            self._took(None, self._returned(call, raised), reason)
+        elif reason is not None:
+            raise raised
         else:
             self._step(self.handler.interrupted, raised, raised)
 

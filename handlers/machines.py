@@ -15,9 +15,9 @@ from .causes import Cause, EndOfStream, Failed, LimitPassed
 from .channel import CUT, ENDED, ENDING, OPEN
 from .files import Files, part_of
 from .first import InputEnded
-from .machine import ANYWHERE, Machine
+from .machine import ANYWHERE, STEADY, Machine
 from .sources import NOTHING
-from .states import is_of_coroutine, is_same_place, place_of
+from .states import is_plain, is_same_place, place_of
 from .wait import StreamWait, Wait
 from .waits import Exactly, Filtered, Relayed, Some, Until, UntilAny
 from .wire import grown, without
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _NEVER = float("inf")
 _PLAIN = frozenset((Until, UntilAny, Exactly, Some))  # the hot path goes on with these; others go through `_took`
-_HUNGRY = frozenset((Until, UntilAny, Some))  # waits that take at least one byte
 _STRETCH = 4_096  # bytes that are searched at once for pieces with one delimiter
 _SMALL = 64  # bytes held that are cheaper to copy with every read than to keep in a bytearray
 
@@ -83,33 +82,75 @@ class StreamMachine(Machine):
         outbox = self.outbox
         return 0 if not outbox else outbox.in_memory if outbox.__class__ is Files else len(outbox)
 
-    def feed(self, data: bytes) -> float | None:
+    def feed(self, data: bytes) -> float | None:  # noqa: C901 - a call would cost a tenth of it
         """Take ``data``, the next bytes of the stream, and let the request go on.
 
         Returns the `patience` of the new wait if the request has taken all of ``data``, now waits for more input, and
         nothing but its output and its wait has changed. Returns ``None`` in all other cases: then the driver must look
         at the whole channel. Raises what the handler raises. If the request has ended, the data is dropped.
+
+        The hot path cuts ``data`` into pieces and passes each to the next state, from wait to wait. It begins with a
+        request that is `STEADY`. `_loop` goes on where it ends: a piece is incomplete or empty, a wait fails, the next
+        wait is not for input, the request has ended or is blocked (`write` blocks it when its output passes the
+        high-water mark), its turn is over, or a state has changed what is held.
         """
-        wait, handler, outbox = self.wait, self.handler, self.outbox
-        if wait is None or not wait.reads or self.inbox or self.running or self.blocked or self.ended:
+        handler, outbox = self.handler, self.outbox
+        if self.running is not STEADY or self.blocked or (outbox is not None and len(outbox) > handler.high_water):
             self._feed_slowly(data)
             return None
-        high_water, most = handler.high_water, handler.max_output
-        if outbox is not None and len(outbox) > high_water:  # another request has written it
-            self._feed_slowly(data)
-            return None
-        self.inbox = data
+        high_water, most, turns = handler.high_water, handler.max_output, self.driver.turns
         self.running = 1 + (high_water if high_water < most else most)  # noqa: FURB136 - see `write`; a call costs more
+        self.inbox, size, end, is_run = data, len(data), 0, False
         try:
-            turns = self._feed_fast(data, wait)
-            if turns is None:  # all is taken, and the wait is for more input
-                self.inbox = b""
-                self.start = self.scanned = 0
-                self.running = False
-                timeout = self.wait.timeout  # type: ignore[union-attr]
-                if timeout is None:
-                    timeout = handler.timeout
-                return None if self.output is not OPEN else _NEVER if timeout is None else timeout
+            while True:
+                wait: Any = self.wait
+                state: Any = self.state
+                kind, start = wait.__class__, end
+                if kind is Until:  # what `Until.find` does, without the call, which would cost as much as half of this
+                    found = data.find(wait.delimiter, start)
+                    end = found + len(wait.delimiter)
+                    if found < 0 or end - start > wait.limit:
+                        break
+                else:
+                    end = start + wait.n if kind is Exactly and wait.n <= wait.limit else _end_of(wait, data, start)
+                    if not start < end <= size:
+                        break
+                self.start, self.fresh = end, True
+                turns -= 1
+                try:
+                    step: Any = state(data[start:end])
+                except (StopIteration, Cause) as raised:
+                    self._raised(state, raised)
+                    break
+                if state.__class__ is not MethodType:  # it is of a coroutine
+                    following, then = step, state
+                elif step.__class__ is tuple and len(step) == 2 and step[1].__class__ is MethodType:
+                    following, then = step
+                else:
+                    following, then = None, None
+                is_equal = following is wait
+                if not is_equal and following.__class__ not in _PLAIN:
+                    self._took(state, step)
+                    break
+                self.wait, self.state = following, then
+                if is_run and is_equal and end < size:
+                    turns = self._feed_run(data, turns)
+                    end, following = self.start, self.wait
+                    if following.__class__ not in _PLAIN or not is_plain(self.state):
+                        break
+                is_run = is_equal and kind is Until
+                if self.blocked or self.inbox is not data or not turns:
+                    break
+                if end == size:
+                    if not following.hungry or self.output is not OPEN:
+                        break
+                    self.inbox = b""
+                    self.start = self.scanned = 0
+                    self.running = STEADY
+                    timeout = following.timeout
+                    if timeout is None:
+                        timeout = handler.timeout
+                    return _NEVER if timeout is None else timeout
             self.scanned = self.start
             if turns:
                 self._loop(turns)
@@ -124,99 +165,35 @@ class StreamMachine(Machine):
                 self._trim()
         return None
 
-    def _feed_fast(self, data: bytes, wait: Any) -> int | None:
-        """The hot path: cut ``data`` into pieces and pass each piece to the next state, from wait to wait.
+    def _feed_run(self, data: bytes, turns: int) -> int:
+        """The hot path for a run of pieces with one delimiter, after two: one search finds many of them.
 
-        The caller has made sure that the request waits for input, holds no input, is not blocked, and that its output
-        has not passed the high-water mark; `write` blocks it when it does. Returns ``None`` when all of ``data`` is
-        taken and the request waits for more. In every other case `_loop` must continue, and the number of turns that
-        are left is returned: a piece is incomplete or empty, a wait fails, the next wait is not for input, the request
-        is blocked or has ended, its turn is over, or a state has changed what is held.
+        It begins where `feed` has got to. It ends when what is found is used up, when the wait is another, and when a
+        reason to leave the hot path applies. Returns the number of turns that are left. Two pieces are no run: a search
+        would often find pieces that are none.
         """
+        wait: Any = self.wait
         state: Any = self.state
-        is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
-        turns, kind, end, size, is_run = self.driver.turns, wait.__class__, 0, len(data), False
-        while end < size or kind not in _HUNGRY:
-            start = end
-            if kind is Until:  # what `Until.find` does, without the call, which would cost as much as the rest of this
-                found = data.find(wait.delimiter, start)
-                end = found + len(wait.delimiter)
-                if found < 0 or end - start > wait.limit:
-                    return turns
-            else:
-                end = start + wait.n if kind is Exactly and wait.n <= wait.limit else _end_of(wait, data, start)
-                if not start < end <= size:
-                    return None if start == size and (size < end or wait.hungry) else turns
-            self.start, self.fresh = end, True
-            turns -= 1
-            try:
-                step: Any = state(data[start:end])
-            except StopIteration as stop:
-                self._took(None, self._returned(state, stop))
-                return turns
-            except Cause as cause:
-                self._step(self.handler.interrupted, cause, cause)
-                return turns
-            if is_coroutine:
-                following, then = step, state
-            else:
-                following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)
-            before, kind = kind, following.__class__
-            if not (kind is before or kind in _PLAIN) or not (then.__class__ is MethodType or is_coroutine):
-                self._took(state, step)
-                return turns
-            self.wait, self.state, state = following, then, then
-            is_equal = end < size and kind is Until is before and following.delimiter == wait.delimiter
-            if is_equal and is_run:  # two are no run: a search for all their pieces would find many that are none
-                turns = self._feed_equal(data, following, turns)
-                end, following, state = self.start, self.wait, self.state
-                is_coroutine = state.__class__ is not MethodType and is_of_coroutine(state)
-                kind = following.__class__
-                if kind not in _PLAIN:
-                    return turns
-            is_run = is_equal
-            if self.blocked or self.inbox is not data or not turns:
-                return turns
-            wait = following
-        return None
-
-    def _feed_equal(self, data: bytes, wait: Any, turns: int) -> int:
-        """The hot path for pieces with one delimiter, as long as the waits are equal: one search finds all pieces.
-
-        It begins where `_feed_fast` has got to. It ends when what is found is used up, when the next wait is another,
-        and when a reason to leave the hot path applies. Returns the number of turns that are left.
-        """
-        state: Any = self.state
-        is_coroutine = state.__class__ is not MethodType  # `_feed_fast` goes on with nothing else
-        delimiter, limit, end = wait.delimiter, wait.limit, self.start
+        delimiter, limit, end, is_coroutine = wait.delimiter, wait.limit, self.start, state.__class__ is not MethodType
         for part in data[end : end + _STRETCH].split(delimiter, turns)[:-1]:
             piece = part + delimiter
             if len(piece) > limit or self.blocked or self.inbox is not data:
-                return turns
+                break
             self.start = end = end + len(piece)
             turns -= 1
             try:
                 step: Any = state(piece)
-            except StopIteration as stop:
-                self._took(None, self._returned(state, stop))
-                return turns
-            except Cause as cause:
-                self._step(self.handler.interrupted, cause, cause)
-                return turns
+            except (StopIteration, Cause) as raised:
+                self._raised(state, raised)
+                break
             if is_coroutine:
-                following, then = step, state
-            else:
-                following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)
-            if following is not wait:
-                if following.__class__ is not Until or following.delimiter != delimiter or following.limit != limit:
-                    self._took(state, step)
-                    return turns
-                self.wait = wait = following
-            if then is not state:
-                if then.__class__ is not MethodType:
-                    self._took(state, step)
-                    return turns
-                self.state = state = then
+                if step is wait:
+                    continue
+            elif step.__class__ is tuple and len(step) == 2 and step[0] is wait and step[1].__class__ is MethodType:
+                self.state = state = step[1]
+                continue
+            self._took(state, step)
+            break
         return turns
 
     def _feed_slowly(self, data: bytes) -> None:
@@ -293,6 +270,7 @@ class StreamMachine(Machine):
         """Put ``data`` in front of the input that is held; the handler's ``put_back()``."""
         if self.inbox is not None:
             self.inbox = data + self.inbox[self.start :]
+            self.running = self.running or False  # it is not `STEADY` now
             self.start = self.scanned = 0
 
     def read(self, limit: int | None = None) -> bytes:
@@ -459,6 +437,8 @@ class StreamMachine(Machine):
                 del held[:start]  # type: ignore[union-attr]
             self.start = 0
             self.scanned -= start
+        if not self.inbox and self.wants_input and self.output is OPEN and is_plain(self.state):
+            self.running = STEADY
 
 
 def _end_of(wait: Any, data: bytes, start: int) -> int:

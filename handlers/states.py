@@ -34,6 +34,11 @@ def is_of_coroutine(call: object) -> bool:
     return call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
 
 
+def is_plain(state: object) -> bool:
+    """Whether the state is a method or of a coroutine, as most are."""
+    return state.__class__ is MethodType or is_of_coroutine(state)
+
+
 def bare(call: Any) -> Any:
     """What a `functools.partial`, or what has a ``func`` as that has, calls in the end; else ``call`` itself."""
     while not isinstance(call, type) and hasattr(call, "func"):

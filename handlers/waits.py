@@ -37,27 +37,44 @@ def function_name(function: object) -> str:
     return safe_str(getattr(function, "__qualname__", function))
 
 
-class Until(StreamWait):
+class LookedUp(type):
+    """The class of a class that gives one object for equal arguments.
+
+    Many handlers make an `Until` for each message, and a look-up costs less than a new object.
+    """
+
+    if not TYPE_CHECKING:
+        __call__ = lru_cache(maxsize=256)(type.__call__)
+
+
+class Made(LookedUp):
+    """The class of a class derived from one that is `LookedUp`: each call makes an object, which may have a state."""
+
+    if not TYPE_CHECKING:
+        __call__ = type.__call__
+
+
+class Until(StreamWait, metaclass=LookedUp):
     """All bytes up to ``delimiter``, the delimiter included.
 
     ``limit`` is in bytes, the delimiter included. A delimiter that is split over two reads is found. Bytes after it
-    stay for the next wait.
+    stay for the next wait. Calls with equal arguments give one object.
     """
 
     __slots__ = ("delimiter",)
     hungry = True
 
     def __init__(self, delimiter: bytes, limit: int = LIMIT, timeout: float | None = None) -> None:
-        # One condition for the usual case, because many handlers make an `Until` for each message.
-        if delimiter.__class__ is bytes and limit.__class__ is int and 0 < len(delimiter) <= limit and timeout is None:
-            self.limit, self.timeout = limit, None
-        elif not isinstance(delimiter, bytes) or not delimiter:
+        StreamWait.__init__(self, limit, timeout)
+        if not isinstance(delimiter, bytes) or not delimiter:
             raise ValueError(f"Until: delimiter is at least one byte of type bytes, not {delimiter!r}")
-        else:
-            StreamWait.__init__(self, limit, timeout)
-            if limit < len(delimiter):
-                raise ValueError(f"Until: limit counts the delimiter too, and {delimiter!r} is longer than {limit}")
+        if limit < len(delimiter):
+            raise ValueError(f"Until: limit counts the delimiter too, and {delimiter!r} is longer than {limit}")
         self.delimiter = delimiter
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__class__ = Made  # type: ignore[assignment]
 
     def _said(self) -> tuple[object, ...]:
         return (self.delimiter, self.limit)
@@ -154,7 +171,7 @@ class Exactly(StreamWait):
     the bytes is held. ``Exactly(0)`` is satisfied at once with ``b""``.
     """
 
-    __slots__ = ("n",)
+    __slots__ = ("hungry", "n")
 
     def __init__(self, n: int, limit: int = 1 << 20, timeout: float | None = None) -> None:
         if n.__class__ is int and limit.__class__ is int and n >= 0 < limit and timeout is None:  # as in `Until`
@@ -164,10 +181,7 @@ class Exactly(StreamWait):
         else:
             StreamWait.__init__(self, limit, timeout)
         self.n = n
-
-    @property
-    def hungry(self) -> bool:  # type: ignore[override]
-        return 0 < self.n <= self.limit
+        self.hungry = 0 < n <= limit
 
     def _said(self) -> tuple[object, ...]:
         return (self.n,) if self.limit == 1 << 20 else (self.n, self.limit)

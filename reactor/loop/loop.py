@@ -2,7 +2,8 @@
 
 A subclass says what is to be done at the end of a batch (`Loop.finish_batch`). Selector, clock and network are
 arguments; the module has no global loop. A batch is fixed: all events that ``select()`` has returned are dispatched
-before it is called again, and nothing is closed in between.
+before it is called again, and nothing is closed in between. What has a small answer to send sends it together with
+others (`Loop.unsent`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ LOOK = 0.1
 LATE = 0.01
 """If a deadline has passed for this many seconds, the process was stopped (SIGSTOP) or the loop was not run."""
 
+TOGETHER = 16
+"""Answers that are sent together at most. A send(2) costs less right after another one: the kernel's code is still in
+the caches, and a process that has several of the clients is woken once. More gain little, and each waits for all."""
+
+PROMPT = 0.002
+"""Seconds from the beginning of a batch after which an answer waits for no other one: the handlers take long."""
+
 
 class Loop:
     """Waits for descriptors and for time, and calls what is ready or due.
@@ -90,6 +98,9 @@ class Loop:
         """Whether this is a forked child's copy of its parent's loop, which never runs again."""
         self.running = False
         """Whether `run` has been called and has not returned."""
+        self.unsent: deque[Any] = deque()
+        """What has an answer to send in this batch: ``send(now)`` is called together with that of others, at the latest
+        when the events are dispatched."""
         self._soon: deque[Timer] = deque()
         self._wakeup: Wakeup | None = None
         self._poll: float | None = None  # seconds that select() may take while there is no wake-up; None: no bound
@@ -133,8 +144,8 @@ class Loop:
 
     @property
     def unfinished(self) -> bool:
-        """Whether `finish_batch` has something to do even if no event comes."""
-        return False
+        """Whether the next step has something to do even if no event comes."""
+        return bool(self.unsent)
 
     def finish_batch(self, now: float) -> None:
         """Called at the end of each batch."""
@@ -216,6 +227,8 @@ class Loop:
             if self._soon:
                 for _ in range(len(self._soon)):
                     self._soon.popleft().expire(now)
+            if self.unsent:  # of what was called
+                self.send_answers(now)
             self.finish_batch(now)
         finally:
             self._working = 0
@@ -405,11 +418,37 @@ class Loop:
         return min(left, LONGEST) if timeout is None else min(left, LONGEST, timeout)
 
     def _dispatch(self, events: list[tuple[SelectorKey, int]], now: float) -> None:
-        for key, mask in events if self.policy is None else self.policy(events):
-            source = key.data
-            try:  # as `guard`, without its call for each event: this is the hot path
-                source.ready(mask, now)
+        unsent, monotonic = self.unsent, self.clock.monotonic
+        try:
+            for key, mask in events if self.policy is None else self.policy(events):
+                source = key.data
+                try:  # as `guard`, without its call for each event: this is the hot path
+                    source.ready(mask, now)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:
+                    source.failed(error)
+                if unsent and (len(unsent) >= TOGETHER or monotonic() - now >= PROMPT):
+                    self.send_answers(now)
+        finally:  # also if the program ends for an exception
+            if unsent:
+                self.send_answers(now)
+
+    def may_wait(self, answers: int, now: float) -> bool:
+        """Whether so many answers may wait for others of the batch that began at ``now``: as in `_dispatch`."""
+        return answers < TOGETHER and self.clock.monotonic() - now < PROMPT
+
+    def send_answers(self, now: float) -> None:
+        """Send what is `unsent`. In a child that a handler has forked, that is the parent's."""
+        unsent = self.unsent
+        if self.is_copy:
+            unsent.clear()
+        while unsent:
+            source = unsent.popleft()
+            try:  # as `guard`
+                source.send(now)
             except (KeyboardInterrupt, SystemExit):
+                unsent.appendleft(source)  # what is left of it, and of the others, is sent in the next step
                 raise
             except BaseException as error:
                 source.failed(error)

@@ -366,13 +366,17 @@ if hasattr(select, "epoll"):
         def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
             """As ``selectors.BaseSelector.select``."""
             keys, events = self._keys, self._events
-            # EPOLLHUP and EPOLLERR are everything that was asked for. A number without a key is that of a descriptor
-            # that was closed before it was unregistered, and that has a copy.
-            return [
-                (key, events.get(bits, key.events))
-                for number, bits in self._epoll.poll(timeout and max(timeout, 0), len(keys) or 1)
-                if (key := keys.get(number)) is not None
-            ]
+            ready = self._epoll.poll(timeout and max(timeout, 0), len(keys) or 1)
+            try:
+                return [(keys[number], events[bits]) for number, bits in ready]
+            except KeyError:
+                # EPOLLHUP and EPOLLERR are everything that was asked for. A number without a key is that of a
+                # descriptor that was closed before it was unregistered, and that has a copy.
+                return [
+                    (key, events.get(bits, key.events))
+                    for number, bits in ready
+                    if (key := keys.get(number)) is not None
+                ]
 
         def close(self) -> None:
             super().close()

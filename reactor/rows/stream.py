@@ -1,7 +1,7 @@
 """`StreamRow`: the row of a connection. It reads for its channel, sends what the channel has, and lingers at the end.
 
 The selector calls `StreamRow.ready`; the reactor calls `StreamRow.settle` for a row that anything else has touched. A
-row reads once for each event. It sends the output in the same batch (`Reactor.send_together`), and waits for
+row reads once for each event. It sends the output in the same batch (`Loop.unsent`), and waits for
 EVENT_WRITE only with what the kernel has not taken. An event is a hint: if the read or the send would block all the
 same, nothing changes.
 """
@@ -117,6 +117,7 @@ class StreamRow(SocketRow):
         if not self.total_out and self.idle() < LULL:
             return  # the connection is new: its first request may be on its way
         self.reactor.guard(self, self.ready, EVENT_READ, self.reactor.time)  # what the kernel has is under way, too
+        self.reactor.send_answers(self.reactor.time)
         if self.is_between_messages() and self in self.reactor.table:
             self.cancel(Cancelled("the server drains, and nothing is under way"))
 
@@ -166,7 +167,6 @@ class StreamRow(SocketRow):
         )  # fmt: skip
         if not is_plain and not self._may_read(events, now):
             return
-        patience = None
         try:
             data = self.socket.recv(channel.read_size if rare is None or rare.bulk <= 0 else self._bulk_size())
         except AGAIN:
@@ -183,21 +183,21 @@ class StreamRow(SocketRow):
                 if size >= READ_SIZE or (rare is not None and rare.bulk > 0):
                     self._note_bulk(size)
                 patience = channel.feed(data)
+                if patience is not None and is_plain:
+                    channel.fresh = False
+                    self.deadline = deadline = now + patience
+                    if deadline < self.armed:
+                        self.reactor.timers.arm(self)
+                    outbox = channel.outbox
+                    if outbox:
+                        if len(outbox) <= SMALL:
+                            self.reactor.unsent.append(self)
+                        else:
+                            self.send(now)
+                    return
             else:
                 channel.end()
-        if patience is None or not is_plain:
-            self._has_read(now)
-            return
-        channel.fresh = False
-        self.deadline = deadline = now + patience
-        if deadline < self.armed:
-            self.reactor.timers.arm(self)
-        outbox = channel.outbox
-        if outbox:
-            if len(outbox) <= SMALL:
-                self.reactor.send_together(self, now)
-            else:
-                self.send(now)
+        self._has_read(now)
 
     def send(self, now: float) -> None:
         """Send the output of a row that was settled but for that. If more is to be done now, settle the row.
@@ -307,7 +307,8 @@ class StreamRow(SocketRow):
         if count:
             self.progress = now
             self.total_out += count
-            if count == size and type(channel) is StreamMachine and not channel.followers and type(outbox) is bytes:
+            is_plain = outbox.__class__ is bytes and channel.__class__ is StreamMachine and not channel.followers
+            if count == size and is_plain:
                 channel.outbox = None  # what `sent` does, without the call
             else:
                 channel.sent(count)

@@ -131,7 +131,7 @@ class Passing:
         if count >= room or not reactor.may_wait(count, now):  # each of them may need a row
             return self.send(now)
         if count == 1:
-            reactor.send_together(self, now)
+            reactor.unsent.append(self)
         return True
 
     def send(self, now: float) -> bool:

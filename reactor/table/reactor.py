@@ -2,7 +2,7 @@
 
 Nothing is closed or freed in the middle of a batch: `Reactor.end` only marks a row. Rows are settled after the whole
 batch, so all output that the batch has caused in a row is sent in one call. A row that has only a small answer to send
-does so with others, when the events of the batch are dispatched at the latest (`Reactor.send_together`).
+does so with others, when the events of the batch are dispatched at the latest (`Loop.unsent`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .work import OutsideWork
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from selectors import BaseSelector, SelectorKey
+    from selectors import BaseSelector
     from typing import Any, Protocol
 
     from ..handlers import Cause
@@ -61,13 +61,6 @@ if TYPE_CHECKING:
 
 LOOK = 0.05
 """Seconds after which a drain looks again for connections on which nothing is under way."""
-
-TOGETHER = 16
-"""Answers that are sent together at most. A send(2) costs less right after another one: the kernel's code is still in
-the caches, and a process that has several of the clients is woken once. More gain little, and each waits for all."""
-
-PROMPT = 0.002
-"""Seconds from the beginning of a batch after which an answer waits for no other one: the handlers take long."""
 
 Guard.lock = allocate_lock()  # rows in several threads may wait for one event
 
@@ -130,8 +123,6 @@ class Reactor(Loop):
         """Whether the code that runs the loop may wait for the end of a row. ``serve_forever`` does not while a server
         takes requests."""
         self._cut: dict[Request, str] = {} if outer is None else outer._cut
-        self._gathers = False  # whether events are dispatched, so that answers may wait for those of other rows
-        self._unsent: deque[Any] = deque()  # what has output that is sent together
         self._unsettled: deque[Any] = deque()
         self._resting: dict[Any, None] = {}  # the rows whose handlers have had their turn in this batch, in order
         self._rested: dict[Any, None] = {}  # the rows whose handlers had their turn in the last batch, in order
@@ -154,7 +145,7 @@ class Reactor(Loop):
     @property
     def unfinished(self) -> bool:
         """Whether rows are to be settled or reaped, or answers to be sent, even if no event comes."""
-        return bool(self._unsettled or self._ended or self._unsent)
+        return bool(self._unsettled or self._ended or super().unfinished)
 
     def stats(self) -> dict[str, Any]:
         """`RequestTable.stats`, and ``held``: the bytes that open rows hold."""
@@ -318,18 +309,6 @@ class Reactor(Loop):
             self._unsettled.append(row)
             self.wake()
 
-    def may_wait(self, answers: int, now: float) -> bool:
-        """Whether so many answers may wait for others of the batch that began at ``now``, to be sent together."""
-        return answers < TOGETHER and self.clock.monotonic() - now < PROMPT
-
-    def send_together(self, row: Any, now: float) -> None:
-        """Call ``row.send(now)``, together with that of others, at the latest when the events are dispatched."""
-        unsent = self._unsent
-        unsent.append(row)
-        is_full = len(unsent) >= TOGETHER or self.clock.monotonic() - now >= PROMPT  # `may_wait`, without its call
-        if is_full or not self._gathers:
-            self._send(now)
-
     def rest(self, row: Any) -> None:
         """Let the handler of ``row`` go on in the next batch: it has had its turn in this one."""
         if not self.rests(row):
@@ -346,7 +325,7 @@ class Reactor(Loop):
 
     def inside(self) -> Reactor:
         """A new loop inside this one, for a request that is not driven by this one. Its rows are in this table too."""
-        self._send(self.time)  # the request may take long
+        self.send_answers(self.time)  # the request may take long
         kind: Any = getattr(selecting, "PollSelector", selecting.DefaultSelector)  # has no descriptor of its own
         make = getattr(self.network, "selector", kind)  # a simulated network has its own
         inner = Reactor(make(), self.clock, network=self.network, outer=self)
@@ -374,32 +353,6 @@ class Reactor(Loop):
             self._settle(now)
         if self._ended:
             self._reap()
-
-    def _dispatch(self, events: list[tuple[SelectorKey, int]], now: float) -> None:
-        self._gathers = True
-        try:
-            super()._dispatch(events, now)
-        finally:  # also if the program ends for an exception
-            self._gathers = False
-            if self._unsent:
-                self._send(now)
-
-    def _send(self, now: float) -> None:
-        """Send what waits to be sent. In a child that a handler has forked, that is the parent's."""
-        unsent = self._unsent
-        if self.is_copy:
-            unsent.clear()
-        while unsent:
-            row = unsent[0]
-            try:  # as `guard`, without its call for each answer: this is the hot path
-                row.send(now)
-            except (KeyboardInterrupt, SystemExit):
-                raise  # what is left is sent in the next step
-            except BaseException as error:
-                unsent.popleft()
-                row.failed(error)
-            else:
-                unsent.popleft()
 
     def _settle(self, now: float) -> None:
         self._rested.clear()

@@ -679,12 +679,12 @@ MUTATIONS = [
     ),
     Mutation(
         "an answer waits for those of all rows of its batch",
-        "is_full = len(unsent) >= TOGETHER or", "is_full =",
+        "(len(unsent) >= TOGETHER or monotonic() - now >= PROMPT)", "(monotonic() - now >= PROMPT)",
         tests="tests/rows/test_together.py -k few_others",
     ),
     Mutation(
         "answers wait for a handler that takes long",
-        "len(unsent) >= TOGETHER or self.clock.monotonic() - now >= PROMPT", "len(unsent) >= TOGETHER",
+        "len(unsent) >= TOGETHER or monotonic() - now >= PROMPT", "len(unsent) >= TOGETHER",
         tests="tests/rows/test_together.py -k takes_long",
     ),
     Mutation(
@@ -693,8 +693,8 @@ MUTATIONS = [
     ),
     Mutation(
         "answers that wait are lost when the program ends in the batch",
-        "        finally:  # also if the program ends for an exception\n            self._gathers = False\n",
-        "        except Exception:\n            raise\n        else:\n            self._gathers = False\n",
+        "        finally:  # also if the program ends for an exception\n",
+        "        except Exception:\n            raise\n        else:\n",
         tests="tests/rows/test_together.py -k loses_no_answer",
     ),
     Mutation(

@@ -9,8 +9,8 @@ from selectors import EVENT_READ
 import pytest
 
 from handlers import StreamHandler, Until
+from reactor.loop.loop import PROMPT, TOGETHER
 from reactor.rows.stream import SMALL
-from reactor.table.reactor import PROMPT, TOGETHER
 from tests.support.bench import bench, in_order
 from tests.support.loops import Clock
 from tests.support.serving import PATIENCE, STREAMS

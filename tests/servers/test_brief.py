@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPassed, Packet, PacketFilter, World
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectUDPServer
-from reactor.table.reactor import PROMPT, TOGETHER
+from reactor.loop.loop import PROMPT, TOGETHER
 from tests.support.loops import Clock
 
 
