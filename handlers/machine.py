@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from .handler import Answer, Driver, Handler
 
 _FAREWELL = 300.0  # seconds that a peer has at most to take the output of a request that has ended
-STEADY = 0.0
-"""The value of `Machine.running` while no state runs and the request waits for input, holds none and has an output that
-is open, in a state that is a method or of a coroutine. Only `Machine.blocked` can change without it."""
 _BARREN = 1_000  # steps in a row without input, after which a handler counts as stuck
 
 
@@ -71,8 +68,8 @@ class Machine:
         self.blocked = False
         """Whether the driver must call `advance`: when output has drained, or when other rows have had their turn."""
         self.running: float = False
-        """Whether a state runs; in the hot path, bytes of output up to which `write` looks no further. While none runs,
-        `STEADY` or ``False``."""
+        """Whether a state runs; in the hot path of a stream, bytes of output up to which `write` looks no further. If
+        none runs, a stream may be `machines.STEADY`."""
         self.calls = 0
         """The calls that are open: requests inside this one."""
         self.outbox = None
@@ -198,8 +195,8 @@ class Machine:
     def forget(self, driver: Driver) -> Self:
         """Break the reference cycles of machine, handler and driver. The driver must not use the machine afterwards.
 
-        So the handler and what it holds are freed without the garbage collector. From now on `handler` is the handler's
-        class, and ``driver`` answers what the handler still asks. Does nothing while a state runs. Returns the machine.
+        So the garbage collector has nothing to do. From now on `handler` is the handler's class, and ``driver`` answers
+        what the handler still asks. Does nothing while a state runs. Returns the machine.
         """
         if self.running or isinstance(self.handler, type):
             return self
@@ -237,8 +234,7 @@ class Machine:
 
     def _count_calls(self, change: int) -> None:
         self.calls += change
-        if self.calls >= self.handler.max_calls:
-            self.blocked = True  # `_unblock` finds out why
+        self.blocked |= self.calls >= self.handler.max_calls  # `_unblock` finds out why
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue output; the handler's ``send()``. Output beyond ``max_output`` is dropped, and the request ends.
@@ -426,7 +422,9 @@ class Machine:
     def _raised(self, call: Any, raised: StopIteration | Cause, reason: Cause | None = None) -> None:
         """Take note that ``call`` has raised a cause, or is a coroutine that has returned."""
         if isinstance(raised, StopIteration):
-            self._took(None, self._returned(call, raised), reason)
+            if not is_of_coroutine(call):
+                raise RuntimeError(f"{self._where(call)} raised StopIteration") from raised
+            self._took(None, raised.value, reason)
         elif reason is not None:
             raise raised
         else:
@@ -450,13 +448,7 @@ class Machine:
             self.state = step.send
             self._step(self.state, None, reason)
             return
-        raise TypeError(self._nonsense(step, call))
-
-    def _returned(self, call: object, stop: StopIteration) -> object:
-        """The step that a coroutine has returned."""
-        if not is_of_coroutine(call):
-            raise RuntimeError(f"{self._where(call)} raised StopIteration") from stop
-        return stop.value
+        raise TypeError(nonsense(step, call, self._where(call), type(self), self.accepts))
 
     def _answer(self, result: object) -> None:
         self.leave_wait()
@@ -502,9 +494,6 @@ class Machine:
     def _where(self, call: object) -> str:
         name = getattr(call, "__name__", "")
         return f"{type(self.handler).__name__}.{name if name in ('interrupted', 'urgent') else self.state_name}"
-
-    def _nonsense(self, step: object, call: object) -> str:
-        return nonsense(step, call, self._where(call), type(self), self.accepts)
 
 
 _BEFORE = Flushed()  # what a request that has not started waits for

@@ -15,7 +15,7 @@ from .causes import Cause, EndOfStream, Failed, LimitPassed
 from .channel import CUT, ENDED, ENDING, OPEN
 from .files import Files, part_of
 from .first import InputEnded
-from .machine import ANYWHERE, STEADY, Machine
+from .machine import ANYWHERE, Machine
 from .sources import NOTHING
 from .states import is_plain, is_same_place, place_of
 from .wait import StreamWait, Wait
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from .handler import StreamDriver, StreamHandler
+
+STEADY = 0.0
+"""The value of `StreamMachine.running` while no state runs, and the request waits for input and holds none, its output
+is open, and its state is a method or of a coroutine. Only `blocked` can change meanwhile: from other threads, too."""
 
 _NEVER = float("inf")
 _PLAIN = frozenset((Until, UntilAny, Exactly, Some))  # the hot path goes on with these; others go through `_took`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..handlers import Packet
 from ..handlers.blocking.buffered import LIMITS, buffered, is_whole_by
 from ..loop.descriptors import copy_of, ended_input
 from ..loop.log import WARNING, log
@@ -24,10 +23,7 @@ def framed_by(handler: Any, packets: bool, work: str) -> Any:
 def has_framing(handler: Any) -> bool:
     """Whether the class of the blocking ``handler`` of streams says when a whole request is here."""
     kind = class_of(handler)
-    request = getattr(kind, "request", None)
-    if request is None or not isinstance(kind, type) or isinstance(request, Packet):
-        return False
-    return is_whole_by(request, False)
+    return isinstance(kind, type) and is_whole_by(getattr(kind, "request", None), False)
 
 
 def tell_unkept(handler: Any) -> None:

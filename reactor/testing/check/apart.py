@@ -37,9 +37,9 @@ AGAIN = 20
 LESS = 8
 """The most packets that end early, the most messages alone, the most lines that are left out, or have not all words."""
 
-_LINE = re.compile(rb"[^\n]*\n")
+_LINE = re.compile(rb"(?<![^\n])[^\n]*\n")
 _WORD = re.compile(rb"[A-Za-z]{2,}")
-_NAME = re.compile(rb"([A-Za-z]+[-_]?)[0-9]{1,3}")
+_NAME = re.compile(rb"(?<![A-Za-z])([A-Za-z]+[-_]?)[0-9]{1,3}")
 _TOKEN = re.compile(rb"[\w.-]+")
 _LAST_WORD = re.compile(rb"(?<=[!-~]) [!-~]+(?=\r?\n)")
 

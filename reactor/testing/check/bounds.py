@@ -107,7 +107,7 @@ def _waits_in_bounds(tried: Tried, examples: int | None) -> None:
         if hostile is None:
             hostile = tried.harm(ends_in_one, examples, FEW)
         if hostile is None:
-            hostile = next(filter(passes, thinned(list(tried.slips()), SINGLY)), None)
+            hostile = next(filter(passes, thinned(list(tried.slips()), tried.afforded(SINGLY))), None)
         found = None if hostile is None else minimal(hostile, passes, tried.packets, damaged=True)
     if found is not None and (run := passing(found)) is not None and run.unbounded is not None:
         calls, lack, bound = run.unbounded

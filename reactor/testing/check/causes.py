@@ -247,17 +247,27 @@ def _refuse_pieces(tried: Tried) -> None:
 
 def _refuse_late_pieces(tried: Tried, seconds: float) -> None:
     """Fail if a message whose parts come late takes far longer than the ``seconds`` of the handler for one message."""
-    data, borders = tried.pieces[0], borders_of(tried)
-    for begin, end in pairwise([border.at for border in borders if border.is_first]):
-        parts = [data[at:after] for at, after in pairwise([b.at for b in borders if begin <= b.at <= end])]
-        spent = trickle(tried.given, data[:begin], parts, tried.world)
+    for before, parts in _in_parts(tried):
+        spent = trickle(tried.given, before, parts, tried.world)
         if spent > LATE * seconds:
             fault = (
                 f"a message whose parts come late takes {spent:.0f} seconds, and request_timeout is {seconds:g}: count "
                 "one_by_one once for each message, where it begins"
             )
-            call = tried.call("trickle", tried.text, literal(data[:begin]), literal(parts))
+            call = tried.call("trickle", tried.text, literal(before), literal(parts))
             fail(tried, fault, "ends_if_it_drips", f"assert {call} < {spent!r}")
+
+
+def _in_parts(tried: Tried) -> Iterator[tuple[bytes, list[bytes]]]:
+    """What comes before a message, and its parts, each of which may come late; or single bytes of a long part of it."""
+    data, borders = tried.pieces[0], borders_of(tried)
+    firsts = [border.at for border in borders if border.is_first]
+    for begin, end in pairwise(firsts):
+        yield data[:begin], [data[at:after] for at, after in pairwise([b.at for b in borders if begin <= b.at <= end])]
+    for stretched in measured(tried):
+        begun = stretched.begun(2 * LONG)
+        begin = max((at for at in firsts if at < len(begun)), default=0)
+        yield begun[:begin], [begun[begin:], *([stretched.letter] * LONG)]
 
 
 def _refuse_silence(tried: Tried) -> None:

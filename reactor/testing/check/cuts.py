@@ -124,7 +124,8 @@ def same_for_any_chunking_of_faults(
 def _cut_slips(tried: Tried) -> Iterator[Schedule]:
     """Damaged conversations byte by byte."""
     letter = _LETTER.search(played(tried, tried.pieces).output)
-    for data in strategies.slips(tried.pieces[0], (*_TOKENS, letter[0] if letter else "é".encode())):
+    slips = list(strategies.slips(tried.pieces[0], (*_TOKENS, letter[0] if letter else "é".encode())))
+    for data in thinned(slips, tried.afforded(len(slips))):
         yield [*(data[place : place + 1] for place in range(len(data))), END]
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 SPOTS = 16
 """The most names, and the most escapes, that are tried. Of more, they are evenly spread."""
 
-_HEAD = re.compile(rb"[^\n]*(?:HTTP/1|SIP/2)\.[0-9]\r?\n(?:[^\r\n]+\r?\n)*")  # a request line, and the lines behind it
+_HEAD = re.compile(
+    rb"(?<![^\n])[^\n]*(?:HTTP/1|SIP/2)\.[0-9]\r?\n(?:[^\r\n]+\r?\n)*"
+)  # a request line, and the lines behind it
 _NAME = re.compile(rb"(?<=\n)[A-Za-z][!-9;-~]*(?=:)")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _STATUS = re.compile(rb"[A-Z]+/[0-9](?:\.[0-9])? [0-9]{3}[ \r\n]")

@@ -164,11 +164,10 @@ def _in_room(stretched: Stretched, length: int) -> Run | None:
     if run.over or not isinstance(wait, Until):
         run.close()
         return None
-    limit, wait.limit = wait.limit, wait.limit + len(wait.delimiter) + 2 * GAP
+    run.machine.wait = Until(wait.delimiter, wait.limit + len(wait.delimiter) + 2 * GAP, wait.timeout)
     try:
         for step in [data[place:], *end]:
             run.step(step)
         return run.finish()
     finally:
-        wait.limit = limit
         run.close()

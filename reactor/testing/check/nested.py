@@ -57,9 +57,9 @@ _FORMS = (
     (re.compile(rb"\[[^\[\]{}]*\]"), b"[", b"]"),
     (re.compile(rb"\([^()]*\)"), b"(", b")"),
     (re.compile(rb"\{[^{}]*\}"), b'{"a":', b"}"),
-    (re.compile(rb"<(\w+)[^<]*</\1>"), b"<a>", b"</a>"),
+    (re.compile(rb"<(\w{1,64})[^<]*</\1>"), b"<a>", b"</a>"),
     (re.compile(rb"\*[1-9]\d*\r\n"), b"*1\r\n", b""),  # an array of RESP
-    (re.compile(rb"l[^e]*e"), b"l", b"e"),  # a list of bencoding
+    (re.compile(rb"l[^e]{0,99}e"), b"l", b"e"),  # a list of bencoding
 )
 """Where something is nested, what opens it and what closes it."""
 

@@ -46,7 +46,7 @@ LENGTHS = 2
 """The most lengths about a number that are corrected."""
 
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
-_FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|[0-9]{3,}(?=[A-Za-z])")
+_FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|(?<![0-9])[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])\n")  # behind a control character LF may be a number
 _RETURN = re.compile(rb"(?<=[ -~\x80-\xff])\r")
@@ -172,12 +172,13 @@ def _has_chunks(pieces: list[bytes]) -> bool:
 
 def _lengths(pieces: list[bytes]) -> Iterator[Swap]:
     """Each length with another one beside it."""
-    for place, start, end in spots(pieces, _LENGTH, SPOTS) if _has_chunks(pieces) else ():
+    chunked = (b"\r\nTransfer-Encoding: chunked",) if _has_chunks(pieces) else ()
+    for place, start, end in spots(pieces, _LENGTH, SPOTS):
         line = pieces[place][start:end]
         name, _, number = line.partition(b":")
         other = b"%b: %d" % (name, int(number) + 1)
         controls = b"X-" + line, name + b": x", other  # the handler looks at the length
-        for instead in line + b"\r\n" + other, other + b"\r\n" + line, line + b"\r\nTransfer-Encoding: chunked":
+        for instead in line + b"\r\n" + other, other + b"\r\n" + line, *(line + more for more in chunked):
             yield Swap("length", place, start, end, instead, controls)
 
 

@@ -83,7 +83,7 @@ VARIED = 4
 MANY_PARTS = (1 << 24) - 1
 """What a number of parts is made at most: so many may not be held."""
 
-_LINE = re.compile(rb"[^\n]*\n")
+_LINE = re.compile(rb"(?<![^\n])[^\n]*\n")
 _NAME = re.compile(rb"[A-Za-z]+|[0-9]+")
 _CONTINUED = b"\xff", b"\x80"  # bytes of a number whose highest bit says that another byte follows
 
@@ -192,11 +192,16 @@ def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
 
 
 def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) -> Repeated:
-    """The piece with a number in the place of a word. In a binary one it is as long as the word was."""
-    is_wide = len(match[0]) >= WIDE and BINARY.search(piece)
+    """The piece with a number in the place of a word. In a binary one, or with zeros in front, it is as long."""
+    is_wide = (len(match[0]) >= WIDE and BINARY.search(piece)) or _is_padded(match)
     width = len(match[0]) if is_wide else 0
     form = letters(width) if match[0].isalpha() else digits(width)
     return Repeated(start, around(piece[: match.start()], form, piece[match.end() :]))
+
+
+def _is_padded(match: re.Match[bytes]) -> bool:
+    """Whether the word is a number with zeros in front, as in ``part-007``: it has as many digits each time."""
+    return match[0].startswith(b"0") and match[0].isdigit() and len(match[0]) > 1
 
 
 def _named(start: tuple[bytes, ...], piece: bytes, name: bytes) -> Repeated:
@@ -214,7 +219,8 @@ def _again(tried: Tried) -> Iterator[Repeated]:
     yield from (Repeated(start, same(piece)) for start, piece in pieces)
     for start, piece in pieces:
         words = list(_NAME.finditer(piece))
-        yield from (_numbered(start, piece, match) for match in dict.fromkeys([*words[:1], *words[-1:]]))
+        chosen = [*words[:1], *words[-1:], *list(filter(_is_padded, words))[:1]]
+        yield from (_numbered(start, piece, match) for match in dict.fromkeys(chosen))
     for size in 4, 2:
         named = [(start, piece, name) for start, piece in pieces for name in _numbers(piece, size)]
         named.sort(key=lambda found: found[1].count(found[2]), reverse=True)  # what is told twice is what it is about

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..inputs.enclosing import BINARY, ORDERS
 from ..running.snippets import literal
+from ..running.spreading import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,14 @@ WIDEST = 4
 LONGEST = 1 << 20
 """Bytes of the longest message that is made."""
 
+REGIONS = 256
+"""The most regions of one size and order that are compared with each other. Of more, they are evenly spread."""
+
+DEEPEST = 1_000
+"""The most levels of bencoding in a conversation."""
+
 _SIMPLE = re.compile(rb"i-?[0-9]+e")
-_TEXT = re.compile(rb"([0-9]+):")
+_TEXT = re.compile(rb"([0-9]{1,7}):")
 
 
 class Wrapped(NamedTuple):
@@ -81,7 +88,8 @@ def _wrapped(piece: bytes, depth: int, size: int) -> list[Wrapped]:
             if counted < (length := int.from_bytes(piece[at : at + size], order)) <= len(piece)  # type: ignore[arg-type]
             and (end := at + size - counted + length) <= len(piece)
         ]
-        for (begin, end, _), (inside, stop, length) in product(regions, regions):
+        few = thinned(regions, REGIONS)
+        for (begin, end, _), (inside, stop, length) in product(few, few):
             if begin + size <= inside and stop <= end and stop - inside < end - begin:
                 before, after = piece[begin + size : inside], piece[stop:end]
                 one = Wrapped(begin, end, before, piece[inside + size : stop], after, length, order, size)
@@ -109,14 +117,14 @@ def bencoded(piece: bytes) -> Iterator[tuple[int, int]]:
 def _end(piece: bytes, at: int) -> int | None:
     """Where the value of bencoding ends that begins here; ``None`` if there is none."""
     depth = 0
-    while at < len(piece):
+    while at < len(piece) and depth < DEEPEST:
         if piece[at : at + 1] in (b"l", b"d"):
             depth, at = depth + 1, at + 1
         elif piece[at : at + 1] == b"e" and depth:
             depth, at = depth - 1, at + 1
         elif found := _SIMPLE.match(piece, at):
             at = found.end()
-        elif (found := _TEXT.match(piece, at)) and len(found[1]) < 8:
+        elif found := _TEXT.match(piece, at):
             at = found.end() + int(found[1])
         else:
             return None

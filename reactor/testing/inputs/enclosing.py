@@ -18,6 +18,9 @@ BINARY = re.compile(rb"[^\t\n\r -~]")
 
 ORDERS = "big", "little"
 """The orders of the bytes of a length."""
+REACH = 1_024
+"""Bytes before a part in which a length of it is sought."""
+
 _DIGITS = re.compile(rb"(?<![0-9A-Za-z])([0-9A-Fa-f]{1,6})(?::|\r?\n| |(?![0-9A-Za-z]))")
 
 
@@ -68,7 +71,7 @@ class _Words(NamedTuple):
 
 def _lengthened(before: bytes, growth: int, is_whole: Callable[[int, int, int], bool]) -> Iterator[bytes]:
     """The bytes with each length in them that ``is_whole`` made greater."""
-    for order, size, at in product(ORDERS, (4, 3, 2), range(len(before))):
+    for order, size, at in product(ORDERS, (4, 3, 2), range(max(0, len(before) - REACH), len(before))):
         length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
         if at + size <= len(before) and is_whole(at, size, length) and 0 <= length + growth < 1 << 8 * size:
             yield before[:at] + (length + growth).to_bytes(size, order) + before[at + size :]  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ and a short conversation. They draw schedules, which are plain data; see `reacto
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -220,16 +221,16 @@ def _lengths(data: bytes) -> Choice[int]:
     return either(number(0, len(data)), one_of(word_ends(data)), one_of([len(data)]))
 
 
+_RUN = re.compile(rb"[0-9]+|[A-Za-z]+|\s+|[^0-9A-Za-z\s]+")  # of bytes of one class
+
+
 def word_ends(data: bytes) -> list[int]:
-    """The places between two bytes of different classes."""
-    return [border for border in range(len(data) + 1) if _class(data, border - 1) != _class(data, border)] or [0]
+    """The places between two bytes of different classes, the first and the last place among them.
 
-
-def _class(data: bytes, place: int) -> str:
-    """The class of the byte at ``place``: "digit", "letter", "blank" or "other"; "none" outside of ``data``."""
-    byte = data[place : place + 1] if place >= 0 else b""
-    kinds = {"digit": byte.isdigit(), "letter": byte.isalpha(), "blank": byte.isspace(), "other": bool(byte)}
-    return next((kind for kind, is_it in kinds.items() if is_it), "none")
+    >>> word_ends(b"one  12\r\n")
+    [0, 3, 5, 7, 9]
+    """
+    return [*(run.start() for run in _RUN.finditer(data)), len(data)]
 
 
 def _interleave(draw: Draw, schedule: Schedule, takes: bool, seconds: Choice[float] | None) -> None:

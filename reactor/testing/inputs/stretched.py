@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..running.schedule import Schedule
     from .tried import Tried
 
-MOST = 1 << 16
-"""Bytes up to which a piece is stretched."""
+MOST = (1 << 16) + 64
+"""Bytes up to which a piece is stretched: some more than 64 KiB, which often are the most that is allowed."""
 
 SHORT = 64
 """Bytes up to which a word is stretched that the rest of its line does not follow."""

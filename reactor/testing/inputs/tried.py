@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SMALL = 32
 """Bytes up to which every beginning of a conversation is cut at every place."""
 
+AFFORDED = 262_144
+"""Bytes that the schedules of one kind may bring one by one."""
+
 
 def is_open_for_ever(run: Run, schedule: Schedule) -> bool:
     """Whether the handler raised, or did not end although its client ended, was reset or was silent.
@@ -58,6 +61,10 @@ class Tried(Subject):
     def whole(self, pieces: list[bytes]) -> Schedule:
         """The schedule in which these pieces come; behind them the stream ends."""
         return [*pieces] if self.packets else [*pieces, END]
+
+    def afforded(self, most: int) -> int:
+        """How many of ``most`` schedules to try that bring the conversation byte by byte: few of a long one."""
+        return most if self.packets else max(1, min(most, AFFORDED // (self.length + 1)))
 
     def word_ends(self, most: int) -> list[int]:
         """Places in the conversation, at most ``most``, at which a word, or a packet, ends and another begins."""

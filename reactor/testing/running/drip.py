@@ -64,7 +64,8 @@ def drip(
 def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | None = None) -> float:
     """The seconds that a message takes whose client sends each of its ``pieces`` late, behind ``start``.
 
-    Each piece but the first comes when nine tenths of the time of the wait for it are over. 0 if the request ends
+    Each piece but the first comes when nine tenths of the time of the wait for it, or of ``request_timeout`` if that is
+    less, are over. 0 if the request ends
     before the last one, for the handler of the class ``kind`` bounds the time of the whole message. No real time
     passes.
 
@@ -81,7 +82,7 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     seconds = 0.0
     for number, piece in enumerate(pieces):
         if number and not run.finished:
-            _pause(run, clock, SHARE * run.patience)
+            _pause(run, clock, SHARE * min(run.patience, run.subject.handler.request_timeout or inf))
         if run.finished or run.over or run.patience == inf:
             break
         run.step(piece)

@@ -1,6 +1,6 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import eighth, eleventh, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third
+from . import eighth, eleventh, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third, twelfth
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -13,5 +13,6 @@ SETS = {
     "ninth": ninth.PAIRS,
     "tenth": tenth.PAIRS,
     "eleventh": eleventh.PAIRS,
+    "twelfth": twelfth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]

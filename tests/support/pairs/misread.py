@@ -268,9 +268,14 @@ class SplitsAnyLine(StreamHandler):
         return name.lower(), value.strip()
 
     async def handle(self):
-        headers = dict(map(self.header, self.lines(await Until(b"\r\n\r\n", limit=256))[1:]))
+        lines = [line for line in self.lines(await Until(b"\r\n\r\n", limit=256))[1:] if line]
+        headers = dict(map(self.header, lines))
         size = headers.get("content-length", "0")
-        if "host" not in headers or not (size.isascii() and size.isdigit() and len(size) < 4):
+        if (
+            len(headers) < len(lines)
+            or "host" not in headers
+            or not (size.isascii() and size.isdigit() and len(size) < 4)
+        ):
             self.send(b"400\r\n")
             return
         self.send(b"200 %b\r\n" % await Exactly(int(size)))

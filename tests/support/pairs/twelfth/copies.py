@@ -271,7 +271,7 @@ def ack(number: int) -> bytes:
 
 PAIRS = [
     Pair(
-        "tftp",
+        "tftp-read",
         8,
         Tftp,
         TftpRight,
@@ -286,7 +286,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "coap",
+        "coap-meter",
         8,
         Coap,
         CoapRight,

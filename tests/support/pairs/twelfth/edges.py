@@ -295,7 +295,7 @@ def adu(transaction: int, pdu: bytes) -> bytes:
 
 PAIRS = [
     Pair(
-        "modbus",
+        "modbus-tcp",
         9,
         Modbus,
         ModbusRight,
@@ -325,7 +325,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "nats",
+        "nats-payload",
         9,
         Nats,
         NatsRight,

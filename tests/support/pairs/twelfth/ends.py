@@ -329,7 +329,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "rtsp",
+        "rtsp-head",
         10,
         Rtsp,
         RtspRight,

@@ -328,7 +328,7 @@ def bson(elements: bytes) -> bytes:
 
 PAIRS = [
     Pair(
-        "json-rpc",
+        "json-rpc-lines",
         4,
         JsonRpc,
         JsonRpcRight,

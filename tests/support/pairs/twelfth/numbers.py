@@ -259,7 +259,7 @@ def relp(number: int, name: bytes, data: bytes) -> bytes:
 
 PAIRS = [
     Pair(
-        "memcached",
+        "memcached-set",
         1,
         Memcached,
         MemcachedRight,
@@ -275,7 +275,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "relp",
+        "relp-open",
         1,
         Relp,
         RelpRight,
@@ -287,7 +287,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "kafka",
+        "kafka-frames",
         1,
         Kafka,
         KafkaRight,

@@ -219,7 +219,7 @@ class StatsdRight(Statsd):
 
 PAIRS = [
     Pair(
-        "ident",
+        "ident-port",
         12,
         Ident,
         IdentRight,
@@ -229,6 +229,7 @@ PAIRS = [
             b"22, 40002\r\n",
             b"  1 ,\t65535 \r\n",
         ],
+        {"meant": ["takes_plain_numbers_only"]},
     ),
     Pair(
         "telnetlogin",
@@ -246,7 +247,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "statsd",
+        "statsd-tcp",
         12,
         Statsd,
         StatsdRight,
@@ -258,5 +259,6 @@ PAIRS = [
             b"page.views:1|c\npage.time:320|ms\n",
             b"counters\nquit\n",
         ],
+        {"kept": 1 << 20, "meant": ["takes_plain_numbers_only"]},
     ),
 ]

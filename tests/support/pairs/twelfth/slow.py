@@ -333,7 +333,7 @@ def frame(first: int, payload: bytes, mask: bytes = b"\x37\xfa\x21\x3d") -> byte
 
 PAIRS = [
     Pair(
-        "fix",
+        "fix-session",
         11,
         Fix,
         FixRight,
@@ -346,6 +346,7 @@ PAIRS = [
             fix(b"V", 7, b"262=quotes|"),
             fix(b"5", 8),
         ],
+        {"kept": 4 * MAX_FIX},
     ),
     Pair(
         "protobuf",
@@ -373,5 +374,6 @@ PAIRS = [
             frame(0x8A, b"unasked") + frame(0x82, b""),
             frame(0x88, b"\x03\xe8bye"),
         ],
+        {"kept": 4 * MAX_TEXT},
     ),
 ]

@@ -347,7 +347,7 @@ def packet(first: int, body: bytes = b"") -> bytes:
 
 PAIRS = [
     Pair(
-        "chunked",
+        "chunked-upload",
         7,
         Chunked,
         ChunkedRight,
@@ -367,7 +367,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "mqtt",
+        "mqtt-broker",
         7,
         Mqtt,
         MqttRight,
@@ -382,7 +382,7 @@ PAIRS = [
         ],
     ),
     Pair(
-        "stomp",
+        "stomp-queue",
         7,
         Stomp,
         StompRight,
