@@ -133,7 +133,7 @@ class StreamMachine(Machine):
                 else:
                     following, then = None, None
                 is_equal = following is wait
-                if not is_equal and following.__class__ not in _PLAIN:
+                if not is_equal and following.__class__ is not kind and following.__class__ not in _PLAIN:
                     self._took(state, step)
                     break
                 self.wait, self.state = following, then

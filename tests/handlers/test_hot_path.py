@@ -1,5 +1,7 @@
 """The hot path of a machine (`StreamMachine.feed`) and the slow way give the same: the same calls, output and end."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -258,3 +260,99 @@ def test_a_wait_that_changes_after_many_equal_ones_takes_its_own_piece(changed, 
     piece = b"a;" * 9 + b"ab;" * 9
     fast, slow = (told(kind, script, is_coroutine, [piece], [0], -1) for kind in (StreamMachine, Slow))
     assert fast == slow
+
+
+class Various(StreamHandler):
+    """Waits for equal pieces, with states that are made by `made`; the piece ``x;`` goes to `got` again."""
+
+    made = "method"
+
+    def setup(self):
+        self.log = []
+
+    def handle(self):
+        return Until(b";"), self.got
+
+    def got(self, piece):
+        self.log.append(piece)
+        return Until(b";"), self.then()
+
+    def then(self):
+        if self.made == "partial":
+            return partial(self.got)
+        if self.made == "function":
+            return lambda piece: self.got(piece)
+        if self.made == "builtin":
+            return self.log.append  # which returns None, so that the request ends
+        return self.got
+
+    async def converse(self):
+        self.log.append(await Until(b";"))
+        return Until(b";"), self.then()
+
+
+class FromCoroutine(Various):
+    """Begins as a coroutine, which returns the next step."""
+
+    def handle(self):
+        return self.converse()
+
+
+@pytest.mark.parametrize("handler", [Various, FromCoroutine])
+@pytest.mark.parametrize("made", ["method", "partial", "function", "builtin"])
+@pytest.mark.parametrize("pieces", [[b"a;b;c;d;e;f;"], [b"a;", b"b;", b"c;d;", b"e", b";"], [b"a;b", b";c;d;e;"]])
+def test_a_state_may_be_anything_that_can_be_called(handler, made, pieces):
+    logs = []
+    for kind in StreamMachine, Slow:
+        machine = kind(type(handler.__name__, (handler,), {"made": made})())
+        machine.advance()
+        for piece in pieces:
+            machine.feed(piece)
+        logs.append((machine.handler.log, machine.finished, machine.reason, machine.held_in))
+    assert logs[0] == logs[1]
+    assert len(logs[0][0]) == (2 if made == "builtin" else b"".join(pieces).count(b";"))
+
+
+def test_what_another_request_puts_back_comes_first():
+    machine = StreamMachine(Various())
+    machine.feed(b"a;")
+    machine.handler.put_back(b"b")
+    machine.feed(b"c;d;")
+    assert machine.handler.log == [b"a;", b"bc;", b"d;"]
+
+
+def test_an_error_names_the_state_that_has_returned_the_nonsense():
+    class Wrong(Various):
+        def then(self):
+            return self.got if len(self.log) < 2 else None
+
+        def got(self, piece):
+            step = super().got(piece)
+            return step if len(self.log) < 2 else (None, self.never)
+
+        def never(self, piece):
+            raise AssertionError
+
+    for pieces in [[b"a;b;"], [b"a;", b"b;"]]:
+        machine = StreamMachine(Wrong())
+        for piece in pieces[:-1]:
+            machine.feed(piece)
+        with pytest.raises(TypeError, match=r"Wrong\.got returned"):
+            machine.feed(pieces[-1])
+
+
+@pytest.mark.parametrize("made", [partial, lambda state: lambda piece: state(piece)])
+def test_a_function_that_forgets_the_next_state_is_told_so(made):
+    class Forgetful(Various):
+        def then(self):
+            return made(self.forget)
+
+        def forget(self, piece):
+            return Until(b";")
+
+    for pieces in [[b"a;b;"], [b"a;", b"b;"]]:
+        machine = StreamMachine(Forgetful())
+        for piece in pieces[:-1]:
+            machine.feed(piece)
+        with pytest.raises(TypeError, match="the state to go to next is missing"):
+            machine.feed(pieces[-1])

@@ -93,6 +93,21 @@ def test_waits_with_different_arguments_are_unequal(wait, other):
     assert wait == wait
 
 
+def test_until_with_the_same_arguments_is_one_object_unless_the_class_is_derived():
+    class Numbered(Until):
+        made = 0
+
+        def __init__(self, numbers):
+            super().__init__(b"%d" % numbers[0])
+            type(self).made += 1
+
+    assert Until(b";") is Until(b";")
+    assert Until(b";", 9) is not Until(b";", 9, 1)
+    assert (Numbered([1]) == Numbered([1])) is True
+    assert Numbered([1]) is not Numbered([1])
+    assert Numbered.made == 4
+
+
 @pytest.mark.parametrize(
     ("wait", "written"),
     [

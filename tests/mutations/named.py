@@ -57,7 +57,6 @@ RARE = 500
 
 CHECKED = "tests/testing/check/test_through.py -k plain_text"
 HOT = "tests/handlers/test_hot_path.py"
-STEP = "            following, then = step if step.__class__ is tuple and len(step) == 2 else (None, None)"
 HOT_ROW = "tests/rows/test_hot_path.py"
 RPC_CALLS = "tests/handlers/sunrpc/test_calls.py"
 BRIEF = "tests/servers/test_brief.py"
@@ -134,7 +133,8 @@ MUTATIONS = [
     Mutation("a row that has ended is not let go of", "                row.release()\n", ""),
     Mutation(
         "the hot path does not see an earlier deadline",
-        "if deadline < self.armed:\n            self.reactor", "if False:\n            self.reactor",
+        "if deadline < self.armed:\n                        self.reactor",
+        "if False:\n                        self.reactor",
         tests=HOT_ROW,
     ),
     Mutation(
@@ -210,21 +210,21 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path takes what a coroutine must not await",
-        f"            if is_coroutine:\n                following, then = step, state\n            else:\n    {STEP}\n"
-        "            before", f"{STEP}\n            before", tests=HOT,
+        "if state.__class__ is not MethodType:  # it is of a coroutine\n"
+        "                    following, then = step, state\n                elif step", "if step", tests=HOT,
     ),
     Mutation(
         "the hot path takes one of many waits that a coroutine must not await",
-        f"            if is_coroutine:\n                following, then = step, state\n            else:\n    {STEP}\n"
-        "            if", f"{STEP}\n            if", tests=HOT,
+        "if is_coroutine:\n                if step is wait:\n                    continue\n            elif step",
+        "if is_coroutine and step is wait:\n                continue\n            if step", tests=HOT,
     ),
     Mutation(
         "the hot path takes a wait without a state",
-        f"{STEP}\n            before", "            following, then = step, state\n            before", tests=HOT,
+        "following, then = None, None", "following, then = step, state", tests=HOT,
     ),
     Mutation(
         "the hot path takes one of many waits without a state",
-        "                if then.__class__ is not MethodType:", "                if False:", tests=HOT,
+        "step[0] is wait and step[1].__class__ is MethodType:", "step[0] is wait:", tests=HOT,
     ),
     Mutation(
         "a relay stops reading before the other side is settled",
@@ -232,11 +232,11 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path is taken past the high-water mark",
-        "if outbox is not None and len(outbox) > high_water", "if outbox is not None and not outbox", tests=HOT,
+        "(outbox is not None and len(outbox) > handler.high_water)", "(outbox is not None and not outbox)", tests=HOT,
     ),
     Mutation(
         "the hot path goes on with pieces of another wait",
-        "following.delimiter != delimiter or following.limit", "following.limit", tests=HOT,
+        "if step is wait:", "if step.__class__ is Until:", tests=HOT,
     ),
     Mutation(
         "the hot path takes one of many pieces past its limit",
@@ -256,7 +256,15 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path forgets that the output ends",
-        "None if self.output is not OPEN else _NEVER if", "_NEVER if", tests=HOT,
+        "if not following.hungry or self.output is not OPEN:", "if not following.hungry:", tests=HOT,
+    ),
+    Mutation(
+        "the hot path begins although another request has put something back",
+        "            self.running = self.running or False  # it is not `STEADY` now\n", "", tests=HOT,
+    ),
+    Mutation(
+        "the hot path takes any callable for one of a coroutine",
+        " and is_plain(self.state):", ":", tests=HOT,
     ),
     Mutation(
         "a deadline is not armed",
