@@ -234,7 +234,8 @@ class Machine:
 
     def _count_calls(self, change: int) -> None:
         self.calls += change
-        self.blocked |= self.calls >= self.handler.max_calls  # `_unblock` finds out why
+        if self.calls >= self.handler.max_calls:
+            self.blocked = True  # `_unblock` finds out why
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue output; the handler's ``send()``. Output beyond ``max_output`` is dropped, and the request ends.
@@ -273,7 +274,7 @@ class Machine:
                 self.first_place, self.first_wait = place_of(self.state), shared(self.wait)
             if call is not None and self.state is not None:
                 call(argument)
-            self._loop(self.driver.turns)
+            self._loop(self.driver.turns, self.handler.low_water if self.blocked else self.handler.high_water)
         except BaseException as error:
             self._broke(error)
             raise
@@ -302,10 +303,9 @@ class Machine:
         self.state = self.handler.handle
         return self.handler.handle()
 
-    def _loop(self, turns: int) -> None:
-        """Satisfy waits, one after another, for ``turns`` pieces of input at most (-1: no bound)."""
+    def _loop(self, turns: int, mark: float) -> None:
+        """Satisfy waits, one after another, for ``turns`` pieces at most (-1: no bound), up to ``mark`` of output."""
         barren, weigh = 0.0, self._weigh
-        mark = self.handler.low_water if self.blocked else self.handler.high_water
         while (wait := self.wait) is not None:
             if self.outbox and weigh(self.outbox) > mark and not wait.relays:  # a relay makes no output here
                 self.blocked = True
@@ -410,6 +410,8 @@ class Machine:
         try:
             step = call(argument)
         except (StopIteration, Cause) as error:
+            if reason is not None and isinstance(error, Cause):
+                raise
             raised = error
         else:
             self._took(call, step, reason)
@@ -421,14 +423,12 @@ class Machine:
 
     def _raised(self, call: Any, raised: StopIteration | Cause, reason: Cause | None = None) -> None:
         """Take note that ``call`` has raised a cause, or is a coroutine that has returned."""
-        if isinstance(raised, StopIteration):
-            if not is_of_coroutine(call):
-                raise RuntimeError(f"{self._where(call)} raised StopIteration") from raised
-            self._took(None, raised.value, reason)
-        elif reason is not None:
-            raise raised
-        else:
+        if not isinstance(raised, StopIteration):
             self._step(self.handler.interrupted, raised, raised)
+        elif is_of_coroutine(call):
+            self._took(None, raised.value, reason)
+        else:
+            raise RuntimeError(f"{self._where(call)} raised StopIteration") from raised
 
     def _took(self, call: Any, step: Any, reason: Cause | None = None) -> None:
         """Take the step of ``call``: the wait from now on, and the state that gets its result."""

@@ -103,9 +103,9 @@ class StreamMachine(Machine):
             self._feed_slowly(data)
             return None
         high_water, most, turns = handler.high_water, handler.max_output, self.driver.turns
-        self.running = 1 + (high_water if high_water < most else most)  # noqa: FURB136 - see `write`; a call costs more
-        self.inbox, size, end, is_run = data, len(data), 0, False
         try:
+            self.running = 1 + (high_water if high_water < most else most)  # noqa: FURB136 - a call costs more
+            self.inbox, size, end, is_run = data, len(data), 0, False
             while True:
                 wait: Any = self.wait
                 state: Any = self.state
@@ -142,22 +142,25 @@ class StreamMachine(Machine):
                     end, following = self.start, self.wait
                     if following.__class__ not in _PLAIN or not is_plain(self.state):
                         break
-                is_run = is_equal and kind is Until
+                is_run = following is wait and kind is Until
                 if self.blocked or self.inbox is not data or not turns:
                     break
                 if end == size:
-                    if not following.hungry or self.output is not OPEN:
+                    is_hungry = (
+                        following.hungry if following.__class__ is not Exactly else 0 < following.n <= following.limit
+                    )
+                    if not is_hungry or self.output is not OPEN:
                         break
-                    self.inbox = b""
-                    self.start = self.scanned = 0
-                    self.running = STEADY
                     timeout = following.timeout
                     if timeout is None:
                         timeout = handler.timeout
+                    self.inbox = b""
+                    self.start = self.scanned = 0
+                    self.running = STEADY
                     return _NEVER if timeout is None else timeout
             self.scanned = self.start
             if turns:
-                self._loop(turns)
+                self._loop(turns, high_water)
             else:
                 self._rest()
         except BaseException as error:
@@ -273,7 +276,7 @@ class StreamMachine(Machine):
     def put_back(self, data: bytes) -> None:
         """Put ``data`` in front of the input that is held; the handler's ``put_back()``."""
         if self.inbox is not None:
-            self.inbox = data + self.inbox[self.start :]
+            self.inbox = bytearray(data) + self.inbox[self.start :]  # never the object that the hot path has read
             self.running = self.running or False  # it is not `STEADY` now
             self.start = self.scanned = 0
 

@@ -38,17 +38,21 @@ def function_name(function: object) -> str:
 
 
 class LookedUp(type):
-    """The class of a class that gives one object for equal arguments.
+    """The class of a class that gives one object for equal arguments: a look-up costs less than a new object.
 
-    Many handlers make an `Until` for each message, and a look-up costs less than a new object.
+    A class that is derived from such a class is `Made`, because its objects may have a state.
     """
 
     if not TYPE_CHECKING:
-        __call__ = lru_cache(maxsize=256)(type.__call__)
+        __call__ = lru_cache(maxsize=256, typed=True)(type.__call__)
+
+    def __new__(cls, name: str, bases: tuple[type, ...], space: dict[str, Any], **named: Any) -> Any:
+        is_derived = any(isinstance(base, LookedUp) for base in bases)
+        return super().__new__(Made if is_derived else cls, name, bases, space, **named)
 
 
 class Made(LookedUp):
-    """The class of a class derived from one that is `LookedUp`: each call makes an object, which may have a state."""
+    """The class of a class derived from one that is `LookedUp`: each call makes an object, as for any other class."""
 
     if not TYPE_CHECKING:
         __call__ = type.__call__
@@ -58,7 +62,8 @@ class Until(StreamWait, metaclass=LookedUp):
     """All bytes up to ``delimiter``, the delimiter included.
 
     ``limit`` is in bytes, the delimiter included. A delimiter that is split over two reads is found. Bytes after it
-    stay for the next wait. Calls with equal arguments give one object.
+    stay for the next wait. Many handlers wait for the same, so calls with equal arguments give one object: never change
+    it.
     """
 
     __slots__ = ("delimiter",)
@@ -71,10 +76,6 @@ class Until(StreamWait, metaclass=LookedUp):
         if limit < len(delimiter):
             raise ValueError(f"Until: limit counts the delimiter too, and {delimiter!r} is longer than {limit}")
         self.delimiter = delimiter
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.__class__ = Made  # type: ignore[assignment]
 
     def _said(self) -> tuple[object, ...]:
         return (self.delimiter, self.limit)
@@ -171,7 +172,7 @@ class Exactly(StreamWait):
     the bytes is held. ``Exactly(0)`` is satisfied at once with ``b""``.
     """
 
-    __slots__ = ("hungry", "n")
+    __slots__ = ("n",)
 
     def __init__(self, n: int, limit: int = 1 << 20, timeout: float | None = None) -> None:
         if n.__class__ is int and limit.__class__ is int and n >= 0 < limit and timeout is None:  # as in `Until`
@@ -181,7 +182,10 @@ class Exactly(StreamWait):
         else:
             StreamWait.__init__(self, limit, timeout)
         self.n = n
-        self.hungry = 0 < n <= limit
+
+    @property
+    def hungry(self) -> bool:  # type: ignore[override]
+        return 0 < self.n <= self.limit
 
     def _said(self) -> tuple[object, ...]:
         return (self.n,) if self.limit == 1 << 20 else (self.n, self.limit)

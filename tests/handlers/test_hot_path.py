@@ -18,6 +18,7 @@ from handlers import (
     StreamMachine,
     ToEnd,
     Until,
+    UntilAny,
     World,
 )
 from handlers.channel import OPEN
@@ -356,3 +357,102 @@ def test_a_function_that_forgets_the_next_state_is_told_so(made):
             machine.feed(piece)
         with pytest.raises(TypeError, match="the state to go to next is missing"):
             machine.feed(pieces[-1])
+
+
+class Handshake(StreamHandler):
+    """Takes four lines, then pieces by one wait, again and again."""
+
+    block = Exactly(2)
+
+    async def handle(self):
+        for _ in range(4):
+            await Until(b"\n")
+        while True:
+            self.send(await self.block)
+
+
+class HandshakeOfStates(StreamHandler):
+    block = Exactly(2)
+
+    def setup(self):
+        self.lines = 0
+
+    def handle(self):
+        return Until(b"\n"), self.line
+
+    def line(self, _):
+        self.lines += 1
+        return self.handle() if self.lines < 4 else (self.block, self.take)
+
+    def take(self, piece):
+        self.send(piece)
+        return self.block, self.take
+
+
+@pytest.mark.parametrize("handler", [Handshake, HandshakeOfStates])
+@pytest.mark.parametrize("block", [Exactly(2), Some(limit=2), UntilAny(b";", b","), Until(b";")])
+def test_a_run_of_lines_is_followed_by_equal_waits_for_something_else(handler, block):
+    machine = StreamMachine(type(handler.__name__, (handler,), {"block": block})())
+    machine.feed(b"a\n")
+    machine.feed(b"a\n" * 3 + b"x;y;z;")
+    assert machine.read() == b"x;y;z;"
+
+
+@pytest.mark.parametrize("kind", [StreamMachine, Slow])
+def test_a_state_may_put_back_all_that_has_come(kind):
+    class Peeking(StreamHandler):
+        async def handle(self):
+            while True:
+                self.put_back(await Some())
+                self.send(b"<%b>" % await Until(b"\n"))
+
+    machine = kind(Peeking())
+    machine.advance()
+    machine.feed(b"abc\n")
+    machine.feed(b"d\n")
+    assert machine.read() == b"<abc\n><d\n>"
+
+
+@pytest.mark.parametrize("kind", [StreamMachine, Slow])
+def test_output_below_the_high_water_mark_does_not_stop_a_request_that_opens(kind):
+    class Opening(StreamHandler):
+        high_water, low_water = 40, 10
+
+        async def handle(self):
+            self.send(b"x" * 20)
+            await Until(b";")
+            self.opened()
+            while True:
+                self.send(await Until(b";"))
+
+    machine = kind(Opening())
+    machine.advance()
+    machine.feed(b"a;b;")
+    assert machine.read() == b"x" * 20 + b"b;"
+
+
+def test_what_is_no_bytes_ends_the_request():
+    machine = StreamMachine(Various())
+    machine.advance()
+    with pytest.raises(TypeError):
+        machine.feed(None)
+    assert machine.finished
+    machine.feed(b"a;")
+    assert machine.handler.log == []
+
+
+def test_a_timeout_that_raises_ends_the_request():
+    class Odd(Various):
+        @property
+        def timeout(self):
+            if len(self.log) > 1:
+                raise ValueError("the timeout")
+            return 5.0
+
+    machine = StreamMachine(Odd())
+    machine.feed(b"a;")
+    with pytest.raises(ValueError, match="the timeout"):
+        machine.feed(b"b;")
+    assert machine.finished
+    machine.feed(b"c;")
+    assert machine.handler.log == [b"a;", b"b;"]

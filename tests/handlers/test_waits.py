@@ -108,6 +108,45 @@ def test_until_with_the_same_arguments_is_one_object_unless_the_class_is_derived
     assert Numbered.made == 4
 
 
+def test_a_mix_in_in_front_of_until_makes_no_difference():
+    class Mixin:
+        def __init_subclass__(cls):
+            pass
+
+    class Mixed(Mixin, Until):
+        pass
+
+    class Derived(Mixed):
+        pass
+
+    assert Mixed(b";") is not Mixed(b";")
+    assert Derived(b";") is not Derived(b";")
+
+
+def test_a_wrong_argument_is_refused_whatever_was_made_before():
+    assert Until(b";", 80) == Until(b";", limit=80)
+    for delimiter, limit in (b";", 80.0), (memoryview(b";"), 80), (bytearray(b";"), 80):
+        with pytest.raises((TypeError, ValueError)):
+            Until(delimiter, limit)
+
+
+def test_a_wait_derived_from_exactly_may_take_nothing():
+    class UpTo(Exactly):
+        __slots__ = ()
+
+        def find(self, held, start, scanned, ended):
+            return min(len(held), start + self.n)
+
+    class Takes(StreamHandler):
+        async def handle(self):
+            await Until(b"\n")
+            self.send(b"%r" % await UpTo(4))
+
+    machine = StreamMachine(Takes())
+    machine.feed(b"a\n")
+    assert (machine.read(), machine.finished) == (b"b''", True)
+
+
 @pytest.mark.parametrize(
     ("wait", "written"),
     [
