@@ -1,5 +1,8 @@
 """The hot path of a machine (`StreamMachine.feed`) and the slow way give the same: the same calls, output and end."""
 
+import gc
+import weakref
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -456,3 +459,30 @@ def test_a_timeout_that_raises_ends_the_request():
     assert machine.finished
     machine.feed(b"c;")
     assert machine.handler.log == [b"a;", b"b;"]
+
+
+@pytest.mark.parametrize("pieces", [[b"a;bbbbbbbbb"], [b"bbbbbbbbb"], [b"a;", b"b", b"bbbbbbbb"]])
+def test_a_cause_that_interrupted_raises_keeps_nothing(pieces):
+    class Raising(StreamHandler):
+        def handle(self):
+            return Until(b";", limit=4), self.got
+
+        def got(self, piece):
+            return self.handle()
+
+        def interrupted(self, cause):
+            raise Cause("another one")
+
+    machine = StreamMachine(Raising())
+    kept = weakref.ref(machine.handler)
+    gc.disable()
+    try:
+        with suppress(Cause):
+            for piece in pieces:
+                machine.feed(piece)
+        assert isinstance(machine.reason, Cause)
+        machine.reason = None
+        machine.forget(World())
+        assert kept() is None
+    finally:
+        gc.enable()
