@@ -50,6 +50,7 @@ waits = st.one_of(
     st.builds(Some, limit=st.sampled_from([1, 2, 100])),
     st.builds(ToEnd, limit=st.sampled_from([4, 1000])),
     st.sampled_from([Flushed(), Delay(1)]),
+    st.sampled_from([Until(b";"), Exactly(2), Some(limit=2), UntilAny(b";", b"\n")]),  # each the same object again
 )
 SENT = {"send": 7, "much": 60, "excess": 500}
 ENDS = ["eof", "abort", "raise", "error", "end", "excess", "nonsense", "no state"]
