@@ -192,3 +192,12 @@ def test_an_open_request_is_a_row_in_every_mode_and_a_finished_one_is_not(mode):
             client.sendall(b"\n")
             assert client.recv(10) == b""
         wait_until(lambda: not len(table))
+
+
+def test_drive_until_says_what_its_only_step_has_made_true():
+    with bench(Talk) as here:
+        here.connect()
+        done = []
+        here.reactor.call_soon(done.append, 1)
+        assert here.reactor.drive_until(here.row, lambda: bool(done), 0)
+        assert not here.reactor.drive_until(here.row, lambda: len(done) > 1, 0)
