@@ -138,7 +138,7 @@ class StreamMachine(Machine):
                     break
                 self.wait, self.state = following, then
                 if is_run and is_equal and end < size:
-                    turns = self._feed_run(data, turns)
+                    turns = self._feed_run(data, turns)  # from here on the step is the last one of the run
                     end, following = self.start, self.wait
                     if following.__class__ not in _PLAIN or not is_plain(self.state):
                         break
@@ -167,7 +167,7 @@ class StreamMachine(Machine):
             self._broke(error)
             raise
         finally:
-            if self.running:
+            if self.running:  # it is not `STEADY`
                 self.running = False
                 self._trim()
         return None

@@ -155,8 +155,8 @@ def takes_one_length_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     A program in front that believes the other length lets a client hide a request in another one: two lines
     ``Content-Length`` with different numbers, or one beside ``Transfer-Encoding: chunked`` (RFC 9112, section 6.3). The
     property adds such a line before and after each ``Content-Length`` of the conversation. The output must not be that
-    without it. It looks only at a conversation that has ``Transfer-Encoding`` too: a server that knows one framing only
-    may have another program in front that knows both.
+    without it. It adds ``Transfer-Encoding`` only where the conversation has that, too: a server that knows one framing
+    only may have another program in front that knows both.
 
     >>> from handlers.services import Echo
     >>> takes_one_length_only(Echo, b"POST / HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
