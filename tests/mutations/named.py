@@ -256,7 +256,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the hot path forgets that the output ends",
-        "if not following.hungry or self.output is not OPEN:", "if not following.hungry:", tests=HOT,
+        "if not is_hungry or self.output is not OPEN:", "if not is_hungry:", tests=HOT,
     ),
     Mutation(
         "the hot path begins although another request has put something back",
@@ -370,7 +370,8 @@ MUTATIONS = [
     ),
     Mutation(
         "a row that is held back goes on at the high-water mark",
-        "mark = self.handler.low_water if self.blocked else", "mark =", needs_faults=True,
+        "self.handler.low_water if self.blocked else self.handler.high_water", "self.handler.high_water",
+        needs_faults=True,
     ),
     # Filters
     Mutation(

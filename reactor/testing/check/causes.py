@@ -213,8 +213,9 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()`` inside a
     message, the pieces that may come again inside a message, such as lines of a text, come 200 times now and then: it
     may not begin the time of the message anew for each of them. Nor may a message of the conversation take far longer
-    than ``request_timeout`` if its parts come late, or the bytes of a longer part. A handler without it that bounds how many pieces come in a message
-    may not multiply its timeout with that number: a message takes at most as long as 16 waits. And before the handler
+    than ``request_timeout`` if its parts come late, or the bytes of a longer part. A handler without it that bounds how
+    many pieces come in a message may not multiply its timeout with that number: a message takes at most as long as 16
+    waits. And before the handler
     calls ``opened()``, a message that comes again and again without an answer, such as an empty one that says that the
     client is there, may not keep the request of a client that never logs in.
 
