@@ -88,6 +88,8 @@ class _Step(NamedTuple):
     """The thread then, or up to `_FRESH` seconds before."""
     is_counted: bool
     """Whether an endless loop ends because its lines are counted."""
+    looks: int
+    """The looks of the timer before."""
 
     def blocked(self) -> float:
         """Seconds for which it has blocked so far."""
@@ -116,11 +118,21 @@ class _TimeSpent:
         self._thread = _Thread(-inf, 0.0, 0)
         self._looked: tuple[object, int, _Step] | None = None
         self._used = 0.0  # the processor time of the thread at the last look
+        self._looks: int | None = None
         self._is_over = False
         self.trying = ""
         """The property that is tried."""
         self.unawaited: list[str] = []
         """What Python warns of: each says which coroutine was never awaited."""
+
+    def expect_looks(self) -> None:
+        """A timer looks from now on, but not while the process is stopped (SIGSTOP), or the machine sleeps."""
+        self._looks = 0
+
+    def seconds_of(self, step: _Step) -> float:
+        """Seconds for which it has blocked so far, without those in which no timer ran."""
+        seconds = max(0.0, step.blocked())
+        return seconds if self._looks is None else min(seconds, LOOKS * (1 + self._looks - step.looks))
 
     def blocked(self, state: str, seconds: float) -> None:
         self._states[state] += seconds  # type: ignore[assignment]
@@ -141,7 +153,7 @@ class _TimeSpent:
             raise Unfit(self._late())
         if now - self._thread.when > _FRESH:
             self._thread = _Thread(now, thread_time(), _waits())
-        self._step = _Step(state, now, self._thread, is_counted)
+        self._step = _Step(state, now, self._thread, is_counted, self._looks or 0)
         return self._step
 
     def end(self) -> None:
@@ -151,6 +163,7 @@ class _TimeSpent:
     def look(self, _: int, frame: FrameType | None) -> None:
         """Raise `Unfit` in the state that runs, if it does not return; `EndlessLoop`, if nobody counts its lines."""
         step = self._step
+        self._looks = (self._looks or 0) + 1
         if step is None or frame is None or _is_collecting(frame):
             return
         if not step.is_counted and step.computed() > UNCOUNTED:
@@ -162,7 +175,7 @@ class _TimeSpent:
         fault = ""
         if perf_counter() > self._due:
             fault = self._late()
-        elif rests and step.blocked() > SECONDS:
+        elif rests and self.seconds_of(step) > SECONDS:
             fault = f"{step.state} blocks: it has not returned for {SECONDS:g} seconds of real time. {_REMEDY}"
         elif is_same and step.computed() > COMPUTING:
             fault = (
@@ -243,6 +256,7 @@ def _looks(spent: _TimeSpent) -> Iterator[None]:
     due, interval = signal.setitimer(signal.ITIMER_REAL, 0)  # first, so that no signal of the caller comes to ``look``
     before = signal.signal(signal.SIGALRM, spent.look)
     signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)
+    spent.expect_looks()
     try:
         yield
     finally:
@@ -294,7 +308,7 @@ class watched:  # noqa: N801  # a class and no generator, for one is made for ea
     def __exit__(self, *error: object) -> None:
         if self._spent is None:
             return
-        seconds = max(0.0, self._step.blocked()) if self._step.has_waited() else 0.0
+        seconds = self._spent.seconds_of(self._step) if self._step.has_waited() else 0.0
         self._spent.end()
         if seconds:
             self._spent.blocked(self._state, seconds)

@@ -4,6 +4,7 @@ import gc
 import re
 import secrets
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -19,7 +20,8 @@ from reactor.testing.running.loopback import modes_here
 from reactor.testing.running.report import CheckFailed
 from reactor.testing.running.snippets import unlike_at
 from reactor.tls import TLS
-from tests.support.serving import wait_until
+from tests import ROOT
+from tests.support.serving import PATIENCE, wait_until
 
 LINE = Until(b"\n", limit=80)
 
@@ -346,6 +348,31 @@ def test_a_handler_that_only_computes_is_not_said_to_block(monkeypatch):
             await LINE
 
     checks.ends_at_any_byte(Computes, b"a\n", examples=20)
+
+
+COMPUTES = """
+from handlers import StreamHandler, Until
+from reactor import testing
+
+class Computes(StreamHandler):
+    async def handle(self):
+        print("it runs", flush=True)
+        self.send(b"%d" % sum(range(3_000_000)))
+        await Until(b"\\n", limit=80)
+
+testing.ends_at_any_byte(Computes, b"a\\n", examples=1)
+"""
+
+
+def test_the_time_in_which_the_process_is_stopped_is_not_taken_for_blocking():
+    process = subprocess.Popen([sys.executable, "-c", COMPUTES], stdout=subprocess.PIPE, cwd=ROOT)
+    with process:
+        assert process.stdout.readline() == b"it runs\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(watching.SECONDS + 2 * watching.LOOKS)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
 
 
 # Steps that are dropped, and answers that differ
