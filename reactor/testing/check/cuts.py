@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs import strategies
 from ..inputs.borders import inner_firsts_of, messages_of
+from ..inputs.pieces import one_by_one
 from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried
@@ -126,7 +127,7 @@ def _cut_slips(tried: Tried) -> Iterator[Schedule]:
     letter = _LETTER.search(played(tried, tried.pieces).output)
     slips = list(strategies.slips(tried.pieces[0], (*_TOKENS, letter[0] if letter else "é".encode())))
     for data in thinned(slips, tried.afforded(len(slips))):
-        yield [*(data[place : place + 1] for place in range(len(data))), END]
+        yield [*one_by_one(data), END]
 
 
 def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:

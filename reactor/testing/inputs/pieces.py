@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from ..running.schedule import Schedule
 
+SINGLE = 16_384
+"""The most pieces in which a conversation comes byte by byte."""
+
 
 def beginning(pieces: list[bytes], length: int, packets: bool) -> list[bytes]:
     """The first ``length`` bytes of a stream, or the first ``length`` packets."""
@@ -18,13 +21,23 @@ def beginning(pieces: list[bytes], length: int, packets: bool) -> list[bytes]:
 
 
 def singly(schedule: Schedule, packets: bool) -> Schedule:
-    """The schedule with its bytes one at a time. Packets stay whole."""
+    """The schedule with its bytes one at a time, of many two or more. Packets stay whole."""
     if packets:
         return schedule
     single: Schedule = []
     for step in schedule:
-        single += [step[place : place + 1] for place in range(len(step))] if isinstance(step, bytes) else [step]
+        single += one_by_one(step) if isinstance(step, bytes) else [step]
     return single
+
+
+def one_by_one(data: bytes) -> list[bytes]:
+    """The bytes of ``data``, each alone; if they are many, as few together as give at most `SINGLE` pieces.
+
+    >>> one_by_one(b"abc"), len(one_by_one(bytes(SINGLE + 1)))
+    ([b'a', b'b', b'c'], 8193)
+    """
+    size = -(-len(data) // SINGLE) or 1
+    return [data[place : place + size] for place in range(0, len(data), size)]
 
 
 def extent(pieces: list[bytes], packets: bool) -> int:

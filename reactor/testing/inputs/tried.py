@@ -10,7 +10,7 @@ from ..running.spreading import places, spread_over, thinned
 from ..running.subject import Subject
 from . import strategies
 from .choices import either, number, one_of, several
-from .pieces import beginning, extent, fillers, replaced
+from .pieces import beginning, extent, fillers, one_by_one, replaced
 from .strategies import smallest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Tried(Subject):
             for cut in places(length)[1:-1]:
                 yield [data[:cut], data[cut:length]]
         for length in lengths:
-            yield [data[place : place + 1] for place in range(length)]
+            yield [*one_by_one(data[:length])]
 
     def faithful(self) -> Choice[Schedule]:
         """Schedules without loss, damage or the passing of time."""
