@@ -227,7 +227,7 @@ _RUN = re.compile(rb"[0-9]+|[A-Za-z]+|\s+|[^0-9A-Za-z\s]+")  # of bytes of one c
 def word_ends(data: bytes) -> list[int]:
     """The places between two bytes of different classes, the first and the last place among them.
 
-    >>> word_ends(b"one  12\r\n")
+    >>> word_ends(b"one  12\\r\\n")
     [0, 3, 5, 7, 9]
     """
     return [*(run.start() for run in _RUN.finditer(data)), len(data)]
