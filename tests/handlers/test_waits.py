@@ -1,5 +1,6 @@
 """Waits: what each takes of a stream, wherever the stream is cut."""
 
+import inspect
 import math
 
 import pytest
@@ -121,6 +122,10 @@ def test_a_mix_in_in_front_of_until_makes_no_difference():
 
     assert Mixed(b";") is not Mixed(b";")
     assert Derived(b";") is not Derived(b";")
+
+
+def test_until_tells_its_arguments():
+    assert [*inspect.signature(Until).parameters] == ["delimiter", "limit", "timeout"]
 
 
 def test_a_wrong_argument_is_refused_whatever_was_made_before():
