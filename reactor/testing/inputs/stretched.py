@@ -13,6 +13,7 @@ from ..running.run import Run, played
 from ..running.snippets import literal
 from ..running.spreading import thinned
 from .enclosing import enclosing
+from .pieces import one_by_one
 from .records import records
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Stretched:
         for place in range(max(1, stop - 2), min(len(data), stop + 4)):
             yield [data[:place], data[place:], *end]
         if len(data) <= _BYTE_BY_BYTE:
-            yield [*(data[place : place + 1] for place in range(len(data))), *end]
+            yield [*one_by_one(data), *end]
 
     def changes(self) -> list[int]:
         """Lengths about the first at which the handler answers in another way; without one, the greatest tried."""

@@ -65,9 +65,8 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
     """The seconds that a message takes whose client sends each of its ``pieces`` late, behind ``start``.
 
     Each piece but the first comes when nine tenths of the time of the wait for it, or of ``request_timeout`` if that is
-    less, are over. 0 if the request ends
-    before the last one, for the handler of the class ``kind`` bounds the time of the whole message. No real time
-    passes.
+    less, are over. 0 if the request ends before the last one, for the handler of the class ``kind`` bounds the time of
+    the whole message. No real time passes.
 
     >>> from handlers import StreamHandler, Until
     >>> class Lines(StreamHandler):

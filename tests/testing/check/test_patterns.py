@@ -13,8 +13,7 @@ from tests.support.serving import bounded
 SIZE = 20_000
 TEXTS = [
     b"a", b"l", b"e", b"1", b"0a", b" ", b"a ", b"1 ", b".", b"a.", b"\r\n", b"\n", b"\r", b"\0", b"\xc3", b"(", b"[",
-    b"{",
-    b"<", b'"', b'["a', b"=", b"$", b"%a", b"-", b"i-", b"/", b"@", b"\\", b"*", b"\x78\x9c",
+    b"{", b"<", b'"', b'["a', b"=", b"$", b"%a", b"-", b"i-", b"/", b"@", b"\\", b"*", b"\x78\x9c",
 ]  # fmt: skip
 """What a body may have again and again."""
 BEFORE = [b"", b"<", b"\n", b"i", b'["', b"HTTP/1.1\r\n"]
