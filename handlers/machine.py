@@ -207,7 +207,8 @@ class Machine:
         self.state = self.wait = self.inbox = self.first_wait = None
         if self.first_place is not None:
             self.first_place = NOTHING
-        self.drop_output()
+        if self.outbox or self.followers:
+            self.drop_output()
         return self
 
     def call(self, handler: DatagramHandler, packet: bytes, answer: Answer) -> None:
@@ -394,10 +395,9 @@ class Machine:
 
     def _drained(self) -> None:
         """Have the followers look at the output here again; if none is left, their waits are satisfied."""
-        followers: dict[Machine, Wait] = self.followers or {}
-        for machine in list(followers):  # a copy: another thread may add a follower, which stays for the next call
+        for machine in list(self.followers or ()):  # a copy: another thread may add one, which stays for the next call
             if not self.outbox:
-                machine.drained = followers.pop(machine, None)
+                machine.drained = self.followers.pop(machine, None)  # type: ignore[union-attr]
             machine.driver.touched()
 
     def leave_wait(self) -> None:

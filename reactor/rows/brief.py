@@ -90,7 +90,7 @@ class Brief:
             state = self.state = handler.handle
             step = state()
             if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is Packet and callable(step[1]):
-                state = self.state = step[1]
+                self.state = state = step[1]
                 self.taken = True
                 step = state(self.packet)
             elif step.__class__ is CoroutineType:
@@ -162,7 +162,7 @@ class Brief:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         packets = self.packets
         if packets is not None and not (packets and self.size > self.handler.max_output):
-            packet = b"".join((data,))
+            packet = data if data.__class__ is bytes else b"".join((data,))
             packets.append(packet)
             self.size += len(packet) or 1  # as in `handlers.datagrams.Packets`
 

@@ -72,7 +72,8 @@ class Exchanges:
         self._of_peer: dict[Any, set[Exchange]] = {}  # the open ones by address, where a peer may have several
         self.ready: deque[Exchange] = deque()
         """Exchanges with packets and no request, in the order of arrival."""
-        self._arrivals: Callable[[], object] | None = None  # what takes arrivals; None: requests are not taken now
+        self.arrivals: Callable[[], object] | None = None
+        """Takes arrivals in the general way. ``None`` while no requests are taken; packets of open exchanges may be."""
         self._equipped: socket.socket | None = None  # the socket whose options `equip` has set
         self._local: tuple[Any, ...] | None = None  # the address that it is bound to; None for a Unix socket
         self.port: int | None = None
@@ -116,7 +117,7 @@ class Exchanges:
         source = self._service.open_source()
         takes_many = arrivals == self._service.arrivals and takes_at_once(self._service.server)
         source.listen(self._passing.arrive if takes_many and self._may_pass else arrivals, self.pause)
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         for timer in self._turn, self._retry:  # of the loop on which the server has served before
             if timer is not None:
                 timer.cancel()
@@ -125,24 +126,19 @@ class Exchanges:
             self._go_on_soon()
 
     def unlisten(self) -> None:
-        self._arrivals = None
+        self.arrivals = None
         if "_passing" in vars(self):
             self._passing.send(self._service.reactor.time)  # before the socket may be closed
         source = self._service.source
         if source is not None:
             source.close()
 
-    @property
-    def takes_requests(self) -> bool:
-        """Whether requests are taken now; if not, packets of open exchanges may be."""
-        return self._arrivals is not None
-
     def timeout(self) -> float | None:
         timeout: float | None = self._service.server.socket.gettimeout()
         return timeout
 
     def pause(self) -> None:
-        self._arrivals = None
+        self.arrivals = None
         source = self._service.source
         if source is None:
             return
@@ -163,11 +159,6 @@ class Exchanges:
         shared(inner, self._service.server, self._service.server).listen(self._sort_arrivals)
 
     # Taking
-
-    def take_generally(self) -> None:
-        """Have arrivals taken in the general way, if they are wanted."""
-        if self._arrivals is not None:
-            self._arrivals()
 
     def take(self) -> None:
         if self.ready:
@@ -378,17 +369,17 @@ class Exchanges:
 
     def _go_on_soon(self) -> None:
         """Have `_go_on` called in the next step, once, however many exchanges are ready: it takes a whole batch."""
-        if self._turn is None and self._arrivals is not None:
+        if self._turn is None and self.arrivals is not None:
             self._turn = self._service.reactor.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         """Begin requests for exchanges whose packets came while no request could begin for them."""
         self._turn = None
-        if not self.ready or self._arrivals is None:
+        if not self.ready or self.arrivals is None:
             return
         if self._service.has_room():
             try:
-                self._arrivals()
+                self.arrivals()
             finally:  # also if a hook has raised
                 self._go_on_soon()  # there may be more
         elif self._retry is None:

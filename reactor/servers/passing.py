@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..rows.packets import PacketRow
     from ..table.request import Passed
+    from ..table.table import RequestTable
     from .exchanges import Exchanges
     from .service import Service
 
@@ -46,9 +47,13 @@ class Passing:
 
     def arrive(self) -> None:
         """Packets have come: take a batch, here or in the general way."""
-        service = self._service
-        rows = len(service.reactor.table)
-        if rows < service.server.max_requests and self._is_open():
+        service, exchanges = self._service, self._exchanges
+        server, reactor = service.server, service.reactor
+        rows = len(reactor.table)
+        if rows < server.max_requests and self._may_begin(server) and not (
+            exchanges.ready or exchanges.tells_calls or reactor.threaded or server.socket.gettimeout()
+            or CURRENT.get() is not None
+        ):  # fmt: skip
             service.take_attempts += 1
             try:
                 self._take(rows)
@@ -58,20 +63,12 @@ class Passing:
                 pass  # the general way may meet it again, and knows what to do
             else:
                 return  # the selector reports what is left
-        self._exchanges.take_generally()
+        if exchanges.arrivals is not None:
+            exchanges.arrivals()
 
-    def _is_open(self) -> bool:
-        """Whether requests may begin now and end in the same turn. A program may change the answer at any time."""
-        service, server, exchanges = self._service, self._service.server, self._exchanges
-        return self._is_plain(server) and not (
-            exchanges.ready or exchanges.tells_calls or service.reactor.threaded
-            or CURRENT.get() is not None or server.socket.gettimeout()
-        )  # fmt: skip
-
-    def _is_plain(self, server: Any) -> bool:
+    def _may_begin(self, server: Any) -> bool:
         """Whether the server takes requests, without filters or hooks of its own. A handler may change that."""
-        is_bare = not server.filters and vars(server).keys().isdisjoint(HOOKS)
-        return is_bare and self._exchanges.takes_requests
+        return not server.filters and self._exchanges.arrivals is not None and HOOKS.isdisjoint(server.__dict__)
 
     def _take(self, rows: int) -> None:
         """Take a batch of packets. ``rows``: how many the table has. Raises ``OSError``."""
@@ -80,7 +77,7 @@ class Passing:
         room = min(server.max_requests, server.max_per_peer) - rows
         self._singles += 1
         for number in range(BATCH if self._singles > BUSY else 1):
-            if number and (rows >= server.max_requests or not self._is_plain(server)):
+            if number and (rows >= server.max_requests or not self._may_begin(server)):
                 return
             try:
                 packet, peer = sock.recvfrom(size + 1, DONTWAIT)
@@ -105,7 +102,7 @@ class Passing:
             room = min(server.max_requests, server.max_per_peer) - rows
 
     def _pass(self, packet: bytes, sock: Any, peer: Any, room: int) -> bool:
-        """Run the first turn of a request; if that has ended it, `send` sends its answer.
+        """Run the first turn of a request; if that has ended it, its answer is sent, now or by `send`.
 
         ``room``: how many rows the table may have more. Returns whether it has none more now.
         """
@@ -122,10 +119,11 @@ class Passing:
             self.send(reactor.time)  # what waits may be of the same exchange
             self._go_on_with(brief.make_row(), brief)
             return False
+        if self._singles <= BUSY and not unsent and not reactor.is_copy:  # it is alone
+            return self._send(brief, packets, sock, reactor.table)
         unsent.append((brief, packets))
-        is_alone = self._singles <= BUSY
         # Answers through a Unix socket leave one by one: if one is not taken, none passes it.
-        if is_alone or brief.size > SMALL or self._exchanges.port is None:
+        if brief.size > SMALL or self._exchanges.port is None:
             return self.send(reactor.time)
         count, now = len(unsent), reactor.time
         if count >= room or not reactor.may_wait(count, now):  # each of them may need a row
@@ -135,41 +133,41 @@ class Passing:
         return True
 
     def send(self, now: float) -> bool:
-        """Send what the requests that have ended have to send, and count them. Returns whether none needed a row."""
+        """Send what the requests that have ended have to send. Returns whether none needed a row."""
         reactor, unsent, sock = self._service.reactor, self._unsent, self._service.server.socket
         if reactor.is_copy:  # a handler has forked this child: they are the parent's
             unsent.clear()
-        passed: list[Passed] = []
-        needs_rows = False
+        table, needs_none = reactor.table, True
+        while unsent:
+            brief, packets = unsent.popleft()
+            if not self._send(brief, packets, sock, table):
+                needs_none = False
+        return needs_none
+
+    def _send(self, brief: Brief, packets: list[bytes], sock: Any, table: RequestTable) -> bool:
+        """Send the answer of a request that has ended, and count it. Returns whether it needed no row."""
+        sent = 0
         try:
-            while unsent:
-                brief, packets = unsent.popleft()
-                sent = 0
-                try:
-                    for number, packet in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
-                        sock.sendto(packet, DONTWAIT, brief.peer)
-                        sent += len(packet)
-                except OSError as error:
-                    needs_rows = True
-                    self._keep(brief, packets[number:], error).total_out += sent
-                else:
-                    passed.append(self._passed(brief, sent))
-        finally:
-            if passed:
-                reactor.table.count_passed(passed)
-        return not needs_rows
+            for number, packet in enumerate(packets):  # noqa: B007 - where it has ended, if not at the end
+                sock.sendto(packet, DONTWAIT, brief.peer)
+                sent += len(packet)
+        except OSError as error:
+            self._keep(brief, packets[number:], error).total_out += sent
+            return False
+        table.count_passed(_passed(brief, sent, table))
+        return True
 
     def _keep(self, brief: Brief, packets: list[bytes], error: OSError) -> PacketRow:
         """The row that sends ``packets``, which the kernel has not taken, unless ``error`` is about the first of them.
 
         It also sends the answers of the same exchange that wait: they must come behind these.
         """
-        exchanges, sock = self._exchanges, self._service.server.socket
+        exchanges, sock, table = self._exchanges, self._service.server.socket, self._service.reactor.table
         key = exchanges.key(brief.packet, sock, brief.peer)
         for later in [later for later in self._unsent if exchanges.key(later[0].packet, sock, later[0].peer) == key]:
             self._unsent.remove(later)
             packets = packets + later[1]
-            self._service.reactor.table.count_passed([self._passed(later[0], 0)])
+            table.count_passed(_passed(later[0], 0, table))
         brief.keep(packets)
         row = brief.make_row()
         if not (isinstance(error, AGAIN) or error.errno in SHORT or exchanges.may_be_report()):
@@ -177,16 +175,16 @@ class Passing:
         self._go_on_with(row, brief)
         return row
 
-    def _passed(self, brief: Brief, sent: int) -> Passed:
-        """What is counted of a request that needs no row."""
-        kind = brief.handler.__class__
-        brief.handler = brief.state = None  # they and the request refer to each other
-        serial = self._service.reactor.table.next_serial()
-        return serial, brief.peer, kind, brief.principal, len(brief.packet), sent
-
     def _go_on_with(self, row: PacketRow, brief: Brief) -> None:
         self._service.reactor.guard(row, row.go_on_from, brief)
 
     def failed(self, error: BaseException) -> None:
         """Raise ``error``, which `send` has raised: it leaves the loop."""
         raise error
+
+
+def _passed(brief: Brief, sent: int, table: RequestTable) -> Passed:
+    """What is counted of a request that needs no row. Breaks the cycle of its handler and ``brief``."""
+    kind = brief.handler.__class__
+    brief.handler = brief.state = None
+    return table.next_serial(), brief.peer, kind, brief.principal, len(brief.packet), sent

@@ -154,8 +154,9 @@ class Service:
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
         source, most = self.source, self._batch_size.expect(self.reactor.batches, self.mode.batch)
+        is_plain = self.direct.is_plain()
         for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
-            if self.direct.is_open():
+            if is_plain and self.direct.is_open():
                 is_more = self.take(self.direct.take)
             else:
                 is_more = not self.admission.is_closed() and self.take()
@@ -207,9 +208,8 @@ class Service:
         try:
             row = make_row()
         except BaseException as failure:  # the handler's constructor has raised; the table still shows the request
-            error = failure
             row = self.blocking_row(request, client_address)
-            row.error = error
+            row.error = error = failure
         self.hand.keep(request, row)
         row.stage = SERVING  # until it is queued, which a request that the program has made never is
         self.reactor.table.add(row)

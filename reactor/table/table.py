@@ -54,15 +54,12 @@ class RequestTable:
         self.next_serial = self._serials.__next__
         """Returns a serial that no row has."""
         self._lock = RLock()  # a thread that drives a row removes it, and a signal handler may ask for stats meanwhile
+        self._passed: deque[tuple[Any, ...]] = deque()  # without a row; `_note_passed` counts them
         self._closed: deque[Any] = deque(maxlen=CLOSED)
-        self.ends: dict[str, int] = {}
-        """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
-
-        The health checks of a proxy are counted apart, as `HEALTH_CHECK`."""
+        self._ends: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         """How many requests were refused (closed unread), by the limit or the hook that refused them."""
-        self.total_in = self.total_out = 0
-        """Bytes of the rows that have ended."""
+        self._total_in = self._total_out = 0  # bytes of the rows that have ended
         self._of_host: dict[str, int] = {}
         self.rowless: Any = None
         """The request that runs now, if it has no row yet. Its row is made when its thread looks at the table."""
@@ -71,12 +68,22 @@ class RequestTable:
     def closed(self) -> deque[dict[str, Any]]:
         """The `Request.record` of each row that has ended; the latest is the last."""
         with self._lock:
+            self._note_passed()
             for index, record in enumerate(self._closed):
                 if record.__class__ is tuple:
                     self._closed[index] = passed_record(*record)
                 elif record.__class__ is partial:
                     self._closed[index] = record()
             return self._closed
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
+
+        The health checks of a proxy are counted apart, as `HEALTH_CHECK`."""
+        with self._lock:
+            self._note_passed()
+            return self._ends
 
     def __len__(self) -> int:
         if self.rowless is not None:
@@ -140,23 +147,35 @@ class RequestTable:
         """Keep the record, which may be a call that makes it."""
         host = _host(row.peer) if row.is_arrival else ""
         with self._lock:
+            self._note_passed()
             self._closed.append(record)
-            self.ends[kind] = self.ends.get(kind, 0) + 1
-            self.total_in += row.total_in
-            self.total_out += row.total_out
+            self._ends[kind] = self._ends.get(kind, 0) + 1
+            self._total_in += row.total_in
+            self._total_out += row.total_out
             if host:
                 self._count_host(host, -1)
 
-    def count_passed(self, passed: list[Any]) -> None:
-        """Count requests that have finished without a row: the arguments of `passed_record` for each."""
+    def count_passed(self, request: tuple[Any, ...]) -> None:
+        """Count a request that has finished without a row: the arguments of `passed_record`."""
         if self._outer is not None:
-            self._outer.count_passed(passed)
+            self._outer.count_passed(request)
             return
-        with self._lock:
-            self._closed += passed
-            self.ends[""] = self.ends.get("", 0) + len(passed)
-            self.total_in += sum(map(_BYTES_IN, passed))
-            self.total_out += sum(map(_BYTES_OUT, passed))
+        passed = self._passed
+        passed.append(request)
+        if len(passed) >= CLOSED:
+            with self._lock:
+                self._note_passed()
+
+    def _note_passed(self) -> None:
+        """Do what `count_passed` has left, for many requests at once. Holds the lock."""
+        passed = self._passed
+        if not passed:
+            return
+        ended = [passed.popleft() for _ in range(len(passed))]
+        self._closed += ended
+        self._ends[""] = self._ends.get("", 0) + len(ended)
+        self._total_in += sum(map(_BYTES_IN, ended))
+        self._total_out += sum(map(_BYTES_OUT, ended))
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""
@@ -219,8 +238,8 @@ class RequestTable:
             "open": len(rows),
             "ended": dict(self.ends),
             "refused": dict(self.refused),
-            "total_in": self.total_in + sum(row.total_in for row in rows),
-            "total_out": self.total_out + sum(row.total_out for row in rows),
+            "total_in": self._total_in + sum(row.total_in for row in rows),
+            "total_out": self._total_out + sum(row.total_out for row in rows),
         }
 
     def as_dicts(self) -> list[dict[str, Any]]:

@@ -125,16 +125,23 @@ def messages(
     return work
 
 
-def datagrams(counter: Counter, number: int) -> None:
-    """Datagrams, each of another client."""
-    with ExitStack() as stack:
-        served = Served(counter, SelectUDPServer, UDP, ours.DatagramsStates, stack)
-        clients = [served.connect() for _ in range(number)]
-        for _ in range(TIMES):
-            served.send(clients, LINE)
-            served.step(lambda: True)
-            for client in clients:
-                assert client.recv(len(LINE)) == LINE
+def datagrams(together: int | None = None) -> Callable[[Counter, int], None]:
+    """Datagrams, each of another client, so many in one batch, or all of them."""
+
+    def work(counter: Counter, number: int) -> None:
+        with ExitStack() as stack:
+            served = Served(counter, SelectUDPServer, UDP, ours.DatagramsStates, stack)
+            clients = [served.connect() for _ in range(number)]
+            size = together or number
+            for _ in range(TIMES):
+                for first in range(0, number, size):
+                    batch = clients[first : first + size]
+                    served.send(batch, LINE)
+                    served.step(lambda: True)
+                    for client in batch:
+                        assert client.recv(len(LINE)) == LINE
+
+    return work
 
 
 class OneLine(StreamRequestHandler):
@@ -210,7 +217,8 @@ WORKS: dict[str, Callable[[Counter, int], None]] = {
     "16 lines, states": messages(ours.LinesStates, at_once=16),
     "a frame, states": messages(ours.FramesStates, FRAMES),
     "16 commands of Redis, states": messages(redis.States, REDIS, 16),
-    "a datagram": datagrams,
+    "a datagram": datagrams(),
+    "a datagram alone": datagrams(1),
     "a connection": connections(SelectTCPServer, ours.CloseStates),
     "a connection, plain mode": connections(TCPServer, OneLine),
     "a connection, thread mode": connections(InOneThread, OneLine),
