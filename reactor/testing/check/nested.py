@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from copy import copy
-from itertools import islice, pairwise, product
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
-from ..inputs.enclosing import BINARY, counting, enclosing, enclosing_but_tail
+from ..inputs.enclosing import BINARY, counting, enclosing, enclosing_all, enclosing_but_tail
 from ..inputs.pieces import replaced
 from ..inputs.tried import Tried
 from ..running.counting import EndlessLoop
@@ -20,20 +20,23 @@ from ..running.run import Run, played
 from ..running.snippets import literal
 from ..running.spreading import thinned
 from .elements import FORMS, constructed, deep_code
-from .shapes import again, bencoded, wrapped
+from .shapes import again, bencoded, grouped, headed, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
     from .elements import Element, Form
-    from .shapes import Wrapped
+    from .shapes import Group, Wrapped
 
 SPOTS = 2
 """The most places of a conversation at which each kind of opening is repeated."""
 
 ELEMENTS = 6
 """The most constructed elements of BER, each with other tags about it, that are wrapped in themselves."""
+
+GROUPS = 24
+"""The most parts of a message with a head and a length that are wrapped in themselves."""
 
 REGIONS = 6
 """The most regions of a message that are wrapped in those about them."""
@@ -94,12 +97,13 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     they have one inside. What ``json`` reads it opens two thirds as many times, too: what goes through the levels
     afterwards may need more. A length before them that counts them, in digits or binary, is made greater. It does the
     same where a binary length has a like one behind it, with the same bytes before it, such as that of a group of
-    attributes in a group; where a region with a length of two or four bytes has a like one in it, such as a document in
-    a document; and with constructed elements of BER, whose lengths are definite. In a binary message it repeats up to
-    four bytes in their place, such as the head of a field, and corrects the length of the whole, or of all but the last
-    one or two bytes. In a text it repeats words and signs that stand before something, for they may be operators
-    (``NOT NOT x``), and lists that begin with a word (``["not", x]``). A right handler counts the levels, or answers;
-    and it reads none of them twice, for 24 levels would be read 16 million times.
+    attributes in a group; with what has a byte or two, or a name, and a length before it; where a region with a length
+    of two or four bytes has a like one in it, such as a document in a document; and with constructed elements of BER,
+    whose lengths are definite. In a binary message it repeats up to four bytes in their place, such as the head of a
+    field, and corrects the length of the whole, or of all but the last one or two bytes. In a text it repeats words and
+    signs that stand before something, for they may be operators (``NOT NOT x``), and lists that begin with a word
+    (``["not", x]``). A right handler counts the levels, or answers; and it reads none of them twice, for 24 levels
+    would be read 16 million times.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -114,66 +118,19 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     for nest in _operators(tried.pieces):
         spent += _refuse_recursion(tried, nest, _depth(), b"") if spent < BUDGET else 0
     for place, piece in enumerate(tried.pieces):
-        for group in list(_groups(piece))[:SPOTS]:
+        for group in list(grouped(piece))[:SPOTS]:
             for before in enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
                 _refuse_deep_groups(tried, place, before, group)
+        for group in headed(piece, GROUPS):
+            growth = group.width * (_depth() - 1)
+            before = enclosing_all(piece[: group.begin], group.end, growth, len(piece), group.order)
+            _refuse_deep_groups(tried, place, before, group)
         for region in wrapped(piece, _depth(), REGIONS):
             _refuse_deep_regions(tried, place, region)
         _refuse_again(tried, place)
     for place, element, about in constructed(tried.pieces, ELEMENTS):
         for form in FORMS:
             _refuse_deep_elements(tried, place, element, about, form)
-
-
-class Group(NamedTuple):
-    """A group that has a group in it: each is a head, a length, and data."""
-
-    begin: int
-    """Where the outer one begins."""
-    head: bytes
-    size: int
-    """The bytes of the length."""
-    inner: bytes
-    """The inner one."""
-    counts_head: bool
-    """Whether the length counts the head, and itself, too."""
-
-    @property
-    def width(self) -> int:
-        """The bytes of the head and the length."""
-        return len(self.head) + self.size
-
-    @property
-    def end(self) -> int:
-        """Where both end."""
-        return self.begin + self.width + len(self.inner)
-
-    @property
-    def least(self) -> int:
-        """The length of a group of no levels, which the first level is to be added to."""
-        return len(self.inner) - (0 if self.counts_head else self.width)
-
-    def heads(self, depth: int) -> bytes:
-        """The beginning of so many groups, one in another."""
-        lengths = (self.least + self.width * level for level in range(depth, 0, -1))
-        return b"".join(self.head + length.to_bytes(self.size, "big") for length in lengths)
-
-    def code(self, depth: int) -> str:
-        """The expression for it."""
-        length = f"({self.least} + {self.width} * level).to_bytes({self.size}, 'big')"
-        return f"b''.join({literal(self.head)} + {length} for level in range({depth}, 0, -1))"
-
-
-def _groups(piece: bytes) -> Iterator[Group]:
-    for begin, first, size in product(range(len(piece)), range(1, 5), (4, 3, 2)):
-        inside = begin + first + size
-        head, inner_head = piece[begin : begin + first], piece[inside : inside + first]
-        outer = int.from_bytes(piece[begin + first : inside], "big")
-        inner = int.from_bytes(piece[inside + first : inside + first + size], "big")
-        if head == inner_head and 0 < inner == outer - first - size:
-            for end, counts_head in (begin + outer, True), (inside + outer, False):
-                if inside + first + size < end <= len(piece):
-                    yield Group(begin, head, size, piece[inside:end], counts_head)
 
 
 def _depth() -> int:

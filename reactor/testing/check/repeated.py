@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...handlers import Cancelled
 from ..inputs.borders import borders_of, parts_again, pieces_again
-from ..inputs.enclosing import BINARY
+from ..inputs.enclosing import BINARY, enclosing
 from ..inputs.tried import Tried
 from ..running.counting import LINES, LINES_PER_BYTE, EndlessLoop, LinesRun, held, largest_number
 from ..running.driver import RecordingDriver
@@ -72,7 +72,7 @@ SHORT = 64
 """Bytes of a piece among which there may be a binary number."""
 
 WIDE = 4
-"""Digits in a binary piece from which on another number has as many: fewer are used up soon."""
+"""Digits of a number in a binary piece at least: fewer are used up soon."""
 
 ANY_VALUES = b"\x01\x27", b"\x09\x13"
 """Two numbers of two bytes, which a packet has seldom."""
@@ -188,15 +188,27 @@ def _places_of_numbers(tried: Tried, start: tuple[bytes, ...], packet: bytes) ->
 
 def _with_numbers(start: tuple[bytes, ...], piece: bytes) -> Iterator[Repeated]:
     """The piece with a number in the place of each of its first words."""
-    yield from (_numbered(start, piece, match) for match in list(_NAME.finditer(piece))[:2])
+    yield from (_numbered(start, piece, match) for match in _words(piece)[:2])
+
+
+def _words(piece: bytes) -> list[re.Match[bytes]]:
+    """The words and numbers in a piece. A letter alone in a binary one is the kind of a message, if there are words."""
+    words = list(_NAME.finditer(piece))
+    longer = [match for match in words if len(match[0]) > 1] if BINARY.search(piece) else []
+    return longer or words
 
 
 def _numbered(start: tuple[bytes, ...], piece: bytes, match: re.Match[bytes]) -> Repeated:
-    """The piece with a number in the place of a word. In a binary one, or with zeros in front, it is as long."""
-    is_wide = (len(match[0]) >= WIDE and BINARY.search(piece)) or _is_padded(match)
-    width = len(match[0]) if is_wide else 0
+    """The piece with a number in the place of a word, as long as the word if that has zeros in front.
+
+    In a binary piece all numbers are of one length, too: that of the word, or `WIDE`. The length before them is right.
+    """
+    before, width = piece[: match.start()], len(match[0]) if _is_padded(match) else 0
+    if BINARY.search(piece):
+        width = max(len(match[0]), WIDE)
+        before = next(enclosing(before, len(piece), width - len(match[0])))
     form = letters(width) if match[0].isalpha() else digits(width)
-    return Repeated(start, around(piece[: match.start()], form, piece[match.end() :]))
+    return Repeated(start, around(before, form, piece[match.end() :]))
 
 
 def _is_padded(match: re.Match[bytes]) -> bool:
@@ -218,7 +230,7 @@ def _again(tried: Tried) -> Iterator[Repeated]:
     pieces = [((tried.pieces[0][:start],), tried.pieces[0][start:end]) for start, end in spans]
     yield from (Repeated(start, same(piece)) for start, piece in pieces)
     for start, piece in pieces:
-        words = list(_NAME.finditer(piece))
+        words = _words(piece)
         chosen = [*words[:1], *words[-1:], *list(filter(_is_padded, words))[:1]]
         yield from (_numbered(start, piece, match) for match in dict.fromkeys(chosen))
     for size in 4, 2:

@@ -36,6 +36,84 @@ _SIMPLE = re.compile(rb"i-?[0-9]+e")
 _TEXT = re.compile(rb"([0-9]{1,7}):")
 
 
+NAME = 32
+"""The most bytes of a name in front of the kind of a value."""
+
+
+class Group(NamedTuple):
+    """What is wrapped in itself: a head, a length, and data."""
+
+    begin: int
+    head: bytes
+    size: int
+    """The bytes of the length."""
+    inner: bytes
+    """The data; of a group that has a group in it, that one."""
+    counts_head: bool
+    """Whether the length counts the head, and itself, too."""
+    order: str = "big"
+
+    @property
+    def width(self) -> int:
+        """The bytes of the head and the length."""
+        return len(self.head) + self.size
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.begin + self.width + len(self.inner)
+
+    @property
+    def least(self) -> int:
+        """The length of a group of no levels, which the first level is to be added to."""
+        return len(self.inner) - (0 if self.counts_head else self.width)
+
+    def heads(self, depth: int) -> bytes:
+        """The beginning of so many groups, one in another."""
+        lengths = (self.least + self.width * level for level in range(depth, 0, -1))
+        return b"".join(self.head + length.to_bytes(self.size, self.order) for length in lengths)  # type: ignore[arg-type]
+
+    def code(self, depth: int) -> str:
+        """The expression for it."""
+        length = f"({self.least} + {self.width} * level).to_bytes({self.size}, {self.order!r})"
+        return f"b''.join({literal(self.head)} + {length} for level in range({depth}, 0, -1))"
+
+
+def grouped(piece: bytes) -> Iterator[Group]:
+    """The groups that have one with the same head in them."""
+    for begin, first, size in product(range(len(piece)), range(1, 5), (4, 3, 2)):
+        inside = begin + first + size
+        head, inner_head = piece[begin : begin + first], piece[inside : inside + first]
+        outer = int.from_bytes(piece[begin + first : inside], "big")
+        inner = int.from_bytes(piece[inside + first : inside + first + size], "big")
+        if head == inner_head and 0 < inner == outer - first - size:
+            for end, counts_head in (begin + outer, True), (inside + outer, False):
+                if inside + first + size < end <= len(piece):
+                    yield Group(begin, head, size, piece[inside:end], counts_head)
+
+
+def headed(piece: bytes, most: int) -> list[Group]:
+    """The data with a length, and a head before that: a byte or two, or a byte and a name with its length before it.
+
+    >>> [(found.head, found.inner) for found in headed(b"\\3hatA\\0\\0\\0\\2hi", 9)]
+    [(b'A', b'hi'), (b'tA', b'hi'), (b'\\x03hatA', b'hi')]
+    """
+    found = [
+        Group(at - width, piece[at - width : at], size, piece[at + size : at + size + length], False, order)
+        for size, order, at in product(SIZES, ORDERS, range(1, len(piece) - 2))
+        if 0 < (length := int.from_bytes(piece[at : at + size], order)) <= len(piece) - at - size  # type: ignore[arg-type]
+        and not (size == 2 and order == "big" and piece[:at].endswith(b"\0\0"))  # they are the end of four bytes
+        for width in _heads(piece, at)
+    ]
+    return thinned(found, most)
+
+
+def _heads(piece: bytes, at: int) -> list[int]:
+    """The bytes that a head may have which ends here."""
+    names = [name + 2 for name in range(1, min(NAME, at - 1)) if piece[at - name - 2] == name]
+    return [*range(1, min(at, 2) + 1), *names]
+
+
 class Wrapped(NamedTuple):
     """A region that has a like one in it: both lengths count themselves, or none does."""
 

@@ -56,6 +56,28 @@ def enclosing_but_tail(before: bytes, end: int, growth: int) -> Iterator[bytes]:
     yield from _lengthened(before, growth, lambda at, size, length: 1 <= end - at - size - length <= TAIL)
 
 
+def enclosing_all(before: bytes, end: int, growth: int, whole: int, order: str) -> bytes:
+    """What comes before a part that grows, with each length in it that counts the part and maybe more made greater.
+
+    ``whole``: the bytes of the message. So a field of a table of a frame has two such lengths.
+
+    >>> enclosing_all(b"\\0\\x07\\0\\4\\1", 7, 3, 9, "big")
+    b'\\x00\\n\\x00\\x07\\x01'
+    """
+    at, corrected = 0, bytearray(before)
+    while at < len(before):
+        for size in (4, 3, 2):
+            length = int.from_bytes(before[at : at + size], order)  # type: ignore[arg-type]
+            behind = at + size
+            if behind <= len(before) and end <= behind + length <= whole and length + growth < 1 << 8 * size:
+                corrected[at:behind] = (length + growth).to_bytes(size, order)  # type: ignore[arg-type]
+                at = behind
+                break
+        else:
+            at += 1
+    return bytes(corrected)
+
+
 class _Words(NamedTuple):
     """Where a part ends, and the bytes of a word."""
 

@@ -6,6 +6,7 @@ The source says so for certain: such a statement has no effect. The request goes
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..running.own import is_ours
@@ -58,15 +59,16 @@ def is_step(method: Method, value: ast.expr) -> bool:
 
 def _drops(method: Method) -> Iterator[Fault]:
     for node in within(method.tree):
-        if isinstance(node, ast.Expr) and (message := _of_statement(method, node.value)):
+        if isinstance(node, ast.Expr) and (message := _of_statement(method, node)):
             yield fault_at(method, node, message)
     if _is_state(method) and goes_past(method.tree.body):
         message = "a way through it returns no step, and another one does: return None where the request is to end"
         yield fault_at(method, method.tree, message)
 
 
-def _of_statement(method: Method, value: ast.expr) -> str:
-    """What is wrong with the statement ``value``; empty if nothing is."""
+def _of_statement(method: Method, statement: ast.Expr) -> str:
+    """What is wrong with the statement; empty if nothing is."""
+    value = statement.value
     text = ast.unparse(value)
     if is_step(method, value):
         return f"the step {text} is dropped: return it"
@@ -78,9 +80,19 @@ def _of_statement(method: Method, value: ast.expr) -> str:
     called = method.callables(value.func) if isinstance(value, ast.Call) else []
     if any(_is_coroutine(one) for one in called):
         return f"the coroutine {text} never runs: await it, or return it as the next step"
-    if not _is_coroutine(method) and _return_steps(called):  # a coroutine may call a state for what else that does
-        return f"the step that {text} returns is dropped: return it"
+    is_dropped = _return_steps(called) and not _is_coroutine(method)  # one may call a state for what else that does
+    if is_dropped and not _has_end_behind(method.tree, statement):
+        return (
+            f"the step that {text} returns is dropped: return it, or, to end the request, write `return None` behind it"
+        )
     return ""
+
+
+def _has_end_behind(tree: ast.AST, statement: ast.stmt) -> bool:
+    """Whether the next statement in the block is a ``return`` or a ``raise``: then the step is dropped on purpose."""
+    blocks = [getattr(node, name, ()) for node in ast.walk(tree) for name in ("body", "orelse", "finalbody")]
+    pairs = [pair for block in blocks if isinstance(block, list) for pair in pairwise(block)]
+    return any(first is statement and isinstance(second, (ast.Return, ast.Raise)) for first, second in pairs)
 
 
 def _is_coroutine(method: Method) -> bool:
