@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
-from ..handlers import FirstOf, Flushed, InputEnded, LimitPassed, TimedOut
+from ..handlers import FirstOf, Flushed, InputEnded, LimitPassed, StreamMachine, TimedOut
 from ..loop.timers import NEVER
 
 TYPE_CHECKING = False
@@ -31,17 +31,18 @@ class Pace:
     ``1 / min_rate``. The next wait has so much less time.
 
     The row of a handler that answers one request after another (`Handler.one_by_one`) may be between requests: there
-    neither ``request_timeout`` nor ``min_rate`` holds. A request begins with its first byte. It is over when the
-    handler goes on to the next one, and no more than `Handler.high_water` of its output is left.
+    neither ``request_timeout`` nor ``min_rate`` holds. A request begins with its first byte, or packet. It is over when
+    the handler goes on to the next one, and no more than `Handler.high_water` of its output is left.
     """
 
     __slots__ = (
-        "_begun", "_debt", "_due", "_excused", "_moved", "_number", "_since", "_takes", "_waiting", "_writes",
+        "_begun", "_debt", "_due", "_excused", "_moved", "_number", "_since", "_taken", "_takes", "_waiting", "_writes",
     )  # fmt: skip
 
     def __init__(self, begun: float) -> None:
         self._begun = begun  # when the request began; it may have been in the table before, queued. NEVER: it has not
         self._number = 0  # that of the request; 0: the connection is one request
+        self._taken = 0  # bytes of input up to the end of the request before
         self._debt = 0.0
         self._due = NEVER  # when the wait is over
         self._moved = 0  # bytes that have been counted
@@ -69,14 +70,14 @@ class Pace:
         self._takes = False
         if not (self._waiting or self._writes):
             self._debt = 0.0
-        self._follow(channel, now)
+        self._follow(row, channel, now)
         self._due = now + max(0.0, channel.patience - self._debt)
         return self._next(row, handler)
 
     def look(self, row: Request, channel: Any, now: float) -> float:
         """Bytes may have moved, and no wait has begun. Returns the row's deadline."""
         handler = channel.handler
-        self._follow(channel, now)
+        self._follow(row, channel, now)
         if handler.min_rate and not channel.finished:
             takes = channel.blocked if self._waiting else self._writes and bool(row.held_out)
             if takes or self._takes:
@@ -101,16 +102,23 @@ class Pace:
             self._debt = max(0.0, self._debt + now - self._since - (moved - self._moved) / handler.min_rate)
         self._moved, self._since = moved, now
 
-    def _follow(self, channel: Any, now: float) -> None:
+    def _follow(self, row: Request, channel: Any, now: float) -> None:
         """Note where a request of the connection ends, and where the next one begins."""
         number = channel.handler.one_by_one
         if not number:
             return
         machine = channel.handler._machine
-        is_answered = machine.is_at_opening() and len(machine.outbox or b"") > channel.handler.high_water
+        if isinstance(machine, StreamMachine):
+            is_at_opening, left = machine.is_at_opening(), len(machine.outbox or b"")
+        else:
+            if number > self._number:
+                self._taken = row.total_in
+            is_at_opening, left = row.total_in == self._taken, machine.held_out
+        is_answered = is_at_opening and left > channel.handler.high_water
         if number - is_answered > self._number:
             self._number, self._begun, self._debt = number - is_answered, NEVER, 0.0
-        if self._begun == NEVER and (is_answered or not _is_between(channel)):
+        is_between = is_at_opening and not (channel.finished or channel.held_in)
+        if self._begun == NEVER and (is_answered or not is_between):
             self._begun = self._since = now
 
     def took_some(self, row: Request, channel: Any, seconds: float, latest: float) -> float:
@@ -165,11 +173,6 @@ class Pace:
         if self._writes and not row.held_out:  # look again
             return row.reactor.time + handler.idle_timeout
         return max(row.progress, self._excused) + handler.idle_timeout
-
-
-def _is_between(channel: Any) -> bool:
-    """Whether the first byte of a request has not come; output of the one before may be left."""
-    return not (channel.finished or channel.held_in) and bool(channel.handler._machine.is_at_opening())
 
 
 def _seconds(timeout: float | None) -> float:

@@ -268,7 +268,17 @@ def _in_parts(tried: Tried) -> Iterator[tuple[bytes, list[bytes]]]:
     for stretched in measured(tried):
         begun = stretched.begun(2 * LONG)
         begin = max((at for at in firsts if at < len(begun)), default=0)
-        yield begun[:begin], [begun[begin:], *([stretched.letter] * LONG)]
+        if _is_inside(tried, begun + stretched.letter * LONG):
+            yield begun[:begin], [begun[begin:], *([stretched.letter] * LONG)]
+
+
+def _is_inside(tried: Tried, data: bytes) -> bool:
+    """Whether ``data`` ends inside a message, as far as the reactor can tell."""
+    run = Run(tried)
+    run.step(data)
+    is_inside = not (run.over or run.finished or is_between(run))
+    run.close()
+    return is_inside
 
 
 def _refuse_silence(tried: Tried) -> None:

@@ -60,7 +60,7 @@ _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a
 _ESCAPE = re.compile(rb"[!-~]%[0-9A-Fa-f]{2}")
 _ESCAPED = re.compile(rb"([\\\x10\x1b}\xdb])(.)", re.DOTALL)  # a backslash, DLE, ESC, and those of PPP and SLIP
 _SEPARATOR = re.compile(rb"(?<=[!-~])[ =&](?=[!-~])")
-_LENGTH = re.compile(rb"(?<=\n)(Content-Length: *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"(?<=\n)((?:Content-Length|l): *)([0-9]+)(?=\r?\n)", re.IGNORECASE)
 _DIGITS = {ord("0") + value: chr(0x660 + value) for value in range(10)}  # ARABIC-INDIC DIGIT ZERO and so on
 _LOOK_LIKE_ENDS = b"\r", b"\x0b", b"\x0c", b"\x1c", b"\x85", "\x85".encode(), "\u2028".encode()
 """What ``str.splitlines()`` takes for the end of a line; CR first, which ends lines where there is no LF."""
@@ -154,9 +154,9 @@ def takes_one_length_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
 
     A program in front that believes the other length lets a client hide a request in another one: two lines
     ``Content-Length`` with different numbers, or one beside ``Transfer-Encoding: chunked`` (RFC 9112, section 6.3). The
-    property adds such a line before and after each ``Content-Length`` of the conversation. The output must not be that
-    without it. It adds ``Transfer-Encoding`` only where the conversation has that, too: a server that knows one framing
-    only may have another program in front that knows both.
+    property adds such a line before and after each ``Content-Length`` of the conversation, of SIP also one with the
+    other form of the name, ``l``. The output must not be that without it. It adds ``Transfer-Encoding`` only where the
+    conversation has that, too: a server that knows one framing only may have another program in front that knows both.
 
     >>> from handlers.services import Echo
     >>> takes_one_length_only(Echo, b"POST / HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
@@ -176,10 +176,17 @@ def _lengths(pieces: list[bytes]) -> Iterator[Swap]:
     for place, start, end in spots(pieces, _LENGTH, SPOTS):
         line = pieces[place][start:end]
         name, _, number = line.partition(b":")
-        other = b"%b: %d" % (name, int(number) + 1)
-        controls = b"X-" + line, name + b": x", other  # the handler looks at the length
-        for instead in line + b"\r\n" + other, other + b"\r\n" + line, *(line + more for more in chunked):
+        others = [b"%b: %d" % (other, int(number) + 1) for other in (name, *_other_names(pieces, name))]
+        controls = b"X-" + line, name + b": x", others[0]  # the handler looks at the length
+        beside = [both for other in others for both in (line + b"\r\n" + other, other + b"\r\n" + line)]
+        for instead in *beside, *(line + more for more in chunked):
             yield Swap("length", place, start, end, instead, controls)
+
+
+def _other_names(pieces: list[bytes], name: bytes) -> list[bytes]:
+    """What a length is called too, where the conversation has the compact form of SIP (RFC 3261, section 7.3.3)."""
+    known = (b"Content-Length", b"l") if re.search(rb"\nl: *[0-9]", b"".join(pieces)) else ()
+    return [other for other in known if other.lower() != name.lower()]
 
 
 def _spelled(pieces: list[bytes]) -> Iterator[Swap]:

@@ -36,6 +36,9 @@ _SIMPLE = re.compile(rb"i-?[0-9]+e")
 _TEXT = re.compile(rb"([0-9]{1,7}):")
 
 
+REACH = 4_096
+"""Bytes of a message in which data with a head and a length are sought."""
+
 NAME = 32
 """The most bytes of a name in front of the kind of a value."""
 
@@ -98,9 +101,11 @@ def headed(piece: bytes, most: int) -> list[Group]:
     >>> [(found.head, found.inner) for found in headed(b"\\3hatA\\0\\0\\0\\2hi", 9)]
     [(b'A', b'hi'), (b'tA', b'hi'), (b'\\x03hatA', b'hi')]
     """
+    if not BINARY.search(piece):
+        return []
     found = [
         Group(at - width, piece[at - width : at], size, piece[at + size : at + size + length], False, order)
-        for size, order, at in product(SIZES, ORDERS, range(1, len(piece) - 2))
+        for size, order, at in product(SIZES, ORDERS, range(1, min(len(piece) - 2, REACH)))
         if 0 < (length := int.from_bytes(piece[at : at + size], order)) <= len(piece) - at - size  # type: ignore[arg-type]
         and not (size == 2 and order == "big" and piece[:at].endswith(b"\0\0"))  # they are the end of four bytes
         for width in _heads(piece, at)

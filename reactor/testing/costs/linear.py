@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..inputs.borders import parts_again, pieces_again
@@ -52,6 +53,12 @@ AGAIN = 32
 
 Pieces that are joined anew each time cost the more the longer they are, and short ones up to a bound of 4 KiB little.
 """
+
+FEWER = 8
+"""The same of elements each of which comes with a read of its own."""
+
+_ARRAY = re.compile(rb"\*([1-9]\d*)\r\n(?:\$\d+\r\n[^\r]*\r\n)*(\$\d+\r\n[^\r]*\r\n)")
+"""An array of RESP: the number of its elements, and the last one."""
 
 
 @held_in_time
@@ -144,6 +151,17 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     for begin, end in [*firsts, *parts_again(tried)]:
         again = tried.pieces[0][begin:end]
         yield [tried.whole([*tried.first(begin), again * AGAIN * times]) for times in (1, 4, 16, 64)]
+    for place, message in enumerate(tried.pieces):
+        for found in _ARRAY.finditer(message):
+            yield [_counted(tried, place, found, FEWER * times) for times in (1, 4, 16)]
+
+
+def _counted(tried: Tried, place: int, match: re.Match[bytes], more: int) -> Schedule:
+    """The conversation with an array that has so many elements more, which come one by one."""
+    piece, array = tried.pieces[place], b"*%d" % (int(match[1]) + more)
+    begun = piece[: match.start()] + array + piece[match.end(1) : match.end()]
+    after = [piece[match.end() :], *tried.pieces[place + 1 :]]
+    return [*tried.pieces[:place], begun, *[match[2]] * more, *filter(None, after), END]
 
 
 def _is_steep(tried: Tried, schedules: Iterable[Schedule]) -> tuple[bool | None, int]:

@@ -6,13 +6,14 @@ The limits of a handler need not be given: a piece is stretched until the handle
 from __future__ import annotations
 
 import re
-from itertools import islice, product
+from itertools import islice, pairwise, product
 from typing import TYPE_CHECKING, Literal
 
 from ..running.run import Run, played
 from ..running.snippets import literal
 from ..running.spreading import thinned
-from .enclosing import enclosing
+from .borders import inner_firsts_of
+from .enclosing import BINARY, enclosing
 from .pieces import one_by_one
 from .records import records
 
@@ -42,6 +43,9 @@ SMALLEST = 3
 
 SPOTS = 4
 """The most words, the most numbers and the most binary lengths that are stretched."""
+
+INNER = 2
+"""The most messages that others follow, and the most pieces of each."""
 
 _LINE_END = re.compile(rb"\r?\n")
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
@@ -138,6 +142,7 @@ def every_stretched(tried: Tried) -> Iterator[Stretched]:
         for match in thinned(list(_NUMBER.finditer(piece)), SPOTS):
             yield Stretched(tried, place, _word(piece, *match.span(), b"1"), letter=b"1")
         yield from _measured(tried, place, piece)
+    yield from _inner(tried)
     for record in records(tried):
         letter = record.data
         yield Stretched(tried, record.place, record.build, MOST // len(letter), letter=letter, is_text=False)
@@ -147,6 +152,20 @@ def measured(tried: Tried) -> Iterator[Stretched]:
     """The pieces whose length is written before them."""
     for place, piece in enumerate(tried.pieces):
         yield from _measured(tried, place, piece)
+    yield from _inner(tried)
+
+
+def _inner(tried: Tried) -> Iterator[Stretched]:
+    """Those of the longest binary messages of a stream that others follow."""
+    data = tried.pieces[0]
+    spans = [span for span in pairwise([0, *inner_firsts_of(tried)]) if BINARY.search(data[slice(*span)])]
+    for start, end in sorted(spans, key=lambda span: span[0] - span[1])[:INNER]:
+        for build, most in islice(_binary(data[start:end]), INNER):
+            yield Stretched(tried, 0, _among(data[:start], build, data[end:]), most, is_text=False)
+
+
+def _among(before: bytes, build: Callable[[int], bytes], after: bytes) -> Callable[[int], bytes]:
+    return lambda length: before + build(length) + after
 
 
 def _measured(tried: Tried, place: int, piece: bytes) -> Iterator[Stretched]:

@@ -1,6 +1,6 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import eighth, eleventh, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third, twelfth
+from . import eighth, eleventh, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third, thirteenth, twelfth
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -14,5 +14,6 @@ SETS = {
     "tenth": tenth.PAIRS,
     "eleventh": eleventh.PAIRS,
     "twelfth": twelfth.PAIRS,
+    "thirteenth": thirteenth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]

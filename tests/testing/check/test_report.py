@@ -313,3 +313,17 @@ def test_what_a_report_says_of_filters_and_rules_is_taken():
     checks.answers_as_told(AnswersAnything, Asks)
     meant = ["answers_as_told", "same_through_filters", "ends_at_any_byte_of_the_wire"]
     check(AnswersAnything, AsksForDigits, through=Through(Lossy, FramedPeer), modes=[], examples=2, meant=meant)
+
+
+class EndsOnPurpose(Returns):
+    """Has the answer of the base class, and ends."""
+
+    def line(self, data):
+        super().line(data)
+        return
+
+
+def test_a_step_that_a_return_stands_behind_is_dropped_on_purpose():
+    with pytest.raises(CheckFailed, match="to end the request, write `return None` behind it"):
+        checks.drops_no_step(Forgets)
+    checks.drops_no_step(EndsOnPurpose)

@@ -210,12 +210,13 @@ class Cache(StreamHandler):
 class EndingCache(Cache):
     def interrupted(self, cause):
         super().interrupted(cause)
+        return
 
 
 PAIRS = [
     # Fault: what is meant for TimedOut catches Cancelled and a malformed packet, and sends the block again.
     Pair(
-        "tftp download", 5, Download, PatientDownload,
+        "tftp-download", 5, Download, PatientDownload,
         [
             bytes([0, RRQ]) + b"kernel\0octet\0",
             bytes([0, ACK, 0, 1]),
@@ -226,7 +227,7 @@ PAIRS = [
     ),
     # Fault: suppress(Exception) around the wait of IDLE swallows an end, a limit, a cancellation and another line.
     Pair(
-        "imap idle", 5, Idle, EndingIdle,
+        "imap-done", 5, Idle, EndingIdle,
         [
             b"a1 NOOP\r\n",
             b"a2 LOGIN ada lovelace\r\n",
@@ -239,7 +240,7 @@ PAIRS = [
     ),
     # Fault: interrupted() goes on with the next command, whatever the cause.
     Pair(
-        "memcached causes", 5, Cache, EndingCache,
+        "memcached-causes", 5, Cache, EndingCache,
         [
             b"version\r\n",
             b"set greeting 5 0 5\r\nhello\r\n",

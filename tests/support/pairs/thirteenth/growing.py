@@ -301,7 +301,7 @@ class BoundedTelnetShell(TelnetShell):
 PAIRS = [
     # Fault: a line and a literal have a bound, a command of any number of them has none.
     Pair(
-        "imap literals", 2, Literals, BoundedLiterals,
+        "imap-literals", 2, Literals, BoundedLiterals,
         [
             b"a1 NOOP\r\n",
             b"a2 LOGIN ada {9}\r\nlove lace\r\n",
@@ -313,7 +313,7 @@ PAIRS = [
     ),
     # Fault: a client may prepare any number of named statements, which are kept until it closes them.
     Pair(
-        "postgres statements", 2, Statements, FewStatements,
+        "postgres-statements", 2, Statements, FewStatements,
         [
             pack(">II", 23, 196608) + b"user\0ada\0db\0x\0\0",
             message(b"Q", text(b"SELECT 1")),
@@ -329,7 +329,7 @@ PAIRS = [
     ),
     # Fault: the bytes of a subnegotiation are gathered until its end comes, however many they are.
     Pair(
-        "telnet option", 2, TelnetShell, BoundedTelnetShell,
+        "telnet-option", 2, TelnetShell, BoundedTelnetShell,
         [
             bytes([IAC, WILL, TERMINAL_TYPE]),
             bytes([IAC, SB, TERMINAL_TYPE, IS]) + b"VT100" + bytes([IAC, SE]),

@@ -436,7 +436,7 @@ PROPERTIES = b"".join(
 PAIRS = [
     # Fault: NOT, OR and parentheses call the parser again, as deep as a line of 8,192 bytes says.
     Pair(
-        "imap search", 4, Searching, ShallowSearching,
+        "imap-search", 4, Searching, ShallowSearching,
         [
             b"a1 NOOP\r\n",
             b"a2 SEARCH ALL\r\n",
@@ -449,7 +449,7 @@ PAIRS = [
     ),
     # Fault: tables in tables and arrays in arrays of the client's properties, as deep as a frame of 8,192 bytes says.
     Pair(
-        "amqp tables", 4, Broker, ShallowBroker,
+        "amqp-tables", 4, Broker, ShallowBroker,
         [
             b"AMQP\0\0\x09\x01",
             method(10, 11, long(PROPERTIES) + short(b"PLAIN") + long(b"\0guest\0guest") + short(b"en_US")),
@@ -462,7 +462,7 @@ PAIRS = [
     ),
     # Fault: filters in filters, as deep as a message of 16,384 bytes says.
     Pair(
-        "ldap filter", 4, Directory, ShallowDirectory,
+        "ldap-filter", 4, Directory, ShallowDirectory,
         [
             ldap(1, BIND, ber(INTEGER, b"\3"), ber(OCTETS, b"cn=ada"), ber(0x80, b"secret")),
             ldap(2, SEARCH, ber(OCTETS), ber(PRESENT, b"mail")),

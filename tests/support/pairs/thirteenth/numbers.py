@@ -269,7 +269,7 @@ HOST = b"Host: weather.example\r\n"
 PAIRS = [
     # Fault: a quality is what float() takes: 5e-1, +0.5, .5, 1_0e-1, 0.12345.
     Pair(
-        "http quality", 1, Negotiation, StrictNegotiation,
+        "accept-quality", 1, Negotiation, StrictNegotiation,
         [
             b"GET /weather HTTP/1.1\r\n" + HOST + b"\r\n",
             b"GET /weather HTTP/1.1\r\n" + HOST + b"Accept: text/html, text/*;q=0.5, */*;q=0.1\r\n\r\n",
@@ -281,7 +281,7 @@ PAIRS = [
     ),
     # Fault: \d of a pattern of str is any Unicode digit, and int() takes those too; needless zeros as well.
     Pair(
-        "beanstalkd digits", 1, WorkQueue, StrictWorkQueue,
+        "beanstalkd-digits", 1, WorkQueue, StrictWorkQueue,
         [
             b"put 10 0 60 5\r\nhello\r\n",
             b"put 5 0 120 11\r\nurgent work\r\n",
@@ -295,7 +295,7 @@ PAIRS = [
     ),
     # Fault: int() takes +1, 1_0, a blank and needless zeros in the numbers of PORT.
     Pair(
-        "ftp port", 1, ActiveFTP, ExactActiveFTP,
+        "ftp-port", 1, ActiveFTP, ExactActiveFTP,
         [
             b"USER anonymous\r\n",
             b"PASS ada@example.org\r\n",

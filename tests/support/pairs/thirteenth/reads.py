@@ -267,7 +267,7 @@ def command(*words):
 PAIRS = [
     # Fault: after a broken frame, the answers to the commands before it in the same read are not sent.
     Pair(
-        "redis pipeline", 6, Pipeline, OrderedPipeline,
+        "redis-pipeline", 6, Pipeline, OrderedPipeline,
         [
             command(b"PING"),
             command(b"SET", b"city", b"Turin"),
@@ -280,7 +280,7 @@ PAIRS = [
     ),
     # Fault: each read must be UTF-8 by itself, so a character that is cut is refused; and before the lines before it.
     Pair(
-        "irc text", 6, Chat, WholeChat,
+        "irc-text", 6, Chat, WholeChat,
         [
             b"NICK ada\r\n",
             b"PING :1700000000\r\n",
@@ -293,7 +293,7 @@ PAIRS = [
     ),
     # Fault: only a line that has not come whole is held against the limit; in one read it may have any length.
     Pair(
-        "nntp lines", 6, News, ShortNews,
+        "nntp-overlong", 6, News, ShortNews,
         [
             b"GROUP comp.lang.python\r\n",
             b"STAT\r\n",

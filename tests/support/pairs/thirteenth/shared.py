@@ -259,7 +259,7 @@ class OwnUpload(Upload):
 PAIRS = [
     # Fault: one maildrop, with its marks of deletion, for all sessions.
     Pair(
-        "pop3 marks", 3, PostOffice, OwnPostOffice,
+        "pop3-marks", 3, PostOffice, OwnPostOffice,
         [
             b"USER ada\r\n",
             b"PASS lovelace\r\n",
@@ -276,7 +276,7 @@ PAIRS = [
     ),
     # Fault: the options of a client are the defaults themselves, so what one client sets is set for all.
     Pair(
-        "nats options", 3, Bus, OwnBus,
+        "nats-options", 3, Bus, OwnBus,
         [
             b'CONNECT {"verbose":true,"pedantic":false,"name":"ada"}\r\n',
             b"SUB weather.today 1\r\n",
@@ -289,7 +289,7 @@ PAIRS = [
     ),
     # Fault: the list of the blocks that have come is of the class; two uploads at once take each other's blocks.
     Pair(
-        "tftp upload", 3, Upload, OwnUpload,
+        "tftp-upload", 3, Upload, OwnUpload,
         [
             bytes([0, WRQ]) + b"notes.txt\0octet\0",
             bytes([0, DATA, 0, 1]) + b"a" * 512,

@@ -254,7 +254,7 @@ PAIRS = [
     # Fault: `take` begins a wait at each piece, and no request_timeout bounds the handshake.
     Pair("socks-resolver", 7, Resolver, ResolverRight, SOCKS, {}),
     # Fault: `body` counts a new message at each piece, so that request_timeout begins anew.
-    Pair("mqtt-broker", 7, Broker, BrokerRight, MQTT, {}),
+    Pair("mqtt-sensors", 7, Broker, BrokerRight, MQTT, {}),
     # Fault: an IDLE may last for ever: no deadline ends a client that is gone.
     Pair("imap-idle", 7, Mailbox, MailboxRight, IMAP, {}),
 ]
