@@ -367,7 +367,7 @@ PAIRS = [
             edonkey(0x15, b"\x02\0\0\0" + b"a" * 22 + b"b" * 22),
             edonkey(0x15, b"\x01\0\0\0" + b"c" * 22),
         ],
-        {"kept": 1 << 18},
+        {"kept": 1 << 22},
     ),
     Pair(
         "asterix", 11, Asterix, AsterixRight,
