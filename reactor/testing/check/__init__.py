@@ -25,6 +25,7 @@ A property searches for a schedule that breaks it, and prints the smallest one a
 ``headers``      the properties of header fields: the case of names, and fields that a client writes
 ``refused``      the property of data that is refused
 ``looping``      the property of answers that come as packets
+``cycles``       what is said again and again on one connection
 ``lapses``       the properties of duplicates, and of clients that are quiet now and then
 ``slow``         a message of many pieces, and an opening that never ends
 ``causes``       the properties of causes: those that a handler catches, and a slow client

@@ -12,6 +12,7 @@ from ..inputs.tried import Tried
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.spreading import thinned
+from .cycles import refuse_lasting_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -232,7 +233,7 @@ class _Quiet(NamedTuple):
 
 @held_in_time
 def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world: World | None = None) -> None:
-    """A client that is quiet now and then, and goes on each time, is not given up.
+    """A client that is quiet now and then, or says the same again and again, is not given up.
 
     A handler that sends again after a timeout, or asks whether the client is alive, counts how often, and sets the
     count to 0 when something comes. Otherwise a long exchange over a network that loses a packet now and then fails.
@@ -242,7 +243,9 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
 
     So it is with a binary message whose checksum is wrong now and then, and that is asked for again: the property sends
     each message with another last byte first. As many as the handler bears before one message, it must bear before
-    each.
+    each. And a client of a stream may say the same 300 times: if the answer has been the same each time, it may not be
+    another one from some time on, and ever after, while the connection stays open, and nothing is kept for it: what is
+    counted for one message, or one mail, is not that of the connection.
 
     >>> from handlers.services import Echo
     >>> forgives_timeouts(Echo, b"one\\r\\ntwo\\r\\n")
@@ -250,6 +253,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     tried = Tried(kind, conversation, world)
     if not tried.packets:
         _refuse_lasting_errors(tried)
+        refuse_lasting_counts(tried)
     pieces = (tried.pieces if tried.packets else _messages(tried))[:FEW]
     while pieces and not _quiet(tried, pieces, [0] * len(pieces)).is_open:
         pieces = pieces[:-1]

@@ -424,6 +424,7 @@ FINDERS = {
     "redis-pipeline": "same_for_any_chunking_of_faults",
     "resp-arrays": "works_linearly",
     "sip-fields": "takes_one_length_only",
+    "smtp-recipients": "forgives_timeouts",
     "socks-resolver": "ends_if_it_drips",
     "stomp-topics": "works_linearly",
     "telnet-option": "stays_in_bounds",

@@ -2,12 +2,12 @@
 
 import pytest
 
-from handlers import DatagramHandler, Packet
+from handlers import DatagramHandler, Packet, StreamHandler, Until
 from reactor import testing
 from reactor.testing import answers_duplicates_once, answers_no_answer, check, forgives_timeouts
 from reactor.testing.running.report import CheckFailed
 from tests.support.pairs.lapses import PAIRS, Answers
-from tests.support.pasted import assert_told
+from tests.support.pasted import assert_red_then_green, assert_told
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.wrong.__name__)
@@ -54,3 +54,64 @@ def test_questions_and_blocks_may_come_twice(kind, packets):
 
 def test_a_handler_that_answers_anything_has_nothing_to_tell_answers_by():
     answers_no_answer(Answers, [b"1-one", b"2-two"])
+
+
+class Letters(StreamHandler):
+    """Takes letters of forty addresses at most; ``again`` begins the next one."""
+
+    most = 40
+
+    def setup(self):
+        self.addresses = 0
+
+    async def handle(self):
+        while True:
+            line = await Until(b"\n", limit=80)
+            if line == b"again\n":
+                self.begin()
+                self.send(b"ok\n")
+            elif self.addresses < self.most:
+                self.add(line)
+                self.send(b"ok\n")
+            elif not self.refuse():
+                return
+
+    def begin(self):
+        """The next letter begins, and the addresses are those of all letters."""
+
+    def add(self, line):
+        self.addresses += 1
+
+    def refuse(self):
+        self.send(b"too many\n")
+        return True
+
+
+class BeginsAnew(Letters):
+    def begin(self):
+        self.addresses = 0
+
+
+class KeepsThem(Letters):
+    def setup(self):
+        super().setup()
+        self.kept = []
+
+    def add(self, line):
+        super().add(line)
+        self.kept.append(line)
+
+
+class HangsUp(Letters):
+    def refuse(self):
+        self.send(b"too many\n")
+        return False
+
+
+def test_a_count_that_is_not_set_back_refuses_what_was_answered_before(tmp_path):
+    conversation = b"ada\nbob\nagain\n"
+    with pytest.raises(CheckFailed, match="is answered alike 20 times, and otherwise ever after") as caught:
+        forgives_timeouts(Letters, conversation)
+    assert_red_then_green(str(caught.value).partition("\n\n")[2], Letters, BeginsAnew, tmp_path)
+    for right in BeginsAnew, KeepsThem, HangsUp:
+        forgives_timeouts(right, conversation)
