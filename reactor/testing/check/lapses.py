@@ -25,6 +25,9 @@ FEW = 6
 GROWN = 4
 """The fewest values of a byte that numbers packets."""
 
+TRANSACTION = 8
+"""The fewest bytes of the name of a transaction."""
+
 PATIENT = 8
 """Timeouts in a row after which a handler counts as one that does not count them."""
 
@@ -40,11 +43,12 @@ def answers_duplicates_once(kind: Any, conversation: bytes | Iterable[bytes], *,
     asked twice; but if the handler sends the answer again by itself when the client is silent, nobody need ask twice,
     so then it is a question only if it has that answer alone, too.
 
-    A packet may have a number of two binary bytes, which its answer has too and other packets have not. Or the packets
-    are numbered in one byte, one after another, and the handler is silent if one of them is left out. Then a packet
-    that comes again at once is the same one, and must have the same answer: it may not be acted on again (RFC 7252,
-    section 4.5). Where a byte of the packets only stays the same or grows by one, a packet that comes twice may not
-    change the length or the number of later answers: what it asks for is done once.
+    A packet may have a number of two binary bytes, which its answer has too and other packets have not, or the name of
+    a transaction of eight bytes, which its answer has in the same place. Or the packets are numbered in one byte, one
+    after another, and the handler is silent if one of them is left out. Then a packet that comes again at once is the
+    same one, and must have the same answer: it may not be acted on again (RFC 7252, section 4.5). Where a byte of the
+    packets only stays the same or grows by one, a packet that comes twice may not change the length or the number of
+    later answers: what it asks for is done once.
 
     >>> from handlers.services import EchoDatagram
     >>> answers_duplicates_once(EchoDatagram, [b"one", b"two"])
@@ -110,7 +114,9 @@ def _sends_again(tried: Tried, packets: list[bytes], answer: list[bytes]) -> boo
 def _refuse_twice(tried: Tried) -> bool:
     """Fail if a packet with a number is acted on again. Whether the packets have one, which their answers have too."""
     answers = _answers(tried, tried.pieces)
-    if answers is None or not (_is_numbered(tried.pieces, answers) or _is_counted(tried, answers)):
+    if answers is None or not (
+        _is_numbered(tried.pieces, answers) or _has_transactions(tried.pieces, answers) or _is_counted(tried, answers)
+    ):
         return False
     for place, packet in enumerate(tried.pieces[:FEW]):
         twice = _answers(tried, [*tried.pieces[:place], packet, packet])
@@ -185,6 +191,25 @@ def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:
         grows = steps == {1} and numbers[0][0] > 0
         is_told = told == len(packets) or told == len(packets) - 1 > FEW or (grows and len(packets) <= 2 * told)
         if is_told and len(set(numbers)) == len(numbers) and all(number[0] < 0x20 for number in numbers):
+            return True
+    return False
+
+
+def _has_transactions(packets: list[bytes], answers: list[list[bytes]]) -> bool:
+    """Whether each packet has other bytes in one place, so many that they are no number, and its answer has them there.
+
+    Such are the transactions of STUN (RFC 8489, section 5).
+    """
+    told = [(packet, answer[0]) for packet, answer in zip(packets, answers, strict=True) if answer]
+    if len(told) < max(2, len(packets) - 1):
+        return False
+    for at in range(min(len(part) for pair in told for part in pair) - TRANSACTION + 1):
+        names = {
+            packet[at : at + TRANSACTION]
+            for packet, answer in told
+            if answer.startswith(packet[at : at + TRANSACTION], at)
+        }
+        if len(names) == len(told):
             return True
     return False
 

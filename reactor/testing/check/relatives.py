@@ -54,6 +54,7 @@ _DOT = re.compile(rb"\r\n\.\r\n")
 _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
 _FRAMING_HEADER = re.compile(rb"(?<=\n)(?:Content-Length|Transfer-Encoding)(?=:)", re.IGNORECASE)
 
+_SIP = b" SIP/2.0\r\n"  # there blanks before a colon are right (RFC 3261, section 25.1: HCOLON)
 _BOUNDARY = re.compile(rb"(?<=\n)([^\w\s])\1+(\w{2,})(?!\w)")  # such as --limit, where the head has named it
 _LINE = re.compile(rb"[^\r\n]+")
 _CHUNK = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{1,4}\r\n")  # the line before a chunk: its size
@@ -235,7 +236,7 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     for place, start, end in spots(pieces, _DOT, SPOTS):
         for instead in _NO_DOTS:
             yield Swap("end", place, start, end, instead, (b"\r\n,\r\n", instead.replace(b".", b",")))
-    for place, start, end in spots(pieces, _FRAMING_HEADER, SPOTS):
+    for place, start, end in [] if _SIP in b"".join(pieces) else spots(pieces, _FRAMING_HEADER, SPOTS):
         name = pieces[place][start:end]
         yield Swap("name", place, start, end, name + b" ", (b"x" + name[1:], name + b"x"))
     yield from _chunks(pieces)

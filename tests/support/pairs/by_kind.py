@@ -1,6 +1,20 @@
 """The sets that have three pairs for each of twelve kinds of faults."""
 
-from . import eighth, eleventh, fifth, fourth, kinds, ninth, seventh, sixth, tenth, third, thirteenth, twelfth
+from . import (
+    eighth,
+    eleventh,
+    fifth,
+    fourteenth,
+    fourth,
+    kinds,
+    ninth,
+    seventh,
+    sixth,
+    tenth,
+    third,
+    thirteenth,
+    twelfth,
+)
 
 SETS = {
     "kinds": kinds.PAIRS,
@@ -15,5 +29,6 @@ SETS = {
     "eleventh": eleventh.PAIRS,
     "twelfth": twelfth.PAIRS,
     "thirteenth": thirteenth.PAIRS,
+    "fourteenth": fourteenth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]

@@ -431,6 +431,17 @@ FINDERS = {
     "tftp-download": "takes_causes_for_ends",
     "tftp-files": "answers_duplicates_once",
     "tftp-upload": "leaves_nothing_behind",
+    # those of `fourteenth`
+    "asterisk-manager": "stays_in_bounds",
+    "beanstalkd-size": "same_at_its_limits",
+    "gearman-skip": "drops_no_step",
+    "http-blanks": "takes_exact_ends_only",
+    "mllp-pieces": "works_linearly",
+    "modbus-range": "same_at_its_limits",
+    "relp-reads": "ends_if_it_drips",
+    "rtsp-lines": "ends_if_it_drips",
+    "smtp-content": "takes_exact_ends_only",
+    "turn-allocation": "answers_duplicates_once",
 }
 """The property that finds the fault of each pair. Pairs that are not here are missed; iscsi, mapi and agentx-search not
 each time."""
@@ -440,6 +451,7 @@ NO_TEST = {
     "radius", "rcon", "rfb",
     "hayes", "nbd-writes", "nut-variables", "saslauthd-delay", "socks", "spamd", "ssh-agent", "rexec", "tacacs", "uucp",
     "statsd-tcp", "telnetlogin", "ftp-login", "http-discard",
+    "gearman-skip",
 }  # fmt: skip
 """What the source shows, or what ends the check at once, has no test to print."""
 

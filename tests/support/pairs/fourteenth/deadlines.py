@@ -269,7 +269,7 @@ PAIRS = [
     ),
     # Fault: each line of a head counts as a message, so that the time for a request begins anew with each line.
     Pair(
-        "rtsp-head",
+        "rtsp-lines",
         7,
         Rtsp,
         RightRtsp,

@@ -366,7 +366,7 @@ PAIRS = [
     ),
     # Fault: after an error the next messages are done, and not dropped up to the next sync.
     Pair(
-        "postgres-sync",
+        "postgres-skip",
         12,
         Extended,
         RightExtended,
