@@ -34,7 +34,7 @@ RETRY = 0.01
 class ConnectedRow(SocketRow):
     """The row of a connected datagram socket; its handler begins without a packet."""
 
-    __slots__ = ()
+    __slots__ = ("_is_short",)
     channel: PacketChannel
 
     def __init__(
@@ -42,6 +42,7 @@ class ConnectedRow(SocketRow):
         filters: Sequence[Callable[[Any], Any]], driven_by: DrivenBy,
     ) -> None:  # fmt: skip
         super().__init__(reactor, server, sock, peer, owner, driven_by)
+        self._is_short = False  # whether the host has no memory for a packet; the socket can be written all the while
         self.channel = DatagramMachine(handler, self)
         if filters:
             self.channel = chain(self.channel, filters)
@@ -68,7 +69,7 @@ class ConnectedRow(SocketRow):
         channel = self.channel
         mask = EVENT_READ if channel.wants_input else 0
         if channel.outbox:
-            mask |= EVENT_WRITE
+            mask |= 0 if self._is_short else EVENT_WRITE
         elif channel.finished:
             self.reactor.end(self)
             return
@@ -78,7 +79,7 @@ class ConnectedRow(SocketRow):
     def flush(self, now: float) -> None:
         """Send packets until the kernel takes no more."""
         channel = self.channel
-        while channel.outbox:
+        while channel.outbox and not self._is_short:
             packet = channel.outbox[0]
             try:
                 self.socket.send(packet)
@@ -88,9 +89,14 @@ class ConnectedRow(SocketRow):
                 if error.errno not in SHORT:
                     self.lose(Reset(error))
                     return
-                self.reactor.call_later(RETRY, self.touched)
+                self._is_short = True
+                self.reactor.call_later(RETRY, self._try_again)
                 break
             self.progress = now
             self.total_out += len(packet)
             channel.sent()
         self.check_output()
+
+    def _try_again(self) -> None:
+        self._is_short = False
+        self.touched()

@@ -1,7 +1,9 @@
 """`Connected` with a `DatagramHandler`: a socket of its own, connected to one peer, in every mode."""
 
+import errno
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,7 +23,9 @@ from handlers import (
     Until,
 )
 from handlers.services import EchoDatagram
+from reactor import Reactor, SelectTCPServer
 from tests.support.bench import bench
+from tests.support.loops import Clock, until
 from tests.support.outside import here_until
 from tests.support.serving import MODES, PACKETS, PATIENCE, connect, exchange, rest, serving
 
@@ -250,3 +254,33 @@ def test_a_packet_that_is_too_long_is_a_reset(silent):
 
     with serving(Asking, "select", upstream=silent.getsockname()) as server, connect(server) as client:
         assert rest(client) == b"connection lost: [Errno 90] Message too long"
+
+
+def test_a_host_without_memory_is_asked_again_after_a_while_and_not_by_a_loop_that_spins(silent):
+    attempts = []
+
+    class Short(socket.socket):
+        def send(self, data, *flags):
+            if self.type == socket.SOCK_DGRAM:
+                attempts.append(data)
+                if len(attempts) < 3:
+                    raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+            return super().send(data, *flags)
+
+    clock = Clock()
+    network = SimpleNamespace(**{**vars(socket), "socket": Short})
+    with (
+        Reactor(clock=clock, network=network) as reactor,
+        SelectTCPServer(("127.0.0.1", 0), Lines, reactor=reactor) as server,
+        connect(server) as client,
+    ):
+        server.upstream = silent.getsockname()
+        client.sendall(b"one\n")
+        until(reactor, lambda: attempts)
+        for times in 1, 2:
+            for _ in range(20):
+                reactor.step(0)  # the socket may be written all the while
+            assert attempts == [b"one\n"] * times
+            clock.seconds += 1
+            until(reactor, lambda: len(attempts) > times)  # noqa: B023 - now
+        assert silent.recv(9) == b"one\n"
