@@ -10,6 +10,7 @@ from operator import attrgetter
 
 from .machine import ANYWHERE, Machine
 from .sources import NOTHING
+from .states import is_same_place, place_of
 from .wait import Wait
 from .waits import Packet
 
@@ -110,12 +111,18 @@ class DatagramMachine(Machine):
             return super().take(wait)
         return self.inbox.popleft() if self.inbox else NOTHING
 
-    def begin_over(self, begun: bool, state: Any) -> None:
+    def is_at_opening(self) -> bool:
+        """Whether the request waits for a packet at the place where its messages begin."""
+        wait = self.wait
+        return wait is not None and wait.reads and is_same_place(place_of(self.state), self.first_place)
+
+    def begin_over(self, place: object, state: Any) -> None:
         """Go on in the middle of the first turn of the request, of which ``state`` runs; it began without a machine.
 
-        ``begun``: whether ``setup()`` has succeeded and ``finish()`` is still to be called.
+        ``place``: where messages begin (`states.place_of`); ``None`` if ``setup()`` has not succeeded, so that
+        ``finish()`` is not to be called, or has been called.
         """
-        self.first_place, self.first_wait = NOTHING if begun else None, self.wait
+        self.first_place, self.first_wait = place, self.wait
         self.state, self.running = state or self.state, True
 
     def take_over(self, state: Any, step: Any, error: BaseException | None, finishing: bool) -> None:

@@ -11,7 +11,8 @@ from types import CoroutineType
 
 from ..handlers import Packet
 from ..handlers.handler import Handler
-from ..handlers.states import expect_nothing
+from ..handlers.sources import NOTHING
+from ..handlers.states import expect_nothing, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Brief:
 
     # Slots, because CPython 3.11 finds them faster than attributes of the class that an instance may override.
     __slots__ = (
-        "_row", "_taker", "error", "handler", "packet", "packets", "peer", "place", "principal", "size", "state",
-        "step", "taken",
+        "_row", "_taker", "error", "handler", "opening", "packet", "packets", "peer", "place", "principal", "size",
+        "state", "step", "taken",
     )  # fmt: skip
 
     step: Any
@@ -73,6 +74,8 @@ class Brief:
         """What the handler was last asked for a step: its ``handle()``, a state, or its coroutine."""
         self.taken = False
         """Whether the handler was given the packet."""
+        self.opening: object = None
+        """Where the coroutine waited for the packet; ``None`` where nobody asks."""
         self._row: PacketRow | None = None
         self._taker = taker
         handler._machine = self  # type: ignore[assignment]
@@ -108,10 +111,12 @@ class Brief:
 
     def _run_coroutine(self, send: Callable[[Any], Any]) -> Any:
         """The step that the coroutine takes when it has the packet, or returns at its end."""
-        self.state = send
+        self.state, handler = send, self.handler
         try:
             step = send(None)
             if step.__class__ is Packet:
+                if handler.request_timeout is not None or handler.min_rate:  # they ask for it
+                    self.opening = place_of(send)
                 self.taken = True
                 step = send(self.packet)
             return step
@@ -133,11 +138,15 @@ class Brief:
         if self._row is None:
             row = self._row = self._taker.enter(self)
             machine: Any = row.channel
-            machine.begin_over(self.place == STATE, self.state)
+            machine.begin_over(self._opening() if self.place == STATE else None, self.state)
             packets, self.packets = self.packets or [], None
             for packet in packets:
                 self.handler.send(packet)
         return self._row
+
+    def _opening(self) -> object:
+        """The place in the handler's code where its messages begin."""
+        return self.opening or place_of(self.state) or NOTHING
 
     # What the handler asks of its machine and of its driver
 

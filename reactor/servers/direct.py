@@ -11,10 +11,10 @@ After a connection that was short, the next is expected to be (`Service.is_brief
 turn (`rows.rowless`), it needs no row.
 
 It is for connections that the loop drives, and for blocking handlers in plain and thread mode. The general way
-(`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_plain` says what
-is taken for granted for a batch: a plain listener, default hooks, no worker processes; `is_open` what is taken for
-granted for each connection: no filters, room in the table, and that the request may begin now. What is unusual after
-that goes the general way: a connection that a limit of its host refuses, an exception, a host without another thread.
+(`Service.admit`, `Service.begin`, and the hooks) does the same in more than twice as many calls. `is_open` says what is
+taken for granted for each connection: a plain listener, default hooks, no filters, no worker processes, room in the
+table, and that the request may begin now. What is unusual after that goes the general way: a connection that a limit of
+its host refuses, an exception, a host without another thread.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Direct:
 
             self._rowless_class = Rowless
 
-    def is_plain(self) -> bool:
-        """Whether nothing unusual is declared for the server. A program may change the answer from batch to batch."""
+    def is_open(self) -> bool:
+        """Whether the next connection may go the direct way. A program may change the answer at any time."""
         service, server = self._service, self._service.server
         if not self._is_possible or type(getattr(server, "socket", None)) is not socket:  # else none is wrapped
             return False
@@ -75,15 +75,15 @@ class Direct:
             if not are_default(*hooks):
                 return False
             self._default_hooks = hooks
-        return service.serving.share is None
-
-    def is_open(self) -> bool:
-        """Whether the next connection may go the direct way, if the server `is_plain`. A handler may change that."""
-        service, server = self._service, self._service.server
-        return not (
-            server.filters or service.queue.rows or service.closing or service.holding or service.heirs.count
-            or len(service.reactor.table) >= server.max_requests
-        ) and OF_INSTANCE.isdisjoint(server.__dict__) and service.mode.may_begin()  # fmt: skip
+        return (
+            OF_INSTANCE.isdisjoint(vars(server))
+            and not server.filters
+            and service.serving.share is None
+            and not service.queue.rows
+            and not (service.closing or service.holding or service.heirs.count)
+            and len(service.reactor.table) < server.max_requests
+            and service.mode.may_begin()
+        )  # fmt: skip
 
     def take(self) -> None:
         """Take one connection, and serve it or have it served. Raises ``OSError`` as ``accept()``."""

@@ -154,9 +154,8 @@ class Service:
     def arrivals(self) -> None:
         """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
         source, most = self.source, self._batch_size.expect(self.reactor.batches, self.mode.batch)
-        is_plain = self.direct.is_plain()
         for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
-            if is_plain and self.direct.is_open():
+            if self.direct.is_open():
                 is_more = self.take(self.direct.take)
             else:
                 is_more = not self.admission.is_closed() and self.take()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
-from ..handlers import FirstOf, Flushed, InputEnded, LimitPassed, StreamMachine, TimedOut
+from ..handlers import FirstOf, Flushed, InputEnded, LimitPassed, TimedOut
 from ..loop.timers import NEVER
 
 TYPE_CHECKING = False
@@ -36,13 +36,12 @@ class Pace:
     """
 
     __slots__ = (
-        "_begun", "_debt", "_due", "_excused", "_moved", "_number", "_since", "_taken", "_takes", "_waiting", "_writes",
+        "_begun", "_debt", "_due", "_excused", "_moved", "_number", "_since", "_takes", "_waiting", "_writes",
     )  # fmt: skip
 
     def __init__(self, begun: float) -> None:
         self._begun = begun  # when the request began; it may have been in the table before, queued. NEVER: it has not
         self._number = 0  # that of the request; 0: the connection is one request
-        self._taken = 0  # bytes of input up to the end of the request before
         self._debt = 0.0
         self._due = NEVER  # when the wait is over
         self._moved = 0  # bytes that have been counted
@@ -70,14 +69,14 @@ class Pace:
         self._takes = False
         if not (self._waiting or self._writes):
             self._debt = 0.0
-        self._follow(row, channel, now)
+        self._follow(channel, now)
         self._due = now + max(0.0, channel.patience - self._debt)
         return self._next(row, handler)
 
     def look(self, row: Request, channel: Any, now: float) -> float:
         """Bytes may have moved, and no wait has begun. Returns the row's deadline."""
         handler = channel.handler
-        self._follow(row, channel, now)
+        self._follow(channel, now)
         if handler.min_rate and not channel.finished:
             takes = channel.blocked if self._waiting else self._writes and bool(row.held_out)
             if takes or self._takes:
@@ -102,19 +101,14 @@ class Pace:
             self._debt = max(0.0, self._debt + now - self._since - (moved - self._moved) / handler.min_rate)
         self._moved, self._since = moved, now
 
-    def _follow(self, row: Request, channel: Any, now: float) -> None:
+    def _follow(self, channel: Any, now: float) -> None:
         """Note where a request of the connection ends, and where the next one begins."""
         number = channel.handler.one_by_one
         if not number:
             return
         machine = channel.handler._machine
-        if isinstance(machine, StreamMachine):
-            is_at_opening, left = machine.is_at_opening(), len(machine.outbox or b"")
-        else:
-            if number > self._number:
-                self._taken = row.total_in
-            is_at_opening, left = row.total_in == self._taken, machine.held_out
-        is_answered = is_at_opening and left > channel.handler.high_water
+        is_at_opening = machine.is_at_opening()
+        is_answered = is_at_opening and len(machine.outbox or b"") > channel.handler.high_water
         if number - is_answered > self._number:
             self._number, self._begun, self._debt = number - is_answered, NEVER, 0.0
         is_between = is_at_opening and not (channel.finished or channel.held_in)

@@ -385,6 +385,10 @@ class Reactor(Loop):
         self.work.forget(row)
         self.budget.let_go(row)
 
+    def become_copy(self) -> None:
+        super().become_copy()
+        self.table.become_copy()
+
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of what the request ``keep`` does not need."""
         super().close_copy(keep)

@@ -54,7 +54,8 @@ class RequestTable:
         self.next_serial = self._serials.__next__
         """Returns a serial that no row has."""
         self._lock = RLock()  # a thread that drives a row removes it, and a signal handler may ask for stats meanwhile
-        self._passed: deque[tuple[Any, ...]] = deque()  # without a row; `_note_passed` counts them
+        self._passed: list[tuple[Any, ...]] = []  # requests without a row that have ended: `_note_passed` counts them
+        self._is_noting = False
         self._closed: deque[Any] = deque(maxlen=CLOSED)
         self._ends: dict[str, int] = {}
         self.refused: dict[str, int] = {}
@@ -66,7 +67,7 @@ class RequestTable:
 
     @property
     def closed(self) -> deque[dict[str, Any]]:
-        """The `Request.record` of each row that has ended; the latest is the last."""
+        """The `Request.record` of each row that has ended until now; the latest is the last."""
         with self._lock:
             self._note_passed()
             for index, record in enumerate(self._closed):
@@ -78,7 +79,7 @@ class RequestTable:
 
     @property
     def ends(self) -> dict[str, int]:
-        """How many rows have ended, by the class of the reason; ``""`` for those that have finished.
+        """How many rows have ended until now, by the class of the reason; ``""`` for those that have finished.
 
         The health checks of a proxy are counted apart, as `HEALTH_CHECK`."""
         with self._lock:
@@ -167,19 +168,32 @@ class RequestTable:
                 self._note_passed()
 
     def _note_passed(self) -> None:
-        """Do what `count_passed` has left, for many requests at once. Holds the lock."""
+        """Do what `count_passed` has left, for many requests at once. Holds the lock.
+
+        A signal handler that looks at the table meanwhile, in the same thread, finds them not counted yet.
+        """
         passed = self._passed
-        if not passed:
+        if not passed or self._is_noting:
             return
-        ended = [passed.popleft() for _ in range(len(passed))]
-        self._closed += ended
-        self._ends[""] = self._ends.get("", 0) + len(ended)
-        self._total_in += sum(map(_BYTES_IN, ended))
-        self._total_out += sum(map(_BYTES_OUT, ended))
+        self._is_noting = True
+        try:
+            ended = passed[:]
+            self._closed += ended
+            self._ends[""] = self._ends.get("", 0) + len(ended)
+            self._total_in += sum(map(_BYTES_IN, ended))
+            self._total_out += sum(map(_BYTES_OUT, ended))
+            del passed[: len(ended)]
+        finally:
+            self._is_noting = False
+
+    def become_copy(self) -> None:
+        """In any forked child: a thread of the parent may have held the lock."""
+        self._lock = RLock()
+        self._is_noting = False
 
     def close_copy(self, keep: object) -> None:
         """In a forked child: close the copies of all rows but ``keep``."""
-        self._lock = RLock()  # a thread of the parent may have held the old one
+        self.become_copy()
         for row in self:
             row.counted = 0
             if row is not keep:

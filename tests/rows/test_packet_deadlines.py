@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from handlers import DatagramHandler, Packet
-from reactor import Reactor, SelectUDPServer
+from handlers import DatagramHandler, Packet, StreamHandler, Until
+from reactor import Reactor, SelectTCPServer, SelectUDPServer
 from tests.support.loops import Clock, until
 from tests.support.serving import PATIENCE
 
@@ -72,3 +72,53 @@ def test_the_bound_of_a_request_holds_from_its_first_packet_to_its_end(handler, 
         until(reactor, lambda: not reactor.table)
         reason = reactor.table.closed[-1]["reason"]
     assert reason == f"TimedOut: not finished after 10 s ({handler.__name__}.request_timeout)"
+
+
+@pytest.mark.parametrize("handler", [Counting, Conversing])
+@pytest.mark.parametrize("packets", [["a"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]], ids=len)
+def test_it_holds_where_the_first_packet_comes_with_the_end_of_the_request_before(handler, packets):
+    clock = Clock()
+    with (
+        Reactor(clock=clock) as reactor,
+        SelectUDPServer(("127.0.0.1", 0), handler, reactor=reactor) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        client.connect(server.server_address)
+        for packet in packets:
+            client.send(packet.encode())
+        until(reactor, lambda: [row.total_in for row in reactor.table] == [len(packets)])
+        clock.seconds += 10
+        until(reactor, lambda: not reactor.table)
+        assert reactor.table.closed[-1]["reason"].startswith("TimedOut: not finished after 10 s")
+
+
+def test_it_holds_where_other_threads_are_in_use():
+    """The machine is behind a lock then."""
+    clock = Clock()
+    with (
+        Reactor(clock=clock) as reactor,
+        SelectTCPServer(("127.0.0.1", 0), TwoLines, reactor=reactor) as server,
+        socket.create_connection(server.server_address) as client,
+    ):
+        reactor.share()
+        client.sendall(b"a\nb\nc\n")
+        until(reactor, lambda: [row.total_in for row in reactor.table] == [6])
+        clock.seconds += 10
+        until(reactor, lambda: not reactor.table)
+        assert reactor.table.closed[-1]["reason"].startswith("TimedOut: not finished after 10 s")
+
+
+class TwoLines(StreamHandler):
+    timeout = 100
+    request_timeout = 10
+
+    def handle(self):
+        self.one_by_one += 1
+        return Until(b"\n"), self.first
+
+    def first(self, line):
+        return Until(b"\n"), self.second
+
+    def second(self, line):
+        self.send(line)
+        return self.handle()

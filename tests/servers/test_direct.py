@@ -248,7 +248,7 @@ class Idle(StreamRequestHandler):
 
 def is_direct(server: Any) -> bool:
     """Whether the next connection goes the direct way."""
-    return bool(server._srv.direct.is_plain() and server._srv.direct.is_open())
+    return bool(server._srv.direct.is_open())
 
 
 @pytest.mark.parametrize("kind", [TCPServer, ThreadingTCPServer])
