@@ -292,7 +292,7 @@ PAIRS = [
             b"HELO client.example\r\n",
             b"QUIT\r\n",
         ],
-        {"kept": 4096},
+        {"kept": 1 << 20},
     ),
     # Fault: any cause but LimitPassed is answered, and the handler waits for the next command.
     Pair(
