@@ -457,6 +457,7 @@ FINDERS = {
     "postgres-settings": "leaves_nothing_behind",
     "redis-transactions": "leaves_nothing_behind",
     "relp-frames": "skips_what_it_refuses",
+    "smtp-truncated": "takes_causes_for_ends",
     "websocket-fragments": "stays_in_bounds_when_repeated",
 }
 """The property that finds the fault of each pair. Pairs that are not here are missed; iscsi, mapi and agentx-search not
