@@ -119,7 +119,7 @@ class Passing:
             self.send(reactor.time)  # what waits may be of the same exchange
             self._go_on_with(brief.make_row(), brief)
             return False
-        if self._singles <= BUSY and not unsent and not reactor.is_copy:  # it is alone
+        if self._singles <= BUSY and not unsent and not reactor.is_copy:  # it is alone; `send` drops what a copy has
             return self._send(brief, packets, sock, reactor.table)
         unsent.append((brief, packets))
         # Answers through a Unix socket leave one by one: if one is not taken, none passes it.
