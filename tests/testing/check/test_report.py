@@ -324,6 +324,6 @@ class EndsOnPurpose(Returns):
 
 
 def test_a_step_that_a_return_stands_behind_is_dropped_on_purpose():
-    with pytest.raises(CheckFailed, match="to end the request, write `return None` behind it"):
+    with pytest.raises(CheckFailed, match="or write `return None` behind it to end"):
         checks.drops_no_step(Forgets)
     checks.drops_no_step(EndsOnPurpose)

@@ -23,7 +23,7 @@ class ForgottenReturn(StreamHandler):
 
 
 @wrong(
-    "the step that self.handle() returns is dropped: return it",
+    "the step that self.handle() returns is dropped: return it, or write `return None` behind it to end",
     "the wait Until(b'.', limit=80) is dropped: return it with the next state",
 )
 class ForgottenReturns(StreamHandler):
@@ -71,7 +71,7 @@ class ForgottenAwaitOfTheBase(Helps):
         super().helper()  # here
 
 
-@wrong("the step that self.handle() returns is dropped: return it")
+@wrong("the step that self.handle() returns is dropped: return it, or write `return None` behind it to end")
 class ForgottenReturnOfAStepElsewhere(StreamHandler):
     def handle(self):
         return self.greeted() if self.secured else self.begin()
