@@ -82,9 +82,7 @@ def _of_statement(method: Method, statement: ast.Expr) -> str:
         return f"the coroutine {text} never runs: await it, or return it as the next step"
     is_dropped = _return_steps(called) and not _is_coroutine(method)  # one may call a state for what else that does
     if is_dropped and not _has_end_behind(method.tree, statement):
-        return (
-            f"the step that {text} returns is dropped: return it, or write `return None` behind it to end"
-        )
+        return f"the step that {text} returns is dropped: return it, or write `return None` behind it to end"
     return ""
 
 
