@@ -121,7 +121,9 @@ class Handler:
 
     ``request_timeout`` and ``min_rate`` are then for each of them, from its first byte until the handler goes on to the
     next one and no more than `high_water` of the output is left. Between requests only the time of the wait and
-    ``idle_timeout`` hold. Blocking handlers that declare ``request`` and `handlers.http.HTTPHandler` do so."""
+    ``idle_timeout`` hold. A handler that holds input in a buffer of its own waits for the rest of a request in another
+    state than for its first byte: else it is between requests all the while. Blocking handlers that declare ``request``
+    and `handlers.http.HTTPHandler` do so."""
 
     high_water = 65_536
     """Output waiting in the row, in bytes, past which the row does not read and the handler does not go on."""
