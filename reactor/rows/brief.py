@@ -93,7 +93,7 @@ class Brief:
             state = self.state = handler.handle
             step = state()
             if step.__class__ is tuple and len(step) == 2 and step[0].__class__ is Packet and callable(step[1]):
-                self.state = state = step[1]
+                state = self.state = step[1]
                 self.taken = True
                 step = state(self.packet)
             elif step.__class__ is CoroutineType:

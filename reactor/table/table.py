@@ -192,8 +192,7 @@ class RequestTable:
         self._is_noting = False
 
     def close_copy(self, keep: object) -> None:
-        """In a forked child: close the copies of all rows but ``keep``."""
-        self.become_copy()
+        """In a forked child, after `become_copy`: close the copies of all rows but ``keep``."""
         for row in self:
             row.counted = 0
             if row is not keep:

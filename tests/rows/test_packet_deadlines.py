@@ -1,6 +1,7 @@
 """The deadlines of an exchange of datagrams whose handler answers one request after another."""
 
 import socket
+from contextlib import contextmanager
 
 import pytest
 
@@ -41,9 +42,9 @@ class Conversing(DatagramHandler):
             self.send(await Packet())
 
 
-@pytest.mark.parametrize("handler", [Counting, Conversing])
-@pytest.mark.parametrize("together", [False, True], ids=["apart", "together"])
-def test_the_bound_of_a_request_holds_from_its_first_packet_to_its_end(handler, together):
+@contextmanager
+def exchange(handler):
+    """The clock and the loop of a server, and a client."""
     clock = Clock()
     with (
         Reactor(clock=clock) as reactor,
@@ -52,6 +53,13 @@ def test_the_bound_of_a_request_holds_from_its_first_packet_to_its_end(handler, 
     ):
         client.settimeout(PATIENCE)
         client.connect(server.server_address)
+        yield clock, reactor, client
+
+
+@pytest.mark.parametrize("handler", [Counting, Conversing])
+@pytest.mark.parametrize("together", [False, True], ids=["apart", "together"])
+def test_the_bound_of_a_request_holds_from_its_first_packet_to_its_end(handler, together):
+    with exchange(handler) as (clock, reactor, client):
         total = 0
         for number in range(3):
             clock.seconds += 90  # between requests, only the time of the wait holds
@@ -77,13 +85,7 @@ def test_the_bound_of_a_request_holds_from_its_first_packet_to_its_end(handler, 
 @pytest.mark.parametrize("handler", [Counting, Conversing])
 @pytest.mark.parametrize("packets", [["a"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]], ids=len)
 def test_it_holds_where_the_first_packet_comes_with_the_end_of_the_request_before(handler, packets):
-    clock = Clock()
-    with (
-        Reactor(clock=clock) as reactor,
-        SelectUDPServer(("127.0.0.1", 0), handler, reactor=reactor) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
-    ):
-        client.connect(server.server_address)
+    with exchange(handler) as (clock, reactor, client):
         for packet in packets:
             client.send(packet.encode())
         until(reactor, lambda: [row.total_in for row in reactor.table] == [len(packets)])

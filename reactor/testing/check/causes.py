@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import ToEnd
-from ..inputs.borders import borders_of, is_between, pieces_again
+from ..inputs.borders import borders_of, is_between, is_inside, pieces_again
 from ..inputs.stretched import measured
 from ..inputs.tried import Tried
 from ..running.drip import LONG, Drip, dripped, trickle
@@ -164,8 +164,7 @@ def _refuse_leftover(tried: Tried, message: _Message, place: int) -> None:
     data = tried.pieces[0][: message.end]  # what follows may well end the request
     run = Run(tried)
     run.step(data[:place])
-    is_inside = not (run.over or run.finished or is_between(run)) and run.machine.held_in > 0
-    if is_inside and run.patience < inf:
+    if is_inside(run) and run.machine.held_in > 0 and run.patience < inf:
         run.step(run.patience)
         if not (run.over or run.finished) and is_between(run) and run.machine.held_in > 0:
             whole, before = played(tried, [data]).output, played(tried, [data[:place]]).output
@@ -268,17 +267,17 @@ def _in_parts(tried: Tried) -> Iterator[tuple[bytes, list[bytes]]]:
     for stretched in measured(tried):
         begun = stretched.begun(2 * LONG)
         begin = max((at for at in firsts if at < len(begun)), default=0)
-        if _is_inside(tried, begun + stretched.letter * LONG):
+        if _ends_inside(tried, begun + stretched.letter * LONG):
             yield begun[:begin], [begun[begin:], *([stretched.letter] * LONG)]
 
 
-def _is_inside(tried: Tried, data: bytes) -> bool:
-    """Whether ``data`` ends inside a message, as far as the reactor can tell."""
+def _ends_inside(tried: Tried, data: bytes) -> bool:
+    """Whether ``data`` ends inside a message."""
     run = Run(tried)
     run.step(data)
-    is_inside = not (run.over or run.finished or is_between(run))
+    ends_inside = is_inside(run)
     run.close()
-    return is_inside
+    return ends_inside
 
 
 def _refuse_silence(tried: Tried) -> None:

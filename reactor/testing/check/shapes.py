@@ -32,15 +32,14 @@ REGIONS = 256
 DEEPEST = 1_000
 """The most levels of bencoding in a conversation."""
 
-_SIMPLE = re.compile(rb"i-?[0-9]+e")
-_TEXT = re.compile(rb"([0-9]{1,7}):")
-
-
 REACH = 4_096
 """Bytes of a message in which data with a head and a length are sought."""
 
 NAME = 32
 """The most bytes of a name in front of the kind of a value."""
+
+_SIMPLE = re.compile(rb"i-?[0-9]+e")
+_TEXT = re.compile(rb"([0-9]{1,7}):")
 
 
 class Group(NamedTuple):

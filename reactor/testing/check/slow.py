@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Handler, StreamMachine, Until
-from ..inputs.borders import borders_of, firsts_of, is_between, messages_of, parts_of, pieces_again
+from ..inputs.borders import borders_of, firsts_of, is_inside, messages_of, parts_of, pieces_again
 from ..running.drip import DRIPS, SHARE, dripped, trickle
 from ..running.forms import around, letters, same
 from ..running.report import fail
@@ -115,7 +115,7 @@ def _borne(tried: Tried, long: _Long) -> tuple[int, float]:
 
 def _goes_on(run: Run) -> bool:
     """Whether the request waits for the next piece of a message."""
-    return not (run.over or run.finished or is_between(run)) and run.wait is not None and run.wait.reads
+    return is_inside(run) and run.wait is not None and run.wait.reads
 
 
 def _declared(run: Run) -> float:

@@ -89,6 +89,11 @@ def is_between(run: Run) -> bool:
     return is_same_place(place_of(machine.state), machine.first_place)
 
 
+def is_inside(run: Run) -> bool:
+    """Whether the request is open, inside a message, as far as the reactor can tell."""
+    return not (run.over or run.finished or is_between(run))
+
+
 class Part(NamedTuple):
     """What satisfied one wait."""
 
