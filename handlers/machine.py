@@ -193,10 +193,10 @@ class Machine:
             self.driver.touched()
 
     def forget(self, driver: Driver) -> Self:
-        """Break the reference cycles of machine, handler and driver. The driver must not use the machine afterwards.
+        """Break the reference cycles of machine, handler and driver, which must not use the machine afterwards.
 
-        So the garbage collector has nothing to do. From now on `handler` is the handler's class, and ``driver`` answers
-        what the handler still asks. Does nothing while a state runs. Returns the machine.
+        From now on `handler` is the handler's class, and ``driver`` answers what the handler still asks. Does nothing
+        while a state runs. Returns the machine.
         """
         if self.running or isinstance(self.handler, type):
             return self
@@ -470,7 +470,7 @@ class Machine:
         """End the request: record the reason and call ``finish()``. Does nothing for a request that has ended."""
         if self.state is None:
             return
-        self.leave_wait()
+        Machine.leave_wait(self)  # a search is over with the input
         coroutine, started = self._coroutine(), self.first_place is not None
         self.reason, self.wait = self.excess if reason is None else reason, None
         try:
@@ -484,9 +484,9 @@ class Machine:
             self.reason = error
             raise
         finally:
-            self.state = self.inbox = None
-            self.fresh = True
-            self._drained()
+            self.state, self.inbox, self.fresh = None, None, True
+            if self.followers:
+                self._drained()
 
     def _coroutine(self) -> CoroutineType[Any, Any, Any] | None:
         return self.state.__self__ if is_of_coroutine(self.state) else None  # type: ignore[union-attr]

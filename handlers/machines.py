@@ -106,9 +106,9 @@ class StreamMachine(Machine):
         try:
             self.running = 1 + (high_water if high_water < most else most)  # noqa: FURB136 - a call costs more
             self.inbox, size, end, is_run = data, len(data), 0, False
+            wait: Any = self.wait
+            state: Any = self.state
             while True:
-                wait: Any = self.wait
-                state: Any = self.state
                 kind, start = wait.__class__, end
                 if kind is Until:  # what `Until.find` does, without the call, which would cost as much as half of this
                     found = data.find(wait.delimiter, start)
@@ -126,32 +126,35 @@ class StreamMachine(Machine):
                 except (StopIteration, Cause) as raised:
                     self._raised(state, raised)
                     break
-                if state.__class__ is not MethodType:  # it is of a coroutine
+                if type(state) is not MethodType:  # it is of a coroutine
                     following, then = step, state
-                elif step.__class__ is tuple and len(step) == 2 and step[1].__class__ is MethodType:
+                elif step.__class__ is tuple and len(step) == 2 and type(step[1]) is MethodType:
                     following, then = step
                 else:
-                    following, then = None, None
-                is_equal = following is wait
-                if not is_equal and following.__class__ is not kind and following.__class__ not in _PLAIN:
                     self._took(state, step)
                     break
-                self.wait, self.state = following, then
-                if is_run and is_equal and end < size:
-                    turns = self._feed_run(data, turns)  # from here on the step is the last one of the run
-                    end, following = self.start, self.wait
-                    if following.__class__ not in _PLAIN or not is_plain(self.state):
+                if following is not wait:
+                    if following.__class__ not in _PLAIN:
+                        self._took(state, step)
                         break
-                is_run = following is wait and kind is Until
+                    wait, state, is_run = following, then, False
+                    self.wait, self.state = wait, state
+                elif is_run and end < size:
+                    self.state = then
+                    turns = self._feed_run(data, turns)  # from here on the step is the last one of the run
+                    end, wait, state = self.start, self.wait, self.state
+                    if wait.__class__ not in _PLAIN or not is_plain(state):
+                        break
+                    is_run = wait is following
+                else:
+                    self.state, state, is_run = then, then, kind is Until
                 if self.blocked or self.inbox is not data or not turns:
                     break
                 if end == size:
-                    is_hungry = (
-                        following.hungry if following.__class__ is not Exactly else 0 < following.n <= following.limit
-                    )
+                    is_hungry = wait.hungry if wait.__class__ is not Exactly else 0 < wait.n <= wait.limit
                     if not is_hungry or self.output is not OPEN:
                         break
-                    timeout = following.timeout
+                    timeout = wait.timeout
                     if timeout is None:
                         timeout = handler.timeout
                     self.inbox = b""
@@ -181,7 +184,7 @@ class StreamMachine(Machine):
         """
         wait: Any = self.wait
         state: Any = self.state
-        delimiter, limit, end, is_coroutine = wait.delimiter, wait.limit, self.start, state.__class__ is not MethodType
+        delimiter, limit, end, is_coroutine = wait.delimiter, wait.limit, self.start, type(state) is not MethodType
         for part in data[end : end + _STRETCH].split(delimiter, turns)[:-1]:
             piece = part + delimiter
             if len(piece) > limit or self.blocked or self.inbox is not data:
@@ -196,7 +199,7 @@ class StreamMachine(Machine):
             if is_coroutine:
                 if step is wait:
                     continue
-            elif step.__class__ is tuple and len(step) == 2 and step[0] is wait and step[1].__class__ is MethodType:
+            elif step.__class__ is tuple and len(step) == 2 and step[0] is wait and type(step[1]) is MethodType:
                 self.state = state = step[1]
                 continue
             self._took(state, step)
@@ -435,6 +438,8 @@ class StreamMachine(Machine):
     def _trim(self) -> None:
         """Drop the input that waits have taken. A longer remainder becomes a bytearray, which grows in place."""
         held, start = self.inbox, self.start
+        if held is None:
+            return  # the request has ended
         if held:
             if start == len(held):
                 self.inbox = b""

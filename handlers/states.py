@@ -31,12 +31,12 @@ at one place share its value."""
 
 def is_of_coroutine(call: object) -> bool:
     """Whether ``call`` is the ``send`` or ``throw`` of a coroutine."""
-    return call.__class__ is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
+    return type(call) is _BUILTIN and call.__self__.__class__ is CoroutineType  # type: ignore[attr-defined]
 
 
 def is_plain(state: object) -> bool:
     """Whether the state is a method or of a coroutine, as most are."""
-    return state.__class__ is MethodType or is_of_coroutine(state)
+    return type(state) is MethodType or is_of_coroutine(state)
 
 
 def bare(call: Any) -> Any:
@@ -58,7 +58,7 @@ def name_of(state: Any) -> str:
 
 def place_of(state: Any) -> object:
     """Where in the handler a request waits: the state, or where its coroutines are suspended."""
-    if state.__class__ is MethodType:
+    if type(state) is MethodType:
         function = state.__func__
         return getattr(function, "__code__", function)
     if not is_of_coroutine(state):

@@ -414,8 +414,10 @@ class Loop:
             if timeout is None:
                 return None if self.busy else 0
             return timeout if timeout == NEVER else min(timeout, LONGEST)
-        left = max(0.0, due - self.clock.monotonic())
-        return min(left, LONGEST) if timeout is None else min(left, LONGEST, timeout)
+        left = due - self.clock.monotonic()
+        if timeout is not None and timeout < left:
+            left = timeout
+        return 0.0 if left < 0 else left if left < LONGEST else LONGEST  # noqa: FURB136 - a call costs more
 
     def _dispatch(self, events: list[tuple[SelectorKey, int]], now: float) -> None:
         unsent, monotonic = self.unsent, self.clock.monotonic

@@ -10,9 +10,10 @@ from __future__ import annotations
 from ..handlers import Reset, StreamMachine
 from ..handlers.channel import OPEN
 from ..handlers.files import Files
+from ..handlers.machines import STEADY
 from ..loop.kernel import AGAIN
 from .driven import Gone
-from .lingering import unacknowledged
+from .lingering import is_done_with, unacknowledged
 from .stream import READ_SIZE, StreamRow
 
 TYPE_CHECKING = False
@@ -72,10 +73,12 @@ class Rowless:
         assert machine is not None
         kind = type(machine.handler)
         try:
-            reactor.guard(self, self._begin, machine)
-        except BaseException:  # it ends the program; if the loop goes on all the same, the row ends then
-            self.make_row()
-            raise
+            self._begin(machine)
+        except BaseException as error:
+            row = self.make_row()
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise  # it ends the program; if the loop goes on all the same, the row ends then
+            row.failed(error)
         is_over = machine.state is None and machine.reason is None and machine.output is OPEN
         if self._row is None and is_over and self._send(machine) and self._may_close():
             machine.forget(self)
@@ -88,7 +91,7 @@ class Rowless:
     def _begin(self, machine: StreamMachine) -> None:
         self.socket.setblocking(False)
         machine.advance()
-        if not machine.wants_input:
+        if machine.running is not STEADY and not machine.wants_input:
             return
         try:
             data = self.socket.recv(READ_SIZE)
@@ -120,7 +123,7 @@ class Rowless:
 
     def _may_close(self) -> bool:
         """Whether a close loses nothing: see `StreamRow._closing`."""
-        if not self.total_out:
+        if not self.total_out or is_done_with(self.socket):
             return True
         try:
             more = self.socket.recv(READ_SIZE)

@@ -133,7 +133,11 @@ class Direct:
             service.is_brief = rowless.total_in > 0
             if passed is not None:
                 reactor.table.count_passed(passed)
-                self.close(request, None)
+                try:
+                    shut_down(request, is_cut=False)
+                except OSError:
+                    pass  # the client has closed or reset it first
+                close(request)
         finally:
             CURRENT.reset(before)
 
@@ -168,7 +172,7 @@ class Direct:
             note_error(row, error)
             raise
 
-    def close(self, request: Any, row: Request | None) -> None:
+    def close(self, request: Any, row: Request) -> None:
         """The handler has ended: close the connection, unless a child goes on with it."""
         self.shut_down(row, request)
         close(request)
