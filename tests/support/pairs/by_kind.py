@@ -3,6 +3,7 @@
 from . import (
     eighth,
     eleventh,
+    fifteenth,
     fifth,
     fourteenth,
     fourth,
@@ -30,5 +31,6 @@ SETS = {
     "twelfth": twelfth.PAIRS,
     "thirteenth": thirteenth.PAIRS,
     "fourteenth": fourteenth.PAIRS,
+    "fifteenth": fifteenth.PAIRS,
 }
 PAIRS = [pair for pairs in SETS.values() for pair in pairs]
