@@ -69,7 +69,7 @@ class Monitoring:
                 raise
 
         def jump(code: CodeType, start: int, end: int) -> Any:
-            if end > start or code.co_filename in but or _line(code, start) != _line(code, end):
+            if end > start or code.co_filename in but or line_of(code, start) != line_of(code, end):
                 return off
             if get_ident() != thread:
                 return None
@@ -178,5 +178,6 @@ def untold() -> Iterator[None]:
         _tool.tell(True)
 
 
-def _line(code: CodeType, offset: int) -> int | None:
+def line_of(code: CodeType, offset: int) -> int | None:
+    """The line of the instruction at that offset; ``None`` if there is none."""
     return next((line for start, end, line in code.co_lines() if start <= offset < end), None)

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import StreamMachine
 from ...handlers.blocking.buffered import BufferedPacket, BufferedStream
+from ...handlers.states import is_of_coroutine, name_of
 from .counting import EndlessLoop
+from .tracing import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +81,10 @@ class _Thread(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A state that runs."""
+    """A state that runs. Where one begins, which is often, this is a plain tuple, which costs less."""
 
-    state: str
+    what: str | tuple[Machine, Any, Any, int]
+    """What runs; or the machine, what it has called, its state then, and where the coroutine of the state was."""
     begun: float
     """When, by ``perf_counter()``."""
     thread: _Thread
@@ -91,14 +94,17 @@ class _Step(NamedTuple):
     looks: int
     """The looks of the timer before."""
 
+    @property
+    def state(self) -> str:
+        """What runs, for a message."""
+        return self.what if isinstance(self.what, str) else _named(*self.what)
+
     def blocked(self) -> float:
         """Seconds for which it has blocked so far."""
         return perf_counter() - self.begun - self.computed()
 
     def has_waited(self) -> bool:
         """Whether the thread has given up the processor by itself; a busy machine takes it away."""
-        if perf_counter() - self.begun < _BRIEF:
-            return False
         return self.blocked() > _SHORTEST if _OF_THREAD is None else _waits() > self.thread.waits
 
     def computed(self) -> float:
@@ -114,9 +120,9 @@ class _TimeSpent:
         self._functions: Counter[str] = Counter()
         self._due = perf_counter() + deadline
         self._deadline = deadline
-        self._step: _Step | None = None
+        self._step: tuple[Any, ...] | None = None  # the arguments of a `_Step`
         self._thread = _Thread(-inf, 0.0, 0)
-        self._looked: tuple[object, int, _Step] | None = None
+        self._looked: tuple[object, ...] | None = None
         self._used = 0.0  # the processor time of the thread at the last look
         self._looks: int | None = None
         self._is_over = False
@@ -134,7 +140,7 @@ class _TimeSpent:
         seconds = max(0.0, step.blocked())
         return seconds if self._looks is None else min(seconds, LOOKS * (1 + self._looks - step.looks))
 
-    def blocked(self, state: str, seconds: float) -> None:
+    def _blocked(self, state: str, seconds: float) -> None:
         self._states[state] += seconds  # type: ignore[assignment]
         total = sum(self._states.values())
         if self._is_over:
@@ -146,29 +152,35 @@ class _TimeSpent:
                 f"tried. {_REMEDY}"
             )
 
-    def begin(self, state: str, is_counted: bool) -> _Step:
-        """A state begins to run."""
+    def begin(self, what: Any, is_counted: bool) -> tuple[Any, ...]:
+        """A state begins to run. Returns what `end` is to be given."""
         now = perf_counter()
         if now > self._due:
             raise Unfit(self._late())
         if now - self._thread.when > _FRESH:
             self._thread = _Thread(now, thread_time(), _waits())
-        self._step = _Step(state, now, self._thread, is_counted, self._looks or 0)
-        return self._step
+        self._step = begun = what, now, self._thread, is_counted, self._looks or 0
+        return begun
 
-    def end(self) -> None:
+    def end(self, begun: tuple[Any, ...]) -> None:
         """It has returned, or raised."""
         self._step = None
+        if perf_counter() - begun[1] < _BRIEF:
+            return
+        step = _Step(*begun)
+        seconds = self.seconds_of(step) if step.has_waited() else 0.0
+        if seconds:
+            self._blocked(step.state, seconds)
 
     def look(self, _: int, frame: FrameType | None) -> None:
         """Raise `Unfit` in the state that runs, if it does not return; `EndlessLoop`, if nobody counts its lines."""
-        step = self._step
         self._looks = (self._looks or 0) + 1
-        if step is None or frame is None or _is_collecting(frame):
+        if self._step is None or frame is None or _is_collecting(frame):
             return
+        step = _Step(*self._step)
         if not step.is_counted and step.computed() > UNCOUNTED:
             raise EndlessLoop(f"over {UNCOUNTED:g} seconds of processor time")
-        seen = frame, frame.f_lasti, step
+        seen = frame, frame.f_lasti, self._step
         is_same = self._looked is not None and all(map(is_, self._looked, seen))
         rests = is_same and thread_time() - self._used < LOOKS / 20 and step.has_waited()
         self._used = thread_time()
@@ -292,26 +304,18 @@ def working(wait: object) -> Iterator[None]:
         _spent.worked(repr(wait), perf_counter() - begun)
 
 
-class watched:  # noqa: N801  # a class and no generator, for one is made for each state that runs
+@contextmanager
+def watched(what: str) -> Iterator[None]:
     """Within the ``with`` block, what runs counts as one state."""
-
-    __slots__ = ("_is_counted", "_spent", "_state", "_step")
-
-    def __init__(self, state: str, is_counted: bool = False) -> None:
-        self._state, self._is_counted = state, is_counted
-
-    def __enter__(self) -> None:
-        self._spent = _spent
-        if self._spent is not None:
-            self._step = self._spent.begin(self._state, self._is_counted)
-
-    def __exit__(self, *error: object) -> None:
-        if self._spent is None:
-            return
-        seconds = self._spent.seconds_of(self._step) if self._step.has_waited() else 0.0
-        self._spent.end()
-        if seconds:
-            self._spent.blocked(self._state, seconds)
+    spent = _spent
+    if spent is None:
+        yield
+        return
+    begun = spent.begin(what, is_counted=False)
+    try:
+        yield
+    finally:
+        spent.end(begun)
 
 
 @lru_cache(maxsize=16)
@@ -325,17 +329,20 @@ def timed(machine: Any) -> type[Machine]:
             feed = machine._feed_slowly
 
         def _step(self, call: Any, argument: object, reason: Cause | None = None) -> None:
-            spent = _spent
+            spent, state = _spent, self.state
             if spent is None:
                 with _counted(self):
-                    super()._step(call, argument, reason)
+                    machine._step(self, call, argument, reason)
                 return
-            is_blocking_kind = isinstance(self.handler, (BufferedStream, BufferedPacket))
-            state = f"{type(self.handler).__name__}.handle" if is_blocking_kind else self._where(call)
-            with watched(state, is_counted=True):
+            frame = state.__self__.cr_frame if is_of_coroutine(state) else None
+            begun = spent.begin((self, call, state, -1 if frame is None else frame.f_lasti), is_counted=True)
+            try:
                 with _counted(self):
-                    super()._step(call, argument, reason)
-                spent.refuse_unawaited()
+                    machine._step(self, call, argument, reason)
+                if spent.unawaited:
+                    spent.refuse_unawaited()
+            finally:
+                spent.end(begun)
 
         def _end(self, reason: BaseException | None) -> None:
             with _counted(self):
@@ -347,6 +354,20 @@ def timed(machine: Any) -> type[Machine]:
 
     Timed.__name__ = machine.__name__  # which messages mention
     return Timed
+
+
+def _named(machine: Machine, call: Any, state: Any, at: int) -> str:
+    """What the machine runs or has run, as messages name it: a coroutine by the line that it had reached."""
+    kind = machine.handler if isinstance(machine.handler, type) else type(machine.handler)
+    name = getattr(call, "__name__", "")
+    if issubclass(kind, (BufferedStream, BufferedPacket)) or state == machine._open:
+        name = "handle"
+    elif name not in ("interrupted", "urgent"):
+        name = name_of(state)
+        if is_of_coroutine(state):  # it may have gone on since
+            code = state.__self__.cr_code
+            name = f"{state.__self__.__name__}:{line_of(code, at) or code.co_firstlineno}"
+    return f"{kind.__name__}.{name}"
 
 
 _UNCOUNTED = nullcontext()
