@@ -34,6 +34,9 @@ pieces inside messages that come now and then."""
 LATE = 1.5
 """How many times the seconds of ``request_timeout`` a message may take."""
 
+MALFORMED = b"!\r\n", b"!\n", b"\xff" * 16
+"""What no message ends with, or is."""
+
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
 
@@ -50,7 +53,8 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
 
     A handler that answers each silence in the same way, such as with a question whether the client is there, and waits
     on, may not answer so the end of the stream inside a message: only `TimedOut` means silence. Nor may a handler of
-    datagrams that sends again after each silence do so when it is cancelled.
+    datagrams that sends again after each silence do so when it is cancelled. A handler of streams that is cancelled may
+    not answer as it answers a malformed message, and end as if it had finished.
 
     A message that the end of the stream cuts off is not whole: where a length says how long a part of it is, or where
     more parts must follow, the handler may not answer it as it answers the whole message. A timeout there may not make
@@ -74,6 +78,8 @@ def takes_causes_for_ends(kind: Any, conversation: bytes | Iterable[bytes], *, w
             fail(tried, f"when it is cancelled {fault_of(run, '')}", "takes_causes_for_ends", run.code())
         if tried.packets:
             _refuse_asked_cancellation(tried, place, run)
+        else:
+            _refuse_cancelled_as_malformed(tried, place, run)
     borders = borders_of(tried)
     for border in thinned([border for border in borders if border.is_first], FEW):
         _refuse_asked_end(tried, border.at)
@@ -137,6 +143,22 @@ def _refuse_asked_cancellation(tried: Tried, place: int, cancelled: Run) -> None
             "Cancelled too, and only TimedOut means that the client is silent"
         )
         fail(tried, fault, "takes_causes_for_ends", asserted(cancelled, plain.output))
+
+
+def _refuse_cancelled_as_malformed(tried: Tried, place: int, cancelled: Run) -> None:
+    """Fail if a request that is ``cancelled`` here answers as it answers a malformed message, and has no reason."""
+    begun = tried.first(place)
+    if not cancelled.finished or cancelled.reason is not None or cancelled.output == played(tried, begun).output:
+        return
+    for malformed in MALFORMED:
+        run = played(tried, [*begun, malformed])
+        if run.finished and run.reason is None and run.output == cancelled.output:
+            fault = (
+                f"when it is cancelled it answers as it answers {literal(malformed)}, and ends as if it had finished: "
+                "`except Exception` around a wait catches Cancelled, TimedOut and EndOfStream too"
+            )
+            code = f"{cancelled.code()}\nassert {cancelled.name}.reason is not None"
+            fail(tried, fault, "takes_causes_for_ends", code)
 
 
 def _refuse_cut(tried: Tried, message: _Message, place: int) -> None:

@@ -19,8 +19,11 @@ CYCLES = 300
 ALIKE = 3
 """The first answers that must be alike; in others a number grows each time."""
 
-STARTS = 2
-"""The cycle begins with the first message, or the second one: the first may be a greeting, or a login."""
+STARTS = 8
+"""The first messages with which the cycle may begin: those before it may be a greeting, or a login."""
+
+ENOUGH = 2
+"""The starts with which all goes on for long that are tried."""
 
 COSTLY = 300_000
 """Lines of Python after which a client has said it often enough."""
@@ -32,7 +35,7 @@ def refuse_lasting_counts(tried: Tried) -> None:
     What is counted for a connection ends it, when it is too much. What is kept for it, such as a stack, takes memory. A
     count of one message, or one mail, that is not set back for the next refuses all that comes then.
     """
-    data, firsts = tried.pieces[0], firsts_of(tried)
+    data, firsts, long = tried.pieces[0], firsts_of(tried), 0
     for begin in firsts[:-1][:STARTS]:
         cycle = data[begin : firsts[-1]]
         run = Run(tried)
@@ -44,6 +47,9 @@ def refuse_lasting_counts(tried: Tried) -> None:
         goes_on = ALIKE < times < len(answers) - 1
         if goes_on and answers[1] and run.error is None and answers[1] not in answers[times:]:
             _fail(tried, run, data[:begin], cycle, times)
+        long += len(answers) > 1 + ALIKE
+        if long == ENOUGH:
+            break
 
 
 def _answers(run: Run, cycle: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Cancelled
+from ..inputs.borders import firsts_of
 from ..inputs.enclosing import BINARY, counting, enclosing, enclosing_all, enclosing_but_tail
 from ..inputs.pieces import replaced
 from ..inputs.tried import Tried
@@ -46,6 +47,12 @@ WORDS = 12
 
 STARTS = 48
 """Bytes of a binary message at which a few bytes are repeated."""
+
+MESSAGES = 6
+"""The most messages of a conversation that come again and again in one read."""
+
+SHORT = 128
+"""Bytes of the longest of them."""
 
 BUDGET = 160_000
 """Lines of Python after which no further bytes are repeated."""
@@ -103,7 +110,8 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     field, and corrects the length of the whole, or of all but the last one or two bytes. In a text it repeats words and
     signs that stand before something, for they may be operators (``NOT NOT x``), and lists that begin with a word
     (``["not", x]``). A right handler counts the levels, or answers; and it reads none of them twice, for 24 levels
-    would be read 16 million times.
+    would be read 16 million times. Messages that come in one read, more than Python can recurse, are no levels: a
+    handler goes through them in a loop.
 
     >>> from handlers.services import Echo
     >>> bears_any_nesting(Echo, b"[1]")
@@ -131,6 +139,7 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     for place, element, about in constructed(tried.pieces, ELEMENTS):
         for form in FORMS:
             _refuse_deep_elements(tried, place, element, about, form)
+    _refuse_many(tried)
 
 
 def _depth() -> int:
@@ -161,6 +170,24 @@ def _refuse_deep_regions(tried: Tried, place: int, region: Wrapped) -> None:
         if isinstance(run.error, RecursionError):
             parts = f"{literal(before)} + {region.code(_depth())} + {literal(after)}"
             _fail(tried, pieces[:place], parts, f"a length and {literal(region.before)}, {_depth()} times", run)
+
+
+def _refuse_many(tried: Tried) -> None:
+    """Fail if the handler raises `RecursionError` for a message that comes again and again in one read."""
+    data = tried.pieces[0]
+    spans = [(begin, end) for begin, end in pairwise(firsts_of(tried)) if end - begin <= SHORT]
+    for begin, end in thinned(spans, MESSAGES):
+        message = data[begin:end]
+        run = played(tried, [*tried.first(begin), message * _depth()])
+        if isinstance(run.error, RecursionError):
+            fault = (
+                f"it raises RecursionError for {_depth()} messages {literal(message)} in one read: go through them in "
+                "a loop"
+            )
+            feeds = [literal(data) for data in [*tried.before, *tried.first(begin)]]
+            feeds.append(f"{literal(message)} * {_depth()}")
+            code = [f"machine = {tried.construct(run.asked)}", *(f"machine.feed({feed})" for feed in feeds)]
+            fail(tried, fault, "any_nesting", "\n".join(code))
 
 
 def _refuse_again(tried: Tried, place: int) -> None:

@@ -1,19 +1,25 @@
-"""The property of binary numbers: each byte, and each two and four, of what is not text may have any value."""
+"""The property of numbers: each byte, and each two and four, of what is not text may have any value, and each number in
+digits the value at which the handler begins to answer in another way.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from ..inputs.borders import borders_of
-from ..inputs.pieces import replaced
+from ..inputs.borders import borders_of, firsts_of
+from ..inputs.enclosing import counting
+from ..inputs.pieces import replaced, spots
+from ..inputs.stretched import Stretched
 from ..inputs.tried import Tried
 from ..running.evidence import fault_of
 from ..running.report import fail, held_in_time
 from ..running.run import played
+from ..running.snippets import literal
 from ..running.spreading import spread_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ...handlers import World
     from ..running.schedule import Schedule
@@ -30,6 +36,11 @@ POINTER = 0xC000
 POINTERS = 50_000
 """Lines of Python after which no further offset is tried."""
 
+DIGITS = 24
+"""The most numbers in digits that are tried. Of more, they are evenly spread."""
+
+_DIGITS = re.compile(rb"(?<![0-9A-Za-z.$*{])[0-9]{1,9}(?![0-9A-Za-z.])")  # but for lengths, as of RESP
+
 _TEXT = frozenset(b"\t\n\r\x1b") | frozenset(range(0x20, 0x7F))
 
 
@@ -42,6 +53,10 @@ def bears_any_number(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     each byte, and each two and four bytes, that are not text; before these the offset of the number itself, for an
     offset that is followed leads to itself then. A wait that such a number makes must be bounded, too.
 
+    For a number in digits it seeks where the handler begins to answer in another way, up to 65,600: at such a bound a
+    check may let pass one too many, such as the index 16 of 16 items. A length in digits that counts the number alone
+    is made right.
+
     >>> from handlers.services import Echo
     >>> bears_any_number(Echo, b"\\0\\5hello")
     """
@@ -52,6 +67,41 @@ def bears_any_number(kind: Any, conversation: bytes | Iterable[bytes], *, world:
             spent += _refuse(tried, schedule)
             if spent > budget:
                 break
+    firsts = [] if tried.packets else firsts_of(tried)
+    for place, start, end in spots(tried.pieces, _DIGITS, DIGITS):
+        _refuse_bound(tried, place, start, end, firsts)
+
+
+def _refuse_bound(tried: Tried, place: int, start: int, end: int, firsts: list[int]) -> None:
+    """Fail if the handler raises for a number about the first one that it answers in another way than smaller ones.
+
+    ``firsts``: where messages of a stream begin; those behind the number are left out.
+    """
+    stop = next((at for at in firsts if at >= end), len(tried.pieces[place]))
+    numbered = Stretched(tried, place, _counted_anew(tried.pieces[place][:stop], start, end))
+    for number in numbered.changes():
+        run = numbered.run(number)
+        if run.error is not None:
+            plain = literal(tried.pieces[place][start:end])
+            fail(
+                tried,
+                f"for the number {number}, in the place of {plain}, {fault_of(run, '')}",
+                "any_number",
+                run.code(),
+            )
+
+
+def _counted_anew(piece: bytes, start: int, end: int) -> Callable[[int], bytes]:
+    """The piece with any number there, and with the right length in digits of it, if there is one."""
+    lengths = [found for found in counting(piece, start, end) if int(found.digits, found.base) == end - start]
+
+    def build(number: int) -> bytes:
+        digits, before = b"%d" % number, piece[:start]
+        for length in lengths[-1:]:
+            before = length.corrected(before, len(digits) - (end - start))
+        return before + digits + piece[end:]
+
+    return build
 
 
 def _refuse(tried: Tried, schedule: Schedule) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Until
-from ..inputs.borders import borders_of, firsts_of
+from ..inputs.borders import borders_of, firsts_of, messages_of
 from ..inputs.tried import Tried
 from ..running.evidence import bytes_of
 from ..running.report import fail, held_in_time
@@ -89,6 +89,9 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     for counted in list(_counted(tried.pieces[0]))[:SPOTS]:
         for line in _lines(tried.pieces[0]):
             _refuse_messages(tried, counted, line)
+    for begin in firsts_of(tried)[:SPOTS]:
+        for counted in list(_alone(tried))[:SPOTS]:
+            _refuse_out_of_place(tried, counted, begin)
 
 
 def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
@@ -189,6 +192,42 @@ def _refuse_messages(tried: Tried, counted: Counted, line: bytes) -> None:
                 f"{plain.code()}\n{run.code()}\nassert len({run.output_code()}) < len({plain.output_code()}) + {times}"
             )
             fail(tried, fault, "what_it_refuses", code)
+
+
+def _alone(tried: Tried) -> Iterator[Counted]:
+    """Messages of a line that ends with the length of data, and of these; maybe with the end of a line behind them."""
+    for message in messages_of(tried):
+        for match in islice(_COUNT.finditer(message), 1):
+            length, sign = len(message) - match.end(), match[2]
+            if b"\n" not in message[: match.start()] and int(match[1]) in (length, length - len(sign)):
+                yield Counted(message[: match.start()], sign, b"" if int(match[1]) == length else sign)
+
+
+def _refuse_out_of_place(tried: Tried, counted: Counted, begin: int) -> None:
+    """Fail if a line with the length of data is refused where this message begins, and the data are messages then."""
+    before = tried.first(begin)
+
+    def answer_to(data: bytes) -> bytes:
+        output: bytes = played(tried, [*before, data]).output
+        return output[len(plain) :]
+
+    plain = played(tried, before).output
+    other = answer_to(counted.before + b"x" + counted.sign)
+    for line in _lines(tried.pieces[0]):
+        answer = answer_to(line)
+        told = [counted.filled((line * times).removesuffix(counted.after)) for times in (1, 2, 3)]
+        once, twice, thrice = map(answer_to, told)
+        refusal = once.removesuffix(answer)
+        is_refused = answer and refusal and refusal != once and refusal != other
+        if is_refused and len(thrice) - len(twice) == len(twice) - len(once) == len(answer):
+            run = played(tried, [*before, told[-1]])
+            fault = (
+                f"it refuses {literal(told[0].removesuffix(line))}, and takes the data behind it for messages: read "
+                "over them, or end the request"
+            )
+            code = f"{run.code()}\nassert not {run.output_code()}.endswith({literal(answer * 3)})"
+            if thrice.endswith(answer * 3):
+                fail(tried, fault, "what_it_refuses", code)
 
 
 def _is_understood(tried: Tried, counted: Counted, length: int) -> bool:

@@ -45,10 +45,19 @@ DIGITS = 4
 LENGTHS = 2
 """The most lengths about a number that are corrected."""
 
+TOLD = 3
+"""The fewest bytes of data whose length in digits is sought before them."""
+
+NEAR = 256
+"""Bytes before data among which their length is sought."""
+
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
+_VALUE = re.compile(rb"(?<=: )[A-Za-z]{4,}(?=\r\n)")  # of a field, alone
+_TOLD = re.compile(rb"(?<![0-9A-Za-z])[0-9]{1,6}(?=[: \r\n])")
 _FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|(?<![0-9])[0-9]{3,}(?=[A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
-_END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])\n")  # behind a control character LF may be a number
+_END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])(?<!\d:)\n")
+"""Behind a control character LF may be a number; where a netstring begins, it ends no line."""
 _RETURN = re.compile(rb"(?<=[ -~\x80-\xff])\r")
 _DOT = re.compile(rb"\r\n\.\r\n")
 _NO_DOTS = b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r.\r\n", b"\r\n.\r", b"\r\n. \r\n", b"\r\n .\r\n"
@@ -123,13 +132,14 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
     another one. The property writes each end of a line, and each lone dot, in these forms; a dot with a blank beside it
     is none either. It replaces CR LF behind a chunk of HTTP, and the byte, or the two, behind data of a given length
-    that are the same each time; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
-    letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
-    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter, and such a mark at the
-    end of another line. Where the conversation has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates
-    nothing. Where it has such as ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a letter, and not a
-    backslash and LF. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112,
-    section 2.2).
+    that are the same each time, or that a length in digits before does not count; also if the handler reads CR, LF or
+    both alone, by their length. It puts NUL and a letter behind each word, which is no end of a word where nothing else
+    has NUL. Behind the mark of an end that a line before has named, such as ``--limit`` of MIME (RFC 2046, section
+    5.1.1), it writes a letter, and such a mark at the end of another line. Before a word that is the value of a field
+    (``Name: word``) it writes a letter. Where the conversation has escapes such as ``%2F``, an escaped blank, ``=`` or
+    ``&`` separates nothing. Where it has such as ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a
+    letter, and not a backslash and LF. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a
+    line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
@@ -142,6 +152,7 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
         *_escaped_twice(tried.pieces),
         *_named(tried.pieces),
         *_ended_after_lengths(tried),
+        *_ended_as_told(tried),
     ]
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
@@ -240,6 +251,9 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
         name = pieces[place][start:end]
         yield Swap("name", place, start, end, name + b" ", (b"x" + name[1:], name + b"x"))
     yield from _chunks(pieces)
+    for place, start, end in spots(pieces, _VALUE, SPOTS):
+        word = pieces[place][start:end]
+        yield Swap("word", place, start, end, b"x" + word, (b"x" * len(word), word[:-1] + b"x", b"x" + word[1:]))
     for place, start, end in [] if b"\0" in b"".join(pieces) else spots(pieces, _WORD, SPOTS):
         word = pieces[place][start:end]
         yield Swap("word", place, start, end, word + b"\0x", (word + b"x", word + b"."))
@@ -320,15 +334,31 @@ def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
             yield Swap("end", 0, start, end, b"x" * (end - start), (b"",))
     for spans in found.values():
         parts = [tried.pieces[0][start:end] for start, end in spans]
-        end, are_equal = spans[0][1], len({len(part) for part in parts}) == 1
+        are_equal = len({len(part) for part in parts}) == 1
         for size in 1, 2:
             mark = parts[0][-size:]
             if are_equal or any(len(part) <= size or part[-size:] != mark for part in parts):
                 break
             if _is_mark(mark, parts):
-                last = parts[0][-size - 1 : -size]  # the byte of the data that is looked at
-                other = b"x" if last != b"x" else b"y"
-                yield Swap("end", 0, end - size - 1, end, last + b"x" * size, (other + mark,))
+                yield _other_mark(tried, spans[0][1], size)
+
+
+def _ended_as_told(tried: Tried) -> Iterator[Swap]:
+    """The last byte, or the last two, of what is read by length, if a length in digits before counts all but them."""
+    whole = tried.pieces[0]
+    for (border, end), size in product(parts_of(tried), (1, 2)):
+        length, mark = end - border.at - size, whole[end - size : end]
+        is_read = isinstance(border.wait, Exactly) and length >= TOLD and not mark.isalnum()
+        if is_read and any(int(found[0]) == length for found in _TOLD.finditer(whole[: border.at][-NEAR:])):
+            yield _other_mark(tried, end, size)
+
+
+def _other_mark(tried: Tried, end: int, size: int) -> Swap:
+    """Letters in the place of a mark of so many bytes that ends there."""
+    data = tried.pieces[0]
+    last = data[end - size - 1 : end - size]  # the byte of the data that is looked at
+    other = b"x" if last != b"x" else b"y"
+    return Swap("end", 0, end - size - 1, end, last + b"x" * size, (other + data[end - size : end],))
 
 
 def _is_mark(mark: bytes, parts: list[bytes]) -> bool:
