@@ -6,6 +6,7 @@ that fails has a cause (see `causes`), and never the result ``b""`` or ``None`` 
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from functools import lru_cache
 
 from .causes import Failed, LimitPassed
@@ -37,10 +38,11 @@ def function_name(function: object) -> str:
     return safe_str(getattr(function, "__qualname__", function))
 
 
-class LookedUp(type):
+class LookedUp(ABCMeta):
     """The class of a class that gives one object for equal arguments: a look-up costs less than a new object.
 
-    A class that is derived from such a class is `Made`, because its objects may have a state.
+    A class that is derived from such a class is `Made`, because its objects may have a state. It may also be derived
+    from an abstract class, whose class has to be a base of this one.
     """
 
     if not TYPE_CHECKING:

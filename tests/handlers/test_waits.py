@@ -1,5 +1,6 @@
 """Waits: what each takes of a stream, wherever the stream is cut."""
 
+import abc
 import inspect
 import math
 
@@ -122,6 +123,25 @@ def test_a_mix_in_in_front_of_until_makes_no_difference():
 
     assert Mixed(b";") is not Mixed(b";")
     assert Derived(b";") is not Derived(b";")
+
+
+def test_a_class_may_be_derived_from_until_and_from_an_abstract_class():
+    class Named(abc.ABC):
+        @abc.abstractmethod
+        def name(self):
+            raise NotImplementedError
+
+    class Abstract(Until, Named):
+        pass
+
+    class Header(Abstract):
+        def name(self):
+            return "header"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Abstract(b";")
+    assert Header(b";") == Header(b";") is not Header(b";")
+    assert isinstance(Header(b";"), Named)
 
 
 def test_until_tells_its_arguments():
