@@ -395,6 +395,10 @@ def errors_of(mode: str, place: Place) -> Iterator[None]:
         other = "bind an address that this machine has"
         if place.scheme.startswith("unix"):
             other = "bind a path in a directory that can be written" if error.errno else "bind a shorter path"
+        elif isinstance(error, socket.gaierror):  # the same for an unknown name as for one of the other family
+            scheme, six, _ = place.scheme.partition("6")
+            own, url = ("IPv6", f"{scheme}:// for IPv4") if six else ("IPv4", f"{scheme}6:// for IPv6")
+            other = f"bind a name that has an {own} address, or write {url}"
         remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), other)
         raise Wrong(f"{place.url}: {error.strerror or error}; {remedy}") from None
 

@@ -94,7 +94,8 @@ REFUSED = {
         ["unix:///etc/passwd/x", "Not a directory", "bind a path"],
     ),
     "a foreign address": (["--bind=tcp://192.0.2.1:0"], ["tcp://192.0.2.1:0", "127.0.0.1"]),
-    "no address": (["--bind=tcp://host.invalid:0"], ["tcp://host.invalid:0"]),
+    "no IPv4 address": (["--bind=tcp://host.invalid:0"], ["tcp://host.invalid:0", "an IPv4 address", "tcp6://"]),
+    "no IPv6 address": (["--bind=tcp6://host.invalid:0"], ["tcp6://host.invalid:0", "an IPv6 address", "tcp://"]),
     "no name": (["--bind=tcp://é..b:0"], ["tcp://é..b:0", "host name"]),
 }
 
