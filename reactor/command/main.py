@@ -32,7 +32,9 @@ from .stopping import (
     Ending,
     Interruptible,
     Stopped,
+    do_nothing,
     hold_signals,
+    replace_hangup,
     stop_at_once_on_signals,
     stop_on_signals,
     wind_down,
@@ -88,8 +90,8 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments`` (default: those of the process). Returns the exit status (see `EXAMPLES`)."""
-    stop_at_once_on_signals()
     try:
+        stop_at_once_on_signals()
         options = parse(*parsers(), arguments)
         places = with_inherited(options.bind or [parse_url(DEFAULT_URL)])
         certificates = find_certificates(options, places)
@@ -243,6 +245,8 @@ def serve_by_many(
 
     Returns how many requests were cut. Raises `Wrong`.
     """
+    if options.workers:
+        replace_hangup(do_nothing)  # which is to replace the workers: those that begin later are new anyway
     refuse_for_many(options, places)
     from .workers import Parent, listen
 

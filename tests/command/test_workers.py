@@ -323,6 +323,21 @@ def test_a_host_that_can_not_fork_is_told_the_remedy(start: Start, crowd: Path) 
     assert_refused(start(*WHO, "--bind", LOCAL, cwd=crowd, PYTHONPATH=f"{crowd}:{Path.cwd()}"), "--workers 2", "fork")
 
 
+def test_sighup_before_the_workers_have_begun_does_not_end_it(start: Start, crowd: Path) -> None:
+    (crowd / "sitecustomize.py").write_text("""if True:
+        import os, signal, socket
+        bind = socket.socket.bind
+        def hang_up(sock, address):
+            os.kill(os.getpid(), signal.SIGHUP)
+            bind(sock, address)
+        socket.socket.bind = hang_up
+    """)
+    command = start(*WHO, "--bind", LOCAL, cwd=crowd, PYTHONPATH=f"{crowd}:{Path.cwd()}")
+    (url,) = command.urls(1, "select")
+    assert ask(address_of(url))[1] == "one"
+    assert command.stop() == 0
+
+
 def test_sighup_reads_the_certificate_again(start: Start, tmp_path: Path) -> None:
     certificate = tmp_path / "certificate.pem"
     shutil.copy(KEYS / "alice.pem", certificate)
