@@ -127,10 +127,7 @@ class Children:
         if not hasattr(os, "fork"):
             raise RuntimeError(NO_FORK)
         if self._loop.is_copy:  # a child's child: its parent ends soon, and nobody here could reap it
-            pid = os.fork()
-            if pid == 0:
-                self._close_words()
-            return pid
+            return os.fork()
         # The child alone holds the writing end, so the child's end is the end of this pipe.
         reader, writer = os.pipe()
         with self._forking:  # the child has a copy of the lock, and leaves it too
@@ -198,7 +195,8 @@ class Children:
         if self._words is not None:
             os.write(self._words, words[:MAX_WORDS])
 
-    def _close_words(self) -> None:
+    def become_copy(self) -> None:
+        """In any forked child: the last words are those of its parent."""
         if self._words is not None:
             os.close(self._words)
             self._words = None
@@ -248,7 +246,6 @@ class Children:
         for child in self._running.values():
             child.close()
         self._running.clear()
-        self._close_words()
 
     def _forget(self, child: Child) -> None:
         if child.watch is not None:

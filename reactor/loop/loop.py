@@ -403,6 +403,8 @@ class Loop:
     def become_copy(self) -> None:
         """In any forked child: from here on the loop changes nothing that it shares with the parent."""
         self.is_copy = self.interest.is_copy = True
+        if self._children is not None:
+            self._children.become_copy()
 
     # How a step is done
 

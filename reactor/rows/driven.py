@@ -236,7 +236,12 @@ class ChannelRow(Request):
         self.reactor.end(self)
 
     def failed(self, error: BaseException) -> None:
-        """The handler has raised ``error``. Called in the ``except`` clause, for the owner prints the traceback."""
+        """The handler has raised ``error``. Called in the ``except`` clause, for the owner prints the traceback.
+
+        In a child that the handler has forked, ``error`` leaves the loop: the requests are the parent's.
+        """
+        if self.reactor.is_copy:
+            raise error
         self.end_for(error)
         self.owner.failed(self)
 

@@ -31,8 +31,11 @@ def call_hook(server: Any, name: str, *arguments: object) -> bool:
 
 
 def end_request(server: Any, request: Any) -> None:
-    """Call ``shutdown_request()``; if it raises, close the connection."""
-    if not call_hook(server, "shutdown_request", request):
+    """Call ``shutdown_request()``; if it raises, close the connection.
+
+    In a child that a handler has forked, it does nothing: the connection is the parent's.
+    """
+    if not server._srv.is_copy and not call_hook(server, "shutdown_request", request):
         close = getattr(request, "close", None)  # the request of a datagram server has no close()
         if close is not None:
             close()

@@ -239,10 +239,11 @@ class Service:
     def fail(self, row: Request | None, request: Any, client_address: Any, error: BaseException) -> None:
         """A hook or a handler has raised ``error``, which is handled now. Call ``handle_error()``, end the request.
 
-        `NoneLeft` is logged and raised again: the request begins later. What ends the program is raised again, too.
+        Raised again: `NoneLeft` (the request begins later), what ends the program, all in a child that a handler forks.
         """
         if isinstance(error, NoneLeft):
             self.admission.tell("can't begin requests for now: %s", error)
+        if isinstance(error, NoneLeft) or self.is_copy:
             raise error
         note_error(row, error)
         try:
