@@ -8,7 +8,7 @@ from types import CodeType, CoroutineType, GeneratorType, MethodType
 
 from .saying import safe_repr
 from .wait import Wait
-from .waits import Exactly, Some, Until
+from .waits import Exactly, Some
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BUILTIN: type = type(len)  # what the methods of a coroutine are
 
 
-_SHARED = frozenset((Until, Exactly, Some))
+_SHARED = frozenset((Exactly, Some))
 _MOST_EQUAL = 64
 _equal: dict[Wait, Wait] = {}
 """Waits that rows hold, each beside itself."""
