@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs import strategies
 from ..inputs.borders import inner_firsts_of, messages_of
-from ..inputs.pieces import one_by_one
 from ..inputs.shortening import minimal
 from ..inputs.strategies import smallest
 from ..inputs.tried import Tried
@@ -16,7 +15,7 @@ from ..running.evidence import alike, answers_of, differing
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.schedule import END
-from ..running.spreading import thinned
+from ..running.spreading import one_by_one, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

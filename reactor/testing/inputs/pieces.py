@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..running.spreading import thinned
+from ..running.spreading import one_by_one, thinned
 
 if TYPE_CHECKING:
     import re
 
     from ..running.schedule import Schedule
-
-SINGLE = 16_384
-"""The most pieces in which a conversation comes byte by byte."""
 
 
 def beginning(pieces: list[bytes], length: int, packets: bool) -> list[bytes]:
@@ -28,16 +25,6 @@ def singly(schedule: Schedule, packets: bool) -> Schedule:
     for step in schedule:
         single += one_by_one(step) if isinstance(step, bytes) else [step]
     return single
-
-
-def one_by_one(data: bytes) -> list[bytes]:
-    """The bytes of ``data``, each alone; if they are many, as few together as give at most `SINGLE` pieces.
-
-    >>> one_by_one(b"abc"), len(one_by_one(bytes(SINGLE + 1)))
-    ([b'a', b'b', b'c'], 8193)
-    """
-    size = -(-len(data) // SINGLE) or 1
-    return [data[place : place + size] for place in range(0, len(data), size)]
 
 
 def extent(pieces: list[bytes], packets: bool) -> int:

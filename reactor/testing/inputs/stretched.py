@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ..running.run import Run, played
 from ..running.snippets import literal
-from ..running.spreading import thinned
+from ..running.spreading import one_by_one, thinned
 from .borders import inner_firsts_of
 from .enclosing import BINARY, enclosing
-from .pieces import one_by_one
 from .records import records
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..running.run import Run, played
 from ..running.schedule import END, RESET
-from ..running.spreading import places, spread_over, thinned
+from ..running.spreading import one_by_one, places, spread_over, thinned
 from ..running.subject import Subject
 from . import strategies
 from .choices import either, number, one_of, several
-from .pieces import beginning, extent, fillers, one_by_one, replaced
+from .pieces import beginning, extent, fillers, replaced
 from .strategies import smallest
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from ... import Reactor
 from .errors import server_lacks, told
 from .run import Run, played
 from .schedule import END
+from .spreading import one_by_one
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def _answer(exchange: _Exchange, subject: Subject, conversation: bytes | Iterabl
 
 
 def foretell(subject: Subject, data: bytes) -> Run:
-    """The run of ``data`` without a network, byte by byte, so that `Run.fed` is what the handler takes."""
-    return played(subject, [*(data[place : place + 1] for place in range(len(data))), END])
+    """The run of ``data`` without a network, `one_by_one`, so `Run.fed` is what the handler takes, or a little more."""
+    return played(subject, [*one_by_one(data), END])
 
 
 class _Round(NamedTuple):

@@ -1,4 +1,4 @@
-"""A few of many, evenly spread: places of a conversation, and what was found in it."""
+"""A few of many, evenly spread: places of a conversation, its pieces, and what was found in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ _T = TypeVar("_T")
 
 PLACES = 256
 """Places in a conversation that are tried one by one. In a longer conversation they are evenly spread."""
+
+SINGLE = 16_384
+"""The most pieces in which a conversation comes byte by byte."""
 
 
 def places(length: int) -> list[int]:
@@ -46,3 +49,13 @@ def thinned(found: list[_T], most: int) -> list[_T]:
     ([1, 2, 3], [1, 3])
     """
     return found[:: -(-len(found) // most) or 1]
+
+
+def one_by_one(data: bytes) -> list[bytes]:
+    """The bytes of ``data``, each alone; if they are many, as few together as give at most `SINGLE` pieces.
+
+    >>> one_by_one(b"abc"), len(one_by_one(bytes(SINGLE + 1)))
+    ([b'a', b'b', b'c'], 8193)
+    """
+    size = -(-len(data) // SINGLE) or 1
+    return [data[place : place + size] for place in range(0, len(data), size)]
