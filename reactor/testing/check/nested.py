@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ...handlers import World
     from .elements import Element, Form
-    from .shapes import Group, Wrapped
+    from .shapes import Wrapped
 
 SPOTS = 2
 """The most places of a conversation at which each kind of opening is repeated."""
@@ -126,15 +126,17 @@ def bears_any_nesting(kind: Any, conversation: bytes | Iterable[bytes], *, world
     for nest in _operators(tried.pieces):
         spent += _refuse_recursion(tried, nest, _depth(), b"") if spent < BUDGET else 0
     for place, piece in enumerate(tried.pieces):
-        for group in list(grouped(piece))[:SPOTS]:
-            for before in enclosing(piece[: group.begin], group.end, group.width * (_depth() - 1)):
-                _refuse_deep_groups(tried, place, before, group)
+        for group in islice(grouped(piece), SPOTS):
+            front = piece[: group.begin - len(group.before)]
+            texts = enclosing(front, group.end, group.growth(_depth()))
+            _refuse_deep_regions(tried, place, group, (text + group.before for text in texts))
         for group in headed(piece, GROUPS):
-            growth = group.width * (_depth() - 1)
-            before = enclosing_all(piece[: group.begin], group.end, growth, len(piece), group.order)
-            _refuse_deep_groups(tried, place, before, group)
+            front = piece[: group.begin - len(group.before)]
+            text = enclosing_all(front, group.end, group.growth(_depth()), len(piece), group.order)
+            _refuse_deep_regions(tried, place, group, [text + group.before])
         for region in wrapped(piece, _depth(), REGIONS):
-            _refuse_deep_regions(tried, place, region)
+            texts = enclosing(piece[: region.begin], len(piece), region.growth(_depth()))
+            _refuse_deep_regions(tried, place, region, islice(texts, SPOTS))
         _refuse_again(tried, place)
     for place, element, about in constructed(tried.pieces, ELEMENTS):
         for form in FORMS:
@@ -152,20 +154,12 @@ def _with(tried: Tried, place: int, piece: bytes) -> Run:
     return played(tried, tried.whole(replaced(tried.pieces, place, 0, len(tried.pieces[place]), piece)))
 
 
-def _refuse_deep_groups(tried: Tried, place: int, before: bytes, group: Group) -> None:
-    """Fail if the handler raises `RecursionError` for groups in groups."""
-    pieces, after = tried.pieces, group.inner + tried.pieces[place][group.end :]
-    run = _with(tried, place, before + group.heads(_depth()) + after)
-    if isinstance(run.error, RecursionError):
-        parts = f"{literal(before)} + {group.code(_depth())} + {literal(after)}"
-        _fail(tried, pieces[:place], parts, f"{literal(group.head)} and a length, {_depth()} times", run)
-
-
-def _refuse_deep_regions(tried: Tried, place: int, region: Wrapped) -> None:
-    """Fail if the handler raises `RecursionError` for a region in a like one, and so on."""
+def _refuse_deep_regions(tried: Tried, place: int, region: Wrapped, texts: Iterable[bytes]) -> None:
+    """Fail if the handler raises `RecursionError` for a region in a like one, and so on, behind one of the texts."""
+    if not region.fits(_depth()):
+        return
     pieces, after = tried.pieces, tried.pieces[place][region.end :]
-    growth = region.width * (_depth() - 1)
-    for before in list(enclosing(pieces[place][: region.begin], region.end + len(after), growth))[:SPOTS]:
+    for before in texts:
         run = _with(tried, place, before + region.deep(_depth()) + after)
         if isinstance(run.error, RecursionError):
             parts = f"{literal(before)} + {region.code(_depth())} + {literal(after)}"

@@ -42,86 +42,11 @@ _SIMPLE = re.compile(rb"i-?[0-9]+e")
 _TEXT = re.compile(rb"([0-9]{1,7}):")
 
 
-class Group(NamedTuple):
-    """What is wrapped in itself: a head, a length, and data."""
-
-    begin: int
-    head: bytes
-    size: int
-    """The bytes of the length."""
-    inner: bytes
-    """The data; of a group that has a group in it, that one."""
-    counts_head: bool
-    """Whether the length counts the head, and itself, too."""
-    order: str = "big"
-
-    @property
-    def width(self) -> int:
-        """The bytes of the head and the length."""
-        return len(self.head) + self.size
-
-    @property
-    def end(self) -> int:
-        """Where it ends."""
-        return self.begin + self.width + len(self.inner)
-
-    @property
-    def least(self) -> int:
-        """The length of a group of no levels, which the first level is to be added to."""
-        return len(self.inner) - (0 if self.counts_head else self.width)
-
-    def heads(self, depth: int) -> bytes:
-        """The beginning of so many groups, one in another."""
-        lengths = (self.least + self.width * level for level in range(depth, 0, -1))
-        return b"".join(self.head + length.to_bytes(self.size, self.order) for length in lengths)  # type: ignore[arg-type]
-
-    def code(self, depth: int) -> str:
-        """The expression for it."""
-        length = f"({self.least} + {self.width} * level).to_bytes({self.size}, {self.order!r})"
-        return f"b''.join({literal(self.head)} + {length} for level in range({depth}, 0, -1))"
-
-
-def grouped(piece: bytes) -> Iterator[Group]:
-    """The groups that have one with the same head in them."""
-    for begin, first, size in product(range(len(piece)), range(1, 5), (4, 3, 2)):
-        inside = begin + first + size
-        head, inner_head = piece[begin : begin + first], piece[inside : inside + first]
-        outer = int.from_bytes(piece[begin + first : inside], "big")
-        inner = int.from_bytes(piece[inside + first : inside + first + size], "big")
-        if head == inner_head and 0 < inner == outer - first - size:
-            for end, counts_head in (begin + outer, True), (inside + outer, False):
-                if inside + first + size < end <= len(piece):
-                    yield Group(begin, head, size, piece[inside:end], counts_head)
-
-
-def headed(piece: bytes, most: int) -> list[Group]:
-    """The data with a length, and a head before that: a byte or two, or a byte and a name with its length before it.
-
-    >>> [(found.head, found.inner) for found in headed(b"\\3hatA\\0\\0\\0\\2hi", 9)]
-    [(b'A', b'hi'), (b'tA', b'hi'), (b'\\x03hatA', b'hi')]
-    """
-    if not BINARY.search(piece):
-        return []
-    found = [
-        Group(at - width, piece[at - width : at], size, piece[at + size : at + size + length], False, order)
-        for size, order, at in product(SIZES, ORDERS, range(1, min(len(piece) - 2, REACH)))
-        if 0 < (length := int.from_bytes(piece[at : at + size], order)) <= len(piece) - at - size  # type: ignore[arg-type]
-        and not (size == 2 and order == "big" and piece[:at].endswith(b"\0\0"))  # they are the end of four bytes
-        for width in _heads(piece, at)
-    ]
-    return thinned(found, most)
-
-
-def _heads(piece: bytes, at: int) -> list[int]:
-    """The bytes that a head may have which ends here."""
-    names = [name + 2 for name in range(1, min(NAME, at - 1)) if piece[at - name - 2] == name]
-    return [*range(1, min(at, 2) + 1), *names]
-
-
 class Wrapped(NamedTuple):
-    """A region that has a like one in it: both lengths count themselves, or none does."""
+    """A region that may have a like one in it: both lengths count themselves, or none does."""
 
     begin: int
+    """Where its length is."""
     end: int
     before: bytes
     """What the outer one has between its length and the inner one."""
@@ -139,6 +64,14 @@ class Wrapped(NamedTuple):
         """The bytes of a level."""
         return self.size + len(self.before) + len(self.after)
 
+    def fits(self, depth: int) -> bool:
+        """Whether the lengths of so many levels have room for them, and the whole is not too long."""
+        return self.least + self.width * depth < min(LONGEST, 1 << 8 * self.size)
+
+    def growth(self, depth: int) -> int:
+        """The bytes that `deep` has more."""
+        return self.size + self.width * depth + len(self.inner) - (self.end - self.begin)
+
     def deep(self, depth: int) -> bytes:
         """The inner one in so many outer ones."""
         lengths = [(self.least + self.width * level).to_bytes(self.size, self.order) for level in range(depth, -1, -1)]  # type: ignore[arg-type]
@@ -149,6 +82,43 @@ class Wrapped(NamedTuple):
         length = f"({self.least} + {self.width} * level).to_bytes({self.size}, {self.order!r})"
         lengths = f"{literal(self.before)}.join({length} for level in range({depth}, -1, -1))"
         return f"{lengths} + {literal(self.inner)}{f' + {literal(self.after)} * {depth}' if self.after else ''}"
+
+
+def grouped(piece: bytes) -> Iterator[Wrapped]:
+    """The regions with a head before them that have one with the same head in them."""
+    for begin, first, size in product(range(len(piece)), range(1, 5), (4, 3, 2)):
+        inside = begin + first + size
+        head, inner_head = piece[begin : begin + first], piece[inside : inside + first]
+        outer = int.from_bytes(piece[begin + first : inside], "big")
+        inner = int.from_bytes(piece[inside + first : inside + first + size], "big")
+        if head == inner_head and 0 < inner == outer - first - size:
+            for end in begin + outer, inside + outer:  # the length counts the head, and itself, too; or not
+                if inside + first + size < end <= len(piece):
+                    yield Wrapped(begin + first, end, head, piece[inside:end], b"", outer, "big", size)
+
+
+def headed(piece: bytes, most: int) -> list[Wrapped]:
+    """The data with a length, and a head before that: a byte or two, or a byte and a name with its length before it.
+
+    >>> [(found.before, found.inner) for found in headed(b"\\3hatA\\0\\0\\0\\2hi", 9)]
+    [(b'A', b'hi'), (b'tA', b'hi'), (b'\\x03hatA', b'hi')]
+    """
+    if not BINARY.search(piece):
+        return []
+    found = [
+        Wrapped(at, end := at + size + length, piece[at - width : at], piece[at + size : end], b"", length, order, size)
+        for size, order, at in product(SIZES, ORDERS, range(1, min(len(piece) - 2, REACH)))
+        if 0 < (length := int.from_bytes(piece[at : at + size], order)) <= len(piece) - at - size  # type: ignore[arg-type]
+        and not (size == 2 and order == "big" and piece[:at].endswith(b"\0\0"))  # they are the end of four bytes
+        for width in _heads(piece, at)
+    ]
+    return thinned(found, most)
+
+
+def _heads(piece: bytes, at: int) -> list[int]:
+    """The bytes that a head may have which ends here."""
+    names = [name + 2 for name in range(1, min(NAME, at - 1)) if piece[at - name - 2] == name]
+    return [*range(1, min(at, 2) + 1), *names]
 
 
 def wrapped(piece: bytes, depth: int, most: int) -> list[Wrapped]:
@@ -162,7 +132,6 @@ def wrapped(piece: bytes, depth: int, most: int) -> list[Wrapped]:
 
 def _wrapped(piece: bytes, depth: int, size: int) -> list[Wrapped]:
     found: list[Wrapped] = []
-    longest = min(LONGEST, 1 << 8 * size)
     for order, counted in product(ORDERS, (0, size)):
         regions = [
             (at, end, length)
@@ -175,7 +144,7 @@ def _wrapped(piece: bytes, depth: int, size: int) -> list[Wrapped]:
             if begin + size <= inside and stop <= end and stop - inside < end - begin:
                 before, after = piece[begin + size : inside], piece[stop:end]
                 one = Wrapped(begin, end, before, piece[inside + size : stop], after, length, order, size)
-                if one.least + one.width * depth < longest:
+                if one.fits(depth):
                     found.append(one)
 
     def rank(one: Wrapped) -> tuple[bool, int, int]:

@@ -25,3 +25,7 @@ def test_check_tries_it(pair):
 
 def test_a_handler_that_parses_nothing_passes():
     bears_any_nesting(Echo, b'*1\r\n[{"a": (1)}]<a>le</a>')
+
+
+def test_levels_whose_length_has_not_the_bytes_for_them_are_not_tried():
+    bears_any_nesting(Echo, b"\4hatA\xfe\0" + bytes(0xFE00))
