@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import Until
-from ..inputs.borders import borders_of, firsts_of, messages_of
+from ..inputs.borders import borders_of, firsts_of
 from ..inputs.tried import Tried
 from ..running.evidence import bytes_of
 from ..running.report import fail, held_in_time
@@ -33,6 +33,9 @@ SIZES = 64, 512, 4_096, 32_768
 
 BYTES = 12
 """The first bytes of a message that are changed."""
+
+MORE = 7
+"""Bytes more than a message has that its length says to see whether it is one."""
 
 LAST = 4
 """The last bytes of a packet that are changed."""
@@ -195,12 +198,21 @@ def _refuse_messages(tried: Tried, counted: Counted, line: bytes) -> None:
 
 
 def _alone(tried: Tried) -> Iterator[Counted]:
-    """Messages of a line that ends with the length of data, and of these; maybe with the end of a line behind them."""
-    for message in messages_of(tried):
+    """Messages of a line that ends with the length of data, and of these; maybe with the end of a line behind them.
+
+    A number is no length if there is an answer although it says that more data come.
+    """
+    data = tried.pieces[0]
+    for begin, end in pairwise(firsts_of(tried)):
+        message = data[begin:end]
         for match in islice(_COUNT.finditer(message), 1):
-            length, sign = len(message) - match.end(), match[2]
-            if b"\n" not in message[: match.start()] and int(match[1]) in (length, length - len(sign)):
-                yield Counted(message[: match.start()], sign, b"" if int(match[1]) == length else sign)
+            length, number, sign = len(message) - match.end(), int(match[1]), match[2]
+            if b"\n" not in message[: match.start()] and number in (length, length - len(sign)):
+                longer = message[: match.start()] + b"%d" % (number + MORE) + message[match.end(1) :]
+                begun = tried.first(begin)
+                none, right, less = (played(tried, [*begun, *said]).output for said in ([], [message], [longer]))
+                if none == less != right:
+                    yield Counted(message[: match.start()], sign, b"" if number == length else sign)
 
 
 def _refuse_out_of_place(tried: Tried, counted: Counted, begin: int) -> None:
