@@ -148,7 +148,10 @@ class TakesDigits(StreamHandler):
             if not digits.isdigit() or len(digits) > 3:
                 return
             size = int(digits)
-            self.send(b"%d:%b," % (size, (await Exactly(size + 1))[-2::-1]))
+            data = await Exactly(size + 1)
+            if not data.endswith(b","):
+                return
+            self.send(b"%d:%b," % (size, data[-2::-1]))
 
 
 class TakesEveryScript(StreamHandler):
@@ -196,6 +199,9 @@ class TakesPrefixes(StreamHandler):
                 self.send(b"400\r\n")
                 return
             chunk = await Exactly(size + 2)
+            if not chunk.endswith(b"\r\n"):
+                self.send(b"400\r\n")
+                return
             if size == 0:
                 self.send(b"200 %b\r\n" % body)
                 return
