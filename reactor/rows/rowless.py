@@ -65,7 +65,7 @@ class Rowless:
         self._machine: StreamMachine | None = StreamMachine(handler, self)
 
     def run(self) -> Passed | None:
-        """Read once, let the handler run, and send. Returns the arguments of `passed_record` if nothing is left to do.
+        """Read once, let the handler run, and send. Returns what is counted if nothing is left to do.
 
         The caller then closes the connection. In every other case the row goes on.
         """
@@ -83,7 +83,7 @@ class Rowless:
         if self._row is None and is_over and self._send(machine) and self._may_close():
             machine.forget(self)
             self._machine = None
-            return reactor.table.next_serial(), self.peer, kind, None, self.total_in, self.total_out
+            return reactor.table.next_serial(), self.peer, kind, self.total_in, self.total_out, None
         row = self.make_row()
         reactor.guard(row, row.settle, reactor.time)
         return None

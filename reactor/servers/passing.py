@@ -187,4 +187,4 @@ def _passed(brief: Brief, sent: int, table: RequestTable) -> Passed:
     """What is counted of a request that needs no row. Breaks the cycle of its handler and ``brief``."""
     kind = brief.handler.__class__
     brief.handler = brief.state = None
-    return table.next_serial(), brief.peer, kind, brief.principal, len(brief.packet), sent
+    return table.next_serial(), brief.peer, kind, len(brief.packet), sent, brief.principal

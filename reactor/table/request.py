@@ -12,7 +12,7 @@ of its end. This class neither reads nor sends: the classes derived from it in t
 from __future__ import annotations
 
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from sys import intern
 
 from ..handlers.causes import Cause
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
         def moved(self, row: Request) -> None:
             """A filter has set another `peer`. Raises `Cancelled` if that peer is not allowed."""
 
-    Passed: TypeAlias = tuple[int, Any, type, Any, int, int]
-    """The arguments of `passed_record`."""
+    Passed: TypeAlias = tuple[int, Any, type, int, int, Any]
+    """The arguments of `finished_record`, of a request that has finished in the batch in which it came."""
 
 
 class Stage(Enum):
@@ -319,18 +319,18 @@ class Request(Timed):
         record["reason"] = "" if reason is None else f"{type(reason).__name__}: {safe_str(reason)}"
         return record
 
-    def record_later(self) -> partial[dict[str, Any]]:
-        """The call that makes the `record` of a row without a reason and without `Rare`, when somebody asks for it."""
+    def facts(self) -> tuple[Any, ...]:
+        """What `finished_record` makes the `record` of, if the row has no reason and no `Rare`."""
         channel, now = self.channel, self.reactor.clock.monotonic()
-        labels = () if channel is None else channel.labels
-        return partial(
-            finished_record, self.serial, self._peer, self.handler, self.total_in, self.total_out, labels, self.stage,
-            self.driven_by, now - self.created, now - self.progress,
+        return (
+            self.serial, self._peer, self.handler, self.total_in, self.total_out, None,
+            () if channel is None else channel.labels, self.stage, self.driven_by, now - self.created,
+            now - self.progress,
         )  # fmt: skip
 
     def _common(self) -> dict[str, Any]:
         """What `as_dict` and `record` have in common."""
-        told, rare = common_record(*self.record_later().args), self.rare
+        told, rare = common_record(*self.facts()), self.rare
         if rare is not None:
             header = rare.proxy_header
             told.update(
@@ -438,31 +438,25 @@ class Request(Timed):
         """In a forked child that does not drive the row: close the copy of its descriptor."""
 
 
-def passed_record(
-    serial: int, peer: Any, handler: type, principal: Any, total_in: int, total_out: int
-) -> dict[str, Any]:
-    """As `Request.record`, for a request that has finished in the batch in which it came: it never had a row."""
-    return {**finished_record(serial, peer, handler.__name__, total_in, total_out), "principal": principal}
-
-
 def finished_record(*facts: Any) -> dict[str, Any]:
     """As `Request.record`, for a request that has finished; ``facts`` are the arguments of `common_record`."""
     return {**common_record(*facts), "reason": ""}
 
 
 def common_record(
-    serial: int, peer: Any, handler: str, total_in: int, total_out: int, labels: Sequence[str] = (),
-    stage: Stage = Stage.DRAINING, driven_by: DrivenBy = LOOP, age: float = 0.0, idle: float = 0.0,
+    serial: int, peer: Any, handler: str | type, total_in: int, total_out: int, principal: Any = None,
+    labels: Sequence[str] = (), stage: Stage = Stage.DRAINING, driven_by: DrivenBy = LOOP, age: float = 0.0,
+    idle: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """What all records have in common, for a request of a peer of whom nothing but the address is known."""
     return {
         "serial": serial,
         "peer": address_text(peer),
         "in_front": " ".join(labels),
-        "handler": handler,
+        "handler": handler if isinstance(handler, str) else handler.__name__,
         "stage": stage._value_,  # what `value` calls a function for
         "driven_by": str(driven_by),
-        "principal": None,
+        "principal": principal,
         "secured": None,
         "proxied": None,
         "total_in": total_in,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from _thread import RLock, get_ident
 from collections import deque
-from functools import partial
 from itertools import count
 from operator import itemgetter
 
@@ -16,7 +15,7 @@ from ..handlers import Cause
 from ..handlers.saying import safe_str
 from ..loop.log import WARNING, log
 from .ends import forget_frames, log_end
-from .request import Request, passed_record
+from .request import Request, finished_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ CLOSED = 100
 HEALTH_CHECK = "HealthCheck"
 """The key in `RequestTable.ends` for the health checks of a proxy that have succeeded."""
 
-_BYTES_IN, _BYTES_OUT = itemgetter(-2), itemgetter(-1)  # in the arguments of `passed_record`
+_BYTES_IN, _BYTES_OUT = itemgetter(3), itemgetter(4)  # in the arguments of `finished_record`
 
 HEADING = (
     "row", "peer", "in front", "handler", "stage", "state", "waits for", "in", "out", "age", "idle", "due in",
@@ -54,7 +53,7 @@ class RequestTable:
         self.next_serial = self._serials.__next__
         """Returns a serial that no row has."""
         self._lock = RLock()  # a thread that drives a row removes it, and a signal handler may ask for stats meanwhile
-        self._passed: list[tuple[Any, ...]] = []  # requests without a row that have ended: `_note_passed` counts them
+        self._passed: list[tuple[Any, ...]] = []  # requests that have finished: `_note_passed` counts them
         self._is_noting = False
         self._closed: deque[Any] = deque(maxlen=CLOSED)
         self._ends: dict[str, int] = {}
@@ -72,9 +71,7 @@ class RequestTable:
             self._note_passed()
             for index, record in enumerate(self._closed):
                 if record.__class__ is tuple:
-                    self._closed[index] = passed_record(*record)
-                elif record.__class__ is partial:
-                    self._closed[index] = record()
+                    self._closed[index] = finished_record(*record)
             return self._closed
 
     @property
@@ -130,8 +127,10 @@ class RequestTable:
             self._outer.remove(row)
 
     def _record(self, row: Request) -> None:
+        if row.is_arrival:
+            self._count(row.peer, -1)
         if row.rare is None and (row.channel is None or row.channel.reason is None):  # as most rows
-            self._count_ended(row, "", row.record_later())
+            self.count_passed(row.facts())
             return
         whole_reason = row.whole_reason
         reason = None if whole_reason is None else row.reason
@@ -141,23 +140,16 @@ class RequestTable:
         if reason is not None:
             kind = type(reason).__name__
         record = row.record()
-        self._count_ended(row, kind, record)
-        log_end(row, reason, record)
-
-    def _count_ended(self, row: Request, kind: str, record: Any) -> None:
-        """Keep the record, which may be a call that makes it."""
-        host = _host(row.peer) if row.is_arrival else ""
         with self._lock:
             self._note_passed()
             self._closed.append(record)
             self._ends[kind] = self._ends.get(kind, 0) + 1
             self._total_in += row.total_in
             self._total_out += row.total_out
-            if host:
-                self._count_host(host, -1)
+        log_end(row, reason, record)
 
     def count_passed(self, request: tuple[Any, ...]) -> None:
-        """Count a request that has finished without a row: the arguments of `passed_record`."""
+        """Count a request that has finished, of which only the arguments of `finished_record` are told."""
         if self._outer is not None:
             self._outer.count_passed(request)
             return

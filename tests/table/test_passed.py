@@ -25,7 +25,7 @@ def test_a_signal_handler_that_looks_at_the_table_while_they_are_counted_loses_n
         before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(reactor.stats()["ended"]))
         try:
             for serial in range(20):
-                reactor.table.count_passed((serial, PEER, int, None, Size(1), 2))
+                reactor.table.count_passed((serial, PEER, int, Size(1), 2, None))
             stats = reactor.stats()
         finally:
             signal.signal(signal.SIGUSR1, before)
