@@ -8,7 +8,7 @@ There are nine rooms. An arrow says which rooms a room may import; it may also i
 - ``peers``: the other end of a filter. A `Peer` speaks the protocol of a filter of your own; `tls` and `proxy` are the
   filters of this package with their peers.
 - ``running``: a handler class runs without a network. `play` runs one schedule of what may happen to a request; `work`,
-  `held` and `line_limit` count what a handler costs and keeps.
+  `copied`, `held` and `line_limit` count what a handler costs and keeps.
 - ``inputs``: what a client sends. The strategies (`chunkings`, `schedules`, `deliveries`, ...) draw schedules for
   property tests of your own; a `Conversation` has rules.
 - ``costs``: the properties of work, such as `works_linearly`.
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from .reading.diagram import Diagram, observed, written
     from .reading.linter import lint
     from .running.calls import make_calls
+    from .running.copying import copied
     from .running.counting import held, largest_number, line_limit
     from .running.drip import drip, trickle
     from .running.filtered import play_through
@@ -146,6 +147,7 @@ _MODULES = {
     "reading.diagram": ("Diagram", "observed", "written"),
     "reading.linter": ("lint",),
     "running.calls": ("make_calls",),
+    "running.copying": ("copied",),
     "running.counting": ("held", "largest_number", "line_limit"),
     "running.courses": ("slowdown",),
     "running.drip": ("drip", "trickle"),
@@ -195,6 +197,7 @@ __all__ = [
     "chaotic",
     "check",
     "chunkings",
+    "copied",
     "deliveries",
     "drip",
     "drops_no_step",

@@ -26,6 +26,7 @@ fault is a test to paste. What a run costs and keeps is counted, in lines of Pyt
 ``calls``         makes the calls of a handler: `make_calls`
 ``run``           runs a schedule: `play`
 ``working``       counts the work of a run: `work`
+``copying``       counts the bytes that a run copies: `copied`
 ``memory``        the memory that a run takes: `memory`
 ``timing``        the processor time of a run: `seconds`
 ``courses``       the processor time of a long request, piece by piece: `slowdown`

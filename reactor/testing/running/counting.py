@@ -67,12 +67,16 @@ class line_limit:  # noqa: N801  # read as a statement: with line_limit(1_000): 
         self.allow: Callable[[int], None]
         """Allow so many more lines from now on."""
         self._run, self.allow, count = _counter(most)
-        self._tracing = Tracing(count, _files(but))
+        self._tracing = Tracing(self._told(count), _files(but))
 
     @property
     def lines(self) -> int:
         """The lines that the block has run."""
         return self._run()
+
+    def _told(self, count: Callable[..., None]) -> Callable[..., None]:
+        """What is told of each line, and calls ``count``."""
+        return count
 
     def __enter__(self) -> Self:
         self._depth += 1

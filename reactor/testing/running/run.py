@@ -61,7 +61,8 @@ LINES_OF_A_CALL = 60
 """Lines of Python that a machine runs in a call of it, about."""
 
 _OWN = frozenset({
-    *(f"{__package__}.{name}" for name in ("run", "calls", "watching", "driver", "transcript", "patterns", "builtin")),
+    *(f"{__package__}.{name}" for name in ("run", "calls", "copying", "watching", "driver", "transcript")),
+    *(f"{__package__}.{name}" for name in ("patterns", "builtin")),
     *(part.__module__ for part in (Machine, StreamMachine, DatagramMachine, Wait)),
     *(module.__name__ for module in (events, first, sources, states)),
 })  # fmt: skip
@@ -73,12 +74,12 @@ class Run:
 
     ``name`` is the name of the machine in the printed code, ``machine`` the class of the machine if it is not the
     usual one. ``watch`` is called with the machine after each call of the machine. Unless it ``counts``, nobody counts
-    the lines of Python, nor the time that states block.
+    the lines of Python, nor the time that states block. ``limit`` is the class of what counts the lines.
     """
 
     def __init__(
         self, subject: Subject, *, name: str = "machine", machine: type[Machine] | None = None,
-        watch: Callable[[Any], object] | None = None, counts: bool = True,
+        watch: Callable[[Any], object] | None = None, counts: bool = True, limit: type[line_limit] = line_limit,
     ) -> None:  # fmt: skip
         self.subject = subject
         self.name = name
@@ -98,7 +99,7 @@ class Run:
         """Whether a call has waited, so that others may be answered before it."""
         self.fed = 0
         """Bytes that the handler took; of a datagram handler, packets."""
-        self.limit = line_limit(LINES, but=_OWN)
+        self.limit = limit(LINES, but=_OWN)
         """Counts the lines of Python that the handler runs, and ends a call of the machine in which it runs too many.
 
         What is not the handler's runs without it: under a trace function, Python is four times as slow."""

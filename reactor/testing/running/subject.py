@@ -151,6 +151,7 @@ class Subject:
                 "ask",
                 "calls_nothing_that_blocks",
                 "changed",
+                "copied",
                 "drip",
                 "drops_no_step",
                 "held",
