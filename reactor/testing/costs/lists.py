@@ -7,25 +7,29 @@
 from __future__ import annotations
 
 import re
+from array import array
+from itertools import islice
 from textwrap import indent
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..inputs.borders import pieces_again
+from ..inputs.enclosing import BINARY
 from ..inputs.pieces import replaced
-from ..running.forms import around, digits, letters
+from ..running.forms import around, binary, digits, letters
 from ..running.report import fail
 from ..running.run import Run
 from ..running.schedule import Take
 from ..running.snippets import literal
 from ..running.timing import cost_of, plain_seconds
+from ..running.tracing import tracing_stays
 from .matching import SLOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..inputs.tried import Tried
     from ..running.forms import Form
-    from ..running.schedule import Schedule
+    from ..running.schedule import Schedule, Step
 
 SIZE = 60_000
 """Bytes of a long list: less than the 64 KiB that a line may have at most by default."""
@@ -53,6 +57,9 @@ LARGE = 65_536
 
 SAMPLE = 24
 """Messages after which a list of the handler shows that it keeps them."""
+
+PLACES = 8
+"""The most places of a number in a binary message."""
 
 _LINE = re.compile(rb"[^\r\n]+")
 _WORD = re.compile(rb"[0-9]+|[A-Za-z]+")
@@ -88,14 +95,14 @@ class List(NamedTuple):
 
 
 class Numbered(NamedTuple):
-    """A message of a stream that comes again and again, each time with another number."""
+    """A message that comes again and again, each time with another number."""
 
-    start: bytes
+    begun: list[bytes]
     message: Form
 
     def schedule(self, count: int) -> Schedule:
         """What comes before them, and so many of them; the client takes each answer."""
-        steps: Schedule = [self.start]
+        steps: Schedule = [*self.begun]
         for number in range(count):
             steps += [self.message.write(number), Take(LARGE)]
         return steps
@@ -103,24 +110,51 @@ class Numbered(NamedTuple):
     def code(self, tried: Tried, count: int) -> str:
         """The expression for the schedule."""
         steps = f"[step for number in range({count}) for step in ({self.message.code}, Take({LARGE}))]"
-        return f"{literal([*tried.before, self.start])} + {steps}"
+        begun = [*tried.before, *self.begun]
+        return f"{literal(begun)} + {steps}" if begun else steps
 
 
 def kept_in_lists(tried: Tried) -> Iterator[Numbered]:
-    """The messages of which the handler keeps something in a list that only it has."""
-    for start, end in sorted(pieces_again(tried), key=lambda span: span[1] - span[0])[:SPOTS]:
-        piece = tried.pieces[0][start:end]
-        for number in list(_DIGITS.finditer(piece))[-1:]:
-            message = around(piece[: number.start()], digits(), piece[number.end() :])
-            found = Numbered(tried.pieces[0][:start], message)
-            run = Run(tried)
-            for step in found.schedule(SAMPLE):
-                run.step(step)
-            values = getattr(run.machine.handler, "__dict__", {}).values()
-            is_kept = any(isinstance(value, list) and len(value) >= SAMPLE for value in values)
-            run.close()
-            if is_kept:
-                yield found
+    """The messages of which the handler keeps something in a list, or in an array, that only it has."""
+    kept = (
+        found
+        for found in _messages(tried)
+        if _longest_list(tried, [*found[0], found[1]]) > _longest_list(tried, found[0])
+    )
+    for begun, piece in islice(kept, SPOTS):
+        numbered = (Numbered(begun, message) for message in _numbered(piece))
+        yield from islice((found for found in numbered if _longest_list(tried, found.schedule(SAMPLE)) >= SAMPLE), 1)
+
+
+def _messages(tried: Tried) -> Iterator[tuple[list[bytes], bytes]]:
+    """What comes before a message that may come again, and the message: first the short ones."""
+    if tried.packets:
+        distinct = {shape(piece): place for place, piece in reversed(list(enumerate(tried.pieces)))}
+        yield from ((tried.pieces[:place], tried.pieces[place]) for place in reversed(distinct.values()))
+        return
+    for start, end in sorted(pieces_again(tried), key=lambda span: span[1] - span[0]):
+        yield [*filter(None, [tried.pieces[0][:start]])], tried.pieces[0][start:end]
+
+
+def _longest_list(tried: Tried, schedule: Iterable[Step]) -> int:
+    """The length of the longest list, or array, that the handler has as an attribute in the end."""
+    with tracing_stays():
+        run = Run(tried)
+        for step in schedule:
+            run.step(step)
+        values = getattr(run.machine.handler, "__dict__", {}).values()
+        longest = max((len(value) for value in values if isinstance(value, (list, array))), default=0)
+        run.close()
+    return longest
+
+
+def _numbered(piece: bytes) -> Iterator[Form]:
+    """The message with any number in the place of its last one; if it is binary, also in that of its last bytes."""
+    for match in list(_DIGITS.finditer(piece))[-1:]:
+        yield around(piece[: match.start()], digits(), piece[match.end() :])
+    if BINARY.search(piece):
+        for at in range(len(piece) - 2, -1, -2)[:PLACES]:
+            yield around(piece[:at], binary(2), piece[at + 2 :])
 
 
 def refuse_steep_lists(tried: Tried) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from array import array
 from collections import deque
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -231,6 +232,19 @@ def _iadd(self: Any, other: Any) -> Any:
     return self
 
 
+_OF_NUMBERS = "__contains__", "index", "count", "remove"
+
+
+def _over(name: str) -> Callable[..., Any]:
+    method = getattr(array, name)
+
+    def search(self: Any, *arguments: Any) -> Any:
+        METER.touched += len(self)
+        return method(self, *arguments)
+
+    return search
+
+
 class CountedList(list):  # type: ignore[type-arg]
     """A list whose searches add the items that they go over to `METER`, and so do insertions and removals."""
 
@@ -258,16 +272,20 @@ if TYPE_CHECKING:
     class CountedArray(bytearray):
         """The same for a ``bytearray``. To grow or shrink at an end copies nothing, so that is not counted."""
 
+    class CountedNumbers(array):  # type: ignore[type-arg]
+        """An array of numbers whose searches add the numbers that they go over to `METER`."""
+
 else:
     Counted = type("Counted", (bytes,), _counting(bytes, __radd__=_radd))
     CountedText = type("CountedText", (str,), _counting(str, __radd__=_radd))
 
     class _Arrays(type):
         def __instancecheck__(cls, value: object) -> bool:
-            # `counted_arrays` puts this class where ``bytearray`` was, but ordinary arrays are still in use.
-            return type.__instancecheck__(bytearray, value)
+            # `counted_arrays` puts this class where that of ordinary arrays was, but these are still in use.
+            return type.__instancecheck__(cls.__base__, value)
 
     CountedArray = _Arrays("CountedArray", (bytearray,), _counting(bytearray, __iadd__=_iadd))
+    CountedNumbers = _Arrays("CountedNumbers", (array,), {name: _over(name) for name in _OF_NUMBERS})
 
 
 class _CountingStream(StreamMachine):
@@ -309,15 +327,23 @@ def _references(attributes: dict[str, Any]) -> list[tuple[str, int]]:
 
 @contextmanager
 def counted_arrays(kind: type) -> Iterator[None]:
-    """Within the ``with`` block, ``bytearray`` is `CountedArray` in the modules of ``kind`` and its base classes."""
+    """Within the ``with`` block, ``bytearray`` is `CountedArray` in the modules of ``kind`` and its base classes.
+
+    So is `CountedNumbers` where a module has `array.array` under this name.
+    """
     spaces = [space for space in own_spaces(kind) if "bytearray" not in space]
+    numbers = [space for space in own_spaces(kind) if space.get("array") is array]
     try:
         for space in spaces:
             space["bytearray"] = CountedArray
+        for space in numbers:
+            space["array"] = CountedNumbers
         yield
     finally:
         for space in spaces:
             del space["bytearray"]
+        for space in numbers:
+            space["array"] = array
 
 
 # Bytes held

@@ -281,6 +281,7 @@ FINDERS = {
     "uucp": "survives_any_input",
     "visca": "same_for_any_chunking",
     # those of `ninth`
+    "agentx-search": "works_linearly",
     "agentx": "stays_in_bounds_when_repeated",
     "ajp": "ends_if_it_drips",
     "amanda": "ends_if_it_drips",
@@ -310,6 +311,7 @@ FINDERS = {
     "ssip": "ends_if_it_drips",
     "zookeeper": "same_for_any_chunking_of_faults",
     # those of `tenth`
+    "message-send": "works_linearly",
     "apt-method": "ends_if_it_drips",
     "bacula": "takes_causes_for_ends",
     "battleye": "ends_if_it_drips",
@@ -335,6 +337,7 @@ FINDERS = {
     "wayland": "stays_in_bounds_when_repeated",
     "zvt": "takes_plain_numbers_only",
     # those of `eleventh`
+    "bittorrent-pieces": "works_linearly",
     "asterisk": "stays_in_bounds_when_repeated",
     "clam": "works_linearly",
     "clamd-stream": "stays_in_bounds_when_repeated",
@@ -494,8 +497,7 @@ FINDERS = {
     "thrift-skip": "bears_any_nesting",
     "zookeeper-joined-request": "works_linearly",
 }
-"""The property that finds the fault of each pair. Pairs that are not here are missed; iscsi, mapi and agentx-search not
-each time."""
+"""The property that finds the fault of each pair. Pairs that are not here are missed; mapi not each time."""
 
 NO_TEST = {
     "ami", "cassandra", "cvs", "fastboot", "ftp", "lifx", "manager", "minecraft", "openocd", "postgresql", "pptp",

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import zlib
+from array import array
 from contextlib import nullcontext
 from operator import contains, methodcaller
 
@@ -19,6 +20,8 @@ from reactor.testing.running.tracing import tracing_stays
 from reactor.testing.running.working import work
 from tests import ROOT
 from tests.support.pairs import broken
+
+PLAIN = array("H")
 
 
 def test_an_endless_loop_is_ended_at_its_own_line():
@@ -131,6 +134,25 @@ def test_a_search_of_a_list_that_a_handler_keeps_is_counted(search):
 
     data = [bytes([number]) for number in range(64)]
     assert work(Looks, data) > work(Searches, data) + 64 * 16
+
+
+def test_a_search_of_an_array_of_numbers_is_counted():
+    class Numbers(StreamHandler):
+        size = 0
+
+        async def handle(self):
+            held = array("H", range(self.size))
+            assert isinstance(held, array)
+            assert isinstance(PLAIN, array)
+            while True:
+                (await Exactly(1))[0] in held  # noqa: B015  # only what it costs matters
+
+    class Many(Numbers):
+        size = 10_000
+
+    many, few = (work(kind, [b"a"] * 10) for kind in (Many, Numbers))
+    assert many - few == 10 * Many.size
+    assert type(array("H")) is type(PLAIN)
 
 
 def test_the_work_of_the_garbage_collector_is_not_counted():
