@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..inputs.borders import parts_again, pieces_again
 from ..inputs.budget import COSTLY, FEW, Budget
 from ..inputs.choices import each, one_of
+from ..inputs.holding import holding
 from ..inputs.records import records
 from ..inputs.strategies import smallest
-from ..inputs.stretched import measured
+from ..inputs.stretched import filled, measured
 from ..inputs.tried import Tried
 from ..running.counting import EndlessLoop
 from ..running.evidence import fault_of
@@ -20,6 +22,7 @@ from ..running.schedule import END
 from ..running.snippets import literal
 from ..running.working import worked
 from .again import refuse_steep_messages
+from .copies import refuse_copies
 from .lists import kept_in_lists, refuse_steep_lists
 from .many import refuse_steep_elements
 from .wildcards import refuse_many_ways
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from ..inputs.holding import Holding
     from ..running.schedule import Schedule
 
 LINEAR = 6
@@ -72,7 +76,12 @@ def works_linearly(
     does the first part of a message that comes in parts, and a record at the end of a binary message, as it is and each
     with another number. A sign of a text comes up to 16 times in a row, as wildcards may. A flood that the handler does
     not take to the end, because it has a bound of its own of 2 KiB, may cost more. A handler that keeps something of
-    each message in a list gets very many messages, each with another number.
+    each message in a list gets very many messages, each with another number. A piece of which the handler holds more
+    each time comes up to 2,560 times, if need be behind a number that is made greater.
+
+    What the handler copies counts alone, too: `copied`. Of a piece that it holds, of an element of a list in a line,
+    and of a text with its length before it, each of which comes again and again, four times as many may not make it
+    copy more than six times as many bytes, unless that is less than a mebibyte.
 
     Of functions in C that go over items no count tells, so processor time is measured. Lists of elements that are alike
     get very many different ones: four times as many must not take nine times as long; and so has a binary message very
@@ -86,9 +95,11 @@ def works_linearly(
     for numbered in kept_in_lists(tried):
         if _is_steep(tried, (numbered.schedule(count) for count in NUMBERED))[0]:
             _fail_steeply(tried, [numbered.code(tried, count) for count in NUMBERED[-2:]])
-    for schedules in _grown(tried):
+    held = list(holding(tried))
+    for schedules in chain(_grown(tried), map(_continued, held)):
         if len(schedules) > 2 and _is_steep(tried, schedules)[0]:
             _fail_steeply(tried, [literal([*tried.before, *schedule]) for schedule in schedules[-3:-1]])
+    refuse_copies(tried, held)
     refuse_many_ways(tried)
     refuse_steep_lists(tried)  # from here on time is measured, which a test that is printed does less surely
     refuse_steep_elements(tried)
@@ -144,6 +155,9 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     """Schedules of which each is four times as long as the one before, for pieces that can be longer or come again."""
     for piece in measured(tried):
         yield [piece.schedule(SHORT * times) for times in (1, 4, 16) if SHORT * times <= piece.most]
+    for piece in filled(tried):
+        counts = [SHORT * times // len(piece.letter) for times in (1, 4, 16, 64, 256)]  # few may be allowed
+        yield [piece.schedule(count) for count in counts if 0 < count <= piece.most]
     for record in records(tried):
         for build in record.build, record.numbered:
             yield [tried.whole([*tried.pieces[: record.place], build(AGAIN * times)]) for times in (1, 4, 16, 64)]
@@ -154,6 +168,11 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     for place, message in enumerate(tried.pieces):
         for found in _ARRAY.finditer(message):
             yield [_counted(tried, place, found, FEWER * times) for times in (1, 4, 16)]
+
+
+def _continued(held: Holding) -> list[Schedule]:
+    """Schedules of a piece of which the handler holds more each time."""
+    return [held.schedule(held.times // part) for part in (16, 4, 1)]
 
 
 def _counted(tried: Tried, place: int, match: re.Match[bytes], more: int) -> Schedule:

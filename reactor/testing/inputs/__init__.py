@@ -12,6 +12,7 @@ Modules, lowest first:
 ``tried``       a handler class with the conversation to try it with
 ``borders``     where the waits of a handler begin in a conversation
 ``enclosing``   lengths in a message that count a part of it
+``holding``     pieces of which a handler holds more and more
 ``records``     the records at the end of a message, which may come again
 ``stretched``   conversations with a piece of any length
 ``stateful``    conversations that rules make: `Conversation`, `rule`

@@ -46,6 +46,9 @@ SPOTS = 4
 INNER = 2
 """The most messages that others follow, and the most pieces of each."""
 
+LETTERS = 200
+"""Letters that stand nowhere else in a conversation: more than one length in a byte may not count."""
+
 _LINE_END = re.compile(rb"\r?\n")
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
 _WORD = re.compile(rb"[A-Za-z]+")
@@ -102,6 +105,25 @@ class Stretched:
         answer = re.sub(rb"[aA0-9]+", b"", text) if self._is_text else count
         return answer, run.finished, type(run.reason), type(run.error)
 
+    def filled(self) -> Stretched | None:
+        """The same piece, which consists of what it is in the conversation, as often as it says; `None` if it is empty.
+
+        As many letters are put into its place first, so its length is right.
+        """
+        many, whole = self._build(LETTERS), self.tried.pieces[self._place]
+        before, _, after = many.partition(self.letter * LETTERS)
+        size = len(whole) - len(before) - len(after)
+        size = next((size + more for more in range(3) if len(self._build(size + more)) == len(whole)), 0)
+        content = whole[len(whole) - len(after) - size : len(whole) - len(after)]
+        if size < 1 or not whole.endswith(after):
+            return None
+
+        def build(count: int) -> bytes:
+            before, _, after = self._build(size * count).partition(self.letter * size * count)
+            return before + content * count + after
+
+        return Stretched(self.tried, self._place, build, self.most // size, letter=content, is_text=self._is_text)
+
     def cuts(self, length: int) -> Iterator[Schedule]:
         """The input with one cut near the end of the piece, and a short one byte by byte."""
         data, *end = self.schedule(length)
@@ -152,6 +174,13 @@ def measured(tried: Tried) -> Iterator[Stretched]:
     for place, piece in enumerate(tried.pieces):
         yield from _measured(tried, place, piece)
     yield from _inner(tried)
+
+
+def filled(tried: Tried) -> Iterator[Stretched]:
+    """The pieces whose length is written before them, with what they are made of again and again, not with letters."""
+    for piece in measured(tried):
+        if (found := piece.filled()) is not None:
+            yield found
 
 
 def _inner(tried: Tried) -> Iterator[Stretched]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LONG_RUN = re.compile(rb"(.)\1{48,}", re.DOTALL)  # one byte again and again
+_LONG_RUN = re.compile(rb"(.{1,32}?)\1{48,}", re.DOTALL)  # a byte, or a few, again and again
 _CONTEXT = 22  # bytes on each side of a difference
 _BRIEF = 48  # letters of source text that fit into a comment
 
@@ -105,16 +106,32 @@ def literal(value: Any) -> str:
     b'ab' * 50 b'abc' [b'x'] * 99
     >>> print(literal(b"99:" + b"a" * 99 + b","))
     b'99:' + b'a' * 99 + b','
+    >>> print(literal([b"one", *[b"x"] * 99, 2.0]))
+    [b'one'] + [b'x'] * 99 + [2.0]
     """
     if isinstance(value, (bytes, list)) and len(value) > 48:
         for size in range(1, 33):
             if len(value) % size == 0 and value[size:] == value[:-size]:
                 return f"{literal(value[:size])} * {len(value) // size}"
     if isinstance(value, list):
+        runs = [list(run) for _, run in groupby(value)] if len(value) > 48 else []
+        if any(len(run) > 48 for run in runs):
+            return _joined(runs)
         return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, bytes) and (run := _LONG_RUN.search(value)) is not None:
         return " + ".join(literal(part) for part in (value[: run.start()], run[0], value[run.end() :]) if part)
     return repr(value)
+
+
+def _joined(runs: list[list[Any]]) -> str:
+    """A list as source text, in which a long run of one item is a multiplication."""
+    parts: list[list[Any]] = [[]]
+    for run in runs:
+        if len(run) > 48:
+            parts += [run, []]
+        else:
+            parts[-1] += run
+    return " + ".join(literal(part) for part in parts if part)
 
 
 def folded(lines: list[str]) -> list[str]:

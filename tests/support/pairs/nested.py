@@ -6,6 +6,8 @@ import re
 from handlers import StreamHandler, Until
 from tests.support.pairs.misread import Pair
 
+NUMBER = re.compile(rb"[0-9]{1,9},?")
+
 
 class Sums(StreamHandler):
     """Sums nested lists of numbers, with a function that calls itself."""
@@ -16,28 +18,29 @@ class Sums(StreamHandler):
         while True:
             line = await Until(b"\n", limit=65_536)
             try:
-                total, rest = self.total(line.split(b"#")[0].strip(), 0)
+                text = line.split(b"#")[0].strip()
+                total, end = self.total(text, 0, 0)
             except ValueError:
                 self.send(b"?\n")
             else:
-                self.send(b"?\n" if rest else b"%d\n" % total)
+                self.send(b"?\n" if end < len(text) else b"%d\n" % total)
 
-    def total(self, text, depth):
-        """The sum of the list at the beginning of ``text``, and what follows it."""
-        if not text.startswith(b"[") or depth > self.deepest:
+    def total(self, text, start, depth):
+        """The sum of the list that begins there, and where it ends."""
+        if not text.startswith(b"[", start) or depth > self.deepest:
             raise ValueError("no list, or too deep")
-        total, text = 0, text[1:]
-        while text and not text.startswith(b"]"):
-            if text.startswith(b"["):
-                inner, text = self.total(text, depth + 1)
+        total, place = 0, start + 1
+        while place < len(text) and not text.startswith(b"]", place):
+            if text.startswith(b"[", place):
+                inner, place = self.total(text, place, depth + 1)
                 total += inner
-            elif found := re.match(rb"[0-9]{1,9},?", text):
-                total, text = total + int(found[0].rstrip(b",")), text[found.end() :]
+            elif found := NUMBER.match(text, place):
+                total, place = total + int(found[0].rstrip(b",")), found.end()
             else:
                 raise ValueError("no number")
-        if not text:
+        if place == len(text):
             raise ValueError("the list does not end")
-        return total, text[1:]
+        return total, place + 1
 
 
 class SumsFewLevels(Sums):

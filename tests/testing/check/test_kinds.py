@@ -106,6 +106,7 @@ FINDERS = {
     "words": "leaves_nothing_behind",
     "worker": "leaves_nothing_behind",
     # those of `fourth`
+    "rtmp": "works_linearly",
     "adb": "ends_at_any_byte",
     "ami": "calls_nothing_that_blocks",
     "astm": "same_for_any_chunking_of_faults",
@@ -211,6 +212,7 @@ FINDERS = {
     "swank": "bears_any_nesting",
     "xpl": "takes_exact_ends_only",
     # those of `seventh`
+    "iscsi": "works_linearly",
     "announcements": "takes_exact_ends_only",
     "avro": "stays_in_bounds_when_repeated",
     "beep": "takes_plain_numbers_only",
@@ -282,6 +284,7 @@ FINDERS = {
     "visca": "same_for_any_chunking",
     # those of `ninth`
     "agentx-search": "works_linearly",
+    "binkp": "works_linearly",
     "agentx": "stays_in_bounds_when_repeated",
     "ajp": "ends_if_it_drips",
     "amanda": "ends_if_it_drips",
@@ -312,6 +315,7 @@ FINDERS = {
     "zookeeper": "same_for_any_chunking_of_faults",
     # those of `tenth`
     "message-send": "works_linearly",
+    "msp": "works_linearly",
     "apt-method": "ends_if_it_drips",
     "bacula": "takes_causes_for_ends",
     "battleye": "ends_if_it_drips",
@@ -373,6 +377,8 @@ FINDERS = {
     "zabbix-sender": "ends_if_it_drips",
     # those of `twelfth`
     "socks5": "takes_causes_for_ends",
+    "frames": "works_linearly",
+    "protobuf": "works_linearly",
     "beanstalk": "same_at_its_limits",
     "ber": "bears_any_nesting",
     "bson": "bears_any_nesting",
@@ -440,6 +446,7 @@ FINDERS = {
     "tftp-files": "answers_duplicates_once",
     "tftp-upload": "leaves_nothing_behind",
     # those of `fourteenth`
+    "imap-fetch": "works_linearly",
     "asterisk-manager": "stays_in_bounds",
     "beanstalkd-size": "same_at_its_limits",
     "gearman-skip": "drops_no_step",
