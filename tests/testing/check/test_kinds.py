@@ -447,6 +447,7 @@ FINDERS = {
     "tftp-upload": "leaves_nothing_behind",
     # those of `fourteenth`
     "imap-fetch": "works_linearly",
+    "sip-pattern": "matches_in_time",
     "asterisk-manager": "stays_in_bounds",
     "beanstalkd-size": "same_at_its_limits",
     "gearman-skip": "drops_no_step",
