@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..inputs.borders import parts_again, pieces_again
@@ -60,6 +60,11 @@ Pieces that are joined anew each time cost the more the longer they are, and sho
 
 FEWER = 8
 """The same of elements each of which comes with a read of its own."""
+
+LISTS = 4
+"""The most elements of lists that come again."""
+
+_ELEMENT = re.compile(rb"(?<![^\n])([1-9]\d{0,3})(\r?\n)")
 
 _ARRAY = re.compile(rb"\*([1-9]\d*)\r\n(?:\$\d+\r\n[^\r]*\r\n)*(\$\d+\r\n[^\r]*\r\n)")
 """An array of RESP: the number of its elements, and the last one."""
@@ -168,6 +173,18 @@ def _grown(tried: Tried) -> Iterator[list[Schedule]]:
     for place, message in enumerate(tried.pieces):
         for found in _ARRAY.finditer(message):
             yield [_counted(tried, place, found, FEWER * times) for times in (1, 4, 16)]
+        for at, element in islice(_listed(message), LISTS):
+            before: Schedule = [*tried.pieces[:place], message[:at]]
+            after: Schedule = [message[at:], *tried.pieces[place + 1 :], END]
+            yield [[*before, *[element] * (FEWER * times), *after] for times in (1, 4, 16)]
+
+
+def _listed(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Elements, each with its length in the line before it (``3``, LF, ``set``, LF), that others follow; and where."""
+    ends = {found.start(): found.end() + int(found[1]) + len(found[2]) for found in _ELEMENT.finditer(message)}
+    for at, end in ends.items():
+        if message[:end].endswith(b"\n") and end in ends:
+            yield at, message[at:end]
 
 
 def _continued(held: Holding) -> list[Schedule]:

@@ -474,6 +474,7 @@ FINDERS = {
     "smtp-truncated": "takes_causes_for_ends",
     "websocket-fragments": "stays_in_bounds_when_repeated",
     # those of `fifteenth`
+    "ssdb-parsed-again": "works_linearly",
     "bitcoin-ping": "bears_any_nesting",
     "clamd-instream": "stays_in_bounds_when_repeated",
     "coap-firmware-blocks": "answers_duplicates_once",
@@ -519,7 +520,6 @@ NO_TEST = {
 DEEP = {
     "amqp": 2, "broker": 1, "calls": 2, "dhcpv6": 2, "diameter": 1, "documents": 1, "dsi": 1, "mongodb": 1, "queues": 2,
     "git-want-lines": 1, "nntp-overlong": 5, "s7": 2, "svdrp": 4, "thrift": 2, "thrift-skip": 3,
-    "zookeeper-joined-request": 3,
 }  # fmt: skip
 """`check` tries the later messages too, and finds these in this one."""
 
