@@ -38,7 +38,7 @@ SOME = 32
 RUNS = 200
 """The most beginnings that are tried."""
 
-KINDS = 3
+KINDS = 2
 """The most pieces that are told."""
 
 HEAD = 12
