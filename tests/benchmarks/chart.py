@@ -41,7 +41,7 @@ def draw(title: str, panels: list[tuple[str, list[tuple[str, float, float]]]], f
         place.spines[["top", "right", "bottom"]].set_visible(False)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     figure.tight_layout()
-    figure.savefig(file, dpi=80, pil_kwargs={"optimize": True})
+    figure.savefig(file, dpi=80, bbox_inches="tight", pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":
