@@ -44,7 +44,10 @@ def counted_builtins() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.setprofile(before)
+        if before is None or callable(before):
+            sys.setprofile(before)
+        else:
+            before.enable()  # a `cProfile.Profile`, which is no function
 
 
 def _profile(frame: FrameType, event: str, called: Any) -> None:
