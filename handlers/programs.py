@@ -38,8 +38,7 @@ class Ran(Outside):
     together; past that it is killed, and the cause is `Failed` with an ``OverflowError``. If it can't be started, the
     cause is `Failed` with the ``OSError``. An exit status other than 0 is no failure.
 
-    The program is killed when the wait times out and when the row ends, or its client, inside `WhileConnected`; so is
-    what it has started. It has a session of its own (``setsid(2)``), without a terminal: Ctrl-C is for the server. It
+    The program is killed when the wait times out and when the row ends, or its client, inside `WhileConnected`. It
     inherits no descriptor but the three pipes. Programs count in ``Reactor.max_children``, with those of `Forked`.
     """
 

@@ -67,14 +67,10 @@ class Child:
                 return  # it has ended
 
     def kill(self) -> None:
-        """Send SIGKILL, once, and to the process group that the child leads, if it does."""
+        """Send SIGKILL, once."""
         if not self.killed:
             self.killed = True
-            self.send_signal(signal.SIGKILL)  # first: from now on it starts no process that the group would lack
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except OSError:
-                pass  # it leads none
+            self.send_signal(signal.SIGKILL)
 
     def send_signal(self, number: int) -> None:
         """Send the signal. Does nothing if the child has ended."""

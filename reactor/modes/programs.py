@@ -71,7 +71,6 @@ class RunningProgram(ChildJob):
         try:
             import fcntl  # here, for there is none where there is no fork
 
-            os.setsid()  # so that what it starts is killed with it
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores
             moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
             for number, end in enumerate(moved):

@@ -1,7 +1,6 @@
 """`Ran`: a program with pipes, its result and failures, its bounds, and its end with the row."""
 
 import os
-import select
 import signal
 import sys
 
@@ -10,7 +9,7 @@ import pytest
 from handlers import Cancelled, FirstOf, Ran, StreamHandler, Until, WhileConnected
 from reactor import Reactor
 from tests.support.outside import answer_in, ask_worker, here_until, is_there, line, workshop
-from tests.support.serving import MODES, PATIENCE, connect, serving, wait_until
+from tests.support.serving import MODES, connect, serving, wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_left"),
@@ -162,27 +161,6 @@ def test_the_program_is_killed_with_its_wait(end, tmp_path):
         else:
             here.reactor.cancel(here.table)
         wait_until(lambda: here.reactor.children.reap(pid) or not is_there(pid))
-
-
-@pytest.mark.parametrize("mode", AT_LEAST_SELECT)
-@pytest.mark.parametrize("end", ["timeout", "limit"])
-def test_what_the_program_has_started_is_killed_with_it(mode, end, tmp_path):
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
-    script = 'exec 3> "$1"; sleep 100 & printf "$2"; wait'
-    limits = {"timeout": 1} if end == "timeout" else {"limit": 3}
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as fifo:
-        assert not telling(mode, shell(script, str(path), "four", **limits)).startswith("0 ")
-        assert select.select([fifo], [], [], PATIENCE)[0], "a process still has it open"
-
-
-def test_the_signals_of_the_terminal_are_for_the_server_alone():
-    """Which gives its requests time to finish."""
-
-    async def job(word):
-        return int((await Ran([sys.executable, "-S", "-c", "import os; print(os.getsid(0))"])).output)
-
-    assert int(answer_in("select", job)) != os.getsid(0)
 
 
 def test_it_may_be_one_of_several_waits():
