@@ -65,7 +65,7 @@ class Inners:
         try:
             self._heed(inner, is_awaited=not outer.is_copy)
             if outer.stopping and service.is_draining:
-                inner.call_soon(inner.cut, service.server)  # when the row is in it
+                inner.call_soon(inner.cut)  # when the row is in it
             elif outer.stopping:
                 inner.stop()
             drive()
@@ -81,7 +81,7 @@ class Inners:
         service, serving = self._service, self._service.serving
         if service.drain_until != NEVER:
             if not service.reactor.is_copy:  # a child is ended by its parent, which has to see that it was not finished
-                inner.call_at(service.drain_until, inner.cut, service.server)
+                inner.call_at(service.drain_until, inner.cut)
             inner.end_idle(service.server)  # others wait behind it in the accept queue
         elif is_awaited and serving.is_asked_to_end and serving.thread:  # else it is for the next serve_forever()
             inner.end_idle(service.server)

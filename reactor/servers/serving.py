@@ -158,7 +158,7 @@ class Serving:
         if inner is not None:
             inner.call_soon(inner.end_idle)  # a connection between requests is no request in progress
             if service.drain_until != NEVER:
-                inner.call_soon(inner.call_at, service.drain_until, inner.cut, service.server)
+                inner.call_soon(inner.call_at, service.drain_until, inner.cut)
 
     def handle_request(self) -> None:
         """Take one request, wait for it if need be, and process it."""

@@ -183,14 +183,11 @@ class Reactor(Loop):
         self.cancel(row for row in rows() if self.may_cancel(row))
         return log_unfinished([{**row.record(), "stage": stage} for row, stage in unfinished.items()], seconds)
 
-    def cut(self, server: Any) -> None:
-        """Inside the loop that drains ``server``: the time is over. `stop`, if it drives a request of that server, and
-        have `drain` tell of the rows that end by it.
-        """
-        if any(row.server is server for row in self.table):
-            for row in self.table:
-                self.note_cut(row)
-            self.stop()
+    def cut(self) -> None:
+        """Inside the loop that drains: the time is over. `stop`, and have `drain` tell of the rows that end by it."""
+        for row in self.table:
+            self.note_cut(row)
+        self.stop()
 
     def note_cut(self, row: Request) -> None:
         """The time of a drain is over, and the request ends by it: have `drain` tell of it. From any thread."""

@@ -616,26 +616,6 @@ def test_in_plain_mode_a_drain_of_another_thread_cuts_a_request_that_just_begins
         assert (row["peer"], row["stage"]) == ("{}:{}".format(*client.getsockname()), "serving")
 
 
-def test_in_plain_mode_a_drain_of_another_server_of_the_loop_cuts_no_request(loop):
-    place, drained = STREAMS["tcp"], []
-    with (
-        SelectTCPServer(("127.0.0.1", 0), Polite, reactor=loop) as ending,
-        made(server_class("plain", place), place, Reverse, loop) as other,
-        connect(other) as client,
-        running(ending),
-    ):
-        client.sendall(b"5:he")
-        wait_until(lambda: any(row.held_in == 2 for row in loop.table))
-        drain = threading.Thread(target=lambda: drained.append(ending.drain(0.1)))
-        drain.start()
-        drain.join(0.3)
-        client.sendall(b"llo,")
-        client.shutdown(socket.SHUT_WR)
-        assert rest(client) == b"5:olleh,"
-        drain.join(PATIENCE)
-        assert drained == [[]]
-
-
 def test_in_plain_mode_a_connection_that_just_begins_does_not_hold_up_a_shutdown_between_requests():
     with beginning(STREAMS["tcp"], Hello) as (server, taken), connect(server) as client:
         client.sendall(GET)
