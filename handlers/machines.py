@@ -134,7 +134,7 @@ class StreamMachine(Machine):
                     self._took(state, step)
                     break
                 if following is not wait:
-                    if following.__class__ not in _PLAIN:
+                    if following.__class__ is not kind and following.__class__ not in _PLAIN:
                         self._took(state, step)
                         break
                     wait, state, is_run = following, then, False

@@ -94,7 +94,7 @@ class Children:
     def __init__(self, loop: Loop) -> None:
         self._loop: Loop = proxy(loop)  # the loop refers to this object: without a cycle it is freed at once
         self._running: dict[int, Child] = {}
-        self._words: int | None = None  # in a child: the pipe for its last words
+        self._words = -1  # in a child: the descriptor of the pipe for its last words
         self._forking = allocate_lock()
         self._over = False
         loop.descriptors.add(self)
@@ -105,7 +105,7 @@ class Children:
     @property
     def is_child(self) -> bool:
         """Whether `fork` has made this process; ``False`` in a child that another part of the program has forked."""
-        return self._words is not None
+        return self._words >= 0
 
     def pids(self) -> list[int]:
         """The pids of the children that have not been reaped."""
@@ -144,7 +144,7 @@ class Children:
         os.close(reader)
         signals.forked()
         self._loop.descriptors.close_copies(keep)
-        self._words = writer
+        self._words, self._pipe = writer, os.fstat(writer)
         try:
             os.write(writer, CLOSED)
         except OSError:
@@ -188,14 +188,21 @@ class Children:
 
     def tell(self, words: bytes) -> None:
         """In a child, at its end: leave ``words`` for the parent, at most `MAX_WORDS` bytes."""
-        if self._words is not None:
+        if self._has_pipe():
             os.write(self._words, words[:MAX_WORDS])
 
     def become_copy(self) -> None:
         """In any forked child: the last words are those of its parent."""
-        if self._words is not None:
+        if self._has_pipe():
             os.close(self._words)
-            self._words = None
+        self._words = -1
+
+    def _has_pipe(self) -> bool:
+        """Whether the pipe for the last words is open: a daemon may have closed it, and opened another file since."""
+        try:
+            return self._words >= 0 and os.path.samestat(os.fstat(self._words), self._pipe)
+        except OSError:
+            return False
 
     def _is_ending(self, pid: int) -> None:
         child = self._running.get(pid)

@@ -11,6 +11,7 @@ from selectors import EVENT_READ
 from time import monotonic
 
 from ..loop.kernel import AGAIN, DONTWAIT, is_tcp
+from .urgent import at_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def is_done_with(sock: Any) -> bool:
             ioctl(sock, TIOCOUTQ, count)
     except (OSError, ValueError):
         return False
-    return count == _NONE
+    return count == _NONE and not at_mark(sock)  # behind an urgent byte there may be more
 
 
 def unacknowledged_data(sock: Any) -> int:

@@ -46,7 +46,9 @@ def hears_urgent(kind: type[StreamHandler], sock: Any) -> bool:
 
 def at_mark(sock: socket.socket) -> bool:
     """Whether the next byte of the stream is the urgent one, even if it has not come yet."""
+    told = bytearray(4)  # writable: with bytes, ioctl() makes an error first
     try:
-        return ioctl(sock.fileno(), SIOCATMARK, _NO) != _NO
+        ioctl(sock, SIOCATMARK, told)
+        return told != _NO
     except (OSError, ValueError):  # it is closed: the read that follows fails
         return False

@@ -167,14 +167,17 @@ class RequestTable:
         passed = self._passed
         if not passed or self._is_noting:
             return
-        self._is_noting = True
         try:
+            self._is_noting = True
             ended = passed[:]
+            number, total_in, total_out = len(ended), sum(map(_BYTES_IN, ended)), sum(map(_BYTES_OUT, ended))
+            finished = self._ends.get("", 0) + number
+            # From here on nothing is called: no signal handler that raises comes in between.
             self._closed += ended
-            self._ends[""] = self._ends.get("", 0) + len(ended)
-            self._total_in += sum(map(_BYTES_IN, ended))
-            self._total_out += sum(map(_BYTES_OUT, ended))
-            del passed[: len(ended)]
+            self._ends[""] = finished
+            self._total_in += total_in
+            self._total_out += total_out
+            del passed[:number]
         finally:
             self._is_noting = False
 

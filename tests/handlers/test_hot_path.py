@@ -487,3 +487,26 @@ def test_a_cause_that_interrupted_raises_keeps_nothing(pieces):
         assert kept() is None
     finally:
         gc.enable()
+
+
+class Line(Until):
+    """A wait of a user's own, of which each call makes an object."""
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_equal_waits_of_a_class_of_ones_own_stay_on_the_hot_path(is_coroutine):
+    class States(StreamHandler):
+        def handle(self):
+            return Line(b"\n", timeout=7), self.line
+
+        def line(self, data):
+            return self.handle()
+
+    class Coroutine(StreamHandler):
+        async def handle(self):
+            while True:
+                await Line(b"\n", timeout=7)
+
+    machine = StreamMachine(Coroutine() if is_coroutine else States())
+    machine.advance()
+    assert [machine.feed(data) for data in (b"one\n", b"two\nthree\n", b"fo", b"ur\n")] == [7, 7, None, None]

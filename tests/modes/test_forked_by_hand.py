@@ -7,6 +7,7 @@ import time
 import pytest
 
 from handlers import StreamHandler, StreamRequestHandler, Until
+from reactor import Reactor
 from tests.support.serving import MODES, PATIENCE, connect, serving, wait_until
 
 pytestmark = [
@@ -66,3 +67,22 @@ def test_a_child_that_raises_takes_nothing_of_other_connections():
         for _ in range(10):
             other.sendall(b"more\n")
             assert other.recv(100) == b"more\n"
+
+
+def test_a_child_that_has_closed_all_and_opened_other_files_loses_none_at_a_fork():
+    told = []
+    with Reactor() as reactor:
+        if not reactor.children.fork(lambda status, words: told.append(status)):
+            os.closerange(3, 100)
+            files = [os.open(os.devnull, os.O_RDONLY) for _ in range(90)]
+            child = os.fork()
+            if not child:
+                try:
+                    for file in files:
+                        os.fstat(file)
+                except OSError:
+                    os._exit(1)
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        wait_until(lambda: reactor.step(0.1) or told)
+    assert told == [0]
