@@ -49,7 +49,7 @@ def test_a_copy_counts_although_it_is_freed_at_once(kind):
 def test_what_copies_nothing_does_not_count():
     copied(Looks, [b"a"])  # Python makes room for objects of its own
     few, many = (copied(Looks, [b"a"] * count) for count in (TIMES, 2 * TIMES))
-    assert abs(many - few) < SIZE / 10
+    assert abs(many - few) < SIZE * TIMES / 20  # objects of other threads, and of Python itself, may count
 
 
 @pytest.mark.parametrize("size", [1, 100])
