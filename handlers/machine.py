@@ -470,7 +470,7 @@ class Machine:
         """End the request: record the reason and call ``finish()``. Does nothing for a request that has ended."""
         if self.state is None:
             return
-        Machine.leave_wait(self)  # a search is over with the input
+        Machine.leave_wait(self)  # not a stream's own: no search goes on, for the input is dropped
         coroutine, started = self._coroutine(), self.first_place is not None
         self.reason, self.wait = self.excess if reason is None else reason, None
         try:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from ..inputs.tried import Tried
     from ..running.schedule import Schedule
 
-STEEP = 6
-"""The factor by which copies may grow when the input grows by 4, as that of work."""
+LINEAR = 6
+"""The factor by which work, and copies, may grow when the input grows by 4. Linear work grows by 4, quadratic by 16."""
 
-DOUBLED = STEEP**0.5
+DOUBLED = LINEAR**0.5
 """The same when the input grows by 2."""
 
 MUCH = 1 << 20
@@ -41,7 +41,6 @@ LINE = 4_000
 CONTENT = 16_384
 """Bytes of a piece, with its length before it, whose content comes again."""
 
-
 LONG, ENOUGH = 4_000, 64
 """Of a short schedule of more than so many bytes it copies enough if so many times as many were much.
 
@@ -50,7 +49,6 @@ Of sixteen times as many some may not count, because they come few at a time.
 
 FEWEST = 16
 """Times that something has to come; four times fewer have to be some."""
-
 
 _LIST = re.compile(rb"(?<![^\s,;])[^\s,;]+([,;][0-9A-Za-z*][0-9A-Za-z*:.=_-]*)")
 """Where a list in a line begins, with commas or semicolons between its elements: up to the second one."""
@@ -103,7 +101,7 @@ def _is_steep(tried: Tried, growing: Growing) -> bool:
     if run.error is not None or (_size(short) > LONG and few * ENOUGH < MUCH):
         return False
     run, many = copies(tried, growing.build(growing.times))
-    if run.error is not None or many < max(MUCH, STEEP * few):
+    if run.error is not None or many < max(MUCH, LINEAR * few):
         return False
     longer = growing.build(2 * growing.times)
     run, more = copies(tried, longer)
@@ -126,5 +124,5 @@ def _fail(tried: Tried, growing: Growing) -> NoReturn:
         "it holds, or has answered, again and again"
     )
     short, long = (tried.call("copied", tried.text, literal([*tried.before, *schedule])) for schedule in schedules)
-    code = f"short = {short}\nlong = {long}\nassert long < max({STEEP} * short, {MUCH:_})"
+    code = f"short = {short}\nlong = {long}\nassert long < max({LINEAR} * short, {MUCH:_})"
     fail(tried, fault, "works_linearly", code)

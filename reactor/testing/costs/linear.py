@@ -22,7 +22,7 @@ from ..running.schedule import END
 from ..running.snippets import literal
 from ..running.working import worked
 from .again import refuse_steep_messages
-from .copies import refuse_copies
+from .copies import DOUBLED, LINEAR, refuse_copies
 from .lists import kept_in_lists, refuse_steep_lists
 from .many import refuse_steep_elements
 from .wildcards import refuse_many_ways
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
     from ...handlers import World
     from ..inputs.holding import Holding
     from ..running.schedule import Schedule
-
-LINEAR = 6
-"""The factor by which work may grow when the input grows by 4. Linear work grows by 4, quadratic work by 16."""
-
-DOUBLED = LINEAR**0.5
-"""The same when the input grows by 2."""
 
 SHORT = 128
 """Bytes of the shortest flood whose work is compared."""

@@ -339,8 +339,7 @@ def timed(machine: Any) -> type[Machine]:
             try:
                 with _counted(self):
                     machine._step(self, call, argument, reason)
-                if spent.unawaited:
-                    spent.refuse_unawaited()
+                spent.refuse_unawaited()
             finally:
                 spent.end(begun)
 
