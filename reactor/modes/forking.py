@@ -36,7 +36,7 @@ else:
 class ForkMode(Mode):
     """A child process drives each request; the parent keeps a row for it."""
 
-    batch = BATCH
+    batch, in_turn = BATCH, False
     work = "fork"
     bound = ("max_children", "children")
     serves_directly = False

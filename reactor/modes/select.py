@@ -25,7 +25,7 @@ BATCH = 64
 class SelectMode(Mode):
     """The loop drives every request."""
 
-    batch = BATCH
+    batch, in_turn = BATCH, False
     loop_drives = True
     work = ""
 

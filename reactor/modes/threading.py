@@ -40,7 +40,7 @@ NO_THREADS = "this host can't start a thread; take the Select, the Forking or th
 class ThreadMode(Mode):
     """A thread drives each request, in a loop of its own."""
 
-    batch = BATCH
+    batch, in_turn = BATCH, False
     work = "thread"
     bound = ("max_threads", "threads")
 

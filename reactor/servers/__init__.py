@@ -7,7 +7,7 @@ leads a request from its arrival to its end. Its parts:
                     `connections` for listeners, `exchanges` for datagram sockets
     `passing`       the short way of a datagram request, which passes without a row
     `associations`  takes DTLS packets: lets in the peers that have proved their address
-    `batch_size`    how many arrivals a batch takes
+    `arrivals`      takes what has arrived, so many in a batch
     `sharing`       a worker process's share of the connections of a listener that others serve too
     `admission`     which requests are let in, and what becomes of the others
     `direct`        the direct way of a connection, where nothing unusual is declared

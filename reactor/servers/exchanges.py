@@ -115,7 +115,7 @@ class Exchanges:
         if self._equipped is not sock:  # the user has bound it, and not server_bind()
             self.equip()
         source = self._service.open_source()
-        takes_many = arrivals == self._service.arrivals and takes_at_once(self._service.server)
+        takes_many = arrivals == self._service.arrivals.take and takes_at_once(self._service.server)
         source.listen(self._passing.arrive if takes_many and self._may_pass else arrivals, self.pause)
         self.arrivals = arrivals
         for timer in self._turn, self._retry:  # of the loop on which the server has served before

@@ -29,7 +29,10 @@ class Mode:
     """The plain mode: the caller of ``serve_forever()`` drives each request until it has ended."""
 
     batch = 1
-    """Arrivals that are taken before other rows have their turn. Here 1, because each is driven to its end first."""
+    """Arrivals that are taken, or queued requests that begin, before other rows have their turn."""
+
+    in_turn = True
+    """Whether each request is driven to its end before the next one is taken. Then time bounds a batch, too."""
 
     loop_drives = False
     """Whether the loop drives the rows. Then one that is served can be ended from outside, to make room for another."""

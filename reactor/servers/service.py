@@ -1,6 +1,6 @@
 """`Service`: the parts of one server, and the way of a request through them, from its arrival to its end.
 
-    the socket is readable -> `arrivals` -> intake.take() -> `admit` -> the table -> the queue -> `begin`
+    the socket is readable -> `Arrivals.take` -> intake.take() -> `admit` -> the table -> the queue -> `begin`
     -> server.process_request() -> `process` -> the mode drives the row -> `ended`, or the loop releases the row
 
 `serving` decides when requests are taken; `in_hand` finds the row for the request that a hook is given.
@@ -21,13 +21,13 @@ from ..table.ends import forget_frames
 from ..table.reactor import Reactor
 from ..table.request import CALLER, ENDED, LOOP, SERVING, DrivenBy, Request
 from .admission import PUT_OFF, Admission
-from .batch_size import BatchSize
+from .arrivals import Arrivals
 from .direct import Direct
 from .heirs import Heirs
 from .hooks import call_hook, end_request, note_error
 from .in_hand import CURRENT, InHand
 from .inners import Inners
-from .kinds import is_face, is_kind, refuse_made, takes_at_once
+from .kinds import is_face, is_kind, refuse_made
 from .mode import mode_of
 from .queue import RequestQueue
 from .serving import Serving
@@ -87,7 +87,7 @@ class Service:
         """The time of the loop's clock at which a drain cancels the open requests."""
         self.take_attempts = 0
         """How often it was tried to take a request, so far."""
-        self._batch_size = BatchSize()
+        self.arrivals = Arrivals(self)
         self.is_brief = False  # whether the last connection was short: then the next is read when it has come
         self.bound_path: BoundPath | None = None
         """The Unix path that the server has made."""
@@ -150,18 +150,6 @@ class Service:
         return self._reactor is not None
 
     # What arrives
-
-    def arrivals(self) -> None:
-        """Take arrivals, up to the mode's batch; only one if ``get_request()`` may wait for the next."""
-        source, most = self.source, self._batch_size.expect(self.reactor.batches, self.mode.batch)
-        for taken in range(most if most == 1 or takes_at_once(self.server) else 1):
-            if self.direct.is_open():
-                is_more = self.take(self.direct.take)
-            else:
-                is_more = not self.admission.is_closed() and self.take()
-            if not is_more or not (source is None or source.open):  # it may be closed by `stop_serving()` of a handler
-                self._batch_size.exhausted(taken)
-                return
 
     def take(self, take: Callable[[], object] | None = None) -> bool:
         """Take one request if there is one, by ``take()`` or as the mode does. Returns whether there may be another."""

@@ -57,7 +57,7 @@ class Serving:
         """Take requests from now on, whenever the reactor runs."""
         source = self._service.source
         if source is None or not source.open:
-            self._listen(self._service.arrivals)
+            self._listen(self._service.arrivals.take)
         for call in self.periodic:
             call.start()
 

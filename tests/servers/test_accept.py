@@ -14,7 +14,8 @@ import pytest
 from handlers import StreamRequestHandler
 from handlers.services import Echo
 from reactor import Reactor, SelectMixIn, SelectTCPServer, TCPServer, ThreadingTCPServer
-from reactor.servers.batch_size import BatchSize
+from reactor.loop.loop import PROMPT
+from reactor.servers.arrivals import TURNS, BatchSize
 from reactor.servers.tcp import QUEUE
 from tests import ROOT
 from tests.support.bench import bench
@@ -154,6 +155,81 @@ def test_after_stop_serving_in_a_state_no_other_connection_of_the_batch_is_taken
             stack.enter_context(connect(server))
         until(loop, lambda: len(begun) >= 40)
         assert len(begun) == 40
+
+
+class Counted(StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"served")
+
+
+def in_turn(handler, number, **members):
+    """Connect so many clients to a server in plain mode, and step until all are served: those of each step."""
+    clock, batches = Clock(), []
+    kind = type("Server", (TCPServer,), {"request_queue_size": 100, **members})
+    with Reactor(clock=clock) as loop, kind(("127.0.0.1", 0), handler, reactor=loop) as server, ExitStack() as stack:
+        server.clock = clock
+        clients = [stack.enter_context(connect(server)) for _ in range(number)]
+        while sum(batches) < number and (not batches or batches[-1]):
+            before = loop.stats()["ended"].get("", 0)
+            loop.step(0)
+            batches.append(loop.stats()["ended"].get("", 0) - before)
+        for client in clients[: sum(batches)]:
+            assert rest(client) == b"served"
+    return batches
+
+
+def test_in_plain_mode_short_connections_are_served_many_in_one_batch():
+    assert in_turn(Counted, 50) == [1, 2, 4, 8, TURNS, TURNS, 3]
+
+
+def test_in_plain_mode_a_request_that_takes_long_ends_the_batch():
+    class Slow(Counted):
+        def handle(self):
+            super().handle()
+            self.server.clock.seconds += PROMPT / 3
+
+    assert in_turn(Slow, 9) == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("end", [
+    lambda server: server.shutdown(), lambda server: server.stop_serving(), lambda server: server.reactor.stop(),
+])  # fmt: skip
+def test_in_plain_mode_no_other_connection_of_the_batch_is_served_after_the_end_of_serving(end):
+    class Ending(Counted):
+        def handle(self):
+            super().handle()
+            served.append(self)
+            if len(served) == 5:
+                end(self.server)
+
+    served = []
+    with TCPServer(("127.0.0.1", 0), Ending) as server, ExitStack() as stack:
+        server.socket.listen(20)
+        for _ in range(20):
+            stack.enter_context(connect(server))
+        server.serve_forever()
+        assert len(served) == 5
+
+
+def test_in_plain_mode_overridden_service_actions_are_called_after_each_request():
+    def service_actions(server):
+        numbers.append(len(served))
+        if len(served) == 20:
+            server.shutdown()
+
+    class Noted(Counted):
+        def handle(self):
+            super().handle()
+            served.append(self)
+
+    numbers, served = [], []
+    kind = type("Server", (TCPServer,), {"service_actions": service_actions})
+    with kind(("127.0.0.1", 0), Noted) as server, ExitStack() as stack:
+        server.socket.listen(20)
+        for _ in range(20):
+            stack.enter_context(connect(server))
+        server.serve_forever(0.01)
+    assert numbers == list(range(21))
 
 
 def test_attempts_in_vain_become_rarer():
