@@ -125,12 +125,14 @@ class DatagramMachine(Machine):
         self.first_place, self.first_wait = place, self.wait
         self.state, self.running = state or self.state, True
 
-    def take_over(self, state: Any, step: Any, error: BaseException | None, finishing: bool) -> None:
+    def take_over(self, state: Any, step: Any, error: BaseException | None, place: object, finishing: bool) -> None:
         """The first turn is over: take the step that the state has returned, or the exception that it has raised.
 
-        ``finishing``: whether it was ``finish()`` that has raised it.
+        ``place``: as in `begin_over`, but now. ``finishing``: whether it was ``finish()`` that has raised it.
         """
         self.state, self.running = state or self.state, False
+        if self.first_place is None:
+            self.first_place = place
         if error is None:
             self._run(lambda _: self._took(state, step))
         elif finishing:

@@ -138,15 +138,15 @@ class Brief:
         if self._row is None:
             row = self._row = self._taker.enter(self)
             machine: Any = row.channel
-            machine.begin_over(self._opening() if self.place == STATE else None, self.state)
+            machine.begin_over(self.begun(), self.state)
             packets, self.packets = self.packets or [], None
             for packet in packets:
                 self.handler.send(packet)
         return self._row
 
-    def _opening(self) -> object:
-        """The place in the handler's code where its messages begin."""
-        return self.opening or place_of(self.state) or NOTHING
+    def begun(self) -> object:
+        """The place in the handler's code where its messages begin; ``None`` before and after its states."""
+        return (self.opening or place_of(self.state) or NOTHING) if self.place == STATE else None
 
     # What the handler asks of its machine and of its driver
 
@@ -169,9 +169,12 @@ class Brief:
         return self
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        packet = data if data.__class__ is bytes else b"".join((data,))
         packets = self.packets
-        if packets is not None and not (packets and self.size > self.handler.max_output):
-            packet = data if data.__class__ is bytes else b"".join((data,))
+        if packets is None:
+            if self._row is not None:  # a signal handler has just looked at the table
+                self.handler.send(packet)
+        elif not (packets and self.size > self.handler.max_output):
             packets.append(packet)
             self.size += len(packet) or 1  # as in `handlers.datagrams.Packets`
 

@@ -170,7 +170,7 @@ class PacketRow(ChannelRow):
     def go_on_from(self, brief: Brief) -> None:
         """Go on with a request whose first turn has been run by ``brief``."""
         channel: Any = self.channel
-        channel.take_over(brief.state, brief.step, brief.error, brief.place == FINISH)
+        channel.take_over(brief.state, brief.step, brief.error, brief.begun(), brief.place == FINISH)
         now = self.reactor.time
         if brief.taken:
             self.total_in += len(brief.packet)

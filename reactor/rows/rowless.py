@@ -80,11 +80,13 @@ class Rowless:
                 raise  # it ends the program; if the loop goes on all the same, the row ends then
             row.failed(error)
         is_over = machine.state is None and machine.reason is None and machine.output is OPEN
-        if self._row is None and is_over and self._send(machine) and self._may_close():
+        may_close = self._row is None and is_over and self._send(machine) and self._may_close()
+        if may_close and self._row is None:  # again: a signal handler may have looked at the table
+            self._machine = None  # from now on the request has ended
             machine.forget(self)
-            self._machine = None
             return reactor.table.next_serial(), self.peer, kind, self.total_in, self.total_out, None
         row = self.make_row()
+        row.total_in, row.total_out = self.total_in, self.total_out
         reactor.guard(row, row.settle, reactor.time)
         return None
 
@@ -102,6 +104,8 @@ class Rowless:
             return
         if data:
             self.total_in = len(data)
+            if self._row is not None:
+                self._row.total_in = self.total_in
             machine.feed(data)
         else:
             machine.end()

@@ -14,6 +14,7 @@ from handlers import DatagramHandler, DatagramMachine, Delay, Flushed, LimitPass
 from handlers.services import EchoDatagram
 from reactor import Reactor, SelectUDPServer
 from reactor.loop.loop import PROMPT, TOGETHER
+from tests.support.looking import looking, outcomes
 from tests.support.loops import Clock
 
 
@@ -298,6 +299,34 @@ def test_a_request_finds_itself_in_the_table_in_its_first_turn(look):
     with Played(Looks) as played:
         assert played.send(b"x") == [b"1"]
         assert not played.reactor.table
+
+
+class InStates(Every):
+    def handle(self):
+        return Packet(), self.answer
+
+    def answer(self, packet):
+        self.send(memoryview(packet))
+        self.send(b"sent")
+
+
+@pytest.mark.parametrize("kind", [Every, InStates])
+def test_a_signal_handler_may_look_at_the_table_at_any_time(kind):
+    def play(point):
+        Every.noted = []
+        with Played(kind) as played:
+            with looking(played.reactor.table, point) as look:
+                answers = played.send(b"ss")
+            played.reactor.step(0)
+            stats = played.reactor.stats()
+            told = stats["ended"], stats["open"], stats["total_in"], stats["total_out"]
+            return look.has_looked, (answers + played.answers(), Every.noted, told)
+
+    found, points = outcomes(play)
+    answers = [b"ss" if kind is InStates else b"sent", b"sent", b"finish"]
+    told = {"": 1}, 0, 2, len(b"".join(answers))
+    assert found == [(answers, ["setup", "finish NoneType"], told)]
+    assert points > 20
 
 
 @pytest.mark.parametrize("number", [10, 11])

@@ -32,6 +32,7 @@ from handlers import (
 from reactor import Reactor, SelectTCPServer, SelectUnixStreamServer
 from reactor.watchdog import Watchdog
 from tests.support.bench import drain
+from tests.support.looking import looking, outcomes
 from tests.support.serving import connect, reset
 
 BIG = 3_000_000
@@ -199,6 +200,33 @@ def test_many_short_connections_are_counted_and_keep_no_descriptor():
         assert stats["ended"] == {"": 41}
         assert (stats["open"], stats["total_in"], stats["total_out"]) == (0, 1 + 40 * 2, 6 + 40 * 10)
         assert [record["serial"] for record in played.reactor.table.closed] == list(range(1, 42))
+
+
+class InStates(Every):
+    def handle(self):
+        return Until(b"\n"), self.answer
+
+    def answer(self, line):
+        self.send(line)
+
+
+@pytest.mark.parametrize("kind", [Every, InStates])
+def test_a_signal_handler_may_look_at_the_table_at_any_time(kind):
+    def play(point):
+        Every.noted = []
+        with Played(kind) as played:
+            before = played.reactor.stats()
+            Every.noted.clear()
+            with looking(played.reactor.table, point) as look:
+                output = played.talk(b"ss\n")
+            after = played.reactor.stats()
+            counted = [after[key] - before[key] for key in ("total_in", "total_out")]
+            return look.has_looked, (output, Every.noted, counted, after["ended"], after["open"])
+
+    found, points = outcomes(play)
+    output = b"sentsentfinish" if kind is Every else b"ss\nfinish"
+    assert found == [(output, ["setup", "finish None"], [3, len(output)], {"": 2}, 0)]
+    assert points > 40
 
 
 def test_a_connection_without_a_row_is_not_registered_with_the_selector():
