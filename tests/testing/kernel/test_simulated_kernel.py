@@ -77,6 +77,8 @@ class Script:
         """Sockets that can't be connected any more: the simulated kernel connects each only once."""
         self.over = set()
         """Sockets that the real kernel has made new again, which the simulated one does not."""
+        self.failed = set()
+        """Sockets that have told why they were not connected: some versions of Linux let them listen, 6.18 does not."""
         taken, listener = self.make("taken"), self.make("listener")
         for sock, name in (taken, "taken"), (listener, "listener"):
             sock.bind((HOSTS[family], 0) if family in HOSTS else str(place / name))
@@ -111,10 +113,12 @@ class Script:
         given = outcome(sock.connect, self.taken if size == 4 else self.address)
         if given and given[0] in ("ECONNABORTED", "ECONNRESET", "EPIPE"):
             self.over.add(sock)
+        if given and given[0] == "ECONNREFUSED":
+            self.failed.add(sock)
         return given
 
     def listen(self, sock, size):
-        return outcome(sock.listen, 1)
+        return None if sock in self.failed else outcome(sock.listen, 1)
 
     def send(self, sock, size):
         self.said += size
@@ -137,7 +141,10 @@ class Script:
         return linger, outcome(sock.close)
 
     def error(self, sock, size):
-        return outcome(sock.getsockopt, socket.SOL_SOCKET, socket.SO_ERROR)
+        given = outcome(sock.getsockopt, socket.SOL_SOCKET, socket.SO_ERROR)
+        if given == errno.ECONNREFUSED:
+            self.failed.add(sock)
+        return given
 
     def peer(self, sock, size):
         found = outcome(sock.getpeername)
