@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...handlers import Until
-from ..inputs.borders import borders_of, firsts_of
+from ..inputs.borders import borders_of, firsts_of, is_between
+from ..inputs.enclosing import BINARY
 from ..inputs.tried import Tried
 from ..running.evidence import bytes_of
 from ..running.report import fail, held_in_time
-from ..running.run import played
+from ..running.run import Run, played
 from ..running.schedule import END
 from ..running.snippets import literal
 
@@ -43,6 +44,13 @@ LAST = 4
 BITS = 0x20, 0x81
 """What is changed in a byte, such as a version or a kind. The first one gives a letter another case."""
 
+VALUES = tuple(range(0x11, 0x100, 0x11))
+"""What is changed in a byte of a binary message to see what is left of it: fifteen other values."""
+
+ALMOST = 11
+"""So many of these, and more, are almost any value."""
+
+_WORD = re.compile(rb"[!-~]+")
 _COUNT = re.compile(rb"(?<![0-9A-Za-z])([0-9]{1,4})(\r\n|\n)")
 
 
@@ -71,9 +79,12 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     number is not understood, and has no data.
 
     A message that is refused is not answered too. The property changes bytes of the first messages: the output may not
-    be that for the right one behind an error, if other changes show that the error may come alone. So it is with the
-    last bytes of a packet, such as a token: not each change of one of them may have the right answer behind the same
-    error.
+    be that for the right one behind an error, if other changes show that the error may come alone; nor, if one letter
+    of a word differs, that with the other word behind what begins as errors do. So it is with the last bytes of a
+    packet, such as a token: not each change of one of them may have the right answer behind the same error.
+
+    Nor are the bytes that are left of a binary message that is refused the beginning of the next one. The handler may
+    not hold some, as many for almost any value of one byte, where it waits for the next message.
 
     >>> from handlers.services import Echo
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
@@ -81,6 +92,8 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     tried = Tried(kind, conversation, world)
     for before, message in _messages(tried):
         _refuse_answered(tried, before, message)
+        if not tried.packets and BINARY.search(message):
+            _refuse_left(tried, before, message)
     if tried.packets:
         for place in range(min(SPOTS, len(tried.pieces))):
             _refuse_answered_packet(tried, place)
@@ -106,6 +119,11 @@ def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
 
     if not (right := answer_to(message)):
         return
+    refusals = {answer_to(changed)[:1] for changed in _changed(message)} - {right[:1], b""}
+    for changed, echoed in _renamed(message, right) if refusals else ():
+        error = answer_to(changed).removesuffix(echoed)
+        if error + echoed == answer_to(changed) and error[:1] in refusals:
+            _fail_answered(tried, [*before, changed], error, echoed)
     for changed in _changed(message):
         answer = answer_to(changed)
         error = answer.removesuffix(right)
@@ -114,10 +132,44 @@ def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
         if b"\n" in changed[:-1] and answer_to(changed[:-1]):  # its lines are messages now
             continue
         if any(answer_to(worse) == error for worse in _changed(changed)):
-            run = played(tried, [*before, changed])
-            got = f"b''.join({run.output_code()})" if tried.packets else run.output_code()
-            fault = f"it answers {literal(error)} to a message that it refuses, and then answers it: return after that"
-            fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert not {got}.endswith({literal(right)})")
+            _fail_answered(tried, [*before, changed], error, right)
+
+
+def _renamed(message: bytes, right: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The message with one other letter in a word that its answer has too, and that answer with the other word."""
+    for match in _WORD.finditer(message[:BYTES]):
+        for at in range(match.start(), match.end()):
+            if message[at : at + 1].isalpha() and match[0] in right:
+                changed = message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]
+                yield changed, right.replace(match[0], changed[match.start() : match.end()])
+
+
+def _fail_answered(tried: Tried, pieces: list[bytes], error: bytes, answer: bytes) -> NoReturn:
+    run = played(tried, pieces)
+    got = f"b''.join({run.output_code()})" if tried.packets else run.output_code()
+    fault = f"it answers {literal(error)} to a message that it refuses, and then answers it: return after that"
+    fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert not {got}.endswith({literal(answer)})")
+
+
+def _refuse_left(tried: Tried, before: list[bytes], message: bytes) -> None:
+    """Fail if bytes are left of a binary message that is refused, as many whatever a byte of it is."""
+    begun = len(played(tried, before).output)
+    for at in range(min(len(message), BYTES)):
+        left: list[int] = []
+        for value in VALUES:
+            run = Run(tried)
+            for piece in [*before, message[:at] + bytes([message[at] ^ value]) + message[at + 1 :]]:
+                run.step(piece)
+            run.drain()
+            if not (run.over or run.finished) and is_between(run) and len(run.output) > begun:
+                left.append(run.machine.held_in)
+            run.close()
+        if len(left) > ALMOST and left.count(left[-1]) > ALMOST and left[-1]:
+            fault = (
+                f"it answers {literal(run.output[begun:])} to a message that it refuses, and takes the {left[-1]} "
+                "bytes that are left of it for the next one: read over them, or end the request"
+            )
+            fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert machine.held_in == 0")
 
 
 def _messages(tried: Tried) -> list[tuple[list[bytes], bytes]]:

@@ -14,7 +14,7 @@ from ..inputs.borders import messages_of
 from ..inputs.enclosing import BINARY
 from ..running.counting import held
 from ..running.driver import RecordingDriver
-from ..running.forms import binary, following
+from ..running.forms import binary, digits, following, letters
 from ..running.report import Found, fail
 from ..running.run import played
 from ..running.snippets import literal
@@ -41,6 +41,9 @@ LOOK = 256
 
 SIGHTS = 48
 """The most places of two messages at which a client may have chosen a name."""
+
+WORDS = 2
+"""The most words of two messages of a text that a client may have chosen, the last ones."""
 
 SIZES = 4, 2
 """Bytes of what is given out, if it is binary."""
@@ -82,7 +85,9 @@ class Cycle(NamedTuple):
 
     @property
     def form(self) -> Form:
-        """What the client chooses: the following numbers, in as many bytes."""
+        """What the client chooses: the following numbers, in as many bytes; of a text in digits, or as letters."""
+        if not BINARY.search(self.messages[0]):
+            return digits(0, following(int(self.value))) if self.value.isdigit() else letters(len(self.value))
         return binary(len(self.value), following(int.from_bytes(self.value, "big")))
 
 
@@ -96,15 +101,20 @@ def refuse_growth_of_cycles(tried: Tried, kept: int) -> None:
                 if any(value in message for message in cycle.messages[1:]) and _goes_on(tried, cycle):
                     _refuse_growth(tried, cycle, kept)
         for end in range(place + 2, min(len(messages), place + LONGEST) + 1):
-            for value in _common(messages[place], messages[end - 1]):
+            for value in _names(messages[place], messages[end - 1]):
                 cycle = Cycle(messages[:place], [messages[place], messages[end - 1]], None, value)
                 if _goes_on(tried, cycle):
                     _refuse_growth(tried, cycle, kept)
 
 
-def _common(first: bytes, last: bytes) -> list[bytes]:
-    """Two bytes that both messages have in one place, and nowhere else, with others about them that differ."""
-    if len(first) != len(last) or first == last or not BINARY.search(first):
+def _names(first: bytes, last: bytes) -> list[bytes]:
+    """What a client may have chosen, and has in both messages, but in one place only of each."""
+    if first == last:
+        return []
+    if not BINARY.search(first + last):
+        words = [word[0] for word in _WORD.finditer(first) if word.start()]  # the first one is a command
+        return [word for word in words if first.count(word) == last.count(word) == 1 and last.find(word)][-WORDS:]
+    if len(first) != len(last):
         return []
     names = dict.fromkeys(first[at : at + 2] for at in range(len(first) - 1) if first[at : at + 2] == last[at : at + 2])
     found = [name for name in names if first.count(name) == last.count(name) == 1 and name[0] > 0]

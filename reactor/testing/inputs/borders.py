@@ -13,6 +13,8 @@ from ..running.run import Run
 from ..running.spreading import spread_over, thinned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...handlers import Wait
     from .tried import Tried
 
@@ -43,8 +45,10 @@ class Border(NamedTuple):
 
 def borders_of(tried: Tried) -> list[Border]:
     """The borders of a conversation, in order; none for datagrams, and for a long conversation."""
-    data = b"" if tried.packets else tried.pieces[0]
-    return [] if tried.packets or tried.blocking or len(data) > MOST else list(_borders(tried, data))
+    if tried.borders is None:
+        data = b"" if tried.packets else tried.pieces[0]
+        tried.borders = [] if tried.packets or tried.blocking or len(data) > MOST else _borders(tried, data)
+    return [*tried.borders]
 
 
 def _borders(tried: Tried, data: bytes) -> list[Border]:
@@ -111,12 +115,9 @@ def pieces_again(tried: Tried) -> list[tuple[int, int]]:
 
     Such a piece may end at the next such place, or at the one after it, which is between two of these.
     """
-    found = borders_of(tried)
-    short, long = list[tuple[int, int]](), list[tuple[int, int]]()
-    for number, one in enumerate(found):
-        ends = [other.at for other in found[number + 1 :] if other.place == one.place and other.wait == one.wait]
-        short += [(one.at, end) for end in ends[:1]]
-        long += [(one.at, end) for end in ends[1:2]]
+    alike = _followed(borders_of(tried), lambda border: (id(border.place), repr(border.wait)))
+    short = [(one.at, others[0].at) for one, others in alike if others]
+    long = [(one.at, others[1].at) for one, others in alike if len(others) > 1]
     data = tried.pieces[0] if short else b""
     spans = spread_over(_distinct(data, short), SINGLE)
     return sorted(spans + spread_over(_distinct(data, long), PAIRS - len(spans)))
@@ -132,10 +133,17 @@ def parts_again(tried: Tried) -> list[tuple[int, int]]:
 
     Behind such a part the handler waits for the same as before it, and in another place: for the next part.
     """
-    spans: list[tuple[int, int]] = []
-    found = borders_of(tried)
-    for number, one in enumerate(found):
-        alike = next((other for other in found[number + 1 :] if other.wait == one.wait), one)
-        if one.is_first and not alike.is_first:
-            spans.append((one.at, alike.at))
+    alike = _followed(borders_of(tried), lambda border: repr(border.wait))
+    spans = [(one.at, others[0].at) for one, others in alike if one.is_first and others and not others[0].is_first]
     return thinned(spans, PARTS)
+
+
+def _followed(found: list[Border], key: Callable[[Border], object]) -> list[tuple[Border, list[Border]]]:
+    """Each border with the next two that have the same key. Equal waits say the same, and are not always hashable."""
+    followed: list[tuple[Border, list[Border]]] = []
+    nexts: dict[object, list[Border]] = {}
+    for one in reversed(found):
+        others = nexts.get(key(one), [])
+        followed.append((one, others))
+        nexts[key(one)] = [one, *others[:1]]
+    return followed[::-1]

@@ -27,13 +27,13 @@ class HeadParser:
             del self.held[: end + 2]
             self.searched = 0
             self.take(line)
-        if len(self.held) > 1_024 and not self.is_complete:
+        if len(self.held) >= 1_024 and not self.is_complete:
             raise Malformed("a line is too long")
 
     def take(self, line):
         if not line and self.lines:
             self.is_complete = True
-        elif len(self.lines) == 32 or (FIELD if self.lines else REQUEST).fullmatch(line) is None:
+        elif len(self.lines) == 32 or len(line) > 1_022 or not (FIELD if self.lines else REQUEST).fullmatch(line):
             raise Malformed("no field, no request, or too many fields")
         else:
             self.lines.append(line)
@@ -92,8 +92,6 @@ class Scgi(Buffered):
         found = NAMES.findall(head)
         is_head = b"".join(b"%b\0%b\0" % pair for pair in found) == head and len(dict(found)) == len(found)
         if comma != 0x2C or not is_head or found[:1] != [(b"CONTENT_LENGTH", b"0")]:
-            return self.refuse()
-        if len(self.buffer) > colon + 2 + length:  # there is no content
             return self.refuse()
         uri = dict(found).get(b"REQUEST_URI", b"/")
         self.send(b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n%b\n" % uri)
