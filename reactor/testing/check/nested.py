@@ -67,6 +67,7 @@ _FORMS = (
     (re.compile(rb"\[[^\[\]{}]*\]"), b"[", b"]"),
     (re.compile(rb"\([^()]*\)"), b"(", b")"),
     (re.compile(rb"\{[^{}]*\}"), b'{"a":', b"}"),
+    (re.compile(rb"\{[^{}]*\}"), b"{", b"}"),
     (re.compile(rb"<(\w{1,64})[^<]*</\1>"), b"<a>", b"</a>"),
     (re.compile(rb"\*[1-9]\d*\r\n"), b"*1\r\n", b""),  # an array of RESP
     (re.compile(rb"l[^e]{0,99}e"), b"l", b"e"),  # a list of bencoding
@@ -243,7 +244,7 @@ def _refuse_recursion(tried: Tried, nest: Nest, depth: int, closing: bytes) -> i
     data, pieces = tried.pieces[nest.piece], tried.pieces
     inner, after = data[nest.start : nest.end], data[nest.end :]
     deep = nest.opening * depth + inner + closing * depth
-    for before in _before(data, nest, len(deep) - len(inner)):
+    for before in _before(tried, nest, len(deep) - len(inner)):
         run = _with(tried, nest.piece, before + deep + after)
         if isinstance(run.error, RecursionError):
             levels = f"{literal(nest.opening)} * {depth}"
@@ -257,18 +258,24 @@ def _refuse_twice(tried: Tried, nest: Nest) -> None:
     """Fail if a few levels make the handler go on for ever."""
     data = tried.pieces[nest.piece]
     deep = nest.opening * TWICE + data[nest.start : nest.end] + nest.closing * TWICE
-    for before in _before(data, nest, (len(nest.opening) + len(nest.closing)) * TWICE):
+    for before in _before(tried, nest, (len(nest.opening) + len(nest.closing)) * TWICE):
         run = _with(tried, nest.piece, before + deep + data[nest.end :])
         if isinstance(run.error, EndlessLoop):
             fault = f"each level that is nested, such as {literal(nest.opening)}, makes it work twice as much, or more"
             fail(tried, f"{fault}: {fault_of(run, '')}", "any_nesting", run.code())
 
 
-def _before(data: bytes, nest: Nest, growth: int) -> list[bytes]:
-    """What comes before a nest that grows: as it is, and with a length in digits, or a binary one, that counts it."""
+def _before(tried: Tried, nest: Nest, growth: int) -> list[bytes]:
+    """What comes before a nest that grows: as it is, and with a length in digits, or a binary one, that counts it.
+
+    A binary one counts up to the end of its message, or of all.
+    """
+    data = tried.pieces[nest.piece]
     before = data[: nest.start]
     told = [found.corrected(before, growth) for found in islice(counting(data, nest.start, nest.end), SPOTS)]
-    return list(dict.fromkeys([before, *told, *islice(enclosing(before, len(data), growth), SPOTS)]))
+    ends = [*[end for end in firsts_of(tried) if end >= nest.end][:1], len(data)]
+    texts = (text for end in ends for text in islice(enclosing(before, end, growth), SPOTS))
+    return list(dict.fromkeys([before, *told, *texts]))
 
 
 def _fail(tried: Tried, before: list[bytes], code: str, levels: str, run: Run, first: str = "") -> NoReturn:

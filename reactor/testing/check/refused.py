@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -83,8 +84,9 @@ def skips_what_it_refuses(kind: Any, conversation: bytes | Iterable[bytes], *, w
     of a word differs, that with the other word behind what begins as errors do. So it is with the last bytes of a
     packet, such as a token: not each change of one of them may have the right answer behind the same error.
 
-    Nor are the bytes that are left of a binary message that is refused the beginning of the next one. The handler may
-    not hold some, as many for almost any value of one byte, where it waits for the next message.
+    Nor are the bytes that are left of a binary message that is refused the beginning of the next one. Behind a length
+    that counts the rest of the message, the handler may not hold some, as many for almost any value of one byte, where
+    it waits for the next message.
 
     >>> from handlers.services import Echo
     >>> skips_what_it_refuses(Echo, b"put 5\\r\\nhello\\r\\nget\\r\\n")
@@ -154,7 +156,7 @@ def _fail_answered(tried: Tried, pieces: list[bytes], error: bytes, answer: byte
 def _refuse_left(tried: Tried, before: list[bytes], message: bytes) -> None:
     """Fail if bytes are left of a binary message that is refused, as many whatever a byte of it is."""
     begun = len(played(tried, before).output)
-    for at in range(min(len(message), BYTES)):
+    for at in filter(partial(_is_counted, message), range(min(len(message), BYTES))):
         left: list[int] = []
         for value in VALUES:
             run = Run(tried)
@@ -170,6 +172,16 @@ def _refuse_left(tried: Tried, before: list[bytes], message: bytes) -> None:
                 "bytes that are left of it for the next one: read over them, or end the request"
             )
             fail(tried, fault, "what_it_refuses", f"{run.code()}\nassert machine.held_in == 0")
+
+
+def _is_counted(message: bytes, at: int) -> bool:
+    """Whether a binary length before this byte counts all that follows it: then it tells where the message ends."""
+    return any(
+        int.from_bytes(message[start : start + size], order) == len(message) - start - size
+        for size in (2, 4)
+        for start in range(at - size + 1)
+        for order in ("big", "little")
+    )
 
 
 def _messages(tried: Tried) -> list[tuple[list[bytes], bytes]]:

@@ -102,8 +102,9 @@ def stays_in_bounds_when_repeated(
     that goes on in the next byte. Of datagrams it repeats each packet of an exchange that stays open, with a number in
     it: also in two bytes that may have any value. Several messages come again together, and what the answer to the
     first one gives out, such as the number of a session, is in the others; or two of one length, which begin something
-    and end it, with two bytes that both have, such as a port, each time others. What the request holds (see `held`) is
-    bounded as in `stays_in_bounds`. It also makes many requests one after another, whole and broken off, and of each
+    and end it, with two bytes that both have, such as a port, each time others; or two messages of a text, with another
+    word that both have, if the second one has another answer when it comes again. What the request holds (see `held`)
+    is bounded as in `stays_in_bounds`. It also makes many requests one after another, whole and broken off, and of each
     packet alone. Each may leave no item in the state that the class shares, no descriptor, and not itself in a
     container of the server (``self.server``), where others find it and send to it; a later request may take it out. An
     exchange of datagrams may leave no item in a dictionary or a set of the server either: any packet may begin one. A

@@ -7,15 +7,17 @@ number of a session, or another port or channel: no message that is repeated as 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from ...handlers import Cancelled
 from ..inputs.borders import messages_of
 from ..inputs.enclosing import BINARY
 from ..running.counting import held
 from ..running.driver import RecordingDriver
 from ..running.forms import binary, digits, following, letters
-from ..running.report import Found, fail
+from ..running.report import fail
 from ..running.run import played
 from ..running.snippets import literal
 from ..running.spreading import spread_over
@@ -84,10 +86,14 @@ class Cycle(NamedTuple):
     """What it was the first time."""
 
     @property
+    def is_binary(self) -> bool:
+        return BINARY.search(b"".join(self.messages)) is not None
+
+    @property
     def form(self) -> Form:
         """What the client chooses: the following numbers, in as many bytes; of a text in digits, or as letters."""
-        if not BINARY.search(self.messages[0]):
-            return digits(0, following(int(self.value))) if self.value.isdigit() else letters(len(self.value))
+        if not self.is_binary:
+            return digits(number=following(int(self.value))) if self.value.isdigit() else letters(len(self.value))
         return binary(len(self.value), following(int.from_bytes(self.value, "big")))
 
 
@@ -103,7 +109,7 @@ def refuse_growth_of_cycles(tried: Tried, kept: int) -> None:
         for end in range(place + 2, min(len(messages), place + LONGEST) + 1):
             for value in _names(messages[place], messages[end - 1]):
                 cycle = Cycle(messages[:place], [messages[place], messages[end - 1]], None, value)
-                if _goes_on(tried, cycle):
+                if _goes_on(tried, cycle) and (cycle.is_binary or _has_ended(tried, cycle)):
                     _refuse_growth(tried, cycle, kept)
 
 
@@ -123,8 +129,8 @@ def _names(first: bytes, last: bytes) -> list[bytes]:
 
 def _tokens(tried: Tried, start: list[bytes], message: bytes) -> Iterator[tuple[Token, bytes]]:
     """Where the answer to the message is another one when it comes for the second time, and what was there before."""
-    machine = _begun(tried, start)
-    one, other = _answer(tried, machine, message), _answer(tried, machine, message)
+    with _begun(tried, start) as machine:
+        one, other = _answer(tried, machine, message), _answer(tried, machine, message)
     if one == other or len(one) != len(other):
         return
     differing = [at for at in range(len(one)) if one[at] != other[at]]
@@ -137,14 +143,19 @@ def _tokens(tried: Tried, start: list[bytes], message: bytes) -> Iterator[tuple[
         yield Token(word.start(), 0), word[0]
 
 
-def _begun(tried: Tried, start: list[bytes]) -> Any:
-    """A machine that has got these messages, and whose output the client has taken."""
+@contextmanager
+def _begun(tried: Tried, start: list[bytes]) -> Iterator[Any]:
+    """A machine that has got these messages, and whose output the client has taken. Its request ends with the block."""
     kind: Any = tried.machine
     machine: Any = timed(kind)(tried.make(), RecordingDriver(copy(tried.world)))
-    machine.advance()
-    for message in [*tried.before, *start]:
-        _answer(tried, machine, message)
-    return machine
+    try:
+        machine.advance()
+        for message in [*tried.before, *start]:
+            _answer(tried, machine, message)
+        yield machine
+    finally:
+        with suppress(Exception):  # other properties tell of it
+            machine.abandon(Cancelled())
 
 
 def _answer(tried: Tried, machine: Any, message: bytes) -> bytes:
@@ -167,29 +178,42 @@ def _round(tried: Tried, machine: Any, cycle: Cycle, number: int) -> list[bytes]
 
 def _goes_on(tried: Tried, cycle: Cycle) -> bool:
     """Whether the messages have the same answers each time, but for what was given out."""
-    machine = _begun(tried, cycle.start)
-    first = _round(tried, machine, cycle, 0)
-    return all(first) and all(_round(tried, machine, cycle, number) == first for number in range(1, LONGEST + 2))
+    with _begun(tried, cycle.start) as machine:
+        first = _round(tried, machine, cycle, 0)
+        return all(first) and all(_round(tried, machine, cycle, number) == first for number in range(1, LONGEST + 2))
+
+
+def _has_ended(tried: Tried, cycle: Cycle) -> bool:
+    """Whether the last message has ended something: it has another answer when it comes again, for the same name."""
+    with _begun(tried, cycle.start) as machine:
+        answers = _round(tried, machine, cycle, 0)
+        last = cycle.messages[-1].replace(cycle.value, cycle.form.write(0), 1)
+        return _answer(tried, machine, last).replace(cycle.form.write(0), cycle.value, 1) != answers[-1]
 
 
 def _refuse_growth(tried: Tried, cycle: Cycle, kept: int) -> None:
     """Fail if so many rounds make the request hold more and more."""
-    machine = _begun(tried, cycle.start)
     bound = kept + sum(map(len, cycle.messages))
-    sizes = [0]
     try:
-        for rounds in range(LOOK, ROUNDS + 1, LOOK):
-            for number in range(rounds - LOOK, rounds):
-                _round(tried, machine, cycle, number)
-            sizes.append(held(machine))
-            if machine.finished or sizes[-1] <= sizes[(len(sizes) - 1) // 2]:
-                break
-            if sizes[-1] > bound:
-                _fail(tried, cycle, rounds, sizes[-1], bound)
-    except Found:
-        raise
+        with _begun(tried, cycle.start) as machine:
+            rounds, size = _grown(tried, machine, cycle, bound)
     except Exception:
-        pass  # other properties tell of it
+        return  # other properties tell of it
+    if size > bound:
+        _fail(tried, cycle, rounds, size, bound)
+
+
+def _grown(tried: Tried, machine: Any, cycle: Cycle, bound: int) -> tuple[int, int]:
+    """The rounds after which the request holds more than the bound, and what it holds then: 0 if that does not grow."""
+    sizes, rounds = [0], 0
+    while rounds < ROUNDS and not machine.finished and sizes[-1] <= bound:
+        for number in range(rounds, rounds + LOOK):
+            _round(tried, machine, cycle, number)
+        rounds += LOOK
+        sizes.append(held(machine))
+        if sizes[-1] <= sizes[(len(sizes) - 1) // 2]:
+            return rounds, 0
+    return rounds, sizes[-1]
 
 
 def _fail(tried: Tried, cycle: Cycle, rounds: int, size: int, bound: int) -> NoReturn:

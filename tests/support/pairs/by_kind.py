@@ -1,4 +1,4 @@
-"""The sets that have three pairs for each of twelve kinds of faults."""
+"""The sets that have three pairs for each of twelve kinds of faults, and the pairs of reported faults."""
 
 from . import (
     eighth,
@@ -9,6 +9,7 @@ from . import (
     fourth,
     kinds,
     ninth,
+    reported,
     seventh,
     sixth,
     tenth,
@@ -33,4 +34,4 @@ SETS = {
     "fourteenth": fourteenth.PAIRS,
     "fifteenth": fifteenth.PAIRS,
 }
-PAIRS = [pair for pairs in SETS.values() for pair in pairs]
+PAIRS = [*(pair for pairs in SETS.values() for pair in pairs), *reported.PAIRS]
