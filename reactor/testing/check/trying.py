@@ -30,6 +30,9 @@ of the conversation."""
 BUDGET = 5_000_000
 """Lines of Python after which nothing more is tried deep: some five seconds, where a function tells of each line."""
 
+ENOUGH = 12.0
+"""Seconds of processor time, of all that is tried, after which nothing more is tried deep."""
+
 
 class Try(NamedTuple):
     """A property to try, with its name."""

@@ -348,7 +348,7 @@ PAIRS = [
             b"( check-path ( 7:nothing ( ) ) ) ",
             b"( get-file ( 9:trunk/a.c ( 12 ) false true ) ) ",
         ],
-        {"kept": 32_768},
+        {"kept": 1 << 20},
     ),
     # Fault: take() calls itself for the next message, as often as one read has messages.
     Pair(

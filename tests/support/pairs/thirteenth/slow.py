@@ -329,7 +329,7 @@ PAIRS = [
     # Fault: each read copies and searches all that is held of the frame.
     Pair("stomp-topics", 11, Topics, TopicsRight, STOMP, {"kept": 1 << 21}),
     # Fault: each line of a mail counts the hops in all lines before.
-    Pair("lmtp-hops", 11, Delivery, DeliveryRight, LMTP, {"kept": 1 << 19}),
+    Pair("lmtp-hops", 11, Delivery, DeliveryRight, LMTP, {"kept": 1 << 23}),
     # Fault: each read parses the array from its beginning.
     Pair("resp-arrays", 11, Store, StoreRight, RESP, {}),
 ]
