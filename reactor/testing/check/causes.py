@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from math import inf
+from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...handlers import ToEnd
-from ..inputs.borders import borders_of, is_between, is_inside, pieces_again
+from ..inputs.borders import borders_of, firsts_of, is_between, is_inside, pieces_again
 from ..inputs.stretched import measured
 from ..inputs.tried import Tried
 from ..running.drip import LONG, Drip, dripped, trickle
@@ -31,11 +32,17 @@ FEW = 6
 """The most places at which a message may begin where the end of the stream is compared with silence, and the most
 pieces inside messages that come now and then."""
 
+RENEWALS = 40
+"""How often a piece comes inside a message, each time late."""
+
 LATE = 1.5
 """How many times the seconds of ``request_timeout`` a message may take."""
 
 MALFORMED = b"!\r\n", b"!\n", b"\xff" * 16
 """What no message ends with, or is."""
+
+NUMBERS = 2
+"""The most bytes of a question that another one has otherwise: the end of its number."""
 
 SPOTS = 16
 """The most places of a conversation at which a client begins to drip. Of more, they are evenly spread."""
@@ -109,22 +116,27 @@ def _messages(borders: list[Border]) -> Iterator[_Message]:
 
 
 def _refuse_asked_end(tried: Tried, place: int) -> None:
-    """Fail if the end of the stream, in the message that begins here, is answered as any silence is, once or more."""
+    """Fail if the end of the stream, in the message that begins here, is answered as silence is, which it outlasts."""
     before, begun = [tried.pieces[0][:place]], [tried.pieces[0][: place + 1]]
     plain, ended = played(tried, begun), played(tried, [*begun, END])
     if len(ended.output) == len(plain.output) or plain.over or plain.patience == inf:
         return
     inside = played(tried, [*begun, plain.patience])  # where the time of a message may be over
-    once, twice = (played(tried, [*before, *[plain.patience] * times]) for times in (1, 2))
-    question = twice.output[len(once.output) :]
-    is_asked = ended.output.startswith(plain.output + question)
-    is_silence = inside.finished or inside.output == plain.output + question
-    if question and is_asked and is_silence and once.output.endswith(question):
+    none, silent = played(tried, before), played(tried, [*before, plain.patience])
+    question = silent.output[len(none.output) :]
+    is_asked = _is_alike(ended.output[len(plain.output) :][: len(question)], question)
+    is_silence = inside.finished or _is_alike(inside.output[len(plain.output) :], question)
+    if question and is_asked and is_silence and not silent.over:
         fault = (
             "it answers the end of the stream as it answers silence: only TimedOut means that the client is silent, "
             "end the request for any other cause"
         )
         fail(tried, fault, "takes_causes_for_ends", asserted(ended, plain.output))
+
+
+def _is_alike(one: bytes, other: bytes) -> bool:
+    """Whether two questions are the same but for their numbers: of one length, and with few other bytes."""
+    return len(one) == len(other) and sum(map(ne, one, other)) <= NUMBERS
 
 
 def _refuse_asked_cancellation(tried: Tried, place: int, cancelled: Run) -> None:
@@ -233,10 +245,10 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     take any time declares ``request_timeout`` or ``min_rate``, which the reactor keeps, or says
     ``check(..., meant=["ends_if_it_drips"])``. If it declares ``request_timeout``, or asks ``self.now()`` inside a
     message, the pieces that may come again inside a message, such as lines of a text, come 200 times now and then: it
-    may not begin the time of the message anew for each of them. Nor may a message of the conversation take far longer
-    than ``request_timeout`` if its parts come late, or the bytes of a longer part. A handler without it that bounds how
-    many pieces come in a message may not multiply its timeout with that number: a message takes at most as long as 16
-    waits. And before the handler
+    may not begin the time of the message anew for each of them, answered or not, nor for letters behind the last answer
+    of the conversation. Nor may a message of the conversation take far longer than ``request_timeout`` if its parts
+    come late, or the bytes of a longer part. A handler without it that bounds how many pieces come in a message may not
+    multiply its timeout with that number: a message takes at most as long as 16 waits. And before the handler
     calls ``opened()``, a message that comes again and again without an answer, such as an empty one that says that the
     client is there, may not keep the request of a client that never logs in.
 
@@ -257,6 +269,7 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
         refuse_endless_openings(tried)
     if seconds is not None:
         _refuse_late_pieces(tried, seconds)
+        _refuse_renewals(tried, seconds)
 
 
 def _refuse_pieces(tried: Tried) -> None:
@@ -278,6 +291,34 @@ def _refuse_late_pieces(tried: Tried, seconds: float) -> None:
             )
             call = tried.call("trickle", tried.text, literal(before), literal(parts))
             fail(tried, fault, "ends_if_it_drips", f"assert {call} < {spent!r}")
+
+
+def _refuse_renewals(tried: Tried, seconds: float) -> None:
+    """Fail if a question inside a message, which is answered, begins the time of the message anew.
+
+    So it is with letters that come when all has been said and answered, and the handler waits for the end.
+    """
+    data, firsts = tried.pieces[0], firsts_of(tried)
+    inside = _inside(tried) if len(firsts) > 1 else ()  # else its messages begin in another place than the first one
+    questions = [(start, piece) for start, piece in inside if _is_answered(tried, start, piece)]
+    last = [(data, b"a")] if _is_answered(tried, data[:-1], data[-1:]) else []
+    for start, piece in [*questions, *last]:
+        begin, again = max((at for at in firsts if at < len(start)), default=0), [piece] * RENEWALS
+        if _ends_inside(tried, start + piece * RENEWALS):
+            spent = trickle(tried.given, data[:begin], [start[begin:], *again], tried.world)
+            if spent > LATE * seconds:
+                fault = (
+                    f"a client that sends {literal(piece)} again and again inside a message, or behind the last one, "
+                    f"keeps the request open for {spent:.0f} seconds, and request_timeout is {seconds:g}: count "
+                    "one_by_one once for each message"
+                )
+                sent = f"[{literal(start[begin:])}] + [{literal(piece)}] * {RENEWALS}"
+                call = tried.call("trickle", tried.text, literal(data[:begin]), sent)
+                fail(tried, fault, "ends_if_it_drips", f"assert {call} < {spent!r}")
+
+
+def _is_answered(tried: Tried, start: bytes, piece: bytes) -> bool:
+    return len(played(tried, [start + piece]).output) > len(played(tried, [start]).output)
 
 
 def _in_parts(tried: Tried) -> Iterator[tuple[bytes, list[bytes]]]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...handlers import World
+    from ..running.schedule import Schedule
+
+TIMES = 3
+"""How many times as long as its limit a piece is that comes in several reads, each longer than that."""
 
 GAP = 8
 """The most lengths between those that are taken and those that are refused, none of which a wait may refuse."""
@@ -30,10 +34,11 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     or one whose length is in one, two or four bytes before it, up to 64 KiB; such a length may count itself, and an end
     may be behind the piece, or the rest of a head before it. It also repeats a record at the end of a binary message.
     Where the handler begins to answer in another way, it tries the lengths about this limit, whole and cut about the
-    end of the piece. A limit that counts the delimiter in one place and not in the other is off by one, and so is a
-    field for a length that is one too small: a length between those that are taken and those that the handler refuses
-    is refused by a wait; or the limit of an `Until` refuses what the handler, which refuses longer ones itself, takes;
-    or the shortest that the handler refuses is the largest that its source names, as in ``size < MAX_SIZE``.
+    end of the piece, and three times the limit, whole and in reads that are longer than it. A limit that counts the
+    delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small: a
+    length between those that are taken and those that the handler refuses is refused by a wait; or the limit of an
+    `Until` refuses what the handler, which refuses longer ones itself, takes; or the shortest that the handler refuses
+    is the largest that its source names, as in ``size < MAX_SIZE``.
     It also stretches a word that the rest of its line does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
@@ -45,17 +50,29 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     tried = Tried(kind, conversation, world)
     largest = left_out(tried.kind)
     for stretched in every_stretched(tried):
-        for length in stretched.changes():
+        lengths = stretched.changes()
+        for length in lengths:
             run = stretched.run(length)
             if run.error is not None:
                 fail(tried, f"for {stretched.told(length)} {fault_of(run, '')}", "at_its_limits", run.code())
             for fault, assertion in _misplaced(stretched, length, run, largest):
                 fail(tried, fault, "at_its_limits", f"{run.code()}\n{assertion}")
             for cut in () if tried.packets else stretched.cuts(length):
-                other = played(tried, cut)
-                if not alike(run, other):
-                    fault = f"for {stretched.told(length)} the output depends on how the input is cut"
-                    fail(tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))
+                _refuse_unlike(stretched, length, cut)
+        longer = TIMES * lengths[-1]
+        if longer <= stretched.most and not tried.packets:
+            data, *end = stretched.schedule(longer)
+            assert isinstance(data, bytes)
+            size = lengths[-1] * 5 // 4
+            _refuse_unlike(stretched, longer, [*(data[at : at + size] for at in range(0, len(data), size)), *end])
+
+
+def _refuse_unlike(stretched: Stretched, length: int, cut: Schedule) -> None:
+    """Fail if a piece of this length has another answer when it is cut so."""
+    run, other = stretched.run(length), played(stretched.tried, cut)
+    if not alike(run, other):
+        fault = f"for {stretched.told(length)} the output depends on how the input is cut"
+        fail(stretched.tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))
 
 
 def _misplaced(stretched: Stretched, length: int, run: Run, largest: dict[int, str]) -> Iterator[tuple[str, str]]:

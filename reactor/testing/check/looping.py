@@ -30,7 +30,7 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
     answer of the other one for a question (CERT CA-1996-01, CVE-2009-3563). A protocol tells answers from questions: by
     a bit, a kind, or the port. The property sends the answer to each packet of the conversation back, and the answer to
     that, 300 times. A handler that answers any packet of that length, or with what has come, such as an echo, is not
-    tried: it has nothing to tell them by.
+    tried: it has nothing to tell them by. One that does not answer the answers to other packets has.
 
     >>> from handlers.services import EchoDatagram
     >>> answers_no_answer(EchoDatagram, [b"one", b"two"])
@@ -41,11 +41,15 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
     for size in 1, *map(len, tried.pieces[:1]):
         if all(_answer(tried, stray * size) is not None for stray in _STRAY):
             return
-    for packet in list(dict.fromkeys(tried.pieces))[:FEW]:
+    packets = list(dict.fromkeys(tried.pieces))[:FEW]
+    answers = [answer for packet in packets if (answer := _answer(tried, packet)) is not None]
+    tells_answers = any(_answer(tried, answer) is None for answer in answers)
+    for packet in packets:
         sent = packet
         for number in range(ROUNDS):
             answer = _answer(tried, sent)
-            if answer is None or (number < 2 and (sent in answer or answer in sent)):
+            is_repeated = answer is not None and number < 2 and (sent in answer or answer in sent)
+            if answer is None or (is_repeated and not (number and tells_answers)):
                 break
             sent = answer
         else:

@@ -215,8 +215,8 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
             forms.append(f"{digits[:2]}\v{digits[2:]}")  # which bytes.fromhex() skips
         for form in (*(form.encode() for form in forms if form != digits and form[-1] != "_"), "²".encode(), b"\xb2"):
             behind = b"x" * max(1, len(form) - len(number)) + number  # what has another form may only be longer
-            begun = [] if after else [number[:1] + b"!" * (len(form) - 1)]  # it may look at the first byte alone
-            swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form), behind, *begun))
+            begun = number[:1] + b"!" * (len(form) - 1)  # it may look at the first byte alone
+            swap = Swap("number", place, start, end, form, (b"x" * len(number), b"x" * len(form), behind, begun))
             yield swap._replace(is_summed=summed(piece, start, end))
             if len(form) != len(number):
                 yield from (swap._replace(length=length) for length in islice(counting(piece, start, end), LENGTHS))

@@ -1,4 +1,4 @@
-"""The sets that have three pairs for each of twelve kinds of faults, and the pairs of reported faults."""
+"""The sets that have three pairs for each of twelve kinds of faults, or of four, and the pairs of reported faults."""
 
 from . import (
     eighth,
@@ -11,6 +11,7 @@ from . import (
     ninth,
     reported,
     seventh,
+    sixteenth,
     sixth,
     tenth,
     third,
@@ -33,5 +34,6 @@ SETS = {
     "thirteenth": thirteenth.PAIRS,
     "fourteenth": fourteenth.PAIRS,
     "fifteenth": fifteenth.PAIRS,
+    "sixteenth": sixteenth.PAIRS,
 }
 PAIRS = [*(pair for pairs in SETS.values() for pair in pairs), *reported.PAIRS]

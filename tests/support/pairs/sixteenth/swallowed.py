@@ -249,7 +249,7 @@ class MessageCentre(StreamHandler):
         if not 1 <= len(text) <= 255 or text[0] != len(text) - 1 or text[0] > 254:
             return self.put(SUBMIT | RESPONSE, number, status=1)
         self.messages += 1
-        self.put(SUBMIT | RESPONSE, number, b"%08X\0" % self.messages)
+        return self.put(SUBMIT | RESPONSE, number, b"%08X\0" % self.messages)
 
     def put(self, command, number, body=b"", status=0):
         self.send(b"".join(part.to_bytes(4, "big") for part in (16 + len(body), command, status, number)) + body)
