@@ -176,8 +176,9 @@ class Unsayable:
     def __str__(self):
         raise LookupError("it can't be said")
 
-from reactor.loop.log import ERROR, INFO, is_logged, log
+from reactor.loop.log import ERROR, INFO, WARNING, is_logged, log
 log(INFO, "nobody has asked for this")
+log(WARNING, "this is printed")
 log(ERROR, "%s and %d", Unsayable(), 7)
 print(is_logged(INFO), is_logged(ERROR))
 with reactor.SelectTCPServer(("127.0.0.1", 0), Raises) as server:
@@ -190,4 +191,4 @@ sys.stderr = sys.__stderr__
 def test_an_error_of_which_nobody_can_be_told_ends_one_request():
     said, printed = run(MADE + ASK + SILENT)
     assert said == "False True\nb''\nb''\n"
-    assert printed.startswith("%s and %d (<")
+    assert printed.startswith("this is printed\n%s and %d (<")

@@ -267,6 +267,7 @@ def test_the_connections_that_linger_in_the_loop_are_bounded(monkeypatch):
             assert [row.stage.value for row in server.reactor.table] == ["lingering", "serving"]
             assert rest(other) == ANSWER
         assert rest(late) == ANSWER
+        wait_until(lambda: len(server.reactor.table) == 0)
 
 
 def test_a_selector_that_is_full_makes_the_thread_wait(monkeypatch):

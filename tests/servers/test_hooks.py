@@ -116,6 +116,22 @@ def test_a_request_that_can_not_be_processed_leaves_the_table_whatever_closes_it
         wait_until(lambda: not server.reactor.table)
 
 
+@pytest.mark.parametrize("mode", ["plain", "thread"])
+def test_a_connection_that_an_overridden_shutdown_request_keeps_stays_open(mode):
+    kept = []
+
+    class Keeps:
+        def shutdown_request(self, request):
+            kept.append(request)
+
+    with serving(Unframed, mode, TCP, Keeps) as server, connect(server) as client:
+        client.sendall(b"line\n")
+        wait_until(lambda: kept and not server.reactor.table)
+        kept[0].sendall(b"from elsewhere\n")
+        kept[0].close()
+        assert rest(client).endswith(b"from elsewhere\n")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("hook", ["get_request", "service_actions"])
 def test_what_get_request_and_service_actions_raise_leaves_serve_forever_and_no_request_is_lost(mode, hook):
