@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ...handlers.states import is_same_place, place_of
 from ..running.run import Run
@@ -43,12 +44,16 @@ class Border(NamedTuple):
     """Whether a message begins here."""
 
 
+_FOUND: WeakKeyDictionary[Tried, list[Border]] = WeakKeyDictionary()
+"""The borders of the conversations that are tried now, because most properties ask for them several times."""
+
+
 def borders_of(tried: Tried) -> list[Border]:
     """The borders of a conversation, in order; none for datagrams, and for a long conversation."""
-    if tried.borders is None:
+    if tried not in _FOUND:
         data = b"" if tried.packets else tried.pieces[0]
-        tried.borders = [] if tried.packets or tried.blocking or len(data) > MOST else _borders(tried, data)
-    return [*tried.borders]
+        _FOUND[tried] = [] if tried.packets or tried.blocking or len(data) > MOST else _borders(tried, data)
+    return [*_FOUND[tried]]
 
 
 def _borders(tried: Tried, data: bytes) -> list[Border]:

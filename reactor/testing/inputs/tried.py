@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ...handlers import World
     from ..running.schedule import Schedule
-    from .borders import Border
     from .choices import Choice
 
 SMALL = 32
@@ -50,8 +49,6 @@ class Tried(Subject):
         self.length = extent(self.pieces, self.packets)
         self.lengths = number(0, self.length)
         self.fillers = fillers(self.pieces, self.packets)
-        self.borders: list[Border] | None = None
-        """Where the waits of the handler begin; ``None`` until `borders.borders_of` has found them."""
 
     def first(self, length: int) -> list[bytes]:
         """The first ``length`` bytes, or packets, of the conversation."""

@@ -1,7 +1,4 @@
-"""Pairs of handlers whose faults were reported for servers, most of them in other languages, and were mended there.
-
-The comment above each pair names the project and the number of its issue or pull request. The code is ours.
-"""
+"""Pairs of handlers whose faults were reported for servers of others; the comment above each pair says where."""
 
 from . import bounds, framing, holding, order, work
 
