@@ -136,7 +136,7 @@ def _refuse_asked_end(tried: Tried, place: int) -> None:
 
 def _is_alike(one: bytes, other: bytes) -> bool:
     """Whether two questions are the same but for their numbers: of one length, and with few other bytes."""
-    return len(one) == len(other) and sum(map(ne, one, other)) <= NUMBERS
+    return len(one) == len(other) and sum(map(ne, one, other)) <= min(NUMBERS, len(one) // 4)
 
 
 def _refuse_asked_cancellation(tried: Tried, place: int, cancelled: Run) -> None:
@@ -248,9 +248,9 @@ def ends_if_it_drips(kind: Any, conversation: bytes | Iterable[bytes], *, world:
     may not begin the time of the message anew for each of them, answered or not, nor for letters behind the last answer
     of the conversation. Nor may a message of the conversation take far longer than ``request_timeout`` if its parts
     come late, or the bytes of a longer part. A handler without it that bounds how many pieces come in a message may not
-    multiply its timeout with that number: a message takes at most as long as 16 waits. And before the handler
-    calls ``opened()``, a message that comes again and again without an answer, such as an empty one that says that the
-    client is there, may not keep the request of a client that never logs in.
+    multiply its timeout with that number: a message takes at most as long as 16 waits. And before the handler calls
+    ``opened()``, a message that comes again and again without an answer, such as an empty one that says that the client
+    is there, may not keep the request of a client that never logs in.
 
     >>> from handlers.services import Echo
     >>> ends_if_it_drips(Echo, b"one")

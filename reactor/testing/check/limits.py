@@ -38,8 +38,8 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
     delimiter in one place and not in the other is off by one, and so is a field for a length that is one too small: a
     length between those that are taken and those that the handler refuses is refused by a wait; or the limit of an
     `Until` refuses what the handler, which refuses longer ones itself, takes; or the shortest that the handler refuses
-    is the largest that its source names, as in ``size < MAX_SIZE``.
-    It also stretches a word that the rest of its line does not follow, up to 64 bytes.
+    is the largest that its source names, as in ``size < MAX_SIZE``. It also stretches a word that the rest of its line
+    does not follow, up to 64 bytes.
 
     >>> from handlers import LimitPassed, StreamHandler, Until
     >>> class Upper(StreamHandler):

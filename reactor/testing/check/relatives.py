@@ -130,17 +130,16 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     ``str.splitlines()`` ends a line also at ``\r``, ``\v``, ``\f``, ``\x1c``, ``\x85`` and U+2028. ``\n.\r\n`` is not
     the end of mail data (RFC 5321, section 4.1.1.4), and a blank before the colon of ``Content-Length`` makes it no
     such header (RFC 9112, section 5.1): a program in front that reads them otherwise lets a client hide a request in
-    another one. The property writes each end of a line, and each lone dot, in these forms, the
-    dot also with letters before it, so that as many bytes come; a dot with a blank beside it is none either. It
-    replaces CR LF behind a chunk of HTTP, and the byte, or the two, behind data of a given length that are the same
-    each time, or that a length in digits before does not count; also if the handler reads CR, LF or both alone, by
-    their length. It puts NUL and a letter behind each word, which is no end of a word where nothing else has NUL.
-    Behind the mark of an end that a line before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it
-    writes a letter, and such a mark at the end of another line. Before a word that is the value of a field
-    (``Name: word``) it writes a letter. Where the conversation has escapes such as ``%2F``, an escaped blank, ``=`` or
-    ``&`` separates nothing. Where it has such as ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a
-    letter, and not a backslash and LF. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a
-    line (RFC 9112, section 2.2).
+    another one. The property writes each end of a line, and each lone dot, in these forms, the dot also with letters
+    before it, so that as many bytes come; a dot with a blank beside it is none either. It replaces CR LF behind a chunk
+    of HTTP, and the byte, or the two, behind data of a given length that are the same each time, or that a length in
+    digits before does not count; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
+    letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
+    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter, and such a mark at the
+    end of another line. Before a word that is the value of a field (``Name: word``) it writes a letter. Where the
+    conversation has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates nothing. Where it has such as
+    ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a letter, and not a backslash and LF. The output must
+    not be that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
