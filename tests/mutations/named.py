@@ -721,6 +721,20 @@ MUTATIONS = [
         tests="tests/servers/test_brief.py -k before_a_row_is_made",
     ),
     Mutation(
+        "a request that got its row while its answer was sent is counted twice",
+        "if may_close and self._row is None:", "if may_close:", tests="tests/servers/test_rowless.py -k any_time",
+    ),
+    Mutation(
+        "a packet is lost if its request gets a row while it is sent",
+        "                self.handler.send(packet)\n        elif", "                pass\n        elif",
+        tests="tests/servers/test_brief.py -k any_time",
+    ),
+    Mutation(
+        "a plain server serves on in its batch, however long that takes",
+        "return not is_ending and reactor.clock.monotonic() - reactor.time < PROMPT", "return not is_ending",
+        tests="tests/servers/test_accept.py -k takes_long",
+    ),
+    Mutation(
         "a row that was settled while its answer waited watches for writing on",
         " and self.mask == EVENT_READ and not channel.blocked", " and not channel.blocked",
         tests="tests/rows/test_together.py -k settled_while",
