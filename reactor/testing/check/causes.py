@@ -116,17 +116,18 @@ def _messages(borders: list[Border]) -> Iterator[_Message]:
 
 
 def _refuse_asked_end(tried: Tried, place: int) -> None:
-    """Fail if the end of the stream, in the message that begins here, is answered as silence is, which it outlasts."""
+    """Fail if the end of the stream, in the message that begins here, is answered as silence is: by a question."""
     before, begun = [tried.pieces[0][:place]], [tried.pieces[0][: place + 1]]
     plain, ended = played(tried, begun), played(tried, [*begun, END])
     if len(ended.output) == len(plain.output) or plain.over or plain.patience == inf:
         return
     inside = played(tried, [*begun, plain.patience])  # where the time of a message may be over
-    none, silent = played(tried, before), played(tried, [*before, plain.patience])
-    question = silent.output[len(none.output) :]
+    none, once, twice = (played(tried, [*before, *[plain.patience] * times]) for times in range(3))
+    question, again = once.output[len(none.output) :], twice.output[len(once.output) :]
     is_asked = _is_alike(ended.output[len(plain.output) :][: len(question)], question)
     is_silence = inside.finished or _is_alike(inside.output[len(plain.output) :], question)
-    if question and is_asked and is_silence and not silent.over:
+    is_question = not once.over and (_is_alike(again, question) or (twice.finished and not again))
+    if question and is_asked and is_silence and is_question:
         fault = (
             "it answers the end of the stream as it answers silence: only TimedOut means that the client is silent, "
             "end the request for any other cause"

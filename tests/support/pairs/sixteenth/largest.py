@@ -153,7 +153,7 @@ GROUP = re.compile(rb"[A-Za-z0-9.-]{1,7}")
 
 
 class Icb(StreamHandler):
-    """The Internet CB network for a client that is alone in its group: packets of at most 255 bytes and their length."""
+    """The Internet CB network for a client that is alone in its group: packets of at most 255 bytes with a length."""
 
     timeout = 120
     request_timeout = 30

@@ -69,6 +69,7 @@ class Gearman(StreamHandler):
         if NAME.fullmatch(function) is None or len(self.functions | {function}) > MOST_FUNCTIONS:
             return self.error(b"BAD_FUNCTION", b"Function is not taken")
         self.functions.add(function)
+        return None
 
     def cant_do(self, function):
         self.functions.discard(function)
@@ -93,6 +94,7 @@ class Gearman(StreamHandler):
         self.jobs[handle] = [function, unique, workload, False]
         self.answer(JOB_CREATED, handle)
         self.wake()
+        return None
 
     def waiting(self):
         """The handle of the first job for which a worker is there; `None` if there is none."""
@@ -110,6 +112,7 @@ class Gearman(StreamHandler):
         job = self.jobs[handle]
         job[3] = True
         self.answer(JOB_ASSIGN, handle, job[0], job[2])
+        return None
 
     def is_running(self, handle):
         return handle in self.jobs and self.jobs[handle][3]
@@ -119,18 +122,21 @@ class Gearman(StreamHandler):
             return self.error(b"JOB_NOT_FOUND", b"Job is not running")
         del self.jobs[handle]
         self.answer(WORK_COMPLETE, handle, result)
+        return None
 
     def fail(self, handle):
         if not self.is_running(handle):
             return self.error(b"JOB_NOT_FOUND", b"Job is not running")
         del self.jobs[handle]
         self.answer(WORK_FAIL, handle)
+        return None
 
     def status(self, handle):
         if NAME.fullmatch(handle) is None:
             return self.error(b"BAD_HANDLE", b"No handle of a job")
         known, running = handle in self.jobs, self.is_running(handle)
         self.answer(STATUS_RES, handle, b"%d" % known, b"%d" % running, b"0", b"0")
+        return None
 
     def echo(self, data):
         self.answer(ECHO_RES, data)
@@ -245,6 +251,7 @@ class Adapter(StreamHandler):
             return self.answer(status=0x03)
         reply = self.attribute(message)
         self.answer(pack("<IHHHHHH", 0, 0, 2, 0, 0, 0xB2, len(reply)) + reply)
+        return None
 
     def attribute(self, message):
         """The reply to a request of CIP."""
@@ -363,6 +370,7 @@ class Snpp(StreamHandler):
         self.counts.add(len(self.pagers), len(self.message))
         self.reply(b"250 Message Sent Successfully to %d" % len(self.pagers))
         self.forget()
+        return None
 
     def reply(self, *lines):
         self.send(b"".join(b"%b\r\n" % line for line in lines))
