@@ -1,8 +1,21 @@
-"""Twenty-four pairs of handlers, three of each of eight kinds of faults: the sixteenth set."""
+"""Thirty-six pairs of handlers, three of each of twelve kinds of faults: the sixteenth set."""
 
-from . import cuts, deadlines, duplicates, largest, quadratic, slips, smuggling, swallowed
+from . import (
+    accumulation,
+    cuts,
+    deadlines,
+    duplicates,
+    largest,
+    numbers,
+    quadratic,
+    recursion,
+    shared,
+    slips,
+    smuggling,
+    swallowed,
+)
 
 PAIRS = [
-    *swallowed.PAIRS, *cuts.PAIRS, *deadlines.PAIRS, *duplicates.PAIRS,
-    *largest.PAIRS, *smuggling.PAIRS, *quadratic.PAIRS, *slips.PAIRS,
+    *numbers.PAIRS, *accumulation.PAIRS, *shared.PAIRS, *recursion.PAIRS, *swallowed.PAIRS, *cuts.PAIRS,
+    *deadlines.PAIRS, *duplicates.PAIRS, *largest.PAIRS, *smuggling.PAIRS, *quadratic.PAIRS, *slips.PAIRS,
 ]  # fmt: skip
