@@ -56,8 +56,7 @@ class Overdue:
 
     def __enter__(self) -> None:
         self._over.acquire()
-        is_plain = not (self._service.mode.loop_drives or any(self._service.mode.bound))
-        if not is_plain or not any(map(self._is_blocking, self._service.reactor.table)):
+        if not (self._service.mode.in_turn and any(map(self._is_blocking, self._service.reactor.table))):
             return
         from threading import Thread  # here, because most drains need none
 

@@ -58,18 +58,19 @@ def same_at_its_limits(kind: Any, conversation: bytes | Iterable[bytes], *, worl
             for fault, assertion in _misplaced(stretched, length, run, largest):
                 fail(tried, fault, "at_its_limits", f"{run.code()}\n{assertion}")
             for cut in () if tried.packets else stretched.cuts(length):
-                _refuse_unlike(stretched, length, cut)
+                _refuse_unlike(stretched, length, run, cut)
         longer = TIMES * lengths[-1]
         if longer <= stretched.most and not tried.packets:
             data, *end = stretched.schedule(longer)
             assert isinstance(data, bytes)
             size = lengths[-1] * 5 // 4
-            _refuse_unlike(stretched, longer, [*(data[at : at + size] for at in range(0, len(data), size)), *end])
+            reads = (data[at : at + size] for at in range(0, len(data), size))
+            _refuse_unlike(stretched, longer, stretched.run(longer), [*reads, *end])
 
 
-def _refuse_unlike(stretched: Stretched, length: int, cut: Schedule) -> None:
-    """Fail if a piece of this length has another answer when it is cut so."""
-    run, other = stretched.run(length), played(stretched.tried, cut)
+def _refuse_unlike(stretched: Stretched, length: int, run: Run, cut: Schedule) -> None:
+    """Fail if a piece of this length, whole in ``run``, has another answer when it is cut so."""
+    other = played(stretched.tried, cut)
     if not alike(run, other):
         fault = f"for {stretched.told(length)} the output depends on how the input is cut"
         fail(stretched.tried, fault, "at_its_limits", differing(other, run), answers=answers_of(other, run))

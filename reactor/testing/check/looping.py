@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.tried import Tried
@@ -41,13 +42,14 @@ def answers_no_answer(kind: Any, conversation: bytes | Iterable[bytes], *, world
     for size in 1, *map(len, tried.pieces[:1]):
         if all(_answer(tried, stray * size) is not None for stray in _STRAY):
             return
+    answer_to = cache(partial(_answer, tried))
     packets = list(dict.fromkeys(tried.pieces))[:FEW]
-    answers = [answer for packet in packets if (answer := _answer(tried, packet)) is not None]
-    tells_answers = any(_answer(tried, answer) is None for answer in answers)
+    answers = [answer for packet in packets if (answer := answer_to(packet)) is not None]
+    tells_answers = any(answer_to(answer) is None for answer in answers)
     for packet in packets:
         sent = packet
         for number in range(ROUNDS):
-            answer = _answer(tried, sent)
+            answer = answer_to(sent)
             is_repeated = answer is not None and number < 2 and (sent in answer or answer in sent)
             if answer is None or (is_repeated and not (number and tells_answers)):
                 break

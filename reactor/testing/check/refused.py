@@ -124,8 +124,9 @@ def _refuse_answered(tried: Tried, before: list[bytes], message: bytes) -> None:
     answers = {changed: answer_to(changed) for changed in _changed(message)}
     refusals = {answer[:1] for answer in answers.values()} - {right[:1], b""}
     for changed, echoed in _renamed(message, right) if refusals else ():
-        error = answer_to(changed).removesuffix(echoed)
-        if error + echoed == answer_to(changed) and error[:1] in refusals:
+        answer = answer_to(changed)
+        error = answer.removesuffix(echoed)
+        if error != answer and error[:1] in refusals:
             _fail_answered(tried, [*before, changed], error, echoed)
     for changed, answer in answers.items():
         error = answer.removesuffix(right)
