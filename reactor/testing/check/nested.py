@@ -80,6 +80,9 @@ _TERM = re.compile(rb'(\["\w+", ?)\[[^\[\]]*\]\]')
 _OPERATOR = re.compile(rb"(?<![0-9A-Za-z_])[A-Za-z]+ +(?=[!-~])|(?<![!-/:-@[-`{-~])[!~-](?=[(\"\w])")
 """What may stand before itself, as ``NOT`` and a blank, or ``!``, do: a word with a blank behind it, or a sign."""
 
+_NEGATIONS = b"NOT", b"!", b"~", b"-"
+"""What does so in many languages, and is tried however many other words there are."""
+
 _BLANKS = re.compile(rb"\A[\[({] .* [\])}]\Z", re.DOTALL)
 """Brackets with blanks inside."""
 
@@ -318,4 +321,6 @@ def _operators(pieces: list[bytes]) -> list[Nest]:
         for place, piece in texts
         for match in _OPERATOR.finditer(piece)
     ]
-    return thinned(list(dict(reversed(found)).values())[::-1], WORDS)
+    nests = list(dict(reversed(found)).values())[::-1]
+    known = [nest for nest in nests if nest.opening.strip().upper() in _NEGATIONS]
+    return [*known, *thinned([nest for nest in nests if nest not in known], WORDS)]

@@ -7,7 +7,7 @@ at them: so with the *controls*, which no parser could take for the same, the ou
 from __future__ import annotations
 
 import re
-from itertools import chain, islice, product
+from itertools import chain, islice, pairwise, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...handlers import Exactly
@@ -133,13 +133,14 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
     another one. The property writes each end of a line, and each lone dot, in these forms, the dot also with letters
     before it, so that as many bytes come; a dot with a blank beside it is none either. It replaces CR LF behind a chunk
     of HTTP, and the byte, or the two, behind data of a given length that are the same each time, or that a length in
-    digits before does not count; also if the handler reads CR, LF or both alone, by their length. It puts NUL and a
-    letter behind each word, which is no end of a word where nothing else has NUL. Behind the mark of an end that a line
-    before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it writes a letter, and such a mark at the
-    end of another line. Before a word that is the value of a field (``Name: word``) it writes a letter. Where the
-    conversation has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates nothing. Where it has such as
-    ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a letter, and not a backslash and LF. The output must
-    not be that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112, section 2.2).
+    digits before does not count, and it writes letters before them; also if the handler reads CR, LF or both alone, by
+    their length. It puts NUL and a letter behind each word, which is no end of a word where nothing else has NUL.
+    Behind the mark of an end that a line before has named, such as ``--limit`` of MIME (RFC 2046, section 5.1.1), it
+    writes a letter, and such a mark at the end of another line. Before a word that is alone the value of a field it
+    writes a letter. Where the conversation has escapes such as ``%2F``, an escaped blank, ``=`` or ``&`` separates
+    nothing. Where it has such as ``\n`` and ``\\``, both in a row, ``\\n``, are a backslash and a letter, and not a
+    backslash and LF. The output must not be that for the right end. ``\n`` for ``\r\n`` may end a line (RFC 9112,
+    section 2.2).
 
     >>> from handlers.services import Echo
     >>> takes_exact_ends_only(Echo, b"one\r\n.\r\n")
@@ -153,6 +154,7 @@ def takes_exact_ends_only(kind: Any, conversation: bytes | Iterable[bytes], *, w
         *_named(tried.pieces),
         *_ended_after_lengths(tried),
         *_ended_as_told(tried),
+        *_ended_later(tried),
     ]
     begun -= {at + 1 for at in begun}  # where it reads byte by byte, no byte begins a message for that
     between = [swap for swap in swaps if swap.start in begun and swap.is_blank(tried.pieces)]
@@ -249,9 +251,10 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
         as_long = (fill[len(instead) :] + instead for instead in _NO_DOTS if len(instead) < len(fill))
         for instead in chain(_NO_DOTS, as_long):
             yield Swap("end", place, start, end, instead, (b"\r\n,\r\n", instead.replace(b".", b",")))
-    for place, start, end in [] if _SIP in b"".join(pieces) else spots(pieces, _FRAMING_HEADER, SPOTS):
+    for place, start, end in spots(pieces, _FRAMING_HEADER, SPOTS):
         name = pieces[place][start:end]
-        yield Swap("name", place, start, end, name + b" ", (b"x" + name[1:], name + b"x"))
+        for instead in (b"X-" + name, *(() if _SIP in b"".join(pieces) else (name + b" ",))):
+            yield Swap("name", place, start, end, instead, (b"x" + name[1:], name + b"x"))
     yield from _chunks(pieces)
     for place, start, end in spots(pieces, _VALUE, SPOTS):
         word = pieces[place][start:end]
@@ -341,8 +344,16 @@ def _ended_after_lengths(tried: Tried) -> Iterator[Swap]:
             mark = parts[0][-size:]
             if are_equal or any(len(part) <= size or part[-size:] != mark for part in parts):
                 break
-            if _is_mark(mark, parts):
+            if _is_mark(mark, parts) and _are_ignored(tried, [end for _, end in spans], size):
                 yield _other_mark(tried, spans[0][1], size)
+
+
+def _are_ignored(tried: Tried, ends: list[int], size: int) -> bool:
+    """Whether all these marks may be letters. Where a mark may be missing, the letters are data, and in an answer."""
+    data = bytearray(tried.pieces[0])
+    for end in ends:
+        data[end - size : end] = b"x" * size
+    return bytes_of(played(tried, [bytes(data)])) == bytes_of(played(tried, tried.pieces))
 
 
 def _ended_as_told(tried: Tried) -> Iterator[Swap]:
@@ -350,9 +361,22 @@ def _ended_as_told(tried: Tried) -> Iterator[Swap]:
     whole = tried.pieces[0]
     for (border, end), size in product(parts_of(tried), (1, 2)):
         length, mark = end - border.at - size, whole[end - size : end]
-        is_read = isinstance(border.wait, Exactly) and length >= TOLD and not mark.isalnum()
-        if is_read and any(int(found[0]) == length for found in _TOLD.finditer(whole[: border.at][-NEAR:])):
+        if isinstance(border.wait, Exactly) and not mark.isalnum() and _is_told(whole, border.at, length):
             yield _other_mark(tried, end, size)
+
+
+def _ended_later(tried: Tried) -> Iterator[Swap]:
+    """The end of a line right behind data whose length in digits comes before them, with letters between the two."""
+    whole = tried.pieces[0]
+    for (border, end), (_, last) in pairwise(parts_of(tried)):
+        data, mark = whole[border.at : end], whole[end:last]
+        if isinstance(border.wait, Exactly) and mark in (b"\n", b"\r\n") and _is_told(whole, border.at, len(data)):
+            yield Swap("end", 0, border.at, last, data + b"xx" + mark, (data[:-1] + mark,))
+
+
+def _is_told(whole: bytes, at: int, length: int) -> bool:
+    """Whether a length in digits before the data that begin there is this one."""
+    return length >= TOLD and any(int(found[0]) == length for found in _TOLD.finditer(whole[:at][-NEAR:]))
 
 
 def _other_mark(tried: Tried, end: int, size: int) -> Swap:

@@ -39,7 +39,10 @@ FIRST = 22
 """Letters with which an exponential search takes a few hundredths of a second."""
 
 PADDED = 16
-"""The most lines that get blanks at their end, of those that are not alike."""
+"""The most lines that get blanks at their end, or between words, of those that are not alike."""
+
+GAPS = 3
+"""The most places between two words of a line that get blanks."""
 
 FEW = 34
 """Letters: two more make an exponential search four times as long, and any other hardly longer."""
@@ -47,8 +50,9 @@ FEW = 34
 VERY_SLOW = 1.0
 """Seconds of processor time after which a run with up to `MANY` letters is slow."""
 
-MANY = 2_000, 16_000, 64_000
-"""Letters: of twice as many a linear search takes twice the time, a quadratic one four times."""
+MANY = 450, 900, 2_000, 16_000, 64_000
+"""Letters, the first of which lines of 512 and of 1,024 bytes have room for: of twice as many a linear search takes
+twice the time, a quadratic one four times, a cubic one eight times."""
 
 STEEP = 3.0
 """The factor of the times from which on a search counts as one that tries ever more ways."""
@@ -64,6 +68,7 @@ LONGEST = 10.0
 
 _LINE = re.compile(rb"[^\r\n]+")
 _WORD = re.compile(rb"[0-9A-Za-z]+")
+_GAP = re.compile(rb"(?<=[!-~]) +(?=[!-~])")
 
 
 @held_in_time
@@ -72,9 +77,10 @@ def matches_in_time(kind: Any, conversation: bytes | Iterable[bytes], *, world: 
 
     ``(?:.*,)*x`` matches commas in as many ways as there are subsets of them, ``\s+$`` begins anew at each blank. The
     property repeats a letter at the places of a line where a word begins or ends, and lets something follow that does
-    not match; and so it does with blanks at the end of many lines. It measures processor time: a line is accused that
-    takes 0.3 seconds with up to 34 letters, or 1 second with more, and at least 3 times as long as one with 2 letters
-    less, or with half of the letters. It tries only handlers whose modules have regular expressions.
+    not match; and so it does with blanks at the end of many lines, and between their words. It measures processor time:
+    a line is accused that takes 0.3 seconds with up to 34 letters, or 1 second with more, and at least 3 times as long
+    as one with 2 letters less, or with half of the letters. It tries only handlers whose modules have regular
+    expressions.
 
     >>> from handlers.services import Echo
     >>> matches_in_time(Echo, b"one\r\n")
@@ -134,12 +140,13 @@ def _refuse(tried: Tried, build: Callable[[int], Schedule], count: int, fewer: i
 
 
 def _padded(tried: Tried) -> Iterator[Callable[[int], Schedule]]:
-    """The conversation with blanks behind the words of a line: an expression that strips them may begin at each."""
+    """The conversation with blanks behind the words of a line, and between two: several parts may match them."""
     lines = [(place, match) for place, piece in enumerate(tried.pieces) for match in _LINE.finditer(piece)]
     distinct = {_WORD.sub(b"a", match[0]): (place, match) for place, match in reversed(lines)}
     for place, match in thinned(list(reversed(distinct.values())), PADDED):
-        end = match.start() + len(match[0].rstrip())
-        yield _built(tried, place, end, end, b" ")
+        gaps = [match.start() + gap.end() for gap in _GAP.finditer(match[0])]
+        for at in [match.start() + len(match[0].rstrip()), *thinned(gaps, GAPS)]:
+            yield _built(tried, place, at, at, b" ")
 
 
 def _lines(tried: Tried, patterns: bytes) -> Iterator[Callable[[int], Schedule]]:
