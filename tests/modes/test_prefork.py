@@ -108,7 +108,7 @@ def test_an_exchange_of_packets_stays_with_one_worker():
 def test_the_joined_table_has_the_rows_and_the_counts_of_all_workers():
     with prefork(Who) as server, ExitStack() as stack:
         clients = clients_of_both(server, stack)
-        joined = server.snapshot()
+        joined = server.snapshot(PATIENCE)
         assert joined.silent == []
         assert {row["peer"] for row in joined.rows} == {":".join(map(str, c.getsockname())) for c in clients}
         assert {row["worker"] for row in joined.rows} == {1, 2}
@@ -116,12 +116,12 @@ def test_the_joined_table_has_the_rows_and_the_counts_of_all_workers():
         assert joined.stats["open"] == len(clients)
         for client in clients:
             client.close()
-        wait_until(lambda: server.snapshot().stats["open"] == 0)
-        assert server.snapshot().oldest == 0.0
+        wait_until(lambda: server.snapshot(PATIENCE).stats["open"] == 0)
+        assert server.snapshot(PATIENCE).oldest == 0.0
         server.restart()
         pids = {row["pid"] for row in joined.rows}
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
-        stats = server.snapshot().stats
+        stats = server.snapshot(PATIENCE).stats
         assert sum(stats["ended"].values()) == len(clients)  # those of workers that have ended count
         assert stats["total_in"] == 4 * len(clients)
 
@@ -154,7 +154,7 @@ def test_shutdown_leaves_the_listener_and_the_next_serve_forever_serves_what_wai
 def test_shutdown_returns_when_the_workers_have_ended():
     with prefork(Who) as server, connect(server) as half:
         half.sendall(b"wh")
-        wait_until(lambda: server.snapshot().stats["open"] == 1)
+        wait_until(lambda: server.snapshot(PATIENCE).stats["open"] == 1)
         bounded(server.shutdown)
         assert server.serving_workers == 0
 
@@ -165,7 +165,7 @@ def test_a_request_that_has_begun_has_time_to_finish(call):
         idle.sendall(b"who\n")
         assert idle.recv(99)
         half.sendall(b"wh")
-        wait_until(lambda: server.snapshot().stats["open"] == 2)
+        wait_until(lambda: server.snapshot(PATIENCE).stats["open"] == 2)
         ending = threading.Thread(target=getattr(server, call), args=[PATIENCE] * (call == "drain"))
         ending.start()
         assert idle.recv(99) == b""  # a connection between messages ends at once
@@ -199,7 +199,7 @@ def test_drain_serves_the_accept_queue_and_returns_the_rows_that_were_cancelled(
         done.sendall(b"who\n")
         assert done.recv(99)
         done.close()
-        wait_until(lambda: server.snapshot().stats["open"] == 1)
+        wait_until(lambda: server.snapshot(PATIENCE).stats["open"] == 1)
         (record,) = bounded(server.drain, 0.2)
         assert record["reason"].startswith("Cancelled")
         with socket.socket() as late, pytest.raises(ConnectionRefusedError):
@@ -237,7 +237,7 @@ def test_a_drain_is_one_although_the_supervisor_looks_before_it_is_told(monkeypa
         idle.sendall(b"who\n")
         assert idle.recv(99)
         half.sendall(b"wh")
-        wait_until(lambda: server.snapshot().stats["open"] == 2)
+        wait_until(lambda: server.snapshot(PATIENCE).stats["open"] == 2)
         draining = threading.Thread(target=server.drain, args=[PATIENCE])
         draining.start()
         assert idle.recv(99) == b""
@@ -258,7 +258,7 @@ def test_a_worker_that_ends_by_itself_is_replaced(caplog):
 def test_a_worker_that_gets_sigterm_is_replaced_whatever_its_number():
     with prefork(EndsIdle) as server, ExitStack() as stack:
         clients_of_both(server, stack)
-        pids = {row["worker"]: row["pid"] for row in server.snapshot().rows}
+        pids = {row["worker"]: row["pid"] for row in server.snapshot(PATIENCE).rows}
         for number in 2, 1:
             os.kill(pids[number], signal.SIGTERM)
             wait_until(lambda: not os.path.exists(f"/proc/{pids[number]}"))  # noqa: B023
@@ -268,8 +268,8 @@ def test_a_worker_that_gets_sigterm_is_replaced_whatever_its_number():
 def test_a_worker_that_drains_already_keeps_its_time_when_the_server_is_shut_down():
     with prefork(EndsIdle, workers=1, grace=PATIENCE) as server, connect(server) as half:
         half.sendall(b"wh")
-        wait_until(lambda: server.snapshot().stats["open"] == 1)
-        [row] = server.snapshot().rows
+        wait_until(lambda: server.snapshot(PATIENCE).stats["open"] == 1)
+        [row] = server.snapshot(PATIENCE).rows
         server.restart()
         wait_until(lambda: ask(server.server_address)[0] != row["pid"])
         ending = threading.Thread(target=server.shutdown)

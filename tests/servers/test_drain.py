@@ -699,3 +699,24 @@ def test_in_plain_mode_a_blocking_handler_that_ends_in_time_is_left_alone():
         threading.Timer(0.1, client.sendall, [b"rd\n"]).start()
         assert bounded(server.drain, 1_000) == []
         assert rest(client) == b"WORD\n"
+
+
+class Raises(StreamHandler):
+    async def handle(self):
+        await Until(b"\n")
+        raise ValueError("of the handler")
+
+
+def test_drain_can_be_called_where_the_loop_has_run_a_handler_that_raised(loop):
+    """A hook is called for the row then, and it is over."""
+    with made(SelectTCPServer, STREAMS["tcp"], Raises, loop) as server:
+        server.handle_error = lambda *_: None
+        server.start_serving()
+        with connect(server) as client:
+            while not loop.table:
+                loop.step()
+            client.sendall(b"one\n")
+            while loop.table:
+                loop.step()
+            assert server.drain(0) == []
+            assert rest(client) == b""
