@@ -6,9 +6,10 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..inputs.borders import messages_of
+from ..inputs.borders import MOST, is_between, messages_of
 from ..inputs.enclosing import BINARY
 from ..inputs.tried import Tried
+from ..running.drip import after_pauses, pauses_code
 from ..running.report import fail, held_in_time
 from ..running.run import Run, played
 from ..running.spreading import thinned
@@ -27,6 +28,9 @@ GROWN = 4
 
 TRANSACTION = 8
 """The fewest bytes of the name of a transaction."""
+
+PAUSE = 10.0
+"""The most seconds between two messages for which a client is quiet."""
 
 PATIENT = 8
 """Timeouts in a row after which a handler counts as one that does not count them."""
@@ -264,7 +268,9 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     count to 0 when something comes. Otherwise a long exchange over a network that loses a packet now and then fails.
     The property finds how many timeouts in a row the handler bears after each line, or packet; it must bear as many
     after each of them in one request. Where there are no lines, messages are cut where the handler waits for the next
-    one. What takes longer than the ``request_timeout`` of the handler does not count.
+    one. What takes longer than the ``request_timeout`` of the handler does not count. A client that has been quiet
+    between two messages of a stream, for half of the time that it has, at most ten seconds, has as much time for the
+    next one as before.
 
     So it is with a binary message whose checksum is wrong now and then, and that is asked for again: the property sends
     each message with another last byte first. As many as the handler bears before one message, it must bear before
@@ -277,6 +283,7 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     """
     tried = Tried(kind, conversation, world)
     if not tried.packets:
+        _refuse_impatience(tried)
         _refuse_lasting_errors(tried)
         refuse_lasting_counts(tried)
     pieces = (tried.pieces if tried.packets else _messages(tried))[:FEW]
@@ -300,6 +307,40 @@ def _bound(tried: Tried) -> float:
     """The seconds that a request may take; without end if the handler counts messages, or declares no bound."""
     seconds = tried.handler.request_timeout
     return inf if seconds is None or played(tried, tried.pieces).machine.handler.one_by_one else seconds
+
+
+def _refuse_impatience(tried: Tried) -> None:
+    """Fail if a pause between two messages, in which the handler waits on, ends the request in the next message."""
+    data = tried.pieces[0]
+    for begin, end in pairwise(_answered(tried)[: FEW + 1]):
+        middle = (begin + end) // 2
+        steps = [data[:begin], data[begin:middle], data[middle:end]]
+        before, plain = played(tried, steps[:1]), played(tried, [*steps])
+        pause = min(before.patience / 2, PAUSE)
+        if plain.finished or before.clock + pause >= _bound(tried):
+            continue
+        with_pause: list[bytes | float] = [*steps[:1], pause, *steps[1:]]
+        run = after_pauses(tried, with_pause)
+        if run.finished and run.error is None and not after_pauses(tried, with_pause[:2]).finished:
+            fault = (
+                f"a client that is quiet for {pause:g} seconds between two messages is given up in the next one, as if "
+                "that had taken so long: measure the time of a message from its first byte on"
+            )
+            code = pauses_code(tried, with_pause, run.asked)
+            fail(tried, fault, "forgives_timeouts", f"{code}\nassert not machine.finished")
+
+
+def _answered(tried: Tried) -> list[int]:
+    """The places behind messages of a stream that have an answer, each when its last byte has come."""
+    run, told, found = Run(tried), 0, []
+    for at, byte in enumerate(tried.pieces[0][:MOST], 1):
+        run.step(bytes([byte]))
+        run.drain()
+        if len(run.output) > told and not run.over and is_between(run):
+            found.append(at)
+        told = len(run.output)
+    run.close()
+    return found
 
 
 def _refuse_lasting_errors(tried: Tried) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...handlers import FirstOf, Handler, Some, Wait, World
 from .counting import held
 from .run import Run
+from .snippets import literal
 from .subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 DRIPS = 200
 """Bytes after which a client that drips gives up."""
@@ -90,6 +91,27 @@ def trickle(kind: Any, start: bytes, pieces: Iterable[bytes], world: World | Non
         seconds = run.clock
     run.close()
     return seconds
+
+
+def after_pauses(subject: Subject, steps: Sequence[bytes | float]) -> Run:
+    """The run of a schedule of bytes and pauses in a world whose time goes on."""
+    clock = [0.0]
+    run = _begun(subject, [], clock)
+    for step in steps:
+        if isinstance(step, float):
+            _pause(run, clock, step)
+        elif not (run.finished or run.over):
+            run.step(step)
+    run.drain()
+    run.close()
+    return run
+
+
+def pauses_code(subject: Subject, steps: Sequence[bytes | float], asked: set[str]) -> str:
+    """The statements that play a schedule of bytes and pauses to a machine in a world whose time goes on."""
+    lines = ["clock = [0.0]", f"machine = {subject.construct({*asked, 'now'}, 'clock[0]')}"]
+    lines += (f"clock[0] += {step}" if isinstance(step, float) else f"machine.feed({literal(step)})" for step in steps)
+    return "\n".join(lines)
 
 
 def dripped(subject: Subject, start: Iterable[bytes], filler: bytes, grows: bool = True, within: float = inf) -> Drip:

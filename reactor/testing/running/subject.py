@@ -114,19 +114,19 @@ class Subject:
         pieces = pieces_of(given, "conversation")
         return pieces if self.packets else [b"".join(pieces)]
 
-    def construct(self, asked: set[str]) -> str:
-        """The source text that constructs a machine, in a world that answers the questions ``asked``."""
+    def construct(self, asked: set[str], now: str = "") -> str:
+        """The source text that constructs a machine, in a world that answers ``asked``; ``now``: text, too."""
         handler = f"buffered({self.text}, packets={self.packets})()" if self.blocking else f"{self.text}()"
-        world = self.in_world(asked)
+        world = self.in_world(asked, now)
         return f"{self.machine.__name__}({handler}{f', {world}' if world else ''})"
 
-    def in_world(self, asked: set[str]) -> str:
+    def in_world(self, asked: set[str], now: str = "") -> str:
         """The source text of a world that answers the questions ``asked``; empty if there are none."""
         say: dict[str, Callable[[], str]] = {
             "peer": lambda: f"peer={self.world.peer!r}",
             "server": lambda: "server=server",
             "credentials": lambda: f"credentials={self.world.credentials!r}",
-            "now": lambda: f"now=lambda: {self.world.now()!r}",
+            "now": lambda: f"now=lambda: {now or repr(self.world.now())}",
             "plain": lambda: "plain=True",
         }
         world = ", ".join(text() for name, text in say.items() if name in asked)

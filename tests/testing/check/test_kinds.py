@@ -552,6 +552,7 @@ FINDERS = {
     "sessions-kept": "stays_in_bounds_when_repeated",
     "tags-growing": "works_linearly",
     "topics-unforgotten": "stays_in_bounds_when_repeated",
+    "uploads-idle": "forgives_timeouts",
     "cddb-query-spaces": "matches_in_time",
     "esl-length-anywhere": "takes_exact_ends_only",
     "relp-bytes-before-the-end": "takes_exact_ends_only",
