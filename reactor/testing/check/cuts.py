@@ -29,6 +29,12 @@ FEW = 25
 WRONG = 24
 """The most places of a conversation at which one byte is wrong: in its last bit, or in all, by turns."""
 
+HEADS = 6
+"""The most messages in whose head one byte is wrong, whatever comes behind them."""
+
+HEAD = 12
+"""The bytes of a head: such as a version, a length, flags and a kind."""
+
 MESSAGES = 8
 """The most messages that come many times, each in another schedule."""
 
@@ -89,8 +95,8 @@ def same_for_any_chunking_of_faults(
     A handler breaks this that holds a limit against all that came in a read, that sends an error before the answers
     to what came before it, that throws away the rest of the read after a broken frame, or that answers a line too
     long once for each piece of it. The property tries damaged conversations (see `mutations`) in one piece, byte by
-    byte, and with any cuts; and the conversation with one wrong byte, in one piece and message by message. Datagrams
-    are not cut.
+    byte, and with any cuts; and the conversation with one wrong byte, above all in the heads of messages, in one piece
+    and message by message. Datagrams are not cut.
     """
     tried = Tried(kind, conversation, world)
     if tried.packets:
@@ -130,13 +136,16 @@ def _cut_slips(tried: Tried) -> Iterator[Schedule]:
 
 
 def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:
-    """The conversation with one wrong byte, cut where its messages begin, if there are several."""
+    """The conversation with one wrong byte, anywhere or in a head, cut where its messages begin, if it has several."""
     data = tried.pieces[0]
     firsts = inner_firsts_of(tried)
-    for number, place in enumerate(thinned(list(range(len(data))), WRONG) if firsts else []):
-        wrong = data[place] ^ (1 if number % 2 else 0xFF)
-        wrongly = data[:place] + bytes([wrong]) + data[place + 1 :]
-        yield [*(wrongly[start:end] for start, end in pairwise([0, *firsts, len(data)])), END]
+    spans = list(pairwise([0, *firsts, len(data)]))
+    heads = [place for start, end in spans[:HEADS] for place in range(start, min(end, start + HEAD)) if end < len(data)]
+    spread = thinned(list(range(len(data))), WRONG) if firsts else []
+    bits = [(place, 1 if number % 2 else 0xFF) for number, place in enumerate(spread)]
+    for place, wrong in [*bits, *((place, 1) for place in heads)]:
+        wrongly = data[:place] + bytes([data[place] ^ wrong]) + data[place + 1 :]
+        yield [*(wrongly[start:end] for start, end in spans), END]
 
 
 def _many(tried: Tried) -> Iterator[Schedule]:

@@ -74,7 +74,8 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     (CVE-2014-0160). The property looks for a binary length in front of the last bytes of a part, or packet, that the
     answer contains, and makes it larger than all that follows it: up to 16 bytes of padding may stand behind the data.
     The answer must not be that for the right length, nor have more bytes. So it is with the length of a packet, or of
-    the rest of it, if the answer is another one for a smaller one.
+    the rest of it, and with one of two or four bytes that a message ends with, if the answer is another one for a
+    smaller one.
 
     Two lengths whose data end in one place must agree, such as that of a list and that of its last element: else two
     programs disagree where the next message begins (request smuggling). The property makes the outer one of a stream,
@@ -87,6 +88,9 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     tried = Tried(kind, conversation, world)
     for field, _ in zip(_fields(tried), range(SPOTS), strict=False):
         _refuse(tried, field)
+    lasts = (field for field in _fields(tried) if field.size > 1 and not field.padding)
+    for field in islice((field for field in lasts if field.end - field.at - field.size == field.length), SPOTS):
+        _refuse_last(tried, field)
     for field in islice(_totals(tried), SPOTS):
         _refuse_total(tried, field)
     firsts = [] if tried.packets else firsts_of(tried)
@@ -228,6 +232,17 @@ def _refuse(tried: Tried, field: Field) -> None:
         said = length + steps[-1]
         fault = f"for the length {said} of {length} bytes it answers with {MORE[-1]} bytes that nobody sent"
         _fail(tried, field, steps[-1], fault)
+
+
+def _refuse_last(tried: Tried, field: Field) -> None:
+    """Fail if the length of what a message ends with is believed that is too large, and not one that is too small."""
+    if field.length + MORE[-1] >= 1 << 8 * field.size:
+        return
+    plain, less, *more = (_answer(tried, field.said(field.length + step)) for step in (0, -1, *MORE))
+    *before, last = field.pieces
+    if plain not in (less, _answer(tried, [*before, last[:-1]])) and all(answer == plain for answer in more):
+        fault = f"it takes the length {field.length + 1} for {literal(field.data)}, which has {field.length} bytes"
+        _fail(tried, field, 1, fault)
 
 
 def _answer(tried: Tried, pieces: list[bytes]) -> bytes:

@@ -553,6 +553,8 @@ FINDERS = {
     "tags-growing": "works_linearly",
     "topics-unforgotten": "stays_in_bounds_when_repeated",
     "uploads-idle": "forgives_timeouts",
+    "diameter-base": "same_for_any_chunking_of_faults",
+    "ssh-agent-strings": "takes_true_lengths_only",
     "cddb-query-spaces": "matches_in_time",
     "esl-length-anywhere": "takes_exact_ends_only",
     "relp-bytes-before-the-end": "takes_exact_ends_only",
