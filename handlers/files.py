@@ -90,9 +90,12 @@ class Files:
         if data:  # no part is empty
             if not self.parts or isinstance(self.parts[-1], FilePart):
                 self.parts.append(bytearray())
-            self.parts[-1] += data  # type: ignore[operator]
-            self.in_memory += len(data)
-            self._total += len(data)
+            part: Any = self.parts[-1]
+            before = len(part)
+            part += data
+            grown = len(part) - before  # bytes: a memoryview may have longer items
+            self.in_memory += grown
+            self._total += grown
         return self
 
     def add(self, part: FilePart) -> None:

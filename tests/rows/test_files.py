@@ -5,6 +5,7 @@ import io
 import os
 import random
 import socket
+from array import array
 from unittest.mock import patch
 
 import pytest
@@ -398,3 +399,13 @@ def test_two_hundred_at_once(path):
             assert receive(client, 20_000) == PATTERN[number * 1_000 :][:10_000]
             client.shutdown(socket.SHUT_RDWR)
             client.close()
+
+
+def test_what_is_sent_behind_a_file_counts_by_its_bytes():
+    """The items of a memoryview may have more than one."""
+    machine, numbers = StreamMachine(Sending()), array("I", range(1_000))
+    machine.handler.send_file(io.BytesIO(PATTERN))
+    for _ in range(2):
+        machine.handler.send(memoryview(numbers))
+    assert machine.read() == PATTERN + numbers.tobytes() * 2
+    assert machine.held_out == 0
