@@ -22,7 +22,7 @@ them, queued for a client that takes nothing, hold no descriptors."""
 
 
 class FilePart:
-    """The ``left`` bytes of ``file`` that begin at ``offset``. The file is closed when they have been taken."""
+    """The ``left`` bytes of ``file`` that begin at ``offset``."""
 
     __slots__ = ("file", "left", "offset")
 
@@ -55,15 +55,20 @@ class FilePart:
             return None  # it fails again when it is its turn to be sent
         if len(data) < self.left:
             return None
-        self.file.close()
+        self.close()
         return data
 
     def taken(self, count: int) -> None:
         """The next ``count`` bytes have been taken."""
         self.offset += count
         self.left -= count
-        if not self.left:
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
             self.file.close()
+        except OSError:
+            pass  # it was only read: nothing is lost
 
     def too_short(self) -> Failed:
         """The cause if the file ends before its part does: the peer must not take what it has got for all of it."""
@@ -133,7 +138,7 @@ class Files:
             del part[:size]
         head += data
         if not part:
-            del self.parts[1]
+            self._end(1)
 
     def __delitem__(self, place: slice) -> None:
         """Drop the first ``place.stop`` bytes."""
@@ -147,15 +152,22 @@ class Files:
             else:
                 del part[:size]
                 self.in_memory -= size
-            if not part:
-                self.parts.popleft()
             count -= size
+            if not part:
+                self._end(0)
+
+    def _end(self, place: int) -> None:
+        """All of the part has been taken. It is forgotten first, so that a ``close()`` that raises is called once."""
+        part = self.parts[place]
+        del self.parts[place]
+        if isinstance(part, FilePart):
+            part.close()
 
     def close(self) -> None:
         """Close the files that are not sent."""
         for part in self.parts:
             if isinstance(part, FilePart):
-                part.file.close()
+                part.close()
 
 
 def part_of(file: Any, offset: int, count: int | None) -> FilePart:

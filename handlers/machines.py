@@ -337,7 +337,7 @@ class StreamMachine(Machine):
         """Queue the part of a file; the handler's ``send_file()``."""
         part = part_of(file, offset, count)
         if self.state is None or self.output is not OPEN or self.excess is not None or not part.left:
-            file.close()
+            part.close()
             return
         data = part.whole()
         if data is not None:
@@ -373,8 +373,9 @@ class StreamMachine(Machine):
         self.drop_output()
 
     def drop_output(self) -> None:
-        close_files(self.outbox)
-        super().drop_output()
+        outbox = self.outbox
+        super().drop_output()  # first, so that a close() that raises is called once
+        close_files(outbox)
 
     def write_descriptors(self, data: bytes | bytearray | memoryview, descriptors: tuple[int, ...]) -> None:
         """Queue output, and descriptors with its first byte; the handler's ``send_descriptors()``."""

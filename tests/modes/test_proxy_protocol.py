@@ -78,7 +78,7 @@ def binary(source, values=b"", *, command=1, checked=True):
 
 CASES = [
     (b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n", ("192.0.2.1", 56324)),
-    (b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n", ("2001:db8::1", 1, 0, 0)),
+    (b"PROXY TCP6 2001:db8::1 2001:db8::2 65535 2\r\n", ("2001:db8::1", 65535, 0, 0)),
     (binary(("192.0.2.1", 56324)), ("192.0.2.1", 56324)),
     (binary(("2001:db8::1", 7), b"\x05\0\3abc"), ("2001:db8::1", 7, 0, 0)),
     (b"PROXY UNKNOWN what ever\r\n", None),

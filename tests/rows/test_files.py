@@ -5,6 +5,7 @@ import io
 import os
 import random
 import socket
+import sys
 from array import array
 from unittest.mock import patch
 
@@ -409,3 +410,59 @@ def test_what_is_sent_behind_a_file_counts_by_its_bytes():
         machine.handler.send(memoryview(numbers))
     assert machine.read() == PATTERN + numbers.tobytes() * 2
     assert machine.held_out == 0
+
+
+class Unclosable(io.BytesIO):
+    """A file whose ``close()`` raises."""
+
+    def __init__(self, error):
+        super().__init__(PATTERN)
+        self.error = error
+
+    def close(self):
+        super().close()
+        raise self.error
+
+
+class Serves(StreamHandler):
+    """Sends a file whose ``close()`` raises the error of the server, to the byte ``server.count``."""
+
+    async def handle(self):
+        if await Until(b"\n") == b"go\n":
+            self.send_file(Unclosable(self.server.error), 0, self.server.count)
+        self.send(b"tail")
+
+
+SHORT, LONG = len(PATTERN), len(PATTERN) + 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("count", [SHORT, LONG], ids=["whole", "too short"])
+def test_an_error_of_close_loses_nothing(mode, count):
+    errors = []
+    report = {"handle_error": lambda self, request, peer: errors.append(sys.exc_info()[1])}
+    with serving(Serves, mode, error=OSError(5, "Input/output error"), count=count, **report) as server:
+        with connect(server) as client:
+            client.sendall(b"go\n")
+            if count == LONG:
+                assert PATTERN.startswith(rest_of_cut(client))
+            else:
+                assert rest(client) == PATTERN + b"tail"
+        with connect(server) as client:
+            client.sendall(b"no\n")
+            assert rest(client) == b"tail"
+    assert errors == []
+
+
+@pytest.mark.parametrize("count", [SHORT, LONG], ids=["whole", "too short"])
+def test_any_other_error_of_close_ends_one_request(count):
+    error, errors = ValueError("of the file"), []
+    report = {"handle_error": lambda self, request, peer: errors.append(sys.exc_info()[1])}
+    with serving(Serves, "select", error=error, count=count, **report) as server:
+        with connect(server) as client:
+            client.sendall(b"go\n")
+            (rest_of_cut if count == LONG else rest)(client)
+        with connect(server) as client:
+            client.sendall(b"no\n")
+            assert rest(client) == b"tail"
+    assert errors == [error]
