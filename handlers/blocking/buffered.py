@@ -158,12 +158,14 @@ class BufferedStream(Refusing, StreamHandler):  # type: ignore[override]
         rest = face.rest
         if rest is not None:
             try:
-                for _ in rest:
+                await self._taken()
+                while next(rest, rest) is not rest:
                     await self._taken()
-                    if not self._machine.outbox:
-                        await Delay(0)  # a step that sends nothing, again and again, stops no other row
+                    await Delay(0)  # the piece leaves before the next one is made, and other rows have their turn
             finally:
                 rest.close()
+                if face.error is not None:
+                    self.abort()  # a part of the reply is on its way
         await self._taken()
 
     async def _taken(self) -> None:

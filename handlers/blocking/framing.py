@@ -185,6 +185,15 @@ def as_exception(error: BaseException) -> Exception:
     return told
 
 
+class _Derived:
+    """Stands between a class that is derived here and the user's: its ``__init_subclass__()`` is not for that one."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        pass
+
+
 def for_one_request(kind: Any) -> type:
     """A class derived from the blocking handler class ``kind``, whose objects handle one request.
 
@@ -221,7 +230,7 @@ def for_one_request(kind: Any) -> type:
     copyfile = getattr(kind, "copyfile", None)
     if getattr(copyfile, "__module__", "") == "http.server":
         members["copyfile"] = _holding(copyfile)
-    made: type = type(kind)(kind.__name__, (kind,), members)
+    made: type = type(kind)(kind.__name__, (_Derived, kind), members)
     return made
 
 

@@ -35,6 +35,9 @@ _HOP_BY_HOP = {
 _LEFT_OUT = {b"content-type", b"content-length", b"proxy"}
 """Fields of a request that have no HTTP_ variable; HTTP_PROXY would be taken for the setting of a client's proxy."""
 
+PIECE = 262_144
+"""Bytes of a chunk that are sent before the client has to take some: one chunk may have more than ``max_output``."""
+
 
 def handler_of(application: Application) -> type[WSGIHandler]:
     """The handler class that serves the WSGI application. A class derived from it may declare ``work`` and limits.
@@ -63,13 +66,19 @@ class WSGIHandler(StreamRequestHandler):
         while not section.endswith(b"\r\n\r\n") and section != b"\r\n":
             section += self.rfile.readline()
         call = _Call(self, line, section)
-        rest = call.run(self.application)
+        rest = self._answered(call)
+        if next(rest, self) is not self:
+            self.connection.leave(rest)
+
+    def _answered(self, call: _Call) -> Generator[None, None, None]:
+        """Make the call, a piece with each step. What the connection does then is known at the end of the response."""
+        self.close_connection = False
         try:
-            is_more = next(rest, self) is not self  # by then the head of the response has been sent
+            yield from call.run(self.application)
         finally:
             self.close_connection = not call.response.is_kept
-        if is_more:
-            self.connection.leave(rest)
+            if self.close_connection:
+                self.connection.goes_on = False
 
 
 class _Call:
@@ -103,14 +112,16 @@ class _Call:
         try:
             chunks = application(self.environ(), self.start_response)
             for chunk in chunks:
-                if chunk:
-                    if _is_only(chunks):
-                        self._say_length(len(chunk))
-                    self.write(chunk)
-                if self.response.has_begun and not _is_only(chunks):
-                    if not self.response.has_content:
-                        break  # the iterable may have no end
-                    yield
+                if chunk and _is_only(chunks):
+                    self._say_length(len(chunk))
+                for at in range(0, len(chunk or b""), PIECE):
+                    if at:
+                        yield
+                    self.write(chunk[at : at + PIECE])
+                if self.response.has_begun and not self.response.has_content:
+                    break  # the iterable may have no end
+                if not _is_only(chunks):
+                    yield  # also if nothing has come yet: others have their turn
             if not self.response.has_begun:
                 self._say_length(0)
                 self.write(b"")

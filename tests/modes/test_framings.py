@@ -710,3 +710,26 @@ def test_the_class_of_a_server_can_be_given_to_another_server():
         with serving(first.RequestHandlerClass, "select") as second:
             head = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"
             assert ask(second, head + b"ab" + head + b"cd").count(b"200 OK") == 2
+
+
+@every_mode
+def test_a_class_that_looks_at_the_classes_derived_from_it_sees_those_of_the_program(mode):
+    """A server derives one of its own, which has the attributes of the class that it was given."""
+    derived = []
+
+    class Greeting(StreamRequestHandler):
+        request = Until(b"\n", limit=99)
+
+        def __init_subclass__(cls, *, greeting):
+            cls.greeting = greeting
+            derived.append(cls)
+
+        def handle(self):
+            self.wfile.write(self.greeting + self.rfile.readline())
+
+    class Polite(Greeting, greeting=b"good day, "):
+        pass
+
+    with serving(Polite, mode) as server:
+        assert ask(server, b"ada\n") == b"good day, ada\n"
+    assert derived == [Polite]

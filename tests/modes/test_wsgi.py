@@ -12,7 +12,7 @@ import pytest
 from handlers.http.wsgi import handler_of
 from reactor.testing import check
 from tests.support.http import REQUESTS
-from tests.support.serving import MODES, PATIENCE, receive, serving, wait_until
+from tests.support.serving import MODES, PATIENCE, connect, receive, rest_of_cut, serving, wait_until
 
 
 def application(environ, start_response):
@@ -247,3 +247,58 @@ def test_an_iterable_without_an_end_streams_as_its_client_takes_it_and_ends_with
         with client_of(server) as client:
             assert ask(client, "HEAD", "/") == (200, b"")
             assert ask(client, "HEAD", "/") == (200, b"")
+
+
+@pytest.mark.parametrize("first", [b"", b"first"])
+def test_an_iterable_that_has_nothing_yet_stops_nobody_else(first):
+    """In the loop the other request, which it waits for, has its turn; what came before has left (PEP 3333)."""
+    events = []
+
+    def waits(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        if environ["PATH_INFO"] == "/go":
+            events.append("go")
+        yield first
+        while not events:
+            yield b""
+        yield b"last"
+
+    with serving(handler_of(waits), "select") as server, client_of(server) as slow, client_of(server) as other:
+        slow.request("GET", "/")
+        if first:
+            response = slow.getresponse()
+            assert response.read(len(first)) == first
+        assert ask(other, "GET", "/go") == (200, first + b"last")
+        response = response if first else slow.getresponse()
+        assert response.read() == b"last"
+        assert ask(slow, "GET", "/") == (200, first + b"last")  # the connection is kept
+
+
+LARGE = 17 << 20  # more than `max_output`
+
+
+@pytest.mark.parametrize("mode", ["select", "thread"])
+@pytest.mark.parametrize("pieces", [[bytes(LARGE)], [b"a" * 200_000, bytes(LARGE), b"c"]], ids=["one", "three"])
+@pytest.mark.parametrize("version", [10, 11])
+def test_a_piece_may_be_larger_than_the_output_that_a_row_holds(mode, pieces, version):
+    def large(environ, start_response):
+        start_response("200 OK", [("Content-Type", "application/octet-stream")])
+        return pieces
+
+    with serving(handler_of(large), mode) as server, client_of(server) as client:
+        client._http_vsn, client._http_vsn_str = version, f"HTTP/1.{version % 10}"
+        assert ask(client, "GET", "/") == (200, b"".join(pieces))
+
+
+def test_a_reply_that_is_cut_does_not_end_as_a_whole_one():
+    """HTTP/1.0 has no length: the end of the stream would be that of the reply."""
+
+    def grows(environ, start_response):
+        start_response("200 OK", [])
+        yield bytes(100_000)
+        yield bytes(200_000)
+
+    kind = type("Small", (handler_of(grows),), {"max_output": 150_000})
+    with serving(kind, "select", handle_error=lambda *_: None) as server, connect(server) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert len(rest_of_cut(client)) < 200_000
