@@ -177,7 +177,7 @@ class Machine:
         """
         try:
             if self.state is None:
-                self.reason = self.reason or cause
+                self.reason = cause if self.reason is None else self.reason
             else:
                 self.abandon(cause)
         finally:

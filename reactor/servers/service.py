@@ -334,7 +334,7 @@ class Service:
             self._inners.leave(inner)
             if is_new:
                 self.ended(row)
-        error = row.error or row.reason  # ``error``: a state has misused the row, or the answer() of a call has raised
+        error = row.reason if row.error is None else row.error  # of a state's misuse of the row, or a call's answer()
         if isinstance(error, BaseException) and not isinstance(error, Cause) and not row.overlooks(error):
             raise error
 

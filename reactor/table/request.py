@@ -260,8 +260,8 @@ class Request(Timed):
     @property
     def whole_reason(self) -> BaseException | None:
         """The `reason`, also where a proxy has just ended or reset its health check."""
-        reason: BaseException | None = self.error if self.channel is None else self.channel.reason or self.error
-        return reason
+        reason: BaseException | None = None if self.channel is None else self.channel.reason
+        return self.error if reason is None else reason  # an exception may be false: it may have a len()
 
     def overlooks(self, error: BaseException | None) -> bool:
         """Whether ``error`` is only the end of a health check. A blocking handler gets a `ConnectionError` for it."""

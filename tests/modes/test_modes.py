@@ -84,6 +84,37 @@ def test_a_mix_in_runs_once():
             assert machine.read() == answer
 
 
+class Problems(Exception):
+    """A collection that is false while it is empty."""
+
+    def __len__(self):
+        return 0
+
+
+class Machine(StreamHandler):
+    async def handle(self):
+        await Until(b"\n")
+        raise Problems
+
+
+class Blocking(StreamRequestHandler):
+    request = Until(b"\n")
+
+    def handle(self):
+        raise Problems
+
+
+@every_mode
+@pytest.mark.parametrize("handler", [Machine, Blocking])
+def test_an_exception_that_is_false_is_reported_too(mode, handler, journal):
+    with serving(handler, mode, handle_error=journal_error, journal=journal) as server, connect(server) as client:
+        client.sendall(b"one\n")
+        assert rest(client) == b""
+        wait_until(lambda: server.reactor.table.closed)
+        assert server.reactor.table.closed[-1]["reason"].startswith("Problems")
+        assert journal.wait_for(1) == ["handle_error Problems "]
+
+
 # Clients that reset or stall
 
 
