@@ -98,6 +98,7 @@ class Loop:
         """Whether this is a forked child's copy of its parent's loop, which never runs again."""
         self.running = False
         """Whether `run` has been called and has not returned."""
+        self._ready: list[tuple[SelectorKey, int]] | None = None  # what the batch works off
         self.unsent: deque[Any] = deque()
         """What has an answer to send in this batch: ``send(now)`` is called together with that of others, at the latest
         when the events are dispatched."""
@@ -224,9 +225,11 @@ class Loop:
                     # having looked (PEP 475): input that has come is taken before a wait is declared over.
                     self._dispatch(self._selector.select(0), now)
                 self._expire(now)
-            if self._soon:
-                for _ in range(len(self._soon)):
+            for _ in range(len(self._soon)):
+                if not self.is_copy:
                     self._soon.popleft().expire(now)
+            if self.is_copy:
+                raise RuntimeError("a handler has forked this process, and has returned in it: end it with os._exit()")
             if self.unsent:  # of what was called
                 self.send_answers(now)
             self.finish_batch(now)
@@ -403,6 +406,8 @@ class Loop:
     def become_copy(self) -> None:
         """In any forked child: from here on the loop changes nothing that it shares with the parent."""
         self.is_copy = self.interest.is_copy = True
+        if self._ready is not None:
+            self._ready.clear()  # the rest of the batch is the parent's
         if self._children is not None:
             self._children.become_copy()
 
@@ -423,8 +428,9 @@ class Loop:
 
     def _dispatch(self, events: list[tuple[SelectorKey, int]], now: float) -> None:
         unsent, monotonic = self.unsent, self.clock.monotonic
+        ready = self._ready = events if self.policy is None else [*self.policy(events)]
         try:
-            for key, mask in events if self.policy is None else self.policy(events):
+            for key, mask in ready:
                 source = key.data
                 try:  # as `guard`, without its call for each event: this is the hot path
                     source.ready(mask, now)
@@ -435,6 +441,7 @@ class Loop:
                 if unsent and (len(unsent) >= TOGETHER or monotonic() - now >= PROMPT):
                     self.send_answers(now)
         finally:  # also if the program ends for an exception
+            self._ready = None
             if unsent:
                 self.send_answers(now)
 
@@ -469,7 +476,7 @@ class Loop:
     def _expire(self, now: float) -> None:
         due = deque(self.timers.due(now))
         try:
-            while due:
+            while due and not self.is_copy:
                 timed = due.popleft()
                 self.guard(timed, timed.expire, now)
         finally:
@@ -483,8 +490,7 @@ _loops: set[ref[Loop]] = set()
 
 
 def _mark_copies() -> None:
-    for known in list(_loops):
-        loop = known()
+    for loop in [known() for known in list(_loops)]:
         if loop is not None:
             loop.become_copy()
 

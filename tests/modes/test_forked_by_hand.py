@@ -18,11 +18,13 @@ pytestmark = [
 
 
 def answer_to(line):
-    """The line; for ``fork``, whether a child that raises has ended."""
-    if line != b"fork\n":
+    """The line; for ``fork`` and ``return``, whether a child that raises, or that returns, has ended."""
+    if line not in (b"fork\n", b"return\n"):
         return line
     child = os.fork()
     if child == 0:
+        if line == b"return\n":
+            return b""
         raise ZeroDivisionError("on purpose")
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -60,9 +62,10 @@ def test_a_child_that_raises_ends_and_its_parent_serves_on(handler, mode):
         assert [row["reason"] for row in server.reactor.table.closed] == [""]
 
 
-def test_a_child_that_raises_takes_nothing_of_other_connections():
+@pytest.mark.parametrize("line", [b"fork\n", b"return\n"])
+def test_a_child_that_goes_on_takes_nothing_of_other_connections(line):
     with serving(Forks, "select") as server, connect(server) as client, connect(server) as other:
-        client.sendall(b"fork\n")
+        client.sendall(line)
         assert client.recv(100) == b"ended\n"
         for _ in range(10):
             other.sendall(b"more\n")
