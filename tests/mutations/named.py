@@ -353,7 +353,7 @@ MUTATIONS = [
         "insert(self._index(moment), moment)", "append(moment)",
         tests="tests/loop/test_timers.py -k after_each_of_many",
     ),
-    Mutation("only the first event of a batch is heeded", "key, mask in events if", "key, mask in events[:1] if"),
+    Mutation("only the first event of a batch is heeded", "for key, mask in ready:", "for key, mask in ready[:1]:"),
     Mutation(
         "a wait that begins late ends early",
         "self.deadline = now + channel.patience if pace is",
