@@ -360,7 +360,7 @@ def _refuse_letters(tried: Tried) -> None:
     for start in [*starts, *(stretched.begun(2 * LONG) for stretched in measured(tried))]:
         for filler in dict.fromkeys([b"a", *([start[-1:]] if start[-1:].isalnum() else [])]):
             what = "a client that sends a byte now and then keeps"
-            why = ": each byte starts the timeout anew. Declare request_timeout or min_rate"
+            why = ": each byte starts the timeout anew. Declare request_timeout or min_rate; per message: one_by_one"
             _refuse_drip(tried, dripped(tried, [start], filler), what, why, [repr(start), repr(filler)])
 
 

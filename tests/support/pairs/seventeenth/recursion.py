@@ -18,7 +18,7 @@ class Mistake(Exception):
 
 
 class MusicFilters(StreamHandler):
-    r"""The part of MPD that finds songs with a filter (MPD protocol, "Filters"): ``find "((artist == \"X\") AND ...)"``.
+    r"""The part of MPD that finds songs with a filter (protocol, "Filters"): ``find "((artist == \"X\") AND ...)"``.
 
     A filter is in parentheses: a tag, an operator and a quoted value; ``!`` and a filter; or filters with ``AND``
     between them. An argument in double quotes has backslashes before quotes and backslashes.

@@ -56,7 +56,7 @@ class Gt06(Buffered):
         return True
 
     def packet(self, data):
-        serial, check = self.LAST.unpack(data[-4:])
+        _, check = self.LAST.unpack(data[-4:])
         kind, content = data[1], data[2:-4]
         if check != crc_itu(data[:-2]) or len(content) != self.SIZES.get(kind):
             raise Malformed("the check, or the kind of a packet")
@@ -333,11 +333,11 @@ class Mupdate(StreamHandler):
         except ValueError:
             response = b""
         words = response.split(b"\0") if b64encode(response) == initial else []
-        if mechanism.upper() == b"PLAIN" and len(words) == 3 and words[0] in (b"", words[1]):
-            if hmac.compare_digest(PASSWORDS.get(words[1], b""), words[2]) and words[2]:
-                self.login.user = words[1]
-                self.send(b'%b OK "Authenticated as %b"\r\n' % (tag, words[1]))
-                return self.LINE, self.line
+        is_plain = mechanism.upper() == b"PLAIN" and len(words) == 3 and words[0] in (b"", words[1])
+        if is_plain and words[2] and hmac.compare_digest(PASSWORDS.get(words[1], b""), words[2]):
+            self.login.user = words[1]
+            self.send(b'%b OK "Authenticated as %b"\r\n' % (tag, words[1]))
+            return self.LINE, self.line
         self.login.user = None
         self.login.failures += 1
         self.send(b'%b NO "Authentication failed"\r\n' % tag)
