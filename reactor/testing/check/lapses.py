@@ -182,19 +182,21 @@ def _has_its_number(packet: bytes, after: bytes, first: list[bytes], following: 
 
 
 def _is_numbered(packets: list[bytes], answers: list[list[bytes]]) -> bool:
-    """Whether there is a number in one place of all packets, which differs, and which the answers have too.
+    """Whether there is a number in one place of all packets that have answers, which differs, and which these have too.
 
     Of many answers one may not have it; half of them, if the numbers follow one another, and are too large for chance.
     """
-    if len(packets) < 2:
+    answered = [(packet, answer) for packet, answer in zip(packets, answers, strict=True) if answer]
+    if len(answered) < 2:
         return False
+    packets, answers = [packet for packet, _ in answered], [answer for _, answer in answered]
     for at in range(min(map(len, packets)) - 1):
         numbers = [packet[at : at + 2] for packet in packets]
         told = sum(number in b"".join(answer) for number, answer in zip(numbers, answers, strict=True))
         steps = {int.from_bytes(two, "big") - int.from_bytes(one, "big") for one, two in pairwise(numbers)}
         grows = steps == {1} and numbers[0][0] > 0
         is_told = told == len(packets) or told == len(packets) - 1 > FEW or (grows and len(packets) <= 2 * told)
-        if is_told and len(set(numbers)) == len(numbers) and all(number[0] < 0x20 for number in numbers):
+        if is_told and len(set(numbers)) == len(numbers) and all(min(number) < 0x20 for number in numbers):
             return True
     return False
 
@@ -268,9 +270,9 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     count to 0 when something comes. Otherwise a long exchange over a network that loses a packet now and then fails.
     The property finds how many timeouts in a row the handler bears after each line, or packet; it must bear as many
     after each of them in one request. Where there are no lines, messages are cut where the handler waits for the next
-    one. What takes longer than the ``request_timeout`` of the handler does not count. A client that has been quiet
-    between two messages of a stream, for half of the time that it has, at most ten seconds, has as much time for the
-    next one as before.
+    one. What takes longer than the ``request_timeout`` of the handler does not count, nor does a packet without an
+    answer, such as one that comes late. A client that has been quiet between two messages of a stream, for half of the
+    time that it has, at most ten seconds, has as much time for the next one as before.
 
     So it is with a binary message whose checksum is wrong now and then, and that is asked for again: the property sends
     each message with another last byte first. As many as the handler bears before one message, it must bear before
@@ -289,12 +291,13 @@ def forgives_timeouts(kind: Any, conversation: bytes | Iterable[bytes], *, world
     pieces = (tried.pieces if tried.packets else _messages(tried))[:FEW]
     while pieces and not _quiet(tried, pieces, [0] * len(pieces)).is_open:
         pieces = pieces[:-1]
-    if len(pieces) < 2:
+    heeded = [place for place in range(len(pieces)) if not tried.packets or _is_heeded(tried, pieces[: place + 1])]
+    if len(heeded) < 2:
         return
-    borne = min(_borne(tried, pieces, place) for place in range(len(pieces)))
+    borne = min(_borne(tried, pieces, place) for place in heeded)
     if not 0 < borne < PATIENT:
         return
-    given_up = _quiet(tried, pieces, [borne] * len(pieces))
+    given_up = _quiet(tried, pieces, [borne if place in heeded else 0 for place in range(len(pieces))])
     if not given_up.is_open and given_up.run.error is None and given_up.run.clock < _bound(tried):
         fault = (
             f"it bears {borne} timeouts in a row, but not as many again after something has come: set the count of "
@@ -307,6 +310,11 @@ def _bound(tried: Tried) -> float:
     """The seconds that a request may take; without end if the handler counts messages, or declares no bound."""
     seconds = tried.handler.request_timeout
     return inf if seconds is None or played(tried, tried.pieces).machine.handler.one_by_one else seconds
+
+
+def _is_heeded(tried: Tried, packets: list[bytes]) -> bool:
+    """Whether the last packet has an answer: one that comes late, and that nobody waits for, is no progress."""
+    return len(played(tried, packets).output) > len(played(tried, packets[:-1]).output)
 
 
 def _refuse_impatience(tried: Tried) -> None:

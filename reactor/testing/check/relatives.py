@@ -55,6 +55,7 @@ _NUMBER = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Fa-f]+(?![0-9A-Za-z_])")
 _VALUE = re.compile(rb"(?<=: )[A-Za-z]{4,}(?=\r\n)")  # of a field, alone
 _TOLD = re.compile(rb"(?<![0-9A-Za-z])[0-9]{1,6}(?=[: \r\n])")
 _FIXED = re.compile(rb"(?<=[A-Za-z])[0-9]{3,}|(?<![0-9])[0-9]{3,}(?=[A-Za-z])")
+_ADDRESS = re.compile(rb"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z.])")
 _WORD = re.compile(rb"[A-Za-z]+")
 _END = re.compile(rb"\r\n|(?<![\0-\x08\x0b\x0c\x0e-\x1f])(?<!\d:)\n")
 """Behind a control character LF may be a number; where a netstring begins, it ends no line."""
@@ -109,7 +110,8 @@ def takes_plain_numbers_only(kind: Any, conversation: bytes | Iterable[bytes], *
     RFC 9112, section 6.3, has ``1*DIGIT``. The property writes each number of the conversation in these forms, also
     with a length in digits before it made greater that counts it, or the right sum behind it. The output must not be
     that for the plain number. Digits that are a part of a word, such as a field of a given width, are tried with as
-    many bytes: ``+23`` for ``123``. Two digits in a byte (BCD) are tried with a ten in the place of the second one:
+    many bytes: ``+23`` for ``123``. An IPv4 address has no zero before a number, which some programs take for octal
+    (RFC 6943, section 3.1.1). Two digits in a byte (BCD) are tried with a ten in the place of the second one:
     the byte ``0A`` for ``10``.
 
     >>> from handlers import Exactly, StreamHandler, Until
@@ -226,6 +228,12 @@ def _spelled(pieces: list[bytes]) -> Iterator[Swap]:
         for instead in b"+" + fixed[1:], fixed[:1] + b"_" + fixed[2:]:
             controls = b"x" + fixed[1:], fixed[:1] + b"x" + fixed[2:], b"." + fixed[1:]
             yield Swap("number", place, start, end, instead, controls)
+    for place, start, end in spots(pieces, _ADDRESS, SPOTS):
+        address = pieces[place][start:end]
+        front, _, last = address.rpartition(b".")
+        controls = b"x" * len(address), b"%b.%d" % (front, int(last) ^ 1), b"%b.x%b" % (front, last)
+        for instead in b"0" + address, b"%b.0%b" % (front, last):
+            yield Swap("address", place, start, end, instead, controls)
 
 
 def _carried(tried: Tried) -> Iterator[Swap]:

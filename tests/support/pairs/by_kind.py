@@ -10,6 +10,7 @@ from . import (
     kinds,
     ninth,
     reported,
+    seventeenth,
     seventh,
     sixteenth,
     sixth,
@@ -36,4 +37,4 @@ SETS = {
     "fifteenth": fifteenth.PAIRS,
     "sixteenth": sixteenth.PAIRS,
 }
-PAIRS = [*(pair for pairs in SETS.values() for pair in pairs), *reported.PAIRS]
+PAIRS = [*(pair for pairs in SETS.values() for pair in pairs), *seventeenth.PAIRS, *reported.PAIRS]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers import DatagramHandler, Packet, StreamHandler, Until
+from handlers import DatagramHandler, Packet, StreamHandler, TimedOut, Until
 from reactor import testing
 from reactor.testing import answers_duplicates_once, answers_no_answer, check, forgives_timeouts
 from reactor.testing.running.report import CheckFailed
@@ -50,6 +50,34 @@ class Receives(DatagramHandler):
 def test_questions_and_blocks_may_come_twice(kind, packets):
     answers_duplicates_once(kind, packets)
     forgives_timeouts(kind, packets)
+
+
+class Blocks(DatagramHandler):
+    """Sends three blocks, each four times at most until it is acknowledged. What acknowledges another one is late."""
+
+    timeout = 3
+
+    async def handle(self):
+        await Packet()
+        for block in b"123":
+            if not await self.sent(bytes([block])):
+                return
+
+    async def sent(self, block):
+        for _ in range(4):
+            self.send(block)
+            try:
+                while await Packet() != block:
+                    pass
+            except TimedOut:
+                continue
+            return True
+        return False
+
+
+def test_a_packet_that_comes_late_is_no_progress():
+    """The count of timeouts goes on where an old acknowledgement comes again: else who repeats it is never given up."""
+    forgives_timeouts(Blocks, [b"all", b"1", b"1", b"2", b"3"])
 
 
 def test_a_handler_that_answers_anything_has_nothing_to_tell_answers_by():

@@ -61,7 +61,7 @@ class TitanUpload(StreamHandler):
             text = data.decode()
         except UnicodeDecodeError:
             return self.refuse(b"59 the content is not UTF-8")
-        said = len(text.splitlines()), len(data), self.type.encode(), self.path
+        said = text.count("\n") + (text[-1:] != "\n"), len(data), self.type.encode(), self.path
         self.send(b"20 text/gemini\r\nStored %d lines, %d bytes of %b at %b\n" % said)
         return None
 

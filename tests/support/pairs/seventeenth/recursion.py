@@ -18,7 +18,7 @@ class Mistake(Exception):
 
 
 class MusicFilters(StreamHandler):
-    r"""The part of MPD that finds songs with a filter (protocol, "Filters"): ``find "((artist == \"X\") AND ...)"``.
+    r"""The part of MPD that finds songs with a filter (MPD protocol, "Filters"): ``find "((title == \"X\") AND ...)"``.
 
     A filter is in parentheses: a tag, an operator and a quoted value; ``!`` and a filter; or filters with ``AND``
     between them. An argument in double quotes has backslashes before quotes and backslashes.
@@ -30,11 +30,11 @@ class MusicFilters(StreamHandler):
 
     LINE = Until(b"\n", limit=8192)
     DEEPEST = 32
+    TAGS = {b"file": b"file", b"artist": b"Artist", b"title": b"Title", b"date": b"Date"}
     COMMAND = re.compile(rb'([a-z]{1,16})(?: "((?:[^"\\\x00-\x1f]|\\["\\])*)")?')
     ESCAPED = re.compile(rb"\\(.)")
-    BASE = re.compile(
-        rb"(artist|title|date|file) (==|!=|contains|starts_with) ('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\)"
-    )
+    TEST = rb"(artist|title|date|file) (==|!=|contains|starts_with) "
+    BASE = re.compile(TEST + rb"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\)")
 
     def handle(self):
         self.send(b"OK MPD 0.23.5\n")
@@ -44,7 +44,7 @@ class MusicFilters(StreamHandler):
         matched = self.COMMAND.fullmatch(line[:-1])
         word, argument = (matched[1], matched[2]) if matched else (b"", None)
         self.one_by_one += 1
-        if word == b"close":
+        if word == b"close" and argument is None:
             return None
         try:
             answer = self.answer(word, argument)
@@ -68,8 +68,8 @@ class MusicFilters(StreamHandler):
         found = [song for song in SONGS if suits(song)]
         if word == b"count":
             return b"songs: %d\nOK\n" % len(found)
-        return b"".join(b"%b: %b\n" % (tag.capitalize() if tag != b"file" else tag, value)
-                        for song in found for tag, value in song.items()) + b"OK\n"  # fmt: skip
+        told = [b"%b: %b\n" % (self.TAGS[tag], value) for song in found for tag, value in song.items()]
+        return b"".join(told) + b"OK\n"
 
     def expression(self, text, at, depth):
         """What the filter at ``at`` asks of a song, and where the filter ends."""
@@ -245,6 +245,7 @@ class PrintJobs(StreamHandler):
     LENGTH = re.compile(rb"0|[1-9][0-9]{0,6}")
     START, SHORT = Struct(">HHI"), Struct(">H")
     BEGIN, END, MEMBER = 0x34, 0x37, 0x4A
+    SIZES = {0x21: 4, 0x22: 1, 0x23: 4, BEGIN: 0, END: 0}
     KNOWN = (b"copies", b"sides", b"media-col", b"job-name")
 
     def handle(self):
@@ -260,16 +261,19 @@ class PrintJobs(StreamHandler):
         if first != b"POST /ipp/print HTTP/1.1" or b"host" not in found:
             return self.refuse(b"400 Bad Request")
         if b"transfer-encoding" in found or not length:
-            return self.refuse(b"501 Not Implemented" if not length else b"400 Bad Request")
-        if not self.LENGTH.fullmatch(length) or int(length) > self.LARGEST:
-            return self.refuse(b"413 Content Too Large" if self.LENGTH.fullmatch(length) else b"400 Bad Request")
-        if found.get(b"content-type") != b"application/ipp" or found.get(b"connection", b"close") != b"close":
+            return self.refuse(b"501 Not Implemented" if b"transfer-encoding" in found else b"411 Length Required")
+        if not self.LENGTH.fullmatch(length):
+            return self.refuse(b"400 Bad Request")
+        if int(length) > self.LARGEST:
+            return self.refuse(b"413 Content Too Large")
+        connection = found.get(b"connection", b"keep-alive").lower()
+        if found.get(b"content-type") != b"application/ipp" or connection not in (b"keep-alive", b"close"):
             return self.refuse(b"400 Bad Request")
         if b"expect" in found:
             if found[b"expect"].lower() != b"100-continue":
                 return self.refuse(b"417 Expectation Failed")
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.is_last = b"connection" in found
+        self.is_last = connection == b"close"
         return Exactly(int(length), limit=self.LARGEST), self.body
 
     def refuse(self, status):
@@ -283,7 +287,7 @@ class PrintJobs(StreamHandler):
             status = 1 if unknown else 0
         except Refused as refused:
             (status,) = refused.args
-        answer = b"\x01\x01" + self.START.pack(status, 0, 0)[:2] + self.number.to_bytes(4, "big") + b"\x01"
+        answer = self.START.pack(0x0101, status, self.number) + b"\x01"
         answer += self.value(0x47, b"attributes-charset", b"utf-8")
         answer += self.value(0x48, b"attributes-natural-language", b"en")
         answer += (b"\x05" if unknown else b"") + b"".join(self.value(0x10, name, b"") for name in unknown) + b"\x03"
@@ -327,14 +331,14 @@ class PrintJobs(StreamHandler):
                 raise Refused(0x0400)
             name = said or name
             if tag == self.BEGIN:
-                value, at = self.collection(data, at, value, 1)
+                value, at = self.collection(data, at, 1)
             group.setdefault(name, []).append(value)
         return at
 
-    def collection(self, data, at, value, depth):
+    def collection(self, data, at, depth):
         """The members of a collection that has begun, and where it ends."""
-        if value or depth > self.deepest():
-            raise Refused(0x0400 if value else 0x0408)
+        if depth > self.deepest():
+            raise Refused(0x0408)
         members, name = {}, None
         while True:
             tag, said, value, at = self.field(data, at)
@@ -348,7 +352,7 @@ class PrintJobs(StreamHandler):
                 name, members[value] = value, []
             else:
                 if tag == self.BEGIN:
-                    value, at = self.collection(data, at, value, depth + 1)
+                    value, at = self.collection(data, at, depth + 1)
                 members[name].append(value)
 
     def deepest(self):
@@ -358,7 +362,7 @@ class PrintJobs(StreamHandler):
         """A tag, a name, a value, and where they end."""
         middle = at + 3 + int.from_bytes(data[at + 1 : at + 3], "big")
         end = middle + 2 + int.from_bytes(data[middle : middle + 2], "big")
-        if end > len(data) or data[at] < 0x10:
+        if end > len(data) or data[at] < 0x10 or self.SIZES.get(data[at], end - middle - 2) != end - middle - 2:
             raise Refused(0x0400)
         return data[at], data[at + 3 : middle], data[middle + 2 : end], end
 
@@ -372,7 +376,7 @@ class PrintJobsDeep(PrintJobs):
 
 def ipp(*values, operation=4, more=b""):
     """A request of a client: Validate-Job with these values of a job."""
-    data = b"\x01\x01" + PrintJobs.START.pack(operation, 0, 0)[:2] + b"\0\0\0\x2a\x01"
+    data = PrintJobs.START.pack(0x0101, operation, 42) + b"\x01"
     data += ipp_value(0x47, b"attributes-charset", b"utf-8") + ipp_value(0x48, b"attributes-natural-language", b"en")
     data += ipp_value(0x45, b"printer-uri", b"ipp://printer.example/ipp/print") + b"\x02" + b"".join(values) + b"\x03"
     said = b"Host: printer.example\r\nContent-Type: application/ipp\r\n%bContent-Length: %d\r\n\r\n" % (more, len(data))
