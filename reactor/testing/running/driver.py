@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ...handlers import Delay
 from ...table.bounds import Pace
 
 if TYPE_CHECKING:
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
     from ...handlers import Cause, DatagramHandler, Handler, Machine, Wait, World
     from ...handlers.channel import StreamChannel
     from .counting import line_limit
+
+
+SOON = 5.0
+"""Seconds for which a run waits for what another request would have to do, as the client of a real server does."""
+
+
+def passes(wait: Wait, patience: float) -> bool:
+    """Whether time passes at this wait by itself: a delay, or one that no input satisfies and that is soon over."""
+    return type(wait) is Delay or (not wait.reads and patience <= SOON)
 
 
 class Expiring(Protocol):

@@ -102,7 +102,8 @@ def _answer(exchange: _Exchange, subject: Subject, conversation: bytes | Iterabl
     run = foretell(subject, data)
     sent = data if subject.blocking else data[: run.fed]
     subject.restore()
-    return exchange.answer(_StreamClient(exchange, sent, len(run.output) if run.endless else None))
+    enough, awaited = (len(run.output) if is_so else None for is_so in (run.endless, run.needs_client))
+    return exchange.answer(_StreamClient(exchange, sent, enough, awaited or 0))
 
 
 def foretell(subject: Subject, data: bytes) -> Run:
@@ -296,10 +297,14 @@ class _Client:
 
 
 class _StreamClient(_Client):
-    """Sends ``data``, ends its side of the stream, and receives all output, or ``enough`` bytes of it."""
+    """Sends ``data``, ends its side of the stream, and receives all output, or ``enough`` bytes of it.
 
-    def __init__(self, exchange: _Exchange, data: bytes, enough: int | None) -> None:
+    It ends the stream only when it has the bytes ``awaited``: the end would break off the wait of a `WhileConnected`.
+    """
+
+    def __init__(self, exchange: _Exchange, data: bytes, enough: int | None, awaited: int) -> None:
         super().__init__(exchange, socket.SOCK_STREAM)
+        self._awaited = awaited
         self.received = b""
         self._unsent = memoryview(data)
         self._enough = enough
@@ -321,7 +326,8 @@ class _StreamClient(_Client):
         if self._unsent:
             self._unsent = self._unsent[self.socket.send(self._unsent) :]
         else:
-            self.socket.shutdown(socket.SHUT_WR)
+            if len(self.received) >= self._awaited:
+                self.socket.shutdown(socket.SHUT_WR)
             self.watch.modify(EVENT_READ)
 
     def _receive(self) -> None:
@@ -332,6 +338,9 @@ class _StreamClient(_Client):
             self.finish()
         elif not data:
             self.finish()
+        elif self._awaited and len(self.received) >= self._awaited:
+            self._awaited = 0
+            self.watch.modify(EVENT_READ | EVENT_WRITE)  # `_send` ends the stream
 
 
 class _PacketClient(_Client):

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from ...handlers.sources import Source
 from .own import own_bases
 from .surroundings import Surroundings, of_runs
 
@@ -146,7 +147,7 @@ class _Snapshot:
             self.contents(value)
 
     def contents(self, value: Any) -> None:
-        """The contents of a container, or of an object whose class is from a module of the handler's classes."""
+        """The contents of a container, of a queue or an event, or of an object of a class of the handler's modules."""
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
@@ -160,7 +161,7 @@ class _Snapshot:
             inner = kept.values() if isinstance(kept, dict) else ()
         elif isinstance(value, tuple):
             inner = value
-        elif type(value).__module__ in self._homes and hasattr(value, "__dict__"):
+        elif (type(value).__module__ in self._homes or isinstance(value, Source)) and hasattr(value, "__dict__"):
             inner = (vars(value),)
         else:
             return

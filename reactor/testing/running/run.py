@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from ...handlers import (
     Cancelled,
     DatagramMachine,
-    Delay,
     Exactly,
     Failed,
     LimitPassed,
@@ -27,6 +26,7 @@ from ...handlers import (
     StreamMachine,
     StreamWait,
     Wait,
+    WhileConnected,
     events,
     first,
     sources,
@@ -34,7 +34,7 @@ from ...handlers import (
 )
 from .calls import make_call, may_call
 from .counting import LINES, LINES_PER_BYTE, EndlessLoop, LinesRun, line_limit
-from .driver import PacedRow, RecordingDriver, Unbounded
+from .driver import PacedRow, RecordingDriver, Unbounded, passes
 from .schedule import END, RESET, Take
 from .snippets import brief, folded, is_literal, literal
 from .subject import Subject
@@ -97,6 +97,8 @@ class Run:
         """The first wait without a bound."""
         self.calls_waited = False
         """Whether a call has waited, so that others may be answered before it."""
+        self.needs_client = False
+        """Whether work has been done that a client breaks off that ends its stream."""
         self.fed = 0
         """Bytes that the handler took; of a datagram handler, packets."""
         self.limit = limit(LINES, but=_OWN)
@@ -188,7 +190,7 @@ class Run:
             wait = self.machine.wait
             if self.machine.outbox and (self.machine.blocked or self._driver.calls):
                 self.drain()
-            elif type(wait) is Delay or to_the_end or (not self.subject.packets and self.machine.ended):
+            elif passes(wait, self.patience) or to_the_end or (not self.subject.packets and self.machine.ended):
                 if self._row.deadline == float("inf"):
                     break
                 self._expire()
@@ -317,6 +319,7 @@ class Run:
                 raise OSError("there is no network")
             with working(wait), self.limit:
                 result = wait.function(*wait.arguments)
+            self.needs_client |= isinstance(whole, WhileConnected)
         except EndlessLoop:
             self._call("expire()", self.machine.expire)
         except Exception as error:

@@ -20,9 +20,9 @@ that SIP allows, which is mended, and smtp-truncated, which needed more `kept`. 
 another reason; it accused qmtp-largest-mail wrongly, svnserve-lists, which needed more `kept`, and
 memcached-udp-pieces, which answers its own answers, as memcached does. Of `sixteenth` it found 19; it
 accused ubx-wrong-check wrongly, icb-nicknames, and mbus-link-reset, which answers a request that comes again as before.
-Of the first eight kinds of `seventeenth`, 24 pairs, it found 18, and one for another reason; it accused atp-exactly-once
-wrongly, titan-size, which counted lines by `str.splitlines()`, which is mended, and simple-ftp-store, which copies a file
-with each piece that is appended.
+Of the first eight kinds of `seventeenth`, 24 pairs, it found 18, and one for another reason; it accused
+atp-exactly-once wrongly, titan-size, which counted lines by `str.splitlines()`, which is mended, and simple-ftp-store,
+which copies a file with each piece that is appended.
 
 The 21 faults of `reported` were reported for servers of others. When they were first tried, it found 14 of them, and
 one for another reason; it accused two right handlers, which had a fault, which was mended. `FINDERS` are the properties
