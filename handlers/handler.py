@@ -473,6 +473,7 @@ class DatagramHandler(Handler):
 
         Packets of one peer with equal keys go to one request, in order. The transaction identifier of the protocol
         is such a key: the xid of ONC RPC (RFC 5531, section 9), the ID of DNS (RFC 1035, section 4.1.1). The method is
-        called with every packet of the server, so it must not raise, whatever the packet is: ``packet[:4]`` is good.
+        called with every packet of the server, so it should not raise, whatever the packet is: ``packet[:4]`` is good.
+        If it does, or the value is not hashable, that is logged, and the packet has the key ``None``.
         """
         return None

@@ -17,9 +17,8 @@ from ..loop.kernel import DONTWAIT, at_once
 from ..rows.driven import CallRow
 from ..rows.filters.dtls import Door, is_hello
 from ..rows.packets import PENDING, Exchange, PacketRow
-from .exchanges import Exchanges
+from .exchanges import Exchanges, key_of
 from .hooks import call_hook
-from .kinds import class_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ class Association(DatagramHandler):
         self._cancel(reason if isinstance(reason, Cause) else Cancelled("the association has ended"))
 
     def _sort(self, packet: bytes) -> None:
-        key = class_of(self._make).key(packet)
+        key = key_of(self._make, packet)
         row = self._open.get(key)
         if row is None and len(self._open) < OPEN:
             pending = Packets()

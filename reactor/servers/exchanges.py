@@ -17,6 +17,7 @@ from functools import cached_property, partial
 from ..handlers import Cause, DatagramHandler
 from ..handlers.duplicates import NoDuplicates
 from ..loop.kernel import AGAIN, DONTWAIT, at_once
+from ..loop.log import ERROR, log
 from ..rows.ancillary import (
     SPACE,
     WILDCARDS,
@@ -58,6 +59,18 @@ class Datagram(tuple):  # type: ignore[type-arg]
 
     def __eq__(self, other: object) -> bool:
         return self is other if isinstance(other, Datagram) else tuple.__eq__(self, other)
+
+
+def key_of(handler: Any, packet: bytes) -> Any:
+    """The `DatagramHandler.key` of a packet. ``None`` if that raises, or is not hashable, which is logged."""
+    kind = class_of(handler)
+    try:
+        key = kind.key(packet)
+        hash(key)
+    except Exception:
+        log(ERROR, "%s.key() has raised; the packet has no key", kind.__name__, raised=True)
+        return None
+    return key
 
 
 class Exchanges:
@@ -294,7 +307,7 @@ class Exchanges:
 
     def key(self, packet: bytes, sock: Any, peer: Any) -> Any:
         address = (peer, sock.local) if sock.__class__ is CalledSocket else peer
-        return (address, class_of(self._service.handler).key(packet)) if self._has_keys else address
+        return (address, key_of(self._service.handler, packet)) if self._has_keys else address
 
     @property
     def _has_keys(self) -> bool:

@@ -531,3 +531,18 @@ def test_a_hook_that_raises_loses_its_own_packet_and_none_that_came_behind():
         until(reactor, lambda: reactor.table.ends.get("") == 3)
         assert [client.recv(9) for _ in range(3)] == [b"0", b"1", b"2"]
         assert reactor.stats()["refused"] == {}
+
+
+@every_mode
+@pytest.mark.parametrize("key", [lambda packet: packet[0], lambda packet: [packet[:1]]], ids=["raises", "no hash"])
+def test_a_packet_whose_key_can_not_be_had_has_none_and_ends_nothing(mode, key, caplog):
+    class Keyed(Pair):
+        pass
+
+    Keyed.key = staticmethod(key)
+    with serving(Keyed, mode, UDP) as server, peer(server) as client:
+        for _ in range(2):
+            client.send(b"")
+            client.send(b"")
+            assert client.recv(9) == b""
+    assert any("key() has raised; the packet has no key" in message for message in caplog.messages)
