@@ -17,7 +17,7 @@ from ...handlers.blocking.buffered import buffered
 from ...handlers.handler import Handler
 from ...servers.kinds import class_of
 from .pristine import restorer
-from .snippets import names_in
+from .snippets import is_literal, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -72,9 +72,9 @@ class Subject:
             raise TypeError(f"{kind.__name__} is no handler class: derive it from StreamHandler or DatagramHandler")
         self.kind = kind
         self.name: str = kind.__name__
-        said = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in named.items())]
+        said = [*map(_argument, arguments), *(f"{name}={_argument(value)}" for name, value in named.items())]
         self.text = f"partial({', '.join([self.name, *said])})" if said else self.name
-        """The source text of what was given."""
+        """The source text of what was given; ``...`` stands for an argument that has none."""
         self.world = world_of(world)
         self.restore = restorer(self.world.server, kind)
         """Puts the server into the state that it has now: each run begins with it."""
@@ -206,3 +206,7 @@ def takes_packets(kind: Any) -> bool:
     if issubclass(kind, Handler):
         return issubclass(kind, DatagramHandler)
     return isinstance(getattr(kind, "request", None), Packet)
+
+
+def _argument(value: object) -> str:
+    return repr(value) if is_literal(value) else "..."

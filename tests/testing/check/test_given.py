@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -172,6 +173,20 @@ class GreetsBlocking(StreamRequestHandler):
 )
 def test_a_partial_is_checked_like_a_class(kind):
     check(kind, b"a\n", b"wa\n!", examples=5)
+
+
+class Named(StreamHandler):
+    def __init__(self, name):
+        self.name = name
+
+    async def handle(self):
+        self.send(await Until(b"\n", limit=80))
+
+
+@pytest.mark.parametrize("word", [object(), [len], float("inf"), Path("/w")], ids=lambda word: type(word).__name__)
+def test_an_argument_that_has_no_source_text_is_left_to_the_reader(word):
+    with pytest.raises(CheckFailed, match=r"StreamMachine\(partial\(Named, \.\.\.\)\(\)\)"):
+        checks.answers(partial(Named, word), b"a\n", b"other")
 
 
 def test_a_printed_test_makes_the_partial():
