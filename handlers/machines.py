@@ -326,8 +326,8 @@ class StreamMachine(Machine):
     def _look_at(self, outbox: Any) -> None:
         """The output has grown to the bytes at which it is looked at, in a state; or no state runs."""
         if self._overflows():
-            close_files(outbox)
             self.outbox = None if outbox.__class__ is Files else outbox[: int(self.handler.max_output)]
+            close_files(outbox)  # last, as in `drop_output`
         elif not self.running:
             self.driver.touched()
         elif len(outbox) > self.handler.high_water:

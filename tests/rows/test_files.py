@@ -433,6 +433,12 @@ class Serves(StreamHandler):
         self.send(b"tail")
 
 
+def serves_closing(error, count, errors, mode, handler=Serves):
+    """A server whose file raises ``error``; what is reported is added to ``errors``."""
+    report = {"handle_error": lambda self, request, peer: errors.append(sys.exc_info()[1])}
+    return serving(handler, mode, error=error, count=count, **report)
+
+
 SHORT, LONG = len(PATTERN), len(PATTERN) + 1
 
 
@@ -440,8 +446,7 @@ SHORT, LONG = len(PATTERN), len(PATTERN) + 1
 @pytest.mark.parametrize("count", [SHORT, LONG], ids=["whole", "too short"])
 def test_an_error_of_close_loses_nothing(mode, count):
     errors = []
-    report = {"handle_error": lambda self, request, peer: errors.append(sys.exc_info()[1])}
-    with serving(Serves, mode, error=OSError(5, "Input/output error"), count=count, **report) as server:
+    with serves_closing(OSError(5, "Input/output error"), count, errors, mode) as server:
         with connect(server) as client:
             client.sendall(b"go\n")
             if count == LONG:
@@ -457,11 +462,31 @@ def test_an_error_of_close_loses_nothing(mode, count):
 @pytest.mark.parametrize("count", [SHORT, LONG], ids=["whole", "too short"])
 def test_any_other_error_of_close_ends_one_request(count):
     error, errors = ValueError("of the file"), []
-    report = {"handle_error": lambda self, request, peer: errors.append(sys.exc_info()[1])}
-    with serving(Serves, "select", error=error, count=count, **report) as server:
+    with serves_closing(error, count, errors, "select") as server:
         with connect(server) as client:
             client.sendall(b"go\n")
             (rest_of_cut if count == LONG else rest)(client)
+        with connect(server) as client:
+            client.sendall(b"no\n")
+            assert rest(client) == b"tail"
+    assert errors == [error]
+
+
+def test_so_does_that_of_a_file_whose_output_is_too_much():
+    class Overflows(Serves):
+        max_output = 100
+
+        async def handle(self):
+            if await Until(b"\n") == b"go\n":
+                self.send_file(Unclosable(self.server.error), 0, self.server.count)
+                self.send(bytes(200))
+            self.send(b"tail")
+
+    error, errors = ValueError("of the file"), []
+    with serves_closing(error, SHORT, errors, "select", Overflows) as server:
+        with connect(server) as client:
+            client.sendall(b"go\n")
+            rest_of_cut(client)
         with connect(server) as client:
             client.sendall(b"no\n")
             assert rest(client) == b"tail"
