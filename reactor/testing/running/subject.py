@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import textwrap
 import time
@@ -17,7 +18,7 @@ from ...handlers.blocking.buffered import buffered
 from ...handlers.handler import Handler
 from ...servers.kinds import class_of
 from .pristine import restorer
-from .snippets import is_literal, names_in
+from .snippets import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -115,13 +116,16 @@ class Subject:
         return pieces if self.packets else [b"".join(pieces)]
 
     def construct(self, asked: set[str], now: str = "") -> str:
-        """The source text that constructs a machine, in a world that answers ``asked``; ``now``: text, too."""
+        """The source text that constructs a machine, in a world (`in_world`)."""
         handler = f"buffered({self.text}, packets={self.packets})()" if self.blocking else f"{self.text}()"
         world = self.in_world(asked, now)
         return f"{self.machine.__name__}({handler}{f', {world}' if world else ''})"
 
     def in_world(self, asked: set[str], now: str = "") -> str:
-        """The source text of a world that answers the questions ``asked``; empty if there are none."""
+        """The source text of a world that answers the questions ``asked``; empty if there are none.
+
+        ``now`` is the source text of the time, by default that of the time that the world has now.
+        """
         say: dict[str, Callable[[], str]] = {
             "peer": lambda: f"peer={self.world.peer!r}",
             "server": lambda: "server=server",
@@ -209,4 +213,10 @@ def takes_packets(kind: Any) -> bool:
 
 
 def _argument(value: object) -> str:
-    return repr(value) if is_literal(value) else "..."
+    """The source text of an argument; ``...`` if that is none, or has names for which a test has no import."""
+    said = repr(value)
+    try:
+        names = names_in(said)
+    except SyntaxError:
+        return "..."
+    return said if names <= {*handlers.__all__, *vars(builtins)} else "..."

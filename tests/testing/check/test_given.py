@@ -189,6 +189,13 @@ def test_an_argument_that_has_no_source_text_is_left_to_the_reader(word):
         checks.answers(partial(Named, word), b"a\n", b"other")
 
 
+def test_an_argument_that_can_be_imported_is_printed():
+    with pytest.raises(CheckFailed) as caught:
+        checks.answers(partial(Named, Until(b"w", limit=9)), b"a\n", b"other")
+    assert "partial(Named, Until(b'w', limit=9))" in str(caught.value)
+    assert "from reactor.handlers import StreamMachine, Until\n" in str(caught.value)
+
+
 def test_a_printed_test_makes_the_partial():
     with pytest.raises(CheckFailed) as caught:
         checks.answers(partial(Greets, b"w", end=b"?"), b"a\n", b"other")
