@@ -138,14 +138,14 @@ def _cut_slips(tried: Tried) -> Iterator[Schedule]:
 def _wrong_bytes(tried: Tried) -> Iterator[Schedule]:
     """The conversation with one wrong byte, anywhere or in a head, cut where its messages begin, if it has several."""
     data = tried.pieces[0]
-    firsts = inner_firsts_of(tried)
-    spans = list(pairwise([0, *firsts, len(data)]))
-    heads = [place for start, end in spans[:HEADS] for place in range(start, min(end, start + HEAD)) if end < len(data)]
-    spread = thinned(list(range(len(data))), WRONG) if firsts else []
-    bits = [(place, 1 if number % 2 else 0xFF) for number, place in enumerate(spread)]
-    for place, wrong in [*bits, *((place, 1) for place in heads)]:
-        wrongly = data[:place] + bytes([data[place] ^ wrong]) + data[place + 1 :]
-        yield [*(wrongly[start:end] for start, end in spans), END]
+    *others, last = pairwise([0, *inner_firsts_of(tried), len(data)])
+    if not others:
+        return
+    spread = [(place, 1 if number % 2 else 0xFF) for number, place in enumerate(thinned(list(range(len(data))), WRONG))]
+    heads = [(place, 1) for start, end in others[:HEADS] for place in range(start, min(end, start + HEAD))]
+    for place, bits in dict.fromkeys([*spread, *heads]):
+        wrongly = data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
+        yield [*(wrongly[start:end] for start, end in [*others, last]), END]
 
 
 def _many(tried: Tried) -> Iterator[Schedule]:

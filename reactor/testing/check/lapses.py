@@ -319,13 +319,13 @@ def _is_heeded(tried: Tried, packets: list[bytes]) -> bool:
 
 def _refuse_impatience(tried: Tried) -> None:
     """Fail if a pause between two messages, in which the handler waits on, ends the request in the next message."""
-    data = tried.pieces[0]
+    data, bound = tried.pieces[0], _bound(tried)
     for begin, end in pairwise(_answered(tried)[: FEW + 1]):
         middle = (begin + end) // 2
         steps = [data[:begin], data[begin:middle], data[middle:end]]
         before, plain = played(tried, steps[:1]), played(tried, [*steps])
         pause = min(before.patience / 2, PAUSE)
-        if plain.finished or before.clock + pause >= _bound(tried):
+        if plain.finished or before.clock + pause >= bound:
             continue
         with_pause: list[bytes | float] = [*steps[:1], pause, *steps[1:]]
         run = after_pauses(tried, with_pause)

@@ -55,6 +55,11 @@ class Field(NamedTuple):
         return int.from_bytes(self.pieces[-1][self.at : self.at + self.size], "big")
 
     @property
+    def is_last(self) -> bool:
+        """Whether the data begins behind the length, and the part or packet ends with it."""
+        return not self.padding and self.at + self.size + self.length == self.end
+
+    @property
     def data(self) -> bytes:
         """The data."""
         return self.pieces[-1][self.end - self.length : self.end]
@@ -88,8 +93,7 @@ def takes_true_lengths_only(kind: Any, conversation: bytes | Iterable[bytes], *,
     tried = Tried(kind, conversation, world)
     for field, _ in zip(_fields(tried), range(SPOTS), strict=False):
         _refuse(tried, field)
-    lasts = (field for field in _fields(tried) if field.size > 1 and not field.padding)
-    for field in islice((field for field in lasts if field.end - field.at - field.size == field.length), SPOTS):
+    for field in islice((field for field in _fields(tried) if field.size > 1 and field.is_last), SPOTS):
         _refuse_last(tried, field)
     for field in islice(_totals(tried), SPOTS):
         _refuse_total(tried, field)

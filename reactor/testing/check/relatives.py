@@ -254,6 +254,7 @@ def _carried(tried: Tried) -> Iterator[Swap]:
 
 def _ended(pieces: list[bytes]) -> Iterator[Swap]:
     """Each end in other forms."""
+    whole = b"".join(pieces)
     for place, start, end in spots(pieces, _DOT, SPOTS):
         fill = b"x" * (end - start)
         as_long = (fill[len(instead) :] + instead for instead in _NO_DOTS if len(instead) < len(fill))
@@ -261,16 +262,15 @@ def _ended(pieces: list[bytes]) -> Iterator[Swap]:
             yield Swap("end", place, start, end, instead, (b"\r\n,\r\n", instead.replace(b".", b",")))
     for place, start, end in spots(pieces, _FRAMING_HEADER, SPOTS):
         name = pieces[place][start:end]
-        for instead in (b"X-" + name, *(() if _SIP in b"".join(pieces) else (name + b" ",))):
+        for instead in [b"X-" + name] if _SIP in whole else [b"X-" + name, name + b" "]:
             yield Swap("name", place, start, end, instead, (b"x" + name[1:], name + b"x"))
     yield from _chunks(pieces)
     for place, start, end in spots(pieces, _VALUE, SPOTS):
         word = pieces[place][start:end]
         yield Swap("word", place, start, end, b"x" + word, (b"x" * len(word), word[:-1] + b"x", b"x" + word[1:]))
-    for place, start, end in [] if b"\0" in b"".join(pieces) else spots(pieces, _WORD, SPOTS):
+    for place, start, end in [] if b"\0" in whole else spots(pieces, _WORD, SPOTS):
         word = pieces[place][start:end]
         yield Swap("word", place, start, end, word + b"\0x", (word + b"x", word + b"."))
-    whole = b"".join(pieces)
     has_returns = b"\n" not in whole and len(_RETURN.findall(whole)) >= RETURNS
     for place, start, end in spots(pieces, _RETURN if has_returns else _END, SPOTS):
         for instead in _LOOK_LIKE_ENDS[1:] if has_returns else _LOOK_LIKE_ENDS:

@@ -102,8 +102,9 @@ def _answer(exchange: _Exchange, subject: Subject, conversation: bytes | Iterabl
     run = foretell(subject, data)
     sent = data if subject.blocking else data[: run.fed]
     subject.restore()
-    enough, awaited = (len(run.output) if is_so else None for is_so in (run.endless, run.needs_client))
-    return exchange.answer(_StreamClient(exchange, sent, enough, awaited or 0))
+    size = len(run.output)
+    client = _StreamClient(exchange, sent, size if run.endless else None, size if run.needs_client else 0)
+    return exchange.answer(client)
 
 
 def foretell(subject: Subject, data: bytes) -> Run:

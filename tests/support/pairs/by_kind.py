@@ -1,4 +1,4 @@
-"""The sets that have three pairs for each of twelve kinds of faults, and the pairs of reported faults."""
+"""The sets that have three pairs for each of twelve kinds of faults, one of eight kinds, and reported faults."""
 
 from . import (
     eighth,

@@ -482,6 +482,8 @@ FINDERS = {
     "relp-frames": "skips_what_it_refuses",
     "smtp-truncated": "takes_causes_for_ends",
     "websocket-fragments": "stays_in_bounds_when_repeated",
+    "diameter-base": "same_for_any_chunking_of_faults",
+    "ssh-agent-strings": "takes_true_lengths_only",
     # those of `fifteenth`
     "ssdb-parsed-again": "works_linearly",
     "bitcoin-ping": "bears_any_nesting",
@@ -535,6 +537,13 @@ FINDERS = {
     "tacacs-half-logins": "leaves_nothing_behind",
     "ubx-wrong-check": "same_for_any_chunking_of_faults",
     "visca-last-preset": "bears_any_number",
+    "cddb-query-spaces": "matches_in_time",
+    "esl-length-anywhere": "takes_exact_ends_only",
+    "relp-bytes-before-the-end": "takes_exact_ends_only",
+    "websocket-empty-fragments": "stays_in_bounds_when_repeated",
+    "sftp-directory-handles": "stays_in_bounds_when_repeated",
+    "firmata-next-message": "stays_in_bounds",
+    "imap-search-keys": "bears_any_nesting",
     # those of `reported`
     "coap-again": "answers_duplicates_once",
     "console-shared": "leaves_nothing_behind",
@@ -556,8 +565,6 @@ FINDERS = {
     "tags-growing": "works_linearly",
     "topics-unforgotten": "stays_in_bounds_when_repeated",
     "uploads-idle": "forgives_timeouts",
-    "diameter-base": "same_for_any_chunking_of_faults",
-    "ssh-agent-strings": "takes_true_lengths_only",
     # those of `seventeenth`
     "titan-size": "takes_plain_numbers_only",
     "origin-whois-octets": "takes_plain_numbers_only",
@@ -578,13 +585,6 @@ FINDERS = {
     "seedlink-follow": "ends_at_any_byte",
     "atp-exactly-once": "answers_duplicates_once",
     "wtp-result": "ends_if_it_drips",
-    "cddb-query-spaces": "matches_in_time",
-    "esl-length-anywhere": "takes_exact_ends_only",
-    "relp-bytes-before-the-end": "takes_exact_ends_only",
-    "websocket-empty-fragments": "stays_in_bounds_when_repeated",
-    "sftp-directory-handles": "stays_in_bounds_when_repeated",
-    "firmata-next-message": "stays_in_bounds",
-    "imap-search-keys": "bears_any_nesting",
 }
 """The property that finds the fault of each pair. Pairs that are not here are missed; mapi not each time."""
 
